@@ -1,0 +1,91 @@
+"""Everything that evalkit raises on purpose. Each message says what is wrong and what to do.
+
+    EvalkitError
+    ├── UsageError            a wrong name, option or parameter
+    ├── TaskFileError         a task file that cannot be imported (path, line)
+    ├── ModelError            one request failed
+    │   ├── Overloaded        429, 503: try again later (retry_after)
+    │   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: worth another try
+    │   └── RequestRejected   4xx: asking again will not help
+    ├── SetupError            nothing can go on: the run stops, what is done stays
+    │   ├── ProbeError        the model is not there or cannot do what the task needs
+    │   ├── CorpusError       a broken corpus (path, line)
+    │   └── IndexMismatch     an index that was built for something else
+    ├── StoreError            the score store: too new, full, locked by another run
+    └── MetricError           a metric cannot be computed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvalkitError(Exception):
+    """The root. The command line prints it without a traceback."""
+
+
+class UsageError(EvalkitError):
+    """A wrong name, option or parameter."""
+
+
+class TaskFileError(EvalkitError):
+    """A task file that cannot be imported."""
+
+    def __init__(self, path: str, line: int | None, message: str) -> None:
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+        self.path, self.line, self.message = path, line, message
+
+
+class ModelError(EvalkitError):
+    """One request failed. ``status`` is the HTTP status where there was one."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Overloaded(ModelError):
+    """The server asks to slow down. ``retry_after`` in seconds, if it said."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class ServerFailed(ModelError):
+    """A failure of the server or the way to it; another try may succeed."""
+
+
+class RequestRejected(ModelError):
+    """The server refuses this request; another try would fail too."""
+
+
+class SetupError(EvalkitError):
+    """Nothing can go on: raised inside a sample, it stops the run; what is done is kept."""
+
+
+class ProbeError(SetupError):
+    """The model is not there, or cannot do what the task needs."""
+
+
+class CorpusError(SetupError):
+    """A corpus that cannot be used, with file and line where there is one."""
+
+
+class IndexMismatch(SetupError):
+    """An index that was built from another corpus, encoder or chunking."""
+
+
+class StoreError(EvalkitError):
+    """The score store cannot be used."""
+
+
+class MetricError(EvalkitError):
+    """A metric cannot be computed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` or an empty string; for the end of a message."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,72 @@
+"""What a metric is: a named function of one sample and its answer, with the facts needed to report it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from evalkit.types import Answer, Sample, Status
+
+Function = Callable[[Sample, Answer], float | None]
+
+FAILED = frozenset({Status.TRUNCATED, Status.REFUSED, Status.EMPTY, Status.UNPARSED})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number for one sample.
+
+    ``name`` carries the parameters (``recall@5``). ``fn`` returns None where the metric does not apply to
+    the sample *by design of the task* (no gold document, an arm without retrieval), never because of what
+    the model said. ``judges`` says whose work is measured: a failed reply scores ``worst`` on an ``output``
+    metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same.
+    ``higher_is_better`` is None for descriptive numbers, which are never ranked.
+    """
+
+    name: str
+    fn: Function
+    low: float = 0.0
+    high: float | None = 1.0
+    higher_is_better: bool | None = True
+    judges: Literal["output", "retrieval", "fact"] = "output"
+    unit: str = ""
+    help: str = ""
+
+    @property
+    def worst(self) -> float:
+        """The score of a reply that is no answer."""
+        if self.higher_is_better is False and self.high is not None:
+            return self.high
+        return self.low
+
+    def __call__(self, sample: Sample, answer: Answer, status: Status = Status.OK) -> float | None:
+        """Score one sample. Returns None where the metric does not apply."""
+        value = self.fn(sample, answer)
+        if value is not None and self.judges == "output" and status in FAILED:
+            return self.worst
+        return None if value is None else float(value)
+
+
+def metric(
+    fn: Function | None = None,
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float | None = 1.0,
+    higher_is_better: bool | None = True,
+    judges: Literal["output", "retrieval", "fact"] = "output",
+    unit: str = "",
+) -> Metric | Callable[[Function], Metric]:
+    """Make a function ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``."""
+
+    def wrap(f: Function) -> Metric:
+        doc = (f.__doc__ or "").strip().split("\n")[0]
+        return Metric(name or f.__name__, f, low, high, higher_is_better, judges, unit, doc)
+
+    return wrap if fn is None else wrap(fn)
+
+
+def renamed(m: Metric, name: str) -> Metric:
+    """The same metric under another name."""
+    return replace(m, name=name)

@@ -1,0 +1,104 @@
+"""What goes into the store and comes out of it: plain records, no database in them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from evalkit.types import Answer, Estimate, Sample, Score, Status
+
+RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
+
+
+class MetricInfo(Struct, frozen=True):
+    """What the store and the leaderboard need to know of a metric."""
+
+    name: str
+    low: float = 0.0
+    high: float | None = 1.0
+    higher_is_better: bool | None = True
+    judges: str = "output"
+    unit: str = ""
+    help: str = ""
+
+
+class RunSpec(Struct, frozen=True, kw_only=True):
+    """What a run is, known before its first sample.
+
+    ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as it was given,
+    ``target`` all that ``resume`` needs to build the same run again. ``dataset`` is the fingerprint of the
+    samples (hex), ``n_expected`` samples times repeats, or None while the data set is still being read.
+    No secret is ever in here.
+    """
+
+    id: str
+    task: str
+    path: str
+    model: str
+    spec: str
+    tags: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[MetricInfo, ...] = ()
+    repeats: int = 1
+    limit: int | None = None
+    n_expected: int | None = None
+    dataset: str = ""
+    target: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Tokens(Struct, frozen=True):
+    """Token counts, summed over calls."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+class SampleRecord(Struct, frozen=True, kw_only=True):
+    """One sample, ended. ``sequence`` is its place in the run (sample index × repeats + repeat).
+
+    ``requests`` are the calls as they were sent (images by hash, no secrets). ``error`` holds type and
+    message where status is ``error``.
+    """
+
+    sequence: int
+    sample: Sample
+    repeat: int = 0
+    status: Status
+    answer: Answer | None = None
+    requests: tuple[dict[str, Any], ...] = ()
+    scores: tuple[Score, ...] = ()
+    error: str | None = None
+    tokens: Tokens = Tokens()
+    calls: int = 0
+    calls_from_cache: int = 0
+    latency_s: float = 0.0
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run as the store knows it. Times are seconds since 1970, UTC."""
+
+    spec: RunSpec
+    status: RunStatus
+    started: float
+    ended: float | None = None
+    heartbeat: float | None = None
+    wall_s: float = 0.0
+    n: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, Estimate] = field(default_factory=dict)
+    tokens: Tokens = Tokens()
+    calls: int = 0
+    calls_from_cache: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def ranked(self) -> bool:
+        """Only complete runs may be compared."""
+        return self.status == "complete"

@@ -1,0 +1,295 @@
+"""The words that everything else is written in. A leaf: this module imports nothing of evalkit."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+
+class Status(StrEnum):
+    """How one sample ended. All but ``error`` are the model's doing and are scored (see ``Metric``)."""
+
+    OK = "ok"
+    TRUNCATED = "truncated"  # stopped by max_tokens before it was done
+    REFUSED = "refused"
+    EMPTY = "empty"
+    UNPARSED = "unparsed"  # the task could not read an answer out of the reply
+    ERROR = "error"  # the infrastructure failed: the run is incomplete, the sample can be resumed
+
+
+class Text(Struct, frozen=True, tag="text"):
+    """A piece of text inside a message."""
+
+    text: str
+
+
+class Image(Struct, frozen=True, tag="image"):
+    """A picture inside a message: the original bytes, read when the request is sent.
+
+    ``path`` or ``data`` holds the bytes; ``sha256`` (hex) names them in cache keys and in the store.
+    """
+
+    sha256: str
+    media_type: str
+    path: str | None = None
+    data: bytes | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Image:
+        """An image file on disk. Raises ``OSError`` if it cannot be read."""
+        raw = Path(path).read_bytes()
+        media = mimetypes.guess_type(str(path))[0] or "application/octet-stream"
+        return cls(hashlib.sha256(raw).hexdigest(), media, path=str(Path(path).resolve()))
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str = "image/png") -> Image:
+        """Bytes already in memory."""
+        return cls(hashlib.sha256(data).hexdigest(), media_type, data=data)
+
+    def read(self) -> bytes:
+        """The original bytes."""
+        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+
+
+Part = Text | Image
+
+
+class Message(Struct, frozen=True):
+    """One turn of a chat: plain text, or ordered parts (text and images, in the order the model sees)."""
+
+    role: str
+    content: str | tuple[Part, ...]
+
+
+class Sample(Struct, frozen=True):
+    """One item of a data set.
+
+    ``relevance`` grades documents for this question by document id (0: not relevant); ``cluster`` groups
+    samples that are not independent (same patient, same article); ``slices`` names subgroups to report.
+    """
+
+    id: str
+    input: str
+    target: str | tuple[str, ...] = ""
+    relevance: dict[str, int] = msgspec.field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    cluster: str | None = None
+    slices: dict[str, str] = msgspec.field(default_factory=dict)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The reference answers, always as a tuple."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+
+class Passage(Struct, frozen=True):
+    """A piece of a corpus, as a retriever returns it. ``doc_id`` is the document it was cut from."""
+
+    id: str
+    text: str
+    title: str = ""
+    score: float = 0.0
+    doc_id: str = ""
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def document(self) -> str:
+        """The document's id, equal to the passage's own where the corpus was not chunked."""
+        return self.doc_id or self.id
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One call of a model: a chat (``messages``), a plain ``prompt``, or the scoring of a continuation.
+
+    With ``continuation`` set, nothing is generated: the response holds the log-probabilities of the
+    continuation's tokens after ``prompt``. ``sample`` is never sent nor hashed: baselines read it.
+    ``repeat`` tells apart the independent draws of one question, so that a cache never merges them.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    continuation: str | None = None
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
+    repeat: int = 0
+    sample: Sample | None = None
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one call, as the server counted them. ``image_tokens`` is None where it does not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    image_tokens: int | None = None
+
+
+FinishReason = Literal["stop", "length", "refusal", "abort"]
+
+
+class Response(Struct, frozen=True, kw_only=True):
+    """What a model said. ``logprobs`` are natural logarithms, one for each scored token."""
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    reasoning: str = ""
+    usage: Usage = Usage()
+    model: str = ""
+    logprobs: tuple[float, ...] | None = None
+    is_greedy: bool | None = None
+    latency_s: float = 0.0
+    first_token_s: float | None = None
+    retries: int = 0
+    from_cache: bool = False
+
+    @property
+    def logprob(self) -> float:
+        """Sum of ``logprobs``. Raises ``ValueError`` where none were asked for."""
+        if self.logprobs is None:
+            raise ValueError("this response carries no log-probabilities")
+        return sum(self.logprobs)
+
+
+class Answer(Struct, frozen=True):
+    """What a task function returns: the reply, and what the model was shown.
+
+    ``text`` defaults to the reply's text. ``passages`` are those in the prompt: citation ``[1]`` is
+    ``passages[0]``; ``None`` where the prompt had none by design. ``ranking`` is what the retriever
+    returned, as document ids, best first; it defaults to the documents of ``passages``; pass ``None``
+    where nothing was retrieved (an oracle arm): retrieval metrics then do not apply. ``status`` is set by
+    a task that could not read the reply (``Status.UNPARSED``); the engine finds the others itself.
+    """
+
+    response: Response | None = None
+    text: str | UnsetType = UNSET
+    passages: tuple[Passage, ...] | None = None
+    ranking: tuple[str, ...] | None | UnsetType = UNSET
+    choice: int | None = None
+    status: Status | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        put = msgspec.structs.force_setattr
+        if self.text is UNSET:
+            put(self, "text", self.response.text if self.response else "")
+        if self.passages is not None and not isinstance(self.passages, tuple):
+            put(self, "passages", tuple(self.passages))
+        if self.ranking is UNSET:
+            ids = None if self.passages is None else tuple(dict.fromkeys(p.document for p in self.passages))
+            put(self, "ranking", ids)
+
+    @property
+    def reply(self) -> str:
+        """``text`` as a plain string."""
+        return self.text if isinstance(self.text, str) else ""
+
+    @property
+    def ranked(self) -> tuple[str, ...] | None:
+        """``ranking`` as a plain value: document ids, best first, or None where nothing was retrieved."""
+        return self.ranking if isinstance(self.ranking, tuple) else None
+
+
+class Score(Struct, frozen=True):
+    """One metric on one sample. ``value`` is None with an ``error`` where the metric itself failed."""
+
+    metric: str
+    value: float | None
+    error: str | None = None
+
+
+class Estimate(Struct, frozen=True):
+    """A metric over a run: mean, standard error, interval.
+
+    ``bounds`` are the values that the mean could still take when samples are missing (None: complete).
+    """
+
+    value: float
+    se: float
+    ci: tuple[float, float]
+    n: int
+    method: str = "normal"
+    clusters: int | None = None
+    level: float = 0.95
+    bounds: tuple[float, float] | None = None
+
+
+class Needs(Struct, frozen=True):
+    """What a task asks of a model, checked by a probe before the run."""
+
+    logprobs: bool = False
+    images: bool = False
+    json_schema: bool = False
+    regex: bool = False
+
+
+class ServerFacts(Struct, frozen=True):
+    """What a probe found out. ``identity`` goes into every cache key: model, revision, server arguments."""
+
+    identity: dict[str, Any] = msgspec.field(default_factory=dict)
+    max_context: int | None = None
+    max_running: int | None = None
+    server: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Something that answers requests. The one-method seam that cache, retry and limit wrap."""
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``evalkit.errors.ModelError``."""
+        ...
+
+    async def probe(self, needs: Needs) -> ServerFacts:
+        """Check that the model is alive and can do what is needed. Raises ``evalkit.errors.ProbeError``."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Something that finds passages."""
+
+    async def search(self, query: str, k: int) -> Sequence[Passage]:
+        """The ``k`` best passages, best first; ties are broken by id."""
+        ...
+
+    async def get(self, ids: Sequence[str]) -> Sequence[Passage]:
+        """Documents by id, whole, in the order asked for. Raises ``evalkit.errors.CorpusError``."""
+        ...
+
+
+class Bar(Protocol):
+    """One progress bar."""
+
+    def advance(self, n: int = 1) -> None: ...
+
+    def note(self, text: str) -> None:
+        """A few words shown beside the bar."""
+        ...
+
+
+class Progress(Protocol):
+    """Where long work reports; safe from any thread. Use as ``with progress.bar("Embedding", 9659) as bar``."""
+
+    def bar(self, label: str, total: int | None) -> Any:
+        """A context manager that yields a ``Bar``."""
+        ...
