@@ -1,0 +1,74 @@
+"""evalkit: evaluation of language and vision-language models on biomedical and multimodal work.
+
+Everything that a task file needs is here: ``from evalkit import Answer, Model, Retriever, Sample, task``.
+Names are imported when first used, so that ``import evalkit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Answer": "evalkit.types",
+    "Estimate": "evalkit.types",
+    "Image": "evalkit.types",
+    "Message": "evalkit.types",
+    "Needs": "evalkit.types",
+    "Passage": "evalkit.types",
+    "Progress": "evalkit.types",
+    "Request": "evalkit.types",
+    "Response": "evalkit.types",
+    "Retriever": "evalkit.types",
+    "Sample": "evalkit.types",
+    "Status": "evalkit.types",
+    "Text": "evalkit.types",
+    "EvalkitError": "evalkit.errors",
+    "Metric": "evalkit.metrics.base",
+    "Model": "evalkit.model",
+    "fixture": "evalkit.task",
+    "metric": "evalkit.metrics.base",
+    "numbered": "evalkit.prompts",
+    "parametrize": "evalkit.task",
+    "task": "evalkit.task",
+}
+
+__all__ = ["__version__", *_WHERE]  # noqa: PLE0604 - every entry is a string
+
+if TYPE_CHECKING:
+    from evalkit.errors import EvalkitError as EvalkitError
+    from evalkit.metrics.base import Metric as Metric
+    from evalkit.metrics.base import metric as metric
+    from evalkit.model import Model as Model
+    from evalkit.prompts import numbered as numbered
+    from evalkit.task import fixture as fixture
+    from evalkit.task import parametrize as parametrize
+    from evalkit.task import task as task
+    from evalkit.types import Answer as Answer
+    from evalkit.types import Estimate as Estimate
+    from evalkit.types import Image as Image
+    from evalkit.types import Message as Message
+    from evalkit.types import Needs as Needs
+    from evalkit.types import Passage as Passage
+    from evalkit.types import Progress as Progress
+    from evalkit.types import Request as Request
+    from evalkit.types import Response as Response
+    from evalkit.types import Retriever as Retriever
+    from evalkit.types import Sample as Sample
+    from evalkit.types import Status as Status
+    from evalkit.types import Text as Text
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        # evalkit.task and evalkit.metric(s) are modules too: bind the public object over them.
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,37 @@
+"""Pieces of prompts that several tasks and the baselines share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from evalkit.types import Message, Passage, Text
+
+_NUMBERED = re.compile(r"^\[(\d{1,4})\] (.+)$", re.MULTILINE)
+
+
+def numbered(passages: Iterable[Passage]) -> str:
+    """Passages as a model sees them: one a line, ``[1] Title. Text``, white space folded."""
+    lines = []
+    for n, passage in enumerate(passages, 1):
+        title = passage.title.strip()
+        if title and title[-1] not in ".?!":
+            title += "."
+        lines.append(f"[{n}] " + " ".join(f"{title} {passage.text}".split()))
+    return "\n".join(lines)
+
+
+def read_numbered(text: str) -> dict[int, str]:
+    """The inverse of ``numbered``: passages by number, as a reader finds them in a prompt."""
+    return {int(n): body for n, body in _NUMBERED.findall(text)}
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    """All the text of a conversation, without its images."""
+    pieces: list[str] = []
+    for message in messages:
+        if isinstance(message.content, str):
+            pieces.append(message.content)
+        else:
+            pieces.extend(part.text for part in message.content if isinstance(part, Text))
+    return "\n".join(pieces)
