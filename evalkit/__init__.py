@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# At once, not when first used: the submodule of the same name would otherwise take the name.
+from evalkit.task import task as task
+
 __version__ = "0.1.0"
 
 _WHERE = {
@@ -32,10 +35,9 @@ _WHERE = {
     "metric": "evalkit.metrics.base",
     "numbered": "evalkit.prompts",
     "parametrize": "evalkit.task",
-    "task": "evalkit.task",
 }
 
-__all__ = ["__version__", *_WHERE]  # noqa: PLE0604 - every entry is a string
+__all__ = ["__version__", "task", *_WHERE]
 
 if TYPE_CHECKING:
     from evalkit.errors import EvalkitError as EvalkitError
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from evalkit.prompts import numbered as numbered
     from evalkit.task import fixture as fixture
     from evalkit.task import parametrize as parametrize
-    from evalkit.task import task as task
     from evalkit.types import Answer as Answer
     from evalkit.types import Estimate as Estimate
     from evalkit.types import Image as Image
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        # evalkit.task and evalkit.metric(s) are modules too: bind the public object over them.
         value = getattr(importlib.import_module(_WHERE[name]), name)
         globals()[name] = value
         return value

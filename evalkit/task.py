@@ -71,7 +71,7 @@ class Task:
     metrics: tuple[Metric, ...]
     tags: tuple[str, ...] = ()
     version: str = "1"
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     axes: dict[str, list[Any]] = field(default_factory=dict)
     path: Path | None = None
 
@@ -114,14 +114,12 @@ def task(
         for entry in listed:
             if not isinstance(entry, Metric):
                 raise UsageError(
-                    f"task {fn.__name__!r}: {entry!r} is not a metric; call the factory, as in rouge('rougeL')"
+                    f"task {fn.__name__!r}: {entry!r} is no metric; call the factory, as in rouge('rougeL')"
                 )
         names = [m.name for m in listed]
         if twice := {n for n in names if names.count(n) > 1}:
             raise UsageError(f"task {fn.__name__!r} has metrics of the same name: {', '.join(sorted(twice))}")
-        made = Task(
-            name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or Needs(), {}
-        )
+        made = Task(name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or Needs(), {})
         made.axes.update(getattr(fn, _AXES, {}))
         return made
 

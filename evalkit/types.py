@@ -179,7 +179,7 @@ class Answer(Struct, frozen=True):
     response: Response | None = None
     text: str | UnsetType = UNSET
     passages: tuple[Passage, ...] | None = None
-    ranking: tuple[str, ...] | None | UnsetType = UNSET
+    ranking: tuple[str, ...] | UnsetType | None = UNSET
     choice: int | None = None
     status: Status | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)

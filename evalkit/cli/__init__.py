@@ -1,0 +1,70 @@
+"""The command line. Each command lives in a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from evalkit import __version__
+from evalkit.errors import EvalkitError
+
+COMMANDS = {
+    "run": ("evalkit.cli.run", "Evaluate models on tasks."),
+    "list": ("evalkit.cli.listing", "List tasks with their parameters and metrics."),
+    "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or one sample whole."),
+    "resume": ("evalkit.cli.run", "Go on with a run that was stopped or had errors."),
+    "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),
+    "index": ("evalkit.cli.index", "Build and search retrieval indexes."),
+    "leaderboard": ("evalkit.cli.leaderboard", "Serve the leaderboard in a browser."),
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name; imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name if cmd_name != "list" else "list_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from evalkit.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="evalkit")
+def cli() -> None:
+    """Evaluate language and vision-language models on biomedical and multimodal tasks.
+
+    \b
+      evalkit run fictional_trials --model baseline:extract
+      evalkit run pubmed_rag --model sglang:NAME@http://127.0.0.1:30000
+      evalkit leaderboard
+
+    Exit codes: 0 everything scored, 1 a run is incomplete, 2 a wrong call, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """The entry point of the ``evalkit`` command: errors of ours are one message, not a traceback."""
+    try:
+        cli()
+    except EvalkitError as error:
+        click.echo(f"evalkit: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,52 @@
+# make demo         the main job on embedded defaults: corpus, FAISS index, cited summaries, scores
+# make test         everything that CI checks: lint, types, tests
+# make leaderboard  serve the board on 127.0.0.1
+# make conformance  slow checks against real servers and published figures
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PORT ?= 8501
+BASELINES := --model baseline:gold --model baseline:extract --model baseline:lead \
+             --model baseline:random --model baseline:empty
+
+.PHONY: demo test leaderboard conformance system lint clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/evalkit run fictional_trials $(BASELINES)
+
+leaderboard: $(VENV)/.installed
+	@$(BIN)/evalkit leaderboard --port $(PORT)
+
+test: $(VENV)/.installed-test system lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+conformance: $(VENV)/.installed-test
+	bash benchmarks/conformance.sh $(VENV)
+
+# Chromium draws the leaderboard for the browser tests.
+system:
+	@bash tests/servers/chromium.sh
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "evalkit needs Python 3.11 or newer: make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing evalkit into $(VENV) (the first time takes a few minutes) ..."
+	@$(PIP) install --progress-bar on -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(PIP) install -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .evalkit .mypy_cache .ruff_cache .pytest_cache build *.egg-info

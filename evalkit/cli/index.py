@@ -1,0 +1,95 @@
+"""``evalkit index build`` and ``evalkit index search``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from evalkit import progress
+from evalkit.cli.output import print_json
+from evalkit.cli.run import json_option, quiet_option
+from evalkit.errors import UsageError
+
+MANIFEST = "manifest.json"
+
+
+@click.group()
+def index() -> None:
+    """Build and search retrieval indexes."""
+
+
+@index.command()
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the index.")
+@click.option("--retriever", default="faiss", show_default=True, help="faiss, bm25, hybrid or a plug-in's.")
+@click.option("--encoder", help="sentence-transformers model: a name or a folder.")
+@click.option("--chunk-words", type=click.IntRange(min=1), help="Cut documents into passages of N words.")
+@click.option("--overlap", type=click.IntRange(min=0), help="Sentences that neighbouring passages share.")
+@json_option
+@quiet_option
+def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text."""
+    from evalkit.retrieval import retriever_class
+
+    given = {name: value for name, value in options.items() if value is not None}
+    made = retriever_class(retriever)(corpus, out, progress=progress.for_stream(quiet=quiet), **given)
+    asyncio.run(_prepare(made))
+    facts = made.describe()
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(
+            f"Indexed {facts['n_documents']:,} documents as {facts['n_passages']:,} passages in {out}."
+        )
+        click.echo(f'Search it with: evalkit index search {out} "your question" -k 5')
+
+
+async def _prepare(retriever: Any) -> None:
+    try:
+        await retriever.prepare()
+    finally:
+        await retriever.close()
+
+
+@index.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("question")
+@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Passages to show.")
+@json_option
+@quiet_option
+def search(directory: Path, question: str, k: int, as_json: bool, quiet: bool) -> None:
+    """Find the passages of an index that answer QUESTION."""
+    from evalkit.retrieval import retriever_class
+
+    made = retriever_class(_kind(directory)).open(directory, progress=progress.for_stream(quiet=quiet))
+    passages = asyncio.run(_search(made, question, k))
+    if as_json:
+        print_json({"query": question, "passages": passages})
+        return
+    for rank, passage in enumerate(passages, 1):
+        click.echo(click.style(f"{rank}. {passage.id}  {passage.score:.4f}  {passage.title}", bold=True))
+        click.echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
+
+
+async def _search(retriever: Any, question: str, k: int) -> list[Any]:
+    try:
+        return list(await retriever.search(question, k))
+    finally:
+        await retriever.close()
+
+
+def _kind(directory: Path) -> str:
+    """The kind of an index, from its manifest."""
+    try:
+        return str(msgspec.json.decode((directory / MANIFEST).read_bytes())["kind"])
+    except FileNotFoundError:
+        raise UsageError(
+            f"{directory} holds no index ({MANIFEST} is missing). "
+            f"Build one with: evalkit index build CORPUS --out {directory}"
+        ) from None
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None

@@ -1,0 +1,23 @@
+"""``evalkit leaderboard``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import click
+
+from evalkit.cli.run import store_option
+from evalkit.errors import UsageError
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+@click.option("--browser/--no-browser", default=False, help="Open a browser window.")
+@store_option
+def leaderboard(port: int, host: str, browser: bool, store_url: str | None) -> None:
+    """Serve the leaderboard in a browser, from the score store."""
+    for point in importlib.metadata.entry_points(group="evalkit.apps", name="leaderboard"):
+        point.load()(store_url, port=port, host=host, open_browser=browser)
+        return
+    raise UsageError("the leaderboard is not installed: pip install 'evalkit[leaderboard]'")

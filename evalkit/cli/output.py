@@ -1,0 +1,90 @@
+"""What commands print: one JSON document, or tables for people. Logs and progress go to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from evalkit.store.records import Run
+from evalkit.types import Estimate
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    raw = msgspec.json.encode(document, enc_hook=str)
+    sys.stdout.write(msgspec.json.format(raw, indent=2).decode() + "\n")
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """A run as ``--json`` shows it."""
+    return {
+        "id": run.id,
+        "task": run.spec.task,
+        "model": run.spec.model,
+        "status": run.status,
+        "n": run.n,
+        "n_expected": run.spec.n_expected,
+        "counts": run.counts,
+        "metrics": {
+            name: {
+                "value": e.value,
+                "se": e.se,
+                "ci": list(e.ci),
+                "n": e.n,
+                "method": e.method,
+                **({"bounds": list(e.bounds)} if e.bounds else {}),
+            }
+            for name, e in run.metrics.items()
+        },
+        "tokens": msgspec.to_builtins(run.tokens),
+        "calls": run.calls,
+        "calls_from_cache": run.calls_from_cache,
+        "wall_s": round(run.wall_s, 3),
+    }
+
+
+def cell(estimate: Estimate | None) -> str:
+    """``0.312 [0.290, 0.334]``; of an incomplete run the bounds, marked with a question mark."""
+    if estimate is None:
+        return "–"
+    digits = 3 if abs(estimate.value) < 10 else 1
+    low, high = estimate.bounds or estimate.ci
+    mark = "?" if estimate.bounds else ""
+    return f"{estimate.value:.{digits}f}{mark} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """A table for each task: metrics down, models across, then how the samples ended."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for task, group in groupby(sorted(runs, key=lambda r: r.spec.task), key=lambda r: r.spec.task):
+        columns = list(group)
+        table = Table(title=Text(task), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table.add_column("metric")
+        for run in columns:
+            table.add_column(Text(run.spec.model), justify="right")
+        for info in columns[0].spec.metrics:
+            if any(info.name in run.metrics for run in columns):
+                arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
+                table.add_row(info.name + arrow, *(cell(run.metrics.get(info.name)) for run in columns))
+        table.add_section()
+        for label, value in _facts():
+            table.add_row(label, *(Text(value(run), style="dim") for run in columns))
+        console.print(table)
+
+
+def _facts() -> Iterable[tuple[str, Any]]:
+    yield "samples", lambda r: f"{r.n}" if r.ranked else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
+    yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}"
+    yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})"
+    yield "wall", lambda r: f"{r.wall_s:.1f} s"
+    yield "run", lambda r: r.id

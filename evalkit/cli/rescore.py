@@ -1,0 +1,29 @@
+"""``evalkit rescore``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.run import json_option, store_option
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@store_option
+@json_option
+def rescore(runs: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
+    """Score the stored answers of RUNS again, with the task's metrics as they are now; no model is called."""
+    from evalkit import runner
+    from evalkit.store import open_store
+
+    with open_store(store_url) as store:
+        done = [asyncio.run(runner.rescore(store.run(name), store)) for name in runs]
+    if as_json:
+        print_json({"runs": [run_document(r) for r in done]})
+    else:
+        print_runs(done)
+    sys.exit(0 if all(r.ranked for r in done) else 1)

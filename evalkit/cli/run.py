@@ -1,0 +1,227 @@
+"""``evalkit run`` and ``evalkit resume``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import click
+
+from evalkit import progress
+from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.collect import collect
+from evalkit.errors import EvalkitError, SetupError, StoreError, UsageError
+from evalkit.store.records import Run, RunSpec
+
+OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+store_option = click.option(
+    "--store", "store_url", metavar="URL", help="Score store [default: .evalkit/evalkit.db]."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="SPEC",
+    help="provider:name[@url][?param=value], or a name from evalkit.toml. Repeat for several.",
+)
+@click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter; repeat to sweep.")
+@click.option("-k", "keyword", metavar="EXPR", help="Only items whose node id matches: 'rag and not oracle'.")
+@click.option("-m", "tags", multiple=True, metavar="TAG", help="Only tasks with this tag.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
+@click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
+@click.option("--window", type=click.IntRange(min=1), default=1024, help="Samples in work at once.")
+@click.option(
+    "--cache", type=click.Choice(["on", "off", "refresh"]), default="on",
+    help="off: answers of other runs are not used; refresh: asked anew and kept.",
+)  # fmt: skip
+@store_option
+@json_option
+@quiet_option
+def run(
+    targets: tuple[str, ...], models: tuple[str, ...], params: tuple[str, ...], keyword: str | None,
+    tags: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Evaluate models on tasks.
+
+    TARGETS are files (task_mine.py), folders, FILE::name[k=5], or names of installed tasks
+    (see evalkit list); without any, all installed tasks.
+    """
+    if not models:
+        raise UsageError(
+            "give a model: --model baseline:extract (needs no server), "
+            "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
+        )
+    found = collect(targets, params=_settings(params), keyword=keyword, tags=tags)
+    for broken in found.broken:
+        click.echo(f"evalkit: broken task file: {broken}", err=True)
+    if not found.items and not found.broken:
+        raise UsageError("no task matches; see evalkit list")
+
+    async def work(drive: Driver) -> None:
+        from evalkit import runner
+
+        for item in found.items:
+            for text in models:
+                await drive(
+                    lambda s, o, item=item, text=text: runner.start(item, text, drive.store, s, o),
+                    f"{item.id} with {text}",
+                )
+
+    driver = Driver(store_url, as_json, quiet, options)
+    code = driver.main(work)
+    sys.exit(USAGE if found.broken and code == OK else code)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
+@click.option("--window", type=click.IntRange(min=1), default=1024, help="Samples in work at once.")
+@store_option
+@json_option
+@quiet_option
+def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Go on with runs that were stopped or had errors: only what is missing is asked for.
+
+    RUNS are run ids, unique prefixes of them, or 'latest'.
+    """
+
+    async def work(drive: Driver) -> None:
+        from evalkit import runner
+
+        for name in runs:
+            stored = drive.store.run(name)
+            await drive(lambda s, o, r=stored: runner.resume(r, drive.store, s, o), f"run {stored.id}")
+
+    sys.exit(Driver(store_url, as_json, quiet, options).main(work))
+
+
+def _settings(params: Sequence[str]) -> dict[str, list[str]]:
+    """``-p name=value`` options, by name, in order."""
+    found: dict[str, list[str]] = {}
+    for text in params:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p {text!r}: write it as name=value")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+class Driver:
+    """Runs several evaluations in one session, gathers their results, and answers signals."""
+
+    def __init__(self, store_url: str | None, as_json: bool, quiet: bool, options: dict[str, Any]) -> None:
+        from evalkit.store import open_store
+
+        self.store = open_store(store_url)
+        self.as_json, self.options = as_json, options
+        self.progress = progress.for_stream(quiet=quiet)
+        self.runs: list[Run] = []
+        self.errors: list[str] = []
+        self.open_run: RunSpec | None = None
+        self.session: Any = None
+        self.stop = asyncio.Event()
+
+    def main(self, work: Callable[[Driver], Awaitable[None]]) -> int:
+        """Run ``work``, print what came of it, and return the exit code."""
+        from evalkit.engine import Stopped
+
+        interrupted = False
+        try:
+            asyncio.run(self._in_session(work))
+        except (Stopped, asyncio.CancelledError, KeyboardInterrupt):
+            interrupted = True
+        finally:
+            if interrupted and self.open_run is not None:
+                self.runs.append(self.store.run(self.open_run.id))
+            self.store.close()
+        self._report(interrupted)
+        if interrupted:
+            return INTERRUPTED
+        if self.errors and not self.runs:
+            return USAGE
+        return INCOMPLETE if self.errors or any(not r.ranked for r in self.runs) else OK
+
+    async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
+        from evalkit.session import Session
+
+        self._listen()
+        async with Session(self.progress) as self.session:
+            await work(self)
+
+    def _listen(self) -> None:
+        """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die."""
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        presses = 0
+
+        def pressed() -> None:
+            nonlocal presses
+            presses += 1
+            if presses > 2:
+                os._exit(INTERRUPTED)
+            if presses == 1 and self.open_run is not None:
+                click.echo("\nStopping: finishing what is in flight; Ctrl-C again stops at once.", err=True)
+                self.stop.set()
+            elif main is not None:
+                main.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, pressed)
+
+    async def __call__(self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str) -> None:
+        """One evaluation. A setup that fails is reported; the next evaluation still runs."""
+        from evalkit.runner import Options
+
+        def started(spec: RunSpec) -> None:
+            self.open_run = spec
+
+        options = Options(
+            limit=self.options.get("limit"),
+            repeats=self.options.get("repeat", 1),
+            window=self.options["window"],
+            max_inflight=self.options.get("max_inflight"),
+            cache=self.options.get("cache", "on"),
+            on_start=started,
+            stop=self.stop,
+        )
+        self.open_run = None
+        try:
+            self.runs.append(await evaluate(self.session, options))
+        except (SetupError, UsageError, StoreError) as error:
+            self._failed(label, error)
+        self.open_run = None
+
+    def _failed(self, label: str, error: EvalkitError) -> None:
+        message = f"{label}: {error}"
+        if self.open_run is not None:
+            self.runs.append(self.store.run(self.open_run.id))
+        self.errors.append(message)
+        click.echo(f"evalkit: {message}", err=True)
+
+    def _report(self, interrupted: bool) -> None:
+        if self.as_json:
+            document: dict[str, Any] = {"runs": [run_document(r) for r in self.runs]}
+            if self.errors:
+                document["errors"] = self.errors
+            print_json(document)
+        elif self.runs:
+            print_runs(self.runs)
+        for left in self.runs:
+            if not left.ranked:
+                click.echo(f"Run {left.id} is {left.status}. Go on with: evalkit resume {left.id}", err=True)
+        if interrupted and not self.runs:
+            click.echo("Interrupted before any sample was asked.", err=True)
+        elif self.runs and not self.as_json:
+            click.echo("Scores are stored. Open the leaderboard with: evalkit leaderboard", err=True)

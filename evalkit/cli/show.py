@@ -1,0 +1,96 @@
+"""``evalkit show``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.run import json_option, store_option
+from evalkit.errors import UsageError
+from evalkit.store.records import Run, SampleRecord
+
+
+@click.command()
+@click.argument("runs", nargs=-1)
+@click.option("--task", help="Only runs of this task.")
+@click.option("--model", help="Only runs of this model.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most N runs.")
+@click.option("--sample", metavar="ID", help="One sample of the run, whole: its id, or #SEQUENCE.")
+@store_option
+@json_option
+def show(
+    runs: tuple[str, ...], task: str | None, model: str | None, limit: int, sample: str | None,
+    store_url: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
+    from evalkit.store import open_store
+
+    with open_store(store_url) as store:
+        chosen = [store.run(r) for r in runs] or store.runs(task=task, model=model, limit=limit)
+        if sample is not None:
+            if len(chosen) != 1:
+                raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
+            record = _find(store, chosen[0], sample)
+            print_json(record) if as_json else _print_sample(record)
+            return
+    if as_json:
+        print_json({"runs": [run_document(r) for r in chosen]})
+    elif not chosen:
+        click.echo("No runs yet. Try: evalkit run fictional_trials --model baseline:extract")
+    elif runs:
+        print_runs(chosen)
+    else:
+        _print_list(chosen)
+
+
+def _find(store: Any, run: Run, wanted: str) -> SampleRecord:
+    if wanted.startswith("#") and wanted[1:].isdigit():
+        found: SampleRecord = store.sample(run.id, int(wanted[1:]))
+        return found
+    for record in store.records(run.id):
+        if record.sample.id == wanted:
+            return msgspec.convert(record, SampleRecord)
+    raise UsageError(f"run {run.id} has no sample {wanted!r}")
+
+
+def _print_list(runs: Sequence[Run]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("run", "task", "model", "status", "samples", "started (UTC)"):
+        table.add_column(name, no_wrap=name == "run")
+    for run in runs:
+        when = datetime.datetime.fromtimestamp(run.started, datetime.UTC).strftime("%Y-%m-%d %H:%M")
+        count = f"{run.n}/{run.spec.n_expected}"
+        table.add_row(run.id, Text(run.spec.task), Text(run.spec.model), run.status, count, when)
+    Console().print(table)
+
+
+def _print_sample(record: SampleRecord) -> None:
+    """Plain text: what a model wrote is never interpreted, control characters are shown as such."""
+    answer = record.answer
+    parts = [
+        ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
+        ("question", record.sample.input),
+        ("target", "\n".join(record.sample.targets)),
+        ("answer", answer.reply if answer else record.error or ""),
+        (
+            "scores",
+            "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
+        ),
+    ]
+    for number, passage in enumerate((answer.passages if answer else None) or (), 1):
+        gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
+        parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
+    for title, text in parts:
+        click.echo(click.style(title, bold=True))
+        safe = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+        click.echo("  " + safe.replace("\n", "\n  ") + "\n")

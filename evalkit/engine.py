@@ -1,0 +1,274 @@
+"""The engine: runs a task's samples against a model in a bounded window and stores each as it ends.
+
+Samples flow one way: window of coroutines, task function, status, scoring, store. There is one failure
+boundary, around a sample; ``SetupError`` passes through it and stops the run, because every other sample
+would fail the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evalkit.errors import ServerFailed, SetupError, StoreError
+from evalkit.scoring import Scorer
+from evalkit.store.records import SampleRecord, Tokens
+from evalkit.types import Answer, Bar, Response, Sample, Status
+
+if TYPE_CHECKING:
+    from evalkit.model import Model
+
+BATCH = 100
+BATCH_S = 0.5
+# A server that fails this many samples in a row, each after its retries, is down: stop and let resume go on.
+DOWN_AFTER = 20
+
+# A refusal at the very start of a short reply. Version 1 of the rule; a longer reply has said more than no.
+_REFUSAL = re.compile(
+    r"\W*(?:i['’]?m sorry,? but |sorry,? but |i apologi[sz]e,? but )?"
+    r"(?:i|we)(?: am|['’]m)? (?:cannot|can['’]?t|can not|unable to|not able to|won['’]?t) "
+    r"(?:assist|help|answer|provide|comply|fulfil|do that|discuss|give)",
+    re.IGNORECASE,
+)
+_REFUSAL_CHARS = 300
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what had ended is stored."""
+
+
+@dataclass
+class Work:
+    """What one run of the engine is given. ``write`` stores a batch of ended samples."""
+
+    fn: Callable[..., Awaitable[Answer]]
+    arguments: Mapping[str, Any]
+    model: Model
+    samples: Callable[[], AsyncIterator[Sample]]
+    repeats: int
+    done: set[int]
+    scorer: Scorer
+    write: Callable[[list[SampleRecord]], None]
+    bar: Bar
+    window: int = 1024
+    limit: int | None = None
+    grace_s: float = 5.0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def status_of(answer: Answer) -> Status:
+    """How a reply ended, worst news first: what the task said, the server's refusal, truncation, emptiness."""
+    if answer.status is not None:
+        return answer.status
+    response = answer.response
+    if response is not None and response.finish_reason == "refusal":
+        return Status.REFUSED
+    if response is not None and response.finish_reason == "length":
+        return Status.TRUNCATED
+    if answer.choice is None and not answer.reply.strip() and not _scored(response):
+        return Status.EMPTY
+    if len(answer.reply) <= _REFUSAL_CHARS and _REFUSAL.match(answer.reply):
+        return Status.REFUSED
+    return Status.OK
+
+
+def _scored(response: Response | None) -> bool:
+    return response is not None and response.logprobs is not None
+
+
+async def run(work: Work) -> Counter[str]:
+    """Run everything that is not in ``work.done``. Returns the counts of statuses of this pass.
+
+    Raises ``SetupError`` where no sample could work, ``Stopped`` when ``work.stop`` was set; in both cases
+    everything that ended before is stored.
+    """
+    return await _Run(work).run()
+
+
+class _Run:
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.ended: asyncio.Queue[SampleRecord | None] = asyncio.Queue()
+        # A slot is held until the sample is stored, so slow scoring holds back generation, not memory.
+        self.slots = asyncio.Semaphore(work.window)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.counts: Counter[str] = Counter()
+        self.fatal: Exception | None = None
+        self.failures_in_a_row = 0
+        self.writing = asyncio.Lock()
+
+    async def run(self) -> Counter[str]:
+        collector = asyncio.create_task(self._collect())
+        waker = asyncio.create_task(self._wake_feeder())
+        try:
+            await self._feed()
+            await self._drain()
+        finally:
+            waker.cancel()
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self.ended.put_nowait(None)
+            await collector
+        if self.fatal is not None:
+            raise self.fatal
+        if self.work.stop.is_set():
+            raise Stopped
+        return self.counts
+
+    async def _wake_feeder(self) -> None:
+        await self.work.stop.wait()
+        self.slots.release()
+
+    def _fail(self, problem: Exception) -> None:
+        """The first problem that stops the whole run."""
+        self.fatal = self.fatal or problem
+        self.slots.release()
+
+    def _stopping(self) -> bool:
+        return self.fatal is not None or self.work.stop.is_set()
+
+    async def _feed(self) -> None:
+        """Start a coroutine for each sample, never more than the window at a time."""
+        async for sequence, repeat, sample in self._pending():
+            await self.slots.acquire()
+            if self._stopping():
+                return
+            task = asyncio.create_task(self._one(sequence, repeat, sample))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _pending(self) -> AsyncIterator[tuple[int, int, Sample]]:
+        index = 0
+        async for sample in self.work.samples():
+            if self.work.limit is not None and index >= self.work.limit:
+                return
+            for repeat in range(self.work.repeats):
+                sequence = index * self.work.repeats + repeat
+                if sequence not in self.work.done:
+                    yield sequence, repeat, sample
+            index += 1
+
+    async def _drain(self) -> None:
+        """Wait for what is in flight; once asked to stop, for a few seconds only."""
+        stop = asyncio.create_task(self.work.stop.wait())
+        try:
+            while self.tasks and not self._stopping():
+                await asyncio.wait({stop, *self.tasks}, return_when=asyncio.FIRST_COMPLETED)
+            if self.tasks and self.fatal is None:
+                await asyncio.wait(self.tasks, timeout=self.work.grace_s)
+        finally:
+            stop.cancel()
+
+    async def _one(self, sequence: int, repeat: int, sample: Sample) -> None:
+        """Answer one sample: the failure boundary."""
+        model = self.work.model.for_sample(sample, repeat)
+        start = time.perf_counter()
+        answer: Answer | None = None
+        error: str | None = None
+        try:
+            made = await self.work.fn(sample=sample, model=model, **self.work.arguments)
+            if not isinstance(made, Answer):
+                raise TypeError(f"the task returned {type(made).__name__}, not an Answer")
+            answer = made
+            status = status_of(answer)
+            self.failures_in_a_row = 0
+        except SetupError as problem:
+            self._fail(problem)
+            return
+        except Exception as problem:  # noqa: BLE001 - the one boundary: a sample's failure is its status
+            status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
+            self._count_failure(problem)
+        calls = model.calls
+        self.ended.put_nowait(
+            SampleRecord(
+                sequence=sequence,
+                sample=sample,
+                repeat=repeat,
+                status=status,
+                answer=answer,
+                requests=tuple(model.describe(call.request) for call in calls),
+                error=error,
+                tokens=_tokens([call.response for call in calls]),
+                calls=len(calls),
+                calls_from_cache=sum(call.response.from_cache for call in calls),
+                latency_s=time.perf_counter() - start,
+            )
+        )
+
+    def _count_failure(self, problem: Exception) -> None:
+        self.failures_in_a_row = self.failures_in_a_row + 1 if isinstance(problem, ServerFailed) else 0
+        if self.failures_in_a_row == DOWN_AFTER:
+            self._fail(
+                SetupError(
+                    f"{DOWN_AFTER} samples in a row failed at the server; the last: {problem}. "
+                    "Stopped here: when the server is back, resume the run."
+                )
+            )
+
+    async def _collect(self) -> None:
+        """Gather ended samples into batches; several are scored at once while more are generated."""
+        finishing: set[asyncio.Task[None]] = set()
+        open_ended = True
+        while open_ended:
+            batch, open_ended = await self._next_batch()
+            task = asyncio.create_task(self._finish(batch))
+            finishing.add(task)
+            task.add_done_callback(finishing.discard)
+        await asyncio.gather(*finishing)
+
+    async def _finish(self, batch: list[SampleRecord]) -> None:
+        """Score a batch, then store it. A store that fails (a full disk) stops the run."""
+        scored = await self._score(batch)
+        try:
+            async with self.writing:
+                await asyncio.to_thread(self.work.write, scored)
+        except StoreError as problem:
+            self._fail(problem)
+            return
+        for _ in batch:
+            self.slots.release()
+        self.counts.update(record.status.value for record in batch)
+        self.work.bar.advance(len(batch))
+        self.work.bar.note(", ".join(f"{n} {s}" for s, n in sorted(self.counts.items()) if s != "ok"))
+
+    async def _next_batch(self) -> tuple[list[SampleRecord], bool]:
+        batch: list[SampleRecord] = []
+        deadline = time.monotonic() + BATCH_S
+        while len(batch) < BATCH:
+            try:
+                record = await asyncio.wait_for(
+                    self.ended.get(), None if not batch else max(0.0, deadline - time.monotonic())
+                )
+            except TimeoutError:
+                break
+            if record is None:
+                return batch, False
+            if not batch:
+                deadline = time.monotonic() + BATCH_S
+            batch.append(record)
+        return batch, True
+
+    async def _score(self, batch: list[SampleRecord]) -> list[SampleRecord]:
+        answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]
+        if not answered:
+            return batch
+        scores = iter(await self.work.scorer.score(answered))
+        return [r if r.answer is None else msgspec.structs.replace(r, scores=next(scores)) for r in batch]
+
+
+def _tokens(responses: list[Response]) -> Tokens:
+    """Sum of the calls' usage."""
+    return Tokens(
+        sum(r.usage.prompt_tokens for r in responses),
+        sum(r.usage.completion_tokens for r in responses),
+        sum(r.usage.cached_tokens for r in responses),
+        sum(r.usage.reasoning_tokens for r in responses),
+    )

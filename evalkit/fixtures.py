@@ -1,0 +1,34 @@
+"""The fixtures that every task file finds without defining them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from evalkit.paths import cache_dir as _cache_dir
+from evalkit.retrieval import open_retriever
+from evalkit.task import fixture
+from evalkit.types import Progress, Retriever
+
+
+@fixture
+def cache_dir() -> Path:
+    """Where downloads, corpora, embeddings and indexes are kept: ``EVALKIT_CACHE`` or the user's cache."""
+    return _cache_dir()
+
+
+@fixture
+def progress() -> Progress:
+    """Where long work reports. The session puts its own in place of this one."""
+    raise NotImplementedError("the session provides 'progress'")
+
+
+@fixture
+async def retriever(
+    corpus: Any, cache_dir: Path, progress: Progress, search: str = "faiss"
+) -> AsyncIterator[Retriever]:
+    """An index over the task's own fixture ``corpus`` (the path of a JSONL file), built when first searched."""
+    made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress)
+    yield made
+    await made.close()

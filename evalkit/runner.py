@@ -1,0 +1,294 @@
+"""One run from beginning to end: survey the samples, probe the model, drive the engine, sum up.
+
+``start`` begins a run, ``resume`` goes on with one, ``rescore`` needs no model. What a run needs to be built
+again (file, task, parameters, model spec) is stored with it as ``RunSpec.target``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evalkit import engine, provenance
+from evalkit.collect import Item, closure, expand, fixtures_for, load_file
+from evalkit.errors import SetupError, UsageError
+from evalkit.scoring import Scorer
+from evalkit.session import Session, samples_of
+from evalkit.stats import estimate, incomplete_bounds
+from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
+from evalkit.types import Estimate, Sample, ServerFacts
+
+if TYPE_CHECKING:
+    from evalkit.model import Model
+    from evalkit.store import Store
+
+HEARTBEAT_S = 5.0
+
+
+@dataclass
+class Options:
+    """How to run, as opposed to what."""
+
+    limit: int | None = None
+    repeats: int = 1
+    window: int = 1024
+    max_inflight: int | None = None
+    cache: str = "on"
+    on_start: Callable[[RunSpec], None] = lambda spec: None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A first pass over the samples, before any call is paid for."""
+
+    n: int
+    fingerprint: str
+
+
+async def survey(item: Item, samples: Callable[[], AsyncIterator[Any]], limit: int | None) -> Survey:
+    """Count and fingerprint the samples. Raises ``SetupError`` for none, for a wrong type or a repeated id."""
+    seen: set[str] = set()
+    digest = hashlib.sha256()
+    encode = msgspec.json.Encoder(order="sorted").encode
+    async for sample in samples():
+        if limit is not None and len(seen) >= limit:
+            break
+        if not isinstance(sample, Sample):
+            raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
+        if sample.id in seen:
+            raise SetupError(f"{item.node_id}: two samples have the id {sample.id!r}; ids must be unique")
+        seen.add(sample.id)
+        digest.update(encode(msgspec.structs.replace(sample, images=())))
+        for image in sample.images:
+            digest.update(image.sha256.encode())
+    if not seen:
+        raise SetupError(f"{item.node_id}: the data set is empty")
+    return Survey(len(seen), digest.hexdigest())
+
+
+def new_id() -> str:
+    """A run id that sorts by time: ``20261121-143015-9f3c``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+
+
+def spec_of(item: Item, model: Model, model_text: str, found: Survey, options: Options) -> RunSpec:
+    """All that is known of a run before its first sample."""
+    plain = {name: _builtin(value) for name, value in item.params.items()}
+    return RunSpec(
+        id=new_id(),
+        task=item.id,
+        path=item.where,
+        model=model.name,
+        spec=model_text,
+        tags=item.task.tags,
+        params=plain,
+        metrics=metric_infos(item),
+        repeats=options.repeats,
+        limit=options.limit,
+        n_expected=found.n * options.repeats,
+        dataset=found.fingerprint,
+        target={
+            "path": str(item.task.path) if item.task.path else None,
+            "task": item.task.name,
+            "params": plain,
+            "named": list(item.named),
+            "model": model_text,
+            "cache": options.cache,
+        },
+        provenance={
+            **provenance.of_item(item),
+            "model": msgspec.to_builtins(model.facts),
+            "generation_defaults": dict(model.defaults),
+        },
+    )
+
+
+def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
+    """What the store keeps of the task's metrics."""
+    return tuple(
+        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.judges, m.unit, m.help)
+        for m in item.task.metrics
+    )
+
+
+def _builtin(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else msgspec.to_builtins(value)
+
+
+async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
+    """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
+    samples = await samples_of(item, session)
+    found = await survey(item, samples, options.limit)
+    from evalkit.connect import connect
+
+    async with connect(model_text, item.task.needs, _responses(store), options) as model:
+        spec = spec_of(item, model, model_text, found, options)
+        store.begin(spec)
+        options.on_start(spec)
+        return await _drive(item, spec, model, samples, store, session, options)
+
+
+async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
+    """Go on with a run: only what is missing or failed is asked for.
+
+    Raises ``SetupError`` where the data set is no longer what it was.
+    """
+    item = item_of(run.spec)
+    options.limit, options.repeats = run.spec.limit, run.spec.repeats
+    options.cache = run.spec.target.get("cache", "on")
+    samples = await samples_of(item, session)
+    found = await survey(item, samples, options.limit)
+    if found.fingerprint != run.spec.dataset:
+        raise SetupError(
+            f"run {run.id}: the samples are no longer those that it began with "
+            f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
+        )
+    from evalkit.connect import connect
+
+    async with connect(run.spec.target["model"], item.task.needs, _responses(store), options) as model:
+        _check_same_model(run.spec, model.facts)
+        options.on_start(run.spec)
+        return await _drive(item, run.spec, model, samples, store, session, options)
+
+
+def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
+    before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
+    if before is not None and before != now:
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        raise SetupError(
+            f"run {spec.id}: the served model is not the one it began with "
+            f"({', '.join(f'{k}: {before.get(k)!r} then, {now.get(k)!r} now' for k in changed)}). "
+            "Start a new run, or serve the same model again."
+        )
+
+
+def item_of(spec: RunSpec) -> Item:
+    """The item that a run was made of. Raises ``UsageError`` if its file or task is gone."""
+    target = spec.target
+    path = Path(target["path"]) if target.get("path") else None
+    if path is None or not path.is_file():
+        raise UsageError(f"run {spec.id}: its task file {target.get('path')} is not there")
+    for task in load_file(path):
+        if task.name == target["task"]:
+            fixtures = fixtures_for(path)
+            known = closure(task, fixtures)
+            values = {n: [v] for n, v in target["params"].items() if n in known}
+            (item,) = expand(task, values, known, fixtures)
+            return Item(item.task, item.params, fixtures, tuple(target["named"]), item.where)
+    raise UsageError(f"run {spec.id}: {path} has no task {target['task']!r} any more")
+
+
+def _responses(store: Store) -> Path:
+    """The response cache lies beside the store."""
+    return store.home / "responses.db"
+
+
+async def _drive(
+    item: Item,
+    spec: RunSpec,
+    model: Model,
+    samples: Callable[[], AsyncIterator[Sample]],
+    store: Store,
+    session: Session,
+    options: Options,
+) -> Run:
+    store.claim(spec.id)
+    done = store.done(spec.id)
+    expected = spec.n_expected or 0
+    began = time.perf_counter()
+    status = "incomplete"
+    beat = asyncio.create_task(_heartbeat(store, spec.id))
+    try:
+        with Scorer(item.task, expected - len(done)) as scorer:
+            label = f"{model.name} · {item.id}"
+            with session.progress.bar(label, expected) as bar:
+                bar.advance(len(done))
+                await engine.run(
+                    engine.Work(
+                        fn=item.task.fn,
+                        arguments=await session.arguments(item.task.fn, item),
+                        model=model,
+                        samples=samples,
+                        repeats=spec.repeats,
+                        done=done,
+                        scorer=scorer,
+                        write=lambda batch: store.write(spec.id, batch),
+                        bar=bar,
+                        window=options.window,
+                        limit=spec.limit,
+                        stop=options.stop,
+                    )
+                )
+        status = "complete"
+    except (engine.Stopped, asyncio.CancelledError):
+        status = "interrupted"
+        raise
+    finally:
+        beat.cancel()
+        sum_up(store, spec, status, time.perf_counter() - began)
+    return store.run(spec.id)
+
+
+async def _heartbeat(store: Store, run_id: str) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        await asyncio.to_thread(store.heartbeat, run_id)
+
+
+def sum_up(store: Store, spec: RunSpec, status: str, wall_s: float) -> None:
+    """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
+    counts = store.counts(spec.id)
+    missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
+    metrics: dict[str, Estimate] = {}
+    for info in spec.metrics:
+        rows = store.scores(spec.id).get(info.name, [])
+        values = [value for _, _, value in rows if value is not None]
+        lost = missing + len(rows) - len(values)
+        if len(rows) > len(values) and status == "complete":
+            status = "incomplete"
+        if not values:
+            continue
+        clusters = [cluster for _, cluster, value in rows if value is not None]
+        made = estimate(values, clusters=clusters, low=info.low, high=info.high)
+        if lost:
+            made = msgspec.structs.replace(made, bounds=incomplete_bounds(values, lost, info.low, info.high))
+        metrics[info.name] = made
+    if missing and status == "complete":
+        status = "incomplete"
+    store.finish(spec.id, status, metrics, wall_s)
+
+
+async def rescore(run: Run, store: Store) -> Run:
+    """Score stored answers again with the task's metrics as they are now. No model is called."""
+    item = item_of(run.spec)
+    spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
+    store.claim(run.id)
+    with Scorer(item.task, run.n) as scorer:
+        batch: list[SampleRecord] = []
+        for record in store.records(run.id):
+            if record.answer is not None:
+                batch.append(record)
+            if len(batch) >= engine.BATCH:
+                await _rescore_batch(batch, run.id, store, scorer)
+                batch = []
+        if batch:
+            await _rescore_batch(batch, run.id, store, scorer)
+    store.set_metrics(run.id, spec.metrics)
+    before = "interrupted" if run.status == "interrupted" else "complete"
+    sum_up(store, spec, before, 0.0)
+    return store.run(run.id)
+
+
+async def _rescore_batch(batch: list[SampleRecord], run_id: str, store: Store, scorer: Scorer) -> None:
+    answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]
+    scores = await scorer.score(answered)
+    store.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})

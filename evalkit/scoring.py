@@ -1,0 +1,85 @@
+"""Scoring answers by a task's metrics, in worker processes while generation goes on.
+
+A worker finds the metrics by importing the task file anew: nothing but samples and answers travels, as
+MessagePack. Tasks without a file (made in a notebook) and short runs are scored in a thread instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.metrics.base import Metric
+from evalkit.task import Task
+from evalkit.types import Answer, Sample, Score, Status
+
+Scorable = tuple[Sample, Answer, Status]
+
+# Below this many samples a worker's start-up costs more than it saves.
+SMALL = 64
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[Sample, Answer, Status]]).decode
+_decode_scores = msgspec.msgpack.Decoder(list[tuple[Score, ...]]).decode
+
+
+def score(metrics: Sequence[Metric], sample: Sample, answer: Answer, status: Status) -> tuple[Score, ...]:
+    """Scores of one answer. A metric that does not apply gives none; one that raises gives an error."""
+    scores: list[Score] = []
+    for metric in metrics:
+        try:
+            value = metric(sample, answer, status)
+        except Exception as error:  # noqa: BLE001 - metrics are plug-in code; the failure is the metric's score
+            scores.append(Score(metric.name, None, f"{type(error).__name__}: {error}"))
+            continue
+        if value is not None:
+            scores.append(Score(metric.name, value))
+    return tuple(scores)
+
+
+class Scorer:
+    """Scores batches for one task. Use as a context manager."""
+
+    def __init__(self, task: Task, expected: int | None = None) -> None:
+        self._task = task
+        self._by_path = task.path is not None and (expected is None or expected > SMALL)
+        self._pool: Executor
+        if self._by_path:
+            # spawn: a fork of a process with running threads (torch, the event loop) may deadlock
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=context)
+        else:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def score(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
+        """Scores of a batch, in its order."""
+        loop = asyncio.get_running_loop()
+        if not self._by_path:
+            metrics = self._task.metrics
+            return await loop.run_in_executor(
+                self._pool, lambda: [score(metrics, *scorable) for scorable in batch]
+            )
+        raw = await loop.run_in_executor(
+            self._pool, _score_in_worker, str(self._task.path), self._task.name, _encode(batch)
+        )
+        return _decode_scores(raw)
+
+
+def _score_in_worker(path: str, name: str, batch: bytes) -> bytes:
+    from evalkit.collect import load_file
+
+    metrics = next(task for task in load_file(Path(path)) if task.name == name).metrics
+    return _encode([score(metrics, *scorable) for scorable in _decode(batch)])

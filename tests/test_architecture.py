@@ -1,0 +1,65 @@
+"""The arrows between the parts, read from the syntax trees: the core knows nobody, the others know only it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = {
+    "evalkit": "evalkit",
+    "tasks": "evalkit_tasks",
+    "retrievers": "evalkit_retrievers",
+    "leaderboard": "evalkit_leaderboard",
+}
+OURS = {*PARTS, *PARTS.values()}
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_imports_itself_and_the_core_only(part: str) -> None:
+    allowed = {"evalkit", PARTS[part]}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in (ROOT / part).rglob("*.py")
+        for line, name in imported(path)
+        if name.split(".")[0] in OURS - allowed
+    ]
+    assert not wrong
+
+
+def test_types_is_a_leaf() -> None:
+    names = [name for _, name in imported(ROOT / "evalkit" / "types.py")]
+    assert not [n for n in names if n.startswith("evalkit")]
+
+
+def test_installed_parts_hold_every_folder_of_code() -> None:
+    """A package that pyproject.toml forgets works in a checkout and is missing from a wheel."""
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {
+        ".".join([PARTS[part], *path.parent.relative_to(ROOT / part).parts])
+        for part in PARTS
+        for path in (ROOT / part).rglob("*.py")
+    }
+    assert folders == set(listed)
+
+
+def test_every_name_that_evalkit_exports_is_there() -> None:
+    import evalkit
+
+    for name in evalkit.__all__:
+        assert getattr(evalkit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = evalkit.nothing

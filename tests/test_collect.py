@@ -1,0 +1,163 @@
+"""Finding tasks: by path, by name, with parameters, next to files that are broken or named like ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalkit.collect import collect, keyword_filter
+from evalkit.errors import UsageError
+
+MINE = '''
+"""My task."""
+from evalkit import Answer, Sample, parametrize, task
+from evalkit.metrics import exact_match
+
+def samples(n: int = 2):
+    for i in range(n):
+        yield Sample(str(i), f"question {i}", "yes")
+
+@task(samples, metrics=[exact_match()], tags=["mine"])
+@parametrize(k=[1, 5])
+async def mine(sample, model, k: int = 1) -> Answer:
+    """Answer yes."""
+    return Answer(await model.generate(sample.input))
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "task_mine.py").write_text(MINE)
+    return tmp_path
+
+
+def ids(*targets: str, **options) -> list[str]:
+    return [item.id for item in collect(targets, **options).items]
+
+
+def test_a_file_gives_one_item_for_each_value_of_its_axes(project: Path) -> None:
+    found = collect(["task_mine.py"])
+    assert [i.node_id for i in found.items] == ["task_mine.py::mine[k=1]", "task_mine.py::mine[k=5]"]
+    assert found.items[0].params == {"k": 1, "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (".", ["mine[k=1]", "mine[k=5]"]),
+        ("task_mine.py::mine", ["mine[k=1]", "mine[k=5]"]),
+        ("task_mine.py::mine[k=5]", ["mine[k=5]"]),
+        ("task_mine.py::mine[k=7,n=3]", ["mine[k=7,n=3]"]),
+    ],
+)
+def test_targets(project: Path, target: str, expected: list[str]) -> None:
+    assert ids(target) == expected
+
+
+def test_settings_replace_an_axis_and_sweep(project: Path) -> None:
+    assert ids("task_mine.py", params={"k": ["3", "4"]}) == ["mine[k=3]", "mine[k=4]"]
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(project: Path) -> None:
+    with pytest.raises(UsageError, match="'kk'"):
+        ids("task_mine.py", params={"kk": ["3"]})
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("task_mine.py::mien", "no task 'mien'.* Did you mean 'mine'"),
+        ("task_none.py", "no such file or folder: task_none.py"),
+        ("pubmed_rug", "no task 'pubmed_rug'. Did you mean 'pubmed_rag'"),
+        ("task_mine.py::mine[k]", "write parameters as name=value"),
+    ],
+)
+def test_a_target_that_names_nothing_says_so(project: Path, target: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        collect([target])
+
+
+def test_a_broken_file_is_named_with_its_line_and_the_others_still_work(project: Path) -> None:
+    (project / "task_broken.py").write_text("x = 1\ndef f(:\n")
+    (project / "task_raises.py").write_text("x = 1\n\nraise RuntimeError('no data')\n")
+    (project / "task_missing.py").write_text(MINE.replace("model, k", "model, reteiver, k"))
+    found = collect(["."])
+    assert [i.id for i in found.items] == ["mine[k=1]", "mine[k=5]"]
+    messages = sorted(f"{Path(b.path).name}:{b.line}: {b.message}" for b in found.broken)
+    assert messages[0].startswith("task_broken.py:2: syntax error")
+    assert messages[1].startswith("task_missing.py:10: task mine asks for a fixture 'reteiver'")
+    assert "Did you mean 'retriever'?" in messages[1]
+    assert messages[2] == "task_raises.py:3: RuntimeError: no data"
+
+
+def test_helpers_beside_a_task_file_are_imported_relatively(project: Path) -> None:
+    (project / "helper.py").write_text("METRICS = []\n")
+    (project / "task_two.py").write_text(
+        MINE.replace("metrics=[exact_match()]", "metrics=METRICS").replace(
+            "def samples", "from .helper import METRICS\n\ndef samples"
+        )
+    )
+    assert ids("task_two.py::mine[k=1]") == ["mine[k=1]"]
+
+
+def test_names_like_ours_in_the_working_directory_neither_shadow_nor_are_shadowed(project: Path) -> None:
+    """A project with tasks.py, tasks/ and retrievers/ of its own, run as a person would."""
+    (project / "tasks.py").write_text("MINE = 'my own tasks.py'\n")
+    for folder in ("retrievers", "leaderboard"):
+        (project / folder).mkdir()
+        (project / folder / "__init__.py").write_text(f"MINE = 'my own {folder}'\n")
+    (project / "task_mine.py").write_text(
+        "import retrievers, tasks\nassert retrievers.MINE and tasks.MINE\n" + MINE
+    )
+    program = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from evalkit.collect import collect\n"
+        "from evalkit.retrieval import retriever_class\n"
+        "found = collect(['task_mine.py', 'pubmed_rag'])\n"
+        "assert not found.broken, found.broken\n"
+        "print(len(found.items), retriever_class('bm25').__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["5", "BM25Retriever"], done.stderr
+
+
+def test_an_evalconf_nearer_to_the_task_wins(project: Path) -> None:
+    (project / "pyproject.toml").write_text("")
+    (project / "sub").mkdir()
+    conf = "from evalkit import fixture\n\n@fixture\ndef place(): return {!r}\n"
+    (project / "evalconf.py").write_text(conf.format("above"))
+    (project / "sub" / "evalconf.py").write_text(conf.format("beside"))
+    for folder in (project, project / "sub"):
+        (folder / "task_where.py").write_text(MINE.replace("model, k", "model, place, k"))
+    above, beside = collect(["task_where.py"]).items[0], collect(["sub/task_where.py"]).items[0]
+    assert above.fixtures["place"].fn() == "above"
+    assert beside.fixtures["place"].fn() == "beside"
+
+
+def test_tags_and_keywords(project: Path) -> None:
+    assert ids("task_mine.py", tags=["mine"]) == ["mine[k=1]", "mine[k=5]"]
+    assert ids("task_mine.py", tags=["other"]) == []
+    assert ids("task_mine.py", keyword="mine and not k=5") == ["mine[k=1]"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "text", "holds"),
+    [
+        ("rag", "x::pubmed_rag[k=5]", True),
+        ("RAG and k=5", "x::pubmed_rag[k=5]", True),
+        ("not (rag or vqa)", "x::pubmed_rag[k=5]", False),
+        ("vqa or k=5", "x::pubmed_rag[k=5]", True),
+    ],
+)
+def test_keyword_expressions(expression: str, text: str, holds: bool) -> None:
+    assert keyword_filter(expression)(text) is holds
+
+
+@pytest.mark.parametrize("expression", ["and", "a b", "(a", "not"])
+def test_a_malformed_keyword_expression_is_refused(expression: str) -> None:
+    with pytest.raises(UsageError, match="words joined by and, or, not"):
+        keyword_filter(expression)
