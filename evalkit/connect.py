@@ -16,14 +16,14 @@ from evalkit.types import Needs
 @asynccontextmanager
 async def connect(
     text: str, needs: Needs, responses: Path, *, cache: str = "on", max_inflight: int | None = None
-) -> AsyncIterator[Model]:
-    """A model that is known to be alive and able. Raises ``ProbeError`` with the fix where it is not."""
+) -> AsyncIterator[tuple[str, Model]]:
+    """A model that is known to be alive and able, with its name to show. Raises ``ProbeError`` with the fix."""
     backend = load(text, config=load_config())
     store = ResponseCache(responses)
     try:
         facts = await backend.probe(needs)
         wrapped = wrap(backend, store, facts, cache=cache, max_inflight=max_inflight)
-        yield Model(wrapped, defaults=backend.defaults, facts=facts, name=backend.name)
+        yield backend.name, Model(wrapped, defaults=backend.defaults, facts=facts)
     finally:
         await backend.close()
         store.close()

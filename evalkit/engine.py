@@ -242,7 +242,8 @@ class _Run:
     async def _next_batch(self) -> tuple[list[SampleRecord], bool]:
         batch: list[SampleRecord] = []
         deadline = time.monotonic() + BATCH_S
-        while len(batch) < BATCH:
+        # Ended samples hold their slots until they are stored: a small window must not wait for a big batch.
+        while len(batch) < min(BATCH, max(1, self.work.window // 2)):
             try:
                 record = await asyncio.wait_for(
                     self.ended.get(), None if not batch else max(0.0, deadline - time.monotonic())

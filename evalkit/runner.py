@@ -80,14 +80,14 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
 
 
-def spec_of(item: Item, model: Model, model_text: str, found: Survey, options: Options) -> RunSpec:
+def spec_of(item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options) -> RunSpec:
     """All that is known of a run before its first sample."""
     plain = {name: _builtin(value) for name, value in item.params.items()}
     return RunSpec(
         id=new_id(),
         task=item.id,
         path=item.where,
-        model=model.name,
+        model=name,
         spec=model_text,
         tags=item.task.tags,
         params=plain,
@@ -128,10 +128,8 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
     samples = await samples_of(item, session)
     found = await survey(item, samples, options.limit)
-    from evalkit.connect import connect
-
-    async with connect(model_text, item.task.needs, _responses(store), options) as model:
-        spec = spec_of(item, model, model_text, found, options)
+    async with _connected(model_text, item, store, options) as (name, model):
+        spec = spec_of(item, name, model, model_text, found, options)
         store.begin(spec)
         options.on_start(spec)
         return await _drive(item, spec, model, samples, store, session, options)
@@ -152,9 +150,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             f"run {run.id}: the samples are no longer those that it began with "
             f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
         )
-    from evalkit.connect import connect
-
-    async with connect(run.spec.target["model"], item.task.needs, _responses(store), options) as model:
+    async with _connected(run.spec.target["model"], item, store, options) as (_, model):
         _check_same_model(run.spec, model.facts)
         options.on_start(run.spec)
         return await _drive(item, run.spec, model, samples, store, session, options)
@@ -187,9 +183,17 @@ def item_of(spec: RunSpec) -> Item:
     raise UsageError(f"run {spec.id}: {path} has no task {target['task']!r} any more")
 
 
-def _responses(store: Store) -> Path:
-    """The response cache lies beside the store."""
-    return store.home / "responses.db"
+def _connected(text: str, item: Item, store: Store, options: Options) -> Any:
+    """The model, with the response cache that lies beside the store."""
+    from evalkit.connect import connect
+
+    return connect(
+        text,
+        item.task.needs,
+        store.home / "responses.db",
+        cache=options.cache,
+        max_inflight=options.max_inflight,
+    )
 
 
 async def _drive(
@@ -204,12 +208,12 @@ async def _drive(
     store.claim(spec.id)
     done = store.done(spec.id)
     expected = spec.n_expected or 0
-    began = time.perf_counter()
+    before, began = store.run(spec.id).wall_s, time.perf_counter()
     status = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
-            label = f"{model.name} · {item.id}"
+            label = f"{spec.model} · {item.id}"
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
                 await engine.run(
@@ -234,7 +238,7 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        sum_up(store, spec, status, time.perf_counter() - began)
+        sum_up(store, spec, status, before + time.perf_counter() - began)
     return store.run(spec.id)
 
 
@@ -284,7 +288,7 @@ async def rescore(run: Run, store: Store) -> Run:
             await _rescore_batch(batch, run.id, store, scorer)
     store.set_metrics(run.id, spec.metrics)
     before = "interrupted" if run.status == "interrupted" else "complete"
-    sum_up(store, spec, before, 0.0)
+    sum_up(store, spec, before, run.wall_s)
     return store.run(run.id)
 
 
