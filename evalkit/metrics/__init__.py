@@ -1,0 +1,58 @@
+"""Metrics: each factory returns a ``Metric``, whose name carries its parameters (``recall@5``).
+
+Names are imported when first used, so that ``import evalkit.metrics`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "Metric": "base",
+    "accuracy": "choice",
+    "average_precision": "retrieval",
+    "citation_coverage": "citation",
+    "citation_precision": "citation",
+    "citation_recall": "citation",
+    "exact_match": "text",
+    "length": "text",
+    "metric": "base",
+    "mrr": "retrieval",
+    "ndcg": "retrieval",
+    "precision": "retrieval",
+    "recall": "retrieval",
+    "rouge": "text",
+    "token_f1": "text",
+}
+
+__all__ = [*_WHERE]
+
+if TYPE_CHECKING:
+    from evalkit.metrics.base import Metric as Metric
+    from evalkit.metrics.base import metric as metric
+    from evalkit.metrics.choice import accuracy as accuracy
+    from evalkit.metrics.citation import citation_coverage as citation_coverage
+    from evalkit.metrics.citation import citation_precision as citation_precision
+    from evalkit.metrics.citation import citation_recall as citation_recall
+    from evalkit.metrics.retrieval import average_precision as average_precision
+    from evalkit.metrics.retrieval import mrr as mrr
+    from evalkit.metrics.retrieval import ndcg as ndcg
+    from evalkit.metrics.retrieval import precision as precision
+    from evalkit.metrics.retrieval import recall as recall
+    from evalkit.metrics.text import exact_match as exact_match
+    from evalkit.metrics.text import length as length
+    from evalkit.metrics.text import rouge as rouge
+    from evalkit.metrics.text import token_f1 as token_f1
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(f"evalkit.metrics.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'evalkit.metrics' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

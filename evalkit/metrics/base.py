@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, overload
 
+from evalkit.errors import MetricError, UsageError
 from evalkit.types import Answer, Sample, Status
 
 Function = Callable[[Sample, Answer], float | None]
@@ -20,7 +22,8 @@ class Metric:
     ``name`` carries the parameters (``recall@5``). ``fn`` returns None where the metric does not apply to
     the sample *by design of the task* (no gold document, an arm without retrieval), never because of what
     the model said. ``judges`` says whose work is measured: a failed reply scores ``worst`` on an ``output``
-    metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same.
+    metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same. An
+    ``output`` metric without a finite worst score raises ``UsageError``.
     ``higher_is_better`` is None for descriptive numbers, which are never ranked.
     """
 
@@ -33,19 +36,57 @@ class Metric:
     unit: str = ""
     help: str = ""
 
+    def __post_init__(self) -> None:
+        if self.judges == "output" and not math.isfinite(self.worst):
+            raise UsageError(
+                f"metric {self.name!r} has no worst score, which a reply that is no answer would get: "
+                f"give a finite {'high' if self.higher_is_better is False else 'low'}="
+            )
+
     @property
     def worst(self) -> float:
         """The score of a reply that is no answer."""
-        if self.higher_is_better is False and self.high is not None:
-            return self.high
+        if self.higher_is_better is False:
+            return math.inf if self.high is None else self.high
         return self.low
 
     def __call__(self, sample: Sample, answer: Answer, status: Status = Status.OK) -> float | None:
-        """Score one sample. Returns None where the metric does not apply."""
+        """Score one sample. Returns None where the metric does not apply.
+
+        Raises ``MetricError`` for a value that is not finite or lies outside the metric's range.
+        """
         value = self.fn(sample, answer)
-        if value is not None and self.judges == "output" and status in FAILED:
+        if value is None:
+            return None
+        if self.judges == "output" and status in FAILED:
             return self.worst
-        return None if value is None else float(value)
+        return self._checked(float(value), sample)
+
+    def _checked(self, value: float, sample: Sample) -> float:
+        high = math.inf if self.high is None else self.high
+        slack = 1e-9  # of rounding
+        if not math.isfinite(value) or not self.low - slack <= value <= high + slack:
+            raise MetricError(
+                f"{self.name} gave {value} on sample {sample.id!r}, outside its range [{self.low}, {high}]; "
+                "declare the range with low= and high= (high=None: no upper end)"
+            )
+        return min(max(value, self.low), high)
+
+
+@overload
+def metric(fn: Function) -> Metric: ...
+
+
+@overload
+def metric(
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float | None = 1.0,
+    higher_is_better: bool | None = True,
+    judges: Literal["output", "retrieval", "fact"] = "output",
+    unit: str = "",
+) -> Callable[[Function], Metric]: ...
 
 
 def metric(
@@ -58,7 +99,7 @@ def metric(
     judges: Literal["output", "retrieval", "fact"] = "output",
     unit: str = "",
 ) -> Metric | Callable[[Function], Metric]:
-    """Make a function ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``."""
+    """Make ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``."""
 
     def wrap(f: Function) -> Metric:
         doc = (f.__doc__ or "").strip().split("\n")[0]

@@ -1,0 +1,38 @@
+"""Multiple choice: is the option that the task read out of the reply the right one?"""
+
+from __future__ import annotations
+
+from evalkit.errors import MetricError
+from evalkit.metrics.base import Metric
+from evalkit.types import Answer, Sample
+
+
+def accuracy() -> Metric:
+    """1 where ``answer.choice`` (an index into ``sample.choices``) is the right option, otherwise 0.
+
+    The target names the right option, or several targets several right ones. A target is read, in this
+    order, as the exact text of an option, as its capital letter (``"A"`` is the first), as its index
+    (``"0"`` is the first). A reply from which no choice could be read scores 0, it is never guessed.
+    Raises ``MetricError`` where the sample has no choices or the target names none of them.
+    """
+    return Metric("accuracy", _accuracy, help="1 if the chosen option is the right one")
+
+
+def _accuracy(sample: Sample, answer: Answer) -> float:
+    right = {index for target in sample.targets for index in _options(sample, target)}
+    return float(answer.choice in right)
+
+
+def _options(sample: Sample, target: str) -> list[int]:
+    """The options that a target names: more than one only where two have the same text."""
+    choices = sample.choices
+    if target in choices:
+        return [i for i, choice in enumerate(choices) if choice == target]
+    if len(target) == 1 and 0 <= (letter := ord(target) - ord("A")) < min(len(choices), 26):
+        return [letter]
+    if target.isascii() and target.isdigit() and len(target) < 5 and int(target) < len(choices):
+        return [int(target)]
+    raise MetricError(
+        f"sample {sample.id!r}: the target {target!r} is none of its choices {list(choices)}; "
+        "give the option's text, its letter or its index"
+    )

@@ -1,0 +1,119 @@
+"""Citations: which passages a reply points to, sentence by sentence, and whether they are the right ones.
+
+A citation is a mark in square brackets that holds nothing but passage numbers, counted from 1: ``[1]``,
+``[1, 2]``, ``[1-3]``, ``[1][2]``. Every pattern here is linear in the text: a reply can be hostile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from evalkit.metrics.base import Metric
+from evalkit.sentences import split_sentences
+from evalkit.types import Answer, Sample
+
+_MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
+_MARKS = re.compile(_MARK)
+_MARK_AND_SPACE = re.compile(rf" ?{_MARK}")
+_WORD = re.compile(r"\w")
+
+
+def without_marks(text: str) -> str:
+    """The text with its citation marks removed."""
+    return _MARK_AND_SPACE.sub("", text)
+
+
+def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
+    """Each sentence of a reply, without its marks, and the passages that it cites out of ``n``.
+
+    Passages are given as indices from 0, each once per sentence, in the order they are cited; None stands
+    for a mark that points to no passage. A mark behind the full stop (``works. [1] Next``) belongs to the
+    sentence that it follows, and so does a line that holds only marks; marks without any sentence
+    before them cite nothing. The end of a range is cut at ``n + 1``: ``[1-999]`` is one wrong citation more
+    than ``[1-n]``.
+    """
+    found: list[tuple[str, dict[int, None]]] = []
+    for piece in split_sentences(text):
+        sentence = without_marks(piece).strip()
+        numbers = dict.fromkeys(_numbers(_MARKS.findall(piece), n))
+        if _WORD.search(sentence):
+            found.append((sentence, numbers))
+        elif found:
+            found[-1][1].update(numbers)
+    return [(sentence, [i - 1 if 1 <= i <= n else None for i in numbers]) for sentence, numbers in found]
+
+
+def _numbers(marks: Iterable[str], n: int) -> Iterable[int]:
+    for mark in marks:
+        for part in re.split("[,;]", mark):
+            ends = [int(digits) for digits in re.findall("[0-9]+", part)]
+            low, high = min(ends), max(ends)
+            yield from range(low, max(low, min(high, n + 1)) + 1)
+
+
+def citation_precision() -> Metric:
+    """Share of the citations that point to a relevant document (``sample.relevance`` > 0).
+
+    A passage counts once for each sentence that cites it; a mark that points to no passage is a wrong
+    citation; a reply without citations scores 0. Does not apply (None) where the prompt held no passages by
+    design, or where no document is known to be relevant.
+    """
+    return Metric(
+        "citation_precision", _precision, help="share of citations that point to a relevant document"
+    )
+
+
+def citation_recall() -> Metric:
+    """Share of all relevant documents (``sample.relevance`` > 0) that the reply cites.
+
+    All of them, not only those that were retrieved: a document that was never shown cannot be cited, and a
+    pipeline that did not find it has lost it all the same. Applies where ``citation_precision`` does.
+    """
+    return Metric("citation_recall", _recall, help="share of the relevant documents that are cited")
+
+
+def citation_coverage() -> Metric:
+    """Share of the reply's sentences that cite at least one of the passages shown, right or wrong.
+
+    A reply without sentences scores 0. Does not apply (None) where the prompt held no passages by design.
+    TREC BioGen's citation coverage asks, beyond this, that the citation supports the sentence.
+    """
+    return Metric("citation_coverage", _coverage, help="share of sentences with a citation")
+
+
+def _precision(sample: Sample, answer: Answer) -> float | None:
+    relevant = _relevant(sample)
+    if answer.passages is None or not relevant:
+        return None
+    cited = _cited(answer)
+    return sum(document in relevant for document in cited) / len(cited) if cited else 0.0
+
+
+def _recall(sample: Sample, answer: Answer) -> float | None:
+    relevant = _relevant(sample)
+    if answer.passages is None or not relevant:
+        return None
+    return len(relevant.intersection(_cited(answer))) / len(relevant)
+
+
+def _coverage(sample: Sample, answer: Answer) -> float | None:
+    if answer.passages is None:
+        return None
+    sentences = citations(answer.reply, len(answer.passages))
+    covered = sum(any(index is not None for index in cited) for _, cited in sentences)
+    return covered / len(sentences) if sentences else 0.0
+
+
+def _relevant(sample: Sample) -> set[str]:
+    return {document for document, grade in sample.relevance.items() if grade > 0}
+
+
+def _cited(answer: Answer) -> list[str | None]:
+    """The document behind each citation, None for a mark that points nowhere."""
+    passages = answer.passages or ()
+    return [
+        None if index is None else passages[index].document
+        for _, cited in citations(answer.reply, len(passages))
+        for index in cited
+    ]

@@ -1,0 +1,127 @@
+"""Retrieval metrics as trec_eval computes them: plain functions of a ranking, and the metrics made of them.
+
+Source: NIST's trec_eval (github.com/usnistgov/trec_eval), whose names are given with each function. A ranking
+is document ids, best first; an id that comes twice counts at its first place only. Relevance grades documents
+by id; a document is relevant from grade 1 on, and one that is not graded is not relevant. Every function
+needs at least one relevant document: the metrics do not apply (None) to a sample without any.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from evalkit.errors import MetricError, UsageError
+from evalkit.metrics.base import Metric
+from evalkit.types import Answer, Sample
+
+Ranking = Sequence[str]
+Relevance = Mapping[str, int]
+Measure = Callable[[Ranking, Relevance, int | None], float]
+
+
+def trec_order(scores: Mapping[str, float]) -> list[str]:
+    """Rank documents by score as trec_eval does: score descending, ties by document id descending.
+
+    Scores are compared in single precision, in which trec_eval holds them, so two that differ only beyond
+    its seven digits are a tie. Raises ``MetricError`` for a score that is not a number.
+    """
+    for doc, score in scores.items():
+        if math.isnan(score):
+            raise MetricError(f"the score of document {doc!r} is not a number: it cannot be ranked")
+    single = array("f", scores.values())
+    return [doc for _, doc in sorted(zip(single, scores, strict=True), reverse=True)]
+
+
+def recall_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
+    """Share of the relevant documents that are among the first ``k`` (``recall_k``)."""
+    return sum(_hits(ranking, relevance, k)) / _count(relevance)
+
+
+def precision_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
+    """Share of the first ``k`` that are relevant; always divided by ``k`` (``P_k``)."""
+    hits = _hits(ranking, relevance, k)
+    return sum(hits) / (k or len(hits) or 1)
+
+
+def reciprocal_rank(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
+    """One over the rank of the first relevant document, 0 without one (``recip_rank``)."""
+    return next((1 / rank for rank, hit in enumerate(_hits(ranking, relevance, k), 1) if hit), 0.0)
+
+
+def average_precision_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
+    """Sum of the precisions at each relevant document, over all relevant ones (``map``, ``map_cut_k``)."""
+    found, total = 0, 0.0
+    for rank, hit in enumerate(_hits(ranking, relevance, k), 1):
+        if hit:
+            found += 1
+            total += found / rank
+    return total / _count(relevance)
+
+
+def ndcg_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
+    """Normalized discounted cumulative gain (``ndcg``, ``ndcg_cut_k``).
+
+    The gain is the grade itself and the discount log2(rank + 1); the ideal ranking holds every relevant
+    document, best grade first, cut at ``k`` too.
+    """
+    gains = [max(relevance.get(doc, 0), 0) for doc in _top(ranking, k)]
+    ideal = sorted((grade for grade in relevance.values() if grade > 0), reverse=True)[:k]
+    return _discounted(gains) / _discounted(ideal)
+
+
+def _top(ranking: Ranking, k: int | None) -> list[str]:
+    return list(dict.fromkeys(ranking))[:k]
+
+
+def _hits(ranking: Ranking, relevance: Relevance, k: int | None) -> list[bool]:
+    return [relevance.get(doc, 0) > 0 for doc in _top(ranking, k)]
+
+
+def _count(relevance: Relevance) -> int:
+    return sum(grade > 0 for grade in relevance.values())
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))
+
+
+def recall(k: int) -> Metric:
+    """``recall@k``: share of the relevant documents that are among the first ``k`` retrieved."""
+    return _metric("recall", recall_at, k)
+
+
+def precision(k: int) -> Metric:
+    """``precision@k``: share of the first ``k`` retrieved documents that are relevant."""
+    return _metric("precision", precision_at, k)
+
+
+def mrr(k: int | None = None) -> Metric:
+    """``mrr`` or ``mrr@k``: one over the rank of the first relevant document (its mean is the MRR)."""
+    return _metric("mrr", reciprocal_rank, k)
+
+
+def ndcg(k: int | None = None) -> Metric:
+    """``ndcg@k`` or ``ndcg``: discounted cumulative gain, grades as gains, over the ideal ranking's."""
+    return _metric("ndcg", ndcg_at, k)
+
+
+def average_precision(k: int | None = None) -> Metric:
+    """``average_precision`` or ``average_precision@k`` (its mean over questions is the MAP)."""
+    return _metric("average_precision", average_precision_at, k)
+
+
+def _metric(name: str, measure: Measure, k: int | None) -> Metric:
+    if k is not None and k < 1:
+        raise UsageError(f"{name}({k}): the cutoff must be at least 1")
+    help_line = (measure.__doc__ or "").split("\n")[0]
+    full_name = name if k is None else f"{name}@{k}"
+    return Metric(full_name, partial(_measured, measure, k), judges="retrieval", help=help_line)
+
+
+def _measured(measure: Measure, k: int | None, sample: Sample, answer: Answer) -> float | None:
+    if answer.ranked is None or _count(sample.relevance) == 0:
+        return None
+    return measure(answer.ranked, sample.relevance, k)
