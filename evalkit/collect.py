@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import itertools
 import re
 import sys
@@ -258,6 +259,9 @@ def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]
         for name in wanted:
             if name in asked:
                 continue
+            if name in task.axes:  # an argument without a default that @parametrize fills
+                found.setdefault(name, Parameter(name, task.axes[name][0], type(task.axes[name][0])))
+                continue
             if name not in fixtures:
                 raise _at(
                     fn,
@@ -289,7 +293,7 @@ def expand(
     check_known(task.axes, known, f"@parametrize of task {task.name}")
     axes = dict(task.axes)
     axes.update({name: [known[name].convert(v) for v in values] for name, values in given.items()})
-    own, _ = parameters_of(task.fn)
+    own = list(inspect.signature(task.fn).parameters)
     varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
     named = tuple(
         n for n in varied if not known[n].is_path and (n in task.axes or axes[n] != [known[n].default])

@@ -33,9 +33,10 @@ class Session:
     async def arguments(self, fn: Callable[..., Any], item: Item) -> dict[str, Any]:
         """Everything that ``fn`` asks for but ``sample`` and ``model``: parameters and fixtures."""
         params, wanted = parameters_of(fn)
-        values = {name: item.params[name] for name in params}
+        values = {name: item.params[name] for name in [*params, *wanted] if name in item.params}
         for name in wanted:
-            values[name] = (await self._fixture(name, item))[1]
+            if name not in values:
+                values[name] = (await self._fixture(name, item))[1]
         return values
 
     async def _fixture(self, name: str, item: Item) -> tuple[Key, Any]:
@@ -44,12 +45,15 @@ class Session:
             return ("progress",), self.progress
         fn = item.fixtures[name].fn
         params, wanted = parameters_of(fn)
-        values = {p: item.params[p] for p in params}
+        values = {p: item.params[p] for p in [*params, *wanted] if p in item.params}
+        settings = tuple((name, repr(value)) for name, value in values.items())
         keys: list[Key] = []
         for dependency in wanted:
+            if dependency in values:
+                continue
             inner_key, values[dependency] = await self._fixture(dependency, item)
             keys.append(inner_key)
-        key: Key = (fn, tuple((p, repr(values[p])) for p in params), tuple(keys))
+        key: Key = (fn, settings, tuple(keys))
         if key not in self._made:
             self._made[key] = await self._make(fn, values)
         return key, self._made[key]

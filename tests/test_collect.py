@@ -138,6 +138,12 @@ def test_an_evalconf_nearer_to_the_task_wins(project: Path) -> None:
     assert beside.fixtures["place"].fn() == "beside"
 
 
+def test_an_axis_fills_an_argument_without_a_default(project: Path) -> None:
+    (project / "task_axis.py").write_text(MINE.replace("k: int = 1", "k: int"))
+    assert ids("task_axis.py", params={"k": ["9"]}) == ["mine[k=9]"]
+    assert collect(["task_axis.py::mine[k=5]"]).items[0].params["k"] == 5
+
+
 def test_tags_and_keywords(project: Path) -> None:
     assert ids("task_mine.py", tags=["mine"]) == ["mine[k=1]", "mine[k=5]"]
     assert ids("task_mine.py", tags=["other"]) == []
