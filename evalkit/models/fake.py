@@ -1,4 +1,4 @@
-"""A model made of a function: what authors of tasks test with, no server and no network."""
+"""A model that is a function: for the tests of tasks and plug-ins."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from typing import Any
 from evalkit.types import Needs, Request, Response, ServerFacts
 
 Reply = str | Response
+Function = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 class FakeBackend:
-    """Answers each request with ``function(request)``: a text or a whole ``Response``, sync or async.
+    """Answers with ``function(request)``: a text or a ``Response``, from a plain or an async function.
 
-    An exception that the function raises is the failure of that request.
+    ``requests`` are those it got, in order. What the function raises, ``send`` raises.
     """
 
-    name = "fake"
+    max_inflight: int | None = None
 
-    def __init__(self, function: Callable[[Request], Reply | Awaitable[Reply]]) -> None:
-        self._function = function
+    def __init__(self, function: Function, *, name: str = "fake", cacheable: bool = True) -> None:
+        self.name, self.cacheable = name, cacheable
         self.defaults: dict[str, Any] = {}
+        self.requests: list[Request] = []
+        self._function = function
 
     async def send(self, request: Request) -> Response:
-        """The function's reply."""
+        """The function's answer."""
+        self.requests.append(request)
         made = self._function(request)
         reply = await made if inspect.isawaitable(made) else made
-        return reply if isinstance(reply, Response) else Response(text=reply)
+        return reply if isinstance(reply, Response) else Response(text=reply, model=self.name)
 
     async def probe(self, needs: Needs) -> ServerFacts:
-        """Always alive and able."""
-        return ServerFacts(identity={"provider": "fake"})
+        """It can do everything its function can."""
+        return ServerFacts({"provider": "fake", "model": self.name})
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """There is nothing to release."""

@@ -1,0 +1,145 @@
+"""What a task function sees of a model: text in, response out; every call is remembered for the store."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.types import Backend, Image, Message, Part, Request, Response, Sample, ServerFacts, Text
+
+_SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
+
+
+class Call(Struct, frozen=True):
+    """One request that was answered."""
+
+    request: Request
+    response: Response
+
+
+def describe(request: Request) -> dict[str, Any]:
+    """A request as plain values: images by hash, ``sample`` left out, empty fields too."""
+    whole = {
+        "messages": [{"role": m.role, "content": _plain(m.content)} for m in request.messages],
+        "prompt": request.prompt,
+        "continuation": request.continuation,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop),
+        "seed": request.seed,
+        "json_schema": request.json_schema,
+        "regex": request.regex,
+        "extra": request.extra,
+        "repeat": request.repeat,
+    }
+    return {name: value for name, value in whole.items() if value is not None and value != [] and value != {}}
+
+
+def _plain(content: str | tuple[Part, ...]) -> Any:
+    if isinstance(content, str):
+        return content
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, Text)
+        else {"type": "image", "sha256": part.sha256, "media_type": part.media_type}
+        for part in content
+    ]
+
+
+class Model:
+    """A model, as a task uses it. ``defaults`` hold what the task does not say itself."""
+
+    def __init__(
+        self, backend: Backend, *, defaults: Mapping[str, Any] | None = None, facts: ServerFacts | None = None
+    ) -> None:
+        self.backend = backend
+        self.defaults = dict(defaults or {})
+        self.facts = facts or ServerFacts()
+        self.calls: list[Call] = []
+        self._sample: Sample | None = None
+        self._repeat = 0
+        unknown = self.defaults.keys() - {*_SAMPLING, "extra"}
+        if unknown:
+            name = min(unknown)
+            raise UsageError(f"no such generation default: {name!r}.{did_you_mean(name, _SAMPLING)}")
+
+    def for_sample(self, sample: Sample, repeat: int = 0) -> Model:
+        """The same model bound to one draw of one sample, with an empty list of calls."""
+        bound = copy.copy(self)
+        bound.calls, bound._sample, bound._repeat = [], sample, repeat
+        return bound
+
+    async def generate(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        json_schema: dict[str, Any] | None = None,
+        regex: str | None = None,
+        images: Sequence[Image] = (),
+        **extra: Any,
+    ) -> Response:
+        """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
+
+        What is not given comes from the model's spec, then from ``Request``'s own defaults. ``extra`` goes
+        to the server as it is. Raises ``ModelError`` where the call fails.
+        """
+        given = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+        given["stop"] = (stop,) if isinstance(stop, str) else stop
+        fields = self._fields(given, extra)
+        messages = _messages(prompt, images)
+        return await self._send(
+            Request(messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw())
+        )
+
+    async def loglikelihood(self, context: str, continuations: Sequence[str]) -> list[Response]:
+        """Log-probabilities of each continuation after ``context``, in the order given.
+
+        ``response.logprob`` is the sum over the continuation's tokens. Raises ``ModelError``.
+        """
+        requests = [Request(prompt=context, continuation=c, **self._draw()) for c in continuations]
+        return list(await asyncio.gather(*map(self._send, requests)))
+
+    def describe(self, request: Request) -> dict[str, Any]:
+        """A request as it is stored: images by hash, no sample."""
+        return describe(request)
+
+    def _fields(self, given: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
+        if fields.get("stop") is not None:
+            fields["stop"] = tuple(fields["stop"])
+        merged = {**self.defaults.get("extra", {}), **extra}
+        return {**fields, "extra": merged}
+
+    def _draw(self) -> dict[str, Any]:
+        return {"sample": self._sample, "repeat": self._repeat}
+
+    async def _send(self, request: Request) -> Response:
+        response = await self.backend.send(request)
+        self.calls.append(Call(request, response))
+        return response
+
+
+def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        content = (*images, Text(prompt)) if images else prompt
+        return (Message("user", content),)
+    if images:
+        raise UsageError("images= goes with a plain string; put Image parts into the messages instead")
+    return tuple(prompt)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys: the same bytes for the same content."""
+    return msgspec.json.encode(value, order="sorted")

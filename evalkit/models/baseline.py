@@ -1,0 +1,199 @@
+"""Models without a network: the baselines that papers report, and the two that prove a scoring.
+
+``lead`` the first sentences of the first passage; ``extract`` the sentences nearest to the question;
+``random`` any sentence; ``echo`` the question itself; ``empty`` nothing; ``gold`` the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from evalkit.errors import RequestRejected, UsageError, did_you_mean
+from evalkit.models.spec import ModelSpec
+from evalkit.prompts import read_numbered, text_of
+from evalkit.sentences import split_sentences
+from evalkit.types import Needs, Request, Response, ServerFacts, Usage
+
+SENTENCES = 3
+# How much of a sentence's worth is its nearness to the question; the rest is what it adds to those chosen.
+_RELEVANCE = 0.7
+_WORD = re.compile(r"\w+")
+_GOLD_LOGPROB, _OTHER_LOGPROB = -0.1, -10.0
+
+Cited = tuple[int | None, str]  # the passage's number, None for a text without numbers, and a sentence
+
+
+class BaselineBackend:
+    """``baseline:NAME``. Deterministic; token counts are words."""
+
+    cacheable = False
+    max_inflight: int | None = None
+
+    def __init__(self, spec: ModelSpec) -> None:
+        if spec.name not in _BASELINES:
+            raise UsageError(
+                f"no such baseline: {spec.name!r}.{did_you_mean(spec.name, _BASELINES)} "
+                f"Known: {', '.join(_BASELINES)}."
+            )
+        if spec.urls or spec.options:
+            what = "a URL" if spec.urls else ", ".join(spec.options)
+            raise UsageError(f"{spec.display} runs inside evalkit: it takes no server settings ({what})")
+        self.name, self.defaults = spec.display, spec.defaults
+        self._baseline = spec.name
+        self._answer = _BASELINES[spec.name]
+
+    async def send(self, request: Request) -> Response:
+        """Answer at once. Raises ``RequestRejected`` where the baseline needs a sample and there is none."""
+        prompt = _prompt(request)
+        if request.continuation is not None:
+            logprob = self._logprob(request)
+            return Response(text="", logprobs=(logprob,), model=self.name, usage=_words(prompt, ""))
+        text = self._answer(request)
+        return Response(text=text, model=self.name, usage=_words(prompt, text))
+
+    async def probe(self, needs: Needs) -> ServerFacts:
+        """A baseline is always there."""
+        return ServerFacts({"provider": "baseline", "model": self._baseline})
+
+    async def close(self) -> None:
+        """There is nothing to release."""
+
+    def _logprob(self, request: Request) -> float:
+        """A log-probability for the choice of an answer: gold knows it, all others guess."""
+        continuation = (request.continuation or "").strip()
+        if self._baseline == "gold":
+            known = _gold(request).strip()
+            letter = _gold_letter(request)
+            return _GOLD_LOGPROB if continuation in (known, letter) else _OTHER_LOGPROB
+        return math.log((_hash(request, continuation) + 1) / 2**32)
+
+
+def lead(request: Request) -> str:
+    """The first sentences of the first passage."""
+    passages = _passages(request)
+    number, text = passages[0]
+    return _cite((number, sentence) for sentence in split_sentences(text)[:SENTENCES])
+
+
+def extract(request: Request) -> str:
+    """The sentences nearest to the question that say different things, in the order of the text."""
+    sentences = _sentences(request)
+    question = request.sample.input if request.sample else _last_line(_prompt(request))
+    chosen = most_relevant([text for _, text in sentences], question, SENTENCES)
+    return _cite(sentences[i] for i in sorted(chosen))
+
+
+def pick_random(request: Request) -> str:
+    """A choice of the sample, or else a sentence of its passages; the same for the same sample and seed."""
+    if request.sample and request.sample.choices:
+        choices = request.sample.choices
+        return choices[_hash(request) % len(choices)]
+    sentences = _sentences(request)
+    return _cite([sentences[_hash(request) % len(sentences)]]) if sentences else ""
+
+
+def echo(request: Request) -> str:
+    """The question, said back."""
+    return request.sample.input if request.sample else _prompt(request)
+
+
+def most_relevant(sentences: list[str], question: str, k: int) -> list[int]:
+    """Indices of up to ``k`` sentences by maximal marginal relevance over tf-idf cosines, best first.
+
+    Each step takes the sentence with the largest ``0.7 · cos(sentence, question) - 0.3 · max cos(sentence,
+    chosen)`` (Carbonell and Goldstein, SIGIR 1998); ties go to the earlier one.
+    """
+    vectors = _tf_idf([*sentences, question])
+    asked = vectors.pop()
+    near = [_cosine(vector, asked) for vector in vectors]
+    alike = [0.0] * len(sentences)
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(sentences)):
+        rest = [i for i in range(len(sentences)) if i not in chosen]
+        best = max(rest, key=lambda i: (_RELEVANCE * near[i] - (1 - _RELEVANCE) * alike[i], -i))
+        chosen.append(best)
+        alike = [max(a, _cosine(vector, vectors[best])) for a, vector in zip(alike, vectors, strict=True)]
+    return chosen
+
+
+def _tf_idf(texts: list[str]) -> list[dict[str, float]]:
+    """Unit vectors; the inverse document frequency is that over ``texts``, smoothed."""
+    counts = [Counter(_WORD.findall(text.lower())) for text in texts]
+    spread = Counter(word for count in counts for word in count)
+    idf = {word: math.log((1 + len(texts)) / (1 + n)) + 1 for word, n in spread.items()}
+    vectors = []
+    for count in counts:
+        vector = {word: n * idf[word] for word, n in count.items()}
+        length = math.sqrt(sum(value * value for value in vector.values())) or 1.0
+        vectors.append({word: value / length for word, value in vector.items()})
+    return vectors
+
+
+def _cosine(a: dict[str, float], b: dict[str, float]) -> float:
+    if len(b) < len(a):
+        a, b = b, a
+    return sum(value * b[word] for word, value in a.items() if word in b)
+
+
+def _gold(request: Request) -> str:
+    if request.sample is None:
+        raise RequestRejected("baseline:gold answers with a sample's target, and this request has no sample")
+    return request.sample.targets[0] if request.sample.targets else ""
+
+
+def _gold_letter(request: Request) -> str | None:
+    """``A``, ``B``, … for the right choice, where the sample has choices."""
+    sample = request.sample
+    if sample is None or _gold(request) not in sample.choices:
+        return None
+    return chr(ord("A") + sample.choices.index(_gold(request)))
+
+
+def _prompt(request: Request) -> str:
+    if request.prompt is not None:
+        return request.prompt
+    return text_of([message for message in request.messages if message.role == "user"])
+
+
+def _passages(request: Request) -> list[tuple[int | None, str]]:
+    """The numbered passages of the prompt; without any, its whole text."""
+    prompt = _prompt(request)
+    found = read_numbered(prompt)
+    return list(found.items()) if found else [(None, prompt)]
+
+
+def _sentences(request: Request) -> list[Cited]:
+    return [(n, sentence) for n, text in _passages(request) for sentence in split_sentences(text)]
+
+
+def _cite(sentences: Iterable[Cited]) -> str:
+    return " ".join(text if n is None else f"{text} [{n}]" for n, text in sentences)
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _hash(request: Request, more: str = "") -> int:
+    """32 bits that depend on the sample (or the prompt), the seed and the repeat only."""
+    name = request.sample.id if request.sample else _prompt(request)
+    key = f"{request.seed or 0}\0{request.repeat}\0{name}\0{more}"
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
+
+
+def _words(prompt: str, text: str) -> Usage:
+    return Usage(prompt_tokens=len(prompt.split()), completion_tokens=len(text.split()))
+
+
+_BASELINES: dict[str, Callable[[Request], str]] = {
+    "lead": lead,
+    "extract": extract,
+    "random": pick_random,
+    "empty": lambda request: "",
+    "echo": echo,
+    "gold": _gold,
+}

@@ -1,0 +1,31 @@
+"""Several servers of one model: each request goes to the least busy, and past one that is down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from evalkit.models.transport import Unreachable
+
+T = TypeVar("T")
+
+
+class Endpoints:
+    """API bases with the number of requests each has in flight."""
+
+    def __init__(self, urls: tuple[str, ...]) -> None:
+        self.urls = urls
+        self._in_flight = dict.fromkeys(urls, 0)
+
+    async def call(self, exchange: Callable[[str], Awaitable[T]]) -> T:
+        """Run ``exchange(url)`` on the least busy server; the next one where no connection could be made."""
+        failure: Unreachable | None = None
+        for url in sorted(self.urls, key=self._in_flight.__getitem__):
+            self._in_flight[url] += 1
+            try:
+                return await exchange(url)
+            except Unreachable as problem:
+                failure = problem
+            finally:
+                self._in_flight[url] -= 1
+        raise failure or Unreachable("this model has no URL")

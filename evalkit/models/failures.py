@@ -1,0 +1,84 @@
+"""What servers say when they fail, in all their dialects, as one kind of error with one clear message."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+import msgspec
+
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+
+_EXCERPT = 500
+_NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
+_STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
+
+
+def message_of(body: bytes) -> tuple[str, str]:
+    """The message and the code of an error body: ``error`` as an object or a text, flat, or ``detail``."""
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _shorten(body.decode("utf-8", "replace")), ""
+    return read_error(data)
+
+
+def read_error(data: Any) -> tuple[str, str]:
+    """As ``message_of``, from a decoded document."""
+    while isinstance(data, Mapping):
+        if data.get("message"):
+            return _shorten(str(data["message"])), str(data.get("code") or data.get("type") or "")
+        inner = data.get("error") or data.get("detail")
+        if not inner:
+            break
+        data = inner
+    text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+    return _shorten(text), ""
+
+
+def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:
+    """Raise what a reply with an error status means. ``where`` is the URL."""
+    message, code = message_of(body)
+    raise_for(status, message, code, where, retry_after(headers.get("retry-after")))
+
+
+def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:
+    """Raise the error for an HTTP status and a server's message."""
+    said = f"{where} answered {status}: {message or 'nothing'}"
+    if status in (401, 403):
+        raise ProbeError(f"{said}. Put the key into an environment variable and name it: ?api_key_env=NAME")
+    if status == 404 and _NO_MODEL.search(f"{message} {code}"):
+        raise ProbeError(f"{said}. The model's name in the spec must be one that the server lists")
+    if code == "insufficient_quota":
+        raise ProbeError(f"{said}. Waiting will not help")
+    if status in (429, 503):
+        raise Overloaded(said, status=status, retry_after=after)
+    if status == 408 or status >= 500:
+        raise ServerFailed(said, status=status)
+    if _STRICT_SAMPLING.search(message):
+        said += ". For a server that takes the standard parameters only, add ?sampling=standard"
+    raise RequestRejected(said, status=status)
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds of a Retry-After header, which holds seconds or a date; None where it says nothing."""
+    if not value:
+        return None
+    if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _shorten(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

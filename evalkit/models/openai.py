@@ -1,0 +1,280 @@
+"""Any OpenAI-compatible server: chat and completions, streaming or not, images, schemas, prompt logprobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.models import probing, wire
+from evalkit.models.echo import read_echo
+from evalkit.models.endpoints import Endpoints
+from evalkit.models.failures import fail, raise_for, read_error
+from evalkit.models.spec import ModelSpec
+from evalkit.models.transport import Reply, Stream, Timeouts, Transport
+from evalkit.types import Needs, Request, Response, ServerFacts
+
+_VENDOR = "https://api.openai.com/"
+
+
+class OpenAIBackend:
+    """``openai:NAME[@URL]``: without a URL OpenAI's own service, with one any server that speaks its API."""
+
+    key_env: str | None = "OPENAI_API_KEY"
+    default_url = _VENDOR + "v1"
+    start_hint = "Start it, for example: vllm serve MODEL --port 8000"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.name = spec.display
+        self.defaults = spec.defaults
+        self.model = spec.name
+        self.max_inflight: int | None = spec.options.get("max_inflight")
+        self.endpoints = Endpoints(spec.urls or (self.default_url,))
+        self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
+        self._key = self._read_key()
+        self.transport = Transport(
+            _timeouts(spec), {"Authorization": f"Bearer {self._key}"} if self._key else None
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
+        if request.continuation is not None:
+            return await self.score(request)
+        return await self.endpoints.call(lambda url: self._generate(url, request))
+
+    async def probe(self, needs: Needs) -> ServerFacts:
+        """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
+        found = [await probing.find_model(self, url) for url in self.endpoints.urls]
+        probing.same_everywhere(self.endpoints.urls, found)
+        await probing.check(self, needs)
+        return found[0]
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self.transport.close()
+
+    async def get_json(self, url: str) -> Any:
+        """A document of the server, decoded; None where it has no such page. Raises as ``send`` does."""
+        reply = await self.transport.get(url)
+        if reply.status in (404, 405):
+            return None
+        return self.decoded(reply, url)
+
+    async def post(self, url: str, payload: Any) -> Any:
+        """Post to the server and decode its reply. Raises as ``send`` does."""
+        return self.decoded(await self.transport.post_json(url, payload), url)
+
+    def decoded(self, reply: Reply, url: str) -> Any:
+        """The document in a reply. Raises what an error status or a broken body means."""
+        if reply.status >= 400:
+            fail(reply.status, reply.headers, self._scrub(reply.body), url)
+        try:
+            return msgspec.json.decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            start = self._scrub(reply.body[:200]).decode("utf-8", "replace")
+            raise ServerFailed(f"{url} answered {reply.status} with what is not JSON: {start!r}") from None
+
+    async def check_logprobs(self) -> None:
+        """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
+        await self.endpoints.call(lambda url: probing.check_echo(self, url))
+
+    async def check_images(self) -> Response:
+        """Refuse a server that does not see images. Raises ``ProbeError``, ``ModelError``."""
+        return await probing.check_images(self)
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+        """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
+        meta = entry.get("meta") or {}
+        context = entry.get("max_model_len") or meta.get("n_ctx")
+        known = {
+            "provider": self.spec.provider,
+            "model": self.model,
+            "root": entry.get("root"),
+            "context": context,
+            "quantization": meta.get("ftype"),
+            "parameters": meta.get("n_params"),
+            "bytes": meta.get("size"),
+        }
+        identity = {name: value for name, value in known.items() if value is not None}
+        return ServerFacts(identity, context, server={"owned_by": entry.get("owned_by")})
+
+    async def score(self, request: Request) -> Response:
+        """Log-probabilities of a continuation, by echoing the prompt through ``/completions``."""
+        context, continuation = request.prompt or "", request.continuation or ""
+        check_scorable(context, continuation)
+        payload = {
+            "model": self.model,
+            "prompt": context + continuation,
+            **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
+            "echo": True,
+            "logprobs": 1,
+            **request.extra,
+        }
+        start = time.perf_counter()
+        data = await self.endpoints.call(lambda url: self.post(f"{url}/completions", payload))
+        echoed = read_echo(data)
+        first = echoed.border(continuation)
+        scored = echoed.logprobs[first:]
+        return Response(
+            text="",
+            usage=wire.read_usage(data.get("usage")),
+            model=data.get("model") or self.model,
+            logprobs=tuple(scored),
+            is_greedy=echoed.is_greedy(first),
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def _generate(self, url: str, request: Request) -> Response:
+        if request.regex is not None and self._vendor:
+            raise RequestRejected("OpenAI's service takes no regex: use json_schema")
+        chat = self.uses_chat(request)
+        if wire.has_images(request):  # reading and encoding pictures takes milliseconds
+            payload = await asyncio.to_thread(self._payload, request, chat)
+        else:
+            payload = self._payload(request, chat)
+        target = f"{url}/chat/completions" if chat else f"{url}/completions"
+        start = time.perf_counter()
+        if payload.get("stream"):
+            async with self.transport.stream_json(target, payload) as stream:
+                return await self._read_stream(stream, target, start)
+        data = await self.post(target, payload)
+        choice = wire.read_choice(data)
+        message = choice.get("message") or {} if chat else {"content": choice.get("text")}
+        return wire.reply(
+            choice,
+            message,
+            usage=wire.read_usage(data.get("usage")),
+            model=data.get("model") or self.model,
+            latency_s=time.perf_counter() - start,
+        )
+
+    def uses_chat(self, request: Request) -> bool:
+        """Whether a request goes through the chat template."""
+        return request.prompt is None and self.spec.options.get("api", "chat") == "chat"
+
+    def _payload(self, request: Request, chat: bool) -> dict[str, Any]:
+        payload: dict[str, Any] = {"model": self.model}
+        if chat:
+            payload["messages"] = [wire.message_payload(message) for message in request.messages]
+        else:
+            payload["prompt"] = wire.plain_prompt(request)
+        payload.update(wire.sampling_payload(request, full=self.full_sampling))
+        if self._vendor and chat:
+            payload["max_completion_tokens"] = payload.pop("max_tokens")
+        if self.spec.options.get("stream"):
+            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        return payload | request.extra
+
+    async def _read_stream(self, stream: Stream, url: str, start: float) -> Response:
+        """Put a streamed reply together. Raises ``ServerFailed`` where it ends too early."""
+        if stream.status >= 400:
+            body = b"\n".join([line async for line in stream.lines])
+            fail(stream.status, stream.headers, self._scrub(body), url)
+        pieces = _Pieces()
+        async for line in stream.lines:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                pieces.done = True
+                break
+            self._add(pieces, data, url, start)
+        if not pieces.done and pieces.finish is None:
+            raise ServerFailed(f"{url} broke off in the middle of a streamed reply")
+        return wire.reply(
+            {"finish_reason": pieces.finish},
+            pieces.message(),
+            usage=wire.read_usage(pieces.usage),
+            model=pieces.model or self.model,
+            latency_s=time.perf_counter() - start,
+            first_token_s=pieces.first_token_s,
+        )
+
+    def _add(self, pieces: _Pieces, data: bytes, url: str, start: float) -> None:
+        try:
+            chunk = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = self._scrub(data[:200]).decode("utf-8", "replace")
+            raise ServerFailed(f"{url} streamed what is not JSON: {said!r}") from None
+        if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("object") == "error"):
+            message, code = read_error(msgspec.json.decode(self._scrub(data)))
+            status = int(code) if code.isdigit() else 500
+            raise_for(status, f"{message} (in the stream)", code, url)
+        pieces.add(chunk, time.perf_counter() - start)
+
+    def _read_key(self) -> str | None:
+        named = self.spec.options.get("api_key_env")
+        key = os.environ.get(named or self.key_env or "") or None
+        if named and key is None:
+            raise UsageError(f"{named} is not set; it should hold the API key: export {named}=…")
+        if self._vendor and key is None:
+            raise ProbeError(
+                f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
+                f"or name your own server: {self.name}@http://127.0.0.1:8000"
+            )
+        return key
+
+    def _scrub(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"***") if self._key else body
+
+
+class _Pieces:
+    """A streamed reply so far."""
+
+    def __init__(self) -> None:
+        self.content: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.finish: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.model = ""
+        self.first_token_s: float | None = None
+        self.done = False
+
+    def add(self, chunk: dict[str, Any], elapsed_s: float) -> None:
+        self.usage = chunk.get("usage") or self.usage
+        self.model = chunk.get("model") or self.model
+        for choice in (chunk.get("choices") or [])[:1]:
+            delta = choice.get("delta") or {"content": choice.get("text")}
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            content, refusal = wire.as_text(delta.get("content")), delta.get("refusal") or ""
+            if self.first_token_s is None and (thought or content or refusal):
+                self.first_token_s = elapsed_s
+            self.content.append(content)
+            self.reasoning.append(thought)
+            self.refusal.append(refusal)
+            self.finish = choice.get("finish_reason") or self.finish
+
+    def message(self) -> dict[str, str]:
+        return {
+            "content": "".join(self.content),
+            "reasoning_content": "".join(self.reasoning),
+            "refusal": "".join(self.refusal),
+        }
+
+
+def check_scorable(context: str, continuation: str) -> None:
+    """Refuse what has no log-probability. Raises ``RequestRejected``."""
+    if not continuation:
+        raise RequestRejected("an empty continuation has no log-probability")
+    if not context:
+        raise RequestRejected(
+            "a log-probability needs a context: the first token of a text has none. "
+            "Put at least one token before the continuation, such as a line break"
+        )
+
+
+def _timeouts(spec: ModelSpec) -> Timeouts:
+    options = spec.options
+    total = options.get("timeout", Timeouts.total)
+    return Timeouts(
+        connect=options.get("connect_timeout", Timeouts.connect),
+        first_byte=options.get("first_byte_timeout", total),
+        total=total,
+    )

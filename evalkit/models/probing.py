@@ -1,0 +1,197 @@
+"""Checks before a run: is the model there, and can it do what the task needs? What fails is refused."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import struct
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from evalkit.errors import ModelError, Overloaded, ProbeError
+from evalkit.models import wire
+from evalkit.models.echo import read_echo
+from evalkit.models.transport import Unreachable
+from evalkit.types import Image, Message, Needs, Request, Response, ServerFacts, Text
+
+if TYPE_CHECKING:
+    from evalkit.models.openai import OpenAIBackend
+
+PROBE_TEXT = "The quick brown fox jumps over the lazy dog."
+# How far a token's log-probability may lie from itself between reading and writing it, in half precision.
+_TOLERANCE = 0.25
+_SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+
+
+async def find_model(backend: OpenAIBackend, url: str) -> ServerFacts:
+    """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served."""
+    try:
+        listing = await backend.get_json(f"{url}/models")
+    except Unreachable as problem:
+        raise ProbeError(f"{problem}. Is the server running? {backend.start_hint}") from None
+    except Overloaded as problem:
+        raise ProbeError(f"{problem}. It may still be loading the model: try again in a moment") from None
+    except ModelError as problem:
+        raise ProbeError(str(problem)) from None
+    entries = _entries(listing)
+    if not entries:
+        if backend.model in ("", "default"):
+            raise ProbeError(
+                f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
+            )
+        return await backend.facts(url, {"id": backend.model})
+    entry = _pick(backend, url, entries)
+    backend.model = entry["id"]
+    return await backend.facts(url, entry)
+
+
+def _entries(listing: Any) -> list[dict[str, Any]]:
+    data = listing.get("data") if isinstance(listing, dict) else None
+    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+
+
+def _pick(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    if backend.model in ("", "default") and len(entries) == 1:
+        return entries[0]
+    for entry in entries:
+        if backend.model == entry["id"]:
+            return entry
+    names = [e["id"] for e in entries]
+    near = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
+    ordered = (near + [n for n in names if n not in near])[:10]
+    raise ProbeError(
+        f"{url} does not serve {backend.model!r}. It serves: {', '.join(ordered)}"
+        f"{', …' if len(names) > 10 else ''}. Try {backend.spec.provider}:{ordered[0]}@{url}"
+    )
+
+
+def same_everywhere(urls: Sequence[str], found: Sequence[ServerFacts]) -> None:
+    """Endpoints of one model must serve one model. Raises ``ProbeError``."""
+    for url, facts in zip(urls, found, strict=True):
+        if facts.identity != found[0].identity:
+            differs = {
+                key: (found[0].identity.get(key), facts.identity.get(key))
+                for key in found[0].identity.keys() | facts.identity.keys()
+                if found[0].identity.get(key) != facts.identity.get(key)
+            }
+            raise ProbeError(f"{urls[0]} and {url} serve different models: {differs}")
+
+
+async def check(backend: OpenAIBackend, needs: Needs) -> None:
+    """Try out what the task needs and nothing else. Raises ``ProbeError``."""
+    checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
+        (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),
+        (needs.images, "images", backend.check_images),
+        (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
+        (needs.regex, "a regex", lambda: check_regex(backend)),
+    ]
+    for wanted, what, attempt in checks:
+        if not wanted:
+            continue
+        try:
+            await attempt()
+        except ModelError as problem:
+            raise ProbeError(f"the task needs {what}, and {backend.name} cannot: {problem}") from None
+
+
+async def check_echo(backend: OpenAIBackend, url: str) -> None:
+    """Prompt log-probabilities must be those with which the server itself would go on writing."""
+    sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
+    asked = {"model": backend.model, "prompt": PROBE_TEXT, **sampling, "logprobs": 1}
+    echoed = read_echo(await backend.post(f"{url}/completions", asked | {"echo": True}))
+    echoed.border(PROBE_TEXT[-8:])
+    for place in (len(echoed.tokens) // 2, len(echoed.tokens) - 1):
+        rest = "".join(echoed.tokens[place:])
+        prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(rest)]
+        written = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
+        compare_best(backend, echoed.best[place], _best_written(written))
+    if any(
+        own is not None and top is not None and own > top + _TOLERANCE
+        for own, top in zip(echoed.logprobs, echoed.best, strict=True)
+    ):
+        raise_shifted(backend)
+
+
+def _best_written(data: Any) -> float | None:
+    logprobs = wire.read_choice(data).get("logprobs") or {}
+    tops = logprobs.get("top_logprobs") or [None]
+    return max(tops[0].values()) if isinstance(tops[0], dict) and tops[0] else None
+
+
+def compare_best(backend: OpenAIBackend, read: float | None, written: float | None) -> None:
+    """The most probable next token has one log-probability, whether read or written."""
+    if read is None or written is None or abs(read - written) > _TOLERANCE:
+        raise_shifted(backend)
+
+
+def raise_shifted(backend: OpenAIBackend) -> NoReturn:
+    """Raise the error for log-probabilities that belong to other tokens."""
+    raise ProbeError(
+        f"{backend.name}: the server's prompt log-probabilities are not those of its own generation "
+        "(missing, shifted or of another distribution). Use SGLang or vLLM for this task"
+    )
+
+
+async def check_images(backend: OpenAIBackend) -> Response:
+    """A picture must change what the server counts or says."""
+    question = "What colour is the image?"
+    shown = (Image.of(red_png()), Text(question))
+    plain = await backend.send(Request(messages=(Message("user", question),), max_tokens=16))
+    seen = await backend.send(Request(messages=(Message("user", shown),), max_tokens=16))
+    if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
+        raise ProbeError(
+            f"{backend.name}: the server drops images without a word (a picture changed neither its token "
+            "count nor its answer). Check that the model sees images and that its chat template is not text-only"
+        )
+    return seen
+
+
+async def check_schema(backend: OpenAIBackend) -> None:
+    """A schema must bind a reply that would not be JSON otherwise."""
+    response = await backend.send(_hello(json_schema=_SCHEMA))
+    try:
+        value = msgspec.json.decode(response.text)
+    except msgspec.DecodeError:
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("ok"), bool):
+        raise ProbeError(
+            f"{backend.name}: the server does not keep to a JSON schema; it answered {response.text[:80]!r}. "
+            "On SGLang, --constrained-json-disable-any-whitespace helps where it is padded with blanks"
+        )
+
+
+async def check_regex(backend: OpenAIBackend) -> None:
+    """A pattern must bind a reply that would not match it otherwise."""
+    response = await backend.send(_hello(regex="(yes|no)"))
+    if not re.fullmatch("yes|no", response.text):
+        raise ProbeError(
+            f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. SGLang and vLLM take it"
+        )
+
+
+def _hello(**constraint: Any) -> Request:
+    return Request(messages=(Message("user", "Say hello."),), max_tokens=64, **constraint)
+
+
+def red_png(size: int = 64) -> bytes:
+    """A plain red square as a PNG file."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + b"\xdc\x1e\x1e" * size) * size
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,247 @@
+"""SGLang's own server: native generation, exact prompt log-probabilities by token ids, server facts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed
+from evalkit.models import probing, wire
+from evalkit.models.openai import OpenAIBackend, check_scorable
+from evalkit.types import Request, Response, ServerFacts, Usage
+
+# What of /server_info makes a difference to replies. A list of names, because the page and its launch command also hold keys.
+_IDENTITY = (
+    "chat_template",
+    "completion_template",
+    "default_chat_template_kwargs",
+    "dtype",
+    "kv_cache_dtype",
+    "load_format",
+    "lora_paths",
+    "quantization",
+    "reasoning_parser",
+    "revision",
+    "version",
+)
+_SERVER = (
+    "attention_backend",
+    "chunked_prefill_size",
+    "device",
+    "dp_size",
+    "enable_deterministic_inference",
+    "grammar_backend",
+    "max_total_tokens",
+    "random_seed",
+    "sampling_backend",
+    "schedule_policy",
+    "speculative_algorithm",
+    "tp_size",
+)
+
+
+class SGLangBackend(OpenAIBackend):
+    """``sglang:NAME[@URL]``: chat as any OpenAI-compatible server, prompts and scoring through ``/generate``."""
+
+    key_env = None
+    default_url = "http://127.0.0.1:30000/v1"
+    start_hint = "Start it: python -m sglang.launch_server --model-path MODEL --port 30000"
+
+    reports_image_tokens = False
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
+        if request.continuation is None and not self.uses_chat(request):
+            return await self.endpoints.call(lambda url: self._native(url, request))
+        response = await super().send(request)
+        if self.reports_image_tokens and wire.has_images(request) and not response.usage.image_tokens:
+            raise RequestRejected(
+                "the server dropped the image: it counted no image tokens. Check its chat template "
+                "(--chat-template) and that the model sees images"
+            )
+        return response
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+        """What is known of the server at ``url``. Raises ``ProbeError`` where it would truncate silently."""
+        root = _root(url)
+        server = await self._info(root, "server_info")
+        model = await self._info(root, "model_info")
+        if server.get("allow_auto_truncate"):
+            raise ProbeError(
+                f"{root} runs with --allow-auto-truncate: it would cut long prompts without a word. "
+                "Start it without that option"
+            )
+        known = {
+            "provider": self.spec.provider,
+            "model": self.model,
+            "root": model.get("model_path") or entry.get("root"),
+            "weight_version": model.get("weight_version"),
+            "context": entry.get("max_model_len"),
+            **{name: server.get(name) for name in _IDENTITY},
+        }
+        states = server.get("internal_states") or [{}]
+        running = server.get("max_running_requests") or states[0].get("effective_max_running_requests_per_dp")
+        return ServerFacts(
+            {name: value for name, value in known.items() if value is not None},
+            entry.get("max_model_len"),
+            running,
+            {name: server[name] for name in _SERVER if server.get(name) is not None},
+        )
+
+    async def check_logprobs(self) -> None:
+        """Prompt log-probabilities must be those of generation. Raises ``ProbeError``, ``ModelError``."""
+        await self.endpoints.call(self._check_native)
+
+    async def score(self, request: Request) -> Response:
+        """Exact log-probabilities of a continuation's tokens."""
+        check_scorable(request.prompt or "", request.continuation or "")
+        return await self.endpoints.call(lambda url: self._score(url, request))
+
+    async def _score(self, url: str, request: Request) -> Response:
+        start = time.perf_counter()
+        context, continuation = request.prompt or "", request.continuation or ""
+        before, whole = await self._tokens(url, [context, context + continuation])
+        first = common_prefix(before, whole)
+        if first == 0:
+            raise RequestRejected(
+                "the continuation begins with the first token of the text, which has no log-probability"
+            )
+        meta = (await self._read(url, whole, first - 1))["meta_info"]
+        rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
+        if [row[1] for row in rows] != whole[first:]:
+            raise ServerFailed(f"{url} returned log-probabilities of other tokens than it was sent")
+        return Response(
+            text="",
+            usage=_usage(meta),
+            model=self.model,
+            logprobs=tuple(row[0] for row in rows),
+            is_greedy=all(row[1] == top[0][1] for row, top in zip(rows, tops, strict=True)),
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def _native(self, url: str, request: Request) -> Response:
+        """Complete a plain prompt: no chat template is applied."""
+        start = time.perf_counter()
+        payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
+        data = await self._generate_native(url, payload)
+        meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
+        return Response(
+            text=data.get("text") or "",
+            finish_reason=wire.finish_reason(finish.get("type")),
+            usage=_usage(meta),
+            model=self.model,
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def _read(self, url: str, ids: list[int], start_len: int) -> dict[str, Any]:
+        """Let the server read ``ids``; rows from ``start_len`` on, the first of them without a value."""
+        return await self._generate_native(
+            url,
+            {
+                "input_ids": ids,
+                "sampling_params": {"max_new_tokens": 0, "temperature": 0.0},
+                "return_logprob": True,
+                "logprob_start_len": start_len,
+                "top_logprobs_num": 1,
+            },
+        )
+
+    async def _generate_native(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
+        target = f"{_root(url)}/generate"
+        data = await self.post(target, payload)
+        if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
+            raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
+        finish = data["meta_info"].get("finish_reason") or {}
+        if finish.get("type") == "abort":
+            kind = RequestRejected if finish.get("status_code") == 400 else ServerFailed
+            raise kind(f"{target} aborted the request: {finish.get('message') or 'no reason given'}")
+        return data
+
+    async def _tokens(self, url: str, texts: list[str]) -> list[list[int]]:
+        target = f"{url}/tokenize"
+        data = await self.post(target, {"model": self.model, "prompt": texts})
+        tokens = data.get("tokens") if isinstance(data, dict) else None
+        if not isinstance(tokens, list) or len(tokens) != len(texts):
+            raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
+        return tokens
+
+    async def _check_native(self, url: str) -> None:
+        (ids,) = await self._tokens(url, [probing.PROBE_TEXT])
+        tops = (await self._read(url, ids, 0))["meta_info"].get("input_top_logprobs")
+        if not tops or len(tops) != len(ids):
+            probing.raise_shifted(self)
+        for place in (len(ids) // 2, len(ids) - 1):
+            written = await self._generate_native(
+                url,
+                {
+                    "input_ids": ids[:place],
+                    "sampling_params": {"max_new_tokens": 1, "temperature": 0.0},
+                    "return_logprob": True,
+                    "top_logprobs_num": 1,
+                },
+            )
+            best = written["meta_info"]["output_top_logprobs"][0][0][0]
+            probing.compare_best(self, tops[place][0][0], best)
+
+    async def check_images(self) -> Response:
+        """As for every server; and note whether this one counts image tokens."""
+        seen = await super().check_images()
+        self.reports_image_tokens = bool(seen.usage.image_tokens)
+        return seen
+
+    async def _info(self, root: str, page: str) -> dict[str, Any]:
+        """A page of facts, under its name of today or of before; empty where a router hides it."""
+        data = await self.get_json(f"{root}/{page}") or await self.get_json(f"{root}/get_{page}")
+        return data if isinstance(data, dict) else {}
+
+
+def common_prefix(context: list[int], whole: list[int]) -> int:
+    """How many tokens of ``whole`` belong to the context alone: those that it shares from the start on.
+
+    A token that spans the border makes the two differ one place earlier, and so counts as continuation.
+    """
+    shared = 0
+    for a, b in zip(context, whole, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return min(shared, len(whole) - 1)
+
+
+def _sampling(request: Request) -> dict[str, Any]:
+    """Native sampling parameters, each of them. A misspelled ``extra`` is refused by the server."""
+    sampling: dict[str, Any] = {
+        "max_new_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": -1,
+        "min_p": 0.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "repetition_penalty": 1.0,
+    }
+    if request.stop:
+        sampling["stop"] = list(request.stop)
+    if request.seed is not None:
+        sampling["sampling_seed"] = request.seed
+    if request.json_schema is not None:
+        sampling["json_schema"] = msgspec.json.encode(request.json_schema).decode()
+    if request.regex is not None:
+        sampling["regex"] = request.regex
+    return sampling | request.extra
+
+
+def _usage(meta: dict[str, Any]) -> Usage:
+    return Usage(
+        prompt_tokens=meta.get("prompt_tokens") or 0,
+        completion_tokens=meta.get("completion_tokens") or 0,
+        cached_tokens=meta.get("cached_tokens") or 0,
+        reasoning_tokens=meta.get("reasoning_tokens") or 0,
+        image_tokens=meta.get("image_tokens"),
+    )
+
+
+def _root(url: str) -> str:
+    return url.removesuffix("/v1")

@@ -1,0 +1,211 @@
+"""Model specs: ``provider:name[@url[,url…]][?param=value&…]``, or a name from ``evalkit.toml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.types import Backend
+
+GROUP = "evalkit.models"
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError("true or false is wanted") from None
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"{' or '.join(allowed)} is wanted")
+        return text
+
+    return read
+
+
+def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError("a number above 0 is wanted")
+        return value
+
+    return read
+
+
+GENERATION: dict[str, Callable[[str], Any]] = {
+    "max_tokens": _above_zero(int),
+    "temperature": float,
+    "top_p": float,
+    "seed": int,
+    "stop": lambda text: (text,),
+}
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "api": _one_of("chat", "completions"),
+    "stream": _flag,
+    "sampling": _one_of("full", "standard"),
+    "api_key_env": str,
+    "timeout": _above_zero(float),
+    "connect_timeout": _above_zero(float),
+    "first_byte_timeout": _above_zero(float),
+    "max_inflight": _above_zero(int),
+}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model spec, read.
+
+    ``urls`` are API bases (``http://host:port/v1``). ``generation`` holds defaults of the request,
+    ``options`` those of the adapter, ``extra`` what goes to the server as it is.
+    """
+
+    provider: str
+    name: str
+    urls: tuple[str, ...] = ()
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def display(self) -> str:
+        """``provider:name``: what a person calls this model."""
+        return f"{self.provider}:{self.name}"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Generation defaults as ``Model`` takes them."""
+        return {**self.generation, **({"extra": dict(self.extra)} if self.extra else {})}
+
+
+def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSpec:
+    """Read a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
+    head, _, query = text.partition("?")
+    named = (config or {}).get("models", {})
+    if head in named:
+        spec = _from_config(head, named[head])
+    elif ":" not in head:
+        raise UsageError(_unknown_name(head, named))
+    else:
+        spec = _read_head(text, head)
+    return _with_params(spec, parse_qsl(query, keep_blank_values=True))
+
+
+_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>https?://.+))?")
+_BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
+
+
+def _read_head(text: str, head: str) -> ModelSpec:
+    match = _HEAD.fullmatch(head)
+    if match is None or _BARE_HOST.search(match["name"]):
+        raise UsageError(
+            f"cannot read the model {text!r}: it is provider:name[@url[,url…]][?param=value&…], "
+            "and a URL begins with http:// or https://"
+        )
+    urls = match["urls"].split(",") if match["urls"] else []
+    return ModelSpec(match["provider"], match["name"], tuple(map(_base, urls)))
+
+
+def _base(url: str) -> str:
+    """``http://host`` and ``http://host/v1/`` alike as ``http://host/v1``; other paths stay as they are."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"not a URL: {url!r}; it begins with http:// or https://")
+    if parts.username or parts.password:
+        raise UsageError(
+            f"the URL of {parts.hostname} carries a password. "
+            "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+        )
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
+def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
+    generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
+    for name, value in pairs:
+        if name.startswith("extra."):
+            extra[name.removeprefix("extra.")] = _literal(value)
+            continue
+        table, into = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
+        if name not in table:
+            known = [*GENERATION, *OPTIONS]
+            raise UsageError(
+                f"no such model parameter: {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+                f"extra.{name}=… passes it to the server as it is."
+            )
+        try:
+            into[name] = table[name](value)
+        except ValueError as problem:
+            raise UsageError(f"model parameter {name}={value}: {problem}") from None
+    return replace(spec, generation=generation, options=options, extra=extra)
+
+
+def _literal(text: str) -> Any:
+    """A value for the server: JSON where it reads as JSON, else the text."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _from_config(name: str, entry: Any) -> ModelSpec:
+    where = f"evalkit.toml, [models.{name}]"
+    if not isinstance(entry, Mapping):
+        raise UsageError(f"{where}: a table is wanted, with spec, or with provider, name, url and params")
+    known = ("spec", "provider", "name", "url", "params")
+    for key in entry:
+        if key not in known:
+            raise UsageError(
+                f"{where}: no such key {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}"
+            )
+    if "spec" in entry:
+        spec = parse_spec(str(entry["spec"]))
+    elif "provider" in entry:
+        urls = entry.get("url", ())
+        urls = [urls] if isinstance(urls, str) else list(urls)
+        spec = ModelSpec(str(entry["provider"]), str(entry.get("name", "")), tuple(map(_base, urls)))
+    else:
+        raise UsageError(f'{where}: spec = "provider:name@url" is missing')
+    return _with_params(spec, [pair for item in entry.get("params", {}).items() for pair in _flat(*item)])
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, str]]:
+    import msgspec
+
+    if name == "extra" and isinstance(value, Mapping):
+        return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
+    return [(name, str(value))]
+
+
+def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
+    known = f" Named in evalkit.toml: {', '.join(named)}." if named else ""
+    return (
+        f"no model named {name!r}.{did_you_mean(name, named)}{known} "
+        f"A model is provider:name[@url], for example openai:{name}@http://127.0.0.1:8000 or baseline:extract."
+    )
+
+
+def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
+    """The backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
+
+    A plug-in's entry point is a callable that takes the ``ModelSpec``.
+    """
+    spec = parse_spec(text, config=config)
+    providers = {point.name: point for point in entry_points(group=GROUP)}
+    if spec.provider not in providers:
+        raise UsageError(
+            f"no such model provider: {spec.provider!r}.{did_you_mean(spec.provider, providers)} "
+            f"Known: {', '.join(sorted(providers))}."
+        )
+    backend: Backend = providers[spec.provider].load()(spec)
+    return backend

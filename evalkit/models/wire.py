@@ -1,0 +1,158 @@
+"""The OpenAI-compatible wire format as pure functions: requests into payloads, replies into responses."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.types import FinishReason, Image, Message, Request, Response, Text, Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "abort": "abort",
+}
+_THINK = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
+_THINK_END = "</think>"
+# Servers fill what is left out from the model's generation_config or from values of their own, so each is
+# sent. The first row every server knows, the second those that run open weights.
+_STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
+_FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+def data_uri(image: Image) -> str:
+    """The image's own bytes, unchanged, as a data URI."""
+    return f"data:{image.media_type};base64,{base64.b64encode(image.read()).decode()}"
+
+
+def message_payload(message: Message) -> dict[str, Any]:
+    """One message, its parts in the order given."""
+    if isinstance(message.content, str):
+        return {"role": message.role, "content": message.content}
+    parts: list[dict[str, Any]] = []
+    for part in message.content:
+        if isinstance(part, Text):
+            parts.append({"type": "text", "text": part.text})
+        else:
+            parts.append({"type": "image_url", "image_url": {"url": data_uri(part)}})
+    return {"role": message.role, "content": parts}
+
+
+def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
+    """Every sampling parameter of a request; with ``full`` also those that only open servers know."""
+    payload: dict[str, Any] = {
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        **_STANDARD,
+        **(_FULL if full else {}),
+    }
+    if request.stop:
+        payload["stop"] = list(request.stop)
+    if request.seed is not None:
+        payload["seed"] = request.seed
+    if request.json_schema is not None:
+        schema = {"name": "answer", "schema": request.json_schema, "strict": True}
+        payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.regex is not None:
+        # The same wish in the words of SGLang, of vLLM, and of vLLM before 0.12; each ignores the others'.
+        payload["regex"] = payload["guided_regex"] = request.regex
+        payload["structured_outputs"] = {"regex": request.regex}
+    return payload
+
+
+def plain_prompt(request: Request) -> str:
+    """The text to complete: ``prompt``, or a lone text message. Raises ``RequestRejected`` otherwise."""
+    if request.prompt is not None:
+        return request.prompt
+    if len(request.messages) == 1 and isinstance(request.messages[0].content, str):
+        return request.messages[0].content
+    raise RequestRejected(
+        "api=completions takes one text message; several messages or images need a chat template: use api=chat"
+    )
+
+
+def has_images(request: Request) -> bool:
+    """Whether any message shows a picture."""
+    return any(
+        isinstance(part, Image)
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+    )
+
+
+def read_usage(data: Mapping[str, Any] | None) -> Usage:
+    """Token counts, wherever the server put them."""
+    if not data:
+        return Usage()
+    prompt = data.get("prompt_tokens_details") or {}
+    completion = data.get("completion_tokens_details") or {}
+    image = prompt.get("image_tokens")
+    if image is None:
+        image = (prompt.get("multimodal_tokens") or {}).get("image")
+    return Usage(
+        prompt_tokens=data.get("prompt_tokens") or 0,
+        completion_tokens=data.get("completion_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or data.get("reasoning_tokens") or 0,
+        image_tokens=image,
+    )
+
+
+def read_choice(data: Any) -> dict[str, Any]:
+    """The first choice of a reply. Raises ``ServerFailed`` where there is none."""
+    choices = data.get("choices") if isinstance(data, Mapping) else None
+    if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
+        raise ServerFailed(f"the server's reply holds no choices: {str(data)[:200]}")
+    return choices[0]
+
+
+def finish_reason(reason: str | None) -> FinishReason:
+    """A server's finish reason in our words. Raises ``ServerFailed`` where it gave the request up."""
+    mapped = _FINISH.get(reason or "stop", "stop")
+    if mapped == "abort":
+        raise ServerFailed("the server aborted the request before it was done")
+    return mapped
+
+
+def as_text(content: Any) -> str:
+    """A message's content: text, null, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+    return ""
+
+
+def reply(choice: Mapping[str, Any], message: Mapping[str, Any], **fields: Any) -> Response:
+    """A ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``)."""
+    finish = finish_reason(choice.get("finish_reason"))
+    refusal = message.get("refusal")
+    text = as_text(message.get("content")) or (refusal or "")
+    if refusal:
+        finish = "refusal"
+    reasoning = as_text(message.get("reasoning_content") or message.get("reasoning"))
+    if not reasoning:
+        reasoning, text = split_reasoning(text)
+    return Response(text=text, reasoning=reasoning, finish_reason=finish, **fields)
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Reasoning and answer of a reply that begins with ``<think>…</think>``.
+
+    A template may have opened the block already: then only its end is in the reply. A block that was never
+    closed leaves no answer.
+    """
+    match = _THINK.match(text)
+    if match:
+        return match[1].strip(), text[match.end() :]
+    before, end, after = text.partition(_THINK_END)
+    if end:
+        return before.strip(), after.lstrip()
+    return "", text
