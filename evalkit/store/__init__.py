@@ -1,0 +1,28 @@
+"""The score store: every run, sample, answer and score, in SQLite by default.
+
+    with open_store() as store:
+        print(store.run("latest").metrics)
+
+The records are plain; SQLAlchemy is imported when a store is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evalkit.store.store import Store
+
+__all__ = ["open_store"]
+
+
+def open_store(url: str | Path | None = None, *, create: bool = True) -> Store:
+    """Open a store and bring it to this evalkit's schema.
+
+    ``url`` is a file or a database URL; without one, ``EVALKIT_STORE`` or ``.evalkit/evalkit.db`` in the
+    working directory. With ``create=False`` a file that is not there is an error. Raises ``StoreError``.
+    """
+    from evalkit.store.store import open_url
+
+    return open_url(url, create)

@@ -1,0 +1,227 @@
+"""What a leaderboard asks: which tasks there are, who is best, which samples of a run look so and so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.store import schema as t
+from evalkit.store.codec import unpack
+from evalkit.store.records import MetricInfo, Run, RunSpec
+from evalkit.store.runs import chunks
+from evalkit.store.samples import Samples
+from evalkit.types import Estimate, Status
+
+
+class TaskInfo(Struct, frozen=True):
+    """A task variant with runs: ``name`` is ``pubmed_rag[arm=oracle,k=5]``, ``base`` is ``pubmed_rag``."""
+
+    name: str
+    base: str
+    params: dict[str, Any]
+    runs: int
+    models: int
+    latest: float
+    metrics: tuple[MetricInfo, ...]
+
+
+class Row(Struct, frozen=True):
+    """One run in a ranking. ``rank`` is None, with the ``reason``, where it must not be compared."""
+
+    rank: int | None
+    run: Run
+    estimate: Estimate | None
+    reason: str = ""
+
+
+class SampleRow(Struct, frozen=True):
+    """One line in a list of samples. ``question`` and ``reply`` are cut to their beginnings."""
+
+    sequence: int
+    document: str
+    repeat: int
+    status: Status
+    question: str
+    reply: str
+    error: str | None
+    scores: dict[str, float | None]
+
+
+class Page(Struct, frozen=True):
+    """Some of the ``total`` samples that match; ``after`` and ``before`` are where the neighbours begin."""
+
+    rows: tuple[SampleRow, ...]
+    total: int
+    after: int | None
+    before: int | None
+
+
+class Board(Samples):
+    """Questions about many runs, answered from what ``finish`` has worked out."""
+
+    def tasks(self) -> list[TaskInfo]:
+        """Every task variant that has a run, by name; the metrics are those of its newest run."""
+        query = sa.select(t.task.c.name, t.run.c.model_id, t.run.c.started, t.run.c.spec).join(t.run)
+        found: dict[str, list[Any]] = {}
+        with self.reading() as connection:
+            for row in connection.execute(query.order_by(t.task.c.name, t.run.c.started.desc())):
+                found.setdefault(row.name, []).append(row)
+        infos = []
+        for name, rows in found.items():
+            spec = unpack(rows[0].spec, RunSpec)
+            models = len({row.model_id for row in rows})
+            infos.append(
+                TaskInfo(
+                    name,
+                    name.partition("[")[0],
+                    spec.params,
+                    len(rows),
+                    models,
+                    rows[0].started,
+                    spec.metrics,
+                )
+            )
+        return infos
+
+    def ranking(self, task: str, metric: str) -> list[Row]:
+        """The newest complete run of each model, best first; then what cannot be compared, and why.
+
+        Compared are runs over the same samples: those of the complete run with the most of them (of two, the
+        newer). Ties share a rank. Raises ``UsageError`` for a task or a metric that is not there.
+        """
+        runs = [run for run in self.runs(task=task) if run.spec.task == task]
+        if not runs:
+            known = [info.name for info in self.tasks()]
+            raise UsageError(f"no run of task {task!r}.{did_you_mean(task, known)}")
+        infos = {info.name: info for run in reversed(runs) for info in run.spec.metrics}
+        if metric not in infos:
+            raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
+        complete = [run for run in runs if run.ranked]
+        same = _samples_of(max(complete, key=lambda run: (run.n, run.started))) if complete else None
+        ranked: list[tuple[Run, Estimate]] = []
+        apart: list[Row] = []
+        for model in dict.fromkeys(run.spec.model for run in runs):
+            newest = next(run for run in runs if run.spec.model == model)
+            best = next(
+                (run for run in complete if run.spec.model == model and _samples_of(run) == same), None
+            )
+            if best and (estimate := best.metrics.get(metric)) and not math.isnan(estimate.value):
+                ranked.append((best, estimate))
+            elif best:
+                apart.append(Row(None, best, None, "the metric does not apply to this run"))
+            if newest is not best:
+                apart.append(Row(None, newest, newest.metrics.get(metric), _reason(newest)))
+        return _in_order(ranked, infos[metric]) + apart
+
+    def page(
+        self,
+        run_id: str,
+        *,
+        status: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        text: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """The samples that match, by sequence: ``limit`` of them after one sequence, or before one.
+
+        ``text`` is looked for in id, question, error and the first 4,000 characters of the reply, with no
+        regard to case. With ``metric``, only samples that have a value of it, within the limits.
+        """
+        s = t.sample.c
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            where = [s.run_key == key, *_filters(status, metric, at_least, at_most, text)]
+            matching = sa.select(s.sequence).join(t.item).where(*where)
+            total = connection.execute(
+                sa.select(sa.func.count()).select_from(matching.subquery())
+            ).scalar_one()
+            if before is not None:
+                keyset = matching.where(s.sequence < before).order_by(s.sequence.desc())
+            else:
+                keyset = matching.where(s.sequence > (-1 if after is None else after)).order_by(s.sequence)
+            here = sorted(connection.scalars(keyset.limit(limit)))
+            rows = _sample_rows(connection, key, here)
+            first, last = (here[0], here[-1]) if here else (0, -1)
+            earlier = (
+                connection.scalar(matching.where(s.sequence < first).limit(1)) is not None if here else False
+            )
+            later = (
+                connection.scalar(matching.where(s.sequence > last).limit(1)) is not None if here else False
+            )
+        return Page(tuple(rows), total, last if later else None, first if earlier else None)
+
+
+def _samples_of(run: Run) -> tuple[str, int, int]:
+    """Runs with the same value were asked the same questions as often."""
+    return run.spec.dataset, run.n, run.spec.repeats
+
+
+def _reason(run: Run) -> str:
+    expected = "?" if run.spec.n_expected is None else f"{run.spec.n_expected:,}"
+    errors = run.counts.get(Status.ERROR, 0)
+    if run.status == "complete":
+        return f"ran on other samples than the rest ({run.n:,})"
+    failed = f", {errors:,} failed" if errors else ""
+    return f"{run.status}: {run.n:,} of {expected} samples{failed}"
+
+
+def _in_order(ranked: list[tuple[Run, Estimate]], info: MetricInfo) -> list[Row]:
+    if info.higher_is_better is None:  # a length, a latency: shown, never ranked
+        rows = sorted(ranked, key=lambda pair: pair[0].spec.model)
+        return [Row(None, run, estimate, "descriptive") for run, estimate in rows]
+    sign = -1 if info.higher_is_better else 1
+    rows = sorted(ranked, key=lambda pair: (sign * pair[1].value, pair[0].spec.model))
+    values = [estimate.value for _, estimate in rows]
+    return [Row(values.index(estimate.value) + 1, run, estimate) for run, estimate in rows]
+
+
+def _filters(
+    status: str | Sequence[str] | None,
+    metric: str | None,
+    at_least: float | None,
+    at_most: float | None,
+    text: str | None,
+) -> list[sa.ColumnElement[bool]]:
+    where: list[sa.ColumnElement[bool]] = []
+    if status:
+        where.append(t.sample.c.status.in_([status] if isinstance(status, str) else list(status)))
+    if metric:
+        c = t.score.c
+        one = sa.select(1).where(
+            c.run_key == t.sample.c.run_key, c.sequence == t.sample.c.sequence, c.metric == metric
+        )
+        one = one.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
+        where.append(sa.exists(one if at_most is None else one.where(c.value <= at_most)))
+    if text:
+        columns = (t.item.c.document, t.item.c.question, t.sample.c.excerpt, t.sample.c.error)
+        where.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    return where
+
+
+def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) -> list[SampleRow]:
+    s, i = t.sample.c, t.item.c
+    columns = (s.sequence, i.document, s.repeat, s.status, s.error)
+    beginnings = (sa.func.substr(i.question, 1, 300), sa.func.substr(s.excerpt, 1, 300))
+    rows: list[SampleRow] = []
+    for some in chunks(sequences):
+        scores: dict[int, dict[str, float | None]] = {}
+        c = t.score.c
+        values = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(some))
+        for sequence, metric, value in connection.execute(values):
+            scores.setdefault(sequence, {})[metric] = value
+        query = sa.select(*columns, *beginnings).join(t.item).where(s.run_key == key, s.sequence.in_(some))
+        for sequence, document, repeat, status, error, question, reply in connection.execute(
+            query.order_by(s.sequence)
+        ):
+            found = scores.get(sequence, {})
+            rows.append(SampleRow(sequence, document, repeat, Status(status), question, reply, error, found))
+    return rows

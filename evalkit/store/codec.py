@@ -1,0 +1,91 @@
+"""Records to bytes and back: msgpack, compressed; images by hash, their bytes apart."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import msgspec
+
+from evalkit.errors import StoreError
+from evalkit.types import Answer, Image, Sample
+
+T = TypeVar("T")
+
+EXCERPT = 4000
+"""Characters of a reply that are stored as plain text, to be searched and listed."""
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What is read one sample at a time."""
+
+    answer: Answer | None = None
+    requests: tuple[dict[str, Any], ...] = ()
+
+
+def pack(value: Any) -> bytes:
+    """Compressed msgpack: every float bit by bit. Raises ``StoreError`` for what has no form."""
+    try:
+        raw = msgspec.msgpack.encode(value, enc_hook=_plain)
+    except UnicodeEncodeError:  # half a surrogate pair, which a model may well say and UTF-8 cannot hold
+        raw = msgspec.msgpack.encode(
+            _clean(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
+        )
+    except (TypeError, OverflowError, NotImplementedError, RecursionError) as error:
+        raise StoreError(
+            f"a sample, an answer or a run's description holds something that cannot be stored: {error}. "
+            "Keep metadata to text, numbers, lists and dictionaries"
+        ) from error
+    return zlib.compress(raw, 3)
+
+
+def unpack(body: bytes, kind: type[T]) -> T:
+    """The opposite of ``pack``."""
+    return msgspec.msgpack.decode(zlib.decompress(body), type=kind)
+
+
+def pack_sample(sample: Sample) -> tuple[str, bytes]:
+    """A sample's digest and its bytes, its images by hash only."""
+    light = msgspec.structs.replace(
+        sample, images=tuple(Image(i.sha256, i.media_type) for i in sample.images)
+    )
+    body = pack(light)
+    return hashlib.sha256(body).hexdigest(), body
+
+
+def without_images(value: Any, found: dict[str, Image]) -> Any:
+    """A copy of a request's parts with every ``Image`` replaced by its hash; the images go to ``found``."""
+    if isinstance(value, Image):
+        found[value.sha256] = value
+        return {"type": "image", "sha256": value.sha256, "media_type": value.media_type}
+    if isinstance(value, Mapping):
+        return {key: without_images(item, found) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_images(item, found) for item in value]
+    return value
+
+
+def plain_text(text: str) -> str:
+    """Text that every database takes: no half surrogate pairs, no NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing it
+        return value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(f"a {type(value).__name__}")

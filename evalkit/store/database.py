@@ -1,0 +1,128 @@
+"""The connection to the store: engine, transactions, errors in plain words.
+
+All that is special to one database system is in here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from evalkit.errors import StoreError
+
+PRAGMAS = (
+    "PRAGMA busy_timeout=30000",  # milliseconds; first, so that the others wait too
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA journal_size_limit=67108864",
+)
+
+
+PERMISSIONS = "Check the permissions of the file and of its directory, or name another store with --store"
+
+
+class Database:
+    """An engine on one store, with transactions that raise ``StoreError``."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self.url = url
+        self.name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+        try:
+            self.engine = sa.create_engine(url)
+        except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise StoreError(
+                f"{url.drivername}: no driver for this database is installed ({error})"
+            ) from error
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _connect_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the store."""
+        with self._errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that may write; on SQLite it takes the write lock before it reads anything."""
+        with self._errors(), self.engine.connect().execution_options(evalkit_write=True) as connection:
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file, where there is one, and close all connections."""
+        if self.engine.dialect.name == "sqlite":
+            with self._errors(), self.engine.connect() as connection:
+                connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise StoreError(self._explain(str(error.orig))) from error
+
+    def _explain(self, message: str) -> str:
+        known = {
+            "disk is full": "the disk is full. What was committed is safe: free some space, then "
+            "`evalkit resume RUN` goes on from there",
+            "not a database": "this file is not an evalkit store. Name another one with --store",
+            "malformed": "the file is damaged. `sqlite3 FILE .recover` may save what is in it",
+            "readonly": f"the store cannot be written to. {PERMISSIONS}",
+            "unable to open": f"the store cannot be opened. {PERMISSIONS}",
+            "locked": "another process has held the write lock for 30 seconds. Try again when it is done",
+        }
+        reason = next((text for key, text in known.items() if key in message), message)
+        return f"{self.name}: {reason}"
+
+
+def check_url(url: str | Path | None, create: bool) -> sa.URL:
+    """Where the store is. Makes the directory of a new SQLite file. Raises ``StoreError`` where it cannot."""
+    text = str(url or os.environ.get("EVALKIT_STORE") or Path(".evalkit", "evalkit.db"))
+    try:
+        parsed = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise StoreError(
+            "the store's URL cannot be read; write FILE, sqlite:///FILE or a database URL"
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        return parsed
+    path = Path(parsed.database or "")
+    if path.is_dir():
+        raise StoreError(f"{path}: name the store's file, not a directory: such as {path / 'evalkit.db'}")
+    if not create and not path.exists():
+        raise StoreError(f"{path}: there is no store yet. `evalkit run TASK --model MODEL` makes one")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path}: its directory cannot be made: {error.strerror}") from error
+    return parsed
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose key is not there yet; the others stay as they are."""
+    if not rows:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def _connect_sqlite(dbapi: Any, _record: Any) -> None:
+    dbapi.isolation_level = None  # transactions are begun by _begin_sqlite, never by the driver
+    for pragma in PRAGMAS:
+        dbapi.execute(pragma)
+    if dbapi.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        dbapi.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("evalkit_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

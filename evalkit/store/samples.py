@@ -1,0 +1,257 @@
+"""The samples of a run: written in batches, a transaction each; read for resume, rescore and export."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from evalkit.errors import StoreError
+from evalkit.store import schema as t
+from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack, without_images
+from evalkit.store.database import insert_missing
+from evalkit.store.records import SampleRecord, Tokens
+from evalkit.store.runs import Runs, chunks
+from evalkit.types import Image, Sample, Score, Status
+
+
+class Samples(Runs):
+    """What the samples of a run were, and what became of them."""
+
+    def write(self, run_id: str, records: Sequence[SampleRecord]) -> None:
+        """Commit samples in one transaction. One that is there already is replaced, with its scores."""
+        images: dict[str, Image] = {}
+        items = {record.sequence: _item_row(record.sample, images) for record in records}
+        payloads = {record.sequence: _payload(record, images) for record in records}
+        with self.writing() as connection:
+            key = self._row(connection, run_id).key
+            _store_images(connection, images)
+            for some in chunks(items):
+                ids = _item_ids(connection, [items[sequence] for sequence in some])
+                self._replace(connection, key, [r for r in records if r.sequence in set(some)], items, ids)
+                bodies = [
+                    {"run_key": key, "sequence": sequence, "body": payloads[sequence]} for sequence in some
+                ]
+                connection.execute(t.payload.insert(), bodies)
+
+    def _replace(
+        self,
+        connection: sa.Connection,
+        key: int,
+        records: Sequence[SampleRecord],
+        items: Mapping[int, Mapping[str, Any]],
+        ids: Mapping[str, int],
+    ) -> None:
+        latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
+        s = t.sample.c
+        connection.execute(t.sample.delete().where(s.run_key == key, s.sequence.in_(list(latest))))
+        rows = [_sample_row(key, record, ids[items[n]["digest"]]) for n, record in latest.items()]
+        try:
+            connection.execute(t.sample.insert(), rows)
+        except sa.exc.IntegrityError as error:
+            raise StoreError(
+                f"{self.name}: a sample is already in this run at another place: the data set "
+                "holds the same sample twice, or it has changed since the run began. Start a new run"
+            ) from error
+        _insert_scores(connection, key, {n: record.scores for n, record in latest.items()})
+
+    def replace_scores(self, run_id: str, scores: Mapping[int, Sequence[Score]]) -> None:
+        """Give samples new scores instead of all those they had, in one transaction."""
+        with self.writing() as connection:
+            key = self._row(connection, run_id).key
+            for some in chunks(scores):
+                here = t.score.c.run_key == key
+                connection.execute(t.score.delete().where(here, t.score.c.sequence.in_(some)))
+                _insert_scores(connection, key, {n: scores[n] for n in some})
+
+    def done(self, run_id: str) -> set[int]:
+        """The sequences that need no new call: all that ended otherwise than in an error."""
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            s = t.sample.c
+            return set(
+                connection.scalars(sa.select(s.sequence).where(s.run_key == key, s.status != Status.ERROR))
+            )
+
+    def counts(self, run_id: str) -> dict[str, int]:
+        """How many samples ended in each status."""
+        s = t.sample.c
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            query = (
+                sa.select(s.status, sa.func.count().label("n"))
+                .where(s.run_key == key)
+                .group_by(s.status)
+                .order_by(s.status)
+            )
+            return {row.status: row.n for row in connection.execute(query)}
+
+    def scores(self, run_id: str) -> dict[str, list[tuple[int, str, float | None]]]:
+        """For each metric ``(sequence, cluster, value)``, by sequence; what estimates are made from.
+
+        The cluster is the sample's id where it names none. A value of None: the metric itself failed. Samples
+        that the metric does not apply to, and samples that ended in an error, are not in the list.
+        """
+        c = t.score.c
+        join = t.score.join(t.sample).join(t.item)
+        query = sa.select(c.metric, c.sequence, t.item.c.cluster, c.value).select_from(join)
+        found: dict[str, list[tuple[int, str, float | None]]] = {}
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
+            for metric, sequence, cluster, value in connection.execute(wanted.order_by(c.sequence)):
+                found.setdefault(metric, []).append((sequence, cluster, value))
+        return found
+
+    def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
+        """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.
+
+        No transaction stays open between two of them: the run may be written to meanwhile.
+        """
+        if sequences is not None:
+            for some in chunks(sorted(set(sequences)), 100):
+                yield from self._records(run_id, t.sample.c.sequence.in_(some), 100)
+            return
+        batch = self._records(run_id, sa.true(), 100)
+        while batch:
+            yield from batch
+            batch = self._records(run_id, t.sample.c.sequence > batch[-1].sequence, 100)
+
+    def sample(self, run_id: str, sequence: int) -> SampleRecord:
+        """One sample. Raises ``StoreError`` where the run has none at this place."""
+        found = self._records(run_id, t.sample.c.sequence == sequence, 1)
+        if not found:
+            raise StoreError(f"run {run_id} has no sample {sequence}")
+        return found[0]
+
+    def _records(self, run_id: str, where: sa.ColumnElement[bool], limit: int) -> list[SampleRecord]:
+        query = (
+            sa.select(t.sample, t.item.c.body, t.payload.c.body.label("payload")).join(t.item).join(t.payload)
+        )
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            query = query.where(t.sample.c.run_key == key, where).order_by(t.sample.c.sequence).limit(limit)
+            rows = connection.execute(query).all()
+            scores = _scores_of(connection, key, [row.sequence for row in rows])
+            samples = [_with_images(connection, unpack(row.body, Sample)) for row in rows]
+        return [_record(row, it, scores.get(row.sequence, [])) for row, it in zip(rows, samples, strict=True)]
+
+
+def _item_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
+    images.update((image.sha256, image) for image in sample.images)
+    digest, body = pack_sample(sample)
+    return {
+        "digest": digest,
+        "document": plain_text(sample.id),
+        "cluster": plain_text(sample.cluster or sample.id),
+        "question": plain_text(sample.input),
+        "body": body,
+    }
+
+
+def _payload(record: SampleRecord, images: dict[str, Image]) -> bytes:
+    requests = tuple(without_images(request, images) for request in record.requests)
+    return pack(Payload(record.answer, requests))
+
+
+def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> None:
+    for some in chunks(images):
+        known = set(connection.scalars(sa.select(t.blob.c.sha256).where(t.blob.c.sha256.in_(some))))
+        rows = []
+        for sha256 in set(some) - known:
+            try:
+                data = images[sha256].read()
+            except OSError:
+                continue  # the file is gone: the sample's own error says so, and its hash stays
+            rows.append({"sha256": sha256, "media_type": images[sha256].media_type, "data": data})
+        insert_missing(connection, t.blob, rows)
+
+
+def _item_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    query = sa.select(t.item.c.digest, t.item.c.id).where(
+        t.item.c.digest.in_([row["digest"] for row in rows])
+    )
+    found = {row.digest: row.id for row in connection.execute(query)}
+    missing = {row["digest"]: row for row in rows if row["digest"] not in found}
+    if not missing:
+        return found
+    insert_missing(connection, t.item, list(missing.values()))
+    return {row.digest: row.id for row in connection.execute(query)}
+
+
+def _sample_row(key: int, record: SampleRecord, item_id: int) -> dict[str, Any]:
+    return {
+        "run_key": key,
+        "sequence": record.sequence,
+        "item_id": item_id,
+        "repeat": record.repeat,
+        "status": str(record.status),
+        "prompt_tokens": record.tokens.prompt,
+        "completion_tokens": record.tokens.completion,
+        "cached_tokens": record.tokens.cached,
+        "reasoning_tokens": record.tokens.reasoning,
+        "calls": record.calls,
+        "calls_from_cache": record.calls_from_cache,
+        "latency_s": record.latency_s,
+        "error": None if record.error is None else plain_text(record.error),
+        "excerpt": plain_text(record.answer.reply[:EXCERPT] if record.answer else ""),
+    }
+
+
+def _insert_scores(connection: sa.Connection, key: int, scores: Mapping[int, Sequence[Score]]) -> None:
+    rows = [
+        {"run_key": key, "sequence": n, "metric": s.metric, "value": value, "error": error}
+        for n, some in scores.items()
+        for s in some
+        for value, error in [_checked(s)]
+    ]
+    if rows:
+        connection.execute(t.score.insert(), rows)
+
+
+def _checked(score: Score) -> tuple[float | None, str | None]:
+    if score.value is not None and math.isnan(score.value):  # SQLite would make it NULL: "does not apply"
+        return None, score.error or "the metric's value is not a number (NaN)"
+    return score.value, None if score.error is None else plain_text(score.error)
+
+
+def _scores_of(connection: sa.Connection, key: int, sequences: Sequence[int]) -> dict[int, list[Score]]:
+    c = t.score.c
+    query = sa.select(c.sequence, c.metric, c.value, c.error).where(
+        c.run_key == key, c.sequence.in_(sequences)
+    )
+    found: dict[int, list[Score]] = {}
+    for sequence, metric, value, error in connection.execute(query.order_by(c.sequence, c.metric)):
+        found.setdefault(sequence, []).append(Score(metric, value, error))
+    return found
+
+
+def _with_images(connection: sa.Connection, sample: Sample) -> Sample:
+    if not sample.images:
+        return sample
+    wanted = t.blob.c.sha256.in_([image.sha256 for image in sample.images])
+    query = sa.select(t.blob.c.sha256, t.blob.c.data).where(wanted)
+    data = {row.sha256: row.data for row in connection.execute(query)}
+    images = tuple(msgspec.structs.replace(image, data=data.get(image.sha256)) for image in sample.images)
+    return msgspec.structs.replace(sample, images=images)
+
+
+def _record(row: Any, sample: Sample, scores: Sequence[Score]) -> SampleRecord:
+    payload = unpack(row.payload, Payload)
+    return SampleRecord(
+        sequence=row.sequence,
+        sample=sample,
+        repeat=row.repeat,
+        status=Status(row.status),
+        answer=payload.answer,
+        requests=payload.requests,
+        scores=tuple(scores),
+        error=row.error,
+        tokens=Tokens(row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.reasoning_tokens),
+        calls=row.calls,
+        calls_from_cache=row.calls_from_cache,
+        latency_s=row.latency_s,
+    )

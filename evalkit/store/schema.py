@@ -1,0 +1,149 @@
+"""The tables, as they are after the last migration. A test keeps this file and the migrations equal.
+
+    task ─┐
+    model ┴─ run ─┬─ sample ─┬─ score        one number for each sample and metric
+                  │    │     └─ payload      answer and requests, compressed, read one at a time
+                  │    └─ item               a data set's sample, stored once for all runs
+                  └─ run_metric              the estimates that a leaderboard reads
+    blob                                     images by the SHA-256 of their bytes
+
+Rows that there are many of carry the run's number instead of its name.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = "0001"
+"""The newest migration: what this evalkit reads and writes."""
+
+metadata = MetaData()
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+)
+
+model = Table(
+    "model",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task_id", Integer, ForeignKey("task.id"), nullable=False),
+    Column("model_id", Integer, ForeignKey("model.id"), nullable=False),
+    Column("status", String, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("ended", Float),
+    Column("heartbeat", Float),
+    Column("owner", String),  # host:pid:start of the process that works on it
+    Column("wall_s", Float, nullable=False),
+    Column("n_expected", Integer),
+    Column("dataset", String, nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Column("totals", LargeBinary),  # counts, tokens and calls; only once the run has ended
+    Index("ix_run_task_started", "task_id", "started"),
+)
+
+item = Table(
+    "item",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String, nullable=False, unique=True),  # of the whole sample, its id included
+    Column("document", String, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("run_key", Integer, ForeignKey("run.key"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("item_id", Integer, ForeignKey("item.id"), nullable=False),
+    Column("repeat", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("cached_tokens", Integer, nullable=False),
+    Column("reasoning_tokens", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("calls_from_cache", Integer, nullable=False),
+    Column("latency_s", Float, nullable=False),
+    Column("error", Text),
+    Column("excerpt", Text, nullable=False),  # the beginning of the reply, to search and to list
+    UniqueConstraint("run_key", "item_id", "repeat", name="uq_sample_item"),
+    sqlite_with_rowid=False,
+)
+
+_of_sample = ["sample.run_key", "sample.sequence"]
+
+score = Table(
+    "score",
+    metadata,
+    Column("run_key", Integer, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("value", Float),
+    Column("error", Text),
+    ForeignKeyConstraint(["run_key", "sequence"], _of_sample, name="fk_score_sample", ondelete="CASCADE"),
+    sqlite_with_rowid=False,
+)
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("run_key", Integer, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["run_key", "sequence"], _of_sample, name="fk_payload_sample", ondelete="CASCADE"),
+)
+
+run_metric = Table(
+    "run_metric",
+    metadata,
+    Column("run_key", Integer, ForeignKey("run.key"), primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("slice", String, primary_key=True),  # "" for the whole run
+    Column("n", Integer, nullable=False),
+    Column("mean", Float),  # NULL stands for NaN: no sample had a value
+    Column("se", Float),
+    Column("ci_low", Float),
+    Column("ci_high", Float),
+    Column("method", String, nullable=False),
+    Column("clusters", Integer),
+    Column("level", Float, nullable=False),
+    Column("bound_low", Float),
+    Column("bound_high", Float),
+    sqlite_with_rowid=False,
+)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("sha256", String, primary_key=True),
+    Column("media_type", String, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
