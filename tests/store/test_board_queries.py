@@ -1,0 +1,145 @@
+"""Paging and ranking, against plain Python over the same rows."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.store import open_store
+from evalkit.store.board import Page
+from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
+from evalkit.store.store import Store
+from evalkit.types import Answer, Estimate, Response, Sample, Score, Status
+
+F1, LENGTH = MetricInfo("f1"), MetricInfo("words", high=None, higher_is_better=None)
+LOSS = MetricInfo("loss", high=None, higher_is_better=False)
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory):
+    random.seed(4)
+    words = ["Aspirin", "placebo", "50%", "under_score", "trial"]
+    rows = [
+        SampleRecord(
+            sequence=i,
+            sample=Sample(f"doc-{i}", f"About {random.choice(words)}?"),
+            status=random.choice(list(Status)),
+            answer=Answer(Response(text=f"It is {random.choice(words)}.")),
+            scores=(Score("f1", round(random.random(), 2) if random.random() > 0.1 else None),),
+        )
+        for i in random.sample(range(3000), 1000)
+    ]
+    with open_store(tmp_path_factory.mktemp("board") / "evalkit.db") as store:
+        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s", metrics=(F1,)))
+        store.write("r", rows)
+        yield store, sorted(rows, key=lambda r: r.sequence)
+
+
+def walk(store: Store, **filters: object) -> list[Page]:
+    pages = [store.page("r", limit=37, **filters)]  # type: ignore[arg-type]
+    while pages[-1].after is not None:
+        pages.append(store.page("r", limit=37, after=pages[-1].after, **filters))  # type: ignore[arg-type]
+    return pages
+
+
+@pytest.mark.parametrize(
+    ("filters", "keep"),
+    [
+        ({}, lambda r: True),
+        ({"status": "ok"}, lambda r: r.status == "ok"),
+        ({"status": ["error", "empty"]}, lambda r: r.status in ("error", "empty")),
+        ({"metric": "f1"}, lambda r: r.scores[0].value is not None),
+        (
+            {"metric": "f1", "at_most": 0.25},
+            lambda r: r.scores[0].value is not None and r.scores[0].value <= 0.25,
+        ),
+        (
+            {"metric": "f1", "at_least": 0.2, "at_most": 0.25, "status": "ok"},
+            lambda r: r.status == "ok" and r.scores[0].value is not None and 0.2 <= r.scores[0].value <= 0.25,
+        ),
+        ({"text": "ASPIRIN"}, lambda r: "aspirin" in (r.sample.input + r.answer.reply).lower()),
+        ({"text": "50%"}, lambda r: "50%" in r.sample.input + r.answer.reply),
+        ({"text": "r_s"}, lambda r: "r_s" in r.sample.input + r.answer.reply),
+        ({"text": "doc-17"}, lambda r: "doc-17" in r.sample.id),
+        ({"text": "nowhere"}, lambda r: False),
+    ],
+)
+def test_pages_put_together_are_a_plain_filter(thousand, filters, keep) -> None:
+    store, rows = thousand
+    pages = walk(store, **filters)
+    wanted = [r.sequence for r in rows if keep(r)]
+    assert [row.sequence for page in pages for row in page.rows] == wanted
+    assert {page.total for page in pages} == {len(wanted)}
+    assert pages[0].before is None
+    for earlier, later in itertools.pairwise(pages):
+        assert store.page("r", limit=37, before=later.before, **filters) == earlier
+
+
+def test_a_row_of_a_page_shows_the_sample(thousand) -> None:
+    store, rows = thousand
+    row, record = store.page("r", limit=1).rows[0], rows[0]
+    assert (row.sequence, row.document, row.status) == (record.sequence, record.sample.id, record.status)
+    assert (row.question, row.reply) == (record.sample.input, record.answer.reply)
+    assert row.scores == {"f1": record.scores[0].value}
+
+
+def finished(
+    store: Store, run_id: str, model: str, status: str, value: float, *, n: int = 3, dataset: str = "d"
+) -> None:
+    store.begin(
+        RunSpec(id=run_id, task="t[k=1]", path="p", model=model, spec="s", metrics=(F1, LENGTH, LOSS))
+    )
+    store.set_expected(run_id, 3, dataset)
+    states = [Status.OK] * (n - 1) + [Status.ERROR if status == "incomplete" else Status.OK]
+    rows = [SampleRecord(sequence=i, sample=Sample(f"d{i}", "q"), status=s) for i, s in enumerate(states)]
+    store.write(run_id, rows)
+    bounds = (value - 0.1, value + 0.1) if status != "complete" else None
+    estimate = Estimate(value, 0.1, (value - 0.2, value + 0.2), n, bounds=bounds)
+    store.finish(run_id, status, {"f1": estimate, "words": estimate, "loss": estimate}, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def board(tmp_path: Path):
+    with open_store(tmp_path / "evalkit.db") as store:
+        finished(store, "1", "old and new", "complete", 0.9)
+        finished(store, "2", "old and new", "complete", 0.5)
+        finished(store, "3", "tied", "complete", 0.5)
+        finished(store, "4", "best", "complete", 0.8)
+        finished(store, "5", "best", "interrupted", 0.99)
+        finished(store, "6", "broken", "incomplete", 0.95)
+        finished(store, "7", "few", "complete", 1.0, n=1, dataset="limited")
+        yield store
+
+
+def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None:
+    rows = board.ranking("t[k=1]", "f1")
+    assert [(row.rank, row.run.id) for row in rows[:3]] == [(1, "4"), (2, "2"), (2, "3")]
+    apart = {row.run.id: row for row in rows[3:]}
+    assert set(apart) == {"5", "6", "7"}
+    assert all(row.rank is None for row in apart.values())
+    assert apart["6"].reason == "incomplete: 3 of 3 samples, 1 failed"
+    assert apart["6"].estimate is not None
+    assert apart["6"].estimate.bounds == pytest.approx((0.85, 1.05))
+    assert "other samples" in apart["7"].reason
+
+
+def test_the_metric_says_which_end_is_good(board: Store) -> None:
+    assert [row.run.id for row in board.ranking("t[k=1]", "loss") if row.rank] == ["2", "3", "4"]
+    assert [row.rank for row in board.ranking("t[k=1]", "words")] == [None] * 6
+
+
+def test_unknown_names_are_answered_with_the_nearest(board: Store) -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 't\[k=1\]'"):
+        board.ranking("t[k=2]", "f1")
+    with pytest.raises(UsageError, match="Did you mean 'f1'"):
+        board.ranking("t[k=1]", "f2")
+
+
+def test_tasks(board: Store) -> None:
+    (info,) = board.tasks()
+    assert (info.name, info.base, info.runs, info.models) == ("t[k=1]", "t", 7, 5)
+    assert [m.name for m in info.metrics] == ["f1", "words", "loss"]
