@@ -1,0 +1,185 @@
+"""The exact metrics of fictional trials: all facts are known, so no judge is asked and no model weighs.
+
+A citation is ``[2]`` (a passage of the prompt) or ``[FT-0123456]`` (a trial by its id, as the reference
+summaries cite). A summary that never names the drug asked about says nothing about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import msgspec
+
+from evalkit.metrics.base import Metric
+from evalkit.metrics.citation import citations, without_marks
+from evalkit.types import Answer, Passage, Sample
+
+from . import reading
+from .effects import HUNDREDTH
+
+_BY_ID = re.compile(r"\[\s?(FT-\d{7}(?:\s?[,;]\s?FT-\d{7})*)\s?\]")
+
+
+def positioned(sample: Sample, answer: Answer) -> tuple[str, tuple[Passage, ...]]:
+    """The reply with every citation by number, and the passages that the numbers count.
+
+    A trial cited by id that was not shown is appended to the passages if it answers the question; any other
+    id becomes ``[0]``, which points nowhere.
+    """
+    passages = list(answer.passages or ())
+    places = {passage.document: n for n, passage in reversed(list(enumerate(passages, 1)))}
+    known: dict[str, str] = sample.metadata["trials"]
+
+    def number(name: str) -> int:
+        if name not in places and name in known:
+            passages.append(Passage(name, known[name]))
+            places[name] = len(passages)
+        return places.get(name, 0)
+
+    def marks(found: re.Match[str]) -> str:
+        return "".join(f"[{number(name)}]" for name in re.findall(r"FT-\d{7}", found[1]))
+
+    return _BY_ID.sub(marks, answer.reply), tuple(passages)
+
+
+def answering(metric: Metric) -> Metric:
+    """A citation metric that accepts trial ids; right are only the trials that answer the question."""
+
+    def fn(sample: Sample, answer: Answer) -> float | None:
+        grades = {name: grade for name, grade in sample.relevance.items() if grade == 2}
+        sample = msgspec.structs.replace(sample, relevance=grades)
+        if answer.passages is None:
+            return metric.fn(sample, answer)
+        text, passages = positioned(sample, answer)
+        return metric.fn(sample, msgspec.structs.replace(answer, text=text, passages=passages))
+
+    return replace(metric, fn=fn)
+
+
+def _words_of(sample: Sample, answer: Answer) -> str | None:
+    """The reply without citations, or None where it does not name the drug."""
+    text = without_marks(positioned(sample, answer)[0])
+    return text if _names(text, sample.metadata["drug"]) else None
+
+
+def _names(text: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None
+
+
+def fact_recall(sample: Sample, answer: Answer) -> float:
+    """Share of the gold facts that the summary states.
+
+    They are the direction, the number of trials, the participants, the pooled effect, its interval, whether
+    the trials conflict, and each trial's own estimate.
+
+    Numbers match by value, without sign, in any usual format; effects must be written with decimals, and more
+    decimals match if they round to the gold ones. The ends of the interval must follow each other, in either
+    order. 0 if the drug is not named.
+    """
+    text = _words_of(sample, answer)
+    if text is None:
+        return 0.0
+    written = reading.numbers(text)
+    whole = {number for number in written if number == number.to_integral_value()}
+    decimals = [number.quantize(HUNDREDTH) for number in written if "." in str(number)]
+    ranges = {frozenset(pair) for pair in pairwise(decimals)}
+    stated: dict[str, Callable[[str], bool]] = {
+        "direction": lambda gold: _direction(sample, text) == gold,
+        "trials": lambda gold: int(gold) in reading.trial_counts(text),
+        "participants": lambda gold: Decimal(gold) in whole,
+        "interval": lambda gold: frozenset(reading.numbers(gold)) in ranges,
+        "conflict": lambda gold: reading.conflict(text) is (gold == "yes"),
+    }
+
+    def number(gold: str) -> bool:
+        return abs(Decimal(gold)) in decimals
+
+    facts: dict[str, str] = sample.metadata["facts"]
+    return sum(stated.get(name, number)(gold) for name, gold in facts.items()) / len(facts)
+
+
+def _direction(sample: Sample, text: str) -> str | None:
+    about = sample.metadata
+    return reading.direction(text, about["drug"], about["control"], about["desirable"])
+
+
+def evidence_direction(sample: Sample, answer: Answer) -> float:
+    """1 if the summary states the gold direction of evidence, else 0.
+
+    Directions: favours treatment, favours control, no clear difference, conflicting. 0 also if none or
+    several are stated, or the drug is not named.
+    """
+    text = _words_of(sample, answer)
+    return float(text is not None and _direction(sample, text) == sample.metadata["facts"]["direction"])
+
+
+def unsupported_numbers(sample: Sample, answer: Answer) -> float:
+    """Share of the numbers (in digits) of the summary that have no support. Lower is better.
+
+    Supported is what stands in a passage that the summary cites anywhere, or is derived from the trials that
+    answer the question: how many they are, their participants, the pooled effect with its interval, a pooled
+    ratio's relative change in percent. A summary without any number scores 1: the effect that was asked for
+    is not there, and silence earns nothing.
+    """
+    text, passages = positioned(sample, answer)
+    sentences = citations(text, len(passages))
+    cited = {i for _, marks in sentences for i in marks if i is not None}
+    known = _derived(sample).union(*(_numbers_of(passages[i]) for i in cited))
+    written = [number for sentence, _ in sentences for number in reading.numbers(sentence)]
+    return sum(number not in known for number in written) / len(written) if written else 1.0
+
+
+def citation_support(sample: Sample, answer: Answer) -> float | None:
+    """Share of the sentences whose citations bear out what they say.
+
+    Such a sentence states at least one fact (a number, the drug or the condition). Each of its numbers stands
+    in a passage that it cites, or is derived (see ``unsupported_numbers``) while it cites every trial that
+    answers the question. Each passage that it cites names the drug and the condition, where the sentence
+    does. A sentence without citations, or with one that points to no passage, is not supported; a reply without
+    sentences scores 0. Does not apply (None) where no passages were shown by design.
+    """
+    if answer.passages is None:
+        return None
+    text, passages = positioned(sample, answer)
+    sentences = citations(text, len(passages))
+    supported = 0
+    for sentence, marks in sentences:
+        sources = [passages[i] for i in marks if i is not None]
+        supported += len(sources) == len(marks) > 0 and _bears_out(sample, sentence, sources)
+    return supported / len(sentences) if sentences else 0.0
+
+
+def _bears_out(sample: Sample, sentence: str, sources: list[Passage]) -> bool:
+    written = reading.numbers(sentence)
+    names = [
+        name for name in (sample.metadata["drug"], sample.metadata["condition"]) if _names(sentence, name)
+    ]
+    known = set[Decimal]().union(*map(_numbers_of, sources))
+    if sample.metadata["trials"].keys() <= {source.document for source in sources}:
+        known |= _derived(sample)
+    named = all(_names(f"{source.title} {source.text}", name) for source in sources for name in names)
+    return bool(written or names) and named and known.issuperset(written)
+
+
+def _numbers_of(passage: Passage) -> set[Decimal]:
+    return set(reading.numbers(f"{passage.title} {passage.text}"))
+
+
+def _derived(sample: Sample) -> set[Decimal]:
+    return {abs(Decimal(number)) for number in sample.metadata["derived"]}
+
+
+def _metric(fn: Callable[[Sample, Answer], float | None], text: str, better: bool = True) -> Metric:
+    return Metric(fn.__name__, fn, higher_is_better=better, help=text)
+
+
+EXACT = (
+    _metric(fact_recall, "share of the gold facts that the summary states"),
+    _metric(evidence_direction, "whether the summary states the right direction of evidence"),
+    _metric(citation_support, "share of sentences whose citations bear out what they say"),
+    _metric(unsupported_numbers, "share of numbers that no cited passage holds", better=False),
+)

@@ -1,0 +1,139 @@
+"""How a summary is read: its numbers, what it says of direction and of conflict. Rules only, so exact.
+
+The rules are a fixed lexicon with negation, explained in docs/fictional-trials.md. What they cannot read
+counts as not said; nothing is guessed. Every pattern is linear in the text, which may be hostile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from evalkit.sentences import split_sentences
+
+from .effects import Direction
+
+_LEVEL = re.compile(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"\b[^\W\d_]+-?\d[\w-]*")  # VRN-04412, CYP3A4
+_ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s")
+_THOUSANDS = "[,\u2009\u202f\u00a0]"
+_NUMBER = re.compile(
+    rf"(?<![\w.])(?:\d{{1,3}}(?:{_THOUSANDS}\d{{3}}){{1,3}}|\d{{0,12}})(?:\.\d{{1,6}}|(?<=\d))(?!\d)"
+)
+
+COUNTS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+_COUNT = re.compile(rf"\b(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
+_STUDIES = re.compile(r"trials?|study|studies|rcts?")
+
+
+def numbers(text: str) -> list[Decimal]:
+    """The numbers written in digits, in order, without signs: ``1,204``, ``1204``, ``.71``, ``0·71``.
+
+    Left out: the level of a confidence interval, digits inside names and registration numbers, the number
+    of a list item.
+    """
+    text = _ITEM.sub("", text.replace("·", "."))
+    text = _IDENTIFIER.sub(" ", _LEVEL.sub(" CI", text))
+    return [Decimal(re.sub(_THOUSANDS, "", found)) for found in _NUMBER.findall(text)]
+
+
+def trial_counts(text: str) -> set[int]:
+    """Numbers of trials that are spoken of: ``three randomised trials``, ``3 RCTs``."""
+    found = set()
+    for number, following in _COUNT.findall(text.lower()):
+        for word in re.findall("[a-z]+", following):
+            if _STUDIES.fullmatch(word):
+                found.add(int(number) if number.isdigit() else COUNTS.index(number))
+            if word in ("of", *COUNTS) or _STUDIES.fullmatch(word):
+                break
+    return found
+
+
+_T, _C = "\ue000", "\ue001"  # stand for the treatment and for its control
+_CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|though|whereas|while|yet|and)\b")
+_COMPARISON = re.compile(
+    r"\b(?:compared|relative|comparison|opposed)\s(?:with|to)\s(?:the\s)?[XY]"
+    r"|\bthan(?:\s\w+){0,4}\s[XY]"
+    r"|\b(?:versus|vs|over|against|to)\s(?:the\s)?[XY]".replace("[XY]", f"[{_T}{_C}]")
+)
+_FAVOURS = re.compile(rf"\bfavou?r\w*(?:\sof)?(?:\sthe)?\s([{_T}{_C}])")
+_NEGATION = re.compile(
+    r"\b(?:no|not|neither|nor|none|never|without|cannot|fail(?:s|ed)?|lack\w*|whether|unlikely)\b|n't\b"
+)
+_EFFECTS = {
+    "down": r"reduc\w+|lower(?:s|ed|ing)?|decreas\w+|fewer|less (?:often|frequent|common|likely)|diminish\w*"
+    r"|prevent\w*",
+    "up": r"increas\w+|rais(?:e|es|ed|ing)|higher|more (?:often|frequent|common|likely)|greater|elevat\w+",
+    "good": r"favou?r\w*|benefi\w+|improv\w+|superior\w*|better|effective\w*|efficac\w+|protect\w*"
+    r"|outperform\w*|helps?",
+    "bad": r"harm(?:s|ed|ful)?|wors\w+|inferior\w*|detriment\w*",
+    "same": r"uncertain\w*|unclear|similar\w*|comparable|equivalent|inconclusive|ineffective"
+    r"|non-?significant\w*",
+    "named": r"differ\w*|effects?|evidence|change[sd]?|significant\w*|association",
+}
+_EFFECT = re.compile("|".join(rf"(?P<{kind}>\b(?:{words})\b)" for kind, words in _EFFECTS.items()))
+_CONFLICT = re.compile(
+    r"(?P<yes>\b(?:conflict\w*|contradict\w*|inconsisten\w+|disagree\w*|discordant|mixed)\b)"
+    r"|(?P<no>\b(?:consisten\w+|agree\w*|concordant|concur\w*)\b)"
+)
+_OVERALL = re.compile(
+    r"\b(?:pooled|pooling|overall|together|combined|summary|conclusions?|evidence|meta-analysis)\b"
+)
+_SAFETY = re.compile(r"\b(?:adverse|safety|side effects?|tolera\w+)\b")
+
+
+def conflict(text: str) -> bool | None:
+    """Whether the text says that the trials conflict; None where it says nothing, or both."""
+    said = set()
+    for sentence in split_sentences(text.lower()):
+        for clause in _CLAUSE.split(sentence):
+            for found in _CONFLICT.finditer(clause):
+                said.add((found.lastgroup == "yes") != _negated(clause, found.start()))
+    return said.pop() if len(said) == 1 else None
+
+
+def direction(text: str, treatment: str, control: str, desirable: bool) -> Direction | None:
+    """Where the text says that the evidence points; None where it does not say, or says several things.
+
+    A text that says that the trials conflict says ``conflicting``. Otherwise sentences about the evidence as
+    a whole (pooled, overall, together …) are asked first, then all; sentences on safety are left out.
+    """
+    if conflict(text):
+        return "conflicting"
+    sentences = [s for s in split_sentences(_anonymous(text, treatment, control)) if not _SAFETY.search(s)]
+    for group in ([s for s in sentences if _OVERALL.search(s)], sentences):
+        said = {label for sentence in group for label in _labels(sentence, desirable)}
+        if said:
+            return said.pop() if len(said) == 1 else None
+    return None
+
+
+def _anonymous(text: str, treatment: str, control: str) -> str:
+    """Lower case, without brackets, the treatment and its control as single signs."""
+    text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text).lower()
+    text = re.sub(rf"\b(?:{re.escape(treatment.lower())}|intervention)\b", _T, text)
+    return re.sub(rf"\b(?:{re.escape(control.lower())}|the control|comparator)\b", _C, text)
+
+
+def _labels(sentence: str, desirable: bool) -> Iterator[Direction]:
+    plain = re.sub(r"\b(?:lower|upper|higher) (?:bound|limit|end)\w*", "", sentence)
+    for clause in _CLAUSE.split(" ".join(plain.split())):
+        for found in _EFFECT.finditer(clause := _COMPARISON.sub("", clause)):
+            kind = found.lastgroup
+            negated = _negated(clause, found.start())
+            if kind == "same" or negated:
+                yield "no clear difference"
+            elif kind != "named":
+                good = kind == "good" or (kind in ("up", "down") and (kind == "up") == desirable)
+                favoured = _FAVOURS.match(clause, found.start())
+                of_control = favoured[1] == _C if favoured else _C in clause and _T not in clause
+                yield "favours control" if good == of_control else "favours treatment"
+
+
+def _negated(clause: str, at: int) -> bool:
+    """Whether one of the five words before ``at`` negates what stands there; ``not only`` does not."""
+    before = " ".join(clause[max(0, at - 80) : at].split()[-5:]).replace("not only", "")
+    return _NEGATION.search(before) is not None
