@@ -1,8 +1,8 @@
 """Reply against reference: exact match, token F1, ROUGE; and how long the reply is.
 
 With several references the best score counts. A sample without any reference (all blank) is not scored.
-Unless told otherwise, citation marks (``[1]``, ``[1, 2]``) are removed from reply and references first:
-they are judged by the citation metrics.
+Where the prompt held passages to cite, citation marks (``[1]``, ``[1, 2]``) are removed from reply and
+references first, unless told otherwise: they are judged by the citation metrics.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def rouge(
 
 
 def length() -> Metric:
-    """Words of the reply, citation marks not counted. A fact to read other scores by, never ranked."""
+    """Words of the reply; citation marks do not count where the prompt held passages. Never ranked."""
     return Metric(
         "length",
         _length,
@@ -116,7 +116,7 @@ def _name(base: str, **parameters: tuple[Any, Any]) -> str:
 
 
 def _scored(compare: Compare, strip_citations: bool, sample: Sample, answer: Answer) -> float | None:
-    clean = without_marks if strip_citations else str
+    clean = without_marks if strip_citations and answer.passages is not None else str
     given = [target for target in sample.targets if target.strip()]
     references = tuple(filter(str.strip, map(clean, given)))
     if given and not references:
@@ -167,4 +167,5 @@ def _one_sentence_a_line(text: str) -> str:
 
 
 def _length(sample: Sample, answer: Answer) -> float:
-    return float(len(without_marks(answer.reply).split()))
+    reply = answer.reply if answer.passages is None else without_marks(answer.reply)
+    return float(len(reply.split()))

@@ -1,0 +1,172 @@
+"""Estimates against hand calculations, scipy, and what an interval promises."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.stats import _t_quantile, estimate, incomplete_bounds
+
+INF = math.inf
+SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
+
+
+def test_student_by_hand():
+    # values 2, 4, 6: mean 4, sd = √((4+0+4)/2) = 2, se = 2/√3 = 1.1547; t(0.975, 2) = 4.3027 (tables)
+    made = estimate([2, 4, 6])
+    assert (made.value, made.n, made.method, made.clusters, made.level) == (4.0, 3, "t", None, 0.95)
+    assert made.se == pytest.approx(1.1547, abs=1e-4)
+    assert made.ci == pytest.approx((4 - 4.9683, 4 + 4.9683), abs=1e-3)
+
+
+def test_the_interval_is_cut_at_the_range():
+    assert estimate([2, 4, 6], low=0).ci == pytest.approx((0, 8.9683), abs=1e-3)
+    assert estimate([2, 4, 6], low=0, high=7).ci == (0, 7)
+
+
+def test_wilson_by_hand():
+    # 8 of 10: z = 1.95996, z² = 3.84146; centre (0.8 + 0.192073)/1.384146 = 0.716740,
+    # reach 1.95996·√(0.016 + 0.0096036)/1.384146 = 0.226577
+    made = estimate([1] * 8 + [0] * 2, low=0, high=1)
+    assert made.method == "wilson"
+    assert made.ci == pytest.approx((0.490163, 0.943317), abs=1e-5)
+    assert made.se == pytest.approx(math.sqrt(0.16 * 10 / 9 / 10))
+
+
+def test_wilson_equals_scipy():
+    for right, n in [(0, 5), (1, 2), (50, 50), (123, 500)]:
+        for level in (0.9, 0.95, 0.99):
+            expected = scipy.stats.binomtest(right, n).proportion_ci(level, method="wilson")
+            made = estimate([1.0] * right + [0.0] * (n - right), level=level)
+            assert made.ci == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_all_right_is_not_certain():
+    made = estimate([1.0] * 20, low=0, high=1)
+    assert made.ci[0] == pytest.approx(0.8389, abs=1e-4)
+    assert made.ci[1] == pytest.approx(1.0)
+
+
+def test_zero_and_one_of_another_range_are_no_proportion():
+    assert estimate([0, 1, 1, 0], low=0, high=None).method == "t"
+    assert estimate([0, 1, 1, 0], low=0, high=10).method == "t"
+
+
+def test_clustered_by_hand():
+    # mean 3.5; deviations -2.5 -1.5 | -0.5 1.5 | 3.0 of a: 1, 2; b: 3, 5; c: 6.5
+    # cluster sums -4, 1, 3: squares 16 + 1 + 9 = 26; se² = 3/2 · 26 / 25 = 1.56
+    # t(0.975, 2) = 4.30265: reach 4.30265 · 1.2490 = 5.37401
+    made = estimate([1, 2, 3, 5, 6.5], clusters=["a", "a", "b", "b", "c"])
+    assert (made.method, made.clusters, made.n) == ("clustered t", 3, 5)
+    assert made.se == pytest.approx(math.sqrt(1.56))
+    assert made.ci == pytest.approx((3.5 - 5.37401, 3.5 + 5.37401), abs=1e-4)
+
+
+def test_a_sample_without_cluster_stands_alone():
+    named = estimate([1, 2, 3, 5, 6.5], clusters=["a", "a", "b", "c", "d"])
+    assert estimate([1, 2, 3, 5, 6.5], clusters=["a", "a", None, None, None]) == named
+    assert estimate([1, 2, 3], clusters=[None] * 3) == estimate([1, 2, 3])
+
+
+@given(values=SCORES)
+def test_clusters_of_one_change_nothing(values):
+    assert estimate(values, clusters=[str(i) for i in range(len(values))]) == estimate(values)
+
+
+@given(values=SCORES)
+def test_asking_each_question_twice_adds_no_certainty(values):
+    once = estimate(values)
+    twice = estimate(values * 2, clusters=[str(i) for i in range(len(values))] * 2)
+    assert twice.se == pytest.approx(once.se, abs=1e-12)
+
+
+def test_clustered_zero_one_data_without_spread_is_not_certain():
+    made = estimate([1.0] * 20, clusters=[str(i // 5) for i in range(20)], low=0, high=1)
+    assert (made.method, made.clusters) == ("wilson over clusters", 4)
+    assert made.ci == pytest.approx(estimate([1.0] * 4).ci)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"clusters": ["a"]}])
+def test_one_sample_tells_nothing_of_the_spread(kwargs):
+    assert estimate([0.5], low=0, high=1, **kwargs).ci == (0, 1)
+    made = estimate([0.5], **kwargs)
+    assert (made.value, made.se, made.ci, made.method) == (0.5, INF, (-INF, INF), "undetermined")
+
+
+def test_one_cluster_tells_nothing_of_the_spread():
+    made = estimate([0, 1, 1], clusters=["a"] * 3, low=0, high=1)
+    assert (made.se, made.ci, made.clusters, made.method) == (INF, (0, 1), 1, "undetermined")
+
+
+@pytest.mark.parametrize(
+    ("values", "kwargs", "message"),
+    [
+        ([], {}, "no values"),
+        ([1.0, math.nan], {}, "not finite"),
+        ([1.0, INF], {}, "not finite"),
+        ([1.0, 2.0], {"level": 95}, "level is 95"),
+        ([1.0, 2.0], {"clusters": ["a"]}, "1 clusters for 2 values"),
+    ],
+)
+def test_what_cannot_be_estimated(values, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(values, **kwargs)
+
+
+@given(
+    values=st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=40),
+    groups=st.integers(1, 50),
+)
+def test_an_interval_holds_its_mean_and_stays_in_the_range(values, groups):
+    for clusters in (None, [str(i % groups) for i in range(len(values))]):
+        made = estimate(values, clusters=clusters, low=0, high=1)
+        assert 0 <= made.ci[0] <= made.value + 1e-12
+        assert made.value - 1e-12 <= made.ci[1] <= 1
+
+
+def test_intervals_cover_as_often_as_they_promise():
+    rng = np.random.default_rng(7)
+    runs, covered = 2000, {"wilson": 0, "t": 0, "clustered t": 0}
+    for _ in range(runs):
+        # thirty clusters of five: the mean of a cluster varies, so the samples in it are not independent
+        clustered = (rng.normal(0, 1, 30)[:, None] + rng.normal(0, 1, (30, 5))).ravel()
+        for made, truth in (
+            (estimate((rng.random(40) < 0.9).astype(float)), 0.9),
+            (estimate(rng.normal(3, 2, 8)), 3),
+            (estimate(clustered, clusters=[str(i // 5) for i in range(150)]), 0),
+        ):
+            covered[made.method] += made.ci[0] <= truth <= made.ci[1]
+    assert {method: hits / runs for method, hits in covered.items()} == pytest.approx(
+        dict.fromkeys(covered, 0.95), abs=0.02
+    )
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 10, 29, 100, 101, 150, 1000, 10**6])
+def test_the_t_quantile_equals_scipys(df):
+    for level in (0.8, 0.9, 0.95, 0.99):
+        p = (1 + level) / 2
+        assert _t_quantile(p, df) == pytest.approx(scipy.stats.t.ppf(p, df), rel=1e-8)
+
+
+def test_bounds_of_an_incomplete_run_by_hand():
+    # two scores of 1 and 0.5, two missing in [0, 1]: between 1.5/4 and 3.5/4
+    assert incomplete_bounds([1.0, 0.5], 2, 0, 1) == (0.375, 0.875)
+    assert incomplete_bounds([1.0, 0.5], 0, 0, 1) == (0.75, 0.75)
+    assert incomplete_bounds([4.0], 1, 0, None) == (2.0, INF)
+    assert incomplete_bounds([4.0], 1, None, None) == (-INF, INF)
+    assert incomplete_bounds([], 3, 0, 1) == (0, 1)
+    with pytest.raises(ValueError, match="no values"):
+        incomplete_bounds([], 0, 0, 1)
+
+
+def test_bounds_hold_the_mean_of_whatever_was_missing():
+    rng = random.Random(3)
+    for _ in range(200):
+        scores = [rng.random() for _ in range(rng.randint(1, 20))]
+        seen = scores[: rng.randint(0, len(scores))]
+        low, high = incomplete_bounds(seen, len(scores) - len(seen), 0, 1)
+        assert low - 1e-12 <= sum(scores) / len(scores) <= high + 1e-12
