@@ -16,6 +16,8 @@ from evalkit.types import Answer, Sample
 _MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
 _MARKS = re.compile(_MARK)
 _MARK_AND_SPACE = re.compile(rf" ?{_MARK}")
+# "[1] It works.\n[2] It is safe.": a line may begin with what it cites
+_LINE_OF_ITS_OWN = re.compile(rf"\n(?=(?:{_MARK}[ \t]?)++[A-Z])")
 _WORD = re.compile(r"\w")
 
 
@@ -29,12 +31,12 @@ def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
 
     Passages are given as indices from 0, each once per sentence, in the order they are cited; None stands
     for a mark that points to no passage. A mark behind the full stop (``works. [1] Next``) belongs to the
-    sentence that it follows, and so does a line that holds only marks; marks without any sentence
-    before them cite nothing. The end of a range is cut at ``n + 1``: ``[1-999]`` is one wrong citation more
+    sentence that it follows, unless it begins a line; a line that holds only marks belongs to the sentence
+    before it; marks without any sentence before them cite nothing. The end of a range is cut at ``n + 1``: ``[1-999]`` is one wrong citation more
     than ``[1-n]``.
     """
     found: list[tuple[str, dict[int, None]]] = []
-    for piece in split_sentences(text):
+    for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", text)):
         sentence = without_marks(piece).strip()
         numbers = dict.fromkeys(_numbers(_MARKS.findall(piece), n))
         if _WORD.search(sentence):

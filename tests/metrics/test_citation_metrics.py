@@ -28,6 +28,8 @@ def scores(text, sample=SAMPLE, passages=SHOWN):
         ("It works [0] [4].", [("It works.", [None, None])]),
         ("It works [2-999999999].", [("It works.", [1, 2, None])]),
         ("It works.\n[2]", [("It works.", [1])]),
+        ("[1] It works.\n[2][3] It is safe.", [("It works.", [0]), ("It is safe.", [1, 2])]),
+        ("The drug works\n[2] and is safe.", [("The drug works and is safe.", [1])]),
         ("[2]", []),
         ("A range of 0.9 [0.7-1.2] in mice [n].", [("A range of 0.9 [0.7-1.2] in mice [n].", [])]),
         ("[12345678901]", [("[12345678901]", [])]),
@@ -76,7 +78,24 @@ def test_citing_everything_costs_precision():
 
 
 @pytest.mark.parametrize(
-    "unit", ["[", "[1", "[1,", "[1]", "[1-", ".", " ", "\n", "[1 ", ". [1] ", "[999999999-1]", "]", "a. "]
+    "unit",
+    [
+        "[",
+        "[1",
+        "[1,",
+        "[1]",
+        "[1-",
+        ".",
+        " ",
+        "\n",
+        "[1 ",
+        ". [1] ",
+        "\n[1] A",
+        "\n[1]",
+        "[999999999-1]",
+        "]",
+        "a. ",
+    ],
 )
 def test_a_hostile_megabyte_is_read(unit):
     text = "It works [1]. " + unit * (1_000_000 // len(unit)) + "x"
