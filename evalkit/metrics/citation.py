@@ -32,8 +32,8 @@ def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
     Passages are given as indices from 0, each once per sentence, in the order they are cited; None stands
     for a mark that points to no passage. A mark behind the full stop (``works. [1] Next``) belongs to the
     sentence that it follows, unless it begins a line; a line that holds only marks belongs to the sentence
-    before it; marks without any sentence before them cite nothing. The end of a range is cut at ``n + 1``: ``[1-999]`` is one wrong citation more
-    than ``[1-n]``.
+    before it; marks without any sentence before them cite nothing. The end of a range is cut at ``n + 1``:
+    ``[1-999]`` is one wrong citation more than ``[1-n]``.
     """
     found: list[tuple[str, dict[int, None]]] = []
     for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", text)):
