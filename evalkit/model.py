@@ -95,8 +95,13 @@ class Model:
         What is not given comes from the model's spec, then from ``Request``'s own defaults. ``extra`` goes
         to the server as it is. Raises ``ModelError`` where the call fails.
         """
-        given = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-        given["stop"] = (stop,) if isinstance(stop, str) else stop
+        given = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+            "stop": (stop,) if isinstance(stop, str) else stop,
+        }
         fields = self._fields(given, extra)
         messages = _messages(prompt, images)
         return await self._send(
@@ -133,8 +138,8 @@ class Model:
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:
     if isinstance(prompt, str):
-        content = (*images, Text(prompt)) if images else prompt
-        return (Message("user", content),)
+        parts: tuple[Part, ...] = (*images, Text(prompt))
+        return (Message("user", parts if images else prompt),)
     if images:
         raise UsageError("images= goes with a plain string; put Image parts into the messages instead")
     return tuple(prompt)

@@ -19,10 +19,8 @@ from evalkit.sentences import split_sentences
 from evalkit.types import Needs, Request, Response, ServerFacts, Usage
 
 SENTENCES = 3
-# How much of a sentence's worth is its nearness to the question; the rest is what it adds to those chosen.
-_RELEVANCE = 0.7
 _WORD = re.compile(r"\w+")
-_GOLD_LOGPROB, _OTHER_LOGPROB = -0.1, -10.0
+_GOLD_LOGPROB, _OTHER_LOGPROB = -0.1, -1000.0
 
 Cited = tuple[int | None, str]  # the passage's number, None for a text without numbers, and a sentence
 
@@ -66,9 +64,7 @@ class BaselineBackend:
         """A log-probability for the choice of an answer: gold knows it, all others guess."""
         continuation = (request.continuation or "").strip()
         if self._baseline == "gold":
-            known = _gold(request).strip()
-            letter = _gold_letter(request)
-            return _GOLD_LOGPROB if continuation in (known, letter) else _OTHER_LOGPROB
+            return _GOLD_LOGPROB if continuation in _right(request) else _OTHER_LOGPROB
         return math.log((_hash(request, continuation) + 1) / 2**32)
 
 
@@ -104,8 +100,9 @@ def echo(request: Request) -> str:
 def most_relevant(sentences: list[str], question: str, k: int) -> list[int]:
     """Indices of up to ``k`` sentences by maximal marginal relevance over tf-idf cosines, best first.
 
-    Each step takes the sentence with the largest ``0.7 · cos(sentence, question) - 0.3 · max cos(sentence,
-    chosen)`` (Carbonell and Goldstein, SIGIR 1998); ties go to the earlier one.
+    Each step takes the sentence that is nearer to the question than to any sentence chosen before, by the
+    largest margin (Carbonell and Goldstein, SIGIR 1998, with λ = ½); ties go to the earlier one. It ends
+    where no sentence adds anything: the first is taken in any case.
     """
     vectors = _tf_idf([*sentences, question])
     asked = vectors.pop()
@@ -113,10 +110,14 @@ def most_relevant(sentences: list[str], question: str, k: int) -> list[int]:
     alike = [0.0] * len(sentences)
     chosen: list[int] = []
     while len(chosen) < min(k, len(sentences)):
-        rest = [i for i in range(len(sentences)) if i not in chosen]
-        best = max(rest, key=lambda i: (_RELEVANCE * near[i] - (1 - _RELEVANCE) * alike[i], -i))
-        chosen.append(best)
-        alike = [max(a, _cosine(vector, vectors[best])) for a, vector in zip(alike, vectors, strict=True)]
+        margins = [(n - a, -i) for i, (n, a) in enumerate(zip(near, alike, strict=True)) if i not in chosen]
+        margin, minus_index = max(margins)
+        if chosen and margin <= 0:
+            break
+        chosen.append(-minus_index)
+        alike = [
+            max(a, _cosine(vector, vectors[-minus_index])) for a, vector in zip(alike, vectors, strict=True)
+        ]
     return chosen
 
 
@@ -145,12 +146,15 @@ def _gold(request: Request) -> str:
     return request.sample.targets[0] if request.sample.targets else ""
 
 
-def _gold_letter(request: Request) -> str | None:
-    """``A``, ``B``, … for the right choice, where the sample has choices."""
-    sample = request.sample
-    if sample is None or _gold(request) not in sample.choices:
-        return None
-    return chr(ord("A") + sample.choices.index(_gold(request)))
+def _right(request: Request) -> set[str]:
+    """Every spelling of the right answer: the target, and where the sample has choices, text and letter."""
+    target = _gold(request).strip()
+    choices = [choice.strip() for choice in request.sample.choices] if request.sample else []
+    lettered = {chr(ord("A") + i): choice for i, choice in enumerate(choices)}
+    for letter, choice in lettered.items():
+        if target in (letter, choice):
+            return {target, letter, choice}
+    return {target}
 
 
 def _prompt(request: Request) -> str:

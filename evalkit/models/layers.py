@@ -111,7 +111,7 @@ class Retrying(Layer):
 
     async def _wait_until_open(self) -> None:
         """Wait for the end of a shared pause, and then a little more, each request another while."""
-        while (left := self._open_at - time.monotonic()) > 0:
+        while (left := self._open_at - time.monotonic()) > 0:  # noqa: ASYNC110 - it may have been prolonged
             await asyncio.sleep(left + self._random.uniform(0, min(left, 1.0)))
 
 
@@ -139,8 +139,9 @@ def wrap(
 ) -> Backend:
     """All layers in their order: cache, retry, limit. A waiting retry holds no slot; a hit needs none.
 
-    Backends that read the sample itself (``cacheable = False``) are never cached. ``max_inflight`` defaults
-    to the spec's own, then to 64.
+    Backends that read the sample itself (``cacheable = False``) are never cached. ``identity`` is that of the
+    probe's ``ServerFacts``. ``max_inflight`` defaults to the backend's own, which its probe may have learned
+    from the server, and else to 64.
     """
     bound = max_inflight or getattr(backend, "max_inflight", None) or DEFAULT_IN_FLIGHT
     whole = Retrying(Limited(backend, bound))

@@ -18,6 +18,8 @@ from evalkit.models.spec import ModelSpec
 from evalkit.models.transport import Reply, Stream, Timeouts, Transport
 from evalkit.types import Needs, Request, Response, ServerFacts
 
+# What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
+MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
 
 
@@ -52,6 +54,8 @@ class OpenAIBackend:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         found = [await probing.find_model(self, url) for url in self.endpoints.urls]
         probing.same_everywhere(self.endpoints.urls, found)
+        if self.max_inflight is None and (running := found[0].max_running):
+            self.max_inflight = min(running * len(found), MOST_IN_FLIGHT)
         await probing.check(self, needs)
         return found[0]
 
@@ -77,7 +81,7 @@ class OpenAIBackend:
         try:
             return msgspec.json.decode(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            start = self._scrub(reply.body[:200]).decode("utf-8", "replace")
+            start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} answered {reply.status} with what is not JSON: {start!r}") from None
 
     async def check_logprobs(self) -> None:
@@ -102,7 +106,16 @@ class OpenAIBackend:
             "bytes": meta.get("size"),
         }
         identity = {name: value for name, value in known.items() if value is not None}
-        return ServerFacts(identity, context, server={"owned_by": entry.get("owned_by")})
+        owner = entry.get("owned_by")
+        running = await self._llama_slots(url) if owner == "llamacpp" else None
+        return ServerFacts(identity, context, running, {"owned_by": owner})
+
+    async def _llama_slots(self, url: str) -> int | None:
+        """How many requests llama.cpp answers at once. More connections than that stall it for seconds:
+        each idle one holds a thread until its keep-alive ends.
+        """
+        props = await self.get_json(url.removesuffix("/v1") + "/props")
+        return props.get("total_slots") if isinstance(props, dict) else None
 
     async def score(self, request: Request) -> Response:
         """Log-probabilities of a continuation, by echoing the prompt through ``/completions``."""
@@ -200,7 +213,7 @@ class OpenAIBackend:
         try:
             chunk = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            said = self._scrub(data[:200]).decode("utf-8", "replace")
+            said = self._scrub(data)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} streamed what is not JSON: {said!r}") from None
         if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("object") == "error"):
             message, code = read_error(msgspec.json.decode(self._scrub(data)))

@@ -12,7 +12,7 @@ from evalkit.models import probing, wire
 from evalkit.models.openai import OpenAIBackend, check_scorable
 from evalkit.types import Request, Response, ServerFacts, Usage
 
-# What of /server_info makes a difference to replies. A list of names, because the page and its launch command also hold keys.
+# What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
 _IDENTITY = (
     "chat_template",
     "completion_template",
@@ -43,7 +43,7 @@ _SERVER = (
 
 
 class SGLangBackend(OpenAIBackend):
-    """``sglang:NAME[@URL]``: chat as any OpenAI-compatible server, prompts and scoring through ``/generate``."""
+    """``sglang:NAME[@URL]``: chat as on any compatible server, prompts and scoring through ``/generate``."""
 
     key_env = None
     default_url = "http://127.0.0.1:30000/v1"

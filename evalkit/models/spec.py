@@ -99,7 +99,7 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     return _with_params(spec, parse_qsl(query, keep_blank_values=True))
 
 
-_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>https?://.+))?")
+_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>https?://.*))?")
 _BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
 
 
@@ -191,7 +191,7 @@ def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
     known = f" Named in evalkit.toml: {', '.join(named)}." if named else ""
     return (
         f"no model named {name!r}.{did_you_mean(name, named)}{known} "
-        f"A model is provider:name[@url], for example openai:{name}@http://127.0.0.1:8000 or baseline:extract."
+        f"A model is provider:name[@url], such as openai:{name}@http://127.0.0.1:8000 or baseline:extract."
     )
 
 

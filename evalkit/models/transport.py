@@ -6,6 +6,7 @@ Failures of the way to the server become ``ServerFailed`` here; HTTP statuses ar
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -104,8 +105,9 @@ class Transport:
         except TimeoutError as problem:
             raise self._too_slow(url, problem) from None
         except (aiohttp.ClientConnectorError, ConnectionRefusedError) as problem:
-            reason = getattr(problem, "os_error", problem)
-            raise Unreachable(f"nothing answers at {url}: {reason.strerror or reason}") from None
+            reason: OSError = getattr(problem, "os_error", problem)
+            said = os.strerror(reason.errno) if reason.errno and reason.errno > 0 else str(reason)
+            raise Unreachable(f"nothing answers at {url}: {said}") from None
         except (aiohttp.ClientError, ConnectionError) as problem:
             said = str(problem) or type(problem).__name__
             raise ServerFailed(f"the connection to {url} broke: {said}") from None

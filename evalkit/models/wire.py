@@ -72,9 +72,7 @@ def plain_prompt(request: Request) -> str:
         return request.prompt
     if len(request.messages) == 1 and isinstance(request.messages[0].content, str):
         return request.messages[0].content
-    raise RequestRejected(
-        "api=completions takes one text message; several messages or images need a chat template: use api=chat"
-    )
+    raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
 def has_images(request: Request) -> bool:

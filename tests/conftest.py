@@ -1,0 +1,96 @@
+"""Fixtures for all tests: real model servers on the loopback interface, started once a session."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def _load(path: Path) -> ModuleType:
+    """Import a helper by path: tests are no package."""
+    spec = importlib.util.spec_from_file_location(f"evalkit_test_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+servers = _load(Path(__file__).parent / "servers" / "start.py")
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """llama.cpp's server with a tiny chat model called ``tiny``, 8k context: ``http://127.0.0.1:PORT``."""
+    log = tmp_path_factory.mktemp("llama") / "server.log"
+    with servers.llama(log, "tiny-text.gguf") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def llava_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """llama.cpp's server with a tiny model that names the colour of an image, called ``tiny``."""
+    log = tmp_path_factory.mktemp("llava") / "server.log"
+    with servers.llama(log, "tiny-llava.gguf", "tiny-llava-mmproj.gguf") as url:
+        yield url
+
+
+@pytest.fixture
+def scripted() -> Iterator[ModuleType]:
+    """An OpenAI-compatible server that counts, waits and fails as the test tells it to."""
+    with _load(Path(__file__).parent / "servers" / "scripted.py").serve() as server:
+        yield server
+
+
+class Command:
+    """The ``evalkit`` command in a folder of its own, as a user runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "EVALKIT_CACHE": str(folder / "cache"), "COLUMNS": "200"}
+        self.environment.pop("EVALKIT_STORE", None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "evalkit", *arguments],
+            cwd=self.folder, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __call__(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run the command; fail the test where its exit code is not ``code``."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        assert code is None or process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def json(self, *arguments: str, code: int | None = 0) -> dict[str, Any]:
+        """Run the command with ``--json``: stdout must be one JSON document and nothing else."""
+        document: dict[str, Any] = json.loads(self(*arguments, "--json", code=code).stdout)
+        return document
+
+
+@pytest.fixture
+def evalkit(tmp_path: Path) -> Command:
+    """Run ``evalkit`` in a temporary folder."""
+    return Command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real evaluation data, which is no part of the project: named by EVALKIT_DATA."""
+    folder = os.environ.get("EVALKIT_DATA")
+    if not folder:
+        pytest.skip("EVALKIT_DATA is not set: it names the folder of real evaluation data")
+    return Path(folder)

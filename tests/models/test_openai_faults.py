@@ -1,0 +1,369 @@
+"""What servers do wrong, served by a real HTTP server, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models import load
+from evalkit.models.layers import Retrying
+from evalkit.models.probing import red_png
+from evalkit.types import Image, Message, Needs, Request, Text
+
+ASK = Request(messages=(Message("user", "What is 2+2?"),))
+
+
+def says(text, status=200, headers=None, **more):
+    """A handler that answers a chat with ``text``; a dictionary becomes the whole body."""
+    body = text
+    if isinstance(text, str) or text is None:
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text} | more,
+            "finish_reason": "stop",
+        }
+        body = {"model": "tiny", "choices": [choice]}
+
+    async def handler(request, _):
+        return web.json_response(body, status=status, headers=headers)
+
+    return handler
+
+
+def raw(body: bytes, status=200):
+    async def handler(request, _):
+        return web.Response(body=body, status=status)
+
+    return handler
+
+
+def stream(*lines: str):
+    async def handler(request, _):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for line in lines:
+            await response.write(line.encode() + b"\n\n")
+        return response
+
+    return handler
+
+
+def delta(finish=None, **fields):
+    return "data: " + json.dumps({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
+
+
+async def ask(url: str, request: Request = ASK, params: str = ""):
+    backend = load(f"openai:tiny@{url}{params}")
+    try:
+        return await backend.send(request)
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "words"),
+    [
+        (401, {"error": {"message": "bad key"}}, ProbeError, ["401", "bad key", "api_key_env"]),
+        (403, {"detail": "no"}, ProbeError, ["403", "no"]),
+        (
+            404,
+            {"error": {"message": "The model `tiny` does not exist.", "code": 404}},
+            ProbeError,
+            ["`tiny`"],
+        ),
+        (404, {"error": "nothing here"}, RequestRejected, ["404", "nothing here"]),
+        (
+            400,
+            {"object": "error", "message": "maximum context length of 1024"},
+            RequestRejected,
+            ["context length"],
+        ),
+        (400, {"error": "unknown field `top_k`"}, RequestRejected, ["top_k", "sampling=standard"]),
+        (422, {"detail": [{"loc": ["body"], "msg": "extra"}]}, RequestRejected, ["422", "extra"]),
+        (429, {"error": {"message": "no money", "code": "insufficient_quota"}}, ProbeError, ["no money"]),
+        (429, {"error": {"message": "slow down"}}, Overloaded, ["slow down"]),
+        (503, {"error": {"message": "The request queue is full."}}, Overloaded, ["queue is full"]),
+        (408, {}, ServerFailed, ["408"]),
+        (500, {"error": {"message": "boom", "code": 500}}, ServerFailed, ["500", "boom"]),
+    ],
+)
+async def test_statuses_and_error_bodies(script, status, body, error, words):
+    script.chat(says(body, status))
+    with pytest.raises(error) as caught:
+        await ask(script.url)
+    assert type(caught.value) is error
+    for word in words:
+        assert word in str(caught.value)
+
+
+async def test_plain_text_and_empty_error_bodies(script):
+    script.chat(raw(b"Failed to deserialize the JSON body", 422), raw(b"", 502))
+    with pytest.raises(RequestRejected, match="Failed to deserialize"):
+        await ask(script.url)
+    with pytest.raises(ServerFailed, match="502"):
+        await ask(script.url)
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+async def test_retry_after_in_seconds_or_as_a_date(script, as_date):
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    value = later if as_date else "60"
+    script.chat(says({"error": {"message": "slow down"}}, 429, {"Retry-After": value}))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after is not None
+    assert 30 < caught.value.retry_after <= 60
+
+
+async def test_the_key_is_sent_and_never_said(script, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    script.chat(says({"error": {"message": "wrong key sk-very-secret"}}, 401), raw(b"<sk-very-secret>"))
+    for error in (ProbeError, ServerFailed):
+        with pytest.raises(error) as caught:
+            await ask(script.url, params="?api_key_env=MY_KEY")
+        assert "sk-very-secret" not in str(caught.value)
+    assert script.headers[0]["Authorization"] == "Bearer sk-very-secret"
+
+
+async def test_a_vendor_without_a_key_is_refused(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ProbeError, match="OPENAI_API_KEY is not set"):
+        load("openai:gpt-4o-mini")
+
+
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b"\xff\xfe", b"[]", b'{"choices": []}', b""])
+async def test_garbage_is_a_failure_of_the_server(script, body):
+    script.chat(raw(body))
+    with pytest.raises(ServerFailed):
+        await ask(script.url)
+
+
+async def test_a_reply_that_never_comes(script):
+    async def silence(request, _):
+        await asyncio.sleep(30)
+
+    script.chat(silence)
+    with pytest.raises(ServerFailed, match=r"did not answer in time.*timeout=0\.2 s"):
+        await ask(script.url, params="?timeout=0.2")
+
+
+async def test_a_stream_that_stands_still(script):
+    async def stuck(request, _):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(30)
+        return response
+
+    script.chat(stuck)
+    with pytest.raises(ServerFailed, match=r"first_byte_timeout=0\.2 s"):
+        await ask(script.url, params="?stream=true&first_byte_timeout=0.2")
+
+
+async def test_a_connection_that_breaks(script):
+    async def hang_up(request, _):
+        request.transport.abort()
+        return web.Response()
+
+    script.chat(hang_up)
+    with pytest.raises(ServerFailed, match="broke"):
+        await ask(script.url)
+
+
+async def test_nothing_listens(unused_tcp_port):
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(ServerFailed, match=r"nothing answers at .*Connection refused"):
+        await ask(url)
+    backend = load(f"openai:tiny@{url}")
+    with pytest.raises(ProbeError, match="Is the server running"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_500_then_ok_is_tried_again(script):
+    script.chat(says({}, 500), raw(b"???"), says("4"))
+    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
+    response = await backend.send(ASK)
+    await backend.close()
+    assert (response.text, response.retries) == ("4", 2)
+
+
+async def test_a_rejected_request_is_not_tried_again(script):
+    script.chat(says({"error": "no"}, 400))
+    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
+    with pytest.raises(RequestRejected):
+        await backend.send(ASK)
+    await backend.close()
+    assert len(script.seen) == 1
+
+
+async def test_wrong_model_name_lists_the_served_ones(script):
+    backend = load(f"openai:tinyer@{script.url}")
+    with pytest.raises(ProbeError, match=r"does not serve 'tinyer'. It serves: tinier, tiny"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_two_endpoints_must_serve_the_same_model(script):
+    async def models(request, body):
+        return web.json_response({"data": [{"id": "tiny", "max_model_len": len(script.seen)}]})
+
+    script.replies["/v1/models"] = models
+    backend = load(f"openai:tiny@{script.url},{script.url}/v1")
+    with pytest.raises(ProbeError, match=r"different models: {'context': \(1, 2\)}"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_a_server_that_is_down_is_passed_over(script, unused_tcp_port):
+    script.chat(says("4"))
+    backend = load(f"openai:tiny@http://127.0.0.1:{unused_tcp_port},{script.url}")
+    answers = await asyncio.gather(*(backend.send(ASK) for _ in range(5)))
+    await backend.close()
+    assert [a.text for a in answers] == ["4"] * 5
+
+
+# --- what is read out of a reply
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        ({"content": "4"}, "4", ""),
+        ({"content": None}, "", ""),
+        ({}, "", ""),
+        ({"content": [{"type": "text", "text": "4"}]}, "4", ""),
+        ({"content": "4", "reasoning_content": "2 and 2"}, "4", "2 and 2"),
+        ({"content": "<think>\n2 and 2\n</think>\n\n4"}, "4", "2 and 2"),
+        ({"content": "2 and 2</think>4"}, "4", "2 and 2"),
+        ({"content": "<think>2 and"}, "", "2 and"),
+        ({"content": "4, as I <think>"}, "4, as I <think>", ""),
+    ],
+)
+async def test_text_and_reasoning(script, message, text, reasoning):
+    script.chat(says({"choices": [{"message": message, "finish_reason": "stop"}]}))
+    response = await ask(script.url)
+    assert (response.text, response.reasoning) == (text, reasoning)
+
+
+async def test_finish_reasons(script):
+    for said, finish in [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "refusal"),
+        (None, "stop"),
+    ]:
+        script.chat(says({"choices": [{"message": {"content": "x"}, "finish_reason": said}]}))
+        assert (await ask(script.url)).finish_reason == finish
+    script.chat(says(None, refusal="I will not."))
+    response = await ask(script.url)
+    assert (response.finish_reason, response.text) == ("refusal", "I will not.")
+    script.chat(says({"choices": [{"message": {"content": "ha"}, "finish_reason": "abort"}]}))
+    with pytest.raises(ServerFailed, match="aborted"):
+        await ask(script.url)
+
+
+async def test_usage_wherever_it_stands(script):
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "reasoning_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 3, "multimodal_tokens": {"image": 5}},
+        "completion_tokens_details": None,
+    }
+    script.chat(says({"choices": [{"message": {"content": "x"}}], "usage": usage}))
+    got = (await ask(script.url)).usage
+    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (9, 4, 3)
+    assert (got.reasoning_tokens, got.image_tokens) == (2, 5)
+
+
+# --- streams
+
+
+async def test_a_stream_with_null_deltas_and_without_done(script):
+    usage = 'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}'
+    script.chat(
+        stream(
+            ": ping",
+            delta(role="assistant", content=None),
+            delta(content="4"),
+            delta(),
+            delta("length"),
+            usage,
+        )
+    )
+    response = await ask(script.url, params="?stream=true")
+    assert (response.text, response.finish_reason, response.usage.completion_tokens) == ("4", "length", 2)
+    assert response.first_token_s is not None
+    assert 0 < response.first_token_s <= response.latency_s
+
+
+async def test_an_error_after_200_in_a_stream(script):
+    script.chat(stream(delta(content="4"), 'data: {"error": {"message": "out of memory", "code": 500}}'))
+    with pytest.raises(ServerFailed, match="out of memory"):
+        await ask(script.url, params="?stream=true")
+    script.chat(stream('data: {"object":"error","message":"context length","code":400}', "data: [DONE]"))
+    with pytest.raises(RequestRejected, match="context length"):
+        await ask(script.url, params="?stream=true")
+
+
+async def test_a_stream_that_breaks_off(script):
+    script.chat(stream(delta(content="4")), stream("data: {oops"))
+    for _ in range(2):
+        with pytest.raises(ServerFailed, match=r"broke off|not JSON"):
+            await ask(script.url, params="?stream=true")
+
+
+async def test_a_long_line_in_a_stream(script):
+    script.chat(stream(delta(content="x" * 1_000_000), delta("stop"), "data: [DONE]"))
+    assert len((await ask(script.url, params="?stream=true")).text) == 1_000_000
+
+
+# --- what is sent
+
+
+async def test_every_sampling_parameter_is_sent(script):
+    script.chat(says("4"))
+    request = Request(messages=ASK.messages, seed=3, stop=("\n",), extra={"min_tokens": 2})
+    await ask(script.url, request)
+    await ask(script.url, request, "?sampling=standard")
+    full, standard = script.seen[0][1], script.seen[1][1]
+    common = {"max_tokens": 512, "temperature": 0.0, "top_p": 1.0, "seed": 3, "stop": ["\n"], "min_tokens": 2}
+    assert common.items() <= full.items()
+    assert common.items() <= standard.items()
+    assert {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}.items() <= full.items()
+    assert "top_k" not in standard
+
+
+async def test_images_go_byte_for_byte_and_in_order(script, tmp_path):
+    script.chat(says("red"))
+    path = tmp_path / "red.png"
+    path.write_bytes(red_png())
+    jpeg = Image.of(b"not really a jpeg", "image/jpeg")
+    parts = (Text("first"), Image.open(path), Text("then"), jpeg)
+    await ask(script.url, Request(messages=(Message("user", parts),)))
+    sent = script.seen[0][1]["messages"][0]["content"]
+    assert [part["type"] for part in sent] == ["text", "image_url", "text", "image_url"]
+    head, _, body = sent[1]["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert hashlib.sha256(base64.b64decode(body)).hexdigest() == parts[1].sha256
+    assert base64.b64decode(sent[3]["image_url"]["url"].partition(",")[2]) == b"not really a jpeg"
+
+
+async def test_plain_completions(script):
+    async def complete(request, body):
+        return web.json_response({"choices": [{"text": " 4", "finish_reason": "stop"}]})
+
+    script.replies["/v1/completions"] = complete
+    assert (await ask(script.url, Request(prompt="2+2="))).text == " 4"
+    assert (await ask(script.url, ASK, "?api=completions")).text == " 4"
+    assert [body["prompt"] for _, body in script.seen] == ["2+2=", "What is 2+2?"]
+    with pytest.raises(RequestRejected, match="api=chat"):
+        await ask(script.url, Request(messages=ASK.messages * 2), "?api=completions")

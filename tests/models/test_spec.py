@@ -1,0 +1,105 @@
+"""Model specs: every part read, every mistake named."""
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.models import load, parse_spec
+
+
+@pytest.mark.parametrize(
+    ("text", "provider", "name", "urls"),
+    [
+        ("baseline:lead", "baseline", "lead", ()),
+        ("openai:gpt-4o-mini", "openai", "gpt-4o-mini", ()),
+        ("openai:org/model@http://127.0.0.1:8000", "openai", "org/model", ("http://127.0.0.1:8000/v1",)),
+        ("openai:a:b@q4@http://h:1/v1/", "openai", "a:b@q4", ("http://h:1/v1",)),
+        ("sglang:m@http://a:1,http://b:2/v1", "sglang", "m", ("http://a:1/v1", "http://b:2/v1")),
+        ("openai:m@https://host/openai/v2", "openai", "m", ("https://host/openai/v2",)),
+        ("openai:@http://h:1", "openai", "", ("http://h:1/v1",)),
+    ],
+)
+def test_parts(text, provider, name, urls):
+    spec = parse_spec(text)
+    assert (spec.provider, spec.name, spec.urls) == (provider, name, urls)
+
+
+def test_parameters_go_where_they_belong():
+    spec = parse_spec(
+        "openai:m@http://h:1?temperature=0.7&max_tokens=64&seed=3&stream=true&timeout=5"
+        '&extra.chat_template_kwargs={"thinking":false}&extra.user=me'
+    )
+    assert spec.generation == {"temperature": 0.7, "max_tokens": 64, "seed": 3}
+    assert spec.options == {"stream": True, "timeout": 5.0}
+    assert spec.extra == {"chat_template_kwargs": {"thinking": False}, "user": "me"}
+    assert spec.defaults["extra"] == spec.extra
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("openai:m?temprature=1", ["'temprature'", "'temperature'", "extra.temprature"]),
+        ("openai:m?temperature=hot", ["temperature=hot"]),
+        ("openai:m?stream=maybe", ["stream=maybe", "true or false"]),
+        ("openai:m?api=soap", ["api=soap", "chat or completions"]),
+        ("openai:m?max_tokens=0", ["max_tokens=0", "above 0"]),
+        ("openai:m@127.0.0.1:8000", ["begins with http://"]),
+        ("openai:m@http://", ["not a URL"]),
+        ("openai:m@http://me:secret@h:1", ["api_key_env"]),
+        ("qwen", ["'qwen'", "provider:name"]),
+    ],
+)
+def test_mistakes_are_named(text, words):
+    with pytest.raises(UsageError) as caught:
+        parse_spec(text)
+    for word in words:
+        assert word in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+CONFIG = {
+    "models": {
+        "local": {"spec": "sglang:qwen@http://h:30000?temperature=0.5"},
+        "keys": {
+            "provider": "openai",
+            "name": "q",
+            "url": ["http://a:1", "http://b:1"],
+            "params": {"stream": True, "max_tokens": 9, "extra": {"top_k": 5}},
+        },
+        "broken": {"sepc": "x:y"},
+    }
+}
+
+
+def test_names_from_the_configuration():
+    spec = parse_spec("local?max_tokens=7", config=CONFIG)
+    assert (spec.provider, spec.name, spec.urls) == ("sglang", "qwen", ("http://h:30000/v1",))
+    assert spec.generation == {"temperature": 0.5, "max_tokens": 7}
+    spec = parse_spec("keys", config=CONFIG)
+    assert spec.urls == ("http://a:1/v1", "http://b:1/v1")
+    assert (spec.generation, spec.options, spec.extra) == ({"max_tokens": 9}, {"stream": True}, {"top_k": 5})
+
+
+def test_mistakes_in_the_configuration():
+    with pytest.raises(UsageError, match=r"\[models\.broken\].*'sepc'.*'spec'"):
+        parse_spec("broken", config=CONFIG)
+    with pytest.raises(UsageError, match="Did you mean 'local'"):
+        parse_spec("locl", config=CONFIG)
+
+
+def test_unknown_provider_lists_the_known_ones():
+    with pytest.raises(UsageError, match=r"'opnai'.*'openai'.*baseline, openai, sglang"):
+        load("opnai:m")
+    with pytest.raises(UsageError, match="Did you mean 'extract'"):
+        load("baseline:extrct")
+    with pytest.raises(UsageError, match="a URL"):
+        load("baseline:lead@http://h:1")
+
+
+async def test_a_display_name_holds_no_secret(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    backend = load("openai:m@http://h:1?api_key_env=MY_KEY")
+    assert backend.name == "openai:m"
+    assert "sk-very-secret" not in repr(vars(backend.spec))
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(UsageError, match="MY_KEY is not set"):
+        load("openai:m@http://h:1?api_key_env=MY_KEY")
