@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,11 +75,23 @@ class ResponseCache:
                 f"{self.path} was written by a newer evalkit (cache version {version}, this one reads up to "
                 f"{_VERSION}): update evalkit, or delete the file; it holds only copies of responses"
             )
-        db.execute("PRAGMA journal_mode = WAL")
+        self._switch_to_wal()
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
         if version < _VERSION:
             db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _switch_to_wal(self) -> None:
+        """Processes that make the file at the same moment: here SQLite does not wait by itself."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -99,7 +112,7 @@ class ResponseCache:
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return self._corrupt(problem)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return f"the response cache {self.path} has been locked by another process for 30 s"
+            return f"the response cache {self.path} is locked by another process: try again when it has ended"
         return f"the response cache {self.path} cannot be used: {problem}"
 
     def _corrupt(self, problem: Exception) -> str:

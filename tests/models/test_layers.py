@@ -1,0 +1,139 @@
+"""Cache, retry and limit around a model that is a function."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.model import Model
+from evalkit.models import load, wrap
+from evalkit.models.cache import ResponseCache
+from evalkit.models.fake import FakeBackend
+from evalkit.models.layers import Cached, Limited, Retrying
+from evalkit.types import Backend, Message, Needs, Request, Sample
+
+ASK = Request(messages=(Message("user", "hello"),))
+
+
+def failing(*errors: Exception) -> FakeBackend:
+    """Raises these in turn, then answers."""
+    queue = list(errors)
+
+    def answer(request):
+        if queue:
+            raise queue.pop(0)
+        return "ok"
+
+    return FakeBackend(answer)
+
+
+def test_layers_are_backends():
+    backend = wrap(FakeBackend(lambda request: ""))
+    assert isinstance(backend, Backend)
+    assert backend.name == "fake"
+    with pytest.raises(AttributeError):
+        backend.nonsense  # noqa: B018
+
+
+async def test_only_what_may_succeed_is_tried_again():
+    backend = Retrying(failing(ServerFailed("a"), Overloaded("b")), base_s=0.001)
+    assert (await backend.send(ASK)).retries == 2
+    for final in (RequestRejected("no"), ProbeError("no"), ValueError("bug")):
+        fake = failing(final)
+        with pytest.raises(type(final)):
+            await Retrying(fake, base_s=0.001).send(ASK)
+        assert len(fake.requests) == 1
+
+
+async def test_tries_and_total_time_are_bounded():
+    fake = failing(*(ServerFailed(str(i)) for i in range(9)))
+    with pytest.raises(ServerFailed, match="2"):
+        await Retrying(fake, tries=3, base_s=0.001).send(ASK)
+    assert len(fake.requests) == 3
+    start = time.monotonic()
+    with pytest.raises(Overloaded):  # the server asks for more time than there is: give up at once
+        await Retrying(failing(Overloaded("later", retry_after=3600)), total_s=60).send(ASK)
+    assert time.monotonic() - start < 5
+
+
+async def test_retry_after_is_obeyed_by_all_requests_together():
+    begun: list[float] = []
+    first = True
+
+    def answer(request):
+        nonlocal first
+        begun.append(time.monotonic())
+        if first:
+            first = False
+            raise Overloaded("slow down", retry_after=0.3)
+        return "ok"
+
+    backend = Retrying(FakeBackend(answer), base_s=0.001)
+    early = asyncio.create_task(backend.send(ASK))
+    await asyncio.sleep(0.05)
+    await asyncio.gather(early, *(backend.send(ASK) for _ in range(5)))
+    assert len(begun) == 7
+    assert all(moment - begun[0] >= 0.3 for moment in begun[1:])
+
+
+async def test_the_limit_holds_and_a_waiting_retry_takes_no_slot():
+    running = most = 0
+    failed = False
+
+    async def answer(request):
+        nonlocal running, most, failed
+        if not failed:
+            failed = True
+            raise ServerFailed("once")
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return "ok"
+
+    backend = Retrying(Limited(FakeBackend(answer), 1), base_s=0.001)
+    await asyncio.gather(*(backend.send(ASK) for _ in range(5)))
+    assert most == 1
+    wide = Limited(FakeBackend(answer), 3)
+    most = 0
+    await asyncio.gather(*(wide.send(ASK) for _ in range(9)))
+    assert most == 3
+
+
+async def test_the_cache_answers_once_per_content(tmp_path):
+    cache = ResponseCache(tmp_path / "r.db")
+    fake = FakeBackend(lambda request: f"{request.repeat}")
+    model = Model(wrap(fake, cache=cache, identity={"model": "a"}))
+    sample = Sample("s", "?")
+    for _ in range(2):
+        texts = [(await model.for_sample(sample, repeat).generate("hi")).text for repeat in range(3)]
+        assert texts == ["0", "1", "2"]
+    assert len(fake.requests) == 3
+    assert (await model.generate("hi")).from_cache
+    other = Model(wrap(fake, cache=cache, identity={"model": "b"}))
+    assert not (await other.generate("hi")).from_cache
+    again = Cached(fake, cache, {"model": "a"}, mode="refresh")
+    assert not (await Model(again).generate("hi")).from_cache
+    cache.close()
+
+
+async def test_a_failure_is_never_cached(tmp_path):
+    cache = ResponseCache(tmp_path / "r.db")
+    backend = Cached(failing(RequestRejected("no")), cache, {})
+    with pytest.raises(RequestRejected):
+        await backend.send(ASK)
+    assert not (await backend.send(ASK)).from_cache
+    cache.close()
+
+
+async def test_baselines_read_the_sample_and_are_never_cached(tmp_path):
+    cache = ResponseCache(tmp_path / "r.db")
+    backend = load("baseline:gold")
+    facts = await backend.probe(Needs())
+    model = Model(wrap(backend, cache=cache, identity=facts.identity))
+    for target in ("one", "two"):
+        assert (await model.for_sample(Sample("s", "?", target=target)).generate("same")).text == target
+    cache.close()

@@ -1,0 +1,71 @@
+"""What a task sees of a model."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.model import Model
+from evalkit.models.fake import FakeBackend
+from evalkit.types import Image, Message, Response, Sample, Text
+
+
+def model(**defaults) -> Model:
+    return Model(FakeBackend(lambda request: "yes"), defaults=defaults)
+
+
+async def test_a_string_is_one_user_message_and_calls_are_remembered():
+    whole = model()
+    one = whole.for_sample(Sample("1", "a"), 2)
+    response = await one.generate("hello", max_tokens=5, stop="\n")
+    (call,) = one.calls
+    assert call.response is response
+    assert call.request.messages == (Message("user", "hello"),)
+    assert (call.request.max_tokens, call.request.stop, call.request.repeat) == (5, ("\n",), 2)
+    assert call.request.sample == Sample("1", "a")
+    assert whole.calls == []
+
+
+async def test_samples_do_not_mix():
+    whole = model()
+    bound = [whole.for_sample(Sample(str(i), "a")) for i in range(20)]
+    await asyncio.gather(*(b.generate(f"q{i}") for i, b in enumerate(bound)))
+    assert [b.calls[0].request.sample.id for b in bound] == [str(i) for i in range(20)]
+    assert all(len(b.calls) == 1 for b in bound)
+
+
+async def test_the_task_comes_before_the_spec_and_the_spec_before_the_default():
+    speaking = model(max_tokens=7, temperature=0.5, stop=("END",), extra={"top_k": 3, "user": "me"})
+    await speaking.generate("a", temperature=0.0, top_k=9)
+    await speaking.generate("b")
+    first, second = (call.request for call in speaking.calls)
+    assert (first.max_tokens, first.temperature, first.extra) == (7, 0.0, {"top_k": 9, "user": "me"})
+    assert (second.temperature, second.top_p, second.stop) == (0.5, 1.0, ("END",))
+    with pytest.raises(UsageError, match="Did you mean 'temperature'"):
+        model(temprature=1)
+
+
+async def test_images():
+    speaking, picture = model(), Image.of(b"bytes")
+    await speaking.generate("what?", images=[picture])
+    request = speaking.calls[0].request
+    assert request.messages[0].content == (picture, Text("what?"))
+    described = speaking.describe(request)
+    assert described["messages"][0]["content"] == [
+        {"type": "image", "sha256": picture.sha256, "media_type": "image/png"},
+        {"type": "text", "text": "what?"},
+    ]
+    assert "sample" not in described
+    with pytest.raises(UsageError, match="Image parts"):
+        await speaking.generate([Message("user", "what?")], images=[picture])
+
+
+async def test_loglikelihood_keeps_the_order():
+    lengths = Model(FakeBackend(lambda r: Response(text="", logprobs=(-float(len(r.continuation)),))))
+    found = await lengths.loglikelihood("context", [" long", " a", " mid"])
+    assert [r.logprob for r in found] == [-5.0, -2.0, -4.0]
+    assert {call.request.prompt for call in lengths.calls} == {"context"}
+    with pytest.raises(ValueError, match="no log-probabilities"):
+        _ = Response(text="").logprob
