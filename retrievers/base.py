@@ -1,0 +1,244 @@
+"""What all retrievers share: opening and building an index, its manifest, and the batching of searches.
+
+A retriever is this class with an ``Engine``: something that can build, load and search an index over texts.
+Rows of an index are passages sorted by id, so that "ties are broken by id" means "by row" to every engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import msgspec
+
+from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
+from evalkit.types import Passage, Progress
+
+from .batching import Batcher
+from .corpus import Corpus, chunk, indexed_text
+from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+
+IDS = "ids.json"
+MAX_BATCH = 256  # searches answered at once
+
+T = TypeVar("T")
+Hits = list[tuple[int, float]]  # (row, score), best first
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every index can be told: passages of at most ``chunk_words`` words, ``overlap`` in sentences."""
+
+    chunk_words: int | None = None
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.chunk_words is not None and self.chunk_words < 1) or self.overlap < 0:
+            raise ValueError("chunk_words must be at least 1 and overlap at least 0")
+        if self.overlap and self.chunk_words is None:
+            raise ValueError("overlap has a meaning only with chunk_words")
+
+
+class Engine(Protocol):
+    """One way of searching texts by row number."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about the results beside the texts (encoder, parameters): goes into the manifest."""
+        ...
+
+    def build(self, texts: Sequence[str], folder: Path) -> None:
+        """Write an index of ``texts`` into ``folder``."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Read the index."""
+        ...
+
+    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        """The ``k`` best rows for each query, ties by row; fewer where no more fit."""
+        ...
+
+
+class IndexedRetriever(ABC):
+    """A ``Retriever`` over the index of a corpus file, kept in a folder.
+
+    Constructing is cheap. If ``directory`` holds an index, it must have been built from this corpus in this
+    way: else ``IndexMismatch``. The index is built or loaded by ``prepare`` or the first ``search``. Raises
+    ``CorpusError`` where there is no such file and ``UsageError`` for an unknown option.
+    """
+
+    kind: ClassVar[str]
+    options_type: ClassVar[type[Options]] = Options
+    packages: ClassVar[tuple[str, ...]]
+
+    def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
+        self.options = self._read_options(options)
+        self.corpus = Corpus(corpus)
+        self.directory = directory
+        self.progress = progress
+        self.stop = threading.Event()
+        self._ids: list[str] | None = None  # of the rows, once the index is loaded
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.kind}-search")
+        self._batcher = Batcher(partial(self._in_thread, self._answer), MAX_BATCH)
+        if (directory / MANIFEST).exists():
+            self._check()
+
+    @abstractmethod
+    def _make_engine(self) -> Engine:
+        """The engine that these options ask for."""
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._make_engine()
+
+    @classmethod
+    def open(cls, directory: Path, *, progress: Progress) -> Self:
+        """The retriever of an index on disk, its corpus and options read from the manifest.
+
+        Raises ``SetupError`` where there is none, ``IndexMismatch`` where it is not of this kind or its
+        corpus has changed since.
+        """
+        manifest = read_manifest(directory)
+        if manifest.kind != cls.kind:
+            raise IndexMismatch(f"{directory} is a {manifest.kind} index, not a {cls.kind} one")
+        return cls(Path(manifest.corpus.path), directory, progress=progress, **manifest.options)
+
+    async def search(self, query: str, k: int) -> list[Passage]:
+        """The ``k`` best passages, best first, ties by id; fewer where the corpus has no more.
+
+        BM25 returns only what shares a word with the query. A blank query finds nothing. Calls made while
+        others are being answered are answered together. Raises ``UsageError`` for ``k`` below 1.
+        """
+        if k < 1:
+            raise UsageError(f"search needs k ≥ 1, not {k}")
+        return await self._batcher.ask((query, k)) if query.strip() else []
+
+    async def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Whole documents by id, in the order asked for. Needs no index. Raises ``CorpusError``."""
+        return await asyncio.to_thread(self.corpus.get, ids)
+
+    async def prepare(self) -> None:
+        """Build or load the index now."""
+        await self._in_thread(self._ready)
+
+    async def close(self) -> None:
+        """Stop a build that is under way; what it has embedded stays. Nothing can be searched afterwards."""
+        self.stop.set()
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def describe(self) -> dict[str, Any]:
+        """For provenance: kind, corpus, options, engine, versions and, once there is an index, its counts."""
+        built = (self.directory / MANIFEST).exists()
+        facts: dict[str, Any] = msgspec.to_builtins(
+            read_manifest(self.directory) if built else self._manifest()
+        )
+        return facts
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run in the one search thread. Cancelling the caller also ends an embedding under way."""
+        self.stop.clear()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        except asyncio.CancelledError:
+            self.stop.set()
+            raise
+
+    def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
+        """One batch. Calls are grouped by ``k``, so that no answer depends on what it was asked with."""
+        ids = self._ready()
+        answers: list[list[Passage]] = [[] for _ in calls]
+        order = sorted(range(len(calls)), key=lambda i: calls[i][1])
+        for k, group in groupby(order, key=lambda i: calls[i][1]):
+            places = list(group)
+            for i, hits in zip(places, self._engine.search([calls[i][0] for i in places], k), strict=True):
+                answers[i] = self._fetch([(ids[row], score) for row, score in hits])
+        return answers
+
+    def _fetch(self, hits: list[tuple[str, float]]) -> list[Passage]:
+        """Passages with their texts. A chunk is cut again from its document: it is not stored twice."""
+        names = [id if self.options.chunk_words is None else id.rpartition("#")[0] for id, _ in hits]
+        documents = {d.id: d for d in self.corpus.get(list(dict.fromkeys(names)))}
+        found = []
+        for name, (id, score) in zip(names, hits, strict=True):
+            passage = next(p for p in self._cut(documents[name]) if p.id == id)
+            found.append(msgspec.structs.replace(passage, score=score))
+        return found
+
+    def _cut(self, document: Passage) -> list[Passage]:
+        words = self.options.chunk_words
+        return [document] if words is None else chunk(document, words, self.options.overlap)
+
+    def _ready(self) -> list[str]:
+        """The ids of the rows; loads the index, and builds it first where there is none."""
+        if self._ids is None:
+            if not (self.directory / MANIFEST).exists():
+                self._build()
+            self._check()
+            self._engine.load(self.directory)
+            self._ids = msgspec.json.decode((self.directory / IDS).read_bytes(), type=list[str])
+        return self._ids
+
+    def _build(self) -> None:
+        """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
+        passages = self._passages()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
+                part = Path(name)
+                self._engine.build([text for _, text in passages], part)
+                (part / IDS).write_bytes(msgspec.json.encode([id for id, _ in passages]))
+                counts = {"n_documents": len(self.corpus), "n_passages": len(passages)}
+                msgspec.structs.replace(self._manifest(), **counts).write(part / MANIFEST)
+                for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
+                    file.replace(self.directory / file.name)
+        except OSError as error:
+            raise SetupError(f"{self.directory}: the index cannot be written: {error}") from error
+
+    def _passages(self) -> list[tuple[str, str]]:
+        """Id and text of every passage, by id."""
+        found: list[tuple[str, str]] = []
+        with self.progress.bar("Reading documents", len(self.corpus)) as bar:
+            for document in self.corpus:
+                found.extend((passage.id, indexed_text(passage)) for passage in self._cut(document))
+                bar.advance()
+        return sorted(found)
+
+    def _manifest(self) -> Manifest:
+        """What an index built now would say of itself."""
+        return Manifest(
+            kind=self.kind,
+            corpus=CorpusFacts(str(self.corpus.path.resolve()), self.corpus.fingerprint),
+            options=msgspec.to_builtins(self.options),
+            engine=self._engine.identity(),
+            versions={name: importlib.metadata.version(name) for name in self.packages},
+        )
+
+    def _check(self) -> None:
+        if differences := read_manifest(self.directory).differences(self._manifest()):
+            raise IndexMismatch(
+                f"{self.directory} holds an index for something else: {'; '.join(differences)}. To build it "
+                f"anew, delete that folder, or choose another: evalkit index build {self.corpus.path} "
+                f"--retriever {self.kind} --out FOLDER"
+            )
+
+    @classmethod
+    def _read_options(cls, options: dict[str, Any]) -> Options:
+        known = cls.options_type.__struct_fields__
+        for name in options:
+            if name not in known:
+                raise UsageError(
+                    f"a {cls.kind} retriever has no option {name!r}.{did_you_mean(name, known)} "
+                    f"Known: {', '.join(known)}."
+                )
+        try:
+            return msgspec.convert(options, cls.options_type)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"options of the {cls.kind} retriever: {error}") from None

@@ -1,0 +1,85 @@
+"""Lexical retrieval: BM25 as Lucene computes it, English stop words, Porter's stems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import Engine, Hits, IndexedRetriever, Options
+from .ranking import best
+
+_WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"
+_ANALYSIS = "words, lower case, Lucene's English stop words, Porter stems"
+
+
+class BM25Options(Options, frozen=True, kw_only=True):
+    """Saturation ``k1`` and length normalization ``b``; the defaults are Anserini's."""
+
+    k1: float = 0.9
+    b: float = 0.4
+
+
+class LexicalEngine:
+    """An index of bm25s: the scores of all terms in all texts, computed beforehand."""
+
+    def __init__(self, k1: float, b: float) -> None:
+        self._k1, self._b = k1, b
+        self._index: Any = None
+        self._stemmer: Any = None
+
+    def identity(self) -> dict[str, Any]:
+        """The formula and the analysis of texts."""
+        return {"method": "lucene", "k1": self._k1, "b": self._b, "analysis": _ANALYSIS}
+
+    def build(self, texts: Sequence[str], folder: Path) -> None:
+        """Count and write."""
+        import bm25s
+
+        index = bm25s.BM25(method="lucene", k1=self._k1, b=self._b, backend="numpy")
+        index.index(self._tokens(texts), show_progress=False)
+        index.save(str(folder), show_progress=False)
+
+    def load(self, folder: Path) -> None:
+        """Read the scores into memory."""
+        import bm25s
+
+        self._index = bm25s.BM25.load(str(folder), show_progress=False)
+
+    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        """The best of the rows that share a term with the query."""
+        found = []
+        for tokens in self._tokens(queries):
+            scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
+            rows = np.flatnonzero(scores > 0)
+            found.append(best(scores[rows], k, rows))
+        return found
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
+        import bm25s
+        import Stemmer
+
+        self._stemmer = self._stemmer or Stemmer.Stemmer("porter")
+        tokens: list[list[str]] = bm25s.tokenize(
+            list(texts),
+            token_pattern=_WORD,
+            stopwords="en",
+            stemmer=self._stemmer,
+            return_ids=False,
+            show_progress=False,
+        )
+        return tokens
+
+
+class BM25Retriever(IndexedRetriever):
+    """Options: ``k1``, ``b``, ``chunk_words``, ``overlap``."""
+
+    kind = "bm25"
+    options_type = BM25Options
+    packages = ("bm25s", "PyStemmer")
+
+    def _make_engine(self) -> Engine:
+        assert isinstance(self.options, BM25Options)
+        return LexicalEngine(self.options.k1, self.options.b)

@@ -1,0 +1,82 @@
+"""The manifest of an index: what it was built from, so that it is never searched as something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import SetupError
+
+FORMAT = 1  # raised when an index written before can no longer be read, or would hold other passages
+MANIFEST = "manifest.json"
+
+
+class CorpusFacts(msgspec.Struct, frozen=True):
+    """Where the corpus lay and the SHA-256 of its content."""
+
+    path: str
+    fingerprint: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking."""
+
+    kind: str
+    corpus: CorpusFacts
+    options: dict[str, Any]
+    engine: dict[str, Any]
+    versions: dict[str, str]
+    n_documents: int | None = None
+    n_passages: int | None = None
+    format: int = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write as readable JSON."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
+    def deciding(self) -> dict[str, Any]:
+        """What must agree: not the corpus' place, nor the encoder's name, nor the versions of packages."""
+        return {
+            "kind": self.kind,
+            "format": self.format,
+            "corpus fingerprint": self.corpus.fingerprint,
+            "chunk_words": self.options.get("chunk_words"),
+            "overlap": self.options.get("overlap"),
+            **dict(_flat("engine", self.engine)),
+        }
+
+    def differences(self, wanted: Manifest) -> list[str]:
+        """In words, what this index has other than wanted."""
+        here, there = wanted.deciding(), self.deciding()
+        return [
+            f"{key} is {there.get(key)!r} in the index, {here.get(key)!r} now"
+            for key in sorted(here.keys() | there.keys())
+            if here.get(key) != there.get(key)
+        ]
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest in a folder. Raises ``SetupError`` where there is none or it is damaged."""
+    path = directory / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise SetupError(
+            f"{directory} holds no index. Build one with: evalkit index build CORPUS --out {directory}"
+        ) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SetupError(
+            f"{path} is damaged ({error}): delete {directory} and build the index again"
+        ) from None
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested facts under dotted names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    else:
+        yield name, value
