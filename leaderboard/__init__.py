@@ -1,0 +1,1 @@
+"""The leaderboard: a Streamlit app over the score store. ``launch`` starts it."""

@@ -1,0 +1,100 @@
+"""Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT``.
+
+Serves the store, opens the three pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
+``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is the newest task's newest complete run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from evalkit.store import open_store
+from evalkit_leaderboard.launch import command
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def main(store: str, out: Path) -> None:
+    """Take all pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open_store(store, create=False) as opened:
+        run = next(run for run in opened.runs(limit=1000) if run.ranked)
+        page = opened.page(run.id, status="ok", limit=1)
+    sample = page.rows[0].sequence if page.rows else 0
+    base, _, variant = run.spec.task.partition("[")
+    board = (
+        {"task": base, "variant": variant.removesuffix("]").replace(",", ", ")} if variant else {"task": base}
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(command(port), env=os.environ | {"EVALKIT_STORE": str(Path(store).absolute())})
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/_stcore/health")
+        with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
+            for scheme, names in (("light", ["leaderboard", "run", "samples"]), ("dark", ["leaderboard"])):
+                browser = playwright.chromium.launch_persistent_context(
+                    profile,
+                    executable_path=shutil.which("chromium"),
+                    args=FLAGS,
+                    color_scheme=scheme,
+                    viewport={"width": 1360, "height": 1000},
+                )
+                tab = browser.new_page()
+                urls = {
+                    "leaderboard": f"{address}/?{urllib.parse.urlencode(board)}",
+                    "run": f"{address}/run?run={run.id}",
+                    "samples": f"{address}/samples?run={run.id}&sample={sample}",
+                }
+                for name in names:
+                    picture = out / (f"{name}.png" if scheme == "light" else f"{name}-{scheme}.png")
+                    take(tab, urls[name], picture)
+                browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def take(tab: Page, url: str, picture: Path) -> None:
+    """One page, once it has stopped to change."""
+    tab.goto(url)
+    tab.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
+    tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    tab.wait_for_timeout(2500)  # charts draw after the page says that it is ready
+    tab.screenshot(path=picture)
+    print(f"{picture}: {picture.stat().st_size // 1024} KB")
+
+
+def wait_for(url: str) -> None:
+    """Until the server answers."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the board did not start")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

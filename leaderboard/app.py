@@ -1,0 +1,44 @@
+"""The app: its frame, its pages, and what is shown when there is no store.
+
+Started by ``evalkit leaderboard``; by hand: ``streamlit run app.py -- --store FILE``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from evalkit_leaderboard import data
+
+from evalkit.errors import StoreError
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Draw the frame and the page that the address names."""
+    st.set_page_config(page_title="evalkit leaderboard", page_icon=str(HERE / "mark.svg"), layout="wide")
+    st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "mark.svg"))
+    pages = HERE / "pages"
+    page = st.navigation(
+        [
+            st.Page(
+                pages / "leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True
+            ),
+            st.Page(pages / "run.py", title="Run", icon=":material/science:"),
+            st.Page(pages / "samples.py", title="Samples", icon=":material/list_alt:"),
+        ],
+        position="top",
+    )
+    try:
+        data.store()
+    except StoreError as error:
+        st.title("No scores to show")
+        st.text(str(error))
+        st.write("A first run with no model server, from start to board:")
+        st.code("evalkit run synthetic_trials --model baseline:extract\nevalkit leaderboard", language=None)
+        return
+    page.run()
+
+
+main()

@@ -1,0 +1,191 @@
+"""The charts: forest plots of estimates, a bar of statuses, a map of all metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from evalkit.store.board import Row
+from evalkit.store.records import MetricInfo
+from evalkit.types import Estimate, Status
+
+TEAL, GREY = "#0f9488", "#8a9a98"
+# Okabe and Ito's colours, which people who see red and green alike can tell apart.
+STATUS_COLOURS = {
+    Status.OK: "#009E73",
+    Status.TRUNCATED: "#E69F00",
+    Status.REFUSED: "#CC79A7",
+    Status.EMPTY: "#999999",
+    Status.UNPARSED: "#56B4E9",
+    Status.ERROR: "#D55E00",
+}
+MODEL_COLOURS = ["#0f9488", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
+ROW_HEIGHT = 38
+
+
+def axis_title(info: MetricInfo) -> str:
+    """The metric with its unit and which end is good."""
+    arrow = {True: "higher is better →", False: "← lower is better", None: "descriptive"}[
+        info.higher_is_better
+    ]
+    return f"{info.name}{f' ({info.unit})' if info.unit else ''} · {arrow}"
+
+
+def forest(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
+    """One line a run: its estimate and interval; hollow, dashed over its bounds where it is not ranked."""
+    lines = [_line(row) for row in rows if row.estimate is not None]
+    return _forest(pd.DataFrame(lines), [line["label"] for line in lines], axis_title(info))
+
+
+def metrics(estimates: Mapping[str, Estimate]) -> alt.LayerChart:
+    """The bounded metrics of one run, with their intervals."""
+    lines = [_estimate(name, estimate, True) for name, estimate in estimates.items()]
+    return _forest(pd.DataFrame(lines), list(estimates), "estimate with its interval")
+
+
+def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerChart:
+    """The same metric in every variant of a task: a group a variant, a colour a model."""
+    lines = [
+        {**_line(row), "variant": name, "model": row.run.spec.model}
+        for name, some in rows.items()
+        for row in some
+        if row.estimate is not None and row.run.ranked
+    ]
+    models = sorted({line["model"] for line in lines})
+    colour = alt.Color(
+        "model:N",
+        scale=alt.Scale(domain=models, range=MODEL_COLOURS),
+        legend=alt.Legend(title=None, orient="top", labelLimit=260, columns=3),
+    )
+    y = alt.Y(
+        "variant:N", sort=list(rows), title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False)
+    )
+    offset = alt.YOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.4))
+    base = alt.Chart(pd.DataFrame(lines)).encode(y=y, yOffset=offset, color=colour, tooltip=_TOOLTIP)
+    interval = base.mark_rule(strokeWidth=2.5).encode(x=_x("low:Q", axis_title(info)), x2="high:Q")
+    point = base.mark_point(size=75, filled=True, opacity=1).encode(x="value:Q")
+    height = sum(16 * sum(line["variant"] == name for line in lines) + 22 for name in rows)
+    return (interval + point).properties(height=max(height, 90))
+
+
+def statuses(counts: Mapping[str, int]) -> alt.Chart:
+    """How the samples ended, as parts of one bar."""
+    order = [str(status) for status in Status if counts.get(status)]
+    table = pd.DataFrame([{"status": s, "n": counts[s], "place": i} for i, s in enumerate(order)])
+    colours = alt.Scale(domain=order, range=[STATUS_COLOURS[Status(s)] for s in order])
+    return (
+        alt.Chart(table)
+        .mark_bar(size=26)
+        .encode(
+            x=alt.X("sum(n):Q", stack="zero", title="samples", axis=alt.Axis(tickMinStep=1, format=",d")),
+            color=alt.Color(
+                "status:N", sort=order, scale=colours, legend=alt.Legend(title=None, orient="top")
+            ),
+            order="place:Q",
+            tooltip=["status:N", alt.Tooltip("n:Q", title="samples", format=",")],
+        )
+        .properties(height=105)
+    )
+
+
+def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart:
+    """All metrics by all models; the deeper the colour, the better. Grey: not a matter of better."""
+    table = pd.DataFrame(_cells(rows, infos))
+    models = list(dict.fromkeys(row.run.spec.model for row in rows))
+    x = alt.X(
+        "metric:N",
+        sort=[info.name for info in infos],
+        title=None,
+        axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=160, ticks=False, domain=False, grid=False),
+    )
+    y = alt.Y(
+        "model:N",
+        sort=models,
+        title=None,
+        axis=alt.Axis(labelLimit=260, ticks=False, domain=False, grid=False),
+    )
+    tooltip = ["model:N", "metric:N", "shown:N", "interval:N", "n:Q"]
+    base = alt.Chart(table).encode(x=x, y=y, tooltip=tooltip)
+    scale = alt.Scale(domain=[0, 1], range=["#e6f4f1", "#0b5f58"])
+    fill = alt.condition(
+        "isValid(datum.good)", alt.Color("good:Q", scale=scale, legend=None), alt.value("#e3e6e6")
+    )
+    ink = alt.condition("datum.good > 0.5", alt.value("#ffffff"), alt.value("#12302d"))
+    cells = base.mark_rect(stroke="white", strokeWidth=2, cornerRadius=4).encode(color=fill)
+    return (cells + base.mark_text(fontSize=12).encode(text="shown:N", color=ink)).properties(
+        height=70 + ROW_HEIGHT * len(models)
+    )
+
+
+_TOOLTIP = [
+    alt.Tooltip("label:N", title="run of"),
+    alt.Tooltip("value:Q", format=".3f"),
+    alt.Tooltip("low:Q", format=".3f"),
+    alt.Tooltip("high:Q", format=".3f"),
+    alt.Tooltip("n:Q", format=","),
+    alt.Tooltip("method:N"),
+]
+
+
+def _line(row: Row) -> dict[str, Any]:
+    assert row.estimate is not None
+    compared = row.run.ranked and row.reason in ("", "descriptive")
+    label = row.run.spec.model if compared else f"{row.run.spec.model} ({row.run.status}, not ranked)"
+    return _estimate(label, row.estimate, compared)
+
+
+def _estimate(label: str, estimate: Estimate, compared: bool) -> dict[str, Any]:
+    low, high = estimate.ci if compared or estimate.bounds is None else estimate.bounds
+    what = {"n": estimate.n, "method": estimate.method if compared else "bounds", "compared": compared}
+    return {"label": label, "value": estimate.value, "low": low, "high": high, **what}
+
+
+def _x(field: str, title: str) -> alt.X:
+    axis = alt.Axis(format=",.3~f", tickCount=7, grid=True)
+    return alt.X(field, title=title, scale=alt.Scale(zero=False, nice=True, padding=14), axis=axis)
+
+
+def _forest(table: pd.DataFrame, order: Sequence[str], title: str) -> alt.LayerChart:
+    y = alt.Y("label:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=340, grid=False, ticks=False))
+    colour = alt.condition("datum.compared", alt.value(TEAL), alt.value(GREY))
+    base = alt.Chart(table).encode(y=y, color=colour, tooltip=_TOOLTIP)
+    dash = alt.condition("datum.compared", alt.value([1, 0]), alt.value([4, 4]))
+    interval = base.mark_rule(strokeWidth=3).encode(x=_x("low:Q", title), x2="high:Q", strokeDash=dash)
+    solid = (
+        base.transform_filter("datum.compared")
+        .mark_point(size=130, filled=True, opacity=1)
+        .encode(x="value:Q")
+    )
+    hollow = base.transform_filter("!datum.compared").mark_point(size=110, strokeWidth=2).encode(x="value:Q")
+    return (interval + solid + hollow).properties(height=70 + ROW_HEIGHT * len(order))
+
+
+def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, Any]]:
+    cells = []
+    for info in infos:
+        found = {row.run.spec.model: row.run.metrics.get(info.name) for row in rows}
+        values = [e.value for e in found.values() if e is not None and e.value == e.value]
+        for model, estimate in found.items():
+            here = estimate is not None and estimate.value == estimate.value
+            cells.append(
+                {
+                    "model": model,
+                    "metric": info.name,
+                    "shown": f"{estimate.value:,.3f}" if here and estimate else "–",
+                    "interval": f"[{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]" if here and estimate else "–",
+                    "n": estimate.n if estimate else 0,
+                    "good": _goodness(estimate.value, values, info) if here and estimate else None,
+                }
+            )
+    return cells
+
+
+def _goodness(value: float, values: Sequence[float], info: MetricInfo) -> float | None:
+    if info.higher_is_better is None:
+        return None
+    low, high = (info.low, info.high) if info.high is not None else (min(values), max(values))
+    share = 0.5 if high <= low else min(max((value - low) / (high - low), 0.0), 1.0)
+    return share if info.higher_is_better else 1.0 - share

@@ -1,0 +1,34 @@
+"""Which run a page shows: the one that the address names, or one that the reader picks."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from evalkit.errors import UsageError
+from evalkit.store.records import Run
+
+from . import data, text
+
+
+def choose_run() -> Run | None:
+    """The run of ``?run=``; without one a list to pick from; None after it has said what is missing."""
+    asked = st.query_params.get("run")
+    if asked is not None:
+        try:
+            return data.run(asked)
+        except UsageError as error:
+            st.error("The address names a run that is not in this store.", icon=":material/error:")
+            st.text(str(error))
+    runs = data.runs()
+    if not runs:
+        st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
+        st.code("evalkit run fictional_trials --model baseline:extract", language=None)
+        return None
+    names = {
+        run.id: f"{run.spec.model} · {run.spec.task} · {text.moment(run.started)} · {run.id}" for run in runs
+    }
+    picked = st.selectbox("Pick a run", list(names), index=None, format_func=names.__getitem__, key="pick")
+    if picked is not None:
+        st.query_params["run"] = picked
+        st.rerun()
+    return None

@@ -1,0 +1,77 @@
+"""The store, as the pages read it: opened once, answers kept for some seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import streamlit as st
+
+from evalkit.store import open_store
+from evalkit.store.board import Page, Row, TaskInfo
+from evalkit.store.records import Run, SampleRecord
+from evalkit.store.store import Store
+
+TTL_S = 3.0
+
+
+def store_url() -> str | None:
+    """``-- --store URL`` on Streamlit's command line, or ``EVALKIT_STORE``."""
+    if "--store" in sys.argv[1:-1]:
+        return sys.argv[sys.argv.index("--store") + 1]
+    return os.environ.get("EVALKIT_STORE")
+
+
+def store() -> Store:
+    """The open store. Raises ``StoreError``."""
+    return _store(store_url())
+
+
+@st.cache_resource(show_spinner=False)
+def _store(url: str | None) -> Store:
+    return open_store(url, create=False)
+
+
+def tasks() -> list[TaskInfo]:
+    """See ``Store.tasks``."""
+    return _tasks(store_url())
+
+
+def ranking(task: str, metric: str) -> list[Row]:
+    """See ``Store.ranking``."""
+    return _ranking(store_url(), task, metric)
+
+
+def runs() -> list[Run]:
+    """The newest 500 runs."""
+    return _runs(store_url())
+
+
+def run(run_id: str) -> Run:
+    """One run, by its whole id, a prefix or ``latest``. Raises ``UsageError``."""
+    return store().run(run_id)
+
+
+def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
+    """See ``Store.page``."""
+    return store().page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
+
+
+def sample(run_id: str, sequence: int) -> SampleRecord:
+    """See ``Store.sample``."""
+    return store().sample(run_id, sequence)
+
+
+@st.cache_data(ttl=TTL_S, show_spinner=False)
+def _tasks(url: str | None) -> list[TaskInfo]:
+    return _store(url).tasks()
+
+
+@st.cache_data(ttl=TTL_S, show_spinner=False)
+def _ranking(url: str | None, task: str, metric: str) -> list[Row]:
+    return _store(url).ranking(task, metric)
+
+
+@st.cache_data(ttl=TTL_S, show_spinner=False)
+def _runs(url: str | None) -> list[Run]:
+    return _store(url).runs(limit=500)

@@ -1,0 +1,171 @@
+"""One sample, whole: question, passages, request, answer, citations, scores. All of it foreign text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pandas as pd
+import streamlit as st
+
+from evalkit.store.records import Run, SampleRecord
+from evalkit.types import Sample, Status
+
+from . import text
+
+COLOURS = {
+    Status.OK: "green",
+    Status.TRUNCATED: "orange",
+    Status.REFUSED: "violet",
+    Status.EMPTY: "gray",
+    Status.UNPARSED: "blue",
+    Status.ERROR: "red",
+}
+SHOWN_IMAGES = {"image/png", "image/jpeg", "image/webp", "image/gif"}  # not SVG, which is a program
+
+
+def sample(record: SampleRecord, run: Run) -> None:
+    """Draw one sample."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(str(record.status), color=COLOURS[record.status])  # type: ignore[arg-type]
+        st.text(f"{record.sample.id}" + (f" · repeat {record.repeat}" if run.spec.repeats > 1 else ""))
+        cached = f", {record.calls_from_cache} from cache" if record.calls_from_cache else ""
+        tokens = f"{record.tokens.prompt:,} + {record.tokens.completion:,} tokens"
+        st.caption(f"{record.calls} calls{cached} · {tokens} · {record.latency_s:.2f} s")
+    if record.error:
+        st.error("The infrastructure failed on this sample; a resume asks again.", icon=":material/error:")
+        text.show(record.error, "error")
+    st.markdown("##### Question")
+    text.show(record.sample.input, "question")
+    images(record.sample)
+    st.markdown("##### Answer")
+    answer(record)
+    for number, target in enumerate(record.sample.targets, 1):
+        st.markdown("##### Target" if len(record.sample.targets) == 1 else f"##### Target {number}")
+        text.show(target, f"target-{number}", "none")
+    scores(record)
+    passages(record)
+    requests(record)
+    if record.sample.metadata:
+        with st.expander("Metadata of the sample"):
+            text.show(_json(record.sample.metadata), "metadata")
+
+
+def answer(record: SampleRecord) -> None:
+    """The reply, and where its citations lead."""
+    if record.answer is None:
+        st.caption("none")
+        return
+    text.show(record.answer.reply, "reply", "The reply is empty.")
+    if record.answer.response and record.answer.response.reasoning:
+        with st.expander("Reasoning"):
+            text.show(record.answer.response.reasoning, "reasoning")
+    cited = citations(record.answer.reply)
+    given = record.answer.passages
+    if given is None or not cited:
+        return
+    rows = []
+    for number in cited:
+        passage = given[number - 1] if 0 < number <= len(given) else None
+        document = passage.document if passage else None
+        gold = bool(document and record.sample.relevance.get(document, 0) > 0)
+        rows.append(
+            {
+                "cites": f"[{number}]",
+                "gold": gold,
+                "document": document or "there is no such passage",
+                "title": passage.title if passage else "",
+            }
+        )
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def citations(reply: str) -> list[int]:
+    """The numbers cited as ``[1]`` or ``[1, 3]``, each once, in their order."""
+    groups = re.findall(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]", reply)
+    return list(dict.fromkeys(int(number) for group in groups for number in re.findall(r"\d+", group)))
+
+
+def scores(record: SampleRecord) -> None:
+    """Every score of the sample."""
+    st.markdown("##### Scores")
+    if not record.scores:
+        st.caption("none")
+        return
+    rows = [
+        {
+            "metric": s.metric,
+            "value": text.number(s.value),
+            "note": s.error or ("" if s.value is not None else "does not apply"),
+        }
+        for s in record.scores
+    ]
+    frame = pd.DataFrame(rows)
+    st.dataframe(frame if frame["note"].any() else frame.drop(columns="note"), hide_index=True)
+
+
+def passages(record: SampleRecord) -> None:
+    """What the model was shown, the gold ones marked."""
+    given = record.answer.passages if record.answer else None
+    if given is None:
+        return
+    gold = {document for document, grade in record.sample.relevance.items() if grade > 0}
+    found = sum(passage.document in gold for passage in given)
+    st.markdown("##### Passages")
+    if gold:
+        st.caption(f"{found} of {len(given)} are gold; {len(gold)} are gold in all")
+    cited = set(citations(record.answer.reply)) if record.answer else set()
+    for number, passage in enumerate(given, 1):
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.badge(f"{number}", color="gray")
+                if passage.document in gold:
+                    st.badge("gold", icon=":material/star:", color="yellow")
+                if number in cited:
+                    st.badge("cited", icon=":material/format_quote:", color="green")
+                st.caption(f"score {passage.score:.3f}")
+                st.text(
+                    passage.id if passage.id == passage.document else f"{passage.id} of {passage.document}"
+                )
+            if passage.title:
+                st.text(passage.title)
+            with st.expander("Text", key=f"passage-{record.sequence}-{number}"):
+                text.show(passage.text, f"passage-{number}")
+
+
+def requests(record: SampleRecord) -> None:
+    """The calls as they were sent."""
+    for number, request in enumerate(record.requests, 1):
+        with st.expander(f"Request {number} of {len(record.requests)}, as it was sent"):
+            for place, message in enumerate(request.get("messages") or ()):
+                if isinstance(message, dict):
+                    st.text(str(message.get("role", "")))
+                    text.show(_content(message.get("content")), f"request-{number}-{place}")
+            if request.get("prompt"):
+                st.text("prompt")
+                text.show(str(request["prompt"]), f"request-{number}-prompt")
+            rest = {key: value for key, value in request.items() if key not in ("messages", "prompt")}
+            text.show(_json(rest), f"request-{number}-rest")
+
+
+def images(it: Sample) -> None:
+    """Pictures, only when asked for: what is shown is served to anyone who knows its address."""
+    if not it.images or not st.toggle(f"Show {len(it.images)} images", key="images"):
+        return
+    for image in it.images:
+        if image.media_type in SHOWN_IMAGES and image.data is not None:
+            st.image(image.data)
+        else:
+            st.text(f"{image.media_type} {image.sha256}: not shown")
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list | tuple) else [content]
+    return "\n".join(str(p["text"]) if isinstance(p, dict) and "text" in p else _json(p) for p in parts)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

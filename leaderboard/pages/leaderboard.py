@@ -1,0 +1,173 @@
+"""Leaderboard: one task and metric; models ranked with intervals, what cannot be ranked beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from evalkit_leaderboard import charts, data, text
+
+from evalkit.store.board import Row, TaskInfo
+from evalkit.store.records import MetricInfo
+from evalkit.types import Status
+
+FAILURES = [status for status in Status if status is not Status.OK]
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("Leaderboard")
+    tasks = data.tasks()
+    if not tasks:
+        st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
+        st.code("evalkit run fictional_trials --model baseline:extract", language=None)
+        return
+    task = choose_task(tasks)
+    info = choose_metric(task)
+    rows = data.ranking(task.name, info.name)
+    ranked = [row for row in rows if row.run.ranked and row.reason in ("", "descriptive")]
+    headline(rows, ranked, info)
+    st.subheader("Models, ranked" if info.higher_is_better is not None else "Models, by name")
+    if any(row.estimate for row in rows):
+        st.altair_chart(charts.forest(rows, info), width="stretch")
+    elif not ranked:
+        st.info(
+            "No run of this task has ended yet. The table fills as runs end.", icon=":material/hourglass_top:"
+        )
+    explain(rows, ranked, info)
+    table(rows, info)
+    if ranked:
+        st.subheader("All metrics")
+        st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
+        st.altair_chart(charts.overview(ranked, task.metrics), width="stretch")
+    across_variants([other for other in tasks if other.base == task.base], info)
+
+
+def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
+    """The task, then its variant where there are several."""
+    bases = list(dict.fromkeys(task.base for task in tasks))
+    warn_unknown("task", bases)
+    left, right = st.columns([2, 3])
+    base = left.selectbox("Task", bases, key="task", bind="query-params")
+    variants = {text.variant(task.params, task.name): task for task in tasks if task.base == base}
+    if len(variants) == 1:
+        return next(iter(variants.values()))
+    warn_unknown("variant", list(variants))
+    with right:
+        chosen = st.selectbox("Variant", list(variants), key="variant", bind="query-params")
+    return variants[chosen]
+
+
+def choose_metric(task: TaskInfo) -> MetricInfo:
+    """One of the task's metrics."""
+    infos = {info.name: info for info in task.metrics}
+    warn_unknown("metric", list(infos))
+    name = st.pills(
+        "Metric", list(infos), default=next(iter(infos)), required=True, key="metric", bind="query-params"
+    )
+    return infos[name or next(iter(infos))]
+
+
+def warn_unknown(parameter: str, known: Sequence[str]) -> None:
+    """Say so where the address names something that is not there: silence would pass for an answer."""
+    asked = st.query_params.get(parameter)
+    if asked is not None and asked not in known:
+        st.warning(f"The address asks for a {parameter} that is not here; this is another one.")
+        st.text(f"asked for: {asked}")
+
+
+def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
+    """The figures in short."""
+    columns = st.columns(4)
+    columns[0].metric("Complete runs", len(ranked), border=True)
+    columns[1].metric("Samples in each", f"{ranked[0].run.n:,}" if ranked else "–", border=True)
+    best = ranked[0].estimate if ranked and info.higher_is_better is not None else None
+    columns[2].metric(
+        f"Best {text.escape(info.name)}", text.number(best.value if best else None), border=True
+    )
+    columns[3].metric("Not ranked", len(rows) - len(ranked), border=True)
+
+
+def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
+    """What the marks mean; overlapping intervals are no ranking."""
+    methods = sorted({f"{row.estimate.level:.0%} {row.estimate.method}" for row in ranked if row.estimate})
+    parts = [f"Lines: {' / '.join(methods)} intervals."] if methods else []
+    if any(row.rank is None and row.estimate for row in rows) and info.higher_is_better is not None:
+        parts.append(
+            "Hollow and dashed: not ranked, drawn over the bounds between which the score could still lie."
+        )
+    if parts:
+        st.caption(" ".join(parts))
+    if info.help:
+        st.text(info.help)
+
+
+def table(rows: Sequence[Row], info: MetricInfo) -> None:
+    """Every run of the ranking; a click on a row opens the run."""
+    frame = pd.DataFrame([table_row(row) for row in rows])
+    used = [str(status) for status in FAILURES if frame[str(status)].any()]
+    shown = frame.drop(columns=[str(status) for status in FAILURES if str(status) not in used])
+    config: dict[str, Any] = {
+        "rank": st.column_config.NumberColumn("#", width=40),
+        "model": st.column_config.TextColumn("Model", width="medium"),
+        "score": st.column_config.NumberColumn(info.name, format="%.3f"),
+        "interval": "Interval",
+        "bounds": "Bounds",
+        "note": st.column_config.TextColumn("Not ranked because", width="medium"),
+        "ended": "Ended",
+        "run": "Run",
+    }
+    state = st.dataframe(
+        shown.dropna(axis="columns", how="all"),
+        column_config=config,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"ranking-{info.name}",
+    )
+    st.caption("Select a row to open its run.")
+    csv = text.to_csv(
+        list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    )
+    st.download_button("Download CSV", csv, "leaderboard.csv", "text/csv", icon=":material/download:")
+    if chosen := state["selection"]["rows"]:
+        st.switch_page("pages/run.py", query_params={"run": rows[chosen[0]].run.id})
+
+
+def table_row(row: Row) -> dict[str, Any]:
+    """A run as a line of the table, plain values only."""
+    estimate = row.estimate
+    bounds = estimate.bounds if estimate else None
+    return {
+        "rank": row.rank,
+        "model": row.run.spec.model,
+        "score": estimate.value if estimate else None,
+        "interval": text.interval(estimate) if estimate else None,
+        "n": estimate.n if estimate else None,
+        "bounds": f"[{text.number(bounds[0])}, {text.number(bounds[1])}]" if bounds else None,
+        **{str(status): row.run.counts.get(status, 0) for status in FAILURES},
+        "note": row.reason if row.reason != "descriptive" and row.reason else None,
+        "method": estimate.method if estimate else None,
+        "ended": text.moment(row.run.ended) if row.run.ended else None,
+        "run": row.run.id,
+    }
+
+
+def across_variants(variants: Sequence[TaskInfo], info: MetricInfo) -> None:
+    """The same metric in the task's other variants."""
+    having = [task for task in variants if info.name in {known.name for known in task.metrics}]
+    rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
+    complete = {
+        name: some for name, some in rows.items() if any(row.estimate and row.run.ranked for row in some)
+    }
+    if len(complete) > 1:
+        st.subheader("Across variants")
+        st.caption(
+            "Complete runs. Compare a model with itself from group to group: the questions may differ."
+        )
+        st.altair_chart(charts.variants(complete, info), width="stretch")
+
+
+main()

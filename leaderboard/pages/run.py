@@ -1,0 +1,151 @@
+"""Run: what was run, on what, with which results, and how its samples ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pandas as pd
+import streamlit as st
+from evalkit_leaderboard import charts, data, text
+from evalkit_leaderboard.choose import choose_run
+
+from evalkit.store.records import Run
+from evalkit.types import Status
+
+BADGES = {"complete": "green", "incomplete": "orange", "interrupted": "orange", "running": "blue"}
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("Run")
+    run = choose_run()
+    if run is None:
+        return
+    header(run)
+    figures(run)
+    if run.metrics:
+        metrics(run)
+    else:
+        st.info("Its metrics are worked out when the run ends.", icon=":material/hourglass_top:")
+    st.subheader("How the samples ended")
+    if run.counts:
+        st.altair_chart(charts.statuses(run.counts), width="stretch")
+    else:
+        st.caption("No sample has ended yet.")
+    configuration(run)
+
+
+def header(run: Run) -> None:
+    """Names, status, and the ways on from here."""
+    st.subheader(f"{text.escape(run.spec.model)} on {text.escape(run.spec.task)}", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(run.status, color=BADGES[run.status])  # type: ignore[arg-type]
+        st.caption(f"started {text.moment(run.started)}, ended {text.moment(run.ended)}")
+        st.page_link(
+            "pages/samples.py",
+            label="Look at its samples",
+            icon=":material/list_alt:",
+            query_params={"run": run.id},
+        )
+    if run.status == "running":
+        progress(run.id)
+    elif not run.ranked:
+        missing = (run.spec.n_expected or run.n) - run.n
+        failed = run.counts.get(Status.ERROR, 0)
+        st.warning(
+            f"Not ranked: {failed:,} samples failed in the infrastructure and {missing:,} were never asked. "
+            "The bounds below say where each score could still lie. This asks only for what is missing:"
+        )
+        st.code(f"evalkit resume {run.id}", language=None)
+
+
+@st.fragment(run_every=2)
+def progress(run_id: str) -> None:
+    """How far a run is, while it goes on."""
+    run = data.run(run_id)
+    if run.status != "running":
+        st.rerun()
+    if run.spec.n_expected:
+        done = f"{run.n:,} of {run.spec.n_expected:,} samples"
+        st.progress(min(run.n / run.spec.n_expected, 1.0), text=done)
+    else:
+        st.caption(f"{run.n:,} samples; the data set is still being read")
+
+
+def figures(run: Run) -> None:
+    """Samples, tokens, calls and time."""
+    columns = st.columns(6)
+    columns[0].metric("Samples", f"{run.n:,}", border=True)
+    columns[1].metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
+    columns[2].metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
+    columns[3].metric("Model calls", f"{run.calls:,}", border=True)
+    columns[4].metric("From cache", f"{run.calls_from_cache:,}", border=True)
+    columns[5].metric("Time", text.duration(run.wall_s), border=True)
+
+
+def metrics(run: Run) -> None:
+    """All estimates as a table, the bounded ones as a chart."""
+    st.subheader("Metrics")
+    infos = {info.name: info for info in run.spec.metrics}
+    bounded = {
+        name: estimate
+        for name, estimate in run.metrics.items()
+        if name in infos and infos[name].high == 1 and estimate.value == estimate.value
+    }
+    left, right = st.columns([3, 2]) if bounded else (st.container(), None)
+    rows = []
+    for name, estimate in run.metrics.items():
+        better = infos[name].higher_is_better if name in infos else None
+        row: dict[str, Any] = {
+            "metric": name,
+            "value": estimate.value,
+            "interval": text.interval(estimate),
+            "n": estimate.n,
+            "bounds": f"[{text.number(estimate.bounds[0])}, {text.number(estimate.bounds[1])}]"
+            if estimate.bounds
+            else None,
+            "better": {True: "higher", False: "lower", None: "–"}[better],
+            "method": f"{estimate.level:.0%} {estimate.method}",
+            "clusters": estimate.clusters,
+        }
+        rows.append(row)
+    config = {"value": st.column_config.NumberColumn(format="%.3f")}
+    frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    left.dataframe(frame, hide_index=True, column_config=config, height=min(38 + 35 * len(frame), 600))
+    if right is not None:
+        right.altair_chart(charts.metrics(bounded), width="stretch")
+
+
+def configuration(run: Run) -> None:
+    """Everything that is needed to know where the numbers come from, and to get them again."""
+    st.subheader("Where it comes from")
+    spec = run.spec
+    left, right = st.columns(2)
+    with left:
+        st.caption("Configuration")
+        facts = {
+            "run": run.id,
+            "task": spec.task,
+            "file": spec.path,
+            "model": spec.model,
+            "spec": spec.spec,
+            "params": spec.params,
+            "tags": list(spec.tags),
+            "repeats": spec.repeats,
+            "limit": spec.limit,
+            "samples": spec.n_expected,
+            "dataset": spec.dataset,
+        }
+        st.code(readable(facts), language="json", wrap_lines=True)
+    with right:
+        st.caption("Provenance")
+        text.show(readable(spec.provenance) if spec.provenance else "", "provenance", "nothing was recorded")
+
+
+def readable(value: Any) -> str:
+    """JSON with indentation."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+main()

@@ -1,0 +1,204 @@
+"""Samples: the list with its filters, and one sample whole. ``?run=…&sample=…`` opens one directly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from evalkit_leaderboard import data, detail, text
+from evalkit_leaderboard.choose import choose_run
+
+from evalkit.errors import StoreError
+from evalkit.store.board import Page
+from evalkit.store.records import Run
+from evalkit.types import Status
+
+PAGE = 50
+CSV_ROWS = 100_000
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("Samples")
+    run = choose_run()
+    if run is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(f"{run.spec.model} on {run.spec.task}")
+        st.page_link(
+            "pages/run.py", label="To the run", icon=":material/science:", query_params={"run": run.id}
+        )
+    filters = choose_filters(run)
+    sequence = chosen_sequence(run)
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        listing(run, filters, sequence)
+    with right:
+        if sequence is None:
+            st.info("Select a sample in the list to see all of it.", icon=":material/arrow_back:")
+        else:
+            neighbours(run, filters, sequence)
+            detail.sample(data.sample(run.id, sequence), run)
+
+
+def choose_filters(run: Run) -> dict[str, object]:
+    """The filters, kept in the address; as ``Store.page`` takes them."""
+    with st.container(border=True):
+        first, second, third, fourth, fifth = st.columns([3, 2, 1, 1, 3])
+        used = [str(status) for status in Status if run.counts.get(status)]
+        status = first.pills("Status", used, selection_mode="multi", key="status", bind="query-params")
+        names = [info.name for info in run.spec.metrics]
+        metric = second.selectbox(
+            "Metric", names, index=None, key="metric", bind="query-params", placeholder="any"
+        )
+        limits = {"step": 0.05, "format": "%.2f", "disabled": metric is None, "bind": "query-params"}
+        at_least = third.number_input("at least", value=None, key="min", **limits)  # type: ignore[call-overload]
+        at_most = fourth.number_input("at most", value=None, key="max", **limits)  # type: ignore[call-overload]
+        words = fifth.text_input(
+            "Text",
+            key="text",
+            bind="query-params",
+            placeholder="in id, question, reply or error",
+            type="search",
+        )
+    return {
+        "status": status or None,
+        "metric": metric,
+        "at_least": at_least if metric else None,
+        "at_most": at_most if metric else None,
+        "text": words or None,
+    }
+
+
+def chosen_sequence(run: Run) -> int | None:
+    """The sample that ``?sample=`` names, or None, said aloud where the run has no such sample."""
+    asked = st.query_params.get("sample")
+    if asked is None:
+        return None
+    try:
+        found: int = data.sample(run.id, int(asked)).sequence
+    except (ValueError, OverflowError, StoreError):
+        st.error("The address names a sample that this run does not have.", icon=":material/error:")
+        st.text(f"asked for: {asked[:200]}")
+        return None
+    return found
+
+
+def listing(run: Run, filters: dict[str, object], sequence: int | None) -> None:
+    """A page of the samples that match, with the ways to the next and the previous page."""
+    place = cursor(run, filters, sequence)
+    page = data.page(run.id, place, filters, PAGE)
+    if not page.rows and page.total:  # the place in the list is from before some filter changed
+        page = data.page(run.id, {}, filters, PAGE)
+    if not page.rows:
+        st.info("No sample matches these filters.", icon=":material/filter_alt_off:")
+        return
+    table(page, sequence)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        back, on = page.before, page.after
+        st.button(
+            "Previous page", disabled=back is None, on_click=turn, args=({"before": back},), key="page-back"
+        )
+        st.button("Next page", disabled=on is None, on_click=turn, args=({"after": on},), key="page-on")
+        st.caption(f"{page.total:,} samples match")
+        st.download_button(
+            "CSV",
+            lambda: as_csv(run, filters),
+            f"samples-{run.id}.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def cursor(run: Run, filters: dict[str, object], sequence: int | None) -> dict[str, int | None]:
+    """Where the list stands: kept while run and filters stay, else at the chosen sample or at the start."""
+    signature = (run.id, repr(filters))
+    if st.session_state.get("list-of") != signature:
+        first_visit = "list-of" not in st.session_state
+        st.session_state["list-of"] = signature
+        far = sequence is not None and first_visit and sequence >= PAGE
+        st.session_state["cursor"] = {"after": sequence - 1} if far and sequence is not None else {}
+    found: dict[str, int | None] = st.session_state["cursor"]
+    return found
+
+
+def turn(place: dict[str, int | None]) -> None:
+    """To another page of the list."""
+    st.session_state["cursor"] = place
+
+
+def table(page: Page, sequence: int | None) -> None:
+    """The list; a click on a row opens the sample."""
+    frame = pd.DataFrame(
+        [
+            {"#": row.sequence, "status": str(row.status), "sample": row.document, "question": row.question}
+            for row in page.rows
+        ]
+    )
+    places = [row.sequence for row in page.rows]
+    key = f"list-{st.session_state.get('jumps', 0)}-{places[0]}"
+    here = [places.index(sequence)] if sequence in places else []
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=min(38 + 35 * len(frame), 720),
+        column_config={
+            "#": st.column_config.NumberColumn(width=50),
+            "question": st.column_config.TextColumn(width="medium"),
+        },
+        on_select=lambda: pick(key, places),
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": here}},
+        key=key,
+    )
+
+
+def pick(key: str, places: list[int]) -> None:
+    """Open the sample whose row was clicked."""
+    rows = st.session_state[key]["selection"]["rows"]
+    if rows:
+        st.query_params["sample"] = str(places[rows[0]])
+
+
+def neighbours(run: Run, filters: dict[str, object], sequence: int) -> None:
+    """Previous and next sample, among those that match the filters."""
+    before = data.page(run.id, {"before": sequence}, filters, 1).rows
+    after = data.page(run.id, {"after": sequence}, filters, 1).rows
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, found in (("← Previous", before), ("Next →", after)):
+            to = found[0].sequence if found else None
+            st.button(label, disabled=to is None, on_click=jump, args=(to,), key=f"go-{label}")
+
+
+def jump(sequence: int) -> None:
+    """Open another sample; the list is drawn anew, with its row marked."""
+    st.query_params["sample"] = str(sequence)
+    st.session_state["jumps"] = st.session_state.get("jumps", 0) + 1
+
+
+def as_csv(run: Run, filters: dict[str, object]) -> str:
+    """The samples that match, with their scores."""
+    page = data.page(run.id, {}, filters, CSV_ROWS)
+    names = sorted({name for row in page.rows for name in row.scores})
+    rows: list[list[Any]] = [
+        [
+            r.sequence,
+            r.document,
+            r.repeat,
+            str(r.status),
+            r.question,
+            r.reply,
+            r.error,
+            *map(r.scores.get, names),
+        ]
+        for r in page.rows
+    ]
+    csv: str = text.to_csv(
+        ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names], rows
+    )
+    return csv
+
+
+main()
