@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from evalkit.config import load_config
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
-from evalkit.types import Needs
+from evalkit.models.layers import Layer
+from evalkit.types import Backend, Needs, Request, Response
+
+
+class Gated(Layer):
+    """Lets nothing new through once the run is asked to stop: requests that still wait for a slot are
+    cancelled with their samples, those at the server are given their time."""
+
+    def __init__(self, inner: Backend, stop: asyncio.Event) -> None:
+        super().__init__(inner)
+        self._stop = stop
+
+    async def send(self, request: Request) -> Response:
+        """Send, unless the run is stopping."""
+        if self._stop.is_set():
+            raise asyncio.CancelledError
+        return await self.inner.send(request)
 
 
 @asynccontextmanager
 async def connect(
-    text: str, needs: Needs, responses: Path, *, cache: str = "on", max_inflight: int | None = None
+    text: str,
+    needs: Needs,
+    responses: Path,
+    *,
+    stop: asyncio.Event,
+    salt: str = "",
+    max_inflight: int | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
-    """A model that is known to be alive and able, with its name to show. Raises ``ProbeError`` with the fix."""
-    backend = load(text, config=load_config())
-    store = ResponseCache(responses)
+    """A model that is known to be alive and able, with the name to show for it.
+
+    ``responses`` is the cache's file; under a ``salt`` only answers given under the same one are found in it.
+    Once ``stop`` is set, nothing more is sent.
+    Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
+    """
+    backend: Any = load(text, config=load_config())
+    cache = ResponseCache(responses)
     try:
         facts = await backend.probe(needs)
-        wrapped = wrap(backend, store, facts, cache=cache, max_inflight=max_inflight)
+        gated = Gated(backend, stop)
+        wrapped = wrap(gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt)
         yield backend.name, Model(wrapped, defaults=backend.defaults, facts=facts)
     finally:
         await backend.close()
-        store.close()
+        cache.close()

@@ -80,11 +80,13 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
 
 
-def spec_of(item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options) -> RunSpec:
+def spec_of(
+    run_id: str, item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options
+) -> RunSpec:
     """All that is known of a run before its first sample."""
     plain = {name: _builtin(value) for name, value in item.params.items()}
     return RunSpec(
-        id=new_id(),
+        id=run_id,
         task=item.id,
         path=item.where,
         model=name,
@@ -128,8 +130,9 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
     samples = await samples_of(item, session)
     found = await survey(item, samples, options.limit)
-    async with _connected(model_text, item, store, options) as (name, model):
-        spec = spec_of(item, name, model, model_text, found, options)
+    run_id = new_id()
+    async with _connected(run_id, model_text, item, store, options) as (name, model):
+        spec = spec_of(run_id, item, name, model, model_text, found, options)
         store.begin(spec)
         options.on_start(spec)
         return await _drive(item, spec, model, samples, store, session, options)
@@ -150,7 +153,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             f"run {run.id}: the samples are no longer those that it began with "
             f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
         )
-    async with _connected(run.spec.target["model"], item, store, options) as (_, model):
+    async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
         _check_same_model(run.spec, model.facts)
         options.on_start(run.spec)
         return await _drive(item, run.spec, model, samples, store, session, options)
@@ -183,16 +186,17 @@ def item_of(spec: RunSpec) -> Item:
     raise UsageError(f"run {spec.id}: {path} has no task {target['task']!r} any more")
 
 
-def _connected(text: str, item: Item, store: Store, options: Options) -> Any:
-    """The model, with the response cache that lies beside the store."""
+def _connected(run_id: str, text: str, item: Item, store: Store, options: Options) -> Any:
+    """The model, with the response cache that lies beside the store.
+
+    The cache is written even where it is off: keyed by run then, so that resume finds what was paid for.
+    """
     from evalkit.connect import connect
 
+    salt = run_id if options.cache == "off" else ""
+    path = store.home / "responses.db"
     return connect(
-        text,
-        item.task.needs,
-        store.home / "responses.db",
-        cache=options.cache,
-        max_inflight=options.max_inflight,
+        text, item.task.needs, path, stop=options.stop, salt=salt, max_inflight=options.max_inflight
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -54,7 +55,8 @@ class Scorer:
         if self._by_path:
             # spawn: a fork of a process with running threads (torch, the event loop) may deadlock
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=context)
+            workers = min(4, os.cpu_count() or 1)
+            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
         else:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
@@ -76,6 +78,18 @@ class Scorer:
             self._pool, _score_in_worker, str(self._task.path), self._task.name, _encode(batch)
         )
         return _decode_scores(raw)
+
+
+def _die_with_parent() -> None:
+    """End this worker when the run's process is gone, also by ``kill -9``: the pool itself would wait for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _score_in_worker(path: str, name: str, batch: bytes) -> bytes:

@@ -43,9 +43,11 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
 @click.option("--window", type=click.IntRange(min=1), default=1024, help="Samples in work at once.")
 @click.option(
-    "--cache", type=click.Choice(["on", "off", "refresh"]), default="on",
-    help="off: answers of other runs are not used; refresh: asked anew and kept.",
-)  # fmt: skip
+    "--cache",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    help="off: answers that other runs were given are not used.",
+)
 @store_option
 @json_option
 @quiet_option

@@ -43,6 +43,12 @@ class Database:
             sa.event.listen(self.engine, "connect", _connect_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
 
+    @property
+    def home(self) -> Path:
+        """The folder for files that belong beside the store; of a database server, ``.evalkit`` here."""
+        database = self.url.database if self.url.get_backend_name() == "sqlite" else None
+        return Path(database).parent if database else Path(".evalkit")
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the store."""

@@ -1,0 +1,149 @@
+"""Nothing is lost and nothing is paid twice: kill -9, Ctrl-C, errors, and then resume."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+N = 500
+TASK = f"""
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match
+
+def samples():
+    for i in range({N}):
+        yield Sample(str(i), f"question {{i}}", "yes")
+
+@task(samples, metrics=[exact_match()])
+async def many(sample, model) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+
+
+@pytest.fixture
+def run_arguments(tmp_path: Path, scripted) -> list[str]:
+    (tmp_path / "task_many.py").write_text(TASK)
+    scripted.delay_s = 0.02
+    return ["run", "task_many.py", "--model", f"openai:tiny@{scripted.url}", "--max-inflight", "8"]
+
+
+def wait_for_answers(scripted, n: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while sum(scripted.answered.values()) < n and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_kill_9_and_resume_ask_no_completed_request_again(
+    evalkit, scripted, run_arguments, tmp_path: Path, cache: str
+) -> None:
+    process = evalkit.start(*run_arguments, "--cache", cache)
+    wait_for_answers(scripted, 180, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    answered_before = set(scripted.answered)
+
+    (stored,) = evalkit.json("show")["runs"]
+    assert stored["status"] in ("running", "interrupted")
+    assert stored["n"] < N
+
+    (resumed,) = evalkit.json("resume", stored["id"])["runs"]
+    assert resumed["status"] == "complete"
+    assert resumed["counts"] == {"ok": N}
+    assert resumed["metrics"]["exact_match"]["n"] == N
+
+    # Only what was on its way when the process died may be asked twice: it had 8 requests at the server.
+    twice = {question for question, times in scripted.asked.items() if times > 1}
+    assert len(scripted.asked) == N
+    assert len(twice) <= 8
+    assert len(twice & answered_before) <= 8
+    with sqlite3.connect(tmp_path / ".evalkit" / "evalkit.db") as store:
+        assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert store.execute("SELECT count(*), count(DISTINCT sequence) FROM sample").fetchone() == (N, N)
+
+
+def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run_arguments) -> None:
+    process = evalkit.start(*run_arguments, "--json")
+    wait_for_answers(scripted, 100, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (stored,) = evalkit.json("show")["runs"]
+    assert f"evalkit resume {stored['id']}" in err
+    assert f'"id": "{stored["id"]}"' in out
+    assert stored["status"] == "interrupted"
+    assert 100 <= stored["n"] < N
+    assert stored["metrics"]["exact_match"]["bounds"][0] < 1.0
+
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert resumed["counts"] == {"ok": N}
+    assert max(scripted.asked.values()) == 1  # in-flight requests were given time to end
+
+
+def test_errors_leave_the_run_incomplete_and_resume_asks_only_for_them(
+    evalkit, scripted, run_arguments
+) -> None:
+    scripted.delay_s = 0
+    scripted.fault = lambda n: (400, {}, '{"error": {"message": "bad luck"}}') if n % 100 == 0 else None
+    (first,) = evalkit.json(*run_arguments, code=1)["runs"]
+    assert first["counts"] == {"error": 5, "ok": N - 5}
+    assert first["status"] == "incomplete"
+    low, high = first["metrics"]["exact_match"]["bounds"]
+    assert (low, high) == ((N - 5) / N, 1.0)
+
+    scripted.fault = lambda n: None
+    (second,) = evalkit.json("resume", first["id"])["runs"]
+    assert (second["status"], second["counts"]) == ("complete", {"ok": N})
+    assert sum(scripted.asked.values()) == N + 5
+
+
+def test_resume_refuses_samples_that_are_no_longer_the_same(
+    evalkit, scripted, run_arguments, tmp_path
+) -> None:
+    scripted.delay_s = 0
+    scripted.fault = lambda n: (400, {}, "no") if n == 1 else None
+    evalkit(*run_arguments, code=1)
+    (tmp_path / "task_many.py").write_text(TASK.replace("question ", "another question "))
+    refused = evalkit("resume", "latest", code=2)
+    assert "no longer those that it began with" in refused.stderr
+
+
+def test_repeats_are_separate_draws_and_the_cache_serves_a_second_run(
+    evalkit, scripted, run_arguments
+) -> None:
+    scripted.delay_s = 0
+    arguments = [*run_arguments, "--limit", "10", "--repeat", "3"]
+    (first,) = evalkit.json(*arguments)["runs"]
+    assert (first["n"], first["calls_from_cache"]) == (30, 0)
+    assert sum(scripted.asked.values()) == 30
+    (second,) = evalkit.json(*arguments)["runs"]
+    assert (second["n"], second["calls_from_cache"]) == (30, 30)
+    (third,) = evalkit.json(*arguments, "--cache", "off")["runs"]
+    assert third["calls_from_cache"] == 0
+    assert sum(scripted.asked.values()) == 60
+
+
+def test_rescore_needs_no_model_and_takes_the_metrics_as_they_are_now(
+    evalkit, scripted, run_arguments, tmp_path: Path
+) -> None:
+    scripted.delay_s = 0
+    scripted.reply = lambda question: "Yes, it is."
+    (first,) = evalkit.json(*run_arguments)["runs"]
+    assert first["metrics"]["exact_match"]["value"] == 0.0
+    asked = sum(scripted.asked.values())
+    (tmp_path / "task_many.py").write_text(
+        TASK.replace("import exact_match", "import token_f1").replace("exact_match()", "token_f1()")
+    )
+    (again,) = evalkit.json("rescore", first["id"])["runs"]
+    assert again["status"] == "complete"
+    # one common token, "yes", of three ("yes it is") against one: F1 = 2·(1/3)·1/(1/3 + 1)
+    assert list(again["metrics"]) == ["token_f1"]
+    assert again["metrics"]["token_f1"]["value"] == pytest.approx(0.5)
+    assert sum(scripted.asked.values()) == asked
