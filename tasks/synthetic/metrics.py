@@ -139,8 +139,8 @@ def citation_support(sample: Sample, answer: Answer) -> float | None:
     Such a sentence states at least one fact (a number, the drug or the condition). Each of its numbers stands
     in a passage that it cites, or is derived (see ``unsupported_numbers``) while it cites every trial that
     answers the question. Each passage that it cites names the drug and the condition, where the sentence
-    does. A sentence without citations, or with one that points to no passage, is not supported; a reply without
-    sentences scores 0. Does not apply (None) where no passages were shown by design.
+    does. A sentence without citations, or with one that points to no passage, is not supported; a reply
+    without sentences scores 0. Does not apply (None) where no passages were shown by design.
     """
     if answer.passages is None:
         return None
@@ -181,5 +181,9 @@ EXACT = (
     _metric(fact_recall, "share of the gold facts that the summary states"),
     _metric(evidence_direction, "whether the summary states the right direction of evidence"),
     _metric(citation_support, "share of sentences whose citations bear out what they say"),
-    _metric(unsupported_numbers, "share of numbers that no cited passage holds", better=False),
+    _metric(
+        unsupported_numbers,
+        "share of numbers that no cited passage holds; 1 without any number",
+        better=False,
+    ),
 )

@@ -25,7 +25,8 @@ _NUMBER = re.compile(
 COUNTS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
-_COUNT = re.compile(rf"\b(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
+_COUNT = re.compile(rf"(?<![\w.,])(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
+_NO_COUNT = {"of", "in", "from", "participants", "patients", "arms", *COUNTS}  # "2 patients in trials"
 _STUDIES = re.compile(r"trials?|study|studies|rcts?")
 
 
@@ -47,12 +48,13 @@ def trial_counts(text: str) -> set[int]:
         for word in re.findall("[a-z]+", following):
             if _STUDIES.fullmatch(word):
                 found.add(int(number) if number.isdigit() else COUNTS.index(number))
-            if word in ("of", *COUNTS) or _STUDIES.fullmatch(word):
+            if word in _NO_COUNT or _STUDIES.fullmatch(word):
                 break
     return found
 
 
 _T, _C = "\ue000", "\ue001"  # stand for the treatment and for its control
+_ASKED = re.compile(r"\b(?:whether|which (?:side|arm|treatment|drug))\b.*")  # said to be a question
 _CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|though|whereas|while|yet|and)\b")
 _COMPARISON = re.compile(
     r"\b(?:compared|relative|comparison|opposed)\s(?:with|to)\s(?:the\s)?[XY]"
@@ -61,17 +63,17 @@ _COMPARISON = re.compile(
 )
 _FAVOURS = re.compile(rf"\bfavou?r\w*(?:\sof)?(?:\sthe)?\s([{_T}{_C}])")
 _NEGATION = re.compile(
-    r"\b(?:no|not|neither|nor|none|never|without|cannot|fail(?:s|ed)?|lack\w*|whether|unlikely)\b|n't\b"
+    r"\b(?:no|not|neither|nor|none|never|without|cannot|fail(?:s|ed)?|lack\w*|unlikely)\b|n't\b"
 )
 _EFFECTS = {
+    "same": r"uncertain\w*|unclear|similar\w*|comparable|equivalent|inconclusive|ineffective"
+    r"|non-?significant\w*|favou?r\w* (?:neither|none)",
     "down": r"reduc\w+|lower(?:s|ed|ing)?|decreas\w+|fewer|less (?:often|frequent|common|likely)|diminish\w*"
     r"|prevent\w*",
     "up": r"increas\w+|rais(?:e|es|ed|ing)|higher|more (?:often|frequent|common|likely)|greater|elevat\w+",
     "good": r"favou?r\w*|benefi\w+|improv\w+|superior\w*|better|effective\w*|efficac\w+|protect\w*"
     r"|outperform\w*|helps?",
     "bad": r"harm(?:s|ed|ful)?|wors\w+|inferior\w*|detriment\w*",
-    "same": r"uncertain\w*|unclear|similar\w*|comparable|equivalent|inconclusive|ineffective"
-    r"|non-?significant\w*",
     "named": r"differ\w*|effects?|evidence|change[sd]?|significant\w*|association",
 }
 _EFFECT = re.compile("|".join(rf"(?P<{kind}>\b(?:{words})\b)" for kind, words in _EFFECTS.items()))
@@ -88,8 +90,8 @@ _SAFETY = re.compile(r"\b(?:adverse|safety|side effects?|tolera\w+)\b")
 def conflict(text: str) -> bool | None:
     """Whether the text says that the trials conflict; None where it says nothing, or both."""
     said = set()
-    for sentence in split_sentences(text.lower()):
-        for clause in _CLAUSE.split(sentence):
+    for sentence in _statements(text.lower()):
+        for clause in _clauses(sentence):
             for found in _CONFLICT.finditer(clause):
                 said.add((found.lastgroup == "yes") != _negated(clause, found.start()))
     return said.pop() if len(said) == 1 else None
@@ -103,12 +105,22 @@ def direction(text: str, treatment: str, control: str, desirable: bool) -> Direc
     """
     if conflict(text):
         return "conflicting"
-    sentences = [s for s in split_sentences(_anonymous(text, treatment, control)) if not _SAFETY.search(s)]
+    sentences = [s for s in _statements(_anonymous(text, treatment, control)) if not _SAFETY.search(s)]
     for group in ([s for s in sentences if _OVERALL.search(s)], sentences):
         said = {label for sentence in group for label in _labels(sentence, desirable)}
         if said:
             return said.pop() if len(said) == 1 else None
     return None
+
+
+def _statements(text: str) -> list[str]:
+    """The sentences that are no questions: who says the question back has not answered it."""
+    return [sentence for sentence in split_sentences(text) if not sentence.endswith("?")]
+
+
+def _clauses(sentence: str) -> list[str]:
+    """Pieces of a sentence that say one thing each, without what is said to be a question."""
+    return [_ASKED.sub("", clause) for clause in _CLAUSE.split(sentence)]
 
 
 def _anonymous(text: str, treatment: str, control: str) -> str:
@@ -120,7 +132,7 @@ def _anonymous(text: str, treatment: str, control: str) -> str:
 
 def _labels(sentence: str, desirable: bool) -> Iterator[Direction]:
     plain = re.sub(r"\b(?:lower|upper|higher) (?:bound|limit|end)\w*", "", sentence)
-    for clause in _CLAUSE.split(" ".join(plain.split())):
+    for clause in _clauses(" ".join(plain.split())):
         for found in _EFFECT.finditer(clause := _COMPARISON.sub("", clause)):
             kind = found.lastgroup
             negated = _negated(clause, found.start())
