@@ -42,6 +42,10 @@ _SERVER = (
 )
 
 
+# Candidates for a border that are looked at in one call.
+_BATCH = 16
+
+
 class SGLangBackend(OpenAIBackend):
     """``sglang:NAME[@URL]``: chat as on any compatible server, prompts and scoring through ``/generate``."""
 
@@ -103,7 +107,7 @@ class SGLangBackend(OpenAIBackend):
         start = time.perf_counter()
         context, continuation = request.prompt or "", request.continuation or ""
         before, whole = await self._tokens(url, [context, context + continuation])
-        first = common_prefix(before, whole)
+        first = await self._border(url, before, whole, continuation)
         if first == 0:
             raise RequestRejected(
                 "the continuation begins with the first token of the text, which has no log-probability"
@@ -167,6 +171,28 @@ class SGLangBackend(OpenAIBackend):
             raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
         return tokens
 
+    async def _border(self, url: str, before: list[int], whole: list[int], continuation: str) -> int:
+        """The first token of ``whole`` that holds a character of ``continuation``.
+
+        Mostly that is where the context's own tokens end. Where the border lies inside a token, the two
+        texts are cut differently around it, and only the tokens' text tells.
+        """
+        if whole[: len(before)] == before and len(before) < len(whole):
+            return len(before)
+        shared = common_prefix(before, whole)
+        border: int | None = None
+        for start in range(shared, len(whole), _BATCH):
+            places = range(start, min(start + _BATCH, len(whole)))
+            payload = {"tokens": [whole[place:] for place in places], "skip_special_tokens": False}
+            data = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
+            holding = [p for p, text in zip(places, data["text"], strict=True) if text.endswith(continuation)]
+            border = holding[-1] if holding else border
+            if len(holding) < len(places):
+                break
+        if border is None:
+            raise RequestRejected(f"the server's tokens do not spell the continuation {continuation!r}")
+        return border
+
     async def _check_native(self, url: str) -> None:
         (ids,) = await self._tokens(url, [probing.PROBE_TEXT])
         tops = (await self._read(url, ids, 0))["meta_info"].get("input_top_logprobs")
@@ -198,16 +224,9 @@ class SGLangBackend(OpenAIBackend):
 
 
 def common_prefix(context: list[int], whole: list[int]) -> int:
-    """How many tokens of ``whole`` belong to the context alone: those that it shares from the start on.
-
-    A token that spans the border makes the two differ one place earlier, and so counts as continuation.
-    """
-    shared = 0
-    for a, b in zip(context, whole, strict=False):
-        if a != b:
-            break
-        shared += 1
-    return min(shared, len(whole) - 1)
+    """How many tokens two texts share from the start on."""
+    pairs = enumerate(zip(context, whole, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(context), len(whole)))
 
 
 def _sampling(request: Request) -> dict[str, Any]:

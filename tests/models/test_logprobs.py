@@ -7,7 +7,6 @@ from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected
 from evalkit.models import load
-from evalkit.models.sglang import common_prefix
 from evalkit.types import Needs, Request
 
 PROBE = ["The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", "."]
@@ -105,17 +104,3 @@ async def test_the_probe_takes_right_ones_and_refuses_shifted_ones(script):
     script.replies["/v1/completions"] = echoing(PROBE, [*own[2:], None, None], best)
     with pytest.raises(ProbeError):
         await probe(script)
-
-
-@pytest.mark.parametrize(
-    ("context", "whole", "first"),
-    [
-        ([1, 2], [1, 2, 3, 4], 2),
-        ([1, 2, 9], [1, 2, 3, 4], 2),  # the last token of the context grew into the continuation
-        ([1, 2, 9, 9], [1, 2, 3], 2),
-        ([1, 2, 3], [1, 2, 3], 2),  # nothing but the last token can be the continuation
-        ([7], [1, 2], 0),
-    ],
-)
-def test_the_border_in_token_ids(context, whole, first):
-    assert common_prefix(context, whole) == first
