@@ -23,6 +23,8 @@ from evalkit.session import Session, samples_of
 from evalkit.types import Request
 
 FILE = Path(__file__).parents[2] / "tasks" / "synthetic" / "task_fictional_trials.py"
+# Changed on purpose? Then raise questions.VERSION with it.
+PROMPTS_OF_SEED_7 = ["a6e63ad21a4d7eea", "a5e4018f90500527"]
 EXACT = {"fact_recall": 1, "evidence_direction": 1, "citation_support": 1, "unsupported_numbers": 0}
 WORST = {"fact_recall": 0, "evidence_direction": 0, "citation_support": 0, "unsupported_numbers": 1}
 
@@ -125,7 +127,7 @@ async def test_the_prompt_is_pinned(tmp_path: Path) -> None:
         await run(backend, arm, tmp_path, topics=1)
     prompts = [_text(request) for request in backend.requests]
     assert prompts[1].count("\n[") + prompts[1].startswith("[") == 4
-    assert [hashlib.sha256(p.encode()).hexdigest()[:16] for p in prompts] == ["a", "b"]
+    assert [hashlib.sha256(p.encode()).hexdigest()[:16] for p in prompts] == PROMPTS_OF_SEED_7
 
 
 def _text(request: Request) -> str:
