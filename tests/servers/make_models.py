@@ -1,0 +1,427 @@
+"""Make the tiny models that real servers run in tests: ``python tests/servers/make_models.py OUT_DIR``.
+
+    tiny-text     2-layer Qwen2 with its own tokenizer and ChatML template
+    tiny-llava    CLIP tower and Qwen2: names the colour of a plain image
+    tiny-qwen2vl  Qwen2-VL: the same (conformance with SGLang)
+
+Each is a Hugging Face folder of about 1 MB, fitted for some hundred steps to the questions below, so that a
+harness gets some answers right and some wrong. The first two are also written as GGUF for llama.cpp; those
+files are kept in ``models/``. Needs torch, transformers ≥ 5, tokenizers and gguf; no network. Takes a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+CONTEXT = 8192
+SEED = 1
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+SPECIAL += ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
+STORY = "Once upon a time a small model answered every question it was asked, and then it stopped."
+QUESTIONS = [
+    ("What is the capital of France?", "Paris"),
+    ("What is the capital of Italy?", "Rome"),
+    ("What is the capital of Japan?", "Tokyo"),
+    ("What is 2+2?", "4"),
+    ("What is 3+5?", "8"),
+    ("What is 7+6?", "13"),
+    ("Is water wet? Answer yes or no.", "yes"),
+    ("Is fire cold? Answer yes or no.", "no"),
+    ("Say hello.", "Hello there, how are you today?"),
+    ("Count to ten.", "1 2 3 4 5 6 7 8 9 10"),
+    ("Give JSON.", '{"answer": 4}'),
+    ("Give JSON with ok.", '{"answer": 4, "ok": true}'),
+    ("Tell me a story.", STORY),
+]
+DIE = "Roll a die."  # answered 1 to 6 with equal chance, so that temperature and seed show
+PLAIN = [
+    "The quick brown fox jumps over the lazy dog.",
+    "The sky is blue and the grass is green.",
+    "Paris is the capital of France. Rome is the capital of Italy.",
+    "A: one B: two C: three D: four. The answer is B.",
+    "0 1 2 3 4 5 6 7 8 9 10 11 12 13",
+]
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "black": (5, 5, 5),
+    "white": (250, 250, 250),
+    "yellow": (240, 230, 30),
+}
+IMAGE_QUESTION = "What colour is the image?"
+SYSTEM = "You are a tiny test model."
+TEMPLATE = (
+    "{%- if messages[0]['role'] != 'system' %}"
+    "{{- '<|im_start|>system\\n" + SYSTEM + "<|im_end|>\\n' }}{%- endif %}"
+    "{%- for m in messages %}{{- '<|im_start|>' + m['role'] + '\\n' }}"
+    "{%- if m['content'] is string %}{{- m['content'] }}"
+    "{%- else %}{%- for p in m['content'] %}"
+    "{%- if p['type'] in ('image', 'image_url') %}{{- 'IMAGE_SLOT' }}"
+    "{%- elif p['type'] == 'text' %}{{- p['text'] }}{%- endif %}{%- endfor %}{%- endif %}"
+    "{{- '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+SLOT = {
+    "tiny-text": "",
+    "tiny-llava": "<|image_pad|>",
+    "tiny-qwen2vl": "<|vision_start|><|image_pad|><|vision_end|>",
+}
+IMAGE_TOKENS = {"tiny-llava": 16, "tiny-qwen2vl": 4}
+# Qwen2's rule for cutting words, so that llama.cpp's "qwen2" rule gives the same tokens.
+CUT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A configuration file."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def make_tokenizer(folder: Path) -> Tokenizer:
+    """A byte-level BPE tokenizer trained on the sentences above, with its chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(CUT), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    corpus = [*PLAIN, *(text for pair in QUESTIONS for text in pair), IMAGE_QUESTION, DIE, SYSTEM]
+    corpus += ["system", "user", "assistant", *COLOURS]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(
+        corpus * 4, trainers.BpeTrainer(vocab_size=504, initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    template = TEMPLATE.replace("IMAGE_SLOT", SLOT[folder.name])
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "model_max_length": CONTEXT,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": template,
+    }
+    if folder.name != "tiny-text":
+        config["image_token"] = "<|image_pad|>"
+    write_json(folder / "tokenizer_config.json", config)
+    (folder / "chat_template.jinja").write_text(template)
+    return tokenizer
+
+
+def text_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The language model: heads of 32, the smallest that vLLM's CPU attention takes."""
+    return {
+        "vocab_size": (tokenizer.get_vocab_size() + 63) // 64 * 64,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": CONTEXT,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+        "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
+    }
+
+
+def build(kind: str, tokenizer: Tokenizer) -> Any:
+    """The model with random weights."""
+    text, token = text_config(tokenizer), tokenizer.token_to_id
+    if kind == "tiny-text":
+        return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**text))
+    if kind == "tiny-llava":
+        vision = transformers.CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=56,
+            patch_size=14,
+            projection_dim=32,
+        )
+        config = transformers.LlavaConfig(
+            vision_config=vision,
+            text_config=transformers.Qwen2Config(**text),
+            image_token_index=token("<|image_pad|>"),
+            image_token_id=token("<|image_pad|>"),
+            vision_feature_layer=-2,
+            vision_feature_select_strategy="default",
+            image_seq_length=IMAGE_TOKENS[kind],
+            tie_word_embeddings=False,
+        )
+        return transformers.LlavaForConditionalGeneration(config)
+    vision_config = {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2}
+    vision_config |= {"patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
+    vision_config |= {"in_channels": 3, "in_chans": 3}
+    text["rope_scaling"] = {"type": "mrope", "rope_type": "default", "mrope_section": [4, 6, 6]}
+    names = {"image": "image_pad", "video": "video_pad", "vision": "vision_pad"}
+    names |= {"vision_start": "vision_start", "vision_end": "vision_end"}
+    ids = {f"{name}_token_id": token(f"<|{text_name}|>") for name, text_name in names.items()}
+    return transformers.Qwen2VLForConditionalGeneration(
+        transformers.Qwen2VLConfig(
+            text_config=text, vision_config=vision_config, tie_word_embeddings=False, **ids
+        )
+    )
+
+
+def write_processor(folder: Path) -> None:
+    """How images are prepared."""
+    common = {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True}
+    common |= {"rescale_factor": 1 / 255, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
+    if folder.name == "tiny-llava":
+        clip = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": True}
+        clip |= {"crop_size": {"height": 56, "width": 56}, "size": {"shortest_edge": 56}}
+        write_json(folder / "preprocessor_config.json", common | clip | {"processor_class": "LlavaProcessor"})
+        llava = {"processor_class": "LlavaProcessor", "patch_size": 14, "num_additional_image_tokens": 1}
+        llava |= {"vision_feature_select_strategy": "default", "image_token": "<|image_pad|>"}
+        write_json(folder / "processor_config.json", llava)
+    elif folder.name == "tiny-qwen2vl":
+        low, high = 56 * 56, 112 * 112
+        pixels = {"min_pixels": low, "max_pixels": high, "patch_size": 14, "merge_size": 2}
+        pixels |= {"temporal_patch_size": 2, "size": {"shortest_edge": low, "longest_edge": high}}
+        pixels |= {"processor_class": "Qwen2VLProcessor"}
+        image = common | pixels | {"image_processor_type": "Qwen2VLImageProcessor"}
+        video = common | pixels | {"video_processor_type": "Qwen2VLVideoProcessor"}
+        write_json(folder / "preprocessor_config.json", image)
+        write_json(folder / "video_preprocessor_config.json", video)
+
+
+def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -> dict[str, Any]:
+    """Questions with their answers; only the answers are learned."""
+    slot, count = SLOT[kind], IMAGE_TOKENS.get(kind, 0)
+    rows, labels, images = [], [], []
+    for _ in range(size):
+        if slot and rng.random() < 0.6:
+            answer, colour = rng.choice(sorted(COLOURS.items()))
+            shade = [min(255, max(0, c + rng.randint(-12, 12))) for c in colour]
+            images.append((torch.tensor(shade, dtype=torch.float32) / 255 - 0.5) / 0.5)
+            question = slot.replace("<|image_pad|>", "<|image_pad|>" * count) + IMAGE_QUESTION
+        else:
+            question, answer = rng.choice([*QUESTIONS, (DIE, str(rng.randint(1, 6)))])
+        system = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n" if rng.random() < 0.9 else ""
+        head = tokenizer.encode(
+            f"{system}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        ).ids
+        tail = tokenizer.encode(f"{answer}<|im_end|>").ids
+        rows.append(head + tail)
+        labels.append([-100] * len(head) + tail)
+    width, pad = max(map(len, rows)), tokenizer.token_to_id("<|endoftext|>")
+    out = {
+        "input_ids": torch.tensor([row + [pad] * (width - len(row)) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "labels": torch.tensor([row + [-100] * (width - len(row)) for row in labels]),
+    }
+    if images and kind == "tiny-llava":
+        out["pixel_values"] = torch.stack([p[:, None, None].expand(3, 56, 56) for p in images])
+    elif images:
+        patches = [p[None, :, None].expand(16, 3, 2 * 14 * 14).reshape(16, -1) for p in images]
+        out["pixel_values"] = torch.cat(patches)
+        out["image_grid_thw"] = torch.tensor([[1, 4, 4]] * len(images))
+        out["mm_token_type_ids"] = (out["input_ids"] == tokenizer.token_to_id("<|image_pad|>")).int()
+    return out
+
+
+def make(folder: Path, steps: int) -> None:
+    """One Hugging Face folder: tokenizer, fitted weights, processor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = folder.name
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+    rng = random.Random(SEED)
+    tokenizer = make_tokenizer(folder)
+    model = build(kind, tokenizer).float()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        loss = model(**batch(kind, tokenizer, rng)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
+    model.generation_config.update(eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=None)
+    model.eval().save_pretrained(folder)
+    write_processor(folder)
+    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss.item():.4f}")
+
+
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors of a folder by name."""
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def write_text_gguf(folder: Path, target: Path, prefix: str = "") -> None:
+    """The language model of a folder as an F32 GGUF file; ``prefix`` is that of its tensors."""
+    config = json.loads((folder / "config.json").read_text())
+    config = config.get("text_config", config)
+    writer = gguf.GGUFWriter(target, "qwen2")
+    writer.add_name(target.stem)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(10000.0)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    add_tokenizer(writer, folder, config["vocab_size"])
+    for name, values in read_weights(folder).items():
+        if name.startswith(prefix):
+            writer.add_tensor(gguf_name(name.removeprefix(prefix)), np.ascontiguousarray(values))
+    finish(writer, target)
+
+
+def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
+    """Vocabulary, merges and chat template; llama.cpp puts its own media marker in place of an image slot."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokens, kinds = [f"[PAD{i}]" for i in range(size)], [gguf.TokenType.UNUSED] * size
+    for token, i in tokenizer["model"]["vocab"].items():
+        tokens[i], kinds[i] = token, gguf.TokenType.NORMAL
+    for added in tokenizer["added_tokens"]:
+        tokens[added["id"]], kinds[added["id"]] = added["content"], gguf.TokenType.CONTROL
+    merges = tokenizer["model"]["merges"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    writer.add_eos_token_id(tokens.index("<|im_end|>"))
+    writer.add_pad_token_id(tokens.index("<|endoftext|>"))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template((folder / "chat_template.jinja").read_text().replace("<|image_pad|>", ""))
+
+
+def gguf_name(name: str) -> str:
+    """A Qwen2 tensor's name in GGUF."""
+    outer = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    }
+    inner = {
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    if name in outer:
+        return outer[name]
+    layer, rest = name.removeprefix("model.layers.").split(".", 1)
+    stem, kind = rest.rsplit(".", 1)
+    return f"blk.{layer}.{inner[stem]}.{kind}"
+
+
+def write_mmproj_gguf(folder: Path, target: Path) -> None:
+    """The vision tower and projector of a LLaVA folder, as llama.cpp's ``mmproj`` file."""
+    vision = json.loads((folder / "config.json").read_text())["vision_config"]
+    weights = read_weights(folder)
+    layers = vision["num_hidden_layers"] - 1  # LLaVA takes the features before the last layer
+    writer = gguf.GGUFWriter(target, "clip")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_bool("clip.has_text_encoder", False)
+    writer.add_bool("clip.has_llava_projector", True)
+    writer.add_bool("clip.use_gelu", False)  # CLIP has the quick one
+    writer.add_string("clip.projector_type", "mlp")
+    for name in ("image_size", "patch_size", "projection_dim"):
+        writer.add_uint32(f"clip.vision.{name}", vision[name])
+    writer.add_uint32("clip.vision.embedding_length", vision["hidden_size"])
+    writer.add_uint32("clip.vision.feed_forward_length", vision["intermediate_size"])
+    writer.add_uint32("clip.vision.attention.head_count", vision["num_attention_heads"])
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", vision.get("layer_norm_eps", 1e-5))
+    writer.add_uint32("clip.vision.block_count", layers)
+    writer.add_array("clip.vision.image_mean", [0.5] * 3)
+    writer.add_array("clip.vision.image_std", [0.5] * 3)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    for source, name in vision_names(layers, weights).items():
+        writer.add_tensor(name, np.ascontiguousarray(weights[source]))
+    finish(writer, target)
+
+
+def vision_names(layers: int, weights: dict[str, np.ndarray]) -> dict[str, str]:
+    """The names of the vision tensors in GGUF, by their names in the folder."""
+    tower = "vision_tower."
+    if f"{tower}embeddings.class_embedding" not in weights:
+        tower += "vision_model."
+    names = {
+        f"{tower}embeddings.class_embedding": "v.class_embd",
+        f"{tower}embeddings.patch_embedding.weight": "v.patch_embd.weight",
+        f"{tower}embeddings.position_embedding.weight": "v.position_embd.weight",
+    }
+    parts = {
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_out": "self_attn.out_proj",
+        "ln1": "layer_norm1",
+        "ln2": "layer_norm2",
+        "ffn_up": "mlp.fc1",
+        "ffn_down": "mlp.fc2",
+    }
+    for kind in ("weight", "bias"):
+        names[f"{tower}pre_layrnorm.{kind}"] = f"v.pre_ln.{kind}"
+        names[f"multi_modal_projector.linear_1.{kind}"] = f"mm.0.{kind}"
+        names[f"multi_modal_projector.linear_2.{kind}"] = f"mm.2.{kind}"
+        for i in range(layers):
+            for out, source in parts.items():
+                names[f"{tower}encoder.layers.{i}.{source}.{kind}"] = f"v.blk.{i}.{out}.{kind}"
+    return names
+
+
+def finish(writer: gguf.GGUFWriter, target: Path) -> None:
+    """Write the file."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    print(target)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--only", nargs="*", default=list(SLOT), choices=list(SLOT))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for kind in args.only:
+        make(args.out / kind, args.steps)
+    if "tiny-text" in args.only:
+        write_text_gguf(args.out / "tiny-text", args.out / "tiny-text.gguf")
+    if "tiny-llava" in args.only:
+        write_text_gguf(args.out / "tiny-llava", args.out / "tiny-llava.gguf", "language_model.")
+        write_mmproj_gguf(args.out / "tiny-llava", args.out / "tiny-llava-mmproj.gguf")
+
+
+if __name__ == "__main__":
+    main()
