@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.errors import CorpusError
+
 from .base import Engine, Hits, IndexedRetriever, Options
 from .ranking import best
 
+K1, B = 0.9, 0.4  # Anserini's defaults
 _WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"
 _ANALYSIS = "words, lower case, Lucene's English stop words, Porter stems"
 
 
 class BM25Options(Options, frozen=True, kw_only=True):
-    """Saturation ``k1`` and length normalization ``b``; the defaults are Anserini's."""
+    """Saturation ``k1`` and length normalization ``b``."""
 
-    k1: float = 0.9
-    b: float = 0.4
+    k1: float = K1
+    b: float = B
 
 
 class LexicalEngine:
@@ -35,11 +38,14 @@ class LexicalEngine:
         return {"method": "lucene", "k1": self._k1, "b": self._b, "analysis": _ANALYSIS}
 
     def build(self, texts: Sequence[str], folder: Path) -> None:
-        """Count and write."""
+        """Count and write. Raises ``CorpusError`` where no text holds a word to search."""
         import bm25s
 
+        tokens = self._tokens(texts)
+        if not any(tokens):
+            raise CorpusError("no document holds a word that BM25 could search (stop words do not count)")
         index = bm25s.BM25(method="lucene", k1=self._k1, b=self._b, backend="numpy")
-        index.index(self._tokens(texts), show_progress=False)
+        index.index(tokens, show_progress=False)
         index.save(str(folder), show_progress=False)
 
     def load(self, folder: Path) -> None:

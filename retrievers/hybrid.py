@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from .base import Engine, Hits, IndexedRetriever
-from .bm25 import BM25Options, LexicalEngine
+from .bm25 import K1, B, LexicalEngine
 from .faiss_index import DenseEngine, DenseOptions
 from .ranking import fuse
 
 DEPTH = 100  # how far down both rankings are read, at least
 
 
-class HybridOptions(DenseOptions, BM25Options, frozen=True, kw_only=True):
-    """What both halves can be told."""
+class HybridOptions(DenseOptions, frozen=True, kw_only=True):
+    """What both halves can be told: those of the dense one and of BM25."""
+
+    k1: float = K1
+    b: float = B
 
 
 class FusionEngine:

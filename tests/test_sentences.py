@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -67,14 +66,10 @@ def test_nothing_but_white_space_and_bare_punctuation_is_lost(text: str) -> None
     assert [c for s in sentences for c in s if c.isalnum()] == letters
 
 
-def test_real_abstracts_agree_with_their_authors_sentences() -> None:
+def test_real_abstracts_agree_with_their_authors_sentences(data: Path) -> None:
     """SciFact comes with the sentences of every abstract: at least 98 % of those borders are found."""
-    if "EVALKIT_DATA" not in os.environ:
-        pytest.skip("EVALKIT_DATA is not set: the folder with scifact/corpus.jsonl.gz")
     found = right = true = 0
-    with gzip.open(
-        Path(os.environ["EVALKIT_DATA"]) / "scifact" / "corpus.jsonl.gz", "rt", encoding="utf-8"
-    ) as f:
+    with gzip.open(data / "scifact" / "corpus.jsonl.gz", "rt", encoding="utf-8") as f:
         for line in f:
             gold = [" ".join(s.split()) for s in json.loads(line)["sentences"] if any(map(str.isalnum, s))]
             mine, theirs = _borders(split_sentences(" ".join(gold))), _borders(gold)
