@@ -180,7 +180,7 @@ class _Run:
             answer = made
             status = status_of(answer)
             self.failures_in_a_row = 0
-        except SetupError as problem:
+        except (SetupError, StoreError) as problem:
             self._fail(problem)
             return
         except Exception as problem:  # noqa: BLE001 - the one boundary: a sample's failure is its status

@@ -67,4 +67,8 @@ def main() -> None:
         cli()
     except EvalkitError as error:
         click.echo(f"evalkit: {error}", err=True)
+        if "--json" in sys.argv:
+            from evalkit.cli.output import print_json
+
+            print_json({"runs": [], "errors": [str(error)]})
         sys.exit(2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,9 @@ class Database:
     def close(self) -> None:
         """Fold the write-ahead log into the file, where there is one, and close all connections."""
         if self.engine.dialect.name == "sqlite":
-            with self._errors(), self.engine.connect() as connection:
-                connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # On a full disk the log stays as it is, whole, and is folded in the next time: nothing is lost.
+            with suppress(StoreError), self._errors(), self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self.engine.dispose()
 
     @contextmanager
