@@ -11,6 +11,10 @@ from evalkit.models.wire import read_choice
 
 # Two values of one log-probability, from reading and from writing the token, differ by rounding only.
 _SAME = 1e-4
+NO_CONTEXT = (
+    "the continuation begins with the first token of the text, which has no log-probability: "
+    "put at least one token before it, such as a line break"
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,7 @@ class Echo:
                 "on an SGLang server use sglang: instead of openai:, which works on token ids"
             )
         if any(value is None for value in self.logprobs[first:]):
-            raise RequestRejected(
-                "the continuation begins with the first token of the text, which has no log-probability"
-            )
+            raise RequestRejected(NO_CONTEXT)
         return first
 
     def is_greedy(self, first: int) -> bool | None:

@@ -120,7 +120,7 @@ class OpenAIBackend:
     async def score(self, request: Request) -> Response:
         """Log-probabilities of a continuation, by echoing the prompt through ``/completions``."""
         context, continuation = request.prompt or "", request.continuation or ""
-        check_scorable(context, continuation)
+        check_continuation(request)
         payload = {
             "model": self.model,
             "prompt": context + continuation,
@@ -272,15 +272,10 @@ class _Pieces:
         }
 
 
-def check_scorable(context: str, continuation: str) -> None:
+def check_continuation(request: Request) -> None:
     """Refuse what has no log-probability. Raises ``RequestRejected``."""
-    if not continuation:
+    if not request.continuation:
         raise RequestRejected("an empty continuation has no log-probability")
-    if not context:
-        raise RequestRejected(
-            "a log-probability needs a context: the first token of a text has none. "
-            "Put at least one token before the continuation, such as a line break"
-        )
 
 
 def _timeouts(spec: ModelSpec) -> Timeouts:

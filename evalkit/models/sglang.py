@@ -9,7 +9,9 @@ import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
 from evalkit.models import probing, wire
-from evalkit.models.openai import OpenAIBackend, check_scorable
+from evalkit.models.echo import NO_CONTEXT
+from evalkit.models.failures import raise_for
+from evalkit.models.openai import OpenAIBackend, check_continuation
 from evalkit.types import Request, Response, ServerFacts, Usage
 
 # What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
@@ -100,7 +102,7 @@ class SGLangBackend(OpenAIBackend):
 
     async def score(self, request: Request) -> Response:
         """Exact log-probabilities of a continuation's tokens."""
-        check_scorable(request.prompt or "", request.continuation or "")
+        check_continuation(request)
         return await self.endpoints.call(lambda url: self._score(url, request))
 
     async def _score(self, url: str, request: Request) -> Response:
@@ -109,9 +111,7 @@ class SGLangBackend(OpenAIBackend):
         before, whole = await self._tokens(url, [context, context + continuation])
         first = await self._border(url, before, whole, continuation)
         if first == 0:
-            raise RequestRejected(
-                "the continuation begins with the first token of the text, which has no log-probability"
-            )
+            raise RequestRejected(NO_CONTEXT)
         meta = (await self._read(url, whole, first - 1))["meta_info"]
         rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
         if [row[1] for row in rows] != whole[first:]:
@@ -159,8 +159,7 @@ class SGLangBackend(OpenAIBackend):
             raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
         finish = data["meta_info"].get("finish_reason") or {}
         if finish.get("type") == "abort":
-            kind = RequestRejected if finish.get("status_code") == 400 else ServerFailed
-            raise kind(f"{target} aborted the request: {finish.get('message') or 'no reason given'}")
+            raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
         return data
 
     async def _tokens(self, url: str, texts: list[str]) -> list[list[int]]:

@@ -6,10 +6,11 @@ Failures of the way to the server become ``ServerFailed`` here; HTTP statuses ar
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,8 @@ from evalkit.errors import ServerFailed
 _KEEP_ALIVE_S = 4.0
 # One server-sent event can hold a whole reply.
 _LINE_BYTES = 2**24
+# A list of models or a page of facts; a server that takes longer hangs.
+_DOCUMENT_S = 30.0
 
 
 class Unreachable(ServerFailed):
@@ -69,8 +72,8 @@ class Transport:
             return Reply(response.status, _lower(response), await response.read())
 
     async def get(self, url: str) -> Reply:
-        """Read a small document. Raises ``ServerFailed``, ``Unreachable``."""
-        async with self._exchange("GET", url) as response:
+        """Read a small document, within half a minute. Raises ``ServerFailed``, ``Unreachable``."""
+        async with self._exchange("GET", url, longest=_DOCUMENT_S) as response:
             return Reply(response.status, _lower(response), await response.read())
 
     @asynccontextmanager
@@ -87,9 +90,10 @@ class Transport:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, url: str, payload: Any = None
+        self, method: str, url: str, payload: Any = None, longest: float = math.inf
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         limits = self._timeouts
+        limits = replace(limits, total=min(limits.total, longest), first_byte=min(limits.first_byte, longest))
         headers, data = dict(self._headers), None
         if payload is not None:
             data = msgspec.json.encode(payload)
@@ -103,7 +107,7 @@ class Transport:
                 finally:
                     response.release()
         except TimeoutError as problem:
-            raise self._too_slow(url, problem) from None
+            raise _too_slow(url, problem, limits) from None
         except (aiohttp.ClientConnectorError, ConnectionRefusedError) as problem:
             reason: OSError = getattr(problem, "os_error", problem)
             said = os.strerror(reason.errno) if reason.errno and reason.errno > 0 else str(reason)
@@ -138,15 +142,15 @@ class Transport:
         if pending:
             yield pending
 
-    def _too_slow(self, url: str, problem: TimeoutError) -> ServerFailed:
-        limits = self._timeouts
-        if isinstance(problem, aiohttp.ConnectionTimeoutError):
-            return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
-        first = min(limits.first_byte, limits.total)
-        return ServerFailed(
-            f"{url} did not answer in time (first_byte_timeout={first:g} s, timeout={limits.total:g} s). "
-            "If it is only slow, raise ?timeout= or lower ?max_inflight="
-        )
+
+def _too_slow(url: str, problem: TimeoutError, limits: Timeouts) -> ServerFailed:
+    if isinstance(problem, aiohttp.ConnectionTimeoutError):
+        return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
+    first = min(limits.first_byte, limits.total)
+    return ServerFailed(
+        f"{url} did not answer in time (first_byte_timeout={first:g} s, timeout={limits.total:g} s). "
+        "If it is only slow, raise ?timeout= or lower ?max_inflight="
+    )
 
 
 def _lower(response: aiohttp.ClientResponse) -> dict[str, str]:

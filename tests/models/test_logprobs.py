@@ -76,8 +76,8 @@ async def test_what_has_no_log_probability(script):
     script.replies["/v1/completions"] = echoing(["ab"], [None], [None])
     with pytest.raises(RequestRejected, match="first token"):
         await score(script, "a", "b")
-    with pytest.raises(RequestRejected, match="needs a context"):
-        await score(script, "", "b")
+    with pytest.raises(RequestRejected, match="put at least one token before"):
+        await score(script, "", "ab")
     with pytest.raises(RequestRejected, match="empty continuation"):
         await score(script, "a", "")
     script.replies["/v1/completions"] = echoing(["a", "\ufffd", "\ufffd"], [None, -1.0, -1.0], [None] * 3)
