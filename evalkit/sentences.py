@@ -75,15 +75,19 @@ def _split_block(block: str) -> list[str]:
 def _is_border(block: str, start: int, stop: re.Match[str]) -> bool:
     """Whether the sentence that began at ``start`` ends at ``stop``."""
     following = block[stop.end() : stop.end() + 40].split(" ", 1)[0].lstrip(_OPENING)
-    if stop["mark"] != "." or stop["close"]:
-        return _can_begin(following) or stop["mark"][0] in "!?" or "[" in stop["close"]
+    cited = "[" in stop["close"]
     before = _WORD.search(block, max(start, stop.start() - 40), stop.start())
     word = before.group() if before else ""
+    preceding = block[max(start, stop.start() - 40) : stop.start() - len(word)]
+    if stop["mark"] != "." or stop["close"]:
+        if cited and stop["mark"] == "." and not _closes(word, following, preceding):
+            return False  # "Smith et al. [1] found …"
+        return _can_begin(following) or stop["mark"][0] in "!?" or cited
     if before is not None and before.start() == start and word.isdigit() and len(word) <= 3:
         return False  # "1. First item"
     if word == "0" and following[:1].isdigit():
         return False  # "p < 0. 05", as some abstracts print it
-    if not _closes(word, following, block[max(start, stop.start() - 40) : stop.start() - len(word)]):
+    if not _closes(word, following, preceding):
         return False
     return _can_begin(following) or (len(word) > 2 and following[:1].islower())
 

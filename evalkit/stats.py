@@ -114,7 +114,10 @@ def _wilson(p: float, n: int, level: float) -> Interval:
     centre = p + z * z / (2 * n)
     reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max((centre - reach) / scale, 0.0), min((centre + reach) / scale, 1.0)
+    # At the ends the bound is exact; the formula only rounds to it.
+    low = 0.0 if p == 0 else max((centre - reach) / scale, 0.0)
+    high = 1.0 if p == 1 else min((centre + reach) / scale, 1.0)
+    return low, high
 
 
 @lru_cache(maxsize=1024)

@@ -84,3 +84,11 @@ def _borders(sentences: list[str]) -> set[int]:
         position += len(sentence.replace(" ", ""))
         ends.add(position)
     return ends
+
+
+def test_a_citation_behind_an_abbreviation_ends_no_sentence() -> None:
+    assert split_sentences("Smith et al. [1] found no effect. Others did. [2] It held.") == [
+        "Smith et al. [1] found no effect.",
+        "Others did. [2]",
+        "It held.",
+    ]
