@@ -50,7 +50,9 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
     """Raise the error for an HTTP status and a server's message."""
     said = f"{where} answered {status}: {message or 'nothing'}"
     if status in (401, 403):
-        raise ProbeError(f"{said}. Put the key into an environment variable and name it: ?api_key_env=NAME")
+        raise ProbeError(
+            f"{said}. Put the right key into an environment variable and name it: ?api_key_env=NAME"
+        )
     if status == 404 and _NO_MODEL.search(f"{message} {code}"):
         raise ProbeError(f"{said}. The model's name in the spec must be one that the server lists")
     if code == "insufficient_quota":
