@@ -64,7 +64,7 @@ class Work:
 
 
 def status_of(answer: Answer) -> Status:
-    """How a reply ended, worst news first: what the task said, the server's refusal, truncation, emptiness."""
+    """How a reply ended: as the task said; else refused by the server, truncated, empty, refused in words."""
     if answer.status is not None:
         return answer.status
     response = answer.response

@@ -1,18 +1,18 @@
 """Everything that evalkit raises on purpose. Each message says what is wrong and what to do.
 
-    EvalkitError
-    ├── UsageError            a wrong name, option or parameter
-    ├── TaskFileError         a task file that cannot be imported (path, line)
-    ├── ModelError            one request failed
-    │   ├── Overloaded        429, 503: try again later (retry_after)
-    │   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: worth another try
-    │   └── RequestRejected   4xx: asking again will not help
-    ├── SetupError            nothing can go on: the run stops, what is done stays
-    │   ├── ProbeError        the model is not there or cannot do what the task needs
-    │   ├── CorpusError       a broken corpus (path, line)
-    │   └── IndexMismatch     an index that was built for something else
-    ├── StoreError            the score store: too new, full, locked by another run
-    └── MetricError           a metric cannot be computed
+EvalkitError
+├── UsageError            a wrong name, option or parameter
+├── TaskFileError         a task file that cannot be imported (path, line)
+├── ModelError            one request failed
+│   ├── Overloaded        429, 503: try again later (retry_after)
+│   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: worth another try
+│   └── RequestRejected   4xx: asking again will not help
+├── SetupError            nothing can go on: the run stops, what is done stays
+│   ├── ProbeError        the model is not there or cannot do what the task needs
+│   ├── CorpusError       a broken corpus (path, line)
+│   └── IndexMismatch     an index that was built for something else
+├── StoreError            the score store: too new, full, locked by another run
+└── MetricError           a metric cannot be computed
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def progress() -> Progress:
 async def retriever(
     corpus: Any, cache_dir: Path, progress: Progress, search: str = "faiss"
 ) -> AsyncIterator[Retriever]:
-    """An index over the task's own fixture ``corpus`` (the path of a JSONL file), built when first searched."""
+    """An index over the task's own fixture ``corpus`` (path of a JSONL file), built when first searched."""
     made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress)
     yield made
     await made.close()

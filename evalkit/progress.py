@@ -1,4 +1,4 @@
-"""Progress for people and for log files: bars on a terminal, a line every ten seconds elsewhere, or nothing."""
+"""Progress: bars on a terminal, a line every ten seconds elsewhere, or nothing."""
 
 from __future__ import annotations
 

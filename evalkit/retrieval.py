@@ -1,4 +1,4 @@
-"""Retrievers by name, from the entry-point group ``evalkit.retrievers``. The core knows their protocol only."""
+"""Retrievers by name, from the entry points ``evalkit.retrievers``. The core knows their protocol only."""
 
 from __future__ import annotations
 

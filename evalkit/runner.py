@@ -23,12 +23,12 @@ from evalkit.errors import SetupError, UsageError
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.stats import estimate, incomplete_bounds
-from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
+from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
 from evalkit.types import Estimate, Sample, ServerFacts
 
 if TYPE_CHECKING:
     from evalkit.model import Model
-    from evalkit.store import Store
+    from evalkit.store.store import Store
 
 HEARTBEAT_S = 5.0
 
@@ -55,7 +55,7 @@ class Survey:
 
 
 async def survey(item: Item, samples: Callable[[], AsyncIterator[Any]], limit: int | None) -> Survey:
-    """Count and fingerprint the samples. Raises ``SetupError`` for none, for a wrong type or a repeated id."""
+    """Count and fingerprint the samples. Raises ``SetupError`` for none, a wrong type or a repeated id."""
     seen: set[str] = set()
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted").encode
@@ -213,7 +213,7 @@ async def _drive(
     done = store.done(spec.id)
     expected = spec.n_expected or 0
     before, began = store.run(spec.id).wall_s, time.perf_counter()
-    status = "incomplete"
+    status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
@@ -252,7 +252,7 @@ async def _heartbeat(store: Store, run_id: str) -> None:
         await asyncio.to_thread(store.heartbeat, run_id)
 
 
-def sum_up(store: Store, spec: RunSpec, status: str, wall_s: float) -> None:
+def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
     """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
     counts = store.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
@@ -262,7 +262,7 @@ def sum_up(store: Store, spec: RunSpec, status: str, wall_s: float) -> None:
         values = [value for _, _, value in rows if value is not None]
         lost = missing + len(rows) - len(values)
         if len(rows) > len(values) and status == "complete":
-            status = "incomplete"
+            status: RunStatus = "incomplete"
         if not values:
             continue
         clusters = [cluster for _, cluster, value in rows if value is not None]
@@ -271,7 +271,7 @@ def sum_up(store: Store, spec: RunSpec, status: str, wall_s: float) -> None:
             made = msgspec.structs.replace(made, bounds=incomplete_bounds(values, lost, info.low, info.high))
         metrics[info.name] = made
     if missing and status == "complete":
-        status = "incomplete"
+        status: RunStatus = "incomplete"
     store.finish(spec.id, status, metrics, wall_s)
 
 
@@ -291,7 +291,7 @@ async def rescore(run: Run, store: Store) -> Run:
         if batch:
             await _rescore_batch(batch, run.id, store, scorer)
     store.set_metrics(run.id, spec.metrics)
-    before = "interrupted" if run.status == "interrupted" else "complete"
+    before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
     sum_up(store, spec, before, run.wall_s)
     return store.run(run.id)
 

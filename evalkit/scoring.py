@@ -81,7 +81,7 @@ class Scorer:
 
 
 def _die_with_parent() -> None:
-    """End this worker when the run's process is gone, also by ``kill -9``: the pool itself would wait for ever."""
+    """End this worker when the run's process is gone, also by ``kill -9``: the pool would wait for ever."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -78,7 +78,7 @@ class Task:
     @property
     def doc(self) -> str:
         """The first line of the task's docstring, or of its module's."""
-        text = self.fn.__doc__ or inspect.getmodule(self.fn).__doc__ or ""  # type: ignore[union-attr]
+        text = self.fn.__doc__ or getattr(inspect.getmodule(self.fn), "__doc__", None) or ""
         return text.strip().split("\n")[0]
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:

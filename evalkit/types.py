@@ -288,7 +288,7 @@ class Bar(Protocol):
 
 
 class Progress(Protocol):
-    """Where long work reports; safe from any thread. Use as ``with progress.bar("Embedding", 9659) as bar``."""
+    """Where long work reports, from any thread: ``with progress.bar("Embedding", 9659) as bar``."""
 
     def bar(self, label: str, total: int | None) -> Any:
         """A context manager that yields a ``Bar``."""

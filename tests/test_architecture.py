@@ -1,4 +1,4 @@
-"""The arrows between the parts, read from the syntax trees: the core knows nobody, the others know only it."""
+"""The arrows between the parts, from the syntax trees: the core knows nobody, the others only it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-TASK = '''
+TASK = """
 from evalkit import Answer, Sample, task
 from evalkit.metrics import exact_match
 
@@ -24,7 +25,7 @@ def samples(n: int = 4):
 @task(samples, metrics=[exact_match()])
 async def small(sample, model, k: int = 5) -> Answer:
     return Answer(await model.generate(sample.input))
-'''
+"""
 
 
 @pytest.fixture
@@ -110,9 +111,9 @@ def test_a_401_stops_the_run_without_asking_everything_and_shows_no_key(
 def test_a_429_is_obeyed_and_the_run_completes(evalkit, task_file, scripted) -> None:
     scripted.fault = lambda n: (429, {"Retry-After": "1"}, "slow down") if n == 2 else None
     began = time.monotonic()
-    (run,) = evalkit.json(
-        "run", task_file, "--max-inflight", "1", "--model", f"openai:tiny@{scripted.url}"
-    )["runs"]
+    (run,) = evalkit.json("run", task_file, "--max-inflight", "1", "--model", f"openai:tiny@{scripted.url}")[
+        "runs"
+    ]
     assert run["counts"] == {"ok": 4}
     assert sum(scripted.asked.values()) == 5
     assert time.monotonic() - began >= 1.0
@@ -127,7 +128,8 @@ def test_a_500_and_a_garbage_body_are_tried_again(evalkit, task_file, scripted) 
 
 
 def test_a_request_that_the_server_refuses_is_one_error_not_retried(evalkit, task_file, scripted) -> None:
-    scripted.fault = lambda n: (400, {}, '{"object":"error","message":"too long","code":400}') if n == 1 else None
+    refusal = (400, {}, '{"object":"error","message":"too long","code":400}')
+    scripted.fault = lambda n: refusal if n == 1 else None
     (run,) = evalkit.json("run", task_file, "--model", f"openai:tiny@{scripted.url}", code=1)["runs"]
     assert run["counts"] == {"error": 1, "ok": 3}
     assert sum(scripted.asked.values()) == 4
@@ -179,7 +181,8 @@ def test_an_index_of_another_corpus_is_refused_with_the_command_that_rebuilds_it
 
 
 def test_a_folder_without_an_index_says_how_to_build_one(evalkit) -> None:
-    assert "evalkit index build CORPUS --out nowhere" in evalkit("index", "search", "nowhere", "x", code=2).stderr
+    refused = evalkit("index", "search", "nowhere", "x", code=2)
+    assert "evalkit index build CORPUS --out nowhere" in refused.stderr
 
 
 # The store.
@@ -202,7 +205,7 @@ def test_a_file_that_is_no_store(evalkit, tmp_path) -> None:
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare (util-linux) for a small disk")
 def test_a_full_disk_loses_nothing_and_the_run_resumes(evalkit, tmp_path, scripted) -> None:
     """A real disk of 3 MB, in a mount namespace of the test's own; made larger before the resume."""
-    scripted.reply = lambda question: f"{question} " + "".join(chr(97 + (hash((question, i)) % 26)) for i in range(9000))
+    scripted.reply = lambda question: random.Random(question).randbytes(4500).hex()  # does not compress
     disk = tmp_path / "disk"
     disk.mkdir()
     command = f"{sys.executable} -m evalkit"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -65,8 +64,13 @@ def print_runs(runs: Sequence[Run]) -> None:
     from rich.text import Text
 
     console = Console()
-    for task, group in groupby(sorted(runs, key=lambda r: r.spec.task), key=lambda r: r.spec.task):
-        columns = list(group)
+    across = max(1, (console.width - 24) // 25)  # models side by side, each with its interval on one line
+    by_task: dict[str, list[Run]] = {}
+    for run in runs:
+        by_task.setdefault(run.spec.task, []).append(run)
+    for task, columns in (
+        (t, g[i : i + across]) for t, g in by_task.items() for i in range(0, len(g), across)
+    ):
         table = Table(title=Text(task), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
         table.add_column("metric")
         for run in columns:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -76,10 +77,7 @@ def run(
 
         for item in found.items:
             for text in models:
-                await drive(
-                    lambda s, o, item=item, text=text: runner.start(item, text, drive.store, s, o),
-                    f"{item.id} with {text}",
-                )
+                await drive(partial(runner.start, item, text, drive.store), f"{item.id} with {text}")
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
@@ -104,7 +102,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
 
         for name in runs:
             stored = drive.store.run(name)
-            await drive(lambda s, o, r=stored: runner.resume(r, drive.store, s, o), f"run {stored.id}")
+            await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")
 
     sys.exit(Driver(store_url, as_json, quiet, options).main(work))
 

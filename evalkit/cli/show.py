@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
 import click
 import msgspec
 
-from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.output import cell, print_json, print_runs, run_document
 from evalkit.cli.run import json_option, store_option
 from evalkit.errors import UsageError
 from evalkit.store.records import Run, SampleRecord
@@ -65,13 +64,15 @@ def _print_list(runs: Sequence[Run]) -> None:
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD)
-    for name in ("run", "task", "model", "status", "samples", "started (UTC)"):
-        table.add_column(name, no_wrap=name == "run")
+    for name in ("run", "task", "model", "samples", "first metric"):
+        table.add_column(name, no_wrap=name == "run", overflow="fold")
     for run in runs:
-        when = datetime.datetime.fromtimestamp(run.started, datetime.UTC).strftime("%Y-%m-%d %H:%M")
-        count = f"{run.n}/{run.spec.n_expected}"
-        table.add_row(run.id, Text(run.spec.task), Text(run.spec.model), run.status, count, when)
+        count = f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
+        first = next((m.name for m in run.spec.metrics if m.name in run.metrics), None)
+        score = f"{first} {cell(run.metrics[first])}" if first else "–"
+        table.add_row(run.id, Text(run.spec.task), Text(run.spec.model), count, score)
     Console().print(table)
+    click.echo("All metrics of a run: evalkit show RUN")
 
 
 def _print_sample(record: SampleRecord) -> None:

@@ -167,11 +167,14 @@ def _samples_of(run: Run) -> tuple[str, int, int]:
 
 def _reason(run: Run) -> str:
     expected = "?" if run.spec.n_expected is None else f"{run.spec.n_expected:,}"
-    errors = run.counts.get(Status.ERROR, 0)
     if run.status == "complete":
         return f"ran on other samples than the rest ({run.n:,})"
-    failed = f", {errors:,} failed" if errors else ""
-    return f"{run.status}: {run.n:,} of {expected} samples{failed}"
+    parts = []
+    if run.n != run.spec.n_expected:
+        parts.append(f"{run.n:,} of {expected} done")
+    if errors := run.counts.get(Status.ERROR, 0):
+        parts.append(f"{errors:,} of {expected} failed")
+    return f"{run.status}: {', '.join(parts)}" if parts else run.status
 
 
 def _in_order(ranked: list[tuple[Run, Estimate]], info: MetricInfo) -> list[Row]:

@@ -42,9 +42,7 @@ def questions(data: Path | None) -> Iterator[Row]:
         return
     for where, row in _lines(_file(_folder(data), "questions")):
         try:
-            yield Row(
-                row["id"], row["question"], row["long_answer"], row["decision"], row["gold_doc_ids"][0]
-            )
+            yield Row(row["id"], row["question"], row["long_answer"], row["decision"], row["gold_doc_ids"][0])
         except (KeyError, IndexError) as error:
             raise CorpusError(f"{where}: a PubMedQA question needs {error}") from None
 

@@ -1,8 +1,8 @@
 """PubMedQA as retrieval-augmented summarization: find the abstract, write its conclusion, cite it.
 
-The reference is the authors' own conclusion, which is cut out of the abstracts in the pool. Three arms:
-``closed_book`` shows no passage, ``retrieved`` the k best of the pool, ``oracle`` the question's own abstract.
-Data: Jin et al. 2019, "PubMedQA"; hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``.
+The reference is the authors' own conclusion, which is cut out of the abstracts in the pool. Arms:
+``closed_book`` shows no passage, ``retrieved`` the k best of the pool, ``oracle`` the question's abstract.
+Data: PubMedQA (Jin et al. 2019), hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Model, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.metrics import citation_coverage, citation_precision, citation_recall
-from evalkit.metrics import length, mrr, ndcg, recall, rouge
+from evalkit.metrics import (
+    citation_coverage,
+    citation_precision,
+    citation_recall,
+    length,
+    mrr,
+    ndcg,
+    recall,
+    rouge,
+)
 
 from . import pubmedqa
 
