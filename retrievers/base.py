@@ -188,12 +188,13 @@ class IndexedRetriever(ABC):
 
     def _build(self) -> None:
         """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
+        engine = self._engine  # first: a missing encoder should be known before the corpus is read
         passages = self._passages()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
                 part = Path(name)
-                self._engine.build([text for _, text in passages], part)
+                engine.build([text for _, text in passages], part)
                 (part / IDS).write_bytes(msgspec.json.encode([id for id, _ in passages]))
                 counts = {"n_documents": len(self.corpus), "n_passages": len(passages)}
                 msgspec.structs.replace(self._manifest(), **counts).write(part / MANIFEST)

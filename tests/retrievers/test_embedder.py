@@ -129,6 +129,16 @@ def test_prompts_of_the_model_are_used(tmp_path: Path) -> None:
     np.testing.assert_allclose(embedder.embed(["gout"]), plain.embed(["gout"]), atol=1e-6)
 
 
+def test_a_model_in_the_local_hub_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    home = tmp_path / "models--someone--encoder"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("abc123")
+    shutil.copytree(MODEL, home / "snapshots" / "abc123")
+    assert find_model("someone/encoder") == home / "snapshots" / "abc123"
+    assert find_model("all-MiniLM-L6-v2") == MODEL  # not in that cache: the wheel's
+
+
 def test_a_model_that_is_not_there_is_an_error_with_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
