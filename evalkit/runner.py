@@ -256,13 +256,14 @@ def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> Non
     """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
     counts = store.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
+    scores = store.scores(spec.id)
     metrics: dict[str, Estimate] = {}
     for info in spec.metrics:
-        rows = store.scores(spec.id).get(info.name, [])
+        rows = scores.get(info.name, [])
         values = [value for _, _, value in rows if value is not None]
         lost = missing + len(rows) - len(values)
         if len(rows) > len(values) and status == "complete":
-            status: RunStatus = "incomplete"
+            status = "incomplete"
         if not values:
             continue
         clusters = [cluster for _, cluster, value in rows if value is not None]
@@ -271,7 +272,7 @@ def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> Non
             made = msgspec.structs.replace(made, bounds=incomplete_bounds(values, lost, info.low, info.high))
         metrics[info.name] = made
     if missing and status == "complete":
-        status: RunStatus = "incomplete"
+        status = "incomplete"
     store.finish(spec.id, status, metrics, wall_s)
 
 

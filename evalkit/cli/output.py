@@ -68,9 +68,8 @@ def print_runs(runs: Sequence[Run]) -> None:
     by_task: dict[str, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.spec.task, []).append(run)
-    for task, columns in (
-        (t, g[i : i + across]) for t, g in by_task.items() for i in range(0, len(g), across)
-    ):
+    parts = [(t, some[i : i + across]) for t, some in by_task.items() for i in range(0, len(some), across)]
+    for task, columns in parts:
         table = Table(title=Text(task), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
         table.add_column("metric")
         for run in columns:
