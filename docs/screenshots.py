@@ -1,7 +1,7 @@
 """Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT``.
 
 Serves the store, opens the three pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
-``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is the newest task's newest complete run.
+``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is the newest complete run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from evalkit_leaderboard.launch import command
 from playwright.sync_api import Page, sync_playwright
 
 from evalkit.store import open_store
-from evalkit_leaderboard.launch import command
 
+HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,7 +48,8 @@ def main(store: str, out: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen(command(port), env=os.environ | {"EVALKIT_STORE": str(Path(store).absolute())})
+    environment = os.environ | {"EVALKIT_STORE": str(Path(store).absolute())}
+    server = subprocess.Popen(command(port), env=environment)  # noqa: S603 (our own words)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{address}/_stcore/health")
@@ -58,7 +60,6 @@ def main(store: str, out: Path) -> None:
                     executable_path=shutil.which("chromium"),
                     args=FLAGS,
                     color_scheme=scheme,
-                    viewport={"width": 1360, "height": 1000},
                 )
                 tab = browser.new_page()
                 urls = {
@@ -68,6 +69,7 @@ def main(store: str, out: Path) -> None:
                 }
                 for name in names:
                     picture = out / (f"{name}.png" if scheme == "light" else f"{name}-{scheme}.png")
+                    tab.set_viewport_size({"width": 1360, "height": HEIGHTS[name]})
                     take(tab, urls[name], picture)
                 browser.close()
     finally:
@@ -89,7 +91,7 @@ def wait_for(url: str) -> None:
     """Until the server answers."""
     for _ in range(300):
         try:
-            with urllib.request.urlopen(url):
+            with urllib.request.urlopen(url):  # noqa: S310 (our own server)
                 return
         except OSError:
             time.sleep(0.1)

@@ -18,7 +18,8 @@ HERE = Path(__file__).parent
 def main() -> None:
     """Draw the frame and the page that the address names."""
     st.set_page_config(page_title="evalkit leaderboard", page_icon=str(HERE / "mark.svg"), layout="wide")
-    st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "mark.svg"))
+    st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "logo.svg"))
+    st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
     pages = HERE / "pages"
     page = st.navigation(
         [
@@ -36,7 +37,7 @@ def main() -> None:
         st.title("No scores to show")
         st.text(str(error))
         st.write("A first run with no model server, from start to board:")
-        st.code("evalkit run synthetic_trials --model baseline:extract\nevalkit leaderboard", language=None)
+        st.code("evalkit run fictional_trials --model baseline:extract\nevalkit leaderboard", language=None)
         return
     page.run()
 

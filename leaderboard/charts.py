@@ -67,7 +67,7 @@ def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerCh
     base = alt.Chart(pd.DataFrame(lines)).encode(y=y, yOffset=offset, color=colour, tooltip=_TOOLTIP)
     interval = base.mark_rule(strokeWidth=2.5).encode(x=_x("low:Q", axis_title(info)), x2="high:Q")
     point = base.mark_point(size=75, filled=True, opacity=1).encode(x="value:Q")
-    height = sum(16 * sum(line["variant"] == name for line in lines) + 22 for name in rows)
+    height = sum(20 * sum(line["variant"] == name for line in lines) + 26 for name in rows)
     return (interval + point).properties(height=max(height, 90))
 
 
@@ -80,7 +80,12 @@ def statuses(counts: Mapping[str, int]) -> alt.Chart:
         alt.Chart(table)
         .mark_bar(size=26)
         .encode(
-            x=alt.X("sum(n):Q", stack="zero", title="samples", axis=alt.Axis(tickMinStep=1, format=",d")),
+            x=alt.X(
+                "sum(n):Q",
+                stack="zero",
+                title="samples",
+                axis=alt.Axis(tickMinStep=1, tickCount=10, format=",d"),
+            ),
             color=alt.Color(
                 "status:N", sort=order, scale=colours, legend=alt.Legend(title=None, orient="top")
             ),
@@ -110,14 +115,13 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     tooltip = ["model:N", "metric:N", "shown:N", "interval:N", "n:Q"]
     base = alt.Chart(table).encode(x=x, y=y, tooltip=tooltip)
     scale = alt.Scale(domain=[0, 1], range=["#e6f4f1", "#0b5f58"])
-    fill = alt.condition(
-        "isValid(datum.good)", alt.Color("good:Q", scale=scale, legend=None), alt.value("#e3e6e6")
-    )
-    ink = alt.condition("datum.good > 0.5", alt.value("#ffffff"), alt.value("#12302d"))
-    cells = base.mark_rect(stroke="white", strokeWidth=2, cornerRadius=4).encode(color=fill)
-    return (cells + base.mark_text(fontSize=12).encode(text="shown:N", color=ink)).properties(
-        height=70 + ROW_HEIGHT * len(models)
-    )
+    fill = alt.Color("good:Q", scale=scale, legend=None)
+    ink = alt.condition("datum.good > 0.65", alt.value("#ffffff"), alt.value("#12302d"))
+    square = {"stroke": "white", "strokeWidth": 2, "strokeOpacity": 0.6, "cornerRadius": 4, "opacity": 1}
+    ranked = base.transform_filter("isValid(datum.good)").mark_rect(**square).encode(color=fill)
+    plain = base.transform_filter("!isValid(datum.good)").mark_rect(color="#dfe5e4", **square)
+    numbers = base.mark_text(fontSize=12).encode(text="shown:N", color=ink)
+    return (plain + ranked + numbers).properties(height=70 + ROW_HEIGHT * len(models))
 
 
 _TOOLTIP = [

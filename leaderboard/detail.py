@@ -32,7 +32,8 @@ def sample(record: SampleRecord, run: Run) -> None:
         st.text(f"{record.sample.id}" + (f" · repeat {record.repeat}" if run.spec.repeats > 1 else ""))
         cached = f", {record.calls_from_cache} from cache" if record.calls_from_cache else ""
         tokens = f"{record.tokens.prompt:,} + {record.tokens.completion:,} tokens"
-        st.caption(f"{record.calls} calls{cached} · {tokens} · {record.latency_s:.2f} s")
+        calls = "1 call" if record.calls == 1 else f"{record.calls} calls"
+        st.caption(f"{calls}{cached} · {tokens} · {record.latency_s:.2f} s")
     if record.error:
         st.error("The infrastructure failed on this sample; a resume asks again.", icon=":material/error:")
         text.show(record.error, "error")
@@ -44,7 +45,7 @@ def sample(record: SampleRecord, run: Run) -> None:
     for number, target in enumerate(record.sample.targets, 1):
         st.markdown("##### Target" if len(record.sample.targets) == 1 else f"##### Target {number}")
         text.show(target, f"target-{number}", "none")
-    scores(record)
+    scores(record, [info.name for info in run.spec.metrics])
     passages(record)
     requests(record)
     if record.sample.metadata:
@@ -87,8 +88,8 @@ def citations(reply: str) -> list[int]:
     return list(dict.fromkeys(int(number) for group in groups for number in re.findall(r"\d+", group)))
 
 
-def scores(record: SampleRecord) -> None:
-    """Every score of the sample."""
+def scores(record: SampleRecord, order: list[str]) -> None:
+    """Every score of the sample, in the order of the task's metrics."""
     st.markdown("##### Scores")
     if not record.scores:
         st.caption("none")
@@ -99,7 +100,9 @@ def scores(record: SampleRecord) -> None:
             "value": text.number(s.value),
             "note": s.error or ("" if s.value is not None else "does not apply"),
         }
-        for s in record.scores
+        for s in sorted(
+            record.scores, key=lambda s: order.index(s.metric) if s.metric in order else len(order)
+        )
     ]
     frame = pd.DataFrame(rows)
     st.dataframe(frame if frame["note"].any() else frame.drop(columns="note"), hide_index=True)

@@ -30,6 +30,8 @@ def main() -> None:
     ranked = [row for row in rows if row.run.ranked and row.reason in ("", "descriptive")]
     headline(rows, ranked, info)
     st.subheader("Models, ranked" if info.higher_is_better is not None else "Models, by name")
+    if info.help:
+        st.text(info.help)
     if any(row.estimate for row in rows):
         st.altair_chart(charts.forest(rows, info), width="stretch")
     elif not ranked:
@@ -100,17 +102,19 @@ def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> Non
         )
     if parts:
         st.caption(" ".join(parts))
-    if info.help:
-        st.text(info.help)
 
 
 def table(rows: Sequence[Row], info: MetricInfo) -> None:
     """Every run of the ranking; a click on a row opens the run."""
     frame = pd.DataFrame([table_row(row) for row in rows])
-    used = [str(status) for status in FAILURES if frame[str(status)].any()]
-    shown = frame.drop(columns=[str(status) for status in FAILURES if str(status) not in used])
+    optional = ["bounds", "note", *map(str, FAILURES)]
+    shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
+    shown["rank"] = ["–" if row.rank is None else str(row.rank) for row in rows]
+    shown["n"] = shown["n"].astype("Int64")
+    words = [name for name in ("interval", "bounds", "note", "ended") if name in shown]
+    shown[words] = shown[words].fillna("")
     config: dict[str, Any] = {
-        "rank": st.column_config.NumberColumn("#", width=40),
+        "rank": st.column_config.TextColumn("#", width=40),
         "model": st.column_config.TextColumn("Model", width="medium"),
         "score": st.column_config.NumberColumn(info.name, format="%.3f"),
         "interval": "Interval",
@@ -120,18 +124,21 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         "run": "Run",
     }
     state = st.dataframe(
-        shown.dropna(axis="columns", how="all"),
+        shown.drop(columns="method"),
         column_config=config,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key=f"ranking-{info.name}",
     )
-    st.caption("Select a row to open its run.")
     csv = text.to_csv(
         list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
     )
-    st.download_button("Download CSV", csv, "leaderboard.csv", "text/csv", icon=":material/download:")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption("Select a row to open its run.")
+        st.download_button(
+            "CSV", csv, "leaderboard.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        )
     if chosen := state["selection"]["rows"]:
         st.switch_page("pages/run.py", query_params={"run": rows[chosen[0]].run.id})
 

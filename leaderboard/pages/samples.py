@@ -15,6 +15,7 @@ from evalkit.store.records import Run
 from evalkit.types import Status
 
 PAGE = 50
+ANY = "any"
 CSV_ROWS = 100_000
 
 
@@ -49,9 +50,8 @@ def choose_filters(run: Run) -> dict[str, object]:
         used = [str(status) for status in Status if run.counts.get(status)]
         status = first.pills("Status", used, selection_mode="multi", key="status", bind="query-params")
         names = [info.name for info in run.spec.metrics]
-        metric = second.selectbox(
-            "Metric", names, index=None, key="metric", bind="query-params", placeholder="any"
-        )
+        chosen = second.selectbox("Metric", [ANY, *names], key="score", bind="query-params")
+        metric = None if chosen == ANY else chosen
         limits = {"step": 0.05, "format": "%.2f", "disabled": metric is None, "bind": "query-params"}
         at_least = third.number_input("at least", value=None, key="min", **limits)  # type: ignore[call-overload]
         at_most = fourth.number_input("at most", value=None, key="max", **limits)  # type: ignore[call-overload]
@@ -118,8 +118,11 @@ def cursor(run: Run, filters: dict[str, object], sequence: int | None) -> dict[s
     if st.session_state.get("list-of") != signature:
         first_visit = "list-of" not in st.session_state
         st.session_state["list-of"] = signature
-        far = sequence is not None and first_visit and sequence >= PAGE
-        st.session_state["cursor"] = {"after": sequence - 1} if far and sequence is not None else {}
+        st.session_state["cursor"] = {}
+        if first_visit and sequence is not None:
+            end = data.page(run.id, {}, filters, PAGE).after
+            if end is not None and sequence > end:
+                st.session_state["cursor"] = {"after": sequence - 1}
     found: dict[str, int | None] = st.session_state["cursor"]
     return found
 
@@ -146,6 +149,7 @@ def table(page: Page, sequence: int | None) -> None:
         height=min(38 + 35 * len(frame), 720),
         column_config={
             "#": st.column_config.NumberColumn(width=50),
+            "status": st.column_config.TextColumn(width=85),
             "question": st.column_config.TextColumn(width="medium"),
         },
         on_select=lambda: pick(key, places),
@@ -195,9 +199,8 @@ def as_csv(run: Run, filters: dict[str, object]) -> str:
         ]
         for r in page.rows
     ]
-    csv: str = text.to_csv(
-        ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names], rows
-    )
+    columns = ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names]
+    csv: str = text.to_csv(columns, rows)
     return csv
 
 

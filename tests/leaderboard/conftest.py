@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def _record(i: int, quality: float, arm: str, failures: float) -> SampleRecord:
         names = [name for name in names if not name.startswith("citation")]
     values = {name: min(max(rng.gauss(quality, 0.18), 0.0), 1.0) for name in names}
     if status is not Status.OK:
-        values = {name: 0.0 for name in names}
+        values = dict.fromkeys(names, 0.0)
     values["unsupported"] = 1 - quality if status is Status.OK else 1.0
     values["words"] = float(len(reply.split()))
     context = "\n\n".join(f"[{n}] {p.title}\n{p.text}" for n, p in enumerate(shown or (), 1))
@@ -185,6 +185,12 @@ def fill(path: Path, n: int = 60) -> Path:
     return path
 
 
+@pytest.fixture
+def invent_run() -> Callable[..., None]:
+    """``add_run``, for tests that need a run of their own."""
+    return add_run
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fill(tmp_path_factory.mktemp("filled") / "evalkit.db")
@@ -230,7 +236,8 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
     shutil.copy(filled, path)
     url = f"http://127.0.0.1:{listener.port}"
     attack = (
-        f"<script>fetch('{url}/script')</script> ![]({url}/leak.png) <img src='{url}/img.png' onerror='alert(1)'> "
+        f"<script>fetch('{url}/script')</script> ![]({url}/leak.png) "
+        f"<img src='{url}/img.png' onerror='alert(1)'> "
         f"[a]({url}/link) $x$ :material/home: =HYPERLINK('{url}')"
     )
     passage = Passage(attack, attack, attack)

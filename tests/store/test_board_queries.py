@@ -121,7 +121,7 @@ def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None
     apart = {row.run.id: row for row in rows[3:]}
     assert set(apart) == {"5", "6", "7"}
     assert all(row.rank is None for row in apart.values())
-    assert apart["6"].reason == "incomplete: 3 of 3 samples, 1 failed"
+    assert apart["6"].reason == "incomplete: 1 of 3 failed"
     assert apart["6"].estimate is not None
     assert apart["6"].estimate.bounds == pytest.approx((0.85, 1.05))
     assert "other samples" in apart["7"].reason

@@ -1,0 +1,152 @@
+"""The board in a real browser: open a run, filter samples, follow a deep link, survive hostile output."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+
+class Visit:
+    """A tab, with everything that it asked for and every error that its scripts raised."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+    def outside(self, board: str) -> list[str]:
+        inside = (board, board.replace("http", "ws", 1), "data:", "blob:")
+        return [url for url in self.requests if not url.startswith(inside)]
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory):
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=CHROMIUM,
+            args=FLAGS,
+            viewport={"width": 1360, "height": 1000},
+            accept_downloads=True,
+        )
+        opened.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(context) -> Iterator[Visit]:
+    page = context.new_page()
+    yield Visit(page)
+    page.close()
+
+
+def settled(page: Page) -> None:
+    page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+
+
+def click_row(page: Page, row: int) -> None:
+    """Select a row of the page's first table, counted from 1; it is drawn on a canvas."""
+    canvas = page.get_by_test_id("stDataFrame").first.get_by_test_id("data-grid-canvas")
+    canvas.click(position={"x": 18, "y": 18 + 35 * row}, force=True)
+
+
+def test_from_the_board_to_a_run_to_its_failed_samples(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{board}/?task=pubmed_rag&variant=arm%3Dretrieved%2C+k%3D5")
+    settled(page)
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
+    page.get_by_role("button", name="recall@5").or_(page.get_by_role("radio", name="recall@5")).first.click()
+    page.wait_for_url("**metric=recall*")
+    click_row(page, 5)
+    page.wait_for_url("**/run?run=dri-ret-51c0")
+    expect(page.get_by_text("evalkit resume dri-ret-51c0")).to_be_visible()
+    page.get_by_role("link", name="Look at its samples").click()
+    page.wait_for_url("**/samples?run=dri-ret-51c0")
+    expect(page.get_by_text("60 samples match")).to_be_visible()
+    page.get_by_test_id("stMainBlockContainer").get_by_text("error", exact=True).first.click()
+    expect(page.get_by_text("10 samples match")).to_be_visible()
+    page.wait_for_url("**status=error*")
+    click_row(page, 1)
+    expect(page.get_by_text("ServerFailed: 500 after 5 tries")).to_be_visible()
+    assert "sample=50" in page.url
+    page.get_by_role("button", name="Next →").click()
+    page.wait_for_url("**sample=51*")
+    assert visit.outside(board) == []
+
+
+def test_a_deep_link_opens_directly_and_survives_a_reload(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{board}/samples?run=aur-ret-7f3a&sample=7&text=Does")
+    settled(page)
+    question = page.get_by_test_id("stCode").first
+    expect(question).to_contain_text("Does ")
+    before = question.inner_text()
+    page.reload()
+    settled(page)
+    expect(page.get_by_test_id("stCode").first).to_have_text(before)
+    expect(page.get_by_role("searchbox", name="Text")).to_have_value("Does")
+
+
+def test_a_link_to_nothing_says_so(board: str, visit: Visit) -> None:
+    visit.page.goto(f"{board}/samples?run=gone&sample=1")
+    expect(visit.page.get_by_text("names a run that is not in this store")).to_be_visible()
+    visit.page.goto(f"{board}/samples?run=aur-ret-7f3a&sample=4711")
+    expect(visit.page.get_by_text("names a sample that this run does not have")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/?task=attack", "/run?run=hostile", "/samples?run=hostile&sample=0", "/samples?run=hostile&sample=1"],
+)
+def test_hostile_text_does_no_harm(board: str, visit: Visit, listener: Any, path: str) -> None:
+    page = visit.page
+    page.goto(board + path)
+    settled(page)
+    for closed in page.get_by_test_id("stExpander").all():
+        closed.locator("summary").click()
+    page.wait_for_timeout(1500)  # what would be fetched, is fetched by now
+    assert listener.hits == []
+    assert visit.outside(board) == []
+    assert visit.dialogs == []
+    assert page.locator("img[src*='leak'], img[src*='img.png']").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_megabyte_of_text_is_cut_and_said_to_be_cut(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{board}/samples?run=hostile&sample=1")
+    expect(page.get_by_text("The first 20,000 of 1,000,").first).to_be_visible()
+    assert len(page.get_by_test_id("stMainBlockContainer").inner_text()) < 60_000
+
+
+def test_the_list_can_be_downloaded(board: str, visit: Visit, tmp_path: Path) -> None:
+    visit.page.goto(f"{board}/samples?run=dri-ret-51c0&status=error")
+    settled(visit.page)
+    with visit.page.expect_download() as download:
+        visit.page.get_by_test_id("stDownloadButton").click()
+    download.value.save_as(tmp_path / "samples.csv")
+    lines = (tmp_path / "samples.csv").read_text().splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("sequence,sample,repeat,status")

@@ -1,0 +1,180 @@
+"""The logic of the pages, run by Streamlit's own test harness."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import evalkit_leaderboard
+import pytest
+from evalkit_leaderboard import text
+from evalkit_leaderboard.detail import citations
+from streamlit.testing.v1 import AppTest
+
+from evalkit.store import open_store
+
+APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
+
+
+def visit(store: Path, page: str = "", **query: str) -> AppTest:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_STORE", str(store))
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        if page:
+            app.run()
+            app.switch_page(f"pages/{page}.py")
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+    assert not app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    kinds = ("title", "subheader", "text", "caption", "code", "info", "warning", "error", "markdown")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def test_without_a_store_the_board_says_how_to_fill_one(tmp_path: Path) -> None:
+    app = visit(tmp_path / "absent.db")
+    assert "evalkit run fictional_trials --model baseline:extract" in texts(app)
+    assert not (tmp_path / "absent.db").exists()
+
+
+@pytest.mark.parametrize("page", ["", "run", "samples"])
+def test_an_empty_store_says_what_to_do_on_every_page(tmp_path: Path, page: str) -> None:
+    open_store(tmp_path / "evalkit.db").close()
+    assert "evalkit run fictional_trials" in texts(visit(tmp_path / "evalkit.db", page))
+
+
+def test_models_are_ranked_and_an_incomplete_run_is_not(filled: Path) -> None:
+    app = visit(filled, task="pubmed_rag", variant="arm=retrieved, k=5", metric="recall@5")
+    table = app.dataframe[0].value
+    assert list(table["rank"]) == ["1", "2", "3", "4", "–"]
+    assert list(table["model"][:2]) == ["aurora-70b-instruct", "borealis-8b"]
+    assert table["score"][:4].is_monotonic_decreasing
+    last = table.iloc[4]
+    assert (last["model"], last["error"], last["note"]) == ("drizzle-1b", 10, "incomplete: 10 of 60 failed")
+    assert last["bounds"].startswith("[0.")
+    assert app.metric[0].value == "4"
+
+
+def test_a_metric_where_low_is_good_ranks_the_other_way(filled: Path) -> None:
+    table = visit(filled, variant="arm=retrieved, k=5", metric="unsupported").dataframe[0].value
+    assert table["score"][:4].is_monotonic_increasing
+    described = visit(filled, variant="arm=retrieved, k=5", metric="words")
+    assert set(described.dataframe[0].value["rank"]) == {"–"}
+    assert "Models, by name" in texts(described)
+
+
+def test_an_address_with_unknown_names_says_so(filled: Path) -> None:
+    app = visit(filled, task="pubmed_reg")
+    assert "asked for: pubmed_reg" in texts(app)
+    assert app.dataframe[0].value is not None
+
+
+def test_a_row_opens_its_run(filled: Path) -> None:
+    app = visit(filled, variant="arm=retrieved, k=5", metric="rougeLsum")
+    app.session_state["ranking-rougeLsum"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_STORE", str(filled))
+        app.run()
+    assert app.title[0].value == "Run"
+    assert app.query_params["run"] == "bor-ret-7f3a"
+
+
+def test_the_run_page_shows_every_metric_with_its_interval(filled: Path) -> None:
+    app = visit(filled, "run", run="aur-ret-7f3a")
+    with open_store(filled) as store:
+        expected = store.run("aur-ret-7f3a")
+    table = app.dataframe[0].value
+    assert list(table["metric"]) == [info.name for info in expected.spec.metrics]
+    assert list(table["interval"]) == [text.interval(expected.metrics[name]) for name in table["metric"]]
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert figures["Samples"] == "60"
+    assert figures["Prompt tokens"] == f"{expected.tokens.prompt:,}"
+    assert "3f9c2ab" in texts(app)
+
+
+def test_an_incomplete_run_says_how_to_complete_it(filled: Path) -> None:
+    app = visit(filled, "run", run="dri-ret-51c0")
+    assert "evalkit resume dri-ret-51c0" in texts(app)
+    assert "bounds" in app.dataframe[0].value
+
+
+def test_a_run_that_goes_on_shows_how_far_it_is(tmp_path: Path, invent_run: Callable[..., None]) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        invent_run(store, "now", "borealis-8b", 0.6, n=30, status="running")
+        store.set_expected("now", 90, "d")
+    app = visit(tmp_path / "evalkit.db", "run", run="now")
+    assert app.get("progress")[0].proto.value == 33
+    assert "No run of this task has ended yet" in texts(visit(tmp_path / "evalkit.db"))
+
+
+@pytest.mark.parametrize("page", ["run", "samples"])
+def test_an_unknown_run_is_said_to_be_unknown(filled: Path, page: str) -> None:
+    app = visit(filled, page, run="aur-ret-7f3b")
+    assert "no run 'aur-ret-7f3b'. Did you mean 'aur-ret-7f3a'?" in texts(app)
+    assert not app.metric
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize("sample", ["999", "-1", "x", "9" * 40])
+def test_an_unknown_sample_is_said_to_be_unknown(filled: Path, sample: str) -> None:
+    app = visit(filled, "samples", run="aur-ret-7f3a", sample=sample)
+    assert f"asked for: {sample}" in texts(app)
+    assert "Question" not in texts(app)
+
+
+def test_a_deep_link_opens_its_sample_with_gold_and_citations(filled: Path) -> None:
+    app = visit(filled, "samples", run="aur-ret-7f3a", sample="3")
+    with open_store(filled) as store:
+        record = store.sample("aur-ret-7f3a", 3)
+    seen = texts(app)
+    assert record.answer is not None
+    for wanted in (record.sample.input, record.answer.reply, record.sample.target, "1 of 5 are gold"):
+        assert str(wanted) in seen
+    assert record.requests[0]["messages"][1]["content"] in seen
+
+
+def test_filters_narrow_the_list_and_the_neighbours(filled: Path) -> None:
+    app = visit(filled, "samples", run="dri-ret-51c0", status="error", sample="52")
+    assert list(app.dataframe[0].value["#"]) == list(range(50, 60))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_STORE", str(filled))
+        next(b for b in app.button if b.label == "Next →").click().run()
+        assert app.query_params["sample"] == "53"
+        app.text_input[0].set_value("no such words").run()
+    assert "No sample matches" in texts(app)
+
+
+def test_pages_of_the_list(filled: Path) -> None:
+    app = visit(filled, "samples", run="aur-ret-7f3a")
+    assert list(app.dataframe[0].value["#"]) == list(range(50))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_STORE", str(filled))
+        next(b for b in app.button if b.label == "Next page").click().run()
+        assert list(app.dataframe[0].value["#"]) == list(range(50, 60))
+        next(b for b in app.button if b.label == "Previous page").click().run()
+    assert list(app.dataframe[0].value["#"]) == list(range(50))
+
+
+def test_csv_cells_are_no_formulas() -> None:
+    table = text.to_csv(
+        ["model", "score"], [["=1+1", -0.5], ["@x", None], ['a "b", c', 1.0], ["+", 0], ["-x", 2]]
+    )
+    rows = list(csv.reader(io.StringIO(table)))
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'@x", 'a "b", c', "'+", "'-x"]
+    assert [row[1] for row in rows[1:]] == ["-0.5", "", "1.0", "0", "2"]
+
+
+def test_numbers_are_written_the_same_everywhere() -> None:
+    assert [text.number(v) for v in (0.12345, 1234.5, None, float("nan"))] == ["0.123", "1,234.500", "–", "–"]
+    assert [text.duration(v) for v in (4.25, 200, 7500)] == ["4.2 s", "3 min 20 s", "2 h 05 min"]
+    assert text.moment(0) == "1970-01-01 00:00 UTC"
+
+
+def test_citations() -> None:
+    assert citations("A [2]. B [1, 3][2]; not [x], [] or [20000].") == [2, 1, 3]
