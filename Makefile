@@ -28,7 +28,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 conformance: $(VENV)/.installed-test
-	bash benchmarks/conformance.sh $(VENV)
+	$(BIN)/python benchmarks/conformance.py
 
 # Chromium draws the leaderboard for the browser tests.
 system:

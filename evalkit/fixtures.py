@@ -26,9 +26,16 @@ def progress() -> Progress:
 
 @fixture
 async def retriever(
-    corpus: Any, cache_dir: Path, progress: Progress, search: str = "faiss"
+    corpus: Any,
+    cache_dir: Path,
+    progress: Progress,
+    search: str = "faiss",
+    encoder: str | None = None,
+    chunk_words: int | None = None,
 ) -> AsyncIterator[Retriever]:
     """An index over the task's own fixture ``corpus`` (path of a JSONL file), built when first searched."""
-    made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress)
+    options = {"encoder": encoder, "chunk_words": chunk_words}
+    given = {name: value for name, value in options.items() if value is not None}
+    made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)
     yield made
     await made.close()

@@ -26,8 +26,11 @@ def retriever_class(name: str) -> Any:
         ) from None
 
 
-def open_retriever(name: str, corpus: Path, home: Path, *, progress: Progress) -> Any:
-    """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used."""
-    place = hashlib.sha256(str(corpus.resolve()).encode()).hexdigest()[:12]
+def open_retriever(name: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Any:
+    """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used.
+
+    The folder is named by corpus path, retriever and ``options``, so that each combination has its own.
+    """
+    place = hashlib.sha256(repr((str(corpus.resolve()), sorted(options.items()))).encode()).hexdigest()[:12]
     directory = home / f"{corpus.stem}-{place}-{name}"
-    return retriever_class(name)(corpus, directory, progress=progress)
+    return retriever_class(name)(corpus, directory, progress=progress, **options)

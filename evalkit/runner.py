@@ -215,15 +215,17 @@ async def _drive(
     before, began = store.run(spec.id).wall_s, time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
+    arguments: dict[str, Any] = {}
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
             label = f"{spec.model} · {item.id}"
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
+                arguments = await session.arguments(item.task.fn, item)
                 await engine.run(
                     engine.Work(
                         fn=item.task.fn,
-                        arguments=await session.arguments(item.task.fn, item),
+                        arguments=arguments,
                         model=model,
                         samples=samples,
                         repeats=spec.repeats,
@@ -242,8 +244,15 @@ async def _drive(
         raise
     finally:
         beat.cancel()
+        store.add_provenance(spec.id, **_described(arguments))
         sum_up(store, spec, status, before + time.perf_counter() - began)
     return store.run(spec.id)
+
+
+def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions."""
+    said = {name: value.describe() for name, value in arguments.items() if hasattr(value, "describe")}
+    return {f"fixture {name}": facts for name, facts in said.items() if facts}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:

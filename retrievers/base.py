@@ -135,11 +135,13 @@ class IndexedRetriever(ABC):
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
-        """For provenance: kind, corpus, options, engine, versions and, once there is an index, its counts."""
-        built = (self.directory / MANIFEST).exists()
-        facts: dict[str, Any] = msgspec.to_builtins(
-            read_manifest(self.directory) if built else self._manifest()
-        )
+        """For provenance: what was searched (kind, corpus, options, engine, versions, counts).
+
+        Empty until the index has been loaded, by ``prepare`` or the first ``search``.
+        """
+        if self._ids is None:
+            return {}
+        facts: dict[str, Any] = msgspec.to_builtins(read_manifest(self.directory))
         return facts
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:

@@ -10,7 +10,7 @@ from evalkit.collect import collect
 from evalkit.progress import Silent
 from evalkit.session import Session
 
-FILE = '''
+FILE = """
 from evalkit import Answer, Sample, fixture, parametrize, task
 LOG = []
 
@@ -29,7 +29,7 @@ async def index(corpus):
 @task([Sample("1", "q")], metrics=[])
 @parametrize(arm=["a", "b"], size=[3, 4])
 async def t(sample, model, index, arm="a"): ...
-'''
+"""
 
 
 @pytest.fixture

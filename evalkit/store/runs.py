@@ -91,6 +91,13 @@ class Runs(Database):
             spec = unpack(self._row(connection, run_id).spec, RunSpec)
             self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, metrics=tuple(metrics))))
 
+    def add_provenance(self, run_id: str, **facts: Any) -> None:
+        """Add facts that were known only once the run was under way, such as the index that was searched."""
+        with self.writing() as connection:
+            spec = unpack(self._row(connection, run_id).spec, RunSpec)
+            whole = {**spec.provenance, **facts}
+            self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, provenance=whole)))
+
     def finish(self, run_id: str, status: RunStatus, metrics: Mapping[str, Estimate], wall_s: float) -> None:
         """End a run; its estimates replace those it had. ``wall_s``: seconds, all sittings together."""
         with self.writing() as connection:

@@ -1,0 +1,66 @@
+"""Stand-ins that let SGLang start on a CPU: run once with the Python of its environment.
+
+SGLang imports ``sgl_kernel``, whose wheels need CUDA, but calls nothing of it for dense models on a CPU; and
+torchvision's CUDA wheel fails to load its operators beside a CPU torch, of which none is called either. So an
+empty ``sgl_kernel`` is written, whose functions raise when called, and the operators are declared.
+"""
+
+import sysconfig
+from pathlib import Path
+
+KERNEL = '''"""A stand-in: every function raises when it is called."""
+import torch
+
+__version__ = "99.0.0"
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+    def absent(*args, **kwargs):
+        raise NotImplementedError(f"sgl_kernel is a stand-in here: {name} was called")
+
+    return absent
+
+
+_library = torch.library.Library("sgl_kernel", "FRAGMENT")
+for _name in (
+    "fused_sigmoid_mul_cpu",
+    "fused_qk_gemma_rmsnorm_cpu",
+    "fused_qk_gemma_rmsnorm_with_gate_cpu",
+    "fused_qkvzba_split_reshape_cat_contiguous_cpu",
+):
+    _library.define(f"{_name}(Tensor x) -> Tensor")
+'''
+
+OPERATORS = '''"""Declares torchvision's operators just before torchvision is first imported."""
+import sys
+
+
+class _Before:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torchvision":
+            sys.meta_path.remove(self)
+            import torch
+
+            for operator in ("nms", "qnms"):
+                signature = f"torchvision::{operator}"
+                torch.library.define(signature, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return None
+
+
+sys.meta_path.insert(0, _Before())
+'''
+
+
+def main() -> None:
+    site = Path(sysconfig.get_paths()["purelib"])
+    (site / "sgl_kernel").mkdir(exist_ok=True)
+    (site / "sgl_kernel" / "__init__.py").write_text(KERNEL)
+    (site / "declare_torchvision_operators.py").write_text(OPERATORS)
+    (site / "declare_torchvision_operators.pth").write_text("import declare_torchvision_operators\n")
+
+
+if __name__ == "__main__":
+    main()
