@@ -22,7 +22,7 @@ STATUS_COLOURS = {
     Status.UNPARSED: "#56B4E9",
     Status.ERROR: "#D55E00",
 }
-MODEL_COLOURS = ["#0f9488", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
+MODEL_COLOURS = ["#0f9488", "#D55E00", "#3b8ed0", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
 ROW_HEIGHT = 38
 
 
@@ -103,21 +103,23 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     x = alt.X(
         "metric:N",
         sort=[info.name for info in infos],
+        scale=alt.Scale(paddingInner=0.03),
         title=None,
         axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=160, ticks=False, domain=False, grid=False),
     )
     y = alt.Y(
         "model:N",
         sort=models,
+        scale=alt.Scale(paddingInner=0.06),
         title=None,
         axis=alt.Axis(labelLimit=260, ticks=False, domain=False, grid=False),
     )
     tooltip = ["model:N", "metric:N", "shown:N", "interval:N", "n:Q"]
     base = alt.Chart(table).encode(x=x, y=y, tooltip=tooltip)
-    scale = alt.Scale(domain=[0, 1], range=["#e6f4f1", "#0b5f58"])
+    scale = alt.Scale(domain=[0, 0.5, 1], range=["#f0faf8", "#7ccbbf", "#0b5f58"], interpolate="rgb")
     fill = alt.Color("good:Q", scale=scale, legend=None)
-    ink = alt.condition("datum.good > 0.65", alt.value("#ffffff"), alt.value("#12302d"))
-    square = {"stroke": "white", "strokeWidth": 2, "strokeOpacity": 0.6, "cornerRadius": 4, "opacity": 1}
+    ink = alt.condition("datum.good > 0.75", alt.value("#ffffff"), alt.value("#12302d"))
+    square = {"cornerRadius": 4, "opacity": 1}
     ranked = base.transform_filter("isValid(datum.good)").mark_rect(**square).encode(color=fill)
     plain = base.transform_filter("!isValid(datum.good)").mark_rect(color="#dfe5e4", **square)
     numbers = base.mark_text(fontSize=12).encode(text="shown:N", color=ink)

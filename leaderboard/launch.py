@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from evalkit.errors import UsageError
 
@@ -38,8 +38,8 @@ OPTIONS = {
 }
 
 
-def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_browser: bool = False) -> int:
-    """Serve the board until Ctrl-C and return Streamlit's exit code. Raises ``UsageError``.
+def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_browser: bool = False) -> NoReturn:
+    """Become the process that serves the board, until Ctrl-C. Raises ``UsageError``.
 
     ``store_url`` is what ``open_store`` takes; None: its default.
     """
@@ -52,14 +52,9 @@ def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_brows
     environment = dict(os.environ)  # the store's URL goes this way: a command line is there for all to see
     if store_url is not None:
         environment["EVALKIT_STORE"] = store_url
-    process = subprocess.Popen(command(port, host, open_browser), env=environment)  # noqa: S603 (our own words)
-    print(f"Leaderboard: http://{host}:{port} (Ctrl-C stops it)", file=sys.stderr)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        return 0
+    print(f"Leaderboard: http://{host}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    line = command(port, host, open_browser)
+    os.execve(line[0], line, environment)  # noqa: S606 (our own words)
 
 
 def command(port: int, host: str = "127.0.0.1", open_browser: bool = False) -> list[str]:

@@ -68,6 +68,8 @@ def settled(page: Page) -> None:
 
 def click_row(page: Page, row: int) -> None:
     """Select a row of the page's first table, counted from 1; it is drawn on a canvas."""
+    settled(page)
+    page.wait_for_timeout(500)  # a canvas does not tell when it has been drawn
     canvas = page.get_by_test_id("stDataFrame").first.get_by_test_id("data-grid-canvas")
     canvas.click(position={"x": 18, "y": 18 + 35 * row}, force=True)
 
@@ -79,6 +81,7 @@ def test_from_the_board_to_a_run_to_its_failed_samples(board: str, visit: Visit)
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
     page.get_by_role("button", name="recall@5").or_(page.get_by_role("radio", name="recall@5")).first.click()
     page.wait_for_url("**metric=recall*")
+    expect(page.get_by_text("Best recall@5")).to_be_visible()
     click_row(page, 5)
     page.wait_for_url("**/run?run=dri-ret-51c0")
     expect(page.get_by_text("evalkit resume dri-ret-51c0")).to_be_visible()
