@@ -31,6 +31,7 @@ _WHERE = {
     "EvalkitError": "evalkit.errors",
     "Metric": "evalkit.metrics.base",
     "Model": "evalkit.model",
+    "cited": "evalkit.prompts",
     "fixture": "evalkit.task",
     "metric": "evalkit.metrics.base",
     "numbered": "evalkit.prompts",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from evalkit.metrics.base import Metric as Metric
     from evalkit.metrics.base import metric as metric
     from evalkit.model import Model as Model
+    from evalkit.prompts import cited as cited
     from evalkit.prompts import numbered as numbered
     from evalkit.task import fixture as fixture
     from evalkit.task import parametrize as parametrize

@@ -88,12 +88,15 @@ class Model:
         json_schema: dict[str, Any] | None = None,
         regex: str | None = None,
         images: Sequence[Image] = (),
+        reference: str | None = None,
         **extra: Any,
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
         What is not given comes from the model's spec, then from ``Request``'s own defaults. ``extra`` goes
-        to the server as it is. Raises ``ModelError`` where the call fails.
+        to the server as it is. ``reference`` is the perfect reply to this very prompt, where that is not the
+        sample's target (it cites passages by number, say): never sent, ``baseline:gold`` answers with it.
+        Raises ``ModelError`` where the call fails.
         """
         given = {
             "max_tokens": max_tokens,
@@ -105,7 +108,9 @@ class Model:
         fields = self._fields(given, extra)
         messages = _messages(prompt, images)
         return await self._send(
-            Request(messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw())
+            Request(
+                messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
+            )
         )
 
     async def loglikelihood(self, context: str, continuations: Sequence[str]) -> list[Response]:
@@ -127,8 +132,11 @@ class Model:
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 
-    def _draw(self) -> dict[str, Any]:
-        return {"sample": self._sample, "repeat": self._repeat}
+    def _draw(self, reference: str | None = None) -> dict[str, Any]:
+        sample = self._sample
+        if sample is not None and reference is not None:
+            sample = msgspec.structs.replace(sample, target=reference)
+        return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
         response = await self.backend.send(request)

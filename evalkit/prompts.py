@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from evalkit.sentences import split_sentences
 from evalkit.types import Message, Passage, Text
 
 _NUMBERED = re.compile(r"^\[(\d{1,4})\] (.+)$", re.MULTILINE)
@@ -24,6 +25,12 @@ def numbered(passages: Iterable[Passage]) -> str:
 def read_numbered(text: str) -> dict[int, str]:
     """The inverse of ``numbered``: passages by number, as a reader finds them in a prompt."""
     return {int(n): body for n, body in _NUMBERED.findall(text)}
+
+
+def cited(text: str, numbers: Iterable[int]) -> str:
+    """``text`` with a citation of all ``numbers`` behind each sentence, as a perfect reply would have it."""
+    marks = "".join(f"[{n}]" for n in numbers)
+    return " ".join(f"{s} {marks}" for s in split_sentences(text)) if marks else text
 
 
 def text_of(messages: Sequence[Message]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Model, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import Answer, Model, Retriever, Sample, cited, fixture, numbered, parametrize, task
 from evalkit.metrics import (
     citation_coverage,
     citation_precision,
@@ -68,5 +68,6 @@ async def pubmed_rag(
         found = await retriever.search(sample.input, max(k, DEPTH))
         shown, ranking = found[:k], tuple(dict.fromkeys(p.document for p in found))
     prompt = FROM_PASSAGES.format(passages=numbered(shown), question=sample.input)
-    response = await model.generate(prompt, max_tokens=256)
+    gold = [n for n, passage in enumerate(shown, 1) if sample.relevance.get(passage.document)]
+    response = await model.generate(prompt, max_tokens=256, reference=cited(sample.targets[0], gold))
     return Answer(response, passages=tuple(shown), ranking=ranking)
