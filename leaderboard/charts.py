@@ -105,7 +105,15 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
         sort=[info.name for info in infos],
         scale=alt.Scale(paddingInner=0.03),
         title=None,
-        axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=160, ticks=False, domain=False, grid=False),
+        axis=alt.Axis(
+            orient="top",
+            labelAngle=-35,
+            labelOverlap=False,
+            labelLimit=160,
+            ticks=False,
+            domain=False,
+            grid=False,
+        ),
     )
     y = alt.Y(
         "model:N",
@@ -172,6 +180,8 @@ def _forest(table: pd.DataFrame, order: Sequence[str], title: str) -> alt.LayerC
 def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, Any]]:
     cells = []
     for info in infos:
+        if not any(info.name in row.run.metrics for row in rows):
+            continue  # it does not apply to this variant
         found = {row.run.spec.model: row.run.metrics.get(info.name) for row in rows}
         values = [e.value for e in found.values() if e is not None and e.value == e.value]
         for model, estimate in found.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 import pandas as pd
 import streamlit as st
 
+from evalkit.metrics.citation import citations
 from evalkit.store.records import Run, SampleRecord
 from evalkit.types import Sample, Status
 
@@ -62,30 +62,35 @@ def answer(record: SampleRecord) -> None:
     if record.answer.response and record.answer.response.reasoning:
         with st.expander("Reasoning"):
             text.show(record.answer.response.reasoning, "reasoning")
-    cited = citations(record.answer.reply)
     given = record.answer.passages
-    if given is None or not cited:
-        return
-    rows = []
-    for number in cited:
-        passage = given[number - 1] if 0 < number <= len(given) else None
-        document = passage.document if passage else None
-        gold = bool(document and record.sample.relevance.get(document, 0) > 0)
-        rows.append(
+    cited = marks(record) if given else []
+    if given and cited:
+        gold = gold_documents(record.sample)
+        shown = [(number, given[number - 1] if number else None) for number in cited]
+        rows = [
             {
-                "cites": f"[{number}]",
-                "gold": gold,
-                "document": document or "there is no such passage",
+                "cites": f"[{number}]" if number else "[?]",
+                "gold": passage is not None and passage.document in gold,
+                "document": passage.document if passage else "there is no such passage",
                 "title": passage.title if passage else "",
             }
-        )
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+            for number, passage in shown
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def citations(reply: str) -> list[int]:
-    """The numbers cited as ``[1]`` or ``[1, 3]``, each once, in their order."""
-    groups = re.findall(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]", reply)
-    return list(dict.fromkeys(int(number) for group in groups for number in re.findall(r"\d+", group)))
+def marks(record: SampleRecord) -> list[int | None]:
+    """The passages that a reply cites, from 1, each once, as the metrics read them; None: no passage."""
+    if record.answer is None or not record.answer.passages:
+        return []
+    sentences = citations(record.answer.reply, len(record.answer.passages))
+    found = dict.fromkeys(index for _, cited in sentences for index in cited)
+    return [None if index is None else index + 1 for index in found]
+
+
+def gold_documents(it: Sample) -> set[str]:
+    """The documents that are relevant for a sample."""
+    return {document for document, grade in it.relevance.items() if grade > 0}
 
 
 def scores(record: SampleRecord, order: list[str]) -> None:
@@ -113,12 +118,12 @@ def passages(record: SampleRecord) -> None:
     given = record.answer.passages if record.answer else None
     if given is None:
         return
-    gold = {document for document, grade in record.sample.relevance.items() if grade > 0}
+    gold = gold_documents(record.sample)
     found = sum(passage.document in gold for passage in given)
     st.markdown("##### Passages")
     if gold:
         st.caption(f"{found} of {len(given)} are gold; {len(gold)} are gold in all")
-    cited = set(citations(record.answer.reply)) if record.answer else set()
+    cited = marks(record)
     for number, passage in enumerate(given, 1):
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -34,7 +34,9 @@ def main() -> None:
         st.text(info.help)
     if any(row.estimate for row in rows):
         st.altair_chart(charts.forest(rows, info), width="stretch")
-    elif not ranked:
+    elif any(row.run.ranked for row in rows):
+        st.info("This metric does not apply to this variant of the task.", icon=":material/info:")
+    else:
         st.info(
             "No run of this task has ended yet. The table fills as runs end.", icon=":material/hourglass_top:"
         )

@@ -10,10 +10,12 @@ from pathlib import Path
 import evalkit_leaderboard
 import pytest
 from evalkit_leaderboard import text
-from evalkit_leaderboard.detail import citations
+from evalkit_leaderboard.detail import marks
 from streamlit.testing.v1 import AppTest
 
 from evalkit.store import open_store
+from evalkit.store.records import SampleRecord
+from evalkit.types import Answer, Passage, Response, Sample, Status
 
 APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
 
@@ -176,5 +178,8 @@ def test_numbers_are_written_the_same_everywhere() -> None:
     assert text.moment(0) == "1970-01-01 00:00 UTC"
 
 
-def test_citations() -> None:
-    assert citations("A [2]. B [1, 3][2]; not [x], [] or [20000].") == [2, 1, 3]
+def test_citations_are_those_that_the_metrics_see() -> None:
+    passages = tuple(Passage(name, name) for name in "abc")
+    answer = Answer(Response(text="A [2]. B [1, 3][2]; not [x], [] or [7]."), passages=passages)
+    record = SampleRecord(sequence=0, sample=Sample("s", "q"), status=Status.OK, answer=answer)
+    assert marks(record) == [2, 1, 3, None]
