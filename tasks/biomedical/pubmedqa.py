@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import CorpusError, UsageError
+from evalkit.hub import hub_rows
 
-HUB = ("qiaojin/PubMedQA", "pqa_labeled")
+HUB = ("qiaojin/PubMedQA", "pqa_labeled", "train")
 # Ids of these collections are bare numbers: a prefix keeps them apart from PubMed's.
 PREFIXES = {"scifact": "s2:"}
 
@@ -38,7 +39,7 @@ class Row:
 def questions(data: Path | None) -> Iterator[Row]:
     """The questions. Raises ``UsageError`` where there is no such data, ``CorpusError`` for a broken line."""
     if data is None or data.suffix == ".parquet":
-        yield from (_from_hub(row) for row in _hub_rows(data))
+        yield from (_from_hub(row) for row in hub_rows(*HUB, file=data))
         return
     for where, row in _lines(_file(_folder(data), "questions")):
         try:
@@ -113,23 +114,3 @@ def _from_hub(row: dict[str, Any]) -> Row:
     pmid = str(row["pubid"])
     abstract = " ".join(row["context"]["contexts"])
     return Row(pmid, row["question"], row["long_answer"], row["final_decision"], f"pmid:{pmid}", abstract)
-
-
-def _hub_rows(file: Path | None) -> Iterator[dict[str, Any]]:
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise UsageError(
-            "PubMedQA from the hub needs 'datasets': pip install 'evalkit[data]', "
-            "or give local files: -p data=FOLDER"
-        ) from None
-    try:
-        if file is not None:
-            yield from datasets.load_dataset("parquet", data_files=str(file), split="train")
-        else:
-            yield from datasets.load_dataset(*HUB, split="train")
-    except (OSError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise UsageError(
-            f"PubMedQA could not be loaded ({error}). "
-            "Is the hub reachable? Local files work without it: -p data=FOLDER"
-        ) from None
