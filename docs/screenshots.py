@@ -1,7 +1,7 @@
-"""Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT``.
+"""Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT [RUN]``.
 
 Serves the store, opens the three pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
-``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is the newest complete run.
+``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is RUN, or the newest complete one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ FLAGS = [
 ]
 
 
-def main(store: str, out: Path) -> None:
+def main(store: str, out: Path, wanted: str | None) -> None:
     """Take all pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with open_store(store, create=False) as opened:
-        run = next(run for run in opened.runs(limit=1000) if run.ranked)
+        run = opened.run(wanted) if wanted else next(r for r in opened.runs(limit=1000) if r.ranked)
         page = opened.page(run.id, status="ok", limit=1)
     sample = page.rows[0].sequence if page.rows else 0
     base, _, variant = run.spec.task.partition("[")
@@ -99,4 +99,4 @@ def wait_for(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

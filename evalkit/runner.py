@@ -101,7 +101,7 @@ def spec_of(
         target={
             "path": str(item.task.path) if item.task.path else None,
             "task": item.task.name,
-            "params": plain,
+            "params": {name: _anywhere(value) for name, value in item.params.items()},
             "named": list(item.named),
             "model": model_text,
             "cache": options.cache,
@@ -120,6 +120,11 @@ def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
         MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.judges, m.unit, m.help)
         for m in item.task.metrics
     )
+
+
+def _anywhere(value: Any) -> Any:
+    """A parameter so that ``resume`` finds it from any folder: paths absolute."""
+    return str(value.resolve()) if isinstance(value, Path) else _builtin(value)
 
 
 def _builtin(value: Any) -> Any:
