@@ -97,8 +97,13 @@ def check_models(venv: Path, work: Path) -> list[str]:
                     "--model", f"sglang:tiny@{URL}", "--store", work / "evalkit.db", COLUMNS="100",
                 )  # fmt: skip
                 parts.append(f"**A RAG run through SGLang** (a model of 1 MB: only the path is judged)\n\n"
-                             f"```\n{shown.strip()}\n```")  # fmt: skip
+                             f"```\n{_plain(shown)}\n```")  # fmt: skip
     return parts
+
+
+def _plain(table: str) -> str:
+    """A table without the spaces at its line ends."""
+    return "\n".join(line.rstrip() for line in table.strip().splitlines())
 
 
 def main() -> None:

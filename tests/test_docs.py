@@ -1,0 +1,89 @@
+"""The documentation is true: its commands run, its files are there, nothing that exists is left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from evalkit.cli import COMMANDS, cli
+from evalkit.collect import collect, iter_tasks
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Stand-ins for servers and files that a reader has and a test has not.
+SERVED = re.compile(r"(?:sglang|openai):(?:NAME|tiny)(?:@http://127\.0\.0\.1:\d+)?")
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The ``evalkit`` commands of a page's shell blocks, as words."""
+    found = []
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["evalkit"]:
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_and_option_exists(page: Path) -> None:
+    for words in commands(page):
+        group: click.Command = cli
+        rest = list(words)
+        while isinstance(group, click.Group):
+            found = group.get_command(click.Context(group), rest[0])
+            assert found is not None, f"evalkit {' '.join(words)}: no such command"
+            group, rest = found, rest[1:]
+        if "--help" not in rest:
+            group.make_context("evalkit", rest)  # raises for an unknown option or a missing argument
+
+
+def test_the_commands_of_the_readme_run(evalkit, scripted, tmp_path: Path) -> None:
+    """All but serving the board: as written, with a server and files of the test's own."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    (tmp_path / "task_mine.py").write_text(example[1])
+    folder = tmp_path / "pubmedqa"
+    folder.mkdir()
+    question = {"id": "1", "question": "Does zinc shorten colds?", "long_answer": "It does.",
+                "decision": "yes", "gold_doc_ids": ["pmid:1"]}  # fmt: skip
+    (folder / "questions.jsonl").write_text(json.dumps(question) + "\n")
+    (folder / "docs.jsonl").write_text('{"doc_id": "pmid:1", "text": "Zinc lozenges shortened colds."}\n')
+    ran = 0
+    for words in commands(ROOT / "README.md"):
+        if words[0] == "leaderboard":
+            continue
+        words = [SERVED.sub(f"openai:tiny@{scripted.url}", word) for word in words]
+        if "pubmed_rag" in words:
+            words += ["-p", f"data={folder}", "-p", "search=bm25"]
+        evalkit(*words)
+        ran += 1
+    assert ran >= 4
+    runs = evalkit.json("show", "--limit", "100")["runs"]
+    assert {r["status"] for r in runs} == {"complete"}
+    gold = [r for r in runs if r["model"] == "baseline:gold" and r["task"].startswith("drug_class")]
+    assert [r["metrics"]["exact_match"]["value"] for r in gold] == [1.0, 1.0]
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"evalkit {name}" not in text] == []
+
+
+def test_every_built_in_task_is_documented() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [t.name for t in iter_tasks(collect([])) if t.name not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)]+)\)", text) if not t.startswith("http")]
+    assert [t for t in targets if t and not (page.parent / t).exists()] == []
