@@ -30,6 +30,7 @@ class _LineBar:
     def __init__(self, stream: IO[str], label: str, total: int | None, every_s: float) -> None:
         self._stream, self._label, self._total, self._every = stream, label, total, every_s
         self._done, self._note, self._lock = 0, "", threading.Lock()
+        self._said = -1
         self._start = self._last = time.monotonic()
 
     def advance(self, n: int = 1) -> None:
@@ -45,6 +46,10 @@ class _LineBar:
         self._note = text
 
     def line(self) -> None:
+        """Say how far it is, unless that was the last thing said."""
+        if self._said == self._done:
+            return
+        self._said = self._done
         of = f"/{self._total}" if self._total is not None else ""
         seconds = time.monotonic() - self._start
         note = f"  {self._note}" if self._note else ""
