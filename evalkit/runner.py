@@ -20,6 +20,7 @@ import msgspec
 from evalkit import engine, provenance
 from evalkit.collect import Item, closure, expand, fixtures_for, load_file
 from evalkit.errors import SetupError, UsageError
+from evalkit.model import canonical
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.stats import estimate, incomplete_bounds
@@ -249,9 +250,17 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        store.add_provenance(spec.id, **_described(arguments))
+        store.add_provenance(spec.id, **_described(arguments), **_prompt(store, spec))
         sum_up(store, spec, status, before + time.perf_counter() - began)
     return store.run(spec.id)
+
+
+def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
+    """SHA-256 of the run's first request, rendered: another prompt, template or sampling is another hash."""
+    first = next(store.records(spec.id, sequences=[0]), None)
+    if first is None or not first.requests:
+        return {}
+    return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
 
 
 def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Command:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {**os.environ, "EVALKIT_CACHE": str(folder / "cache"), "COLUMNS": "200"}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment.pop("EVALKIT_STORE", None)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -56,6 +56,24 @@ def test_installed_parts_hold_every_folder_of_code() -> None:
     assert folders == set(listed)
 
 
+def test_every_file_beside_the_code_is_installed_with_it() -> None:
+    """Prompts, pictures and the like: a pattern of package-data must name each."""
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = settings["package-data"]["*"]
+    left_out = []
+    for part in PARTS:
+        for path in (ROOT / part).rglob("*"):
+            if not path.is_file() or path.suffix in (".py", ".pyc"):
+                continue
+            package = next(folder for folder in path.parents if (folder / "__init__.py").exists())
+            inside = path.relative_to(package)
+            if not any(len(inside.parts) == p.count("/") + 1 and inside.match(p) for p in patterns):
+                left_out.append(str(path.relative_to(ROOT)))
+    assert left_out == []
+
+
 def test_every_name_that_evalkit_exports_is_there() -> None:
     import evalkit
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from evalkit.store.records import Run
 from evalkit.types import Estimate
+
+
+def command() -> str:
+    """How to call this command again: ``evalkit``, or its path where it is not on the search path."""
+    beside = Path(sys.executable).parent / "evalkit"
+    return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
 
 
 def print_json(document: Any) -> None:

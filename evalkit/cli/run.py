@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from evalkit import progress
-from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.output import command, print_json, print_runs, run_document
 from evalkit.collect import collect
 from evalkit.errors import EvalkitError, SetupError, StoreError, UsageError
 from evalkit.store.records import Run, RunSpec
@@ -220,8 +220,9 @@ class Driver:
             print_runs(self.runs)
         for left in self.runs:
             if not left.ranked:
-                click.echo(f"Run {left.id} is {left.status}. Go on with: evalkit resume {left.id}", err=True)
+                again = f"{command()} resume {left.id}"
+                click.echo(f"Run {left.id} is {left.status}. Go on with: {again}", err=True)
         if interrupted and not self.runs:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
-            click.echo("Scores are stored. Open the leaderboard with: evalkit leaderboard", err=True)
+            click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)
