@@ -55,6 +55,16 @@ def test_errors_under_json_are_json_too(evalkit) -> None:
     assert "Did you mean 'pubmed_rag'" in document["errors"][0]
 
 
+def test_what_a_task_file_prints_does_not_break_the_json(evalkit, task_file, tmp_path) -> None:
+    loud = TASK.replace("def samples", "print('loading')\n\ndef samples").replace(
+        "    return Answer", "    print('asking')\n    return Answer"
+    )
+    (tmp_path / task_file).write_text(loud)
+    process = evalkit("run", task_file, "--model", "baseline:gold", "--json")
+    assert json.loads(process.stdout)["runs"][0]["counts"] == {"ok": 4}
+    assert process.stderr.count("asking") == 4
+
+
 def test_a_syntax_error_is_shown_with_its_line_and_the_other_task_runs(evalkit, task_file, tmp_path) -> None:
     (tmp_path / "task_bad.py").write_text("def broken(:\n    pass\n")
     process = evalkit("run", ".", "--model", "baseline:gold", "--json", code=2)

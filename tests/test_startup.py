@@ -17,10 +17,10 @@ def modules_after(*arguments: str) -> set[str]:
         f"sys.argv = ['evalkit', *{list(arguments)!r}]\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "print('MODULES', *sys.modules)\n"
+        "print('MODULES', *sys.modules, file=sys.stderr)\n"  # stdout is kept for JSON
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return set(done.stdout.rsplit("MODULES", 1)[1].split())
+    return set(done.stderr.rsplit("MODULES", 1)[1].split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["run", "--help"]])

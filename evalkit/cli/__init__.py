@@ -63,12 +63,15 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the ``evalkit`` command: errors of ours are one message, not a traceback."""
+    as_json = "--json" in sys.argv
+    if as_json:
+        from evalkit.cli.output import keep_stdout_for_json, print_json
+
+        keep_stdout_for_json()
     try:
         cli()
     except EvalkitError as error:
         click.echo(f"evalkit: {error}", err=True)
-        if "--json" in sys.argv:
-            from evalkit.cli.output import print_json
-
+        if as_json:
             print_json({"runs": [], "errors": [str(error)]})
         sys.exit(2)

@@ -21,10 +21,21 @@ def command() -> str:
     return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
 
 
+_out = 1
+
+
+def keep_stdout_for_json() -> None:
+    """From here on all that is printed, also by task files and workers, goes to stderr; JSON to stdout."""
+    global _out
+    _out = os.dup(1)
+    os.dup2(2, 1)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    raw = msgspec.json.encode(document, enc_hook=str)
-    sys.stdout.write(msgspec.json.format(raw, indent=2).decode() + "\n")
+    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    with open(_out, "wb", closefd=False) as stdout:
+        stdout.write(raw + b"\n")
 
 
 def run_document(run: Run) -> dict[str, Any]:
