@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.paths import cache_dir as _cache_dir
+from evalkit.progress import for_stream
 from evalkit.retrieval import open_retriever
 from evalkit.task import fixture
 from evalkit.types import Progress, Retriever
@@ -20,8 +21,8 @@ def cache_dir() -> Path:
 
 @fixture
 def progress() -> Progress:
-    """Where long work reports. The session puts its own in place of this one."""
-    raise NotImplementedError("the session provides 'progress'")
+    """Where long work reports. A command puts its own in place of this one: several bars share a display."""
+    return for_stream()
 
 
 @fixture

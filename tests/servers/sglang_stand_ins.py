@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 KERNEL = '''"""A stand-in: every function raises when it is called."""
-import torch
+from torch import library
 
 __version__ = "99.0.0"
 
@@ -24,14 +24,14 @@ def __getattr__(name):
     return absent
 
 
-_library = torch.library.Library("sgl_kernel", "FRAGMENT")
+_declared = library.Library("sgl_kernel", "FRAGMENT")
 for _name in (
     "fused_sigmoid_mul_cpu",
     "fused_qk_gemma_rmsnorm_cpu",
     "fused_qk_gemma_rmsnorm_with_gate_cpu",
     "fused_qkvzba_split_reshape_cat_contiguous_cpu",
 ):
-    _library.define(f"{_name}(Tensor x) -> Tensor")
+    _declared.define(f"{_name}(Tensor x) -> Tensor")
 '''
 
 OPERATORS = '''"""Declares torchvision's operators just before torchvision is first imported."""
@@ -42,11 +42,11 @@ class _Before:
     def find_spec(self, name, path=None, target=None):
         if name == "torchvision":
             sys.meta_path.remove(self)
-            import torch
+            from torch import library
 
             for operator in ("nms", "qnms"):
                 signature = f"torchvision::{operator}"
-                torch.library.define(signature, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                library.define(signature, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return None
 
 
