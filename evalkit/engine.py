@@ -64,8 +64,11 @@ class Work:
 
 
 def status_of(answer: Answer) -> Status:
-    """How a reply ended: as the task said; else refused by the server, truncated, empty, refused in words."""
-    if answer.status is not None:
+    """How a reply ended: as the task said; else refused by the server, truncated, empty, refused in words.
+
+    That it could not be read says least: a reply that is also cut off or empty is called that.
+    """
+    if answer.status not in (None, Status.UNPARSED):
         return answer.status
     response = answer.response
     if response is not None and response.finish_reason == "refusal":
@@ -76,7 +79,7 @@ def status_of(answer: Answer) -> Status:
         return Status.EMPTY
     if len(answer.reply) <= _REFUSAL_CHARS and _REFUSAL.match(answer.reply):
         return Status.REFUSED
-    return Status.OK
+    return answer.status or Status.OK
 
 
 def _scored(response: Response | None) -> bool:

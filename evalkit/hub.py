@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import urllib.error
 import urllib.request
@@ -9,17 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import UsageError
+import msgspec
+
+from evalkit.errors import CorpusError, UsageError
 
 _TIMEOUT_S = 5.0
 
 
 def hub_rows(
-    repository: str, config: str | None, split: str, file: Path | None = None
+    repository: str,
+    config: str | None,
+    split: str,
+    file: Path | None = None,
+    *,
+    revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one split, or those of a Parquet ``file`` of the same layout.
 
-    Without a network, what an earlier run downloaded is used. Raises ``UsageError`` with the fix where the
+    Pictures come as they were uploaded, ``{"bytes": …, "path": …}``. Without a network, what an earlier run
+    downloaded is used. Raises ``UsageError`` with the fix where the
     data set can be had neither way.
     """
     if file is None and not _hub_answers():
@@ -33,14 +42,37 @@ def hub_rows(
         if file is not None:
             rows = datasets.load_dataset("parquet", data_files=str(file), split="train")
         else:
-            rows = datasets.load_dataset(repository, config, split=split)
+            rows = datasets.load_dataset(repository, config, split=split, revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"{file or repository} could not be loaded: {reason.rstrip(chr(46))}. "
             "Is the hub reachable from here? Local files need no hub: -p data=PATH"
         ) from None
+    for name, feature in rows.features.items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
     yield from rows
+
+
+def file_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The objects of ``name.jsonl`` or ``name.jsonl.gz`` in a local folder.
+
+    Raises ``UsageError`` where there is no such file, ``CorpusError`` with file and line for a broken one.
+    """
+    if not folder.exists():
+        raise UsageError(f"-p data={folder}: no such file or folder")
+    home = folder if folder.is_dir() else folder.parent
+    path = next((p for p in (home / f"{name}.jsonl", home / f"{name}.jsonl.gz") if p.exists()), None)
+    if path is None:
+        raise UsageError(f"-p data={folder}: there is no {name}.jsonl or {name}.jsonl.gz in it")
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
 
 
 def _hub_answers() -> bool:

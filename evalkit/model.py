@@ -11,7 +11,20 @@ import msgspec
 from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.types import Backend, Image, Message, Part, Request, Response, Sample, ServerFacts, Text
+from evalkit.types import (
+    Audio,
+    Backend,
+    Image,
+    Message,
+    Part,
+    Request,
+    Response,
+    Sample,
+    ServerFacts,
+    Takes,
+    Text,
+    Video,
+)
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 
@@ -43,14 +56,26 @@ def describe(request: Request) -> dict[str, Any]:
 
 
 def _plain(content: str | tuple[Part, ...]) -> Any:
-    if isinstance(content, str):
-        return content
-    return [
-        {"type": "text", "text": part.text}
-        if isinstance(part, Text)
-        else {"type": "image", "sha256": part.sha256, "media_type": part.media_type}
-        for part in content
-    ]
+    return content if isinstance(content, str) else [_plain_part(part) for part in content]
+
+
+def _plain_part(part: Part) -> dict[str, Any]:
+    """A part as it is stored and hashed: media by the hash of their bytes and how these were made."""
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    named: dict[str, Any] = {"sha256": part.sha256, "media_type": part.media_type}
+    match part:
+        case Image():
+            size = list(part.size) if part.size else None
+            return {"type": "image", **named, **_given(made=part.made, size=size)}
+        case Audio():
+            return {"type": "audio", **named}
+        case Video():
+            return {"type": "video", **named, **_given(frames=part.frames, fps=part.fps)}
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
 
 
 class Model:
@@ -106,19 +131,23 @@ class Model:
             "stop": (stop,) if isinstance(stop, str) else stop,
         }
         fields = self._fields(given, extra)
-        messages = _messages(prompt, images)
+        messages = await self._showable(_messages(prompt, images))
         return await self._send(
             Request(
                 messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
             )
         )
 
-    async def loglikelihood(self, context: str, continuations: Sequence[str]) -> list[Response]:
+    async def loglikelihood(
+        self, context: str, continuations: Sequence[str], *, reference: str | None = None
+    ) -> list[Response]:
         """Log-probabilities of each continuation after ``context``, in the order given.
 
-        ``response.logprob`` is the sum over the continuation's tokens. Raises ``ModelError``.
+        ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
+        ``baseline:gold``, where that is not the sample's target. Raises ``ModelError``.
         """
-        requests = [Request(prompt=context, continuation=c, **self._draw()) for c in continuations]
+        draw = self._draw(reference)
+        requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:
@@ -131,6 +160,15 @@ class Model:
             fields["stop"] = tuple(fields["stop"])
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
+
+    async def _showable(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Messages whose pictures, sounds and films are such as the backend takes. Raises ``ModelError``."""
+        takes: Takes | None = getattr(self.backend, "takes", None)
+        if takes is None or all(isinstance(message.content, str) for message in messages):
+            return messages
+        from evalkit.media import ready_messages
+
+        return await asyncio.to_thread(ready_messages, messages, takes)
 
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample

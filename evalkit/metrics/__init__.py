@@ -15,15 +15,20 @@ _WHERE = {
     "citation_coverage": "citation",
     "citation_precision": "citation",
     "citation_recall": "citation",
+    "closed_accuracy": "vision",
+    "count_within": "vision",
     "exact_match": "text",
     "length": "text",
+    "math_answer": "vision",
     "metric": "base",
     "mrr": "retrieval",
     "ndcg": "retrieval",
+    "only": "base",
     "precision": "retrieval",
     "recall": "retrieval",
     "rouge": "text",
     "token_f1": "text",
+    "token_recall": "vision",
 }
 
 __all__ = [*_WHERE]
@@ -31,6 +36,7 @@ __all__ = [*_WHERE]
 if TYPE_CHECKING:
     from evalkit.metrics.base import Metric as Metric
     from evalkit.metrics.base import metric as metric
+    from evalkit.metrics.base import only as only
     from evalkit.metrics.choice import accuracy as accuracy
     from evalkit.metrics.citation import citation_coverage as citation_coverage
     from evalkit.metrics.citation import citation_precision as citation_precision
@@ -44,6 +50,10 @@ if TYPE_CHECKING:
     from evalkit.metrics.text import length as length
     from evalkit.metrics.text import rouge as rouge
     from evalkit.metrics.text import token_f1 as token_f1
+    from evalkit.metrics.vision import closed_accuracy as closed_accuracy
+    from evalkit.metrics.vision import count_within as count_within
+    from evalkit.metrics.vision import math_answer as math_answer
+    from evalkit.metrics.vision import token_recall as token_recall
 
 
 def __getattr__(name: str) -> Any:

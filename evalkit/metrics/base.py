@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, overload
 
 from evalkit.errors import MetricError, UsageError
@@ -106,6 +107,21 @@ def metric(
         return Metric(name or f.__name__, f, low, high, higher_is_better, judges, unit, doc)
 
     return wrap if fn is None else wrap(fn)
+
+
+def only(m: Metric, **slices: str) -> Metric:
+    """The same metric for the samples of some slices: ``only(exact_match(), answer_type="open")``.
+
+    Its name says so: ``exact_match[answer_type=open]``. Elsewhere it does not apply.
+    """
+    told = ",".join(f"{name}={value}" for name, value in slices.items())
+    base = f"{m.name[:-1]}," if m.name.endswith("]") else f"{m.name}["
+    return replace(m, name=f"{base}{told}]", fn=partial(_only, m.fn, slices))
+
+
+def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:
+    applies = all(sample.slices.get(name) == value for name, value in slices.items())
+    return fn(sample, answer) if applies else None
 
 
 def renamed(m: Metric, name: str) -> Metric:

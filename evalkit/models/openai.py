@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.media.sniff import look
 from evalkit.models import probing, wire
 from evalkit.models.echo import read_echo
 from evalkit.models.endpoints import Endpoints
 from evalkit.models.failures import fail, raise_for, read_error
 from evalkit.models.spec import ModelSpec
 from evalkit.models.transport import Reply, Stream, Timeouts, Transport
-from evalkit.types import Needs, Request, Response, ServerFacts
+from evalkit.models.weights import ByteLimit
+from evalkit.types import Needs, Request, Response, ServerFacts, Takes
 
 # What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
 MOST_IN_FLIGHT = 256
@@ -29,6 +31,10 @@ class OpenAIBackend:
     key_env: str | None = "OPENAI_API_KEY"
     default_url = _VENDOR + "v1"
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
+    image_formats: tuple[str, ...] = ("png", "jpeg")  # what every server reads; others are named by ?images=
+    # Known after a probe of images: prompt tokens of a small picture, and whether the usage counts them.
+    image_cost = 0
+    reports_image_tokens = False
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -39,6 +45,8 @@ class OpenAIBackend:
         self.endpoints = Endpoints(spec.urls or (self.default_url,))
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
+        self.takes = self._takes()
+        self._bytes = ByteLimit()
         self._key = self._read_key()
         self.transport = Transport(
             _timeouts(spec), {"Authorization": f"Bearer {self._key}"} if self._key else None
@@ -48,7 +56,10 @@ class OpenAIBackend:
         """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
         if request.continuation is not None:
             return await self.score(request)
-        return await self.endpoints.call(lambda url: self._generate(url, request))
+        async with self._bytes.hold(wire.media_bytes(request)):
+            response = await self.endpoints.call(lambda url: self._generate(url, request))
+        self._check_seen(request, response)
+        return response
 
     async def probe(self, needs: Needs) -> ServerFacts:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -90,7 +101,9 @@ class OpenAIBackend:
 
     async def check_images(self) -> Response:
         """Refuse a server that does not see images. Raises ``ProbeError``, ``ModelError``."""
-        return await probing.check_images(self)
+        seen = await probing.check_images(self)
+        self.reports_image_tokens = bool(seen.usage.image_tokens)
+        return seen
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
         """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
@@ -147,7 +160,7 @@ class OpenAIBackend:
         if request.regex is not None and self._vendor:
             raise RequestRejected("OpenAI's service takes no regex: use json_schema")
         chat = self.uses_chat(request)
-        if wire.has_images(request):  # reading and encoding pictures takes milliseconds
+        if wire.media_of(request):  # reading and encoding pictures takes milliseconds
             payload = await asyncio.to_thread(self._payload, request, chat)
         else:
             payload = self._payload(request, chat)
@@ -220,6 +233,39 @@ class OpenAIBackend:
             status = int(code) if code.isdigit() else 500
             raise_for(status, f"{message} (in the stream)", code, url)
         pieces.add(chunk, time.perf_counter() - start)
+
+    def _check_seen(self, request: Request, response: Response) -> None:
+        """Refuse a reply to pictures that the server dropped. Raises ``RequestRejected``."""
+        shown = wire.images_of(request)
+        counted = response.usage.image_tokens
+        if not shown:
+            return
+        if counted == 0 or (counted is None and self.reports_image_tokens):
+            raise RequestRejected(
+                "the server dropped the image: it counted no image tokens. Check its chat template "
+                "and that the model sees images"
+            )
+        tokens = response.usage.prompt_tokens
+        if 0 < tokens < len(shown) * self.image_cost:
+            # A smaller picture than the probe's may cost less: look closer before refusing.
+            sizes = [look(image.read()).size for image in shown]
+            large = sum(size is not None and min(size) >= probing.PICTURE for size in sizes)
+            if tokens < large * self.image_cost:
+                raise RequestRejected(
+                    f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
+                    f"least {self.image_cost} tokens each"
+                )
+
+    def _takes(self) -> Takes:
+        options = self.spec.options
+        formats = options.get("images") or (*self.image_formats, *(("webp",) if self._vendor else ()))
+        return Takes(
+            images=frozenset(f"image/{name}" for name in formats),
+            audio=frozenset(wire.AUDIO_FORMATS),
+            video=options.get("video") == "file",
+            max_pixels=options.get("max_pixels"),
+            max_side=options.get("max_side"),
+        )
 
     def _read_key(self) -> str | None:
         named = self.spec.options.get("api_key_env")

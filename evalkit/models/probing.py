@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import io
+import math
 import re
 import struct
-import zlib
+import wave
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from evalkit.errors import ModelError, Overloaded, ProbeError
+from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
+from evalkit.media.pixels import plain_png
 from evalkit.models import wire
 from evalkit.models.echo import read_echo
 from evalkit.models.transport import Unreachable
-from evalkit.types import Image, Message, Needs, Request, Response, ServerFacts, Text
+from evalkit.types import Audio, Image, Message, Needs, Part, Request, Response, ServerFacts, Text
 
 if TYPE_CHECKING:
     from evalkit.models.openai import OpenAIBackend
 
+PICTURE = 64  # width and height of the probe's pictures, in pixels
 PROBE_TEXT = "The quick brown fox jumps over the lazy dog."
 # How far a token's log-probability may lie from itself between reading and writing it, in half precision.
 _TOLERANCE = 0.25
@@ -92,6 +96,7 @@ async def check(backend: OpenAIBackend, needs: Needs) -> None:
     checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
         (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),
         (needs.images, "images", backend.check_images),
+        (needs.audio, "sound", lambda: check_audio(backend)),
         (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
         (needs.regex, "a regex", lambda: check_regex(backend)),
     ]
@@ -143,17 +148,58 @@ def raise_shifted(backend: OpenAIBackend) -> NoReturn:
 
 
 async def check_images(backend: OpenAIBackend) -> Response:
-    """A picture must change what the server counts or says."""
-    question = "What colour is the image?"
-    shown = (Image.of(red_png()), Text(question))
-    plain = await backend.send(Request(messages=(Message("user", question),), max_tokens=16))
-    seen = await backend.send(Request(messages=(Message("user", shown),), max_tokens=16))
+    """A picture must change what the server counts or says, and so must a second one.
+
+    Returns the reply to one picture. A server that says it takes one picture only is believed.
+    """
+    question = Text("What colour is the image?")
+    red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
+    plain = await _say(backend, question)
+    seen = await _say(backend, red, question)
     if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
         raise ProbeError(
             f"{backend.name}: the server drops images without a word: a picture changed neither its token "
             "count nor its answer. Check that the model sees images, and its chat template"
         )
+    try:
+        both = await _say(backend, red, blue, question)
+    except RequestRejected:
+        return seen
+    backend.image_cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
+    if backend.image_cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
+        raise ProbeError(
+            f"{backend.name}: the server keeps one image of several without a word: a second picture did not "
+            "change its token count. Check its chat template and its limit of images in a prompt"
+        )
     return seen
+
+
+async def check_audio(backend: OpenAIBackend) -> None:
+    """A sound must change what the server counts or says."""
+    question = Text("What do you hear?")
+    plain = await _say(backend, question)
+    heard = await _say(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
+        raise ProbeError(
+            f"{backend.name}: the server drops sounds without a word: one changed neither its token count "
+            "nor its answer. Check that the model hears"
+        )
+
+
+async def _say(backend: OpenAIBackend, *parts: Part) -> Response:
+    return await backend.send(Request(messages=(Message("user", parts),), max_tokens=16))
+
+
+def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> bytes:
+    """A plain tone as a WAV file: one channel, 16 bits."""
+    values = (round(12000 * math.sin(2 * math.pi * hertz * i / rate)) for i in range(round(seconds * rate)))
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(b"".join(struct.pack("<h", value) for value in values))
+    return out.getvalue()
 
 
 async def check_schema(backend: OpenAIBackend) -> None:
@@ -186,17 +232,6 @@ def _hello(**constraint: Any) -> Request:
     return Request(messages=(Message("user", "Say hello."),), max_tokens=64, **constraint)
 
 
-def red_png(size: int = 64) -> bytes:
+def red_png(size: int = PICTURE) -> bytes:
     """A plain red square as a PNG file."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + b"\xdc\x1e\x1e" * size) * size
-    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return plain_png(size, size, (220, 30, 30))

@@ -41,6 +41,13 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(text.lower().replace("jpg", "jpeg").split(","))
+    if not all(name.isalnum() for name in names):
+        raise ValueError("names of picture formats are wanted, such as png,jpeg,webp")
+    return names
+
+
 GENERATION: dict[str, Callable[[str], Any]] = {
     "max_tokens": _above_zero(int),
     "temperature": float,
@@ -57,6 +64,10 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
     "max_inflight": _above_zero(int),
+    "images": _formats,
+    "max_pixels": _above_zero(int),
+    "max_side": _above_zero(int),
+    "video": _one_of("frames", "file"),
 }
 
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed
-from evalkit.types import FinishReason, Image, Message, Request, Response, Text, Usage
+from evalkit.types import (
+    Audio,
+    FinishReason,
+    Image,
+    Message,
+    Part,
+    Request,
+    Response,
+    Text,
+    Usage,
+    Video,
+)
 
 _FINISH: dict[str, FinishReason] = {
     "length": "length",
@@ -17,6 +29,7 @@ _FINISH: dict[str, FinishReason] = {
     "refusal": "refusal",
     "abort": "abort",
 }
+AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _THINK = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
 _THINK_END = "</think>"
 # Servers fill what is left out from the model's generation_config or from values of their own, so each is
@@ -25,22 +38,58 @@ _STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 _FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
-def data_uri(image: Image) -> str:
-    """The image's own bytes, unchanged, as a data URI."""
-    return f"data:{image.media_type};base64,{base64.b64encode(image.read()).decode()}"
+def data_uri(part: Image | Video) -> str:
+    """The part's own bytes, unchanged, as a data URI."""
+    return f"data:{part.media_type};base64,{_base64(part)}"
 
 
 def message_payload(message: Message) -> dict[str, Any]:
     """One message, its parts in the order given."""
     if isinstance(message.content, str):
         return {"role": message.role, "content": message.content}
-    parts: list[dict[str, Any]] = []
-    for part in message.content:
-        if isinstance(part, Text):
-            parts.append({"type": "text", "text": part.text})
-        else:
-            parts.append({"type": "image_url", "image_url": {"url": data_uri(part)}})
-    return {"role": message.role, "content": parts}
+    return {"role": message.role, "content": [_part_payload(part) for part in message.content]}
+
+
+def _part_payload(part: Part) -> dict[str, Any]:
+    match part:
+        case Image():
+            return {"type": "image_url", "image_url": {"url": data_uri(part)}}
+        case Audio():
+            sound = {"data": _base64(part), "format": AUDIO_FORMATS[part.media_type]}
+            return {"type": "input_audio", "input_audio": sound}
+        case Video():
+            return {"type": "video_url", "video_url": {"url": data_uri(part)}}
+    return {"type": "text", "text": part.text}
+
+
+def _base64(part: Image | Audio | Video) -> str:
+    return base64.b64encode(part.read()).decode()
+
+
+def media_of(request: Request) -> list[Image | Audio | Video]:
+    """The parts of a request that are no text, in order."""
+    contents = (message.content for message in request.messages)
+    return [
+        part
+        for content in contents
+        if not isinstance(content, str)
+        for part in content
+        if not isinstance(part, Text)
+    ]
+
+
+def media_bytes(request: Request) -> int:
+    """How much memory the media of a request take on their way, about: the bytes and their base64 twice."""
+    return sum(_size(part) * 11 // 3 for part in media_of(request))
+
+
+def _size(part: Image | Audio | Video) -> int:
+    if part.data is not None:
+        return len(part.data)
+    try:
+        return Path(part.path or "").stat().st_size
+    except OSError as problem:
+        raise RequestRejected(f"{part.path} cannot be read: {problem.strerror}") from None
 
 
 def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
@@ -75,14 +124,9 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
-def has_images(request: Request) -> bool:
-    """Whether any message shows a picture."""
-    return any(
-        isinstance(part, Image)
-        for message in request.messages
-        if not isinstance(message.content, str)
-        for part in message.content
-    )
+def images_of(request: Request) -> list[Image]:
+    """The pictures that a request shows, in order."""
+    return [part for part in media_of(request) if isinstance(part, Image)]
 
 
 def read_usage(data: Mapping[str, Any] | None) -> Usage:

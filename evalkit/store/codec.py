@@ -49,9 +49,8 @@ def unpack(body: bytes, kind: type[T]) -> T:
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
     """A sample's digest and its bytes, its images by hash only."""
-    light = msgspec.structs.replace(
-        sample, images=tuple(Image(i.sha256, i.media_type) for i in sample.images)
-    )
+    images = tuple(msgspec.structs.replace(image, path=None, data=None) for image in sample.images)
+    light = msgspec.structs.replace(sample, images=images)
     body = pack(light)
     return hashlib.sha256(body).hexdigest(), body
 

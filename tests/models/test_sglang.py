@@ -73,8 +73,10 @@ class SGLang:
         )
 
     async def chat(self, request, body):
-        images = "image_url" in str(body["messages"])
+        images = str(body["messages"]).count("'image_url':")
         usage = self.usage if images else {"prompt_tokens": 20, "completion_tokens": 1}
+        if images > 1 and usage["prompt_tokens"] > 20:  # what a further picture costs
+            usage = usage | {"prompt_tokens": usage["prompt_tokens"] + 4 * (images - 1)}
         choice = {"message": {"content": "red"}, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": usage})
 

@@ -1,0 +1,18 @@
+"""Pictures, sounds and films: what a file holds, how it becomes something that a server takes, image arms.
+
+- ``open_images`` reads pictures, PDF pages and DICOM frames for a task.
+- ``ready_messages`` turns a request's parts into what a backend takes, when the request is made.
+- ``interleaved`` puts pictures where a text's markers are.
+- ``in_arm`` replaces the pictures of samples: real, blank, shuffled, none.
+"""
+
+from __future__ import annotations
+
+from evalkit.media.arms import ARMS as ARMS
+from evalkit.media.arms import Arm as Arm
+from evalkit.media.arms import image_arms as image_arms
+from evalkit.media.arms import in_arm as in_arm
+from evalkit.media.documents import open_images as open_images
+from evalkit.media.kept import keep_image as keep_image
+from evalkit.media.message import interleaved as interleaved
+from evalkit.media.ready import ready_messages as ready_messages

@@ -1,0 +1,124 @@
+"""Pixels as every server reads them: 8 bits, grey or RGB, upright, opaque; written as PNG, without loss."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from functools import lru_cache
+from typing import Any
+
+from evalkit.errors import RequestRejected, SetupError
+from evalkit.media.kept import Made
+from evalkit.types import Takes
+
+
+def pillow() -> Any:
+    """``PIL.Image``. Raises ``SetupError`` where Pillow is not installed."""
+    try:
+        import PIL.Image
+    except ModuleNotFoundError:
+        raise SetupError(
+            "a picture has to be converted, which needs Pillow: pip install 'evalkit[images]'"
+        ) from None
+    return PIL.Image
+
+
+def to_png(data: bytes, media_type: str, takes: Takes, name: str) -> Made | None:
+    """One picture as a PNG that is read the same everywhere; None where the original already is.
+
+    Raises ``RequestRejected`` with the reason where it cannot be read, or holds several pictures.
+    """
+    pil = pillow()
+    try:
+        with pil.open(io.BytesIO(data)) as opened:
+            if (pages := getattr(opened, "n_frames", 1)) > 1:
+                raise RequestRejected(
+                    f"{name} holds {pages} pictures: choose with evalkit.media.open_images(path, pages=[…])"
+                )
+            opened.load()
+            return plain(opened, media_type, takes)
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as problem:
+        raise RequestRejected(f"{name} ({media_type}) cannot be read as a picture: {problem}") from None
+
+
+def plain(picture: Any, origin: str, takes: Takes) -> Made | None:
+    """A Pillow image as PNG, or None where nothing had to change and the server takes ``origin``."""
+    from PIL import ImageOps
+
+    steps: list[str] = []
+    turned = ImageOps.exif_transpose(picture)
+    if picture.getexif().get(0x0112, 1) > 1:
+        steps.append("turned upright as its EXIF says")
+    even = _opaque(_eight_bits(turned, steps), steps)
+    small = _smaller(even, takes, steps)
+    if not steps and origin in takes.images:
+        return None
+    return png(small), f"{origin} to image/png" + "".join(f"; {step}" for step in steps), small.size
+
+
+def png(picture: Any) -> bytes:
+    """A Pillow image as a PNG file without metadata."""
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def _eight_bits(picture: Any, steps: list[str]) -> Any:
+    if picture.mode in ("1", "L", "LA", "RGB", "RGBA", "P", "PA"):
+        return picture
+    if picture.mode[0] in "IF":
+        wide = picture.convert("F")
+        low, high = wide.getextrema()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("it has values that are not finite")
+        scale = 255 / (high - low) if high > low else 0.0
+        steps.append(f"grey values {low:g} to {high:g} spread over 8 bits")
+        return wide.point(lambda v: v * scale + (0.5 - low * scale)).convert("L")
+    steps.append(f"{picture.mode} to RGB")
+    return picture.convert("RGB")
+
+
+def _opaque(picture: Any, steps: list[str]) -> Any:
+    """On white: a server that only drops the alpha channel shows what was never meant to be seen."""
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        if clear.getchannel("A").getextrema()[0] < 255:
+            steps.append("transparency on white")
+            paper = pillow().new("RGBA", clear.size, "white")
+            return pillow().alpha_composite(paper, clear).convert("RGB")
+    if picture.mode in ("L", "RGB"):
+        return picture
+    return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+
+
+def _smaller(picture: Any, takes: Takes, steps: list[str]) -> Any:
+    size = fitting(picture.size, takes)
+    if size == picture.size:
+        return picture
+    steps.append("resized from {}x{} to {}x{}".format(*picture.size, *size))
+    return picture.resize(size, pillow().Resampling.LANCZOS)
+
+
+def fitting(size: tuple[int, int], takes: Takes) -> tuple[int, int]:
+    """The largest size of the same shape within ``max_side`` and ``max_pixels``; never larger than it is."""
+    width, height = size
+    scale = min(
+        1.0,
+        takes.max_side / max(size) if takes.max_side else 1.0,
+        math.sqrt(takes.max_pixels / (width * height)) if takes.max_pixels else 1.0,
+    )
+    return size if scale == 1.0 else (max(1, int(width * scale)), max(1, int(height * scale)))
+
+
+@lru_cache(maxsize=1024)
+def plain_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """A picture of one colour, made without Pillow."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(colour) * width) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

@@ -1,0 +1,96 @@
+"""A request's parts as its backend takes them: original bytes where it can, else converted, else refused."""
+
+from __future__ import annotations
+
+from evalkit.errors import RequestRejected
+from evalkit.media.kept import Made, kept
+from evalkit.media.pixels import fitting, to_png
+from evalkit.media.sniff import look
+from evalkit.types import Audio, Image, Message, Part, Takes, Video
+
+_DOCUMENTS = ("application/pdf", "application/dicom")
+
+
+def ready_messages(messages: tuple[Message, ...], takes: Takes) -> tuple[Message, ...]:
+    """Messages with every part such as ``takes`` allows. Raises ``RequestRejected`` with the reason."""
+    return tuple(
+        m
+        if isinstance(m.content, str)
+        else Message(m.role, tuple(ready for part in m.content for ready in _ready(part, takes)))
+        for m in messages
+    )
+
+
+def _ready(part: Part, takes: Takes) -> tuple[Part, ...]:
+    match part:
+        case Image():
+            return (ready_image(part, takes),)
+        case Audio():
+            return (_ready_audio(part, takes),)
+        case Video():
+            return _ready_video(part, takes)
+    return (part,)
+
+
+def ready_image(image: Image, takes: Takes) -> Image:
+    """The picture itself, or what it was made into. Raises ``RequestRejected``."""
+    data = _bytes(image)
+    found = look(data)
+    name = _name(image)
+    if found.media_type in _DOCUMENTS:
+        raise RequestRejected(f"{name} is {found.media_type}: read it with evalkit.media.open_images(path)")
+    fits = found.size is not None and fitting(found.size, takes) == found.size
+    if found.media_type in takes.images and not found.odd and fits:
+        return _as_it_is(image, found.media_type)
+    recipe = f"{image.sha256} {sorted(takes.images)} {takes.max_pixels} {takes.max_side}"
+
+    def make() -> list[Made]:
+        made = to_png(data, found.media_type, takes, name)
+        if made is None:
+            return []
+        png, how, size = made
+        return [(png, f"{image.made}; {how}" if image.made else how, size)]
+
+    done = kept(recipe, make)
+    return done[0] if done else _as_it_is(image, found.media_type)
+
+
+def _as_it_is(image: Image, media_type: str) -> Image:
+    """The same bytes under their true type: a file's name may say another."""
+    if media_type == image.media_type:
+        return image
+    return Image(image.sha256, media_type, image.path, image.data, image.made, image.size)
+
+
+def _ready_audio(audio: Audio, takes: Takes) -> Audio:
+    if not takes.audio:
+        raise RequestRejected("this model takes no sound")
+    media_type = look(_bytes(audio)).media_type
+    if media_type not in takes.audio:
+        known = ", ".join(sorted(takes.audio))
+        raise RequestRejected(f"{_name(audio)} is {media_type}: sounds are sent as {known}")
+    return Audio(audio.sha256, media_type, audio.path, audio.data)
+
+
+def _ready_video(video: Video, takes: Takes) -> tuple[Part, ...]:
+    if video.frames is None and video.fps is None:
+        if takes.video:
+            return (video,)
+        raise RequestRejected(
+            f"{_name(video)}: say how the film is sampled, Video.open(path, frames=8) or fps=1; "
+            "a server that samples films itself (vLLM, SGLang) gets the file with ?video=file"
+        )
+    from evalkit.media.film import frames_of
+
+    return tuple(ready_image(frame, takes) for frame in frames_of(video))
+
+
+def _bytes(part: Image | Audio | Video) -> bytes:
+    try:
+        return part.read()
+    except OSError as problem:
+        raise RequestRejected(f"{_name(part)} cannot be read: {problem.strerror}") from None
+
+
+def _name(part: Image | Audio | Video) -> str:
+    return part.path or f"{part.media_type} {part.sha256[:12]}"

@@ -1,0 +1,137 @@
+"""What a file is, by its first bytes and not by its name: type, size, and why a server may misread it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_SIGNATURES = (
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
+    (b"BM", "image/bmp"),
+    (b"\0\0\0\x0cjP  ", "image/jp2"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mpeg"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+    (b"\x1aE\xdf\xa3", "video/webm"),
+)
+# Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+
+
+@dataclass(frozen=True)
+class Found:
+    """``odd`` names what servers read differently (16 bits, CMYK, transparency, EXIF rotation, animation)."""
+
+    media_type: str
+    size: tuple[int, int] | None = None
+    odd: str = ""
+
+
+def look(data: bytes) -> Found:
+    """What these bytes are; ``application/octet-stream`` where they are nothing known."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(data)
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
+    if data[:4] == b"RIFF":
+        return _riff(data)
+    if data[128:132] == b"DICM":
+        return Found("application/dicom")
+    if data[4:8] == b"ftyp":
+        kind = data[8:12]
+        return Found("image/avif" if kind == b"avif" else "image/heic" if kind[:2] == b"he" else "video/mp4")
+    for signature, media_type in _SIGNATURES:
+        if data.startswith(signature):
+            return Found(media_type)
+    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2:  # a frame of MPEG audio, layer III
+        return Found("audio/mpeg")
+    return Found("application/octet-stream")
+
+
+def _png(data: bytes) -> Found:
+    odd: list[str] = []
+    size = None
+    place = 8
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind == b"IHDR" and place + 18 <= len(data):
+            width, height, depth, colour = struct.unpack_from(">IIBB", data, place + 8)
+            size = (width, height)
+            odd += ["16 bits"] if depth == 16 else []
+            odd += ["transparency"] if colour in (4, 6) else []
+        elif kind == b"tRNS":
+            odd.append("transparency")
+        elif kind == b"acTL":
+            odd.append("animation")
+        elif kind == b"eXIf" and _orientation(data[place + 8 : place + 8 + length]) > 1:
+            odd.append("EXIF rotation")
+        elif kind == b"IDAT":
+            break
+        place += length + 12
+    return Found("image/png", size, ", ".join(odd))
+
+
+def _jpeg(data: bytes) -> Found:
+    odd: list[str] = []
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF or marker in _ALONE:
+            place += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, place + 2)
+        body = data[place + 4 : place + 2 + length]
+        if marker == 0xE1 and body.startswith(b"Exif\0\0") and _orientation(body[6:]) > 1:
+            odd.append("EXIF rotation")
+        if marker in _FRAMES and len(body) >= 6:
+            precision, height, width, components = struct.unpack_from(">BHHB", body)
+            odd += [f"{precision} bits"] if precision != 8 else []
+            odd += ["CMYK"] if components == 4 else []
+            return Found("image/jpeg", (width, height), ", ".join(odd))
+        place += 2 + length
+    return Found("image/jpeg", None, "no frame in it")
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in a block of EXIF: 1 (upright) where it says nothing."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 10:
+        return 1
+    (place,) = struct.unpack_from(order + "I", exif, 4)
+    if place + 2 > len(exif):
+        return 1
+    (entries,) = struct.unpack_from(order + "H", exif, place)
+    for entry in range(place + 2, min(place + 2 + 12 * entries, len(exif) - 11), 12):
+        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+        if tag == 0x0112:
+            return int(value)
+    return 1
+
+
+def _riff(data: bytes) -> Found:
+    if data[8:12] == b"WAVE":
+        return Found("audio/wav")
+    if data[8:12] == b"AVI ":
+        return Found("video/x-msvideo")
+    if data[8:12] != b"WEBP":
+        return Found("application/octet-stream")
+    if data[12:16] == b"VP8X" and len(data) >= 30:
+        flags = data[20]
+        names = ((0x10, "transparency"), (0x02, "animation"), (0x08, "EXIF rotation"))
+        size = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
+        return Found("image/webp", size, ", ".join(name for bit, name in names if flags & bit))
+    if data[12:16] == b"VP8L" and len(data) >= 25:
+        bits = int.from_bytes(data[21:25], "little")
+        size = ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        return Found("image/webp", size, "transparency" if bits >> 28 & 1 else "")
+    if data[12:16] == b"VP8 " and len(data) >= 30:
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Found("image/webp", (width & 0x3FFF, height & 0x3FFF))
+    return Found("image/webp")

@@ -1,0 +1,51 @@
+"""A limit on bytes in flight: pictures are read and encoded only when there is room for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+IN_FLIGHT_BYTES = 512 * 2**20
+
+
+class ByteLimit:
+    """At most ``most`` bytes at once, first come first served; one request alone may be larger."""
+
+    def __init__(self, most: int = IN_FLIGHT_BYTES) -> None:
+        self._most = most
+        self._held = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Hold ``size`` bytes for the time of the block."""
+        await self._take(size)
+        try:
+            yield
+        finally:
+            self._held -= size
+            self._admit()
+
+    async def _take(self, size: int) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was let in at the very moment it was given up
+                self._held -= size
+            self._admit()
+            raise
+
+    def _admit(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.done():
+                if self._held and self._held + size > self._most:
+                    return
+                self._held += size
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -1,0 +1,51 @@
+"""Blood cells: count them, see whether any are there, say where one lies, in photographs of smears.
+
+Data: BCCD (MIT), hub id keremberke/blood-cell-object-detection, or a local folder by ``-p data=FOLDER``.
+The questions are made from the boxes around the cells; white cells are labelled best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from evalkit import Answer, Model, Needs, Sample, Status, task
+from evalkit.extract import letter
+from evalkit.media import Arm, image_arms, in_arm
+from evalkit.metrics import accuracy, closed_accuracy, count_within, only
+from evalkit.metrics.vision import read_number, read_yes_no
+
+from . import blood
+
+PROMPT = (Path(__file__).parent / "prompts" / "blood_cells.txt").read_text(encoding="utf-8")
+FORMS = {"number": "a number", "closed": "yes or no", "choice": "the letter of the right option"}
+
+
+def samples(
+    data: Path | None = None, split: Literal["test", "train", "validation"] = "test", image: Arm = "real"
+) -> Iterator[Sample]:
+    return in_arm(blood.questions(data, split), image)
+
+
+@task(
+    samples,
+    metrics=[
+        only(count_within(), answer_type="number"),
+        only(closed_accuracy(), answer_type="closed"),
+        only(accuracy(), answer_type="choice"),
+    ],
+    tags=["biomedical", "multimodal", "counting"],
+    needs=Needs(images=True),
+)
+@image_arms
+async def blood_cells(sample: Sample, model: Model) -> Answer:
+    """Count, find and place cells in a photograph of a blood smear."""
+    kind = sample.slices["answer_type"]
+    options = "\n".join(f"{chr(65 + i)}. {text}" for i, text in enumerate(sample.choices))
+    prompt = PROMPT.format(question=sample.input, options=options, form=FORMS[kind])
+    response = await model.generate(prompt, images=sample.images, max_tokens=256)
+    readers = {"number": read_number, "closed": read_yes_no}
+    choice = letter(response.text, sample.choices).choice if kind == "choice" else None
+    read = choice if kind == "choice" else readers[kind](response.text)
+    return Answer(response, choice=choice, status=Status.UNPARSED if read is None else None)

@@ -1,0 +1,57 @@
+"""MATH-Vision: problems of mathematics competitions that need their figure, answered freely or by letter.
+
+Data: Wang et al. 2024 (MIT), hub id MathLLMs/MathVision, or a local folder by ``-p data=FOLDER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from evalkit import Answer, Image, Model, Needs, Sample, Status, task
+from evalkit.hub import file_rows, hub_rows
+from evalkit.media import Arm, image_arms, in_arm, interleaved, keep_image
+from evalkit.metrics import math_answer
+from evalkit.metrics.vision import read_math
+
+PROMPT = (Path(__file__).parent / "prompts" / "math_vision.txt").read_text(encoding="utf-8")
+
+
+def problems(data: Path | None, split: str) -> Iterator[Sample]:
+    """The problems whose figure is there."""
+    hub = data is None or data.suffix == ".parquet"
+    rows = hub_rows("MathLLMs/MathVision", None, split, file=data) if hub else file_rows(data, "questions")
+    for row in rows:
+        if hub:
+            figure = keep_image(row["decoded_image"]["bytes"])
+        elif row["has_image"] and (split == "test" or row["testmini"]):
+            figure = Image.open(data / "images" / row["image"])
+        else:
+            continue
+        slices = {
+            "level": str(row["level"]),
+            "subject": row["subject"],
+            "form": "choice" if row["options"] else "free",
+        }
+        yield Sample(
+            row["id"], row["question"], row["answer"],
+            choices=tuple(row["options"]), images=(figure,), slices=slices,
+        )  # fmt: skip
+
+
+def samples(
+    data: Path | None = None, split: Literal["testmini", "test"] = "testmini", image: Arm = "real"
+) -> Iterator[Sample]:
+    return in_arm(problems(data, split), image)
+
+
+@task(samples, metrics=[math_answer()], tags=["multimodal", "mathematics"], needs=Needs(images=True))
+@image_arms
+async def math_vision(sample: Sample, model: Model) -> Answer:
+    """Solve a competition problem from its text and figure."""
+    options = "\n".join(f"({chr(65 + i)}) {text}" for i, text in enumerate(sample.choices))
+    form = "the letter of the right option" if options else "your answer"
+    prompt = PROMPT.format(question=sample.input, options=options, form=form)
+    response = await model.generate([interleaved(prompt, sample.images)], max_tokens=2048)
+    return Answer(response, status=Status.UNPARSED if read_math(response.text) is None else None)

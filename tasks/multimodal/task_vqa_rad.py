@@ -1,0 +1,45 @@
+"""VQA-RAD: clinicians' questions about radiological pictures, closed and open.
+
+Data: Lau et al. 2018 (CC0), hub id flaviagiammarino/vqa-rad, or a local folder by ``-p data=FOLDER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from evalkit import Answer, Model, Needs, Sample, Status, task
+from evalkit.media import Arm, image_arms, in_arm
+from evalkit.metrics import closed_accuracy, exact_match, only, token_recall
+from evalkit.metrics.vision import read_yes_no
+
+from . import vqa_rad as reading
+
+PROMPT = (Path(__file__).parent / "prompts" / "vqa_rad.txt").read_text(encoding="utf-8")
+
+
+def samples(
+    data: Path | None = None, split: Literal["test", "train", "all"] = "test", image: Arm = "real"
+) -> Iterator[Sample]:
+    return in_arm(reading.questions(data, split), image)
+
+
+@task(
+    samples,
+    metrics=[
+        only(closed_accuracy(), answer_type="closed"),
+        only(token_recall(), answer_type="open"),
+        only(exact_match(), answer_type="open"),
+    ],
+    tags=["biomedical", "multimodal", "vqa"],
+    needs=Needs(images=True),
+)
+@image_arms
+async def vqa_rad(sample: Sample, model: Model) -> Answer:
+    """Answer a clinician's question about an X-ray, a CT or an MRI."""
+    prompt = PROMPT.format(question=sample.input)
+    response = await model.generate(prompt, images=sample.images, max_tokens=256)
+    yes_no = sample.targets[0].lower() in ("yes", "no")
+    unread = yes_no and read_yes_no(response.text) is None
+    return Answer(response, status=Status.UNPARSED if unread else None)
