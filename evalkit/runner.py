@@ -23,6 +23,7 @@ from evalkit.errors import SetupError, UsageError
 from evalkit.model import canonical
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
+from evalkit.slices import by_slice
 from evalkit.stats import estimate, incomplete_bounds
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
 from evalkit.types import Estimate, Sample, ServerFacts
@@ -296,7 +297,7 @@ def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> Non
         metrics[info.name] = made
     if missing and status == "complete":
         status = "incomplete"
-    store.finish(spec.id, status, metrics, wall_s)
+    store.finish(spec.id, status, metrics, wall_s, by_slice(store, spec.id, spec.metrics, scores))
 
 
 async def rescore(run: Run, store: Store) -> Run:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +60,36 @@ def estimate(
     floor, ceiling = _range(low, high)
     ci = (max(mean - reach, floor), min(mean + reach, ceiling))
     return Estimate(mean, se, ci, n, "t" if members is None else "clustered t", repeated, level)
+
+
+def paired(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    clusters: Sequence[str | None] | None = None,
+    level: float = 0.95,
+    low: float | None = None,
+    high: float | None = None,
+) -> Estimate:
+    """The mean of a − b over the same n samples; ``low`` and ``high`` are the range of either score.
+
+    The standard error is that of the differences, sd(a − b)/√n, clustered where samples share one (Miller
+    2024, section 4.2), the interval Student's t. Where all differences are the same their error is 0, which
+    says too much: ``unvaried`` then takes Wilson's bound for what was never seen in n pairs (or clusters),
+    z²/(n + z²), as the share of pairs that may differ, each by all that the range allows.
+    Raises ``ValueError`` for lists of different length.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
+    reach = math.inf if low is None or high is None else high - low
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    made = estimate(differences, clusters=clusters, level=level, low=-reach, high=reach)
+    if made.se > 0 or made.method == "undetermined":
+        return made
+    units, z = made.clusters or made.n, NormalDist().inv_cdf((1 + level) / 2)
+    unseen = z * z / (units + z * z)
+    ci = (made.value - unseen * (made.value + reach), made.value + unseen * (reach - made.value))
+    return msgspec.structs.replace(made, ci=ci, method="unvaried")
 
 
 def incomplete_bounds(

@@ -7,6 +7,8 @@ import sys
 
 import streamlit as st
 
+from evalkit.reliance import PARAMETER, Reliance, with_siblings
+from evalkit.reliance import reliance as compare
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
 from evalkit.store.records import Run, SampleRecord
@@ -50,6 +52,13 @@ def runs() -> list[Run]:
 def run(run_id: str) -> Run:
     """One run, by its whole id, a prefix or ``latest``. Raises ``UsageError``."""
     return store().run(run_id)
+
+
+def reliance(run: Run) -> list[Reliance]:
+    """What a run of a vision task loses in the other arms; nothing for any other run."""
+    if PARAMETER not in run.spec.params or not run.ranked:
+        return []
+    return compare(store(), with_siblings(store(), run))
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from evalkit.store.records import Run
 from evalkit.types import Estimate
+
+if TYPE_CHECKING:
+    from evalkit.reliance import Reliance
 
 
 def command() -> str:
@@ -48,21 +51,26 @@ def run_document(run: Run) -> dict[str, Any]:
         "n": run.n,
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
-        "metrics": {
-            name: {
-                "value": e.value,
-                "se": e.se,
-                "ci": list(e.ci),
-                "n": e.n,
-                "method": e.method,
-                **({"bounds": list(e.bounds)} if e.bounds else {}),
-            }
-            for name, e in run.metrics.items()
-        },
+        "metrics": _estimates(run.metrics),
+        "slices": {part: _estimates(some) for part, some in run.slices.items()},
         "tokens": msgspec.to_builtins(run.tokens),
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+    }
+
+
+def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {
+        name: {
+            "value": e.value,
+            "se": e.se,
+            "ci": list(e.ci),
+            "n": e.n,
+            "method": e.method,
+            **({"bounds": list(e.bounds)} if e.bounds else {}),
+        }
+        for name, e in metrics.items()
     }
 
 
@@ -111,3 +119,57 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})"
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def print_slices(run: Run) -> None:
+    """A table of one run by slice: slices down, metrics across; nothing where it has none."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [m.name for m in run.spec.metrics if any(m.name in some for some in run.slices.values())]
+    console = Console()
+    across = max(1, (console.width - 32) // 24)
+    for start in range(0, len(names), across):
+        title = Text(f"{run.spec.task} by slice, {run.spec.model}")
+        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table.add_column("slice", overflow="fold")
+        for name in names[start : start + across]:
+            table.add_column(Text(name), justify="right", no_wrap=True)
+            table.add_column("n", justify="right", style="dim")
+        kind = ""
+        for part, some in run.slices.items():
+            if kind and part.partition("=")[0] != kind:
+                table.add_section()
+            kind = part.partition("=")[0]
+            estimates = [some.get(name) for name in names[start : start + across]]
+            table.add_row(
+                Text(part), *(text for e in estimates for text in (cell(e), str(e.n) if e else "–"))
+            )
+        console.print(table)
+
+
+def print_reliance(found: Sequence[Reliance]) -> None:
+    """What each vision task loses without its pictures, and whether the model looks at them at all."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for one in found:
+        title = Text(f"Image reliance of {one.model} on {one.task}")
+        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table.add_column("metric", overflow="fold")
+        table.add_column("images")
+        for name in ("score", "real", "real − this"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("looks")
+        for gap in one.gaps:
+            numbers = f"{gap.other:.3f}", f"{gap.real:.3f}", cell(gap.difference)
+            table.add_row(Text(gap.metric), gap.arm, *numbers, "yes" if gap.looks else "–")
+        console.print(table)
+        if not one.looks:
+            said = f"{one.model} does as well on {one.task} without looking: no score rests on the image."
+            console.print(Text(said, style="bold"))

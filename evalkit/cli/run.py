@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from evalkit import progress
-from evalkit.cli.output import command, print_json, print_runs, run_document
+from evalkit.cli.output import command, print_json, print_reliance, print_runs, run_document
 from evalkit.collect import collect
 from evalkit.errors import EvalkitError, SetupError, StoreError, UsageError
 from evalkit.store.records import Run, RunSpec
@@ -129,6 +129,7 @@ class Driver:
         self.progress = progress.for_stream(quiet=quiet)
         self.runs: list[Run] = []
         self.errors: list[str] = []
+        self.reliance: Any = []
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -145,6 +146,7 @@ class Driver:
         finally:
             if interrupted and self.open_run is not None:
                 self.runs.append(self.store.run(self.open_run.id))
+            self._compare_arms()
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -210,14 +212,26 @@ class Driver:
         self.errors.append(message)
         click.echo(f"evalkit: {message}", err=True)
 
+    def _compare_arms(self) -> None:
+        """Runs of a vision task with its pictures and without: what the pictures are worth."""
+        if len(self.runs) > 1:
+            from evalkit.reliance import reliance
+
+            self.reliance = reliance(self.store, self.runs)
+
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
             document: dict[str, Any] = {"runs": [run_document(r) for r in self.runs]}
             if self.errors:
                 document["errors"] = self.errors
+            if self.reliance:
+                from evalkit.reliance import documents
+
+                document["reliance"] = documents(self.reliance)
             print_json(document)
         elif self.runs:
             print_runs(self.runs)
+            print_reliance(self.reliance)
         for left in self.runs:
             if not left.ranked:
                 again = f"{command()} resume {left.id}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from evalkit.cli.output import cell, print_json, print_runs, run_document
+from evalkit.cli.output import cell, print_json, print_reliance, print_runs, print_slices, run_document
 from evalkit.cli.run import json_option, store_option
 from evalkit.errors import UsageError
 from evalkit.store.records import Run, SampleRecord
@@ -20,11 +20,12 @@ from evalkit.store.records import Run, SampleRecord
 @click.option("--model", help="Only runs of this model.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most N runs.")
 @click.option("--sample", metavar="ID", help="One sample of the run, whole: its id, or #SEQUENCE.")
+@click.option("--reliance", "relies", is_flag=True, help="What RUNS lose without their pictures.")
 @store_option
 @json_option
 def show(
     runs: tuple[str, ...], task: str | None, model: str | None, limit: int, sample: str | None,
-    store_url: str | None, as_json: bool,
+    relies: bool, store_url: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
     from evalkit.store import open_store
@@ -37,14 +38,36 @@ def show(
             record = _find(store, chosen[0], sample)
             print_json(record) if as_json else _print_sample(record)
             return
+        if relies:
+            _show_reliance(store, chosen, as_json)
+            return
     if as_json:
         print_json({"runs": [run_document(r) for r in chosen]})
     elif not chosen:
         click.echo("No runs yet. Try: evalkit run fictional_trials --model baseline:extract")
     elif runs:
         print_runs(chosen)
+        for one in chosen:
+            print_slices(one)
     else:
         _print_list(chosen)
+
+
+def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
+    """Each run beside the newest of its kind in the other arms."""
+    from evalkit.reliance import documents, reliance, with_siblings
+
+    among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+    found = reliance(store, among.values())
+    if as_json:
+        print_json({"reliance": documents(found)})
+    elif found:
+        print_reliance(found)
+    else:
+        raise UsageError(
+            "no complete run with image=real and one in another arm (blank, shuffled, none) among these; "
+            "a vision task runs in all of them: evalkit run vqa_rad --model MODEL"
+        )
 
 
 def _find(store: Any, run: Run, wanted: str) -> SampleRecord:

@@ -109,14 +109,15 @@ def metric(
     return wrap if fn is None else wrap(fn)
 
 
-def only(m: Metric, **slices: str) -> Metric:
+def only(m: Metric, name: str | None = None, /, **slices: str) -> Metric:
     """The same metric for the samples of some slices: ``only(exact_match(), answer_type="open")``.
 
-    Its name says so: ``exact_match[answer_type=open]``. Elsewhere it does not apply.
+    Its name says so, ``exact_match[answer_type=open]``, where none is given. Elsewhere it does not apply.
     """
-    told = ",".join(f"{name}={value}" for name, value in slices.items())
-    base = f"{m.name[:-1]}," if m.name.endswith("]") else f"{m.name}["
-    return replace(m, name=f"{base}{told}]", fn=partial(_only, m.fn, slices))
+    if name is None:
+        told = ",".join(f"{key}={value}" for key, value in slices.items())
+        name = f"{m.name[:-1]},{told}]" if m.name.endswith("]") else f"{m.name}[{told}]"
+    return replace(m, name=name, fn=partial(_only, m.fn, slices))
 
 
 def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:

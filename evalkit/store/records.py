@@ -79,7 +79,11 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run as the store knows it. Times are seconds since 1970, UTC."""
+    """A run as the store knows it. Times are seconds since 1970, UTC.
+
+    ``slices`` are the estimates over parts of the samples, by the part's name (``answer_type=open``) and by
+    metric; lists of runs come without them.
+    """
 
     spec: RunSpec
     status: RunStatus
@@ -90,6 +94,7 @@ class Run(Struct, frozen=True, kw_only=True):
     n: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, Estimate] = field(default_factory=dict)
+    slices: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     tokens: Tokens = Tokens()
     calls: int = 0
     calls_from_cache: int = 0

@@ -98,16 +98,29 @@ class Runs(Database):
             whole = {**spec.provenance, **facts}
             self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, provenance=whole)))
 
-    def finish(self, run_id: str, status: RunStatus, metrics: Mapping[str, Estimate], wall_s: float) -> None:
-        """End a run; its estimates replace those it had. ``wall_s``: seconds, all sittings together."""
+    def finish(
+        self,
+        run_id: str,
+        status: RunStatus,
+        metrics: Mapping[str, Estimate],
+        wall_s: float,
+        slices: Mapping[str, Mapping[str, Estimate]] | None = None,
+    ) -> None:
+        """End a run; its estimates, whole and by slice, replace those it had.
+
+        ``wall_s``: seconds, all sittings together.
+        """
         with self.writing() as connection:
             row = self._row(connection, run_id)
             totals = _totals(connection, [row.key]).get(row.key, Totals())
             values = {"status": status, "wall_s": wall_s, "owner": None, "totals": pack(totals)}
             self._update(connection, run_id, ended=row.ended or time.time(), **values)
             connection.execute(t.run_metric.delete().where(t.run_metric.c.run_key == row.key))
-            if metrics:
-                rows = [_estimate_row(row.key, name, estimate) for name, estimate in metrics.items()]
+            parts = {"": metrics, **(slices or {})}
+            rows = [
+                _estimate_row(row.key, p, name, e) for p, some in parts.items() for name, e in some.items()
+            ]
+            if rows:
                 connection.execute(t.run_metric.insert(), rows)
 
     def run(self, run_id: str) -> Run:
@@ -122,7 +135,7 @@ class Runs(Database):
                     connection.scalars(newest.where(t.run.c.id.startswith(run_id, autoescape=True)))
                 )
             if len(found) == 1 and run_id:
-                return self._load(connection, t.run.c.id == found[0])[0]
+                return _with_slices(connection, self._load(connection, t.run.c.id == found[0])[0])
             known = list(connection.scalars(newest.limit(1000)))
         if not known:
             raise UsageError(
@@ -238,12 +251,12 @@ def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]
     return found
 
 
-def _estimate_row(key: int, name: str, estimate: Estimate) -> dict[str, Any]:
+def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[str, Any]:
     low, high = estimate.bounds or (None, None)
     return {
         "run_key": key,
         "metric": name,
-        "slice": "",
+        "slice": part,
         "n": estimate.n,
         "mean": estimate.value,
         "se": estimate.se,
@@ -262,17 +275,33 @@ def _estimates(connection: sa.Connection, keys: Sequence[int]) -> dict[int, dict
     m = t.run_metric.c
     for some in chunks(keys):
         for row in connection.execute(sa.select(t.run_metric).where(m.run_key.in_(some), m.slice == "")):
-            found.setdefault(row.run_key, {})[row.metric] = Estimate(
-                value=_number(row.mean),
-                se=_number(row.se),
-                ci=(_number(row.ci_low), _number(row.ci_high)),
-                n=row.n,
-                method=row.method,
-                clusters=row.clusters,
-                level=row.level,
-                bounds=None if row.bound_low is None else (row.bound_low, row.bound_high),
-            )
+            found.setdefault(row.run_key, {})[row.metric] = _estimate(row)
     return found
+
+
+def _with_slices(connection: sa.Connection, run: Run) -> Run:
+    m = t.run_metric.c
+    query = sa.select(t.run_metric).join(t.run).where(t.run.c.id == run.id, m.slice != "").order_by(m.slice)
+    slices: dict[str, dict[str, Estimate]] = {}
+    for row in connection.execute(query):
+        slices.setdefault(row.slice, {})[row.metric] = _estimate(row)
+    order = [info.name for info in run.spec.metrics]
+    for name, some in slices.items():
+        slices[name] = {metric: some[metric] for metric in [*order, *some] if metric in some}
+    return msgspec.structs.replace(run, slices=slices)
+
+
+def _estimate(row: Any) -> Estimate:
+    return Estimate(
+        value=_number(row.mean),
+        se=_number(row.se),
+        ci=(_number(row.ci_low), _number(row.ci_high)),
+        n=row.n,
+        method=row.method,
+        clusters=row.clusters,
+        level=row.level,
+        bounds=None if row.bound_low is None else (row.bound_low, row.bound_high),
+    )
 
 
 def _number(stored: float | None) -> float:

@@ -18,6 +18,12 @@ from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
 
 
+class _Slices(msgspec.Struct):
+    """The one field of a sample that ``slices`` is about."""
+
+    slices: dict[str, str] = {}
+
+
 class Samples(Runs):
     """What the samples of a run were, and what became of them."""
 
@@ -105,6 +111,23 @@ class Samples(Runs):
             for metric, sequence, cluster, value in connection.execute(wanted.order_by(c.sequence)):
                 found.setdefault(metric, []).append((sequence, cluster, value))
         return found
+
+    def names(self, run_id: str) -> dict[int, tuple[str, int]]:
+        """The sample's id and the number of its repeat, by sequence: what two runs are paired by."""
+        query = sa.select(t.sample.c.sequence, t.item.c.document, t.sample.c.repeat).join(t.item)
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            rows = connection.execute(query.where(t.sample.c.run_key == key))
+            return {sequence: (document, repeat) for sequence, document, repeat in rows}
+
+    def slices(self, run_id: str) -> dict[int, dict[str, str]]:
+        """The slices of each sample that has any, by sequence."""
+        query = sa.select(t.sample.c.sequence, t.item.c.body).join(t.item)
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            rows = connection.execute(query.where(t.sample.c.run_key == key))
+            found = {sequence: unpack(body, _Slices).slices for sequence, body in rows}
+        return {sequence: slices for sequence, slices in found.items() if slices}
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
         """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.

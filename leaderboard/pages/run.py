@@ -28,6 +28,8 @@ def main() -> None:
         metrics(run)
     else:
         st.info("Its metrics are worked out when the run ends.", icon=":material/hourglass_top:")
+    slices(run)
+    reliance(run)
     st.subheader("How the samples ended")
     if run.counts:
         st.altair_chart(charts.statuses(run.counts), width="stretch")
@@ -115,6 +117,47 @@ def metrics(run: Run) -> None:
     left.dataframe(frame, hide_index=True, column_config=config, height=min(38 + 35 * len(frame), 600))
     if right is not None:
         right.altair_chart(charts.metrics(bounded), width="stretch")
+
+
+def slices(run: Run) -> None:
+    """Estimates by question type, organ, level: whatever the samples are grouped by."""
+    if not run.slices:
+        return
+    st.subheader("By slice")
+    rows = [
+        {"slice": part, "metric": name, "value": e.value, "interval": text.interval(e), "n": e.n}
+        for part, some in run.slices.items()
+        for name, e in some.items()
+    ]
+    config = {"value": st.column_config.NumberColumn(format="%.3f")}
+    frame = pd.DataFrame(rows)
+    st.dataframe(frame, hide_index=True, column_config=config, height=min(38 + 35 * len(frame), 420))
+
+
+def reliance(run: Run) -> None:
+    """What the model loses without the pictures, where the task was run in other arms too."""
+    for one in data.reliance(run):
+        st.subheader("Image reliance")
+        if not one.looks:
+            st.warning(
+                f"{text.escape(one.model)} does as well without looking: no score rests on the image.",
+                icon=":material/visibility_off:",
+            )
+        rows = [
+            {
+                "metric": gap.metric,
+                "images": gap.arm,
+                "score": gap.other,
+                "real": gap.real,
+                "real − this": gap.difference.value,
+                "interval": text.interval(gap.difference),
+                "looks": gap.looks,
+            }
+            for gap in one.gaps
+        ]
+        number = st.column_config.NumberColumn(format="%.3f")
+        config = dict.fromkeys(("score", "real", "real − this"), number)
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
 
 
 def configuration(run: Run) -> None:

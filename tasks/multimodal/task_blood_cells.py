@@ -31,9 +31,9 @@ def samples(
 @task(
     samples,
     metrics=[
-        only(count_within(), answer_type="number"),
-        only(closed_accuracy(), answer_type="closed"),
-        only(accuracy(), answer_type="choice"),
+        only(count_within(), "count_within", answer_type="number"),
+        only(closed_accuracy(), "closed_accuracy", answer_type="closed"),
+        only(accuracy(), "accuracy", answer_type="choice"),
     ],
     tags=["biomedical", "multimodal", "counting"],
     needs=Needs(images=True),

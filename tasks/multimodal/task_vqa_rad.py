@@ -28,9 +28,9 @@ def samples(
 @task(
     samples,
     metrics=[
-        only(closed_accuracy(), answer_type="closed"),
-        only(token_recall(), answer_type="open"),
-        only(exact_match(), answer_type="open"),
+        only(closed_accuracy(), "closed_accuracy", answer_type="closed"),
+        only(token_recall(), "open_recall", answer_type="open"),
+        only(exact_match(), "open_exact", answer_type="open"),
     ],
     tags=["biomedical", "multimodal", "vqa"],
     needs=Needs(images=True),

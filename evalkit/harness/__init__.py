@@ -1,0 +1,11 @@
+"""lm-eval and evalkit, each inside the other.
+
+    catalog.py   lm-eval's tasks by name, as evalkit tasks: ``evalkit run lm_eval/NAME``
+    suite.py     one such task: lm-eval's documents, requests, filters, metrics and aggregation, called as they are
+    ask.py       one request of lm-eval, asked of an evalkit model
+    lm.py        an evalkit model as a model of lm-eval: ``python -m evalkit.harness --model evalkit``
+
+lm-eval is imported when one of its names is asked for, never before.
+"""
+
+PREFIX = "lm_eval/"
