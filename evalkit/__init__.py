@@ -35,7 +35,11 @@ _WHERE = {
     "fixture": "evalkit.task",
     "metric": "evalkit.metrics.base",
     "numbered": "evalkit.prompts",
+    "Info": "evalkit.task",
     "parametrize": "evalkit.task",
+    "skip": "evalkit.task",
+    "skipif": "evalkit.task",
+    "xfail": "evalkit.task",
 }
 
 __all__ = ["__version__", "task", *_WHERE]
@@ -47,8 +51,12 @@ if TYPE_CHECKING:
     from evalkit.model import Model as Model
     from evalkit.prompts import cited as cited
     from evalkit.prompts import numbered as numbered
+    from evalkit.task import Info as Info
     from evalkit.task import fixture as fixture
     from evalkit.task import parametrize as parametrize
+    from evalkit.task import skip as skip
+    from evalkit.task import skipif as skipif
+    from evalkit.task import xfail as xfail
     from evalkit.types import Answer as Answer
     from evalkit.types import Estimate as Estimate
     from evalkit.types import Image as Image

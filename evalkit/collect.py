@@ -6,7 +6,6 @@ Files are imported by path under private module names, each folder as a package 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -16,14 +15,17 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from evalkit import harness
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
-from evalkit.task import Fixture, Parameter, Task, check_known, parameters_of
+from evalkit.expressions import keyword_filter, tag_filter
+from evalkit.task import GIVEN, SCOPES, Fixture, Parameter, Scope, Task, check_known, parameters_of
+from evalkit.types import Needs
 
 _ROOT_MARKS = (".git", "pyproject.toml", "evalkit.toml")
 _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)\])?$", re.DOTALL)
@@ -31,19 +33,35 @@ _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)
 
 @dataclass(frozen=True)
 class Item:
-    """One task with one set of parameters: what a run is a run of."""
+    """One task with one set of parameters: what a run is a run of.
+
+    ``labels`` are the ids that ``@parametrize(ids=…)`` gave to values of ``params``.
+    """
 
     task: Task
     params: Mapping[str, Any]
     fixtures: Mapping[str, Fixture]
     named: tuple[str, ...]
     where: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """The short node id, ``pubmed_rag[arm=oracle,k=5]``."""
-        inside = ",".join(f"{name}={_plain(self.params[name])}" for name in self.named)
+        shown = self.shown
+        inside = ",".join(f"{name}={_plain(shown[name])}" for name in self.named)
         return f"{self.task.name}[{inside}]" if inside else self.task.name
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The parameters as they are listed and stored: an id in place of a value that has one."""
+        return {**self.params, **self.labels}
+
+    @property
+    def needs(self) -> Needs:
+        """What the model has to be able to do for these parameters."""
+        needs = self.task.needs
+        return needs(self.params) if callable(needs) else needs
 
     @property
     def node_id(self) -> str:
@@ -65,24 +83,39 @@ def collect(
     params: Mapping[str, Sequence[str]] | None = None,
     keyword: str | None = None,
     tags: Sequence[str] = (),
+    include_path: Path | None = None,
 ) -> Collection:
     """Find the items that ``targets`` name: a file, a folder, ``FILE::name[k=5]``, ``name`` or ``name[k=5]``.
 
-    ``params`` are the ``-p`` settings, each a list of values to sweep. Without targets, all tasks of
-    installed packages. Raises ``UsageError`` for a target that names nothing.
+    ``params`` are the ``-p`` settings, each a list of values to sweep. ``keyword`` is an expression over node
+    ids and tags, ``tags`` are expressions over tags of which one must hold. Without targets, all tasks of
+    installed packages. ``lm_eval/NAME`` is a task of lm-eval; ``include_path`` a folder of more of them.
+    Raises ``UsageError`` for a target that names nothing.
     """
     found = Collection()
     chosen: list[tuple[Task, dict[str, list[str]]]] = []
     for target in targets or [""]:
         where, name, args = _split_target(target)
-        chosen += [(one, args) for one in _tasks_at(where, name, found)]
+        of_lm_eval = where.startswith(harness.PREFIX) and not Path(where).exists()
+        here = _harness_tasks(where, include_path) if of_lm_eval else _tasks_at(where, name, found)
+        chosen += [(one, args) for one in here]
     _expand_all(chosen, params or {}, found)
-    if keyword:
-        matches = keyword_filter(keyword)
-        found.items = [i for i in found.items if matches(f"{i.node_id} {' '.join(i.task.tags)}")]
-    if tags:
-        found.items = [i for i in found.items if set(tags) & set(i.task.tags)]
+    chosen_by = selector(keyword, tags)
+    found.items = [i for i in found.items if chosen_by(i.node_id, i.task.tags)]
     return found
+
+
+def selector(keyword: str | None, tags: Sequence[str]) -> Callable[[str, Sequence[str]], bool]:
+    """What ``-k`` and ``-m`` say of a node id and its tags. Raises ``UsageError`` for a wrong expression."""
+    by_keyword = keyword_filter(keyword) if keyword else None
+    by_tags = [tag_filter(expression) for expression in tags]
+
+    def chosen(node_id: str, own: Sequence[str]) -> bool:
+        if by_keyword and not by_keyword(f"{node_id} {' '.join(own)}"):
+            return False
+        return not by_tags or any(one(own) for one in by_tags)
+
+    return chosen
 
 
 def _expand_all(
@@ -144,6 +177,13 @@ def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
             "For a task of your own give its file: evalkit run path/to/task_mine.py"
         )
     return chosen
+
+
+def _harness_tasks(where: str, include_path: Path | None) -> list[Task]:
+    """Tasks of lm-eval, which is imported here and not before."""
+    from evalkit.harness import catalog
+
+    return catalog.find(where, include_path)
 
 
 def _load_files(files: Sequence[Path], found: Collection) -> list[Task]:
@@ -220,13 +260,32 @@ def fixtures_for(path: Path | None) -> dict[str, Fixture]:
         modules.append(import_by_path(path))
     found: dict[str, Fixture] = {}
     for module in modules:
-        found.update({v.name: v for v in vars(module).values() if isinstance(v, Fixture)})
+        for value in vars(module).values():
+            if isinstance(value, Fixture):
+                found[value.name] = _over(found.get(value.name), value)
     return found
+
+
+def items_of(task: Task, params: Mapping[str, Sequence[Any]] | None = None) -> list[Item]:
+    """The items of a task object: of one that is in no file, with the fixtures of its own module.
+
+    Raises ``TaskFileError`` and ``UsageError`` as collecting its file would.
+    """
+    fixtures = fixtures_for(task.path)
+    if task.path is None:
+        own = [value for value in task.fn.__globals__.values() if isinstance(value, Fixture)]
+        fixtures |= {one.name: _over(fixtures.get(one.name), one) for one in own}
+    return expand(task, params or {}, closure(task, fixtures), fixtures)
+
+
+def _over(above: Fixture | None, fixture: Fixture) -> Fixture:
+    """A fixture that overrides another of its name; one that a module only imported stays as it is."""
+    return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
 
 
 def _evalconfs(path: Path) -> list[Path]:
     confs: list[Path] = []
-    for folder in path.parents:
+    for folder in path.resolve().parents:
         if (folder / "evalconf.py").is_file():
             confs.append(folder / "evalconf.py")
         if any((folder / mark).exists() for mark in _ROOT_MARKS):
@@ -237,41 +296,86 @@ def _evalconfs(path: Path) -> list[Path]:
 def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]:
     """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
 
-    Raises ``TaskFileError`` for a fixture that nobody defines, or two defaults for one name.
+    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
+    for another of a narrower scope, or two defaults for one name.
     """
-    found: dict[str, Parameter] = {}
-    asked: set[str] = set()
-    todo: list[tuple[str, Callable[..., Any]]] = [(f"task {task.name}", task.fn)]
+    found = _Closure(task, fixtures)
+    found.visit(f"task {task.name}", task.fn, "sample")
     if callable(task.samples):
-        todo.append((f"samples of {task.name}", task.samples))
-    while todo:
-        owner, fn = todo.pop()
+        found.visit(f"samples of {task.name}", task.samples, "task")
+    return found.params
+
+
+class _Closure:
+    """Walks from a task along the arguments of its functions to all fixtures and parameters."""
+
+    def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
+        self.task, self.fixtures = task, fixtures
+        self.params: dict[str, Parameter] = {}
+        self.done: set[Callable[..., Any]] = set()
+        self.path: list[Fixture] = []
+
+    def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
+        """Note what ``fn`` asks for; its own ``scope`` is the narrowest that it may ask for."""
         params, wanted = parameters_of(fn)
-        for name, param in params.items():
-            if name in found and found[name].default != param.default:
-                raise _at(
-                    fn,
-                    task,
-                    f"{owner}: parameter {name!r} has the default {param.default!r} here and "
-                    f"{found[name].default!r} elsewhere in the same task; make them equal",
-                )
-            found[name] = param
+        for param in params.values():
+            self._note(owner, fn, param)
+        if scope != "sample" and (given := [n for n in GIVEN if n in inspect.signature(fn).parameters]):
+            raise _at(
+                fn, self.task, f"{owner} asks for {given[0]!r}, which only @fixture(scope='sample') may"
+            )
         for name in wanted:
-            if name in asked:
+            if name in self.task.axes:  # an argument without a default that @parametrize fills
+                first = self.task.axes[name][0]
+                self.params.setdefault(name, Parameter(name, first, type(first)))
                 continue
-            if name in task.axes:  # an argument without a default that @parametrize fills
-                found.setdefault(name, Parameter(name, task.axes[name][0], type(task.axes[name][0])))
-                continue
-            if name not in fixtures:
+            fixture = wanted_fixture(name, fn, self.fixtures)
+            if fixture is None:
+                raise _at(fn, self.task, f"{owner} {self._unknown(name)}")
+            if SCOPES.index(fixture.scope) > SCOPES.index(scope):
                 raise _at(
-                    fn,
-                    task,
-                    f"{owner} asks for a fixture {name!r} that nobody defines."
-                    f"{did_you_mean(name, fixtures)} Known fixtures: {', '.join(sorted(fixtures))}. "
-                    "Define it with @fixture in the task file or in evalconf.py beside it",
-                )
-            asked.add(name)
-            todo.append((f"fixture {name}", fixtures[name].fn))
+                    fn, self.task,
+                    f"{owner} lives for a {scope} and asks for fixture {name!r}, which lives for "
+                    f"a {fixture.scope} only",
+                )  # fmt: skip
+            self._follow(owner, fn, fixture)
+
+    def _follow(self, owner: str, fn: Callable[..., Any], fixture: Fixture) -> None:
+        if any(one.fn is fixture.fn for one in self.path):
+            chain = " → ".join(one.name for one in [*self.path, fixture])
+            raise _at(fn, self.task, f"{owner}: fixtures ask for each other in a circle: {chain}")
+        if fixture.fn in self.done:
+            return
+        self.path.append(fixture)
+        self.visit(f"fixture {fixture.name}", fixture.fn, fixture.scope)
+        self.path.pop()
+        self.done.add(fixture.fn)
+
+    def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
+        before = self.params.setdefault(param.name, param)
+        if before.default != param.default and param.name not in self.task.axes:
+            raise _at(
+                fn, self.task,
+                f"{owner}: parameter {param.name!r} has the default {param.default!r} here and "
+                f"{before.default!r} elsewhere in the same task; make them equal",
+            )  # fmt: skip
+
+    def _unknown(self, name: str) -> str:
+        return (
+            f"asks for a fixture {name!r} that nobody defines.{did_you_mean(name, self.fixtures)} "
+            f"Known fixtures: {', '.join(sorted(self.fixtures))}. "
+            "Define it with @fixture in the task file or in evalconf.py beside it"
+        )
+
+
+def wanted_fixture(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
+    """The fixture that ``fn`` means by ``name``: a fixture that asks for its own name means the one above."""
+    found = fixtures.get(name)
+    layer = found
+    while layer is not None:
+        if layer.fn is fn:
+            return layer.above
+        layer = layer.above
     return found
 
 
@@ -291,18 +395,29 @@ def expand(
     """
     check_known(given, known, f"task {task.name}")
     check_known(task.axes, known, f"@parametrize of task {task.name}")
-    axes = dict(task.axes)
-    axes.update({name: [known[name].convert(v) for v in values] for name, values in given.items()})
+    axes: dict[str, list[tuple[Any, str | None]]] = {}
+    for name, values in task.axes.items():
+        labels: Sequence[str | None] = task.marks.ids.get(name) or [None] * len(values)
+        axes[name] = list(zip(values, labels, strict=True))
+    for name, texts in given.items():
+        by_id = {label: (value, label) for value, label in axes.get(name, []) if label is not None}
+        axes[name] = [
+            by_id[t] if isinstance(t, str) and t in by_id else (known[name].convert(t), None) for t in texts
+        ]
     own = list(inspect.signature(task.fn).parameters)
     varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
     named = tuple(
-        n for n in varied if not known[n].is_path and (n in task.axes or axes[n] != [known[n].default])
-    )
+        n for n in varied
+        if not known[n].is_path and (n in task.axes or [v for v, _ in axes[n]] != [known[n].default])
+    )  # fmt: skip
     defaults = {name: p.default for name, p in known.items()}
-    return [
-        Item(task, {**defaults, **dict(zip(axes, values, strict=True))}, fixtures, named, _display(task.path))
-        for values in itertools.product(*axes.values())
-    ]
+    items = []
+    for combination in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, combination, strict=True))
+        params = {**defaults, **{name: value for name, (value, _) in chosen.items()}}
+        ids = {name: label for name, (_, label) in chosen.items() if label is not None}
+        items.append(Item(task, params, fixtures, named, task.where or _display(task.path), ids))
+    return items
 
 
 def _display(path: Path | None) -> str:
@@ -317,40 +432,6 @@ def _display(path: Path | None) -> str:
 
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def keyword_filter(expression: str) -> Callable[[str], bool]:
-    """A test for ``-k``: words joined by ``and``, ``or``, ``not`` and brackets, each a part of the node id.
-
-    Raises ``UsageError`` for anything else.
-    """
-    words: list[str] = []
-
-    def stand_in(match: re.Match[str]) -> str:
-        if match[0] in ("and", "or", "not"):
-            return match[0]
-        words.append(match[0].lower())
-        return f"w{len(words) - 1}"
-
-    try:
-        tree = ast.parse(re.sub(r"[^\s()]+", stand_in, expression), mode="eval").body
-    except SyntaxError:
-        raise UsageError(f"-k {expression!r}: write words joined by and, or, not") from None
-
-    def holds(node: ast.expr, text: str) -> bool:
-        match node:
-            case ast.Name(id=name):
-                return words[int(name[1:])] in text
-            case ast.UnaryOp(op=ast.Not(), operand=inner):
-                return not holds(inner, text)
-            case ast.BoolOp(op=ast.And(), values=parts):
-                return all(holds(p, text) for p in parts)
-            case ast.BoolOp(op=ast.Or(), values=parts):
-                return any(holds(p, text) for p in parts)
-        raise UsageError(f"-k {expression!r}: write words joined by and, or, not")
-
-    holds(tree, "")
-    return lambda text: holds(tree, text.lower())
 
 
 def iter_tasks(found: Collection) -> Iterator[Task]:

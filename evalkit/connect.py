@@ -40,20 +40,23 @@ async def connect(
     stop: asyncio.Event,
     salt: str = "",
     max_inflight: int | None = None,
+    given: Backend | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """A model that is known to be alive and able, with the name to show for it.
 
     ``responses`` is the cache's file; under a ``salt`` only answers given under the same one are found in it.
-    Once ``stop`` is set, nothing more is sent.
+    Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
+    which is then no more than its name.
     Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
     """
-    backend: Any = load(text, config=load_config())
+    backend: Any = given or load(text, config=load_config())
     cache = ResponseCache(responses)
     try:
         facts = await backend.probe(needs)
         gated = Gated(backend, stop)
         wrapped = wrap(gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt)
-        yield backend.name, Model(wrapped, defaults=backend.defaults, facts=facts)
+        name = text if given else backend.name
+        yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
     finally:
         await backend.close()
         cache.close()

@@ -21,6 +21,8 @@ _PACKAGES = (
     "rouge-score",
     "rouge-score-rs",
     "numpy",
+    "lm-eval",
+    "sacrebleu",
     "datasets",
 )
 
@@ -67,6 +69,7 @@ def of_item(item: Item) -> dict[str, Any]:
         "node_id": item.node_id,
         "packages": versions(),
         "platform": platform.platform(),
+        **item.task.facts,
     }
     if item.task.path is not None:
         facts["task_sha256"] = hashlib.sha256(item.task.path.read_bytes()).hexdigest()

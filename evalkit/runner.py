@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit import engine, provenance
+from evalkit import engine, harness, provenance
 from evalkit.collect import Item, closure, expand, fixtures_for, load_file
-from evalkit.errors import SetupError, UsageError
+from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.model import canonical
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.slices import by_slice
-from evalkit.stats import estimate, incomplete_bounds
+from evalkit.stats import bootstrap, estimate, incomplete_bounds
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.types import Estimate, Sample, ServerFacts
+from evalkit.task import Aggregate
+from evalkit.types import Backend, Estimate, Sample, ServerFacts
 
 if TYPE_CHECKING:
     from evalkit.model import Model
@@ -37,7 +39,7 @@ HEARTBEAT_S = 5.0
 
 @dataclass
 class Options:
-    """How to run, as opposed to what."""
+    """How to run, as opposed to what. ``backend`` answers in place of the one that the model's spec names."""
 
     limit: int | None = None
     repeats: int = 1
@@ -45,6 +47,7 @@ class Options:
     max_inflight: int | None = None
     cache: str = "on"
     on_start: Callable[[RunSpec], None] = lambda spec: None
+    backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -78,15 +81,15 @@ async def survey(item: Item, samples: Callable[[], AsyncIterator[Any]], limit: i
 
 
 def new_id() -> str:
-    """A run id that sorts by time: ``20261121-143015-9f3c``."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+    """A run id that sorts by time: ``20261121-143015-9f3c1b``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
 def spec_of(
     run_id: str, item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options
 ) -> RunSpec:
     """All that is known of a run before its first sample."""
-    plain = {name: _builtin(value) for name, value in item.params.items()}
+    plain = {name: _builtin(value) for name, value in item.shown.items()}
     return RunSpec(
         id=run_id,
         task=item.id,
@@ -103,10 +106,11 @@ def spec_of(
         target={
             "path": str(item.task.path) if item.task.path else None,
             "task": item.task.name,
-            "params": {name: _anywhere(value) for name, value in item.params.items()},
+            "params": {name: _anywhere(value) for name, value in item.shown.items()},
             "named": list(item.named),
             "model": model_text,
             "cache": options.cache,
+            "given": options.backend is not None,
         },
         provenance={
             **provenance.of_item(item),
@@ -135,14 +139,15 @@ def _builtin(value: Any) -> Any:
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
-    samples = await samples_of(item, session)
-    found = await survey(item, samples, options.limit)
-    run_id = new_id()
-    async with _connected(run_id, model_text, item, store, options) as (name, model):
-        spec = spec_of(run_id, item, name, model, model_text, found, options)
-        store.begin(spec)
-        options.on_start(spec)
-        return await _drive(item, spec, model, samples, store, session, options)
+    async with session.running():
+        samples = await samples_of(item, session)
+        found = await survey(item, samples, options.limit)
+        run_id = new_id()
+        async with _connected(run_id, model_text, item, store, options) as (name, model):
+            spec = spec_of(run_id, item, name, model, model_text, found, options)
+            store.begin(spec)
+            options.on_start(spec)
+            return await _drive(item, spec, model, samples, store, session, options)
 
 
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
@@ -151,19 +156,25 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     Raises ``SetupError`` where the data set is no longer what it was.
     """
     item = item_of(run.spec)
+    if run.spec.target.get("given"):
+        raise SetupError(
+            f"run {run.id}: its answers came from a file or a program, not from a served model; "
+            "make it again with evalkit score, or as it was made"
+        )
     options.limit, options.repeats = run.spec.limit, run.spec.repeats
     options.cache = run.spec.target.get("cache", "on")
-    samples = await samples_of(item, session)
-    found = await survey(item, samples, options.limit)
-    if found.fingerprint != run.spec.dataset:
-        raise SetupError(
-            f"run {run.id}: the samples are no longer those that it began with "
-            f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
-        )
-    async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
-        _check_same_model(run.spec, model.facts)
-        options.on_start(run.spec)
-        return await _drive(item, run.spec, model, samples, store, session, options)
+    async with session.running():
+        samples = await samples_of(item, session)
+        found = await survey(item, samples, options.limit)
+        if found.fingerprint != run.spec.dataset:
+            raise SetupError(
+                f"run {run.id}: the samples are no longer those that it began with "
+                f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
+            )
+        async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
+            _check_same_model(run.spec, model.facts)
+            options.on_start(run.spec)
+            return await _drive(item, run.spec, model, samples, store, session, options)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
@@ -180,6 +191,8 @@ def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
 def item_of(spec: RunSpec) -> Item:
     """The item that a run was made of. Raises ``UsageError`` if its file or task is gone."""
     target = spec.target
+    if target["task"].startswith(harness.PREFIX):
+        return _harness_item(spec)
     path = Path(target["path"]) if target.get("path") else None
     if path is None or not path.is_file():
         raise UsageError(f"run {spec.id}: its task file {target.get('path')} is not there")
@@ -189,8 +202,21 @@ def item_of(spec: RunSpec) -> Item:
             known = closure(task, fixtures)
             values = {n: [v] for n, v in target["params"].items() if n in known}
             (item,) = expand(task, values, known, fixtures)
-            return Item(item.task, item.params, fixtures, tuple(target["named"]), item.where)
+            return replace(item, named=tuple(target["named"]))
     raise UsageError(f"run {spec.id}: {path} has no task {target['task']!r} any more")
+
+
+def _harness_item(spec: RunSpec) -> Item:
+    from evalkit.harness import catalog
+
+    target = spec.target
+    folder = target["params"].get("include_path")
+    task = catalog.one(target["task"], Path(folder) if folder else None)
+    fixtures = fixtures_for(None)
+    known = closure(task, fixtures)
+    values = {n: [v] for n, v in target["params"].items() if n in known}
+    (item,) = expand(task, values, known, fixtures)
+    return replace(item, named=tuple(target["named"]))
 
 
 def _connected(run_id: str, text: str, item: Item, store: Store, options: Options) -> Any:
@@ -200,11 +226,12 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     """
     from evalkit.connect import connect
 
-    salt = run_id if options.cache == "off" else ""
-    path = store.home / "responses.db"
+    own = options.cache == "off" or options.backend is not None
     return connect(
-        text, item.task.needs, path, stop=options.stop, salt=salt, max_inflight=options.max_inflight
-    )
+        text, item.needs, store.home / "responses.db",
+        stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
+        given=options.backend,
+    )  # fmt: skip
 
 
 async def _drive(
@@ -231,7 +258,7 @@ async def _drive(
                 arguments = await session.arguments(item.task.fn, item)
                 await engine.run(
                     engine.Work(
-                        fn=item.task.fn,
+                        fn=session.for_samples(item),
                         arguments=arguments,
                         model=model,
                         samples=samples,
@@ -252,7 +279,7 @@ async def _drive(
     finally:
         beat.cancel()
         store.add_provenance(spec.id, **_described(arguments), **_prompt(store, spec))
-        sum_up(store, spec, status, before + time.perf_counter() - began)
+        sum_up(store, item, spec, status, before + time.perf_counter() - began)
     return store.run(spec.id)
 
 
@@ -276,11 +303,12 @@ async def _heartbeat(store: Store, run_id: str) -> None:
         await asyncio.to_thread(store.heartbeat, run_id)
 
 
-def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
+def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
     """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
     counts = store.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
     scores = store.scores(spec.id)
+    aggregates = {m.name: m.aggregate for m in item.task.metrics}
     metrics: dict[str, Estimate] = {}
     for info in spec.metrics:
         rows = scores.get(info.name, [])
@@ -291,13 +319,36 @@ def sum_up(store: Store, spec: RunSpec, status: RunStatus, wall_s: float) -> Non
         if not values:
             continue
         clusters = [cluster for _, cluster, value in rows if value is not None]
-        made = estimate(values, clusters=clusters, low=info.low, high=info.high)
-        if lost:
-            made = msgspec.structs.replace(made, bounds=incomplete_bounds(values, lost, info.low, info.high))
-        metrics[info.name] = made
+        if aggregate := aggregates.get(info.name):
+            made = bootstrap(values, aggregate, clusters=clusters)
+            bounds = (info.low, math.inf if info.high is None else info.high)
+        else:
+            made = estimate(values, clusters=clusters, low=info.low, high=info.high)
+            bounds = incomplete_bounds(values, lost, info.low, info.high)
+        metrics[info.name] = msgspec.structs.replace(made, bounds=bounds) if lost else made
     if missing and status == "complete":
         status = "incomplete"
+    if item.task.aggregate is not None and counts:
+        status = _aggregate(store, item.task.aggregate, spec, status, metrics)
     store.finish(spec.id, status, metrics, wall_s, by_slice(store, spec.id, spec.metrics, scores))
+
+
+def _aggregate(
+    store: Store, aggregate: Aggregate, spec: RunSpec, status: RunStatus, metrics: dict[str, Estimate]
+) -> RunStatus:
+    """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
+    answered = [(r.sample, r.answer) for r in store.records(spec.id) if r.answer is not None]
+    try:
+        made = aggregate(answered, metrics, spec.target.get("params", {})) if answered else {}
+    except MetricError as problem:
+        store.add_provenance(spec.id, aggregation_error=str(problem))
+        return "incomplete" if status == "complete" else status
+    ranges = {m.name: (m.low, math.inf if m.high is None else m.high) for m in spec.metrics}
+    for name, one in made.items():
+        open_ended = one.bounds is None and status != "complete"
+        bounds = ranges.get(name, (-math.inf, math.inf)) if open_ended else one.bounds
+        metrics[name] = msgspec.structs.replace(one, bounds=bounds)
+    return status
 
 
 async def rescore(run: Run, store: Store) -> Run:
@@ -317,7 +368,7 @@ async def rescore(run: Run, store: Store) -> Run:
             await _rescore_batch(batch, run.id, store, scorer)
     store.set_metrics(run.id, spec.metrics)
     before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
-    sum_up(store, spec, before, run.wall_s)
+    sum_up(store, item, spec, before, run.wall_s)
     return store.run(run.id)
 
 

@@ -1,18 +1,31 @@
-"""The fixtures of one evalkit command: each made once for its parameters, torn down in reverse order."""
+"""The fixtures of one evalkit command: each made once for its parameters, torn down in reverse order.
+
+Three scopes lie inside each other: the session, the run of one item, one sample. Each holds what it made
+and the stack that tears it down.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
-from evalkit.collect import Item
-from evalkit.task import parameters_of
+from evalkit.collect import Item, wanted_fixture
+from evalkit.task import Fixture, Scope, parameters_of
 from evalkit.types import Progress
 
 Key = tuple[Any, ...]
+
+
+class _Scope:
+    """What was made in one scope, and its teardown."""
+
+    def __init__(self) -> None:
+        self.made: dict[Key, Any] = {}
+        self.stack = AsyncExitStack()
 
 
 class Session:
@@ -20,53 +33,105 @@ class Session:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self._made: dict[Key, Any] = {}
-        self._stack = AsyncExitStack()
+        self._session = _Scope()
+        self._task = self._session  # a scope of its own only while an item runs
 
     async def __aenter__(self) -> Session:
-        await self._stack.__aenter__()
+        await self._session.stack.__aenter__()
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await self._stack.__aexit__(*exception)
+        await self._session.stack.__aexit__(*exception)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The run of one item: its end tears down the fixtures of scope ``task``."""
+        self._task = _Scope()
+        try:
+            async with self._task.stack:
+                yield
+        finally:
+            self._task = self._session
 
     async def arguments(self, fn: Callable[..., Any], item: Item) -> dict[str, Any]:
-        """Everything that ``fn`` asks for but ``sample`` and ``model``: parameters and fixtures."""
+        """Everything that ``fn`` asks for but ``sample``, ``model`` and fixtures that live for a sample.
+
+        What those stand on is made here too, once, before samples begin to ask for it side by side.
+        """
         params, wanted = parameters_of(fn)
         values = {name: item.params[name] for name in [*params, *wanted] if name in item.params}
         for name in wanted:
-            if name not in values:
-                values[name] = (await self._fixture(name, item))[1]
+            if name in values:
+                continue
+            fixture = wanted_fixture(name, fn, item.fixtures)
+            assert fixture is not None  # collecting has found every name
+            if fixture.scope == "sample":
+                await self.arguments(fixture.fn, item)
+            else:
+                values[name] = (await self._fixture(fixture, item, {}, None))[1]
         return values
 
-    async def _fixture(self, name: str, item: Item) -> tuple[Key, Any]:
+    def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
+        """The task's function, which makes and tears down around each sample what lives only so long."""
+        fn = item.task.fn
+        mine: dict[str, Fixture] = {}
+        for name in parameters_of(fn)[1]:
+            fixture = wanted_fixture(name, fn, item.fixtures)
+            if name not in item.params and fixture is not None and fixture.scope == "sample":
+                mine[name] = fixture
+        return partial(self._with_fixtures, item, mine) if mine else fn
+
+    async def _with_fixtures(
+        self, item: Item, mine: dict[str, Fixture], /, sample: Any, model: Any, **arguments: Any
+    ) -> Any:
+        scope, given = _Scope(), {"sample": sample, "model": model}
+        async with scope.stack:
+            for name, fixture in mine.items():
+                arguments[name] = (await self._fixture(fixture, item, given, scope))[1]
+            return await item.task.fn(sample=sample, model=model, **arguments)
+
+    async def _fixture(
+        self, fixture: Fixture, item: Item, given: dict[str, Any], sample: _Scope | None
+    ) -> tuple[Key, Any]:
         """A fixture's identity (its function, parameters and the identities it stands on) and value."""
-        if name == "progress":
+        if fixture.name == "progress" and fixture.above is None:
             return ("progress",), self.progress
-        fn = item.fixtures[name].fn
-        params, wanted = parameters_of(fn)
+        params, wanted = parameters_of(fixture.fn)
         values = {p: item.params[p] for p in [*params, *wanted] if p in item.params}
         settings = tuple((name, repr(value)) for name, value in values.items())
         keys: list[Key] = []
-        for dependency in wanted:
-            if dependency in values:
+        for name in wanted:
+            if name in values:
                 continue
-            inner_key, values[dependency] = await self._fixture(dependency, item)
+            inner = wanted_fixture(name, fixture.fn, item.fixtures)
+            assert inner is not None  # collecting has found every name
+            inner_key, values[name] = await self._fixture(inner, item, given, sample)
             keys.append(inner_key)
-        key: Key = (fn, settings, tuple(keys))
-        if key not in self._made:
-            self._made[key] = await self._make(fn, values)
-        return key, self._made[key]
+        values |= {n: v for n, v in given.items() if n in inspect.signature(fixture.fn).parameters}
+        key: Key = (fixture.fn, settings, tuple(keys))
+        scope = self._scope(fixture.scope, sample)
+        if key not in scope.made:
+            scope.made[key] = await _make(fixture, values, scope.stack)
+        return key, scope.made[key]
 
-    async def _make(self, fn: Callable[..., Any], values: dict[str, Any]) -> Any:
-        if inspect.isasyncgenfunction(fn):
-            return await self._stack.enter_async_context(asynccontextmanager(fn)(**values))
-        if inspect.isgeneratorfunction(fn):
-            return self._stack.enter_context(contextmanager(fn)(**values))
-        if inspect.iscoroutinefunction(fn):
-            return await fn(**values)
-        # Plain fixtures read files and download data sets: off the event loop, so that Ctrl-C is heard.
-        return await asyncio.to_thread(fn, **values)
+    def _scope(self, name: Scope, sample: _Scope | None) -> _Scope:
+        if name == "sample" and sample is not None:
+            return sample
+        return self._session if name == "session" else self._task
+
+
+async def _make(fixture: Fixture, values: dict[str, Any], stack: AsyncExitStack) -> Any:
+    fn = fixture.fn
+    if inspect.isasyncgenfunction(fn):
+        return await stack.enter_async_context(asynccontextmanager(fn)(**values))
+    if inspect.isgeneratorfunction(fn):
+        return stack.enter_context(contextmanager(fn)(**values))
+    if inspect.iscoroutinefunction(fn):
+        return await fn(**values)
+    if fixture.scope == "sample":
+        return fn(**values)
+    # Plain fixtures read files and download data sets: off the event loop, so that Ctrl-C is heard.
+    return await asyncio.to_thread(fn, **values)
 
 
 async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Any]]:

@@ -6,7 +6,7 @@ Source: Miller 2024, "Adding Error Bars to Evals" (standard errors, clusters); W
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -60,6 +60,35 @@ def estimate(
     floor, ceiling = _range(low, high)
     ci = (max(mean - reach, floor), min(mean + reach, ceiling))
     return Estimate(mean, se, ci, n, "t" if members is None else "clustered t", repeated, level)
+
+
+def bootstrap(
+    values: Sequence[float],
+    aggregate: Callable[[Sequence[float]], float],
+    *,
+    clusters: Sequence[str | None] | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+) -> Estimate:
+    """What ``aggregate`` makes of the samples' values, where that is no mean.
+
+    The interval is the percentile one over ``draws`` resamples, of whole clusters where there are any; the
+    standard error is their standard deviation. The draws are seeded: the same values give the same interval.
+    Raises ``ValueError`` without values, or with one that is not finite.
+    """
+    scores = _checked(values)
+    members = _cluster_numbers(clusters, len(scores))
+    numbers = np.arange(len(scores)) if members is None else members
+    groups = [np.flatnonzero(numbers == unit) for unit in range(int(numbers.max()) + 1)]
+    generator = np.random.default_rng(0)
+    made = []
+    for _ in range(draws):
+        drawn = generator.integers(len(groups), size=len(groups))
+        made.append(float(aggregate(scores[np.concatenate([groups[unit] for unit in drawn])].tolist())))
+    low, high = np.quantile(made, [(1 - level) / 2, (1 + level) / 2])
+    count = None if members is None else len(groups)
+    value, error = float(aggregate(scores.tolist())), float(np.std(made, ddof=1))
+    return Estimate(value, error, (float(low), float(high)), len(scores), "bootstrap", count, level)
 
 
 def paired(

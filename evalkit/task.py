@@ -1,4 +1,4 @@
-"""How tasks are written: ``@task``, ``@fixture``, ``@parametrize``.
+"""How tasks are written: ``@task``, ``@fixture``, ``@parametrize``, ``@skip``, ``@xfail``.
 
 A task is samples, one async function that answers a sample, and metrics that score the answer. An
 argument with a default is a *parameter* (``-p k=10``); one without is a *fixture*, filled by name, but for
@@ -12,18 +12,25 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Metric
-from evalkit.types import Needs
+from evalkit.types import Answer, Estimate, Needs, Sample
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Scope = Literal["session", "task", "sample"]
+SCOPES: tuple[Scope, ...] = ("session", "task", "sample")
+
+Aggregate = Callable[
+    [Sequence[tuple[Sample, Answer]], Mapping[str, Estimate], Mapping[str, Any]], Mapping[str, Estimate]
+]
+
 GIVEN = ("sample", "model")
-_AXES = "__evalkit_axes__"
+_MARKS = "__evalkit_marks__"
 
 
 @dataclass(frozen=True)
@@ -55,15 +62,50 @@ def _decode(kind: type, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Fixture:
-    """Something that tasks ask for by name, made once in a session and torn down at its end."""
+    """Something that tasks ask for by name, made once in its scope and torn down at the scope's end.
+
+    ``above`` is the fixture of the same name that this one overrides, and may ask for.
+    """
 
     name: str
     fn: Callable[..., Any]
+    scope: Scope = "session"
+    above: Fixture | None = None
+
+
+@dataclass(frozen=True)
+class Info:
+    """Where a task's data come from: its ``source`` (paper, hub id), ``licence``, and ``size`` in words."""
+
+    source: str = ""
+    licence: str = ""
+    size: str = ""
+
+
+@dataclass
+class Marks:
+    """What decorators other than ``@task`` say: axes with the ids of their values, reasons to skip or xfail.
+
+    ``dynamic``: a condition was asked when the file was imported, so that a listing must import it anew.
+    """
+
+    axes: dict[str, list[Any]] = field(default_factory=dict)
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    skip: str = ""
+    xfail: str = ""
+    dynamic: bool = False
 
 
 @dataclass
 class Task:
-    """What ``@task`` makes. ``path`` is the file that it was collected from."""
+    """What ``@task`` makes. ``path`` is the file that it was collected from.
+
+    ``min`` are thresholds for tests (``docs/pytest.md``): the worst mean of a metric that passes.
+
+    Tasks of another harness (``evalkit.harness``) have no file of ours: ``where`` names theirs, ``facts`` are
+    recorded with each run, and ``aggregate`` makes scores of all answers together that replace or join the
+    samples' means, out of these means' estimates and the run's parameters.
+    """
 
     name: str
     fn: Callable[..., Any]
@@ -71,9 +113,19 @@ class Task:
     metrics: tuple[Metric, ...]
     tags: tuple[str, ...] = ()
     version: str = "1"
-    needs: Needs = field(default_factory=Needs)
-    axes: dict[str, list[Any]] = field(default_factory=dict)
+    needs: Needs | Callable[[Mapping[str, Any]], Needs] = field(default_factory=Needs)
+    marks: Marks = field(default_factory=Marks)
     path: Path | None = None
+    min: Mapping[str, float] = field(default_factory=dict)
+    info: Info = field(default_factory=Info)
+    where: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    aggregate: Aggregate | None = None
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The values of each parameter that ``@parametrize`` varies."""
+        return self.marks.axes
 
     @property
     def doc(self) -> str:
@@ -93,12 +145,16 @@ def task(
     tags: Iterable[str] = (),
     name: str | None = None,
     version: str | int = "1",
-    needs: Needs | None = None,
+    needs: Needs | Callable[[Mapping[str, Any]], Needs] | None = None,
+    min: Mapping[str, float] | None = None,
+    info: Info | None = None,
 ) -> Callable[[Callable[..., Any]], Task]:
     """Make an async function ``(sample, model, ...) -> Answer`` a task.
 
     ``samples`` is a sequence of ``Sample``, or a function that yields them, called afresh for every pass.
-    ``version`` belongs to the task's identity: raise it when prompt or data change on purpose.
+    ``version`` belongs to the task's identity: raise it when prompt or data change on purpose. ``needs`` is
+    what the model is probed for; a function of the parameters where it depends on them. ``min`` are
+    thresholds by metric, for tests. ``info`` says where the data come from.
     Raises ``UsageError`` for a function that cannot be a task.
     """
     listed = tuple(metrics)
@@ -119,27 +175,114 @@ def task(
         names = [m.name for m in listed]
         if twice := {n for n in names if names.count(n) > 1}:
             raise UsageError(f"task {fn.__name__!r} has metrics of the same name: {', '.join(sorted(twice))}")
-        made = Task(name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or Needs(), {})
-        made.axes.update(getattr(fn, _AXES, {}))
-        return made
+        check_known(min or {}, names, f"min= of task {fn.__name__}", "metric")
+        marks = getattr(fn, _MARKS, Marks())
+        return Task(
+            name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or Needs(), marks,
+            min=dict(min or {}), info=info or Info(),
+        )  # fmt: skip
 
     return wrap
 
 
-def parametrize(**axes: Iterable[Any]) -> Callable[[F], F]:
-    """Run a task once for each combination of values: ``@parametrize(k=[5, 10])``, beside ``@task``."""
+def parametrize(
+    *, ids: Sequence[str] | Mapping[str, Sequence[str]] | None = None, **axes: Iterable[Any]
+) -> Callable[[F], F]:
+    """Run a task once for each combination of values: ``@parametrize(k=[5, 10])``, beside ``@task``.
+
+    ``ids`` name the values where they are too long to show: a list for one axis, ``{axis: list}`` for
+    several. Raises ``UsageError`` where ids and values do not pair up.
+    """
+    listed = {name: list(values) for name, values in axes.items()}
+    if isinstance(ids, Mapping) or ids is None:
+        named = {name: list(some) for name, some in (ids or {}).items()}
+    elif len(listed) == 1:
+        named = {next(iter(listed)): list(ids)}
+    else:
+        raise UsageError("@parametrize over several axes takes ids={'axis': [...]}, not one list")
+    for name, values in listed.items():
+        if not values:
+            raise UsageError(f"@parametrize: {name} has no values")
+    for name, some in named.items():
+        if len(set(some)) != len(listed.get(name, [])) or len(some) != len(set(some)):
+            raise UsageError(
+                f"@parametrize: ids of {name!r} must be as many as its values, and all different"
+            )
+        if bad := [one for one in some if set(one) & set("[],=")]:
+            raise UsageError(
+                f"@parametrize: the id {bad[0]!r} holds one of [ ] , = which node ids are made of"
+            )
 
     def wrap(fn: F) -> F:
-        target = fn.axes if isinstance(fn, Task) else fn.__dict__.setdefault(_AXES, {})
-        target.update({name: list(values) for name, values in axes.items()})
+        marks = _marks(fn)
+        marks.axes.update(listed)
+        marks.ids.update(named)
         return fn
 
     return wrap
 
 
-def fixture(fn: Callable[..., Any]) -> Fixture:
-    """Make a function a fixture under its own name. It may be async; code after a ``yield`` is teardown."""
-    return Fixture(fn.__name__, fn)
+def _marks(fn: Any) -> Marks:
+    made: Marks = fn.marks if isinstance(fn, Task) else fn.__dict__.setdefault(_MARKS, Marks())
+    return made
+
+
+def skip(*, reason: str) -> Callable[[F], F]:
+    """Leave a task out; ``list`` and ``run`` show the reason."""
+
+    def wrap(fn: F) -> F:
+        _marks(fn).skip = reason
+        return fn
+
+    return wrap
+
+
+def skipif(condition: object, *, reason: str) -> Callable[[F], F]:
+    """Leave a task out where ``condition`` holds when the file is imported."""
+
+    def wrap(fn: F) -> F:
+        marks = _marks(fn)
+        marks.dynamic = True
+        if condition:
+            marks.skip = reason
+        return fn
+
+    return wrap
+
+
+def xfail(*, reason: str) -> Callable[[F], F]:
+    """Expect a task to fail (its run to be incomplete, its threshold to be missed): no error if it does."""
+
+    def wrap(fn: F) -> F:
+        _marks(fn).xfail = reason
+        return fn
+
+    return wrap
+
+
+@overload
+def fixture(fn: Callable[..., Any]) -> Fixture: ...
+
+
+@overload
+def fixture(*, scope: Scope = "session") -> Callable[[Callable[..., Any]], Fixture]: ...
+
+
+def fixture(
+    fn: Callable[..., Any] | None = None, *, scope: Scope = "session"
+) -> Fixture | Callable[[Callable[..., Any]], Fixture]:
+    """Make a function a fixture under its own name. It may be async; code after a ``yield`` is teardown.
+
+    ``scope``: ``session`` (made once in a command, shared by all tasks that give it the same parameters),
+    ``task`` (made for each run), ``sample`` (made for each sample, and may ask for ``sample`` and ``model``).
+    """
+    if scope not in SCOPES:
+        raise UsageError(f"no fixture scope {scope!r}; known: {', '.join(SCOPES)}")
+
+    def wrap(made: Callable[..., Any]) -> Fixture:
+        return Fixture(made.__name__, made, scope)
+
+    return wrap if fn is None else wrap(fn)
 
 
 def parameters_of(fn: Callable[..., Any]) -> tuple[dict[str, Parameter], list[str]]:
@@ -162,12 +305,12 @@ def parameters_of(fn: Callable[..., Any]) -> tuple[dict[str, Parameter], list[st
     return found, wanted
 
 
-def check_known(given: Iterable[str], known: Iterable[str], owner: str) -> None:
+def check_known(given: Iterable[str], known: Iterable[str], owner: str, what: str = "parameter") -> None:
     """Raise ``UsageError`` for the first name that is not known, with the nearest one that is."""
     names = sorted(known)
     for name in given:
         if name not in names:
             listed = ", ".join(names) or "none"
             raise UsageError(
-                f"{owner} has no parameter {name!r}.{did_you_mean(name, names)} Its parameters: {listed}."
+                f"{owner} has no {what} {name!r}.{did_you_mean(name, names)} Its {what}s: {listed}."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, overload
@@ -26,6 +26,8 @@ class Metric:
     metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same. An
     ``output`` metric without a finite worst score raises ``UsageError``.
     ``higher_is_better`` is None for descriptive numbers, which are never ranked.
+    A run's value is the mean of its samples' values, or what ``aggregate`` makes of them: then ``low`` and
+    ``high`` are the range of the run's value, and the samples' may be anything that it understands.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Metric:
     judges: Literal["output", "retrieval", "fact"] = "output"
     unit: str = ""
     help: str = ""
+    aggregate: Callable[[Sequence[float]], float] | None = None
 
     def __post_init__(self) -> None:
         if self.judges == "output" and not math.isfinite(self.worst):
@@ -66,6 +69,8 @@ class Metric:
     def _checked(self, value: float, sample: Sample) -> float:
         high = math.inf if self.high is None else self.high
         slack = 1e-9  # of rounding
+        if self.aggregate is not None and math.isfinite(value):
+            return value
         if not math.isfinite(value) or not self.low - slack <= value <= high + slack:
             raise MetricError(
                 f"{self.name} gave {value} on sample {sample.id!r}, outside its range [{self.low}, {high}]; "
