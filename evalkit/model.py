@@ -26,6 +26,8 @@ from evalkit.types import (
     Video,
 )
 
+# Repeats of a run are fewer than this, so that draws within a sample never share a cache entry with them.
+_DRAW = 1 << 20
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 
 
@@ -101,6 +103,12 @@ class Model:
         bound.calls, bound._sample, bound._repeat = [], sample, repeat
         return bound
 
+    def draw(self, number: int) -> Model:
+        """The same model for a further independent draw within one sample; calls are kept together."""
+        drawn = copy.copy(self)
+        drawn._repeat = self._repeat + number * _DRAW
+        return drawn
+
     async def generate(
         self,
         prompt: str | Sequence[Message],
@@ -137,6 +145,34 @@ class Model:
                 messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
             )
         )
+
+    async def complete(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: Sequence[str] | None = None,
+        seed: int | None = None,
+        **extra: Any,
+    ) -> Response:
+        """Go on with a plain text, without the model's chat template. Arguments as for ``generate``."""
+        given = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "stop": stop,
+            "seed": seed,
+        }
+        return await self._send(Request(prompt=prompt, **self._fields(given, extra), **self._draw()))
+
+    async def text_loglikelihood(self, text: str) -> Response:
+        """Log-probabilities of a whole text, from a model that knows what stands before its first token.
+
+        Raises ``ModelError``.
+        """
+        return await self._send(Request(continuation=text, **self._draw()))
 
     async def loglikelihood(
         self, context: str, continuations: Sequence[str], *, reference: str | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from evalkit.cli.output import print_json
+from evalkit.cli.run import include_option
 from evalkit.collect import Collection, Item, collect
 
 
@@ -15,10 +17,17 @@ from evalkit.collect import Collection, Item, collect
 @click.argument("targets", nargs=-1)
 @click.option("-k", "keyword", metavar="EXPR", help="Only items whose node id matches.")
 @click.option("-m", "tags", multiple=True, metavar="TAG", help="Only tasks with this tag.")
+@include_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def list_(targets: tuple[str, ...], keyword: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+def list_(
+    targets: tuple[str, ...],
+    keyword: str | None,
+    tags: tuple[str, ...],
+    include_path: Path | None,
+    as_json: bool,
+) -> None:
     """List tasks with their parameters and metrics. TARGETS as for evalkit run."""
-    found = collect(targets, keyword=keyword, tags=tags)
+    found = collect(targets, keyword=keyword, tags=tags, include_path=include_path)
     if as_json:
         print_json(
             {

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,12 @@ OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 store_option = click.option(
     "--store", "store_url", metavar="URL", help="Score store [default: .evalkit/evalkit.db]."
+)
+include_option = click.option(
+    "--include-path",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A folder of lm-eval's YAML files, for targets lm_eval/NAME.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -49,24 +56,26 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
     default="on",
     help="off: answers that other runs were given are not used.",
 )
+@include_option
 @store_option
 @json_option
 @quiet_option
 def run(
     targets: tuple[str, ...], models: tuple[str, ...], params: tuple[str, ...], keyword: str | None,
-    tags: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool, **options: Any,
+    tags: tuple[str, ...], include_path: Path | None, store_url: str | None, as_json: bool, quiet: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Evaluate models on tasks.
 
-    TARGETS are files (task_mine.py), folders, FILE::name[k=5], or names of installed tasks
-    (see evalkit list); without any, all installed tasks.
+    TARGETS are files (task_mine.py), folders, FILE::name[k=5], names of installed tasks (see evalkit list),
+    or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
     """
     if not models:
         raise UsageError(
             "give a model: --model baseline:extract (needs no server), "
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
-    found = collect(targets, params=_settings(params), keyword=keyword, tags=tags)
+    found = collect(targets, params=_settings(params), keyword=keyword, tags=tags, include_path=include_path)
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
     if not found.items and not found.broken:

@@ -1,7 +1,9 @@
 """lm-eval and evalkit, each inside the other.
 
     catalog.py   lm-eval's tasks by name, as evalkit tasks: ``evalkit run lm_eval/NAME``
-    suite.py     one such task: lm-eval's documents, requests, filters, metrics and aggregation, called as they are
+    task.py      one of them: parameters, samples, answer
+    suite.py     lm-eval's documents as samples, its requests as questions
+    scores.py    its filters, metrics and aggregation over the answers
     ask.py       one request of lm-eval, asked of an evalkit model
     lm.py        an evalkit model as a model of lm-eval: ``python -m evalkit.harness --model evalkit``
 

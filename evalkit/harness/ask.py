@@ -116,7 +116,7 @@ def _text(model: Model, context: str | Chat, how: How) -> str:
 
 async def _loglikelihood(model: Model, context: str, continuation: str, how: How) -> Response:
     if not native(model):
-        # lm-eval's rule for borders: blanks at the end of the context belong to the continuation's first word.
+        # lm-eval's rule: blanks at the end of the context belong to the continuation's first word.
         stripped = context.rstrip()
         context, continuation = stripped, context[len(stripped) :] + continuation
         if not context and how.tokenizer is not None:
@@ -151,7 +151,9 @@ class _Tokenizer:
         try:
             from transformers import AutoTokenizer
         except ImportError as problem:
-            raise SetupError(f"a tokenizer needs transformers: pip install transformers ({problem})") from None
+            raise SetupError(
+                f"a tokenizer needs transformers: pip install transformers ({problem})"
+            ) from None
         try:
             self._inner: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as problem:
@@ -160,7 +162,7 @@ class _Tokenizer:
 
     @property
     def prefix(self) -> str:
-        """The token that stands before a text without a context: the first token of all texts, or the last."""
+        """The token that stands before a text without a context: that which begins texts, or ends them."""
         token = self._inner.bos_token or self._inner.eos_token
         if token is None:
             raise SetupError("the tokenizer names neither a first nor a last token (bos_token, eos_token)")
@@ -177,7 +179,9 @@ class _Tokenizer:
         pairs = [make_disjoint_window(pair) for pair in rolled]
         found = [(self._inner.decode(before), self._inner.decode(after)) for before, after in pairs]
         if "".join(after for _, after in found) != text:
-            raise RequestRejected("the text cannot be cut at its tokens without changing it: raise max_length")
+            raise RequestRejected(
+                "the text cannot be cut at its tokens without changing it: raise max_length"
+            )
         return found
 
 

@@ -1,4 +1,4 @@
-"""lm-eval's tasks by name, as evalkit tasks. Its index is read, its data sets are not: those wait for a run."""
+"""lm-eval's tasks by name, as evalkit tasks. Its index is read; data sets wait for a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find(pattern: str, include_path: Path | None = None) -> list[Task]:
     A group that aggregates its members' scores is one task. Any other group, and every tag, stands for its
     members. The folder ``include_path`` is looked through before lm-eval's own tasks. Raises ``UsageError``.
     """
-    from evalkit.harness.suite import make_task
+    from evalkit.harness.task import make_task
 
     manager, names = _matching(pattern.removeprefix(PREFIX), include_path)
     return [make_task(manager, name, include_path) for name in names]
@@ -29,7 +29,7 @@ def find(pattern: str, include_path: Path | None = None) -> list[Task]:
 
 def one(name: str, include_path: Path | None = None) -> Task:
     """The task of this name, loaded with its data set. Raises ``UsageError``."""
-    from evalkit.harness.suite import make_task
+    from evalkit.harness.task import make_task
 
     manager, names = _matching(name.removeprefix(PREFIX), include_path)
     return make_task(manager, names[0], include_path, load=True)

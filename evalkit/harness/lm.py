@@ -79,7 +79,7 @@ class EvalkitLM(LM):  # type: ignore[misc]
         return self._wait(self._gather(kind, requests))  # type: ignore[no-any-return]
 
     async def _gather(self, kind: str, requests: list[Any]) -> list[Any]:
-        """All requests at once, as far as the limit lets them. The same question asked again is a new draw."""
+        """All requests at once, as far as the limit lets them. The same one once more is a new draw."""
         seen: dict[int, int] = {}
         asked = []
         for request in requests:

@@ -22,7 +22,9 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "perplexity": (0, None), "word_perplexity": (0, None), "byte_perplexity": (0, None),
     "bits_per_byte": (0, None),
 }  # fmt: skip
-_DESCENDING = frozenset({"ter", "brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"})
+_DESCENDING = frozenset(
+    {"ter", "brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+)
 # Corpus scores without a standard error of lm-eval's: evalkit draws its own.
 _CHEAP = frozenset({"weighted_perplexity", "bits_per_byte", "brier_score"})
 _DRAWS = 1000

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.metadata
+import inspect
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ class LmEvalBackend:
     def __init__(self, spec: ModelSpec) -> None:
         if spec.urls:
             raise UsageError(f"{spec.display} runs in this process: it takes no URL. Use openai: or sglang:")
-        self.name, self.defaults = spec.display, dict(spec.generation)
+        which = spec.extra.get("pretrained") or spec.extra.get("model")
+        self.name = f"{spec.display}:{_short(which)}" if which else spec.display
+        self.defaults = dict(spec.generation)
         self.spec = spec
         if asked := spec.options.get("max_inflight"):
             self.max_inflight = asked
@@ -114,8 +118,9 @@ class LmEvalBackend:
             batch = [asked for asked in self._waiting if asked[0] == kind]
             self._waiting = [asked for asked in self._waiting if asked[0] != kind]
             try:
-                results = await self._in_thread(lambda: self._batch(kind, [args for _, args, _ in batch]))
-            except Exception as problem:  # a model's code may raise anything; each of its requests failed
+                work = partial(self._batch, kind, [args for _, args, _ in batch])
+                results = await self._in_thread(work)
+            except Exception as problem:  # noqa: BLE001 - the model's code; each of its requests failed
                 results = [RequestRejected(f"{self.name}: {type(problem).__name__}: {problem}")] * len(batch)
             for (_, _, future), result in zip(batch, results, strict=True):
                 if future.done():
@@ -128,7 +133,7 @@ class LmEvalBackend:
     def _batch(self, kind: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         from lm_eval.api.instance import Instance
 
-        instances = [Instance(kind, {}, args, i) for i, args in enumerate(arguments)]  # type: ignore[arg-type]
+        instances = [Instance(kind, {}, args, i) for i, args in enumerate(arguments)]
         results: list[Any] = getattr(self._lm, kind)(instances, disable_tqdm=True)
         return results
 
@@ -153,12 +158,17 @@ class LmEvalBackend:
                 f"Known: {', '.join(known)}"
             )
         arguments = {name: handle_arg_string(value) for name, value in self.spec.extra.items()}
-        batch_size = arguments.pop("batch_size", 1)
-        more = {"batch_size": batch_size, "max_batch_size": None, "device": arguments.pop("device", None)}
         try:
-            self._lm = model_registry.get(self.spec.name).create_from_arg_obj(arguments, more)
+            made = model_registry.get(self.spec.name)
+            takes = inspect.signature(made.__init__).parameters
+            if "device" in takes and "device" not in arguments and not _has_gpu():
+                arguments["device"] = "cpu"  # lm-eval's default is cuda, there or not
+            arguments.setdefault("batch_size", 1)
+            self._lm = made.create_from_arg_obj(arguments)
         except Exception as problem:  # loading runs the model's code, which may raise anything
-            raise ProbeError(f"{self.name} cannot be loaded: {type(problem).__name__}: {problem}") from problem
+            raise ProbeError(
+                f"{self.name} cannot be loaded: {type(problem).__name__}: {problem}"
+            ) from problem
 
     def _identity(self) -> dict[str, Any]:
         """The class, its arguments, its version, and the files of a local model."""
@@ -172,6 +182,17 @@ class LmEvalBackend:
             **{name: value for name, value in told.items() if isinstance(value, str | int)},
             **({"files": [_fingerprint(folder) for folder in folders]} if folders else {}),
         }
+
+
+def _short(name: str) -> str:
+    path = Path(name)
+    return path.name if path.is_dir() else name
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def _fingerprint(folder: Path) -> str:

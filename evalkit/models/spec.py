@@ -69,6 +69,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "max_side": _above_zero(int),
     "video": _one_of("frames", "file"),
 }
+# Providers whose parameters are those of another library's classes: which there are, only these know.
+_IN_PROCESS = frozenset({"lm_eval"})
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,9 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     for name, value in pairs:
         if name.startswith("extra."):
             extra[name.removeprefix("extra.")] = _literal(value)
+            continue
+        if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
+            extra[name] = value  # an argument of the model's own class, which knows its type
             continue
         table, into = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in table:

@@ -1,0 +1,92 @@
+"""An lm-eval task or group as an evalkit ``Task``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.harness import PREFIX, catalog
+from evalkit.harness.ask import How
+from evalkit.harness.scores import BOOTSTRAP_ITERS, Scores, declared
+from evalkit.harness.suite import LOGPROBS, Shape, Suite
+from evalkit.model import Model
+from evalkit.task import Task
+from evalkit.types import Answer, Needs, Sample
+
+FEWSHOT_SEED = 1234
+
+
+def make_task(manager: Any, name: str, include_path: Path | None = None, *, load: bool = False) -> Task:
+    """lm-eval's task or group ``name`` as an evalkit task. Its data set is read at the first pass over its
+    samples, or at once with ``load``."""
+    suite = Suite(manager, name)
+    scores = Scores(suite)
+    where = include_path
+
+    async def samples(
+        num_fewshot: int | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = True,
+        system_instruction: str | None = None,
+        gen_kwargs: str = "",
+        fewshot_seed: int = FEWSHOT_SEED,
+        tokenizer: str | None = None,
+        unsafe_code: bool = False,
+        bootstrap_iters: int = BOOTSTRAP_ITERS,
+        include_path: Path | None = where,
+    ) -> AsyncIterator[Sample]:
+        await asyncio.to_thread(prepare)
+        suite.configure(num_fewshot, gen_kwargs, fewshot_seed, unsafe_code)
+        made.facts = {"lm_eval": suite.facts()}
+        shape = Shape(apply_chat_template, fewshot_as_multiturn, system_instruction, tokenizer)
+        for sample in suite.samples(shape):
+            yield sample
+
+    async def answer(
+        sample: Sample, model: Model, tokenizer: str | None = None, max_length: int | None = None
+    ) -> Answer:
+        return await suite.answer(sample, model, How(tokenizer, max_length))
+
+    configs = list(catalog.leaves(manager, name))
+    answer.__doc__ = _description(name, configs)
+    made = Task(
+        name=PREFIX + name,
+        fn=answer,
+        samples=samples,
+        metrics=declared(configs),
+        tags=tuple(dict.fromkeys(["lm_eval", *(t for c in configs[:1] for t in _tags(c))])),
+        needs=Needs(logprobs=any(c.get("output_type") in LOGPROBS for c in configs)),
+        aggregate=scores.aggregate,
+        where=_where(manager, name),
+    )
+
+    def prepare() -> None:
+        suite.load()
+        made.metrics = scores.metrics()
+        made.version = str(suite.version)
+        made.needs = Needs(logprobs=suite.scores_likelihoods)
+
+    if load:
+        prepare()
+    return made
+
+
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    tags = config.get("tag") or []
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
+def _where(manager: Any, name: str) -> str:
+    path = manager.task_index[name].yaml_path
+    return str(path) if path else "lm_eval"
+
+
+def _description(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
+    """One line for lists."""
+    kinds = ", ".join(dict.fromkeys(str(c.get("output_type", "a Python class")) for c in configs))
+    sets = list(dict.fromkeys(str(c["dataset_path"]) for c in configs if c.get("dataset_path")))
+    data = ", ".join(sets[:3])
+    members = f"{len(configs)} tasks of lm-eval" if len(configs) > 1 else "A task of lm-eval"
+    return f"{members}: {kinds}{f' over {data}' if data else ''}"
