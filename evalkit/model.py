@@ -183,6 +183,8 @@ class Model:
         ``baseline:gold``, where that is not the sample's target. Raises ``ModelError``.
         """
         draw = self._draw(reference)
+        if draw["sample"] is not None and reference is not None:  # it alone is right
+            draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
         requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 

@@ -12,12 +12,14 @@ _WHERE = {
     "Metric": "base",
     "accuracy": "choice",
     "average_precision": "retrieval",
+    "brier": "calibration",
     "citation_coverage": "citation",
     "citation_precision": "citation",
     "citation_recall": "citation",
     "closed_accuracy": "vision",
     "count_within": "vision",
     "exact_match": "text",
+    "expected_calibration_error": "calibration",
     "length": "text",
     "math_answer": "vision",
     "metric": "base",
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from evalkit.metrics.base import Metric as Metric
     from evalkit.metrics.base import metric as metric
     from evalkit.metrics.base import only as only
+    from evalkit.metrics.calibration import brier as brier
+    from evalkit.metrics.calibration import expected_calibration_error as expected_calibration_error
     from evalkit.metrics.choice import accuracy as accuracy
     from evalkit.metrics.citation import citation_coverage as citation_coverage
     from evalkit.metrics.citation import citation_precision as citation_precision

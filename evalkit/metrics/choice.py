@@ -10,8 +10,9 @@ from evalkit.types import Answer, Sample
 def accuracy() -> Metric:
     """1 where ``answer.choice`` (an index into ``sample.choices``) is the right option, otherwise 0.
 
-    The target names the right option, or several targets several right ones. A target is read, in this
-    order, as the exact text of an option, as its capital letter (``"A"`` is the first), as its index
+    Where the options were shown under every rotation (``answer_choice(circular=True)``), 1 only if every pick
+    is right. The target names the right option, or several targets several right ones. A target is read, in
+    this order, as the exact text of an option, as its capital letter (``"A"`` is the first), as its index
     (``"0"`` is the first). A reply from which no choice could be read scores 0, it is never guessed.
     Raises ``MetricError`` where the sample has no choices or the target names none of them.
     """
@@ -19,8 +20,14 @@ def accuracy() -> Metric:
 
 
 def _accuracy(sample: Sample, answer: Answer) -> float:
-    right = {index for target in sample.targets for index in _options(sample, target)}
-    return float(answer.choice in right)
+    right = right_options(sample)
+    picks = answer.metadata.get("picks") or [answer.choice]
+    return float(all(choice in right for choice in picks))
+
+
+def right_options(sample: Sample) -> set[int]:
+    """Indices of the right options, as ``accuracy`` reads the targets. Raises ``MetricError``."""
+    return {index for target in sample.targets for index in _options(sample, target)}
 
 
 def _options(sample: Sample, target: str) -> list[int]:

@@ -1,0 +1,87 @@
+"""MIRAGE: medical multiple choice, closed book and with retrieval by the question alone (the options are not
+shown to the search).
+
+Five subsets: MMLU-Med, MedQA-US, MedMCQA, PubMedQA*, BioASQ-Y/N. Data: Xiong et al. 2024,
+github.com/Teddy-XiongGZ/MIRAGE, as ``-p data=benchmark.json``; passages to search as ``-p documents=FILE``
+(JSON Lines: id, title, text), or the abstracts in a folder ``pubmedqa`` beside the data's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from evalkit import Answer, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit.choices import Method, answer_choice, lettered
+from evalkit.errors import UsageError
+from evalkit.metrics import accuracy, brier, expected_calibration_error
+
+from . import mirage as data_set
+from . import pubmedqa
+
+PROMPTS = Path(__file__).parent / "prompts"
+ASK = {
+    method: (PROMPTS / f"mirage_{method}.txt").read_text(encoding="utf-8").removesuffix("\n")
+    for method in ("generate", "constrained", "likelihood")
+}
+PASSAGES = (PROMPTS / "mirage_passages.txt").read_text(encoding="utf-8")
+
+Arm = Literal["closed_book", "retrieved"]
+Subset = Literal["all", "mmlu", "medqa", "medmcqa", "pubmedqa", "bioasq"]
+
+
+@fixture
+def corpus(
+    cache_dir: Path, data: Path | None = None, documents: Path | None = None, arm: Arm = "retrieved"
+) -> Path:
+    """What is searched: ``documents``, or the abstracts of the PubMedQA folder beside the data."""
+    home = cache_dir / "corpora"
+    if arm == "closed_book":
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "none.jsonl").touch()
+        return home / "none.jsonl"
+    if documents is not None:
+        return documents
+    beside = Path() if data is None else (data if data.is_dir() else data.parent).resolve().parent
+    if not (beside / "pubmedqa").is_dir():
+        raise UsageError(
+            "mirage[arm=retrieved] needs passages to search: -p documents=FILE (id, title, text)"
+        )
+    return pubmedqa.write_pool(beside / "pubmedqa", "all", home)
+
+
+def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample]:
+    yield from data_set.questions(data, subset)
+
+
+@task(
+    samples,
+    metrics=[accuracy(), brier(), expected_calibration_error()],
+    tags=["biomedical", "rag", "choice"],
+    needs=lambda params: Needs(
+        logprobs=params["method"] == "likelihood", regex=params["method"] == "constrained"
+    ),
+)
+@parametrize(arm=["closed_book", "retrieved"])
+async def mirage(
+    sample: Sample, model: Model, retriever: Retriever,
+    arm: Arm = "retrieved", k: int = 32, method: Method = "generate", permute: int | None = None,
+    circular: bool = False, extractor: str = "letter.v1", max_tokens: int = 1024, reasoning_tokens: int = 0,
+) -> Answer:  # fmt: skip
+    """Choose the right option of a medical question."""
+    found = await retriever.search(sample.input, k) if arm == "retrieved" else None
+    before = PASSAGES.format(passages=numbered(found)) if found is not None else ""
+
+    def prompt(shown: Sample) -> str:
+        return before + ASK[method].format(question=shown.input, options=lettered(shown.choices))
+
+    answer = await answer_choice(
+        sample, model, prompt, method=method, permute=permute, circular=circular,
+        extractor=extractor, max_tokens=max_tokens, reasoning_tokens=reasoning_tokens,
+    )  # fmt: skip
+    if found is None:
+        return answer
+    return replace(answer, passages=tuple(found), ranking=tuple(dict.fromkeys(p.document for p in found)))
