@@ -49,7 +49,15 @@ class BaselineBackend:
         prompt = _prompt(request)
         if request.continuation is not None:
             logprob = self._logprob(request)
-            return Response(text="", logprobs=(logprob,), model=self.name, usage=_words(prompt, ""))
+            # Greedy decoding writes what the baseline answers: of all that gold is shown, the right one alone.
+            greedy = self._baseline == "gold" and logprob == _GOLD_LOGPROB
+            return Response(
+                text="",
+                logprobs=(logprob,),
+                is_greedy=greedy,
+                model=self.name,
+                usage=_words(prompt, ""),
+            )
         text = self._answer(request)
         return Response(text=text, model=self.name, usage=_words(prompt, text))
 
@@ -65,7 +73,7 @@ class BaselineBackend:
         continuation = (request.continuation or "").strip()
         if self._baseline == "gold":
             return _GOLD_LOGPROB if continuation in _right(request) else _OTHER_LOGPROB
-        return math.log((_hash(request, continuation) + 1) / 2**32)
+        return math.log((_hash(request, f"{_prompt(request)}\0{continuation}") + 1) / 2**32)
 
 
 def lead(request: Request) -> str:
@@ -84,10 +92,13 @@ def extract(request: Request) -> str:
 
 
 def pick_random(request: Request) -> str:
-    """A choice of the sample, or else a sentence of its passages; the same for the same sample and seed."""
+    """A choice of the sample, or else a sentence of its passages; the same for the same sample and seed.
+
+    Among choices it guesses anew for each prompt: under another order of the options too.
+    """
     if request.sample and request.sample.choices:
         choices = request.sample.choices
-        return choices[_hash(request) % len(choices)]
+        return choices[_hash(request, _prompt(request)) % len(choices)]
     sentences = _sentences(request)
     return _cite([sentences[_hash(request) % len(sentences)]]) if sentences else ""
 
