@@ -22,12 +22,14 @@ _SIGNATURES = (
 )
 # Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TAIL = 4096  # bytes in which a whole file has its end; some programs write behind it
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
 @dataclass(frozen=True)
 class Found:
-    """``odd`` names what servers read differently (16 bits, CMYK, transparency, EXIF rotation, animation)."""
+    """``odd`` names what servers read differently (16 bits, CMYK, transparency, EXIF rotation, animation), or
+    a file without its end: reason to look closer."""
 
     media_type: str
     size: tuple[int, int] | None = None
@@ -75,6 +77,7 @@ def _png(data: bytes) -> Found:
         elif kind == b"IDAT":
             break
         place += length + 12
+    odd += ["no end"] if b"IEND" not in data[-_TAIL:] else []
     return Found("image/png", size, ", ".join(odd))
 
 
@@ -94,6 +97,7 @@ def _jpeg(data: bytes) -> Found:
             precision, height, width, components = struct.unpack_from(">BHHB", body)
             odd += [f"{precision} bits"] if precision != 8 else []
             odd += ["CMYK"] if components == 4 else []
+            odd += ["no end"] if b"\xff\xd9" not in data[-_TAIL:] else []
             return Found("image/jpeg", (width, height), ", ".join(odd))
         place += 2 + length
     return Found("image/jpeg", None, "no frame in it")

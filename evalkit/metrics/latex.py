@@ -40,12 +40,14 @@ class _Reader:
     def sum(self) -> float:
         value = self.product()
         while self._next("+", "-"):
-            value += self.product() if self._take() == "+" else -self.product()
+            sign = -1 if self._take() == "-" else 1
+            value += sign * self.product()
         return value
 
     def product(self) -> float:
         if self._next("-", "+"):
-            return self.product() * (-1 if self._take() == "-" else 1)
+            sign = -1 if self._take() == "-" else 1
+            return sign * self.product()
         value = self.power()
         while self.rest:
             if self._next(*_TIMES):
@@ -65,8 +67,7 @@ class _Reader:
         if not self._next("^"):
             return base
         self._take()
-        sign = -1 if self._next("-") and self._take() else 1
-        exponent = sign * self.atom()
+        exponent = self.product() if self._next("-") else self.atom()
         if abs(exponent) * math.log10(max(abs(base), 10)) > 300:
             raise _NoNumber
         raised = base**exponent

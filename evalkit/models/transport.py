@@ -6,6 +6,7 @@ Failures of the way to the server become ``ServerFailed`` here; HTTP statuses ar
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -23,6 +24,7 @@ from evalkit.errors import ServerFailed
 _KEEP_ALIVE_S = 4.0
 # One server-sent event can hold a whole reply.
 _LINE_BYTES = 2**24
+_LARGE_BYTES = 2**19
 # A list of models or a page of facts; a server that takes longer hangs.
 _DOCUMENT_S = 30.0
 
@@ -94,9 +96,12 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         limits = self._timeouts
         limits = replace(limits, total=min(limits.total, longest), first_byte=min(limits.first_byte, longest))
-        headers, data = dict(self._headers), None
+        headers = dict(self._headers)
+        data: bytes | io.BytesIO | None = None
         if payload is not None:
             data = msgspec.json.encode(payload)
+            if len(data) > _LARGE_BYTES:
+                data = io.BytesIO(data)  # sent piece by piece: the event loop goes on meanwhile
             headers["Content-Type"] = "application/json"
         try:
             async with asyncio.timeout(limits.total):

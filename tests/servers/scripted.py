@@ -23,14 +23,18 @@ class Scripted:
         self.reply: Callable[[str], str] = lambda question: "yes"
         self.fault: Callable[[int], tuple[int, dict[str, str], str] | None] = lambda n: None
         self.keys: set[str | None] = set()
+        self.bodies: list[dict] = []
+        self.usage: Callable[[dict], dict[str, int]] = lambda body: {"prompt_tokens": 7}
 
     async def models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "tiny", "max_model_len": 8192}]})
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
+        self.bodies.append(body)
         content = body["messages"][-1]["content"]
-        question = content if isinstance(content, str) else content[-1]["text"]
+        texts = [content] if isinstance(content, str) else [p["text"] for p in content if p["type"] == "text"]
+        question = texts[-1]
         self.asked[question] += 1
         self.keys.add(request.headers.get("Authorization"))
         failure = self.fault(sum(self.asked.values()))
@@ -44,7 +48,7 @@ class Scripted:
             {
                 "id": "1", "object": "chat.completion", "model": "tiny",
                 "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
+                "usage": {"completion_tokens": 2, **self.usage(body)},
             }
         )  # fmt: skip
 
@@ -56,7 +60,7 @@ def serve() -> Iterator[Scripted]:
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def start() -> web.AppRunner:
-        app = web.Application()
+        app = web.Application(client_max_size=2**28)
         app.router.add_get("/v1/models", scripted.models)
         app.router.add_post("/v1/chat/completions", scripted.chat)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

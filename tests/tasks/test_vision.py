@@ -1,0 +1,307 @@
+"""The vision tasks: each layout of their data, gold and garbage, arms, slices and image reliance."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from evalkit_tasks.multimodal import blood, vqa_rad
+from evalkit_tasks.multimodal.task_math_vision import problems
+
+from evalkit.media.pixels import plain_png
+from evalkit.types import Image
+
+GOLD, EMPTY = ("--model", "baseline:gold"), ("--model", "baseline:empty")
+
+
+def scores(run: dict) -> dict[str, float]:
+    return {name: m["value"] for name, m in run["metrics"].items()}
+
+
+def jpeg(colour: str, size: tuple[int, int] = (32, 24)) -> bytes:
+    out = io.BytesIO()
+    PIL.Image.new("RGB", size, colour).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four authored questions about two pictures in VQA-RAD's local layout."""
+    home = tmp_path / "vqa"
+    (home / "images").mkdir(parents=True)
+    (home / "images" / "a.jpg").write_bytes(jpeg("red"))
+    (home / "images" / "b.jpg").write_bytes(jpeg("blue", (20, 20)))
+    rows = [
+        ("1", "a.jpg", "Is it red?", "Yes", "closed", ["PRES"]),
+        ("2", "a.jpg", "Which side?", "Left", "closed", ["POS", "PRSE"]),
+        ("3", "b.jpg", "What is it?", "a blue square", "open", ["ATRIB"]),
+        ("4", "b.jpg", "Is it red?", "no", "closed", ["PRES"]),
+    ]
+    keys = ("id", "image", "question", "answer", "answer_type", "question_type")
+    lines = [dict(zip(keys, row, strict=True)) | {"organ": "CHEST", "official_split": "test"} for row in rows]
+    (home / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return home
+
+
+def parquet(path: Path, rows: list[dict]) -> Path:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture
+def _hf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_hf")
+def test_vqa_rad_from_both_layouts(folder: Path, tmp_path: Path) -> None:
+    local = list(vqa_rad.questions(folder, "test"))
+    assert [s.slices["question_type"] for s in local] == ["PRES", "several", "ATTRIB", "PRES"]
+    assert local[0].cluster == local[1].cluster != local[2].cluster
+    assert list(vqa_rad.questions(folder, "train")) == []
+    rows = [
+        {"image": {"bytes": s.images[0].read(), "path": None}, "question": s.input, "answer": s.target}
+        for s in local
+    ]
+    hub = list(vqa_rad.questions(parquet(tmp_path / "test.parquet", rows), "test"))
+    assert [(s.input, s.target, s.images[0].sha256) for s in hub] == [
+        (s.input, s.target, s.images[0].sha256) for s in local
+    ]
+    assert [s.slices["answer_type"] for s in hub] == ["closed", "open", "open", "closed"]
+
+
+@pytest.mark.usefixtures("_hf")
+def test_math_vision_from_the_hub_s_layout(tmp_path: Path) -> None:
+    row = {
+        "id": "7", "question": "How many?\n<image1>", "options": ["1", "2"], "image": "images/7.jpg",
+        "decoded_image": {"bytes": jpeg("green"), "path": "7.jpg"}, "solution": None, "answer": "B",
+        "level": 2, "subject": "counting",
+    }  # fmt: skip
+    (sample,) = problems(parquet(tmp_path / "m.parquet", [row]), "testmini")
+    assert (sample.target, sample.choices, sample.images[0].read()) == ("B", ("1", "2"), jpeg("green"))
+    assert sample.slices == {"level": "2", "subject": "counting", "form": "choice"}
+
+
+@pytest.mark.usefixtures("_hf")
+def test_blood_cells_from_the_hub_s_boxes(tmp_path: Path) -> None:
+    row = {
+        "image_id": 3, "image": {"bytes": jpeg("pink", (100, 80)), "path": None}, "width": 100, "height": 80,
+        "objects": {
+            "id": [1, 2, 3], "area": [1, 1, 1], "category": [2, 1, 0],
+            "bbox": [[70.0, 50.0, 20.0, 20.0], [0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 4.0, 4.0]],
+        },
+    }  # fmt: skip
+    made = {s.slices["about"]: s for s in blood.questions(parquet(tmp_path / "b.parquet", [row]), "test")}
+    assert {about: s.target for about, s in made.items()} == {
+        "wbc": "1", "plt": "yes", "nplt": "1", "rbc": "A", "pos": "D",
+    }  # fmt: skip
+
+
+def test_questions_made_from_boxes_are_those_of_the_local_file(data: Path) -> None:
+    """The rules are the same: every question of the 150 real smears, with its answer."""
+    boxes = [json.loads(line) for line in (data / "bccd" / "boxes.jsonl").read_text().splitlines()]
+    wanted = [json.loads(line) for line in (data / "bccd" / "questions.jsonl").read_text().splitlines()]
+    made = {}
+    for row in boxes:
+        cells = [
+            blood.Cell(
+                b["label"],
+                (b["box"][0] + b["box"][2]) / 2 / row["width"],
+                (b["box"][1] + b["box"][3]) / 2 / row["height"],
+            )
+            for b in row["boxes"]
+        ]
+        for question in blood.asked(f"bccd-{Path(row['image']).stem}", cells):
+            made[question["id"]] = question
+    assert made == {q["id"]: {name: value for name, value in q.items() if name != "image"} for q in wanted}
+
+
+def test_gold_scores_full_marks_and_garbage_none_in_every_arm(evalkit, folder: Path) -> None:
+    found = evalkit.json("run", "vqa_rad", "-p", f"data={folder}", *GOLD, *EMPTY)
+    assert len(found["runs"]) == 8
+    for run in found["runs"]:
+        wanted = 1.0 if run["model"] == "baseline:gold" else 0.0
+        assert scores(run) == {"closed_accuracy": wanted, "open_recall": wanted, "open_exact": wanted}
+    assert [one["looks"] for one in found["reliance"]] == [False, False], "neither looks at a picture"
+
+
+def test_the_model_is_shown_what_the_arm_says(evalkit, scripted, folder: Path) -> None:
+    """Bytes as the server received them; the probe's own requests come first."""
+    real = {jpeg("red"), jpeg("blue", (20, 20))}
+    for arm in ("real", "blank", "shuffled", "none"):
+        scripted.bodies.clear()
+        scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
+        (run,) = evalkit.json(
+            "run", f"vqa_rad[image={arm}]", "-p", f"data={folder}", "--cache", "off",
+            "--model", f"openai:tiny@{scripted.url}",
+        )["runs"]  # fmt: skip
+        asked = [b for b in scripted.bodies if "Question:" in str(b["messages"])]
+        shown = {_question(body): _pictures(body) for body in asked}
+        assert run["status"] == "complete"
+        assert len(asked) == 4
+        if arm == "none":
+            assert set(shown.values()) == {()}
+        elif arm == "blank":
+            sizes = {question: PIL.Image.open(io.BytesIO(p[0])).size for question, p in shown.items()}
+            assert sizes == {"Which side?": (32, 24), "What is it?": (20, 20), "Is it red?": (20, 20)}
+            assert not real & {p[0] for p in shown.values()}
+        elif arm == "real":
+            assert shown["Which side?"] == (jpeg("red"),)
+            assert shown["What is it?"] == (jpeg("blue", (20, 20)),)
+        else:
+            assert shown["Which side?"] == (jpeg("blue", (20, 20)),)
+            assert shown["What is it?"] == (jpeg("red"),)
+
+
+def _question(body: dict) -> str:
+    content = body["messages"][0]["content"]
+    text = content if isinstance(content, str) else content[-1]["text"]
+    return text.partition("Question: ")[2].strip()
+
+
+def _pictures(body: dict) -> tuple[bytes, ...]:
+    import base64
+
+    content = body["messages"][0]["content"]
+    parts = [] if isinstance(content, str) else content
+    uris = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    return tuple(base64.b64decode(uri.partition(",")[2]) for uri in uris)
+
+
+COLOURS = """
+import sys
+from evalkit import Answer, Image, Needs, Sample, task
+from evalkit.media import Arm, image_arms, in_arm
+from evalkit.media.pixels import plain_png
+from evalkit.metrics import exact_match
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "yellow": (240, 230, 30)}
+
+def samples(image: Arm = "real"):
+    return in_arm(
+        (Sample(f"{name}-{i}", "What colour is the image?", name, slices={"colour": name},
+                images=(Image.of(plain_png(56 + i, 56, rgb)),))
+         for i in range(4) for name, rgb in COLOURS.items()),
+        image,
+    )
+
+@task(samples, metrics=[exact_match()], needs=Needs(images=True))
+@image_arms
+async def colours(sample, model):
+    return Answer(await model.generate(sample.input, images=sample.images, max_tokens=8))
+
+@task(samples, metrics=[exact_match()])
+async def two_colours(sample, model):
+    other = Image.of(plain_png(56, 56, (5, 5, 5)))
+    return Answer(await model.generate(sample.input, images=[*sample.images, other], max_tokens=8))
+"""
+
+
+def test_a_real_model_that_sees_is_told_from_one_that_does_not(
+    evalkit, llava_server: str, tmp_path: Path
+) -> None:
+    """llama.cpp with a tiny LLaVA that names colours: the gap to every arm is clear; a baseline has none."""
+    (tmp_path / "task_colours.py").write_text(COLOURS)
+    found = evalkit.json(
+        "run", "task_colours.py::colours",
+        "--model", f"openai:tiny@{llava_server}", "--model", "baseline:echo",
+    )  # fmt: skip
+    tiny, blind = found["reliance"]
+    assert (tiny["model"], tiny["looks"], blind["model"], blind["looks"]) == (
+        "openai:tiny",
+        True,
+        "baseline:echo",
+        False,
+    )
+    assert {gap["arm"]: gap["real"] for gap in tiny["gaps"]} == {"blank": 1.0, "shuffled": 1.0, "none": 1.0}
+    for gap in tiny["gaps"]:
+        assert gap["looks"], gap
+        assert gap["difference"] > 0.4
+    assert all(gap["ci"][0] <= 0 <= gap["ci"][1] for gap in blind["gaps"])
+    shown = evalkit.json("show", tiny["runs"]["real"], "--reliance")["reliance"]
+    assert shown == [tiny], "one run is enough to find its siblings"
+    text = evalkit("show", "--reliance", blind["runs"]["blank"]).stdout
+    assert "no score rests on the image" in text
+    run = evalkit.json("show", tiny["runs"]["shuffled"])["runs"][0]
+    assert run["slices"].keys() == {f"colour={c}" for c in ("blue", "green", "red", "yellow")}
+    assert [some["exact_match"]["n"] for some in run["slices"].values()] == [4, 4, 4, 4]
+    assert "colour=yellow" in evalkit("show", tiny["runs"]["real"]).stdout
+
+
+def test_two_pictures_in_one_message_reach_a_real_model(evalkit, llava_server: str, tmp_path: Path) -> None:
+    (tmp_path / "task_colours.py").write_text(COLOURS)
+    one, two = (
+        evalkit.json("run", f"task_colours.py::{name}", "--model", f"openai:tiny@{llava_server}")["runs"][0]
+        for name in ("colours[image=real]", "two_colours")
+    )
+    assert two["status"] == "complete"
+    assert two["tokens"]["prompt"] >= one["tokens"]["prompt"] + 16 * 16, "16 tokens for each further picture"
+
+
+def test_a_picture_is_stored_once_and_every_request_names_it(evalkit, folder: Path) -> None:
+    import sqlite3
+
+    evalkit("run", "vqa_rad", "-p", f"data={folder}", *GOLD)
+    sample = evalkit.json("show", "latest", "--sample", "1")
+    assert "messages" in sample["requests"][0]
+    with sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db") as db:
+        blobs = dict(db.execute("select sha256, data from blob"))
+    assert set(blobs.values()) == {jpeg("red"), jpeg("blue", (20, 20)), *map(_grey, ((32, 24), (20, 20)))}
+    assert all(Image.of(data).sha256 == name for name, data in blobs.items())
+
+
+def _grey(size: tuple[int, int]) -> bytes:
+    return plain_png(*size, (128, 128, 128))
+
+
+def test_vqa_rad_on_the_real_pictures(evalkit, data: Path) -> None:
+    """157 pictures, 1,132 questions, 669 of them closed."""
+    found = evalkit.json(
+        "run", "vqa_rad[image=real]", "-p", f"data={data / 'vqa_rad'}", "-p", "split=all", *GOLD, *EMPTY,
+    )["runs"]  # fmt: skip
+    gold, empty = found
+    assert (gold["n"], set(scores(gold).values()), set(scores(empty).values())) == (1132, {1.0}, {0.0})
+    assert gold["metrics"]["closed_accuracy"]["n"] == 669
+    assert gold["metrics"]["open_recall"]["n"] == 463
+    assert gold["slices"]["question_type=PRES"]["closed_accuracy"]["n"] > 300
+    assert {part.partition("=")[0] for part in gold["slices"]} == {"answer_type", "question_type", "organ"}
+
+
+def test_always_yes_is_a_baseline_and_no_more(evalkit, scripted, data: Path) -> None:
+    scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
+    found = evalkit.json(
+        "run", "vqa_rad", "-p", f"data={data / 'vqa_rad'}", "-p", "image=real", "-p", "image=blank",
+        "--model", f"openai:tiny@{scripted.url}",
+    )  # fmt: skip
+    real, blank = found["runs"]
+    assert real["metrics"]["closed_accuracy"]["n"] == 148
+    assert scores(real) == scores(blank)
+    assert 0.35 < scores(real)["closed_accuracy"] < 0.6
+    (reliance,) = found["reliance"]
+    assert not reliance["looks"]
+    gap = next(g for g in reliance["gaps"] if g["metric"] == "closed_accuracy")
+    assert (gap["difference"], gap["method"]) == (0.0, "unvaried")
+    assert gap["ci"][0] < 0 < gap["ci"][1]
+
+
+def test_blood_cells_and_math_vision_on_the_real_pictures(evalkit, data: Path) -> None:
+    for task, folder, n in (("blood_cells", "bccd", 597), ("math_vision", "math_v", 150)):
+        gold, chance, empty = evalkit.json(
+            "run", f"{task}[image=real]", "-p", f"data={data / folder}",
+            *GOLD, "--model", "baseline:random", *EMPTY,
+        )["runs"]  # fmt: skip
+        assert gold["n"] == n
+        assert set(scores(gold).values()) == {1.0}
+        assert set(scores(empty).values()) == {0.0}
+        if task == "blood_cells":
+            assert scores(chance)["count_within"] == 0.0
+            assert scores(chance)["accuracy"] == pytest.approx(1 / 3, abs=0.1)
+        else:
+            assert {"level=1", "form=free"} <= gold["slices"].keys()
