@@ -156,15 +156,12 @@ def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
     """Tasks of a path, or, where there is no such path, of installed packages by name."""
     path = Path(where)
     if where and path.exists():
-        files = [path] if path.is_file() else sorted(path.rglob("task_*.py"))
-        if not files:
-            raise UsageError(f"no task files (task_*.py) under {where}")
-        tasks = _load_files(files, found)
+        tasks = load_files(task_files(path), found)
         wanted = name
     elif where.endswith(".py") or "/" in where:
         raise UsageError(f"no such file or folder: {where}")
     else:
-        tasks = _load_files(installed_files(), found)
+        tasks = load_files(installed_files(), found)
         wanted = name or where or None
     if wanted is None:
         return tasks
@@ -186,7 +183,16 @@ def _harness_tasks(where: str, include_path: Path | None) -> list[Task]:
     return catalog.find(where, include_path)
 
 
-def _load_files(files: Sequence[Path], found: Collection) -> list[Task]:
+def task_files(path: Path) -> list[Path]:
+    """The task files of a path that is there. Raises ``UsageError`` for a folder without any."""
+    files = [path] if path.is_file() else sorted(path.rglob("task_*.py"))
+    if not files:
+        raise UsageError(f"no task files (task_*.py) under {path}")
+    return files
+
+
+def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
+    """The tasks of files; those that cannot be imported join ``found.broken``."""
     tasks: list[Task] = []
     for file in files:
         try:
@@ -206,13 +212,17 @@ def installed_files() -> list[Path]:
     return files
 
 
-@cache
 def load_file(path: Path) -> list[Task]:
     """The tasks of one file, in the order they are written. Raises ``TaskFileError`` with file and line."""
+    return _tasks_in(path.resolve())
+
+
+@cache
+def _tasks_in(path: Path) -> list[Task]:
     module = import_by_path(path)
     tasks = [value for value in vars(module).values() if isinstance(value, Task)]
     for one in tasks:
-        one.path = path.resolve()
+        one.path = path
     return tasks
 
 
@@ -256,7 +266,7 @@ def fixtures_for(path: Path | None) -> dict[str, Fixture]:
 
     modules: list[ModuleType] = [core]
     if path is not None:
-        modules += [import_by_path(conf) for conf in _evalconfs(path)]
+        modules += [import_by_path(conf) for conf in evalconfs(path)]
         modules.append(import_by_path(path))
     found: dict[str, Fixture] = {}
     for module in modules:
@@ -283,7 +293,8 @@ def _over(above: Fixture | None, fixture: Fixture) -> Fixture:
     return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
 
 
-def _evalconfs(path: Path) -> list[Path]:
+def evalconfs(path: Path) -> list[Path]:
+    """The ``evalconf.py`` files that a task file sees, from the project's root down."""
     confs: list[Path] = []
     for folder in path.resolve().parents:
         if (folder / "evalconf.py").is_file():
@@ -297,12 +308,16 @@ def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]
     """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
 
     Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
-    for another of a narrower scope, or two defaults for one name.
+    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
     """
     found = _Closure(task, fixtures)
     found.visit(f"task {task.name}", task.fn, "sample")
     if callable(task.samples):
         found.visit(f"samples of {task.name}", task.samples, "task")
+    try:
+        check_known(task.axes, found.params, f"@parametrize: task {task.name}")
+    except UsageError as error:
+        raise _at(task.fn, task, str(error)) from None
     return found.params
 
 
@@ -380,7 +395,7 @@ def wanted_fixture(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fix
 
 
 def _at(fn: Callable[..., Any], task: Task, message: str) -> TaskFileError:
-    return TaskFileError(_display(task.path), fn.__code__.co_firstlineno, message)
+    return TaskFileError(display(task.path), fn.__code__.co_firstlineno, message)
 
 
 def expand(
@@ -394,7 +409,6 @@ def expand(
     An axis that is given is replaced by the given values. Raises ``UsageError`` for an unknown name.
     """
     check_known(given, known, f"task {task.name}")
-    check_known(task.axes, known, f"@parametrize of task {task.name}")
     axes: dict[str, list[tuple[Any, str | None]]] = {}
     for name, values in task.axes.items():
         labels: Sequence[str | None] = task.marks.ids.get(name) or [None] * len(values)
@@ -416,11 +430,11 @@ def expand(
         chosen = dict(zip(axes, combination, strict=True))
         params = {**defaults, **{name: value for name, (value, _) in chosen.items()}}
         ids = {name: label for name, (_, label) in chosen.items() if label is not None}
-        items.append(Item(task, params, fixtures, named, task.where or _display(task.path), ids))
+        items.append(Item(task, params, fixtures, named, task.where or display(task.path), ids))
     return items
 
 
-def _display(path: Path | None) -> str:
+def display(path: Path | None) -> str:
     """A task file as people write it: relative to here, or to the installed package."""
     if path is None:
         return "<session>"

@@ -130,7 +130,7 @@ class Task:
     @property
     def doc(self) -> str:
         """The first line of the task's docstring, or of its module's."""
-        text = self.fn.__doc__ or getattr(inspect.getmodule(self.fn), "__doc__", None) or ""
+        text = self.fn.__doc__ or self.fn.__globals__.get("__doc__") or ""
         return text.strip().split("\n")[0]
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:

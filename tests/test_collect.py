@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from evalkit.collect import collect, keyword_filter
+from evalkit.collect import collect
 from evalkit.errors import UsageError
+from evalkit.expressions import keyword_filter, tag_filter
 
 MINE = '''
 """My task."""
@@ -167,3 +169,97 @@ def test_keyword_expressions(expression: str, text: str, holds: bool) -> None:
 def test_a_malformed_keyword_expression_is_refused(expression: str) -> None:
     with pytest.raises(UsageError, match="words joined by and, or, not"):
         keyword_filter(expression)
+
+
+def test_values_with_ids_are_named_and_chosen_by_them(project: Path) -> None:
+    (project / "task_ids.py").write_text(
+        MINE.replace("k=[1, 5]", 'k=[1, 5], how=["Say: {}", "Ask: {}"], ids={"how": ["say", "ask"]}').replace(
+            "k: int = 1", "how, k: int = 1"
+        )
+    )
+    assert ids("task_ids.py") == [f"mine[how={h},k={k}]" for k in (1, 5) for h in ("say", "ask")]
+    (item,) = collect(["task_ids.py::mine[how=ask,k=5]"]).items
+    assert (item.id, item.params["how"], item.shown["how"]) == ("mine[how=ask,k=5]", "Ask: {}", "ask")
+    assert ids("task_ids.py", params={"how": ["say"], "k": ["1"]}) == ["mine[how=say,k=1]"]
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "message"),
+    [
+        ("@fixture\ndef a(b): ...\n@fixture\ndef b(a): ...", "in a circle: a → b → a"),
+        ("@fixture\ndef a(a): ...", "in a circle: a → a|fixture 'a' that nobody defines"),
+        (
+            "@fixture(scope='task')\ndef b(): ...\n@fixture\ndef a(b): ...",
+            "fixture a lives for a session and",
+        ),
+        ("@fixture\ndef a(sample): ...", "asks for 'sample', which only"),
+    ],
+)
+def test_fixtures_that_cannot_be_made_are_named(project: Path, fixtures: str, message: str) -> None:
+    head = f"from evalkit import fixture\n{fixtures}\n"
+    (project / "task_wrong.py").write_text(head + MINE.replace("model, k", "model, a, k"))
+    found = collect(["task_wrong.py", "task_mine.py"])
+    assert [i.id for i in found.items] == ["mine[k=1]", "mine[k=5]"]
+    assert re.search(message, found.broken[0].message)
+
+
+def test_an_axis_that_nothing_takes_is_named_with_its_file(project: Path) -> None:
+    (project / "task_axis.py").write_text(MINE.replace("k=[1, 5]", "kk=[1, 5]"))
+    found = collect(["."])
+    assert len(found.items) == 2
+    assert "has no parameter 'kk'. Did you mean 'k'?" in found.broken[0].message
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("rag", True),
+        ("ra", False),
+        ("rag and not synthetic", True),
+        ("vqa or (rag and from-hub)", True),
+        ("not rag", False),
+    ],
+)
+def test_tag_expressions_hold_of_whole_tags(expression: str, holds: bool) -> None:
+    assert tag_filter(expression)(["rag", "from-hub"]) is holds
+    with pytest.raises(UsageError, match="-m 'rag rag'"):
+        tag_filter("rag rag")
+
+
+MARKED = """
+from evalkit import Answer, Sample, skip, skipif, task, xfail
+from evalkit.metrics import exact_match
+S = [Sample("1", "q", "yes")]
+
+@task(S, metrics=[exact_match()], tags=["x"])
+@skip(reason="no licence")
+async def left_out(sample, model): ...
+
+@skipif(1 > 2, reason="no GPU")
+@task(S, metrics=[exact_match()])
+async def runs(sample, model): return Answer(await model.generate(sample.input))
+
+@task(S, metrics=[exact_match()])
+@xfail(reason="not yet")
+async def fails(sample, model): raise ValueError("boom")
+"""
+
+
+def test_skipped_and_expected_failures_are_reported_and_are_no_failure(evalkit) -> None:
+    (evalkit.folder / "task_marked.py").write_text(MARKED)
+    document = evalkit.json("run", "task_marked.py", "--model", "baseline:gold")
+    assert [(r["task"], r["status"]) for r in document["runs"]] == [
+        ("runs", "complete"),
+        ("fails", "incomplete"),
+    ]
+    assert document["skipped"] == [{"task": "left_out", "reason": "no licence"}]
+    assert document["xfailed"][0]["reason"] == "not yet"
+    shown = evalkit("run", "task_marked.py", "--collect-only").stdout.splitlines()
+    assert shown == [
+        "task_marked.py::left_out  (skipped: no licence)",
+        "task_marked.py::runs",
+        "task_marked.py::fails  (expected to fail: not yet)",
+    ]
+    listed = evalkit.json("list", "task_marked.py", "-m", "x")["tasks"]
+    assert [(t["id"], t["skip"]) for t in listed] == [("left_out", "no licence")]
+    evalkit("run", "task_marked.py::left_out", "--model", "baseline:gold")

@@ -4,71 +4,76 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from evalkit.cli.output import print_json
 from evalkit.cli.run import include_option
-from evalkit.collect import Collection, Item, collect
+from evalkit.listing import Listed, Listing, listing
 
 
 @click.command("list")
 @click.argument("targets", nargs=-1)
 @click.option("-k", "keyword", metavar="EXPR", help="Only items whose node id matches.")
-@click.option("-m", "tags", multiple=True, metavar="TAG", help="Only tasks with this tag.")
+@click.option(
+    "-m", "tags", multiple=True, metavar="EXPR", help="Only tasks with these tags: 'rag and not x'."
+)
+@click.option("--fresh", is_flag=True, help="Import every file, also those that have not changed.")
 @include_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_(
-    targets: tuple[str, ...],
-    keyword: str | None,
-    tags: tuple[str, ...],
-    include_path: Path | None,
-    as_json: bool,
-) -> None:
+    targets: tuple[str, ...], keyword: str | None, tags: tuple[str, ...], fresh: bool,
+    include_path: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """List tasks with their parameters and metrics. TARGETS as for evalkit run."""
-    found = collect(targets, keyword=keyword, tags=tags, include_path=include_path)
+    found = listing(targets, keyword=keyword, tags=tags, include_path=include_path, fresh=fresh)
     if as_json:
-        print_json(
-            {
-                "tasks": [_document(item) for item in found.items],
-                "broken": [{"path": b.path, "line": b.line, "message": b.message} for b in found.broken],
-            }
-        )
+        _print_document(found)
     else:
-        _print(found)
+        click.echo("\n".join(_lines(found)))
+    sys.exit(_say_broken(found))
+
+
+def print_node_ids(found: Listing, as_json: bool) -> int:
+    """What ``run --collect-only`` prints; returns the exit code."""
+    if as_json:
+        _print_document(found)
+    for item in [] if as_json else found.items:
+        click.echo(item.node_id + _marks(item))
+    if not as_json:
+        click.echo(f"{len(found.items)} items", err=True)
+    return _say_broken(found)
+
+
+def _print_document(found: Listing) -> None:
+    broken = [{"path": b.path, "line": b.line, "message": b.message} for b in found.broken]
+    print_json({"tasks": [item.document for item in found.items], "broken": broken})
+
+
+def _say_broken(found: Listing) -> int:
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
-    sys.exit(2 if found.broken else 0)
+    return 2 if found.broken else 0
 
 
-def _document(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "node_id": item.node_id,
-        "doc": item.task.doc,
-        "tags": list(item.task.tags),
-        "params": dict(item.params),
-        "metrics": [m.name for m in item.task.metrics],
-        "version": item.task.version,
-    }
+def _marks(item: Listed) -> str:
+    skipped = f"  (skipped: {item.skip})" if item.skip else ""
+    return skipped + (f"  (expected to fail: {item.xfail})" if item.xfail else "")
 
 
-def _print(found: Collection) -> None:
-    seen: set[int] = set()
+def _lines(found: Listing) -> list[str]:
+    lines: list[str] = []
+    last = ("", "")
     for item in found.items:
-        task = item.task
-        if id(task) not in seen:
-            seen.add(id(task))
-            tags = f"  ({', '.join(task.tags)})" if task.tags else ""
-            click.echo(click.style(task.name, bold=True) + tags)
-            click.echo(f"  {task.doc}")
-            click.echo(f"  {item.where}")
-            click.echo(f"  metrics: {', '.join(m.name for m in task.metrics)}")
-            settings = ", ".join(f"{k}={v}" for k, v in item.params.items() if k not in task.axes)
-            if settings:
-                click.echo(f"  parameters: {settings}")
+        if (item.where, item.name) != last:
+            last = (item.where, item.name)
+            tags = f"  ({', '.join(item.tags)})" if item.tags else ""
+            lines.append(click.style(item.name, bold=True) + tags + _marks(item))
+            lines += [f"  {item.doc}"] if item.doc else []
+            lines += [f"  {item.where}", f"  metrics: {', '.join(item.metrics)}"]
+            if item.own:
+                settings = ", ".join(f"{name}={item.params[name]}" for name in item.own)
+                lines.append(f"  parameters: {settings}")
         if item.named:
-            click.echo(f"    {item.id}")
-    if not seen and not found.broken:
-        click.echo("No tasks match.")
+            lines.append(f"    {item.id}")
+    return lines or ([] if found.broken else ["No tasks match."])

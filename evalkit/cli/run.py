@@ -16,7 +16,7 @@ import click
 from evalkit import progress
 from evalkit.cli.output import command, print_json, print_reliance, print_runs, run_document
 from evalkit.collect import collect
-from evalkit.errors import EvalkitError, SetupError, StoreError, UsageError
+from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.store.records import Run, RunSpec
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -45,7 +45,9 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 )
 @click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter; repeat to sweep.")
 @click.option("-k", "keyword", metavar="EXPR", help="Only items whose node id matches: 'rag and not oracle'.")
-@click.option("-m", "tags", multiple=True, metavar="TAG", help="Only tasks with this tag.")
+@click.option(
+    "-m", "tags", multiple=True, metavar="EXPR", help="Only tasks with these tags: 'rag and not vqa'."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
@@ -56,26 +58,35 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
     default="on",
     help="off: answers that other runs were given are not used.",
 )
+@click.option("--collect-only", is_flag=True, help="Name what would run, and stop.")
 @include_option
 @store_option
 @json_option
 @quiet_option
 def run(
     targets: tuple[str, ...], models: tuple[str, ...], params: tuple[str, ...], keyword: str | None,
-    tags: tuple[str, ...], include_path: Path | None, store_url: str | None, as_json: bool, quiet: bool,
-    **options: Any,
+    tags: tuple[str, ...], collect_only: bool, include_path: Path | None, store_url: str | None,
+    as_json: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Evaluate models on tasks.
 
     TARGETS are files (task_mine.py), folders, FILE::name[k=5], names of installed tasks (see evalkit list),
     or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
     """
+    chosen: dict[str, Any] = {
+        "params": _settings(params), "keyword": keyword, "tags": tags, "include_path": include_path,
+    }  # fmt: skip
+    if collect_only:
+        from evalkit.cli.listing import print_node_ids
+        from evalkit.listing import listing
+
+        sys.exit(print_node_ids(listing(targets, **chosen), as_json))
     if not models:
         raise UsageError(
             "give a model: --model baseline:extract (needs no server), "
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
-    found = collect(targets, params=_settings(params), keyword=keyword, tags=tags, include_path=include_path)
+    found = collect(targets, **chosen)
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
     if not found.items and not found.broken:
@@ -85,8 +96,13 @@ def run(
         from evalkit import runner
 
         for item in found.items:
+            marks = item.task.marks
+            if marks.skip:
+                drive.skip(item.id, marks.skip)
+                continue
             for text in models:
-                await drive(partial(runner.start, item, text, drive.store), f"{item.id} with {text}")
+                start = partial(runner.start, item, text, drive.store)
+                await drive(start, f"{item.id} with {text}", marks.xfail)
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
@@ -138,6 +154,9 @@ class Driver:
         self.progress = progress.for_stream(quiet=quiet)
         self.runs: list[Run] = []
         self.errors: list[str] = []
+        self.skipped: list[dict[str, str]] = []
+        self.xfailed: list[dict[str, str]] = []
+        self.forgiven: set[str] = set()
         self.reliance: Any = []
         self.open_run: RunSpec | None = None
         self.session: Any = None
@@ -162,7 +181,13 @@ class Driver:
             return INTERRUPTED
         if self.errors and not self.runs:
             return USAGE
-        return INCOMPLETE if self.errors or any(not r.ranked for r in self.runs) else OK
+        failed = [run for run in self.runs if not run.ranked and run.id not in self.forgiven]
+        return INCOMPLETE if self.errors or failed else OK
+
+    def skip(self, task: str, reason: str) -> None:
+        """Note an item that is left out."""
+        self.skipped.append({"task": task, "reason": reason})
+        click.echo(f"Skipped {task}: {reason}", err=True)
 
     async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
         from evalkit.session import Session
@@ -191,8 +216,13 @@ class Driver:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, pressed)
 
-    async def __call__(self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str) -> None:
-        """One evaluation. A setup that fails is reported; the next evaluation still runs."""
+    async def __call__(
+        self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""
+    ) -> None:
+        """One evaluation. A setup that fails is reported; the next evaluation still runs.
+
+        With ``xfail``, the reason to expect it, a failure is noted as expected.
+        """
         from evalkit.runner import Options
 
         def started(spec: RunSpec) -> None:
@@ -204,22 +234,30 @@ class Driver:
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
             cache=self.options.get("cache", "on"),
+            backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,
         )
         self.open_run = None
         try:
             self.runs.append(await evaluate(self.session, options))
+            if xfail and not self.runs[-1].ranked:
+                self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
         except (SetupError, UsageError, StoreError) as error:
-            self._failed(label, error)
+            if self.open_run is not None:
+                self.runs.append(self.store.run(self.open_run.id))
+            if xfail:
+                self._forgive(label, xfail, str(error))
+            else:
+                self.errors.append(f"{label}: {error}")
+                click.echo(f"evalkit: {label}: {error}", err=True)
         self.open_run = None
 
-    def _failed(self, label: str, error: EvalkitError) -> None:
-        message = f"{label}: {error}"
+    def _forgive(self, label: str, reason: str, failure: str) -> None:
         if self.open_run is not None:
-            self.runs.append(self.store.run(self.open_run.id))
-        self.errors.append(message)
-        click.echo(f"evalkit: {message}", err=True)
+            self.forgiven.add(self.open_run.id)
+        self.xfailed.append({"task": label, "reason": reason, "failure": failure})
+        click.echo(f"Failed as expected ({reason}): {label}: {failure}", err=True)
 
     def _compare_arms(self) -> None:
         """Runs of a vision task with its pictures and without: what the pictures are worth."""
@@ -231,8 +269,8 @@ class Driver:
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
             document: dict[str, Any] = {"runs": [run_document(r) for r in self.runs]}
-            if self.errors:
-                document["errors"] = self.errors
+            lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
+            document.update({name: some for name, some in lists.items() if some})
             if self.reliance:
                 from evalkit.reliance import documents
 
@@ -245,7 +283,7 @@ class Driver:
             if not left.ranked:
                 again = f"{command()} resume {left.id}"
                 click.echo(f"Run {left.id} is {left.status}. Go on with: {again}", err=True)
-        if interrupted and not self.runs:
+        if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
             click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)
