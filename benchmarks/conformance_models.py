@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import re
-import struct
 import sys
 import time
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected
+from evalkit.media import ARMS, in_arm
+from evalkit.media.pixels import plain_png
 from evalkit.model import Model
 from evalkit.models import load, wrap
-from evalkit.types import Image, Needs, Response
+from evalkit.stats import paired
+from evalkit.types import Image, Needs, Response, Sample
 
 Check = Callable[[argparse.Namespace], Awaitable[str]]
 
@@ -35,6 +38,12 @@ CONTINUATIONS = {
     "The quick brown fox ": ["jumps over the lazy dog.", "sleeps"],
     "The quick br": ["own fox", "ead"],  # the border lies inside a token
     "Dose: 5 µ": ["g/kg ± 0.3", "l"],
+    "Question: Which?\n": ["   Paris", "\n\nParis", "\tParis ", " "],  # white space in front and behind
+    "日本の": ["首都は東京", " 東"],  # characters of several tokens each
+    "Temperature: 38 ": ["°C 🌡️", "🌡️"],  # one character, cut into tokens, behind a space
+    "<|im_start|>user\nHi<|im_end|>\n": ["<|im_start|>assistant\n4<|im_end|>", "4"],  # special tokens
+    "<|endoftext|>": ["Paris", " Paris is the capital of France."],  # a text that begins: a token like BOS
+    "A": [".", "B", " B"],  # one token of context
 }
 COLOURS = {
     "red": (220, 30, 30),
@@ -209,15 +218,59 @@ async def check_images(args: argparse.Namespace) -> str:
     return f"{right} of {len(COLOURS)} colours named, image tokens counted in {counted}"
 
 
+async def check_several_images(args: argparse.Namespace) -> str:
+    """Every picture of a message is counted: three cost three times what one costs."""
+    pictures = [Image.of(png(colour)) for colour in COLOURS.values()][:3]
+    async with connect(args) as model:
+        ask = partial(model.generate, "What colour is the image?", max_tokens=4)
+        counted = [(await ask(images=pictures[:n])).usage.image_tokens for n in (1, 2, 3)]
+    one = counted[0] or 0
+    expect((one > 0, counted), (True, [one, 2 * one, 3 * one]))
+    return f"{counted} image tokens for 1, 2 and 3 pictures"
+
+
+async def check_formats(args: argparse.Namespace) -> str:
+    """WebP as it is, TIFF and CMYK converted: the model names the colour all the same."""
+    import PIL.Image
+
+    named = 0
+    async with connect(args) as model:
+        for made in ("WEBP RGB", "JPEG RGB", "TIFF RGB", "JPEG CMYK", "PNG RGBA"):
+            kind, mode = made.split()
+            out = io.BytesIO()
+            PIL.Image.new("RGB", (56, 56), COLOURS["blue"]).convert(mode).save(out, kind)
+            response = await model.generate(
+                "What colour is the image?", images=[Image.of(out.getvalue())], max_tokens=8
+            )
+            named += response.text == "blue"
+    expect(named, 5)
+    return "WebP, JPEG, TIFF, CMYK, RGBA: all named"
+
+
+async def check_reliance(args: argparse.Namespace) -> str:
+    """The same questions with real, blank, shuffled and no pictures, compared pair by pair."""
+    samples = [
+        Sample(f"{name}-{n}", "What colour is the image?", name, images=(Image.of(png(colour, 56 + n)),))
+        for name, colour in COLOURS.items()
+        for n in range(4)
+    ]
+    scores: dict[str, list[float]] = {}
+    async with connect(args) as model:
+        for arm in ARMS:
+            shown = list(in_arm(samples, arm))
+            replies = await asyncio.gather(
+                *(model.generate(s.input, images=s.images, max_tokens=8) for s in shown)
+            )
+            scores[arm] = [float(r.text == s.target) for r, s in zip(replies, shown, strict=True)]
+    gaps = {arm: paired(scores["real"], scores[arm], low=0, high=1) for arm in ARMS[1:]}
+    expect({arm: gap.ci[0] > 0 for arm, gap in gaps.items()}, dict.fromkeys(gaps, True))
+    told = ", ".join(f"{arm} {gap.value:.2f} [{gap.ci[0]:.2f}, {gap.ci[1]:.2f}]" for arm, gap in gaps.items())
+    return f"real less {told}"
+
+
 def png(colour: tuple[int, int, int], size: int = 56) -> bytes:
     """A plain picture as a PNG file."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0))
-    rows = chunk(b"IDAT", zlib.compress((b"\0" + bytes(colour) * size) * size))
-    return b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b"")
+    return plain_png(size, size, colour)
 
 
 class Reference:
@@ -261,6 +314,9 @@ def checks(args: argparse.Namespace) -> dict[str, Check]:
         every["prompt logprobs equal transformers"] = check_logprobs
     if args.images:
         every["images"] = check_images
+        every["several images"] = check_several_images
+        every["image formats"] = check_formats
+        every["image reliance"] = check_reliance
     return every
 
 

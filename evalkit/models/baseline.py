@@ -49,7 +49,7 @@ class BaselineBackend:
         prompt = _prompt(request)
         if request.continuation is not None:
             logprob = self._logprob(request)
-            # Greedy decoding writes what the baseline answers: of all that gold is shown, the right one alone.
+            # Greedy decoding writes what the baseline answers: of all that gold sees, the right one.
             greedy = self._baseline == "gold" and logprob == _GOLD_LOGPROB
             return Response(
                 text="",

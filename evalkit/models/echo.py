@@ -1,7 +1,8 @@
-"""Prompt log-probabilities out of an echoed completion, and where in them a continuation begins."""
+"""Prompt log-probabilities out of a completion, and where in them a continuation begins."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,10 @@ NO_CONTEXT = (
 
 @dataclass(frozen=True)
 class Echo:
-    """The prompt's tokens as text, their log-probabilities (the first has none), the best at each place."""
+    """The prompt's tokens as text, their log-probabilities (the first has none), the best at each place.
+
+    ``best`` is None where the server hides it.
+    """
 
     tokens: list[str]
     logprobs: list[Any]
@@ -32,10 +36,12 @@ class Echo:
         at the start, which are no part of the text, do not matter. Raises ``RequestRejected``.
         """
         first, tail = len(self.tokens), ""
-        while first > 0 and len(tail) < len(continuation):
+        while first > 0 and len(decomposed(tail)) < len(decomposed(continuation)):
             first -= 1
             tail = self.tokens[first] + tail
-        if not tail.endswith(continuation):
+        if first == 0 and self.logprobs[:1] == [None] and not self.tokens[0]:
+            raise RequestRejected(NO_CONTEXT)  # vLLM does not even say what the first token is
+        if not decomposed(tail).endswith(decomposed(continuation)):
             raise RequestRejected(
                 f"the echoed tokens do not spell the continuation {continuation!r} (they end in {tail!r}); "
                 "on an SGLang server use sglang: instead of openai:, which works on token ids"
@@ -51,6 +57,11 @@ class Echo:
             return None
         pairs = zip(self.logprobs[first:], best, strict=True)
         return all(own >= (top or 0.0) - _SAME for own, top in pairs)
+
+
+def decomposed(text: str) -> str:
+    """Text for comparison with what tokens spell: tokenizers join ``e`` and a combining accent."""
+    return unicodedata.normalize("NFKD", text)
 
 
 def read_echo(data: Any) -> Echo:
@@ -69,3 +80,31 @@ def read_echo(data: Any) -> Echo:
         raise RequestRejected("the server gives fewer log-probabilities than the prompt has tokens")
     best = [max(top.values()) if isinstance(top, Mapping) and top else None for top in tops]
     return Echo(list(tokens[:count]), values, best)
+
+
+def read_prompt_logprobs(data: Any) -> Echo:
+    """vLLM's ``prompt_logprobs``: for each token of the prompt its own entry, ranked, and the best one's.
+
+    ``[null, {"785": {"logprob": -9.1, "rank": 40, "decoded_token": "The"}, "12": {…, "rank": 1}}, …]``.
+    Raises ``RequestRejected`` where the server gave none.
+    """
+    choice = read_choice(data)
+    rows = choice.get("prompt_logprobs") or (
+        data.get("prompt_logprobs") if isinstance(data, Mapping) else None
+    )
+    if not isinstance(rows, Sequence) or not rows:
+        raise RequestRejected(
+            "the server gives no prompt_logprobs, as vLLM does. Leave ?logprobs=prompt_logprobs out to ask "
+            "by echo"
+        )
+    tokens: list[str] = []
+    logprobs: list[Any] = []
+    best: list[float | None] = []
+    for row in rows:
+        entries = list(row.values()) if isinstance(row, Mapping) else []
+        # The prompt's own token comes with the likeliest ones: of these it has the highest rank number.
+        own = max(entries, key=lambda entry: entry.get("rank") or 0, default=None)
+        tokens.append((own or {}).get("decoded_token") or "")
+        logprobs.append(own["logprob"] if own else None)
+        best.append(max((entry["logprob"] for entry in entries), default=None))
+    return Echo(tokens, logprobs, best)

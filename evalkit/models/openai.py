@@ -12,7 +12,7 @@ import msgspec
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
 from evalkit.models import probing, wire
-from evalkit.models.echo import read_echo
+from evalkit.models.echo import Echo, read_echo, read_prompt_logprobs
 from evalkit.models.endpoints import Endpoints
 from evalkit.models.failures import fail, raise_for, read_error
 from evalkit.models.spec import ModelSpec
@@ -31,12 +31,18 @@ class OpenAIBackend:
     key_env: str | None = "OPENAI_API_KEY"
     default_url = _VENDOR + "v1"
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
+    logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
     image_formats: tuple[str, ...] = ("png", "jpeg")  # what every server reads; others are named by ?images=
     # Known after a probe of images: prompt tokens of a small picture, and whether the usage counts them.
     image_cost = 0
     reports_image_tokens = False
 
     def __init__(self, spec: ModelSpec) -> None:
+        way = spec.options.get("logprobs")
+        if way is not None and way not in self.logprob_ways:
+            raise UsageError(
+                f"{spec.provider}: has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
+            )
         self.spec = spec
         self.name = spec.display
         self.defaults = spec.defaults
@@ -131,20 +137,13 @@ class OpenAIBackend:
         return props.get("total_slots") if isinstance(props, dict) else None
 
     async def score(self, request: Request) -> Response:
-        """Log-probabilities of a continuation, by echoing the prompt through ``/completions``."""
+        """Log-probabilities of a continuation, by reading the prompt through ``/completions``."""
         context, continuation = request.prompt or "", request.continuation or ""
         check_continuation(request)
-        payload = {
-            "model": self.model,
-            "prompt": context + continuation,
-            **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
-            "echo": True,
-            "logprobs": 1,
-            **request.extra,
-        }
         start = time.perf_counter()
-        data = await self.endpoints.call(lambda url: self.post(f"{url}/completions", payload))
-        echoed = read_echo(data)
+        data, echoed = await self.endpoints.call(
+            lambda url: self.read_prompt(url, context + continuation, **request.extra)
+        )
         first = echoed.border(continuation)
         scored = echoed.logprobs[first:]
         return Response(
@@ -155,6 +154,19 @@ class OpenAIBackend:
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
+
+    async def read_prompt(self, url: str, prompt: str, **extra: Any) -> tuple[Any, Echo]:
+        """Let the server read ``prompt``: its whole reply, and the log-probabilities of its tokens."""
+        ranked = self.spec.options.get("logprobs") == "prompt_logprobs"
+        payload = {
+            "model": self.model,
+            "prompt": prompt,
+            **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
+            **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
+            **extra,
+        }
+        data = await self.post(f"{url}/completions", payload)
+        return data, read_prompt_logprobs(data) if ranked else read_echo(data)
 
     async def _generate(self, url: str, request: Request) -> Response:
         if request.regex is not None and self._vendor:
@@ -236,7 +248,7 @@ class OpenAIBackend:
 
     def _check_seen(self, request: Request, response: Response) -> None:
         """Refuse a reply to pictures that the server dropped. Raises ``RequestRejected``."""
-        shown = wire.images_of(request)
+        shown = request.images
         counted = response.usage.image_tokens
         if not shown:
             return

@@ -16,7 +16,6 @@ import msgspec
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
 from evalkit.models import wire
-from evalkit.models.echo import read_echo
 from evalkit.models.transport import Unreachable
 from evalkit.types import Audio, Image, Message, Needs, Part, Request, Response, ServerFacts, Text
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from evalkit.models.openai import OpenAIBackend
 
 PICTURE = 64  # width and height of the probe's pictures, in pixels
-PROBE_TEXT = "The quick brown fox jumps over the lazy dog."
+# Unlikely words: of a phrase that every model knows by heart each token has the same probability, near 1, and
+# a server that shifts them by a place would not be found out.
+PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
 # How far a token's log-probability may lie from itself between reading and writing it, in half precision.
 _TOLERANCE = 0.25
 _SCHEMA = {
@@ -112,10 +113,10 @@ async def check(backend: OpenAIBackend, needs: Needs) -> None:
 async def check_echo(backend: OpenAIBackend, url: str) -> None:
     """Prompt log-probabilities must be those with which the server itself would go on writing."""
     sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
-    asked = {"model": backend.model, "prompt": PROBE_TEXT, **sampling, "logprobs": 1}
-    echoed = read_echo(await backend.post(f"{url}/completions", asked | {"echo": True}))
+    asked = {"model": backend.model, **sampling, "logprobs": 1}
+    _, echoed = await backend.read_prompt(url, PROBE_TEXT)
     echoed.border(PROBE_TEXT[-8:])
-    for place in (len(echoed.tokens) // 2, len(echoed.tokens) - 1):
+    for place in places(len(echoed.tokens)):
         rest = "".join(echoed.tokens[place:])
         prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(rest)]
         written = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
@@ -125,6 +126,11 @@ async def check_echo(backend: OpenAIBackend, url: str) -> None:
         for own, top in zip(echoed.logprobs, echoed.best, strict=True)
     ):
         raise_shifted(backend)
+
+
+def places(count: int) -> list[int]:
+    """Where in a probe of ``count`` tokens reading and writing are compared: several, the last too."""
+    return sorted({count // 3, count // 2, 2 * count // 3, count - 1} - {0})
 
 
 def _best_written(data: Any) -> float | None:

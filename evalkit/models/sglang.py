@@ -9,9 +9,11 @@ import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
 from evalkit.models import probing, wire
-from evalkit.models.echo import NO_CONTEXT
+from evalkit.models.echo import NO_CONTEXT, decomposed
 from evalkit.models.failures import raise_for
+from evalkit.models.labels import LabelScores
 from evalkit.models.openai import OpenAIBackend, check_continuation
+from evalkit.models.spec import ModelSpec
 from evalkit.types import Request, Response, ServerFacts, Usage
 
 # What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
@@ -54,8 +56,13 @@ class SGLangBackend(OpenAIBackend):
     key_env = None
     default_url = "http://127.0.0.1:30000/v1"
     start_hint = "Start it: python -m sglang.launch_server --model-path MODEL --port 30000"
+    logprob_ways = ("native", "score")
 
     image_formats = ("png", "jpeg", "webp")
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._labels = LabelScores(self._score_labels) if spec.options.get("logprobs") == "score" else None
 
     async def send(self, request: Request) -> Response:
         """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
@@ -106,6 +113,11 @@ class SGLangBackend(OpenAIBackend):
         first = await self._border(url, before, whole, continuation)
         if first == 0:
             raise RequestRejected(NO_CONTEXT)
+        if self._labels is not None and first == len(whole) - 1:
+            value = await self._labels.logprob(whole[:first], whole[first])
+            return Response(
+                text="", model=self.model, logprobs=(value,), latency_s=time.perf_counter() - start
+            )
         meta = (await self._read(url, whole, first - 1))["meta_info"]
         rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
         if [row[1] for row in rows] != whole[first:]:
@@ -118,6 +130,12 @@ class SGLangBackend(OpenAIBackend):
             is_greedy=all(row[1] == top[0][1] for row, top in zip(rows, tops, strict=True)),
             latency_s=time.perf_counter() - start,
         )
+
+    async def _score_labels(self, context: list[int], labels: list[int]) -> Any:
+        """Probabilities of the tokens ``labels`` behind ``context``, over the whole vocabulary."""
+        payload = {"query": context[:-1], "items": [context[-1:]], "label_token_ids": labels}
+        payload |= {"apply_softmax": False, "model": self.model}
+        return await self.endpoints.call(lambda url: self.post(f"{url}/score", payload))
 
     async def _native(self, url: str, request: Request) -> Response:
         """Complete a plain prompt: no chat template is applied."""
@@ -178,7 +196,8 @@ class SGLangBackend(OpenAIBackend):
             places = range(start, min(start + _BATCH, len(whole)))
             payload = {"tokens": [whole[place:] for place in places], "skip_special_tokens": False}
             data = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
-            holding = [p for p, text in zip(places, data["text"], strict=True) if text.endswith(continuation)]
+            spelled = zip(places, map(decomposed, data["text"]), strict=True)
+            holding = [place for place, text in spelled if text.endswith(decomposed(continuation))]
             border = holding[-1] if holding else border
             if len(holding) < len(places):
                 break
@@ -188,10 +207,14 @@ class SGLangBackend(OpenAIBackend):
 
     async def _check_native(self, url: str) -> None:
         (ids,) = await self._tokens(url, [probing.PROBE_TEXT])
-        tops = (await self._read(url, ids, 0))["meta_info"].get("input_top_logprobs")
-        if not tops or len(tops) != len(ids):
+        meta = (await self._read(url, ids, 0))["meta_info"]
+        rows, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
+        if not tops or len(tops) != len(ids) or [row[1] for row in rows or ()] != ids:
             probing.raise_shifted(self)
-        for place in (len(ids) // 2, len(ids) - 1):
+        if self._labels is not None:
+            one = await self._labels.logprob(ids[:-1], ids[-1])
+            probing.compare_best(self, rows[-1][0], one)
+        for place in probing.places(len(ids)):
             written = await self._generate_native(
                 url,
                 {

@@ -59,6 +59,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "api": _one_of("chat", "completions"),
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
+    "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
     "api_key_env": str,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),

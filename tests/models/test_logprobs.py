@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from evalkit.errors import ProbeError, RequestRejected
+from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.models import load
 from evalkit.types import Needs, Request
 
-PROBE = ["The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", "."]
+PROBE = ["The", " brown", " dog", " of", " seven", "?", " Lazy", " 41", " over", " fox."]
 
 
 def echoing(tokens, logprobs, best):
@@ -55,6 +55,7 @@ async def score(script, context, continuation):
         (["a", " b", " c"], "a ", "b c", (-2.0, -3.0)),
         (["<s>", "a", " b"], "a", " b", (-3.0,)),  # a special token that is no part of the text
         (["\ufffd", "\ufffd", " b"], "é", " b", (-3.0,)),  # half characters in the context
+        (["caf", "é", " x"], "cafe", "\u0301 x", (-2.0, -3.0)),  # an accent that the tokenizer joins to its e
     ],
 )
 async def test_the_border(script, tokens, context, continuation, expected):
@@ -104,3 +105,106 @@ async def test_the_probe_takes_right_ones_and_refuses_shifted_ones(script):
     script.replies["/v1/completions"] = echoing(PROBE, [*own[2:], None, None], best)
     with pytest.raises(ProbeError):
         await probe(script)
+
+
+def vllm(tokens, own, best):
+    """vLLM's ``prompt_logprobs``: the prompt's token with its rank, and the likeliest one beside it."""
+    plain = echoing(tokens, own, best)
+
+    async def handler(request, body):
+        if "prompt_logprobs" not in body:
+            return await plain(request, body)
+        assert "echo" not in body
+        rows = [None]
+        for place, (token, value, top) in enumerate(zip(tokens, own, best, strict=True)):
+            if place == 0:
+                continue
+            entry = {"logprob": value, "rank": 1 if value == top else 7, "decoded_token": token}
+            row = {str(100 + place): entry}
+            if value != top:
+                row["5"] = {"logprob": top, "rank": 1, "decoded_token": " best"}
+            rows.append(row)
+        choice = {"text": "!", "finish_reason": "length", "prompt_logprobs": rows}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": len(tokens)}})
+
+    return handler
+
+
+async def with_prompt_logprobs(script, request=None):
+    backend = load(f"openai:tiny@{script.url}?logprobs=prompt_logprobs")
+    try:
+        return await (backend.send(request) if request else backend.probe(Needs(logprobs=True)))
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "context", "continuation", "expected", "greedy"),
+    [
+        (["a", " b", " c"], "a", " b c", (-2.0, -3.0), False),
+        (["a", " b", " c"], "a b", " c", (-3.0,), True),
+        (["<s>", "a", " b"], "", "a b", (-2.0, -3.0), False),  # a BOS token makes an empty context possible
+    ],
+)
+async def test_vllms_prompt_logprobs(script, tokens, context, continuation, expected, greedy):
+    script.replies["/v1/completions"] = vllm(tokens, [None, -2.0, -3.0], [None, -1.0, -3.0])
+    response = await with_prompt_logprobs(script, Request(prompt=context, continuation=continuation))
+    assert (response.logprobs, response.is_greedy) == (expected, greedy)
+
+
+async def test_vllm_without_a_token_before_the_continuation(script):
+    script.replies["/v1/completions"] = vllm(["a", " b"], [None, -2.0], [None, -1.0])
+    with pytest.raises(RequestRejected, match="put at least one token before"):
+        await with_prompt_logprobs(script, Request(prompt="", continuation="a b"))
+
+    async def plain(request, body):
+        return web.json_response({"choices": [{"text": "!"}], "usage": {"prompt_tokens": 2}})
+
+    script.replies["/v1/completions"] = plain
+    with pytest.raises(RequestRejected, match="gives no prompt_logprobs"):
+        await with_prompt_logprobs(script, Request(prompt="a", continuation=" b"))
+
+
+async def test_the_probe_of_prompt_logprobs(script):
+    own = [None, *(-1.0 - i for i in range(1, 10))]
+    best = [None, *(-0.5 - i for i in range(1, 10))]
+    script.replies["/v1/completions"] = vllm(PROBE, own, best)
+    await with_prompt_logprobs(script)
+    for shifted in (
+        vllm(PROBE, [*own[1:], -9.9], [*best[1:], -9.4]),  # one place to the left, as llama-cpp-python's
+        vllm(PROBE, [None, -3.0, *own[1:-1]], [None, -2.5, *best[1:-1]]),  # one to the right
+    ):
+
+        async def handler(request, body, shifted=shifted):
+            if "prompt_logprobs" in body:
+                return await shifted(request, body)
+            return await vllm(PROBE, own, best)(request, body)
+
+        script.replies["/v1/completions"] = handler
+        with pytest.raises(ProbeError, match="shifted"):
+            await with_prompt_logprobs(script)
+
+
+@pytest.mark.parametrize("places", [1, -1])  # to the left, to the right
+async def test_an_echo_that_is_shifted_as_a_whole_is_refused(script, places):
+    """As llama-cpp-python's: own and best values move together, so that each looks right beside the other."""
+    own = [None, *(-1.0 - i for i in range(1, 10))]
+    best = [None, *(-0.5 - i for i in range(1, 10))]
+    right = echoing(PROBE, own, best)
+    if places == 1:
+        moved = echoing(PROBE, [*own[1:], -9.9], [*best[1:], -9.4])
+    else:
+        moved = echoing(PROBE, [None, -3.0, *own[1:-1]], [None, -2.5, *best[1:-1]])
+
+    async def handler(request, body):
+        return await (moved if body.get("echo") else right)(request, body)
+
+    script.replies["/v1/completions"] = handler
+    with pytest.raises(ProbeError, match="shifted"):
+        await probe(script)
+
+
+@pytest.mark.parametrize(("provider", "way"), [("openai", "score"), ("sglang", "prompt_logprobs")])
+def test_a_way_that_a_provider_has_not(provider, way):
+    with pytest.raises(UsageError, match=f"{provider}: has no logprobs={way}; it has"):
+        load(f"{provider}:tiny@http://127.0.0.1:1?logprobs={way}")

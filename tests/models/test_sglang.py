@@ -5,10 +5,13 @@ The real server is checked by benchmarks/conformance_models.py; here is what it 
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from aiohttp import web
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.probing import red_png
 from evalkit.types import Image, Message, Needs, Request, Text
@@ -182,3 +185,39 @@ async def test_an_aborted_request_is_no_answer(sglang, backend, status, error):
     sglang.script.replies["/generate"] = aborted
     with pytest.raises(error, match="gone"):
         await backend.send(Request(prompt="The"))
+
+
+async def test_one_token_options_of_a_question_are_one_call_of_score(sglang):
+    asked = []
+
+    async def score(request, body):
+        asked.append(body)
+        return web.json_response({"scores": [[math.exp(-i) for i in body["label_token_ids"]]]})
+
+    sglang.script.replies["/v1/score"] = score
+    backend = load(f"sglang:tiny@{sglang.script.url}?logprobs=score")
+    try:
+        model = Model(backend)
+        found = await model.loglikelihood("The quick", [" brown", " fox", " br", " brown fox"])
+        again = await model.loglikelihood("The", [" quick"])
+    finally:
+        await backend.close()
+    assert [r.logprob for r in found] == pytest.approx([-8.0, -10.0, -6.0, -18.0])
+    assert [r.logprob for r in again] == pytest.approx([-3.0])
+    assert len(asked) == 2, "all labels of the first context in one call, the longer option natively"
+    assert (asked[0]["query"], asked[0]["items"]) == ([0], [[3]])
+    assert sorted(asked[0]["label_token_ids"]) == [6, 8, 10]
+    assert asked[0]["apply_softmax"] is False
+
+
+async def test_a_score_that_lacks_a_label_is_a_failure(sglang):
+    async def score(request, body):
+        return web.json_response({"scores": [[0.5]]})
+
+    sglang.script.replies["/v1/score"] = score
+    backend = load(f"sglang:tiny@{sglang.script.url}?logprobs=score")
+    try:
+        with pytest.raises(ServerFailed, match="without a score for each label"):
+            await Model(backend).loglikelihood("The quick", [" brown", " fox"])
+    finally:
+        await backend.close()

@@ -1,0 +1,57 @@
+"""SGLang's ``/v1/score``: the probabilities of all one-token options of a question in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.errors import ServerFailed
+
+# How long the first option of a question waits for the others, which are asked for at the same moment.
+_GATHER_S = 0.005
+
+Ask = Callable[[list[int], list[int]], Awaitable[Any]]
+
+
+@dataclass
+class _Question:
+    """The options that are asked for behind one context, and the call that answers them."""
+
+    labels: list[int] = field(default_factory=list)
+    task: asyncio.Task[dict[int, float]] | None = None
+
+
+class LabelScores:
+    """Gathers what is asked for together behind one context into one call of ``ask(context, labels)``."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._open: dict[tuple[int, ...], _Question] = {}
+
+    async def logprob(self, context: list[int], label: int) -> float:
+        """The log-probability of the token ``label`` behind ``context``. Raises ``ModelError``."""
+        key = tuple(context)
+        question = self._open.get(key)
+        if question is None:
+            question = self._open[key] = _Question()
+            question.task = asyncio.create_task(self._answer(key, question))
+        if label not in question.labels:
+            question.labels.append(label)
+        assert question.task is not None  # made with the question
+        # Others wait for the same call: one that is cancelled must not take it away from them.
+        return (await asyncio.shield(question.task))[label]
+
+    async def _answer(self, key: tuple[int, ...], question: _Question) -> dict[int, float]:
+        await asyncio.sleep(_GATHER_S)
+        del self._open[key]
+        data = await self._ask(list(key), question.labels)
+        scores = data.get("scores") if isinstance(data, dict) else None
+        row = scores[0] if isinstance(scores, list) and len(scores) == 1 else None
+        if not isinstance(row, list) or len(row) != len(question.labels):
+            raise ServerFailed(f"/v1/score answered without a score for each label: {str(data)[:200]}")
+        return {
+            label: math.log(p) if p > 0 else -math.inf for label, p in zip(question.labels, row, strict=True)
+        }
