@@ -27,12 +27,12 @@ from evalkit.session import Session, samples_of
 from evalkit.slices import by_slice
 from evalkit.stats import bootstrap, estimate, incomplete_bounds
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.task import Aggregate
 from evalkit.types import Backend, Estimate, Sample, ServerFacts
 
 if TYPE_CHECKING:
     from evalkit.model import Model
     from evalkit.store.store import Store
+    from evalkit.task import Aggregate
 
 HEARTBEAT_S = 5.0
 

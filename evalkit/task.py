@@ -3,6 +3,9 @@
 A task is samples, one async function that answers a sample, and metrics that score the answer. An
 argument with a default is a *parameter* (``-p k=10``); one without is a *fixture*, filled by name, but for
 ``sample`` and ``model``, which the engine gives. The same holds for the samples function and for fixtures.
+
+``import evalkit`` imports this module, and every pytest run where evalkit is installed imports evalkit: what
+is not needed to name things is imported inside functions.
 """
 
 from __future__ import annotations
@@ -12,22 +15,22 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric
-from evalkit.types import Answer, Estimate, Needs, Sample
+
+if TYPE_CHECKING:
+    from evalkit.metrics.base import Metric
+    from evalkit.types import Answer, Estimate, Needs, Sample
+
+    Aggregate = Callable[
+        [Sequence[tuple[Sample, Answer]], Mapping[str, Estimate], Mapping[str, Any]], Mapping[str, Estimate]
+    ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Scope = Literal["session", "task", "sample"]
 SCOPES: tuple[Scope, ...] = ("session", "task", "sample")
-
-Aggregate = Callable[
-    [Sequence[tuple[Sample, Answer]], Mapping[str, Estimate], Mapping[str, Any]], Mapping[str, Estimate]
-]
 
 GIVEN = ("sample", "model")
 _MARKS = "__evalkit_marks__"
@@ -43,6 +46,8 @@ class Parameter:
 
     def convert(self, value: Any) -> Any:
         """Turn the text of ``-p name=value`` into a value of the right type. Raises ``UsageError``."""
+        import msgspec
+
         try:
             return msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
@@ -96,6 +101,12 @@ class Marks:
     dynamic: bool = False
 
 
+def _nothing() -> Needs:
+    from evalkit.types import Needs
+
+    return Needs()
+
+
 @dataclass
 class Task:
     """What ``@task`` makes. ``path`` is the file that it was collected from.
@@ -113,7 +124,7 @@ class Task:
     metrics: tuple[Metric, ...]
     tags: tuple[str, ...] = ()
     version: str = "1"
-    needs: Needs | Callable[[Mapping[str, Any]], Needs] = field(default_factory=Needs)
+    needs: Needs | Callable[[Mapping[str, Any]], Needs] = field(default_factory=_nothing)
     marks: Marks = field(default_factory=Marks)
     path: Path | None = None
     min: Mapping[str, float] = field(default_factory=dict)
@@ -157,6 +168,8 @@ def task(
     thresholds by metric, for tests. ``info`` says where the data come from.
     Raises ``UsageError`` for a function that cannot be a task.
     """
+    from evalkit.metrics.base import Metric
+
     listed = tuple(metrics)
 
     def wrap(fn: Callable[..., Any]) -> Task:
@@ -178,7 +191,7 @@ def task(
         check_known(min or {}, names, f"min= of task {fn.__name__}", "metric")
         marks = getattr(fn, _MARKS, Marks())
         return Task(
-            name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or Needs(), marks,
+            name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or _nothing(), marks,
             min=dict(min or {}), info=info or Info(),
         )  # fmt: skip
 
