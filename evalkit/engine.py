@@ -198,6 +198,7 @@ class _Run:
                 status=status,
                 answer=answer,
                 requests=tuple(model.describe(call.request) for call in calls),
+                images=tuple(image for call in calls for image in call.request.images),
                 error=error,
                 tokens=_tokens([call.response for call in calls]),
                 calls=len(calls),

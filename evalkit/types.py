@@ -186,6 +186,12 @@ class Request(Struct, frozen=True, kw_only=True):
     repeat: int = 0
     sample: Sample | None = None
 
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures of all messages, in order."""
+        contents = (message.content for message in self.messages)
+        return tuple(p for c in contents if not isinstance(c, str) for p in c if isinstance(p, Image))
+
 
 class Usage(Struct, frozen=True):
     """Tokens of one call, as the server counted them. ``image_tokens`` is None where it does not say."""

@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.stats import _t_quantile, estimate, incomplete_bounds
+from evalkit.stats import _t_quantile, estimate, incomplete_bounds, paired
 
 INF = math.inf
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
@@ -170,3 +170,31 @@ def test_bounds_hold_the_mean_of_whatever_was_missing():
         seen = scores[: rng.randint(0, len(scores))]
         low, high = incomplete_bounds(seen, len(scores) - len(seen), 0, 1)
         assert low - 1e-12 <= sum(scores) / len(scores) <= high + 1e-12
+
+
+def test_paired_differences_have_their_own_error() -> None:
+    """Against scipy's paired t; and by hand where samples share clusters."""
+    a, b = [0.9, 0.4, 0.7, 1.0, 0.2, 0.8], [0.6, 0.5, 0.1, 0.9, 0.2, 0.3]
+    found = paired(a, b, low=0, high=1)
+    known = scipy.stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert found.ci == pytest.approx((known.low, known.high))
+    assert (found.n, found.method) == (6, "t")
+    sums = [0.3 - 0.1, 0.6 + 0.1, 0.0 + 0.5]
+    mean = sum(sums) / 6
+    expected = math.sqrt(3 / 2 * sum((s - 2 * mean) ** 2 for s in sums)) / 6
+    clustered = paired(a, b, clusters=["x", "x", "y", "y", "z", "z"], low=0, high=1)
+    assert clustered.se == pytest.approx(expected)
+    assert (clustered.clusters, clustered.method) == (3, "clustered t")
+
+
+def test_pairs_that_do_not_differ_are_not_certain() -> None:
+    same = paired([1.0, 0.0, 1.0] * 10, [1.0, 0.0, 1.0] * 10, low=0, high=1)
+    z = 1.959963985
+    assert (same.value, same.method) == (0.0, "unvaried")
+    assert same.ci == pytest.approx((-z * z / (30 + z * z), z * z / (30 + z * z)))
+    all_lost = paired([1.0] * 5, [0.0] * 5, low=0, high=1)
+    assert all_lost.value == 1.0
+    assert 0 < all_lost.ci[0] < 1.0 == all_lost.ci[1]
+    assert paired([1.0] * 5, [1.0] * 5).ci == (-math.inf, math.inf)
+    with pytest.raises(ValueError, match="2 and 1 values are no pairs"):
+        paired([1.0, 2.0], [1.0])

@@ -124,11 +124,6 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
-def images_of(request: Request) -> list[Image]:
-    """The pictures that a request shows, in order."""
-    return [part for part in media_of(request) if isinstance(part, Image)]
-
-
 def read_usage(data: Mapping[str, Any] | None) -> Usage:
     """Token counts, wherever the server put them."""
     if not data:

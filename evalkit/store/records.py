@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from evalkit.types import Answer, Estimate, Sample, Score, Status
+from evalkit.types import Answer, Estimate, Image, Sample, Score, Status
 
 RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
@@ -60,8 +60,9 @@ class Tokens(Struct, frozen=True):
 class SampleRecord(Struct, frozen=True, kw_only=True):
     """One sample, ended. ``sequence`` is its place in the run (sample index × repeats + repeat).
 
-    ``requests`` are the calls as they were sent (images by hash, no secrets). ``error`` holds type and
-    message where status is ``error``.
+    ``requests`` are the calls as they were sent (images by hash, no secrets), ``images`` the pictures that
+    they showed, which are stored by their hash and do not come back with the record. ``error`` holds type
+    and message where status is ``error``.
     """
 
     sequence: int
@@ -70,6 +71,7 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     status: Status
     answer: Answer | None = None
     requests: tuple[dict[str, Any], ...] = ()
+    images: tuple[Image, ...] = ()
     scores: tuple[Score, ...] = ()
     error: str | None = None
     tokens: Tokens = Tokens()

@@ -176,6 +176,7 @@ def _item_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
 
 
 def _payload(record: SampleRecord, images: dict[str, Image]) -> bytes:
+    images.update((image.sha256, image) for image in record.images)
     requests = tuple(without_images(request, images) for request in record.requests)
     return pack(Payload(record.answer, requests))
 

@@ -14,8 +14,8 @@ from evalkit_leaderboard.detail import marks
 from streamlit.testing.v1 import AppTest
 
 from evalkit.store import open_store
-from evalkit.store.records import SampleRecord
-from evalkit.types import Answer, Passage, Response, Sample, Status
+from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
+from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status
 
 APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
 
@@ -183,3 +183,32 @@ def test_citations_are_those_that_the_metrics_see() -> None:
     answer = Answer(Response(text="A [2]. B [1, 3][2]; not [x], [] or [7]."), passages=passages)
     record = SampleRecord(sequence=0, sample=Sample("s", "q"), status=Status.OK, answer=answer)
     assert marks(record) == [2, 1, 3, None]
+
+
+def test_a_vision_run_shows_its_slices_and_what_its_pictures_are_worth(tmp_path: Path) -> None:
+    """A model that is right with every picture alike: the page says that it does not look."""
+    path = tmp_path / "evalkit.db"
+    info = MetricInfo("right")
+    with open_store(path) as store:
+        for arm in ("real", "blank"):
+            store.begin(
+                RunSpec(
+                    id=arm, task=f"scans[image={arm}]", path="task_scans.py", model="blind", spec="blind",
+                    params={"image": arm}, metrics=(info,), n_expected=4, target={"task": "scans"},
+                )
+            )  # fmt: skip
+            store.write(arm, [_scored(n) for n in range(4)])
+            part = Estimate(0.5, 0.1, (0.3, 0.7), 2)
+            store.finish(arm, "complete", {"right": part}, 1.0, {"organ=chest": {"right": part}})
+    app = visit(path, "run", run="blank")
+    assert "blind does as well without looking" in texts(app)
+    tables = [table.value for table in app.dataframe]
+    assert any("slice" in t and list(t["slice"]) == ["organ=chest"] for t in tables)
+    assert any("looks" in t and list(t["images"]) == ["blank"] and not t["looks"].any() for t in tables)
+
+
+def _scored(n: int) -> SampleRecord:
+    answer, score = Answer(Response(text="yes")), Score("right", float(n % 2))
+    return SampleRecord(
+        sequence=n, sample=Sample(f"s{n}", "?"), status=Status.OK, answer=answer, scores=(score,)
+    )

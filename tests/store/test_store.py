@@ -96,6 +96,8 @@ def test_a_whole_record_comes_back_as_it_was(store: Store) -> None:
     store.write("r1", [whole])
     assert store.sample("r1", 7) == whole
     assert list(store.records("r1")) == [whole]
+    assert store.slices("r1") == {7: {"year": "2020"}}
+    assert store.names("r1") == {7: ("pmid:1", 2)}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -344,3 +346,19 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(url.render_as_string(hide_password=False))
     assert "secret" not in str(caught.value)
+
+
+def test_estimates_by_slice_come_with_the_run_and_are_replaced_with_it(store: Store) -> None:
+    store.begin(spec())
+    store.write("r1", [record(0), record(1)])
+    whole, part = Estimate(0.5, 0.1, (0.3, 0.7), 2), Estimate(0.25, 0.1, (0.2, 0.3), 1, "t", 1, 0.9)
+    slices = {"year=2020": {"words": whole, "f1": part}, "kind=open": {"f1": part}}
+    store.finish("r1", "complete", {"f1": whole}, 1.0, slices)
+    run = store.run("r1")
+    assert run.metrics == {"f1": whole}
+    assert run.slices == slices
+    assert list(run.slices["year=2020"]) == ["f1", "words"]  # in the order of the task's metrics
+    assert store.runs()[0].slices == {}
+    assert store.names("r1") == {n: (record(n).sample.id, 0) for n in (0, 1)}
+    store.finish("r1", "complete", {"f1": whole}, 1.0)
+    assert store.run("r1").slices == {}

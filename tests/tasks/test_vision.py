@@ -257,6 +257,26 @@ def test_a_picture_is_stored_once_and_every_request_names_it(evalkit, folder: Pa
     assert all(Image.of(data).sha256 == name for name, data in blobs.items())
 
 
+def test_what_was_made_for_the_server_is_stored_beside_the_original(evalkit, scripted, folder: Path) -> None:
+    import sqlite3
+
+    scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
+    evalkit(
+        "run", "vqa_rad[image=real]", "-p", f"data={folder}",
+        "--model", f"openai:tiny@{scripted.url}?max_side=16",
+    )  # fmt: skip
+    request = evalkit.json("show", "latest", "--sample", "1")["requests"][0]
+    picture, text = request["messages"][0]["content"]
+    assert (picture["size"], picture["made"]) == (
+        [16, 12], "image/jpeg to image/png; resized from 32x24 to 16x12",
+    )  # fmt: skip
+    assert text["text"].endswith("Question: Is it red?\n")
+    with sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db") as db:
+        blobs = dict(db.execute("select sha256, data from blob"))
+    assert PIL.Image.open(io.BytesIO(blobs[picture["sha256"]])).size == (16, 12)
+    assert blobs[Image.of(jpeg("red")).sha256] == jpeg("red")
+
+
 def _grey(size: tuple[int, int]) -> bytes:
     return plain_png(*size, (128, 128, 128))
 
