@@ -45,6 +45,7 @@ CONTINUATIONS = {
     "<|endoftext|>": ["Paris", " Paris is the capital of France."],  # a text that begins: a token like BOS
     "A": [".", "B", " B"],  # one token of context
 }
+NO_CONTEXT = ["Paris", " Paris", "日本", "\n\nA"]  # scored where the tokenizer puts a token before every text
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),
@@ -126,27 +127,45 @@ async def check_native(args: argparse.Namespace) -> str:
     return f"answer right, {response.usage.prompt_tokens} prompt tokens"
 
 
-async def scores(args: argparse.Namespace) -> list[Response]:
+async def scores(
+    args: argparse.Namespace, params: str = "", pairs: dict[str, list[str]] = CONTINUATIONS
+) -> list[Response]:
     """The log-probabilities of all continuations."""
-    async with connect(args) as model:
-        found = [await model.loglikelihood(context, rest) for context, rest in CONTINUATIONS.items()]
+    async with connect(args, params) as model:
+        found = [await model.loglikelihood(context, rest) for context, rest in pairs.items()]
     return [response for group in found for response in group]
 
 
 async def check_logprobs(args: argparse.Namespace) -> str:
     """Prompt log-probabilities, token by token, against transformers."""
     reference = Reference(args.reference)
-    wanted = [reference.score(c, r) for c, rest in CONTINUATIONS.items() for r in rest]
+    pairs = CONTINUATIONS | ({"": NO_CONTEXT} if reference.begins else {})
+    wanted = [reference.score(c, r) for c, rest in pairs.items() for r in rest]
     worst, tokens = 0.0, 0
-    for response, (logprobs, greedy) in zip(await scores(args), wanted, strict=True):
-        found = response.logprobs or ()
-        expect(len(found), len(logprobs))
-        expect(response.is_greedy, greedy)
-        worst = max(worst, *(abs(a - b) for a, b in zip(found, logprobs, strict=True)))
-        tokens += len(found)
+    for params in ("", "?logprobs=score"):
+        for response, (logprobs, greedy) in zip(await scores(args, params, pairs), wanted, strict=True):
+            found = response.logprobs or ()
+            expect(len(found), len(logprobs))
+            expect(response.is_greedy in (greedy, None if params else greedy), True)
+            worst = max(worst, *(abs(a - b) for a, b in zip(found, logprobs, strict=True)))
+            tokens += len(found)
     if worst > TOLERANCE:
         raise AssertionError(f"a log-probability is off by {worst:.2g}")
-    return f"{tokens} tokens, largest difference {worst:.1e}"
+    if not reference.begins:
+        await expect_no_context(args)
+    said = "scored" if reference.begins else "refused"
+    return f"{tokens} tokens, largest difference {worst:.1e}; an empty context is {said}"
+
+
+async def expect_no_context(args: argparse.Namespace) -> None:
+    """The first token of a text has no log-probability: that is said, and not made up."""
+    async with connect(args) as model:
+        try:
+            await model.loglikelihood("", NO_CONTEXT[:1])
+        except RequestRejected as refused:
+            expect("no log-probability" in str(refused), True)
+            return
+    raise AssertionError("a first token was given a log-probability")
 
 
 async def check_echo(args: argparse.Namespace) -> str:
@@ -285,6 +304,7 @@ class Reference:
         self._torch = torch
         self._model = kind.from_pretrained(folder, dtype=torch.float32).eval()
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.begins = bool(self._tokenizer("")["input_ids"])  # puts a token, such as BOS, before every text
 
     def score(self, context: str, continuation: str) -> tuple[list[float], bool]:
         """Log-probabilities of the continuation's tokens, and whether each is the most probable one."""

@@ -330,7 +330,7 @@ def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: f
         status = "incomplete"
     if item.task.aggregate is not None and counts:
         status = _aggregate(store, item.task.aggregate, spec, status, metrics)
-    store.finish(spec.id, status, metrics, wall_s, by_slice(store, spec.id, spec.metrics, scores))
+    store.finish(spec.id, status, metrics, wall_s, by_slice(store, spec.id, spec.metrics, scores, aggregates))
 
 
 def _aggregate(

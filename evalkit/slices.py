@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from evalkit.stats import estimate
+from evalkit.stats import bootstrap, estimate
 from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate
 
@@ -17,14 +17,20 @@ MOST_VALUES = 100
 """A slice with more values than this is no grouping (an id, a date) and gets no estimates."""
 
 Scores = Mapping[str, Sequence[tuple[int, str, float | None]]]
+Aggregate = Callable[[Sequence[float]], float]
 
 
 def by_slice(
-    store: Store, run_id: str, metrics: Sequence[MetricInfo], scores: Scores
+    store: Store,
+    run_id: str,
+    metrics: Sequence[MetricInfo],
+    scores: Scores,
+    aggregates: Mapping[str, Aggregate | None] | None = None,
 ) -> dict[str, dict[str, Estimate]]:
     """Means over the scored samples of each slice, named ``name=value``, by metric.
 
-    ``scores`` are those of ``Store.scores``. What is missing of an incomplete run is in no slice.
+    ``scores`` are those of ``Store.scores``; ``aggregates`` are what some metrics make of the values instead
+    of their mean. What is missing of an incomplete run is in no slice.
     """
     parts = _parts(store.slices(run_id))
     found: dict[str, dict[str, Estimate]] = {}
@@ -38,7 +44,11 @@ def by_slice(
                 values[part].append(value)
                 clusters[part].append(cluster)
         for part in sorted(values):
-            made = estimate(values[part], clusters=clusters[part], low=info.low, high=info.high)
+            aggregate = (aggregates or {}).get(info.name)
+            if aggregate:
+                made = bootstrap(values[part], aggregate, clusters=clusters[part])
+            else:
+                made = estimate(values[part], clusters=clusters[part], low=info.low, high=info.high)
             found.setdefault(part, {})[info.name] = made
     return found
 
