@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from evalkit.types import Message, Response
 # lm-eval's own defaults where a task or a model says nothing.
 MAX_GEN_TOKS = 256
 MAX_LENGTH = 2048
+
+_LOADING = threading.Lock()
 
 Chat = dict[str, Any]  # {"messages": [{"role", "content"}], "generation_prompt": bool}, instead of a text
 
@@ -185,6 +188,11 @@ class _Tokenizer:
         return found
 
 
-@cache
 def _tokenizer(name: str) -> Any:
+    with _LOADING:  # transformers fills its modules as they are used: not from several threads at once
+        return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Any:
     return _Tokenizer(name)

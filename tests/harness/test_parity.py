@@ -1,0 +1,93 @@
+"""The same tasks, the same model, lm-eval's own run and evalkit's: every digit of every score is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+def compared(parity: ModuleType, setups: list[Any], theirs: Any, ours: Any) -> list[Any]:
+    return [
+        row
+        for setup, their, our in zip(setups, theirs, ours, strict=True)
+        for row in parity.rows(setup, their, our)
+    ]
+
+
+def differing(rows: list[Any]) -> list[Any]:
+    return [row for row in rows if not row.equal]
+
+
+@pytest.fixture(scope="module")
+def served_rows(parity: ModuleType, lab: SimpleNamespace) -> list[Any]:
+    """All setups by both harnesses, each against a server of its own that starts afresh."""
+    setups = parity.setups()
+    tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
+    with lab.serve() as one, lab.serve() as other:
+        theirs = parity.theirs(lab.tasks, setups, parity.served(one.url, lab.tokenizer), lab.folder)
+        ours = [
+            parity.ours(lab.tasks, [s], f"openai:tiny@{other.url}", lab.folder, () if s.chat else tokenizer)[0]
+            for s in setups
+        ]
+    return compared(parity, setups, theirs, ours)
+
+
+def test_every_score_equals_lm_evals_own(served_rows: list[Any]) -> None:
+    assert differing(served_rows) == []
+
+
+def test_the_comparison_covers_all_kinds_of_scores(served_rows: list[Any]) -> None:
+    tasks = {row.task for row in served_rows}
+    metrics = {row.metric.partition(",")[0] for row in served_rows}
+    assert len(tasks) >= 16
+    assert metrics >= {
+        "acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "mcc", "brier_score", "bleu",
+        "chrf", "chrf++", "ter", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "hit",
+    }  # fmt: skip
+    values = [row.theirs for row in served_rows]
+    assert sum(0 < value < 1 for value in values) > len(values) / 2  # a model that is right now and then
+
+
+def test_a_group_has_its_own_score_and_its_members(served_rows: list[Any]) -> None:
+    group = {(row.task, row.metric) for row in served_rows if row.setup == "group"}
+    assert group >= {("all_chosen", "acc,none"), ("inner", "acc,none"), ("c_yes_no", "f1,none")}
+
+
+def test_a_local_model_scores_the_same_in_both(
+    parity: ModuleType, lab: SimpleNamespace, local_model: Path
+) -> None:
+    tasks = ("g_filters", "c_three", "l_last_word", "r_prose")
+    template = ("-p", "apply_chat_template=true")
+    setups = [
+        parity.Setup("local", tasks),
+        parity.Setup("local, chat", tasks[:3], template, {"apply_chat_template": True}),
+    ]
+    model = {"model": "hf", "model_args": {"pretrained": str(local_model)}, "device": "cpu", "batch_size": 1}
+    theirs = parity.theirs(lab.tasks, setups, {False: model}, lab.folder)
+    ours = parity.ours(lab.tasks, setups, f"lm_eval:hf?pretrained={local_model}", lab.folder)
+    assert differing(compared(parity, setups, theirs, ours)) == []
+
+
+def test_real_server_with_its_own_chat_template(
+    parity: ModuleType, lab: SimpleNamespace, llama_server: str
+) -> None:
+    template = ("-p", "apply_chat_template=true")
+    chat = {"apply_chat_template": True, "fewshot_as_multiturn": True}
+    setups = [parity.Setup("llama.cpp", ("g_exact", "g_corpus"), template, chat, chat=True)]
+    served = parity.served(f"{llama_server}/v1", lab.tokenizer)
+    theirs = parity.theirs(lab.tasks, setups, served, lab.folder)
+    ours = parity.ours(lab.tasks, setups, f"openai:tiny@{llama_server}", lab.folder)
+    assert differing(compared(parity, setups, theirs, ours)) == []
+
+
+def test_real_data(parity: ModuleType, lab: SimpleNamespace, data: Path) -> None:
+    folder = lab.folder / "real"
+    lab.files.write_real(folder, data)
+    setups = [parity.Setup("real data", parity.REAL, ("-p", f"tokenizer={lab.tokenizer}"))]
+    with lab.serve() as server:
+        theirs = parity.theirs(folder, setups, parity.served(server.url, lab.tokenizer), lab.folder)
+        ours = parity.ours(folder, setups, f"openai:tiny@{server.url}", lab.folder)
+    assert differing(compared(parity, setups, theirs, ours)) == []
