@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from evalkit.models.failures import fail, raise_for, read_error
 from evalkit.models.spec import ModelSpec
 from evalkit.models.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.weights import ByteLimit
-from evalkit.types import Needs, Request, Response, ServerFacts, Takes
+from evalkit.types import Audio, Image, Needs, Request, Response, ServerFacts, Takes, Video
 
 # What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
 MOST_IN_FLIGHT = 256
@@ -53,6 +54,8 @@ class OpenAIBackend:
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.takes = self._takes()
         self._bytes = ByteLimit()
+        self._counted: set[type] = set()
+        self._counting = asyncio.Lock()
         self._key = self._read_key()
         self.transport = Transport(
             _timeouts(spec), {"Authorization": f"Bearer {self._key}"} if self._key else None
@@ -65,6 +68,7 @@ class OpenAIBackend:
         async with self._bytes.hold(wire.media_bytes(request)):
             response = await self.endpoints.call(lambda url: self._generate(url, request))
         self._check_seen(request, response)
+        await self._check_counted(request, response)
         return response
 
     async def probe(self, needs: Needs) -> ServerFacts:
@@ -73,7 +77,9 @@ class OpenAIBackend:
         probing.same_everywhere(self.endpoints.urls, found)
         if self.max_inflight is None and (running := found[0].max_running):
             self.max_inflight = min(running * len(found), MOST_IN_FLIGHT)
+        self._counted = {Image, Audio, Video}  # the probe compares for itself
         await probing.check(self, needs)
+        self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}
         return found[0]
 
     async def close(self) -> None:
@@ -267,6 +273,24 @@ class OpenAIBackend:
                     f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
                     f"least {self.image_cost} tokens each"
                 )
+
+    async def _check_counted(self, request: Request, response: Response) -> None:
+        """Once for each kind of medium: it must cost prompt tokens. Raises ``RequestRejected``.
+
+        Servers drop what their chat template does not know, and answer the text alone.
+        """
+        for kind in dict.fromkeys(type(part) for part in wire.media_of(request)):
+            async with self._counting:
+                if kind in self._counted or not response.usage.prompt_tokens:
+                    continue
+                bare = wire.without(request, kind)
+                fewer = await self.endpoints.call(partial(self._generate, request=bare))
+                if fewer.usage.prompt_tokens >= response.usage.prompt_tokens:
+                    raise RequestRejected(
+                        f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
+                        "Check the model and its chat template"
+                    )
+                self._counted.add(kind)
 
     def _takes(self) -> Takes:
         options = self.spec.options

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.types import (
     Audio,
@@ -76,6 +78,18 @@ def media_of(request: Request) -> list[Image | Audio | Video]:
         for part in content
         if not isinstance(part, Text)
     ]
+
+
+def without(request: Request, kind: type) -> Request:
+    """The same request for one token, without its parts of one kind."""
+    bare = []
+    for message in request.messages:
+        if isinstance(message.content, str):
+            bare.append(message)
+            continue
+        rest = tuple(part for part in message.content if not isinstance(part, kind))
+        bare.append(Message(message.role, rest or "?"))
+    return replace(request, messages=tuple(bare), max_tokens=1)
 
 
 def media_bytes(request: Request) -> int:

@@ -27,10 +27,15 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
 
 
-def said(text="ok", **usage):
+def said(cost=16, dropped=()):
+    """Answers; every part that is no text costs ``cost`` tokens, but for the kinds that are ``dropped``."""
+
     async def answer(request, body):
-        choice = {"message": {"content": text}, "finish_reason": "stop"}
-        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 50, **usage}})
+        content = body["messages"][-1]["content"]
+        kinds = [part["type"] for part in content] if isinstance(content, list) else []
+        tokens = 10 + sum(cost for kind in kinds if kind not in ("text", *dropped))
+        choice = {"message": {"content": "ok"}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": tokens}})
 
     return answer
 
@@ -65,7 +70,7 @@ async def test_parts_arrive_in_their_order_byte_for_byte(script, model, tmp_path
         "user", (Text("one"), Image.of(RED), Image.open(path), Text("two"), Image.of(BLUE), Text("three"))
     )
     await model.generate([Message("system", "Look."), message])
-    ((_, body),) = script.seen
+    body = script.seen[0][1]
     png = "data:image/png;base64"
     assert parts_of(body) == [
         ("text", "one"), (png, RED), (png, GREEN), ("text", "two"), (png, BLUE), ("text", "three"),
@@ -169,8 +174,25 @@ async def test_pictures_that_are_dropped_in_the_run_are_no_answer(script):
     await backend.close()
 
 
+async def test_what_the_chat_template_does_not_know_is_noticed_at_its_first_use(script):
+    """SGLang with a template that knows no films: it answers the text alone, as if nothing had been shown."""
+    script.chat(said(dropped=("video_url", "input_audio")))
+    backend = load(f"openai:tiny@{script.url}?video=file")
+    model = Model(wrap(backend))
+    film, tone = Video("0" * 64, "video/mp4", data=b"film"), Audio.of(tone_wav(0.05))
+    for part, name in ((film, "video"), (tone, "audio")):
+        for _ in range(2):
+            with pytest.raises(RequestRejected, match=f"dropped the {name}: as many prompt tokens"):
+                await model.generate([Message("user", (part, Image.of(RED), Text("?")))])
+    script.seen.clear()
+    for _ in range(3):
+        await model.generate("?", images=[Image.of(RED)])
+    assert len(script.seen) == 4, "pictures are compared once"
+    await backend.close()
+
+
 async def test_sound_that_is_dropped_is_refused_before_the_run(script):
-    script.chat(said())
+    script.chat(said(dropped=("input_audio",)))
     backend = load(f"openai:tiny@{script.url}")
     with pytest.raises(ProbeError, match="drops sounds"):
         await backend.probe(Needs(audio=True))
