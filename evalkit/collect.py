@@ -276,16 +276,27 @@ def fixtures_for(path: Path | None) -> dict[str, Fixture]:
     return found
 
 
-def items_of(task: Task, params: Mapping[str, Sequence[Any]] | None = None) -> list[Item]:
+def items_of(
+    task: Task,
+    params: Mapping[str, Sequence[Any]] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> list[Item]:
     """The items of a task object: of one that is in no file, with the fixtures of its own module.
 
-    Raises ``TaskFileError`` and ``UsageError`` as collecting its file would.
+    ``values`` take the place of fixtures, by name. Raises ``TaskFileError`` and ``UsageError`` as collecting
+    its file would.
     """
     fixtures = fixtures_for(task.path)
     if task.path is None:
         own = [value for value in task.fn.__globals__.values() if isinstance(value, Fixture)]
         fixtures |= {one.name: _over(fixtures.get(one.name), one) for one in own}
+    for name, value in (values or {}).items():
+        fixtures[name] = Fixture(name, _always(value))
     return expand(task, params or {}, closure(task, fixtures), fixtures)
+
+
+def _always(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def _over(above: Fixture | None, fixture: Fixture) -> Fixture:
