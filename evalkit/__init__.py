@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Answer": "evalkit.types",
+    "Audio": "evalkit.types",
     "Estimate": "evalkit.types",
     "Image": "evalkit.types",
     "Message": "evalkit.types",
@@ -28,6 +29,7 @@ _WHERE = {
     "Sample": "evalkit.types",
     "Status": "evalkit.types",
     "Text": "evalkit.types",
+    "Video": "evalkit.types",
     "EvalkitError": "evalkit.errors",
     "Metric": "evalkit.metrics.base",
     "Model": "evalkit.model",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from evalkit.task import skipif as skipif
     from evalkit.task import xfail as xfail
     from evalkit.types import Answer as Answer
+    from evalkit.types import Audio as Audio
     from evalkit.types import Estimate as Estimate
     from evalkit.types import Image as Image
     from evalkit.types import Message as Message
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from evalkit.types import Sample as Sample
     from evalkit.types import Status as Status
     from evalkit.types import Text as Text
+    from evalkit.types import Video as Video
 
 
 def __getattr__(name: str) -> Any:

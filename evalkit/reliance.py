@@ -79,7 +79,7 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     asked = [
         (info, arm)
         for info in real.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None
+        if info.judges == "output" and info.higher_is_better is not None and _is_mean(real, info.name)
         for arm in OTHERS
         if arm in arms
     ]
@@ -88,6 +88,11 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     return Reliance(
         name, real.spec.model, {arm: run.id for arm, run in arms.items()}, tuple(filter(None, gaps))
     )
+
+
+def _is_mean(run: Run, metric: str) -> bool:
+    """Whether a metric's value is the mean of its samples', so that their differences mean something."""
+    return metric in run.metrics and run.metrics[metric].method != "bootstrap"
 
 
 Scored = dict[str, dict[tuple[str, int], tuple[str, float]]]
