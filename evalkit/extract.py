@@ -11,6 +11,7 @@ An extractor never guesses. What names no option, or two of them, is *unparsed*:
    further is read. ``A/B``, ``A or B`` are two options.
 2. **A letter at the beginning**: the first line is a letter, alone or before the option's text (``C``,
    ``(C)``, ``C. insulin``), and no other line begins with another letter; then the same for the last line.
+   A last line that is nothing but a letter counts also behind such lines.
 3. **The only option mentioned** as ``(C)`` or ``option C``, where it is not denied.
 4. **The option's text**: the whole reply, or its last line, is the text of one option.
 
@@ -55,6 +56,7 @@ class Extractor:
 
 
 _MACRO = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|boldsymbol|bf|rm)\s*\{([^{}]*)\}")
+_NESTED = 8  # macros inside macros; a hostile reply may nest without end
 _MARKS = re.compile(r"[*`$]|\\[()\[\],;! ]|\\(?:quad|displaystyle)|(?<!\w)_+|_+(?!\w)")
 _FIELD = re.compile(
     r'"(?:step_)?(?:final_)?(?:answer|choice|option)(?:_choice|_letter)?"\s*:\s*(?:"([^"\n]*)|([A-Za-z])\b)',
@@ -65,7 +67,7 @@ _SAID = re.compile(
     r"\b(?:(?:answer|option|choice)s?(?:\s+(?:choice|letter|option|number))?"
     r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be|will\s+be)\b(?:\s*:)?|\s*[:=])"
     r"|(?:is|be|choose|select|pick)\s+(?=(?:option|choice)\b))"
-    r"(?:\s*(?:therefore|thus|clearly),?)?\s*(?P<rest>[^\n]*)",
+    r"(?:\s*(?:therefore|thus|clearly),?)?\s*(?P<rest>[^\n]{0,1000})",
     re.IGNORECASE,
 )
 _HEAD = re.compile(
@@ -87,9 +89,10 @@ _NONE = re.compile(r"\s*[\"']?(?:none|neither|not\s+(?:listed|given|provided|amo
 
 def clean(text: str) -> str:
     """A reply without the markup that surrounds letters."""
-    previous = None
-    while previous != text:
-        previous, text = text, _MACRO.sub(r"\1", text)
+    for _ in range(_NESTED):
+        text, changed = _MACRO.subn(r"\1", text)
+        if not changed:
+            break
     return _MARKS.sub("", text)
 
 
@@ -108,7 +111,8 @@ def _letter_v1(text: str, options: Sequence[str]) -> Reading:
 
 def _stated(plain: str, options: Sequence[str]) -> Reading | None:
     """The last explicit statement that decides."""
-    for _, kind, said in sorted(_statements(plain), reverse=True):
+    for start, kind, end in sorted(_statements(plain), reverse=True):
+        said = plain[start:end]
         reading = _head(said, options)
         if reading is not None:
             return Reading(reading.choice, kind if reading.choice is not None else reading.rule)
@@ -117,15 +121,17 @@ def _stated(plain: str, options: Sequence[str]) -> Reading | None:
     return None
 
 
-def _statements(plain: str) -> Iterator[tuple[int, str, str]]:
+def _statements(plain: str) -> Iterator[tuple[int, str, int]]:
+    """Where each statement's content begins, its kind, and where it ends."""
     for field in _FIELD.finditer(plain):
-        yield field.start(), "field", field[1] if field[1] is not None else field[2]
+        group = 1 if field[1] is not None else 2
+        yield field.start(group), "field", field.end(group)
     for box in _BOX.finditer(plain):
-        yield box.start(), "boxed", box[1]
+        yield box.start(1), "boxed", box.end(1)
     position = 0
     while said := _SAID.search(plain, position):
-        yield said.start(), "stated", said["rest"]
-        position = said.start("rest")  # a line may hold several
+        yield said.start("rest"), "stated", said.end("rest")
+        position = max(said.start("rest"), position + 1)  # a line may hold several
 
 
 def _head(said: str, options: Sequence[str]) -> Reading | None:
@@ -162,6 +168,9 @@ def _beginning(plain: str, options: Sequence[str]) -> Reading | None:
     """The letter with which the first line begins, else the last one."""
     lines = [line for line in plain.splitlines() if line.strip()]
     found = [_line_letter(line, options) for line in lines]
+    bare = [line.strip(" .:()[]") for line in lines]
+    if bare and len(bare[-1]) == 1 and all(len(one) > 1 or one == bare[-1] for one in bare):
+        found = found[-1:]  # the options one by one, and in the end one letter: that is the answer
     letters = {reading.choice for reading in found if reading and reading.choice is not None}
     if len(letters) > 1:
         return Reading(None, "ambiguous")

@@ -320,7 +320,7 @@ def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: f
             continue
         clusters = [cluster for _, cluster, value in rows if value is not None]
         if aggregate := aggregates.get(info.name):
-            made = bootstrap(values, aggregate, clusters=clusters)
+            made = bootstrap(values, aggregate, clusters=clusters, low=info.low, high=info.high)
             bounds = (info.low, math.inf if info.high is None else info.high)
         else:
             made = estimate(values, clusters=clusters, low=info.low, high=info.high)

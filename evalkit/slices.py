@@ -45,10 +45,11 @@ def by_slice(
                 clusters[part].append(cluster)
         for part in sorted(values):
             aggregate = (aggregates or {}).get(info.name)
+            some, of = values[part], clusters[part]
             if aggregate:
-                made = bootstrap(values[part], aggregate, clusters=clusters[part])
+                made = bootstrap(some, aggregate, clusters=of, low=info.low, high=info.high)
             else:
-                made = estimate(values[part], clusters=clusters[part], low=info.low, high=info.high)
+                made = estimate(some, clusters=of, low=info.low, high=info.high)
             found.setdefault(part, {})[info.name] = made
     return found
 

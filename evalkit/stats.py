@@ -18,6 +18,8 @@ from evalkit.types import Estimate
 
 Interval = tuple[float, float]
 
+_DRAWS = 1000
+
 
 def estimate(
     values: Sequence[float],
@@ -68,27 +70,31 @@ def bootstrap(
     *,
     clusters: Sequence[str | None] | None = None,
     level: float = 0.95,
-    draws: int = 1000,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Estimate:
     """What ``aggregate`` makes of the samples' values, where that is no mean.
 
-    The interval is the percentile one over ``draws`` resamples, of whole clusters where there are any; the
+    The interval is the percentile one over 1,000 resamples, of whole clusters where there are any; the
     standard error is their standard deviation. The draws are seeded: the same values give the same interval.
+    One sample, or one cluster, leaves the whole range, ``low`` to ``high``: ``undetermined``, as a mean.
     Raises ``ValueError`` without values, or with one that is not finite.
     """
     scores = _checked(values)
     members = _cluster_numbers(clusters, len(scores))
     numbers = np.arange(len(scores)) if members is None else members
     groups = [np.flatnonzero(numbers == unit) for unit in range(int(numbers.max()) + 1)]
+    value, count = float(aggregate(scores.tolist())), None if members is None else len(groups)
+    if len(groups) == 1:
+        return Estimate(value, math.inf, _range(low, high), len(scores), "undetermined", count, level)
     generator = np.random.default_rng(0)
     made = []
-    for _ in range(draws):
+    for _ in range(_DRAWS):
         drawn = generator.integers(len(groups), size=len(groups))
         made.append(float(aggregate(scores[np.concatenate([groups[unit] for unit in drawn])].tolist())))
-    low, high = np.quantile(made, [(1 - level) / 2, (1 + level) / 2])
-    count = None if members is None else len(groups)
-    value, error = float(aggregate(scores.tolist())), float(np.std(made, ddof=1))
-    return Estimate(value, error, (float(low), float(high)), len(scores), "bootstrap", count, level)
+    lower, upper = np.quantile(made, [(1 - level) / 2, (1 + level) / 2])
+    error = float(np.std(made, ddof=1))
+    return Estimate(value, error, (float(lower), float(upper)), len(scores), "bootstrap", count, level)
 
 
 def paired(

@@ -33,7 +33,8 @@ def read(reply: str, options: tuple[str, ...] = DRUGS) -> str | None:
         "So \\boxed{B}.", "\\boxed{\\text{B}}",
         '{"step_by_step_thinking": "A is out, C too.", "answer_choice": "B"}', '{"answer": "B. insulin"}',
         "insulin", "Insulin.", "The answer is insulin.", "It is a hormone.\ninsulin",
-        "A is a pain killer, C a tablet.\n\nB", "Only (B) is a hormone.", "That corresponds to option B.",
+        "A is a pain killer, C a tablet.\n\nB", "A. a pain killer\nB. a hormone\nC. a tablet\n\nB",
+        "Only (B) is a hormone.", "That corresponds to option B.",
         "Answer: A? No. A is no hormone.\nAnswer: B", "First I thought the answer is C. The answer is B",
     ],
 )  # fmt: skip
@@ -47,7 +48,7 @@ def test_what_is_read(reply):
         "", " ", "I don't know.", "No response (bad request)", "'content'",
         "A patient with diabetes needs care.",
         "A/B", "A or B", "Answer: B, C", "The answer is either B or C.", "A and C", "(A) or (B)",
-        "A. aspirin\nB. insulin\nC. metformin\nD. warfarin", "Answer: E", "E",
+        "A. aspirin\nB. insulin\nC. metformin\nD. warfarin", "A\nB\nC\nD", "Answer: E", "E",
         '{"answer_choice": "None of the above"}', '{"answer_choice": "A/B"}', '{"answer_choice": ""}',
         '{"thinking": "(A) fits.", "answer_choice": "not listed"}', "The answer is (A).\n\\boxed{42}",
         "The answer is none of the above. (A) comes near.", "(B) is incorrect.", "Option B is not right.",
@@ -77,6 +78,26 @@ def test_option_texts():
     assert read("C", ("B", "C", "D")) == "C", "a letter is the option's letter: that is what was asked for"
     assert read("The answer is 4", ("42", "4")) == "B"
     assert read("Answer: $\\frac{1}{2}$", ("$\\frac{1}{3}$", "$\\frac{1}{2}$")) == "B"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "answer is ",
+        "Answer:\n",
+        "\\text{",
+        "\\boxed{",
+        "(A",
+        "A\n",
+        "is option ",
+        '"answer": "',
+        "  ",
+        "'\"(",
+        "_*$",
+    ],
+)
+def test_a_hostile_megabyte_is_read(piece):
+    assert read(piece * (1_000_000 // len(piece))) in (None, "A")
 
 
 def test_the_version_is_part_of_the_name():

@@ -143,8 +143,10 @@ class SGLangBackend(OpenAIBackend):
         payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
         data = await self._generate_native(url, payload)
         meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
+        reasoning, text = wire.split_reasoning(data.get("text") or "")
         return Response(
-            text=data.get("text") or "",
+            text=text,
+            reasoning=reasoning,
             finish_reason=wire.finish_reason(finish.get("type")),
             usage=_usage(meta),
             model=self.model,

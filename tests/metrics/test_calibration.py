@@ -104,6 +104,13 @@ def test_the_interval_of_a_value_that_is_no_mean():
     assert mean.se == pytest.approx(np.std(values, ddof=1) / 300**0.5, rel=0.1)
 
 
+def test_one_sample_or_one_cluster_determines_nothing():
+    metric = expected_calibration_error()
+    for values, clusters in ([0.9], None), ([0.9, -0.4], ["one", "one"]):
+        found = bootstrap(values, metric.aggregate, clusters=clusters, low=0.0, high=1.0)
+        assert (found.method, found.ci) == ("undetermined", (0.0, 1.0))
+
+
 def test_clusters_are_resampled_whole():
     values = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0] * 10
     clusters = [str(i // 4) for i in range(80)]
@@ -111,3 +118,22 @@ def test_clusters_are_resampled_whole():
     whole = bootstrap(values, lambda v: float(np.mean(v)), clusters=clusters)
     assert whole.clusters == 20
     assert whole.se == pytest.approx(2 * alone.se, rel=0.15), "four equal values are one observation"
+
+
+def test_a_run_reports_it_and_its_slices_by_the_same_rule(evalkit):
+    """Through the command: the run's value is not the mean of the samples' values, nor is a slice's."""
+    (evalkit.folder / "task_sure.py").write_text(
+        "from evalkit import Answer, Sample, task\n"
+        "from evalkit.metrics import accuracy, brier, expected_calibration_error\n"
+        "S = [Sample(str(i), 'q', 'A' if i % 4 else 'B', choices=('yes', 'no'),\n"
+        "     slices={'half': str(i // 20)})\n"
+        "     for i in range(40)]\n"
+        "@task(S, metrics=[accuracy(), brier(), expected_calibration_error(5)])\n"
+        "async def sure(sample, model):\n"
+        "    return Answer(text='A', choice=0, metadata={'probabilities': [0.95, 0.05]})\n"
+    )
+    (run,) = evalkit.json("run", "task_sure.py", "--model", "baseline:empty")["runs"]
+    found = run["metrics"]["ece[bins=5]"]
+    assert (found["value"], found["method"]) == (pytest.approx(0.2), "bootstrap")
+    assert run["metrics"]["brier"]["value"] == pytest.approx(2 * (0.75 * 0.05**2 + 0.25 * 0.95**2))
+    assert run["slices"]["half=0"]["ece[bins=5]"]["value"] == pytest.approx(0.2)

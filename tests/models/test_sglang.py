@@ -66,7 +66,7 @@ class SGLang:
     async def generate(self, request, body):
         if "input_ids" not in body:
             meta = {"finish_reason": {"type": "stop"}, "prompt_tokens": 3, "completion_tokens": 1}
-            return web.json_response({"text": "done", "meta_info": meta})
+            return web.json_response({"text": "<think>B?</think>\ndone", "meta_info": meta})
         rows = [[-float(i), i, None] for i in body["input_ids"][body["logprob_start_len"] :]]
         tops = [[[0.0, 3, None]] for _ in rows]
         rows[0][0] = tops[0] = None
@@ -165,7 +165,7 @@ async def test_plain_prompts_are_native_and_complete(sglang, backend):
             prompt="The", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"ignore_eos": True}
         )
     )
-    assert response.text == "done"
+    assert (response.text, response.reasoning) == ("done", "B?")
     _, sent = sglang.script.seen[-1]
     assert sent["text"] == "The"
     sampling = sent["sampling_params"]
