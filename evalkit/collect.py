@@ -295,6 +295,30 @@ def items_of(
     return expand(task, params or {}, closure(task, fixtures), fixtures)
 
 
+def one_item(
+    task: Task | str, params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
+) -> Item:
+    """The only item of a task, or of a target as ``collect`` takes it, with ``params``; see ``items_of``.
+
+    Raises ``UsageError`` where there are several.
+    """
+    given = {name: [value] for name, value in (params or {}).items()}
+    if isinstance(task, Task):
+        items = items_of(task, given, values)
+    else:
+        found = collect([task], params=given)
+        if found.broken:
+            raise found.broken[0]
+        items = found.items
+        if values and len(items) == 1:
+            chosen = {name: [value] for name, value in items[0].shown.items()}
+            items = items_of(items[0].task, chosen, values)
+    if len(items) != 1:
+        names = ", ".join(item.id for item in items)
+        raise UsageError(f"one item is wanted, and here are {len(items)}: {names}. Give more parameters")
+    return items[0]
+
+
 def _always(value: Any) -> Callable[[], Any]:
     return lambda: value
 

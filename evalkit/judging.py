@@ -88,7 +88,8 @@ def against_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin
     detectable = smallest_detectable(made)
     here, there = run.metrics[info.name].value, base.metrics[info.name].value
     text = (
-        f"{_shown(info.name + ' less baseline', made)}: must be no worse than {-margin:g} at {made.level:.0%}\n"
+        f"{_shown(f'{info.name} less baseline', made)}: must be no worse than {-margin:g} "
+        f"at {made.level:.0%}\n"
         f"  {here:.4g} here, {there:.4g} in run {base.id} ({base.spec.model})\n"
         f"  {_detectable(made, 'between the two')}"
     )

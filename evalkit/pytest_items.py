@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from evalkit import runner
-from evalkit.collect import Item, collect, items_of, load_file
+from evalkit.collect import Item, items_of, load_file, one_item
 from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.judging import Verdict, against_baseline, against_threshold, baseline_for, judged_metrics
 from evalkit.models.fake import FakeBackend
@@ -82,7 +82,7 @@ class Loop:
         Raises ``UsageError`` where task and parameters leave more than one item, ``SetupError`` where the run
         cannot go on.
         """
-        item = _one_item(task, params, fixtures or {})
+        item = one_item(task, params, fixtures or {})
         if isinstance(model, str):
             return self.start(item, model, runner.Options(limit=limit, repeats=repeats))
         backend = model if isinstance(model, Backend) else FakeBackend(model, name="function")
@@ -97,25 +97,6 @@ class Loop:
         self._thread.join()
         self._loop.close()
         self.store.close()
-
-
-def _one_item(task: Task | str, params: Mapping[str, Any], values: Mapping[str, Any]) -> Item:
-    given = {name: [value] for name, value in params.items()}
-    if isinstance(task, Task):
-        items = items_of(task, given, values)
-    else:
-        found = collect([task], params=given)
-        if found.broken:
-            raise found.broken[0]
-        items = [one for i in found.items for one in _again(i, values)]
-    if len(items) != 1:
-        names = ", ".join(item.id for item in items)
-        raise UsageError(f"evaluate runs one item, and here are {len(items)}: {names}. Give more parameters")
-    return items[0]
-
-
-def _again(item: Item, values: Mapping[str, Any]) -> list[Item]:
-    return items_of(item.task, {n: [v] for n, v in item.shown.items()}, values) if values else [item]
 
 
 _LOOP = pytest.StashKey[Loop]()
