@@ -271,6 +271,20 @@ def test_dicom_without_a_window_uses_percentiles_and_monochrome1_is_inverted(tmp
     assert "MONOCHROME1 inverted" in inverted.made
 
 
+def test_dicom_with_a_table_of_its_own(tmp_path: Path) -> None:
+    """Computed radiographs often carry a VOI LUT instead of a window."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    table = Dataset()
+    table.add_new(0x00283002, "US", [4, 10, 8])  # four entries, the first for 10, of 8 bits
+    table.add_new(0x00283006, "US", [0, 51, 204, 255])
+    values = np.array([[5, 10, 11, 12, 13, 99]], np.uint16)
+    (image,) = open_images(dicom(tmp_path / "cr.dcm", values, VOILUTSequence=Sequence([table])))
+    assert list(np.asarray(shown(image))[0]) == [0, 0, 51, 204, 255, 255]
+    assert "VOI LUT" in image.made
+
+
 def test_frames_of_a_dicom_file(tmp_path: Path) -> None:
     values = np.stack([np.full((4, 4), level, np.uint16) for level in (0, 50, 100)])
     path = dicom(tmp_path / "cine.dcm", values, NumberOfFrames=3, WindowCenter=50.5, WindowWidth=101)

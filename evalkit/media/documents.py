@@ -120,7 +120,7 @@ def _dicom(data: bytes, pages: list[int] | None, window: Window | None, path: st
 def _windowed(frame: Any, dataset: Any, window: Window | None) -> tuple[Any, str]:
     """A frame as 8-bit pixels, and how: colours as they are, greys by a window."""
     import numpy as np
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
     kind = str(dataset.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
@@ -130,9 +130,16 @@ def _windowed(frame: Any, dataset: Any, window: Window | None) -> tuple[Any, str
     if frame.ndim == 3:
         shift = max(0, int(dataset.BitsStored) - 8)
         return (frame >> shift).astype(np.uint8), kind
-    values = np.asarray(apply_modality_lut(frame, dataset), dtype=np.float64)
-    low, high, how = _range(values, dataset, window)
-    grey = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
+    values = apply_modality_lut(frame, dataset)
+    if window is None and not _own_window(dataset) and "VOILUTSequence" in dataset:
+        table = np.asarray(apply_voi_lut(values, dataset, prefer_lut=True), dtype=np.float64)
+        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        grey, how = table / (2**bits - 1), "the file's own table (VOI LUT)"
+    else:
+        values = np.asarray(values, dtype=np.float64)
+        low, high, how = _range(values, dataset, window)
+        grey = (values - low) / max(high - low, 1e-12)
+    grey = np.clip(grey, 0.0, 1.0)
     if kind == "MONOCHROME1":
         grey, how = 1.0 - grey, f"{how}, MONOCHROME1 inverted"
     return np.rint(grey * 255).astype(np.uint8), how
@@ -142,9 +149,7 @@ def _range(values: Any, dataset: Any, window: Window | None) -> tuple[float, flo
     """The values that become black and white (DICOM PS3.3 C.11.2.1.2), and where they come from."""
     import numpy as np
 
-    centres, widths = dataset.get("WindowCenter"), dataset.get("WindowWidth")
-    if window is None and centres not in (None, "") and widths not in (None, ""):
-        window = (float(np.atleast_1d(centres)[0]), float(np.atleast_1d(widths)[0]))
+    window = window or _own_window(dataset)
     if window is None:
         low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
         return low, high, f"percentiles {_PERCENTILES[0]:g} to {_PERCENTILES[1]:g} ({low:g} to {high:g})"
@@ -152,3 +157,13 @@ def _range(values: Any, dataset: Any, window: Window | None) -> tuple[float, flo
     exact = str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR_EXACT"
     middle, reach = (centre, width) if exact else (centre - 0.5, max(width - 1, 1e-9))
     return middle - reach / 2, middle + reach / 2, f"window {centre:g}/{width:g}"
+
+
+def _own_window(dataset: Any) -> Window | None:
+    """The file's first window. A sigmoid (VOILUTFunction) is drawn as the straight line of that window."""
+    import numpy as np
+
+    centres, widths = dataset.get("WindowCenter"), dataset.get("WindowWidth")
+    if centres in (None, "") or widths in (None, ""):
+        return None
+    return float(np.atleast_1d(centres)[0]), float(np.atleast_1d(widths)[0])

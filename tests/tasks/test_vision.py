@@ -8,11 +8,12 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from evalkit_tasks.multimodal import blood, vqa_rad
-from evalkit_tasks.multimodal.task_math_vision import problems
+from evalkit_tasks.multimodal import blood, task_blood_cells, task_math_vision, task_vqa_rad, vqa_rad
 
 from evalkit.media.pixels import plain_png
-from evalkit.types import Image
+from evalkit.model import Model
+from evalkit.models.fake import FakeBackend
+from evalkit.types import Image, Sample
 
 GOLD, EMPTY = ("--model", "baseline:gold"), ("--model", "baseline:empty")
 
@@ -84,7 +85,7 @@ def test_math_vision_from_the_hub_s_layout(tmp_path: Path) -> None:
         "decoded_image": {"bytes": jpeg("green"), "path": "7.jpg"}, "solution": None, "answer": "B",
         "level": 2, "subject": "counting",
     }  # fmt: skip
-    (sample,) = problems(parquet(tmp_path / "m.parquet", [row]), "testmini")
+    (sample,) = task_math_vision.problems(parquet(tmp_path / "m.parquet", [row]), "testmini")
     assert (sample.target, sample.choices, sample.images[0].read()) == ("B", ("1", "2"), jpeg("green"))
     assert sample.slices == {"level": "2", "subject": "counting", "form": "choice"}
 
@@ -325,3 +326,32 @@ def test_blood_cells_and_math_vision_on_the_real_pictures(evalkit, data: Path) -
             assert scores(chance)["accuracy"] == pytest.approx(1 / 3, abs=0.1)
         else:
             assert {"level=1", "form=free"} <= gold["slices"].keys()
+
+
+async def _rendered(task, sample: Sample) -> list:
+    model = Model(FakeBackend(lambda request: "A")).for_sample(sample)
+    await task(sample=sample, model=model)
+    content = model.describe(model.calls[0].request)["messages"][0]["content"]
+    return [part["text"] if part["type"] == "text" else part["type"] for part in content]
+
+
+async def test_the_prompts_as_a_model_sees_them() -> None:
+    """Pinned: a change of a prompt changes scores, and must be meant."""
+    shown = {"images": (Image.of(plain_png(4, 4, (1, 2, 3))),)}
+    assert await _rendered(task_vqa_rad.vqa_rad, Sample("1", "Is it red?", "yes", **shown)) == [
+        "image",
+        "Look at the image and answer the question with a single word or a short phrase.\n"
+        "Answer a yes-or-no question with yes or no.\n\nQuestion: Is it red?\n",
+    ]
+    choice = Sample("2", "Where?", "A", choices=("left", "right"), slices={"answer_type": "choice"}, **shown)
+    assert await _rendered(task_blood_cells.blood_cells, choice) == [
+        "image",
+        "Where?\nA. left\nB. right\nAnswer with the letter of the right option only.\n",
+    ]
+    problem = Sample("3", "How long is\n<image1>\nthis?", "B", choices=("$1$", "$2$"), **shown)
+    assert await _rendered(task_math_vision.math_vision, problem) == [
+        "How long is",
+        "image",
+        "this?\n(A) $1$\n(B) $2$\nSolve the problem step by step. Then give the final answer as "
+        "\\boxed{the letter of the right option}.",
+    ]
