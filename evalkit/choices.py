@@ -27,6 +27,7 @@ from evalkit.types import Answer, Message, Response, Sample, Status
 
 Method = Literal["generate", "likelihood", "constrained"]
 Normalization = Literal["raw", "character", "byte", "token", "unconditional"]
+Constraint = Literal["regex", "json_schema"]
 Prompt = Callable[[Sample], str | Sequence[Message]]
 
 LETTERS = string.ascii_uppercase
@@ -54,7 +55,7 @@ class Choosing:
     extractor: str = "letter.v1"
     max_tokens: int = 512
     reasoning_tokens: int = 0
-    constraint: Literal["regex", "json_schema"] = "regex"
+    constraint: Constraint = "regex"
     score: Literal["letter", "text"] = "letter"
     normalization: Normalization = "raw"
     unconditional: str = "Answer:"
@@ -63,7 +64,7 @@ class Choosing:
         extractor(self.extractor)
         for name, known in (
             ("method", get_args(Method)),
-            ("constraint", ("regex", "json_schema")),
+            ("constraint", get_args(Constraint)),
             ("score", ("letter", "text")),
             ("normalization", get_args(Normalization)),
         ):

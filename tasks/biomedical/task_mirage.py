@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evalkit import Answer, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.choices import Method, answer_choice, lettered
+from evalkit.choices import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
 
@@ -62,14 +62,16 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
     needs=lambda params: Needs(
-        logprobs=params["method"] == "likelihood", regex=params["method"] == "constrained"
+        logprobs=params["method"] == "likelihood",
+        **({params["constraint"]: True} if params["method"] == "constrained" else {}),
     ),
 )
 @parametrize(arm=["closed_book", "retrieved"])
 async def mirage(
     sample: Sample, model: Model, retriever: Retriever,
     arm: Arm = "retrieved", k: int = 32, method: Method = "generate", permute: int | None = None,
-    circular: bool = False, extractor: str = "letter.v1", max_tokens: int = 1024, reasoning_tokens: int = 0,
+    circular: bool = False, extractor: str = "letter.v1", constraint: Constraint = "regex",
+    max_tokens: int = 1024, reasoning_tokens: int = 0,
 ) -> Answer:  # fmt: skip
     """Choose the right option of a medical question."""
     found = await retriever.search(sample.input, k) if arm == "retrieved" else None
@@ -80,7 +82,7 @@ async def mirage(
 
     answer = await answer_choice(
         sample, model, prompt, method=method, permute=permute, circular=circular,
-        extractor=extractor, max_tokens=max_tokens, reasoning_tokens=reasoning_tokens,
+        extractor=extractor, constraint=constraint, max_tokens=max_tokens, reasoning_tokens=reasoning_tokens,
     )  # fmt: skip
     if found is None:
         return answer

@@ -137,7 +137,7 @@ def test_retrieval_without_passages_says_what_to_give(evalkit, benchmark) -> Non
     evalkit("run", "mirage[arm=closed_book]", "-p", f"data={benchmark}", "--model", "baseline:gold")
 
 
-def test_likelihood_is_refused_where_the_server_gives_none(evalkit, benchmark, llama_server) -> None:
+def test_what_a_real_server_cannot_do_is_refused_and_the_rest_runs(evalkit, benchmark, llama_server) -> None:
     arguments = (
         "run",
         "mirage[arm=closed_book]",
@@ -149,6 +149,10 @@ def test_likelihood_is_refused_where_the_server_gives_none(evalkit, benchmark, l
     said = evalkit(*arguments, "-p", "method=likelihood", code=None)
     assert said.returncode != 0
     assert "no log-probabilities of the prompt" in re.sub(r"\s+", " ", said.stderr + said.stdout)
+    said = evalkit(*arguments, "-p", "method=constrained", code=None)
+    assert "ignores regex" in re.sub(r"\s+", " ", said.stderr + said.stdout)
+    (run,) = evalkit.json(*arguments, "-p", "method=constrained", "-p", "constraint=json_schema")["runs"]
+    assert run["counts"] == {"ok": 4}, "llama.cpp keeps to a schema: every reply is an option"
     run = evalkit.json(*arguments, "-p", "max_tokens=32")["runs"][0]
     assert (run["status"], run["n"]) == ("complete", 4), (
         "in words the same server is asked, without that probe"
