@@ -85,7 +85,7 @@ class Loop:
         item = one_item(task, params, fixtures or {})
         if isinstance(model, str):
             return self.start(item, model, runner.Options(limit=limit, repeats=repeats))
-        backend = model if isinstance(model, Backend) else FakeBackend(model, name="function")
+        backend = model if isinstance(model, Backend) else FakeBackend(model, name="function", cacheable=False)
         name = str(getattr(backend, "name", type(backend).__name__))
         return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=backend))
 

@@ -43,7 +43,7 @@ def test_gold_and_garbage_score_what_they_should_on_built_in_tasks(name: str, re
     folder, data, params = BUILT_IN[name]
     if data is not None:
         params = {**params, "data": request.getfixturevalue("data") / data}
-    means = check_task(load_task(TASKS / folder / f"task_{name.split()[0]}.py"), params=params, limit=8)
+    means = check_task(load_task(TASKS / folder / f"task_{name.split()[0]}.py"), params=params)
     assert all({"gold", "other"} <= kinds.keys() for kinds in means.values())
 
 
