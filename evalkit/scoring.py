@@ -70,14 +70,16 @@ class Scorer:
         """Scores of a batch, in its order."""
         loop = asyncio.get_running_loop()
         if not self._by_path:
-            metrics = self._task.metrics
-            return await loop.run_in_executor(
-                self._pool, lambda: [score(metrics, *scorable) for scorable in batch]
-            )
+            return await loop.run_in_executor(self._pool, self._score_here, batch)
         raw = await loop.run_in_executor(
             self._pool, _score_in_worker, str(self._task.path), self._task.name, _encode(batch)
         )
         return _decode_scores(raw)
+
+    def _score_here(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
+        if self._task.prepare is not None:
+            self._task.prepare([(sample, answer) for sample, answer, _ in batch])
+        return [score(self._task.metrics, *scorable) for scorable in batch]
 
 
 def _die_with_parent() -> None:

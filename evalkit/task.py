@@ -114,7 +114,8 @@ class Task:
     ``min`` are thresholds for tests (``docs/pytest.md``): the worst mean of a metric that passes.
 
     Tasks of another harness (``evalkit.harness``) have no file of ours: ``where`` names theirs, ``facts`` are
-    recorded with each run, and ``aggregate`` makes scores of all answers together that replace or join the
+    recorded with each run, ``prepare`` sees each batch of answers before they are scored one by one, and
+    ``aggregate`` makes scores of all answers together that replace or join the
     samples' means, out of these means' estimates and the run's parameters.
     """
 
@@ -131,6 +132,7 @@ class Task:
     info: Info = field(default_factory=Info)
     where: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Sequence[tuple[Sample, Answer]]], None] | None = None
     aggregate: Aggregate | None = None
 
     @property

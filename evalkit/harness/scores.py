@@ -8,7 +8,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.errors import MetricError
@@ -42,7 +42,23 @@ class Scores:
     """The scores of one suite's documents."""
 
     suite: Suite
+    _filtered: dict[int, tuple[Answer, list[Any]]] = field(default_factory=dict)
     _scored: tuple[Answer, dict[str, dict[str, Any]]] | None = None
+
+    def prepare(self, answered: Sequence[tuple[Sample, Answer]]) -> None:
+        """Filter a batch at once: some of lm-eval's filters take long to set up, however few replies."""
+        self._filtered = {}
+        try:
+            for name, some in _by_task(answered).items():
+                made = [(answer, self._instances(sample, answer)) for sample, answer in some]
+                self._filter(name, [instance for _, instances in made for instance in instances])
+                self._filtered.update({id(answer): (answer, instances) for answer, instances in made})
+        except Exception:  # noqa: BLE001 - plug-in code: each document alone will show which one is at fault
+            self._filtered = {}
+
+    def _filter(self, name: str, instances: list[Any]) -> None:
+        for ensemble in self.suite.leaves[name]._filters:
+            ensemble.apply(instances)
 
     def metrics(self) -> tuple[HarnessMetric, ...]:
         """The metrics of the loaded tasks; in a group, its own first, then those of each member."""
@@ -97,27 +113,34 @@ class Scores:
     def _values(self, sample: Sample, answer: Answer) -> dict[str, dict[str, Any]]:
         """What lm-eval makes of one document, by filter; kept for the next metric of the same answer."""
         if self._scored is None or self._scored[0] is not answer:
-            made = self._processed(sample.metadata["task"], [(sample, answer)])
-            self._scored = (answer, {name: rows[0] for name, rows in made.items()})
+            name = sample.metadata["task"]
+            _, instances = self._filtered.get(id(answer), (None, None))
+            if instances is None:
+                instances = self._instances(sample, answer)
+                self._filter(name, instances)
+            rows = self._results(name, [(sample.metadata["doc_id"], instances)])
+            self._scored = (answer, {ensemble: made[0] for ensemble, made in rows.items()})
         return self._scored[1]
 
     def _processed(
         self, name: str, answered: Sequence[tuple[Sample, Answer]]
     ) -> dict[str, list[dict[str, Any]]]:
         """lm-eval's filters and ``process_results`` over documents of one task, by filter."""
-        leaf = self.suite.leaves[name]
         grouped = [(s.metadata["doc_id"], self._instances(s, a)) for s, a in answered]
-        everything = [instance for _, instances in grouped for instance in instances]
-        found: dict[str, list[dict[str, Any]]] = {}
-        for ensemble in leaf._filters:
-            ensemble.apply(everything)
-            found[ensemble.name] = [
-                leaf.process_results(
-                    self.suite.docs[name][doc_id], [i.filtered_resps[ensemble.name] for i in instances]
-                )
+        self._filter(name, [instance for _, instances in grouped for instance in instances])
+        return self._results(name, grouped)
+
+    def _results(
+        self, name: str, grouped: Sequence[tuple[int, list[Any]]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        leaf, docs = self.suite.leaves[name], self.suite.docs[name]
+        return {
+            ensemble.name: [
+                leaf.process_results(docs[doc_id], [i.filtered_resps[ensemble.name] for i in instances])
                 for doc_id, instances in grouped
             ]
-        return found
+            for ensemble in leaf._filters
+        }
 
     def _instances(self, sample: Sample, answer: Answer) -> list[Any]:
         from lm_eval.api.instance import Instance
@@ -188,9 +211,7 @@ class Scores:
         self, answered: Sequence[tuple[Sample, Answer]]
     ) -> dict[str, dict[tuple[str, str], list[Any]]]:
         """lm-eval's raw metrics: for each task, by metric and filter, one item for each document."""
-        by_task: dict[str, list[tuple[Sample, Answer]]] = {}
-        for sample, answer in answered:
-            by_task.setdefault(sample.metadata["task"], []).append((sample, answer))
+        by_task = _by_task(answered)
         found: dict[str, dict[tuple[str, str], list[Any]]] = {}
         for name in (n for n in self.suite.leaves if n in by_task):
             items: dict[tuple[str, str], list[Any]] = defaultdict(list)
@@ -205,6 +226,13 @@ class Scores:
         from lm_eval.api.metrics import mean
 
         return self.suite.leaves[leaf].aggregation().get(base, mean)
+
+
+def _by_task(answered: Sequence[tuple[Sample, Answer]]) -> dict[str, list[tuple[Sample, Answer]]]:
+    found: dict[str, list[tuple[Sample, Answer]]] = {}
+    for sample, answer in answered:
+        found.setdefault(sample.metadata["task"], []).append((sample, answer))
+    return found
 
 
 @contextlib.contextmanager

@@ -58,6 +58,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         metrics=declared(configs),
         tags=tuple(dict.fromkeys(["lm_eval", *(t for c in configs[:1] for t in _tags(c))])),
         needs=Needs(logprobs=any(c.get("output_type") in LOGPROBS for c in configs)),
+        prepare=scores.prepare,
         aggregate=scores.aggregate,
         where=_where(manager, name),
     )

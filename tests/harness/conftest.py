@@ -35,7 +35,7 @@ def parity() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A folder with ``tasks`` (YAML files) and ``tokenizer``, and ``serve`` for a fresh server of the model."""
+    """A folder with ``tasks`` (YAML files) and a ``tokenizer``; ``serve`` starts a fresh server."""
     folder = tmp_path_factory.mktemp("lab")
     files, server = load("task_files"), load("lm_server")
     files.write(folder / "tasks")

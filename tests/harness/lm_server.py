@@ -48,7 +48,7 @@ def make_tokenizer(folder: Path, corpus: Sequence[str]) -> None:
 
 
 class Server:
-    """The model and its API. ``answers`` are the right answers by question, ``known`` texts known by heart."""
+    """The model and its API. ``answers``: the right ones by question; ``known``: texts known by heart."""
 
     def __init__(self, tokenizer: Path, answers: dict[str, str], known: Sequence[str]) -> None:
         from tokenizers import Tokenizer

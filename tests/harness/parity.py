@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-BOOTSTRAP_ITERS = 200
+BOOTSTRAP_ITERS = 50
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Setup:
 
 
 GENERATED = (
-    "g_exact", "g_plain_target", "g_filters", "g_votes", "g_letters", "g_custom", "g_corpus", "g_many_targets",
-    "g_prefix",
+    "g_exact", "g_plain_target", "g_filters", "g_votes", "g_letters", "g_custom", "g_corpus",
+    "g_many_targets", "g_prefix",
 )  # fmt: skip
 CHOSEN = ("c_three", "c_yes_no", "c_information", "c_inputs")
 SCORED = ("l_last_word", "r_prose")
@@ -54,7 +55,8 @@ def setups() -> list[Setup]:
         Setup(
             "chat, one turn, system", ("g_filters", "g_plain_target"),
             (*template, "-p", "fewshot_as_multiturn=false", "-p", f"system_instruction={asks}"),
-            {"apply_chat_template": True, "fewshot_as_multiturn": False, "system_instruction": asks}, chat=True,
+            {"apply_chat_template": True, "fewshot_as_multiturn": False, "system_instruction": asks},
+            chat=True,
         ),
         Setup(
             "chat template of the tokenizer", ("g_filters", "c_three", "l_last_word"), template,
@@ -102,7 +104,8 @@ def theirs(
     runs = [{**served[s.chat], "tasks": list(s.tasks), **s.lm_eval} for s in setups]
     output = scratch / "theirs.json"
     plan = {
-        "include_path": str(include_path), "output": str(output), "bootstrap_iters": BOOTSTRAP_ITERS, "runs": runs
+        "include_path": str(include_path), "output": str(output), "runs": runs,
+        "bootstrap_iters": BOOTSTRAP_ITERS,
     }  # fmt: skip
     (scratch / "plan.json").write_text(json.dumps(plan))
     command = [sys.executable, str(HERE / "reference.py"), str(scratch / "plan.json")]
@@ -120,9 +123,10 @@ def ours(
     for setup in setups:
         done = subprocess.run(
             [
-                sys.executable, "-m", "evalkit", "run", *(f"lm_eval/{t}" for t in setup.tasks), "--model", spec,
-                "--include-path", str(include_path), "-p", f"bootstrap_iters={BOOTSTRAP_ITERS}",
-                *setup.evalkit, *more, "--max-inflight", "1", "--json", "-q",
+                sys.executable, "-m", "evalkit", "run", *(f"lm_eval/{t}" for t in setup.tasks),
+                "--model", spec, "--include-path", str(include_path),
+                "-p", f"bootstrap_iters={BOOTSTRAP_ITERS}",
+                *setup.evalkit, *(() if setup.chat else more), "--max-inflight", "1", "--json", "-q",
             ],
             cwd=scratch, env=environment(scratch), capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -130,6 +134,18 @@ def ours(
         runs = json.loads(done.stdout)["runs"]
         found.append({run["task"].partition("[")[0].removeprefix("lm_eval/"): run for run in runs})
     return found
+
+
+def both(
+    include_path: Path, setups: Sequence[Setup], served: dict[bool, dict[str, Any]], spec: str, scratch: Path,
+    more: Sequence[str] = (),
+) -> list[Row]:  # fmt: skip
+    """Every score of lm-eval's own runs beside evalkit's; both work at the same time."""
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(theirs, include_path, setups, served, scratch)
+        our = ours(include_path, setups, spec, scratch, more)
+        their = running.result()
+    return [row for parts in zip(setups, their, our, strict=True) for row in rows(*parts)]
 
 
 def rows(setup: Setup, their: dict[str, Any], our: dict[str, dict[str, Any]]) -> list[Row]:
@@ -165,6 +181,7 @@ def _find(our: dict[str, dict[str, Any]], task: str, key: str) -> dict[str, Any]
 def environment(scratch: Path) -> dict[str, str]:
     """No network, and caches of its own."""
     return {
-        **os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(scratch / "datasets"), "TQDM_DISABLE": "1",
-        "EVALKIT_CACHE": str(scratch / "cache"), "DISABLE_MULTIPROC": "1", "TOKENIZERS_PARALLELISM": "false",
+        **os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(scratch / "datasets"),
+        "TQDM_DISABLE": "1", "EVALKIT_CACHE": str(scratch / "cache"), "DISABLE_MULTIPROC": "1",
+        "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1",
     }  # fmt: skip

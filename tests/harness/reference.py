@@ -1,7 +1,7 @@
 """lm-eval's own run, as a process: ``python reference.py PLAN.json`` prints its results as JSON.
 
-The plan is ``{"include_path", "output", "runs": [{"model", "model_args", "tasks", …}]}``; what a run holds besides goes to
-``lm_eval.simple_evaluate`` as it is.
+The plan is ``{"include_path", "output", "bootstrap_iters", "runs"}``; a run holds the arguments of
+``lm_eval.simple_evaluate``: ``model``, ``model_args``, ``tasks`` and others.
 """
 
 from __future__ import annotations

@@ -9,30 +9,20 @@ from typing import Any
 import pytest
 
 
-def compared(parity: ModuleType, setups: list[Any], theirs: Any, ours: Any) -> list[Any]:
-    return [
-        row
-        for setup, their, our in zip(setups, theirs, ours, strict=True)
-        for row in parity.rows(setup, their, our)
-    ]
-
-
 def differing(rows: list[Any]) -> list[Any]:
+    assert rows
     return [row for row in rows if not row.equal]
 
 
 @pytest.fixture(scope="module")
 def served_rows(parity: ModuleType, lab: SimpleNamespace) -> list[Any]:
     """All setups by both harnesses, each against a server of its own that starts afresh."""
-    setups = parity.setups()
     tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
     with lab.serve() as one, lab.serve() as other:
-        theirs = parity.theirs(lab.tasks, setups, parity.served(one.url, lab.tokenizer), lab.folder)
-        ours = [
-            parity.ours(lab.tasks, [s], f"openai:tiny@{other.url}", lab.folder, () if s.chat else tokenizer)[0]
-            for s in setups
-        ]
-    return compared(parity, setups, theirs, ours)
+        served = parity.served(one.url, lab.tokenizer)
+        spec = f"openai:tiny@{other.url}"
+        rows: list[Any] = parity.both(lab.tasks, parity.setups(), served, spec, lab.folder, tokenizer)
+    return rows
 
 
 def test_every_score_equals_lm_evals_own(served_rows: list[Any]) -> None:
@@ -66,9 +56,8 @@ def test_a_local_model_scores_the_same_in_both(
         parity.Setup("local, chat", tasks[:3], template, {"apply_chat_template": True}),
     ]
     model = {"model": "hf", "model_args": {"pretrained": str(local_model)}, "device": "cpu", "batch_size": 1}
-    theirs = parity.theirs(lab.tasks, setups, {False: model}, lab.folder)
-    ours = parity.ours(lab.tasks, setups, f"lm_eval:hf?pretrained={local_model}", lab.folder)
-    assert differing(compared(parity, setups, theirs, ours)) == []
+    spec = f"lm_eval:hf?pretrained={local_model}"
+    assert differing(parity.both(lab.tasks, setups, {False: model}, spec, lab.folder)) == []
 
 
 def test_real_server_with_its_own_chat_template(
@@ -78,16 +67,16 @@ def test_real_server_with_its_own_chat_template(
     chat = {"apply_chat_template": True, "fewshot_as_multiturn": True}
     setups = [parity.Setup("llama.cpp", ("g_exact", "g_corpus"), template, chat, chat=True)]
     served = parity.served(f"{llama_server}/v1", lab.tokenizer)
-    theirs = parity.theirs(lab.tasks, setups, served, lab.folder)
-    ours = parity.ours(lab.tasks, setups, f"openai:tiny@{llama_server}", lab.folder)
-    assert differing(compared(parity, setups, theirs, ours)) == []
+    spec = f"openai:tiny@{llama_server}"
+    assert differing(parity.both(lab.tasks, setups, served, spec, lab.folder)) == []
 
 
 def test_real_data(parity: ModuleType, lab: SimpleNamespace, data: Path) -> None:
     folder = lab.folder / "real"
     lab.files.write_real(folder, data)
-    setups = [parity.Setup("real data", parity.REAL, ("-p", f"tokenizer={lab.tokenizer}"))]
+    setups = [parity.Setup("real data", parity.REAL)]
+    tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
     with lab.serve() as server:
-        theirs = parity.theirs(folder, setups, parity.served(server.url, lab.tokenizer), lab.folder)
-        ours = parity.ours(folder, setups, f"openai:tiny@{server.url}", lab.folder)
-    assert differing(compared(parity, setups, theirs, ours)) == []
+        served = parity.served(server.url, lab.tokenizer)
+        rows = parity.both(folder, setups, served, f"openai:tiny@{server.url}", lab.folder, tokenizer)
+    assert differing(rows) == []
