@@ -103,6 +103,11 @@ class Model:
         bound.calls, bound._sample, bound._repeat = [], sample, repeat
         return bound
 
+    @property
+    def repeat(self) -> int:
+        """Which repetition of its sample this is, from 0."""
+        return self._repeat % _DRAW
+
     def draw(self, number: int) -> Model:
         """The same model for a further independent draw within one sample; calls are kept together."""
         drawn = copy.copy(self)

@@ -16,7 +16,11 @@ COMMANDS = {
     "list": ("evalkit.cli.listing", "List tasks with their parameters and metrics."),
     "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or one sample whole."),
     "resume": ("evalkit.cli.run", "Go on with a run that was stopped or had errors."),
+    "score": ("evalkit.cli.score", "Score predictions that were made elsewhere."),
     "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),
+    "new": ("evalkit.cli.new", "Write a commented starting point."),
+    "import": ("evalkit.cli.interchange", "Bring results of lm-eval into the store."),
+    "export": ("evalkit.cli.interchange", "Write runs as result files of lm-eval."),
     "index": ("evalkit.cli.index", "Build and search retrieval indexes."),
     "leaderboard": ("evalkit.cli.leaderboard", "Serve the leaderboard in a browser."),
 }

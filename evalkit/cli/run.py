@@ -74,7 +74,7 @@ def run(
     or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
     """
     chosen: dict[str, Any] = {
-        "params": _settings(params), "keyword": keyword, "tags": tags, "include_path": include_path,
+        "params": settings(params), "keyword": keyword, "tags": tags, "include_path": include_path,
     }  # fmt: skip
     if collect_only:
         from evalkit.cli.listing import print_node_ids
@@ -132,7 +132,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
     sys.exit(Driver(store_url, as_json, quiet, options).main(work))
 
 
-def _settings(params: Sequence[str]) -> dict[str, list[str]]:
+def settings(params: Sequence[str]) -> dict[str, list[str]]:
     """``-p name=value`` options, by name, in order."""
     found: dict[str, list[str]] = {}
     for text in params:
@@ -281,8 +281,9 @@ class Driver:
             print_reliance(self.reliance)
         for left in self.runs:
             if not left.ranked:
-                again = f"{command()} resume {left.id}"
-                click.echo(f"Run {left.id} is {left.status}. Go on with: {again}", err=True)
+                given = left.spec.target.get("given")
+                again = "" if given else f" Go on with: {command()} resume {left.id}"
+                click.echo(f"Run {left.id} is {left.status}.{again}", err=True)
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

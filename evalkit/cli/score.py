@@ -1,0 +1,88 @@
+"""``evalkit score``."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evalkit.cli.run import Driver, json_option, quiet_option, settings, store_option
+from evalkit.collect import Item, collect
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.predictions import Key, Prediction
+    from evalkit.runner import Options
+    from evalkit.session import Session
+    from evalkit.store.records import Run
+
+
+@click.command()
+@click.argument("task")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call the model [default: the file's name].")
+@click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the task.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
+@store_option
+@json_option
+@quiet_option
+def score(
+    task: str, file: Path, name: str | None, params: tuple[str, ...], limit: int | None,
+    store_url: str | None, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Score predictions that were made elsewhere, and store them as a run.
+
+    TASK is one item, such as pubmed_rag[arm=closed_book]. FILE is JSON Lines: {"id": …, "prediction": …},
+    optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
+    prediction as it would read a model's reply.
+    """
+    from evalkit.predictions import PredictionsBackend, read_predictions
+
+    item = _one(task, params)
+    predictions = read_predictions(file)
+    repeats = 1 + max(repeat for _, repeat in predictions)
+    backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
+    options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
+    driver = Driver(store_url, as_json, quiet, options)
+
+    async def work(drive: Driver) -> None:
+        await drive(partial(_score, item, backend.name, predictions, file, drive), f"{item.id} from {file}")
+
+    sys.exit(driver.main(work))
+
+
+def _one(target: str, params: tuple[str, ...]) -> Item:
+    found = collect([target], params=settings(params))
+    if found.broken:
+        raise found.broken[0]
+    if len(found.items) != 1:
+        names = ", ".join(item.id for item in found.items)
+        raise UsageError(
+            f"{target} is {len(found.items)} items and predictions are of one: name one of {names}"
+        )
+    return found.items[0]
+
+
+async def _score(
+    item: Item, name: str, predictions: dict[Key, Prediction], file: Path, drive: Driver,
+    session: Session, options: Options,
+) -> Run:  # fmt: skip
+    from evalkit import runner
+    from evalkit.predictions import check_ids, with_retrieved
+    from evalkit.session import samples_of
+
+    known: list[str] = []
+    async for sample in (await samples_of(item, session))():
+        known.append(sample.id)
+    missing = set(check_ids(predictions, known, str(file))) & set(known[: options.limit])
+    if missing:
+        first = next(name for name in known if name in missing)
+        click.echo(
+            f"evalkit: {file} has no prediction for {len(missing)} of {len(known[: options.limit])} samples, "
+            f"such as {first!r}: the run is incomplete, its scores are bounds",
+            err=True,
+        )
+    return await runner.start(with_retrieved(item, predictions), name, drive.store, session, options)

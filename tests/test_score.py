@@ -1,0 +1,124 @@
+"""Predictions from elsewhere: scored as replies are, stored as a run, refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from evalkit_tasks.biomedical import pubmedqa
+
+TASK = """
+from evalkit import Answer, Sample, Status, parametrize, task
+from evalkit.metrics import citation_precision, exact_match, recall
+
+def samples(n: int = 4):
+    for i in range(n):
+        yield Sample(f"q{i}", f"question {i}", "ab"[i % 2], relevance={f"d{i}": 1})
+
+@task(samples, metrics=[exact_match(), recall(1), citation_precision()])
+@parametrize(arm=["plain", "likely"])
+async def letters(sample, model, arm="plain"):
+    if arm == "likely":
+        (response,) = await model.loglikelihood(sample.input, [" a"])
+        return Answer(response, text="a")
+    response = await model.generate(sample.input)
+    letter = response.text.strip().lower()[:1]
+    return Answer(response, text=letter, status=None if letter in "ab" else Status.UNPARSED)
+"""
+GOOD = [{"id": f"q{i}", "prediction": f" {'AB'[i % 2]}!"} for i in range(4)]
+
+
+@pytest.fixture
+def score(evalkit):
+    (evalkit.folder / "task_letters.py").write_text(TASK)
+
+    def run(rows, *arguments: str, code: int = 0, target: str = "task_letters.py::letters[arm=plain]"):
+        lines = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+        (evalkit.folder / "mine.jsonl").write_text(lines)
+        return evalkit.json("score", target, "mine.jsonl", *arguments, code=code)
+
+    run.evalkit = evalkit
+    return run
+
+
+def test_predictions_pass_through_the_task_and_are_stored_under_their_name(score) -> None:
+    (run,) = score(GOOD, "--name", "system-x")["runs"]
+    assert (run["model"], run["status"], run["n"], run["calls_from_cache"]) == ("system-x", "complete", 4, 0)
+    assert run["metrics"]["exact_match"]["value"] == 1.0, "the task reads ' A!' as it reads a model's reply"
+    assert score.evalkit.json("show", run["id"])["runs"][0]["model"] == "system-x"
+    shown = score.evalkit.json("show", run["id"], "--sample", "q1")
+    assert shown["answer"]["response"]["text"] == " B!"
+    assert score(GOOD)["runs"][0]["model"] == "mine"
+
+
+def test_missing_predictions_leave_bounds_and_no_rank(score) -> None:
+    (run,) = score(GOOD[:3], code=1)["runs"]
+    assert (run["status"], run["counts"]) == ("incomplete", {"error": 1, "ok": 3})
+    assert run["metrics"]["exact_match"]["bounds"] == [0.75, 1.0]
+    done = score.evalkit("score", "task_letters.py::letters[arm=plain]", "mine.jsonl", code=1)
+    assert "no prediction for 1 of 4 samples, such as 'q3'" in done.stderr
+    assert "resume" not in done.stderr
+    refused = score.evalkit("resume", run["id"], code=2)
+    assert "make it again with evalkit score" in refused.stderr
+    assert score(GOOD[:3], "--limit", "3")["runs"][0]["status"] == "complete"
+
+
+def test_garbage_is_scored_as_garbage(score) -> None:
+    rows = [{"id": "q0", "reply": ""}, {"id": "q1", "reply": "I cannot help with that."},
+            {"id": "q2", "reply": "zzz"}, {"id": "q3", "reply": "b", "finish_reason": "length"}]  # fmt: skip
+    (run,) = score(rows)["runs"]
+    assert run["counts"] == {"empty": 1, "truncated": 1, "unparsed": 2}
+    assert run["metrics"]["exact_match"]["value"] == 0.0
+
+
+def test_repeats_and_what_was_retrieved_are_taken_from_the_file(score) -> None:
+    rows = [
+        {"id": f"q{i}", "prediction": "AB"[i % 2], "repeat": r, "ranking": [f"d{i}" if r else "other"],
+         "passages": [{"id": f"d{i}", "text": "Zinc."}]}
+        for i in range(4) for r in range(2)
+    ]  # fmt: skip
+    (run,) = score(rows)["runs"]
+    assert (run["n"], run["n_expected"]) == (8, 8)
+    assert run["metrics"]["recall@1"]["value"] == 0.5
+    assert run["metrics"]["citation_precision"]["value"] == 0.0, "nothing is cited"
+    plain = score(GOOD)["runs"][0]
+    assert "recall@1" not in plain["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*GOOD, {"id": "q9", "prediction": "a"}], "1 of 5 ids are of no sample here, such as 'q9'"),
+        ([*GOOD, GOOD[1]], "mine.jsonl:5: a second prediction for 'q1'; the first is on line 2"),
+        ([*GOOD, "{oops"], "mine.jsonl:5: JSON is malformed"),
+        ([{"id": "q0", "answer": "a"}], "mine.jsonl:1: there is neither 'prediction' nor 'reply'"),
+        ([{"prediction": "a"}], "mine.jsonl:1: Object missing required field `id`"),
+        ([{"id": "q0", "prediction": 3}], "mine.jsonl:1: Expected `str | null`, got `int`"),
+        ([], "there are no predictions in it"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_with_its_line(score, rows, message: str) -> None:
+    assert message in score(rows, code=2)["errors"][0]
+
+
+def test_a_file_or_an_item_that_is_not_there_is_named(score) -> None:
+    score(GOOD)
+    missing = score.evalkit("score", "task_letters.py", "none.jsonl", "-p", "arm=plain", code=2)
+    assert "none.jsonl: No such file" in missing.stderr
+    several = score.evalkit("score", "task_letters.py", "mine.jsonl", code=2)
+    assert "is 2 items and predictions are of one" in several.stderr
+    assert "letters[arm=plain], letters[arm=likely]" in several.stderr
+
+
+def test_a_task_that_compares_likelihoods_cannot_be_scored_from_replies(score) -> None:
+    errors = score(GOOD, code=1, target="task_letters.py::letters[arm=likely]")["errors"]
+    assert "compares log-probabilities, which a file of replies does not hold" in errors[0]
+
+
+def test_the_real_pubmedqa_conclusions_score_full_marks(score, data: Path) -> None:
+    gold = [{"id": row.id, "prediction": row.conclusion} for row in pubmedqa.questions(data / "pubmedqa")]
+    folder = str(data / "pubmedqa")
+    (run,) = score(gold, "-p", f"data={folder}", target="pubmed_rag[arm=closed_book]")["runs"]
+    assert run["n"] == len(gold) >= 500
+    assert run["metrics"]["rougeL"]["value"] == 1.0
