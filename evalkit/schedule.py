@@ -1,0 +1,517 @@
+"""Which waiting request goes to which endpoint next: prefixes together, longest work first, nobody starved.
+
+Everything here is plain bookkeeping without a clock or an event loop: ``models.layers.Scheduled`` drives it
+for real servers, the benchmarks drive the same code in virtual time.
+
+The order, in words:
+
+1. A request that more than twice the largest queue so far has overtaken goes next, and its prefix with it.
+2. A request so long that it would otherwise outlast the rest goes next (longest first at the end of a run).
+3. Else the endpoint stays with the prefix it is on, longest predicted request first, and when that is used up
+   goes on to the neighbour with most work: first those that share most of the prefix.
+
+Each prefix has a home among the endpoints (rendezvous hashing), which keeps it unless another endpoint has
+less than half as much waiting. Endpoints take work when they have room, so each gets what it delivers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from evalkit.errors import ModelError, Overloaded, ServerFailed
+from evalkit.types import Request, Text
+
+Prior = Callable[[Request], int | None]
+
+MOST_PIECES = 64
+# What reading a prompt costs beside writing a reply: characters that weigh as much as one output token.
+_CHARS_PER_TOKEN_OF_WORK = 32
+_REMEMBERED = 50_000
+
+
+def prefix_chain(request: Request) -> tuple[int, ...]:
+    """Hashes of a request's beginnings, shortest first: one after each paragraph, image and message.
+
+    Two requests share as much of their prompts as they share of these. The same in every process.
+    """
+    chain: list[int] = []
+    last = 0
+    for piece in _pieces(request):
+        last = zlib.crc32(piece, last)
+        if len(chain) < MOST_PIECES:
+            chain.append(last)
+        else:
+            chain[-1] = last
+    return tuple(chain)
+
+
+def _pieces(request: Request) -> Iterator[bytes]:
+    for message in request.messages:
+        yield message.role.encode()
+        parts = (Text(message.content),) if isinstance(message.content, str) else message.content
+        for part in parts:
+            if isinstance(part, Text):
+                yield from part.text.encode().split(b"\n\n")
+            else:
+                yield part.sha256.encode()
+    if request.prompt is not None:
+        yield from request.prompt.encode().split(b"\n\n")
+    if request.continuation is not None:
+        yield request.continuation.encode()
+
+
+def _chars(request: Request) -> int:
+    return len(request.prompt or "") + sum(
+        len(m.content)
+        if isinstance(m.content, str)
+        else sum(len(p.text) for p in m.content if isinstance(p, Text))
+        for m in request.messages
+    )
+
+
+class Ticket:
+    """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
+
+    __slots__ = (
+        "chain", "group", "home", "lane", "length", "node", "number", "request", "sent", "state", "waiter", "work",
+    )  # fmt: skip
+
+    def __init__(self, number: int, request: Request, chain: tuple[int, ...], group: int) -> None:
+        self.number, self.request, self.chain, self.group = number, request, chain, group
+        self.length = self.work = 1
+        self.home = self.lane = 0
+        self.sent = 0
+        self.state = "waiting"  # then "sent", then "gone"
+        self.node: _Node | None = None
+        self.waiter: Any = None
+
+    def __lt__(self, other: Ticket) -> bool:
+        return self.number < other.number
+
+
+class _Node:
+    """A piece of prefix in the radix tree, with the work that waits below it."""
+
+    __slots__ = ("children", "count", "here", "label", "parent", "ranking", "work")
+
+    def __init__(self, label: tuple[int, ...], parent: _Node | None) -> None:
+        self.label, self.parent = label, parent
+        self.children: dict[int, _Node] = {}
+        self.here: list[tuple[int, Ticket]] = []  # a heap: requests that end here, longest first
+        self.ranking: list[tuple[int, int, _Node]] = []  # a heap: children by work, with outdated entries
+        self.count = self.work = 0
+
+    def __lt__(self, other: _Node) -> bool:
+        return False  # heaps of equal work and key: either may come first
+
+    def child(self, label: tuple[int, ...]) -> _Node:
+        made = self.children[label[0]] = _Node(label, self)
+        return made
+
+    def cut(self, at: int) -> _Node:
+        """Put a node for the first ``at`` pieces above this one."""
+        assert self.parent is not None
+        upper = self.parent.child(self.label[:at])
+        upper.count, upper.work = self.count, self.work
+        self.label, self.parent = self.label[at:], upper
+        upper.children[self.label[0]] = self
+        upper.rank(self)
+        upper.parent.rank(upper)  # type: ignore[union-attr]
+        return upper
+
+    def rank(self, child: _Node) -> None:
+        """Note that a child's work has grown."""
+        if len(self.ranking) > 16 + 2 * len(self.children):
+            self.ranking = [(-c.work, c.label[0], c) for c in self.children.values()]
+            heapq.heapify(self.ranking)
+        else:
+            heapq.heappush(self.ranking, (-child.work, child.label[0], child))
+
+    def largest(self) -> _Node:
+        """The child with most work."""
+        while True:
+            noted, key, child = self.ranking[0]
+            if -noted == child.work and self.children.get(key) is child:
+                return child
+            if self.children.get(key) is child:
+                heapq.heapreplace(self.ranking, (-child.work, key, child))
+            else:
+                heapq.heappop(self.ranking)
+
+
+class PrefixQueue:
+    """Waiting requests in a radix tree of their prefixes. Each operation is O(depth · log n)."""
+
+    def __init__(self) -> None:
+        self._root = _Node((), None)
+        self._places: dict[int, _Node] = {}
+        self.groups: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return self._root.count
+
+    @property
+    def work(self) -> int:
+        """Sum of what waits."""
+        return self._root.work
+
+    def push(self, ticket: Ticket) -> None:
+        """Add a request."""
+        node = ticket.node = self._find(ticket.chain)
+        heapq.heappush(node.here, (-ticket.work, ticket))
+        self.groups[ticket.group] += 1
+        above: _Node | None = node
+        while above is not None:
+            above.count += 1
+            above.work += ticket.work
+            if above.parent is not None:
+                above.parent.rank(above)
+            above = above.parent
+
+    def _find(self, chain: tuple[int, ...]) -> _Node:
+        node, at = self._root, 0
+        while at < len(chain):
+            below = node.children.get(chain[at])
+            if below is None:
+                return node.child(chain[at:])
+            shared = _shared(below.label, chain, at)
+            node = below if shared == len(below.label) else below.cut(shared)
+            at += shared
+        return node
+
+    def remove(self, ticket: Ticket) -> None:
+        """Take a certain request out."""
+        node = ticket.node
+        ticket.node = None
+        self.groups[ticket.group] -= 1
+        if not self.groups[ticket.group]:
+            del self.groups[ticket.group]
+        while node is not None:
+            node.count -= 1
+            node.work -= ticket.work
+            if not node.count and node.parent is not None:
+                del node.parent.children[node.label[0]]
+            node = node.parent
+
+    def pop(self, lane: int) -> Ticket:
+        """The next request for an endpoint: as near as can be to the one it took last."""
+        node = self._places.get(lane, self._root)
+        while not node.count:
+            assert node.parent is not None
+            node = node.parent
+        while True:
+            while node.here and node.here[0][1].node is not node:
+                heapq.heappop(node.here)
+            if node.here:
+                break
+            node = node.largest()
+        ticket = heapq.heappop(node.here)[1]
+        self.stay(lane, ticket)
+        self.remove(ticket)
+        return ticket
+
+    def stay(self, lane: int, ticket: Ticket) -> None:
+        """The endpoint goes on from this request's prefix; before ``remove``."""
+        assert ticket.node is not None
+        self._places[lane] = ticket.node
+
+
+def _shared(label: tuple[int, ...], chain: tuple[int, ...], at: int) -> int:
+    if chain[at : at + len(label)] == label:
+        return len(label)
+    return next(i for i, piece in enumerate(label) if at + i == len(chain) or piece != chain[at + i])
+
+
+class Lengths:
+    """Predicts output tokens: from a prior run, else the mean seen of this prefix, of this beginning, of
+    requests with the same ``max_tokens``; before anything is seen, ``max_tokens``."""
+
+    ENOUGH = 3
+
+    def __init__(self, prior: Prior | None = None) -> None:
+        self._prior = prior
+        self._seen: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def predict(self, ticket: Ticket) -> int:
+        """Output tokens to expect, between 1 and ``max_tokens``."""
+        request = ticket.request
+        if request.continuation is not None:
+            return 1
+        known = self._prior(request) if self._prior else None
+        if known is None:
+            found = (self._seen.get(key, (0, 0)) for key in self._keys(ticket))
+            known = next((total // n for n, total in found if n >= self.ENOUGH), request.max_tokens)
+        return max(1, min(known, request.max_tokens))
+
+    def observe(self, ticket: Ticket, tokens: int) -> None:
+        """Remember how long a reply was."""
+        if len(self._seen) > _REMEMBERED:
+            self._seen = dict(itertools.islice(self._seen.items(), _REMEMBERED // 2, None))
+        for key in self._keys(ticket):
+            n, total = self._seen.get(key, (0, 0))
+            self._seen[key] = (n + 1, total + tokens)
+
+    @staticmethod
+    def _keys(ticket: Ticket) -> tuple[tuple[int, int], ...]:
+        most = ticket.request.max_tokens
+        return (ticket.group, most), (ticket.chain[1] if len(ticket.chain) > 1 else 0, most), (-1, most)
+
+
+class Concurrency:
+    """How many requests one endpoint gets at once: more while that brings more, fewer when it is too much.
+
+    ``limit`` stays between 1 and ``most``. A step up is kept where it raised the output by 5 % and taken back
+    otherwise; then a while passes before the next. An overload takes a quarter away, once for all
+    requests that were under way together.
+    """
+
+    GAIN, PATIENCE = 1.05, 8
+
+    def __init__(self, start: int, most: int) -> None:
+        self.limit, self.most = min(start, most), most
+        self._least = max(1, self.limit // 8)
+        self._before = 0  # the limit before the last step up, 0 if there was none
+        self._best = 0.0
+        self._rest = 0  # epochs until the next step up
+        self._restart(None)
+
+    def _restart(self, now: float | None) -> None:
+        self._since, self._ended, self._output = now, 0, 0
+
+    def ended(self, now: float, tokens: int, full: bool) -> None:
+        """A reply came; ``full`` if the endpoint was kept full, else the figures say nothing."""
+        if not full:
+            self._restart(None)
+            return
+        if self._since is None:
+            self._restart(now)
+            return
+        self._ended += 1
+        self._output += 1 + tokens
+        if self._ended >= max(32, 2 * self.limit) and now > self._since:
+            self._judge(self._output / (now - self._since))
+            self._restart(None)
+
+    def _judge(self, rate: float) -> None:
+        if self._before and rate < self.GAIN * self._best:
+            self.limit, self._before, self._rest = self._before, 0, self.PATIENCE
+            return
+        self._best = rate
+        self._rest -= 1
+        if self._rest < 0 and self.limit < self.most:
+            self._before = self.limit
+            self.limit = min(self.most, self.limit + max(1, self.limit // 4))
+        else:
+            self._before = 0
+
+    def overloaded(self) -> None:
+        """Too much: a quarter less."""
+        self.limit = max(self._least, self.limit * 3 // 4)
+        self._before, self._rest = 0, self.PATIENCE
+        self._restart(None)
+
+
+class Lane:
+    """One endpoint: what it may take, what it has, whether it is well."""
+
+    ILL_AFTER = 3  # failures in a row
+    AWAY_S, LONGEST_AWAY_S = 5.0, 60.0
+
+    def __init__(self, name: str, concurrency: Concurrency) -> None:
+        self.name, self.concurrency = name, concurrency
+        self.salt = zlib.crc32(name.encode())
+        self.in_flight = 0
+        self._failures = 0
+        self._away_s = 0.0
+        self._back_at = -math.inf
+        self._learned_at = 0
+
+    def free(self) -> int:
+        """Free slots."""
+        return self.concurrency.limit - self.in_flight
+
+    def well(self, now: float) -> bool:
+        """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
+        return not self._away_s or (now >= self._back_at and self.in_flight == 0)
+
+    def succeeded(self) -> None:
+        """It answers."""
+        self._failures, self._away_s = 0, 0.0
+
+    def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
+        """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
+        if isinstance(problem, Overloaded) or problem.status in (408, 504):
+            if ticket.sent > self._learned_at:
+                self.concurrency.overloaded()
+                self._learned_at = sent
+        elif isinstance(problem, ServerFailed):
+            self._failures += 1
+            if (self._failures >= self.ILL_AFTER or self._away_s) and ticket.sent > self._learned_at:
+                self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
+                self._back_at, self._learned_at = now + self._away_s, sent
+        else:  # it refused this request: it is well
+            self.succeeded()
+
+
+class Scheduler:
+    """One queue for one model on one or several endpoints.
+
+    ``submit`` a request, ask ``next`` until it returns None, and report each sent ticket to ``ended``; a
+    ticket that is no longer wanted goes through ``cancel``. At most ``each`` requests are under way at an
+    endpoint and ``together`` at all; with ``grows`` above ``each`` an endpoint may earn itself more.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] = ("",),
+        *,
+        each: int = 64,
+        grows: int = 0,
+        together: int | None = None,
+        prior: Prior | None = None,
+    ) -> None:
+        self.lanes = [Lane(name, Concurrency(each, max(each, grows))) for name in endpoints]
+        self.lengths = Lengths(prior)
+        self._together = together or math.inf
+        self._queues = [PrefixQueue() for _ in endpoints]
+        self._begun: dict[int, None] = {}  # beginnings of prompts that were seen
+        self._last: list[tuple[int, int]] = [(i, -1) for i in range(len(endpoints))]  # queue and group
+        self._by_age: deque[Ticket] = deque()
+        self._by_length: list[tuple[int, Ticket]] = []
+        self._tokens = self._submitted = self._left = self._most = self._sent = self.in_flight = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._submitted - self._left
+
+    def submit(self, request: Request) -> Ticket:
+        """Put a request into the queue."""
+        chain = prefix_chain(request)
+        ticket = Ticket(self._submitted, request, chain, self._group(chain))
+        ticket.length = self.lengths.predict(ticket)
+        ticket.work = ticket.length + _chars(request) // _CHARS_PER_TOKEN_OF_WORK
+        ticket.home = self._home(ticket.group)
+        self._queues[ticket.home].push(ticket)
+        self._by_age.append(ticket)
+        if len(self._by_length) > 64 + 2 * len(self):
+            self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]
+            heapq.heapify(self._by_length)
+        heapq.heappush(self._by_length, (-ticket.length, ticket))
+        self._tokens += ticket.length
+        self._submitted += 1
+        self._most = max(self._most, len(self))
+        return ticket
+
+    def next(self, now: float) -> Ticket | None:
+        """The request to send now, to endpoint ``ticket.lane``; None where nothing waits or none has room."""
+        if not len(self) or self.in_flight >= self._together:
+            return None
+        lane = self._free_lane(now)
+        if lane is None:
+            return None
+        ticket = self._pick(lane)
+        self._leave_queue(ticket)
+        self._sent += 1
+        ticket.state, ticket.lane, ticket.sent = "sent", lane, self._sent
+        self._last[lane] = (ticket.home, ticket.group)
+        self.lanes[lane].in_flight += 1
+        self.in_flight += 1
+        return ticket
+
+    def ended(
+        self, ticket: Ticket, now: float, *, tokens: int | None = None, problem: ModelError | None = None
+    ) -> None:
+        """A sent request has ended: with a reply of ``tokens``, with a problem, or without either (given up)."""
+        lane = self.lanes[ticket.lane]
+        full = lane.free() <= 0 and len(self) > 0
+        ticket.state = "gone"
+        lane.in_flight -= 1
+        self.in_flight -= 1
+        if problem is not None:
+            lane.failed(ticket, problem, now, self._sent)
+        elif tokens is not None:
+            lane.succeeded()
+            lane.concurrency.ended(now, tokens, full)
+            self.lengths.observe(ticket, tokens)
+
+    def cancel(self, ticket: Ticket, now: float) -> None:
+        """Forget a request, wherever it is. Harmless where it has ended."""
+        if ticket.state == "waiting":
+            self._queues[ticket.home].remove(ticket)
+            self._leave_queue(ticket)
+            ticket.state = "gone"
+        elif ticket.state == "sent":
+            self.ended(ticket, now)
+
+    def _group(self, chain: tuple[int, ...]) -> int:
+        """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
+        if len(self._begun) > _REMEMBERED:
+            self._begun = dict(itertools.islice(self._begun.items(), _REMEMBERED // 2, None))
+        group = 0
+        for piece in chain[:-1]:
+            if piece in self._begun:
+                group = piece
+            else:
+                self._begun[piece] = None
+        return group
+
+    def _home(self, group: int) -> int:
+        if len(self.lanes) == 1:
+            return 0
+        return max(range(len(self.lanes)), key=lambda i: zlib.crc32(b"%d" % group, self.lanes[i].salt))
+
+    def _free_lane(self, now: float) -> int | None:
+        """The endpoint with most room, in parts of its own limit; all take part where none is well."""
+        best, most = None, 0.0
+        well = [i for i, lane in enumerate(self.lanes) if lane.well(now)]
+        for i in well or range(len(self.lanes)):
+            share = self.lanes[i].free() / self.lanes[i].concurrency.limit
+            if share > most:
+                best, most = i, share
+        return best
+
+    def _pick(self, lane: int) -> Ticket:
+        """Take the next request for an endpoint out of its queue."""
+        chosen = self._overtaken() or self._outlasting()
+        if chosen is None:
+            return self._queues[self._source(lane)].pop(lane)
+        queue = self._queues[chosen.home]
+        if chosen.length * len(self) < 2 * self._tokens:  # not one of the few long ones: its like may follow
+            queue.stay(lane, chosen)
+        queue.remove(chosen)
+        return chosen
+
+    def _overtaken(self) -> Ticket | None:
+        """The oldest request, where too many younger ones went before it."""
+        while self._by_age[0].state != "waiting":
+            self._by_age.popleft()
+        oldest = self._by_age[0]
+        return oldest if self._left - oldest.number >= 2 * self._most else None
+
+    def _outlasting(self) -> Ticket | None:
+        """The longest request, where it takes longer than all the rest, spread over all slots, and stands out."""
+        while self._by_length[0][1].state != "waiting":
+            heapq.heappop(self._by_length)
+        longest = self._by_length[0][1]
+        slots = min(self._together, sum(lane.concurrency.limit for lane in self.lanes))
+        stands_out = longest.length * len(self) > 1.5 * self._tokens
+        return longest if stands_out and longest.length * slots >= self._tokens else None
+
+    def _source(self, lane: int) -> int:
+        """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""
+        queues = self._queues
+        at, group = self._last[lane]
+        if queues[at].groups[group]:
+            return at
+        fullest = max(range(len(queues)), key=lambda i: queues[i].work)
+        return lane if len(queues[lane]) and 2 * queues[lane].work >= queues[fullest].work else fullest
+
+    def _leave_queue(self, ticket: Ticket) -> None:
+        self._tokens -= ticket.length
+        self._left += 1
