@@ -79,7 +79,8 @@ class Ticket:
     """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
-        "chain", "group", "home", "lane", "length", "node", "number", "request", "sent", "state", "waiter", "work",
+        "chain", "group", "home", "lane", "length", "node",
+        "number", "request", "sent", "state", "waiter", "work",
     )  # fmt: skip
 
     def __init__(self, number: int, request: Request, chain: tuple[int, ...], group: int) -> None:
@@ -351,7 +352,7 @@ class Lane:
                 self.concurrency.overloaded()
                 self._learned_at = sent
         elif isinstance(problem, ServerFailed):
-            self._failures += 1
+            self._failures += self.ILL_AFTER if problem.never_begun else 1
             if (self._failures >= self.ILL_AFTER or self._away_s) and ticket.sent > self._learned_at:
                 self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
                 self._back_at, self._learned_at = now + self._away_s, sent
@@ -427,7 +428,7 @@ class Scheduler:
     def ended(
         self, ticket: Ticket, now: float, *, tokens: int | None = None, problem: ModelError | None = None
     ) -> None:
-        """A sent request has ended: with a reply of ``tokens``, with a problem, or without either (given up)."""
+        """A sent request has ended: in a reply of ``tokens``, with a problem, or with neither: given up."""
         lane = self.lanes[ticket.lane]
         full = lane.free() <= 0 and len(self) > 0
         ticket.state = "gone"
@@ -495,7 +496,7 @@ class Scheduler:
         return oldest if self._left - oldest.number >= 2 * self._most else None
 
     def _outlasting(self) -> Ticket | None:
-        """The longest request, where it takes longer than all the rest, spread over all slots, and stands out."""
+        """The longest request, where it stands out and takes longer than all the rest in all the slots."""
         while self._by_length[0][1].state != "waiting":
             heapq.heappop(self._by_length)
         longest = self._by_length[0][1]

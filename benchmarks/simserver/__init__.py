@@ -1,1 +1,1 @@
-"""A simulated model server: its arithmetic in virtual time (``server.py``), and behind real HTTP (``http.py``)."""
+"""A simulated model server in virtual time, work for it, and the schedules that are compared on it."""

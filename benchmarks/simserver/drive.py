@@ -44,8 +44,12 @@ def scheduled(
     window: int = 1_024,
     prior: Prior | None = None,
     grows: int = 0,
+    sent: list[Item] | None = None,
 ) -> Result:
-    """By evalkit's scheduler, which sees ``window`` requests at a time, as the engine gives them out."""
+    """By evalkit's scheduler, which sees ``window`` requests at a time, as the engine gives them out.
+
+    ``sent`` is filled with the requests in the order in which they went.
+    """
     names = [f"http://{i}/v1" for i in range(len(servers))]
     scheduler = Scheduler(names, each=inflight, grows=grows, prior=prior)
     coming = iter(items)
@@ -57,7 +61,10 @@ def scheduled(
 
     def dispatch(now: float) -> None:
         while (ticket := scheduler.next(now)) is not None:
-            servers[ticket.lane].submit(of.pop(ticket.number).job(ticket))
+            item = of.pop(ticket.number)
+            servers[ticket.lane].submit(item.job(ticket))
+            if sent is not None:
+                sent.append(item)
 
     def ended(job, now: float) -> None:
         scheduler.ended(job.tag, now, tokens=job.output)
@@ -65,6 +72,19 @@ def scheduled(
 
     feed(window)
     return _run(servers, dispatch, ended)
+
+
+def order_of(items: Sequence[Item], servers: Sequence[Server], inflight: int) -> list[Item]:
+    """The order in which evalkit's scheduler sends what it sees as a whole, with the true lengths."""
+    sent: list[Item] = []
+    scheduled(items, servers, inflight, window=len(items), prior=known(items, "output"), sent=sent)
+    return sent
+
+
+def known(items: Sequence[Item], length: str) -> Prior:
+    """A memory of ``output`` (the true lengths) or ``earlier`` (those of an earlier run)."""
+    lengths = {id(item.request): getattr(item, length) for item in items}
+    return lambda request: lengths[id(request)]
 
 
 def _run(servers: Sequence[Server], dispatch: Callable, ended: Callable) -> Result:

@@ -6,8 +6,8 @@ Continuous batching as SGLang and vLLM do it, reduced to what scheduling can cha
 - a request that gets a slot is prefilled first: the tokens that the prefix cache does not hold, at a fixed
   rate, while decoding stands still;
 - all running requests then get a token each step; a step takes longer the more of them there are;
-- the prefix cache holds a bounded number of tokens besides those of running requests, evicted piece by piece, least
-  recently used first; a reply stays there too, until it is evicted.
+- the prefix cache holds a bounded number of tokens besides those of running requests, evicted piece by piece,
+  least recently used first; a reply stays there too, until it is evicted.
 
 Nothing here is random: the lengths of the replies come with the jobs.
 """

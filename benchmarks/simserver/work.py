@@ -1,4 +1,4 @@
-"""Work for the simulated server: requests as evalkit makes them, with the lengths that their replies will have."""
+"""Work for the simulated server: requests as evalkit makes them, with the lengths of the replies to come."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ class Item:
 
 
 def rag(seed: int, n: int = 2_000, prefixes: int = 40, *, noise: float = 0.3) -> list[Item]:
-    """Questions on shared passages of about 1,500 tokens, shuffled; replies are log-normal (median 120, σ 0.9, at
-    most 1,024), some passages drawing longer ones. The earlier run's lengths differ by the factor
-    exp(N(0, ``noise``))."""
+    """Questions on shared passages of about 1,500 tokens, shuffled.
+
+    Replies are log-normal (median 120, σ 0.9, at most 1,024), some passages drawing longer ones; the
+    earlier run's differ by the factor exp(N(0, ``noise``)).
+    """
     rng = random.Random(seed)
-    sizes = [rng.randint(1_300, 1_700) for _ in range(prefixes)]
+    sizes = [round(rng.gauss(1_500, 25)) for _ in range(prefixes)]
     pull = [rng.gauss(0, 0.3) for _ in range(prefixes)]
     items = []
     for i in range(n):
@@ -54,7 +56,7 @@ def rag(seed: int, n: int = 2_000, prefixes: int = 40, *, noise: float = 0.3) ->
 
 
 def few_shot(seed: int, n: int = 4_000, subjects: int = 57) -> list[Item]:
-    """Multiple choice with five examples of each subject (some 700 tokens), shuffled; replies of 1 to 3 tokens."""
+    """Multiple choice after examples of each subject (some 700 tokens), shuffled; replies of 1–3 tokens."""
     rng = random.Random(seed)
     sizes = [rng.randint(400, 1_000) for _ in range(subjects)]
     items = []

@@ -162,7 +162,7 @@ def _content(request: Request) -> Any:
 
 
 class Scheduled(Layer):
-    """Sends requests in the order and to the endpoint that the ``Scheduler`` says, each when its turn comes."""
+    """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn."""
 
     def __init__(self, inner: Backend, scheduler: Scheduler | None = None) -> None:
         super().__init__(inner)
@@ -235,7 +235,7 @@ def wrap(
     salt: str = "",
     prior: Prior | None = None,
 ) -> Backend:
-    """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot; a hit needs none.
+    """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot.
 
     Backends that read the sample itself (``cacheable = False``) are never cached nor shared. ``identity`` is
     that of the probe's ``ServerFacts``. ``max_inflight`` bounds the requests under way at all endpoints
