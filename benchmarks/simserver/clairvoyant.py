@@ -1,10 +1,10 @@
-"""A schedule that knows everything, to measure others against: all requests and lengths, the cache, the clock.
+"""A schedule that knows everything, to measure others against: all requests, lengths, the cache, the clock.
 
 The best order is too hard to compute, so this is the best of many, each tried on the simulator itself:
 prefixes one after another with the long replies in a first pass, for several borders between long and short,
 several orders of the prefixes and several lengths of a tail by length alone; longest reply first without
-regard to prefixes; evalkit's scheduler with true lengths; and then a local search from the best of them, which
-moves whole runs of one prefix and single requests. ``floor`` is what no schedule can beat.
+regard to prefixes; evalkit's scheduler with true lengths; and then a local search from the best of them,
+which moves whole runs of one prefix and single requests. ``floor`` is what no schedule can beat.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.simserver.drive import Result, in_order, order_of
-from benchmarks.simserver.server import Server, Speed
+from benchmarks.simserver.server import Server
 from benchmarks.simserver.work import Item
 
 Servers = Callable[[], list[Server]]
@@ -32,11 +32,13 @@ def clairvoyant(items: Sequence[Item], servers: Servers, slots: int, *, search: 
     return best
 
 
-def floor(items: Sequence[Item], slots: int, speed: Speed) -> float:
-    """No schedule on one server is faster: each piece of prompt read once, every step full, no tail."""
+def floor(items: Sequence[Item], servers: Servers, slots: int) -> float:
+    """No schedule is faster: each piece of prompt read once, every step full, no tail, no server idle."""
     read = sum({piece[0]: piece[1] for item in items for piece in item.pieces}.values())
-    full_step = speed.step_s + speed.step_each_s * slots
-    return read / speed.prefill + sum(item.output for item in items) / slots * full_step
+    steps = sum(item.output for item in items) / slots
+    speeds = [server.speed for server in servers()]
+    alone = [read / s.prefill + steps * (s.step_s + s.step_each_s * slots) for s in speeds]
+    return 1 / sum(1 / seconds for seconds in alone)
 
 
 def _candidates(items: Sequence[Item], servers: Servers, slots: int) -> Iterator[list[Item]]:
