@@ -30,6 +30,10 @@ from evalkit.types import Request, Text
 Prior = Callable[[Request], int | None]
 
 MOST_PIECES = 64
+# How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
+SOFT, HARD = 2, 4
+# A request is begun in time if the rest takes at least this many times as long; else at once if it takes less.
+SOON, LATE = 2.0, 1.0
 # What reading a prompt costs beside writing a reply: characters that weigh as much as one output token.
 _CHARS_PER_TOKEN_OF_WORK = 32
 _REMEMBERED = 50_000
@@ -479,30 +483,31 @@ class Scheduler:
 
     def _pick(self, lane: int) -> Ticket:
         """Take the next request for an endpoint out of its queue."""
-        chosen = self._overtaken() or self._outlasting()
+        at, group = self._last[lane]
+        goes_on = self._queues[at].groups[group] > 0
+        chosen = self._overtaken(HARD if goes_on else SOFT) or self._outlasting(LATE if goes_on else SOON)
         if chosen is None:
             return self._queues[self._source(lane)].pop(lane)
         queue = self._queues[chosen.home]
-        if chosen.length * len(self) < 2 * self._tokens:  # not one of the few long ones: its like may follow
-            queue.stay(lane, chosen)
+        queue.stay(lane, chosen)
         queue.remove(chosen)
         return chosen
 
-    def _overtaken(self) -> Ticket | None:
-        """The oldest request, where too many younger ones went before it."""
+    def _overtaken(self, times: int) -> Ticket | None:
+        """The oldest request, where younger ones, so many times the longest queue, went before it."""
         while self._by_age[0].state != "waiting":
             self._by_age.popleft()
         oldest = self._by_age[0]
-        return oldest if self._left - oldest.number >= 2 * self._most else None
+        return oldest if self._left - oldest.number >= times * self._most else None
 
-    def _outlasting(self) -> Ticket | None:
+    def _outlasting(self, margin: float) -> Ticket | None:
         """The longest request, where it stands out and takes longer than all the rest in all the slots."""
         while self._by_length[0][1].state != "waiting":
             heapq.heappop(self._by_length)
         longest = self._by_length[0][1]
         slots = min(self._together, sum(lane.concurrency.limit for lane in self.lanes))
         stands_out = longest.length * len(self) > 1.5 * self._tokens
-        return longest if stands_out and longest.length * slots >= self._tokens else None
+        return longest if stands_out and margin * longest.length * slots >= self._tokens else None
 
     def _source(self, lane: int) -> int:
         """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""

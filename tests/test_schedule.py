@@ -1,4 +1,4 @@
-"""The scheduler: nothing lost or sent twice, bounds kept, nobody starved; prefixes together, long ones early."""
+"""The scheduler: nothing lost or sent twice, bounds kept, nobody starved; prefixes together, long first."""
 
 from __future__ import annotations
 
