@@ -1,7 +1,7 @@
-"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about three minutes.
+"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about two minutes.
 
-Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and by the
-orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
+Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and
+by the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
 docs/scheduling.md between its markers.
 """
 
@@ -75,6 +75,23 @@ def table(work: Callable[[int], list[Item]], servers: Servers, seeds: Sequence[i
     return "\n".join(lines)
 
 
+def concurrency(seeds: Sequence[int]) -> str:
+    """What it costs to find the number of slots, beside knowing it: 8,000 requests, one server."""
+    lines = ["| slots of the server | begins with 8 | begins with 64 |", "|---|---|---|"]
+    for slots in (16, 64, 200):
+        row = []
+        for start in (8, 64):
+            ratios = []
+            for seed in seeds:
+                items = rag(seed, 8_000)
+                known_slots = scheduled(items, [Server(slots=slots)], slots)
+                found = scheduled(items, [Server(slots=slots)], start, grows=256)
+                ratios.append(found.makespan / known_slots.makespan)
+            row.append(f"{statistics.median(ratios):.3f}")
+        lines.append(f"| {slots} | {row[0]} | {row[1]} |")
+    return "\n".join(lines)
+
+
 def overhead(n: int = 20_000) -> str:
     """CPU time that the scheduler itself takes for a request."""
     requests = [item.request for item in rag(1, n)]
@@ -110,7 +127,12 @@ def report(seeds: Sequence[int], search: int) -> str:
         ("RAG-like, two endpoints, one 2.5 times as fast, 24,000 tokens each", rag, two),
     ]
     parts = [f"**{title}**\n\n{table(work, servers, seeds, search)}" for title, work, servers in cases]
-    return "\n\n".join([f"Medians of {len(seeds)} seeds.", *parts, overhead()])
+    title = (
+        "Concurrency that has to be found: makespan, × that with the slots known; RAG-like, 8,000 requests"
+    )
+    return "\n\n".join(
+        [f"Medians of {len(seeds)} seeds.", *parts, f"**{title}**\n\n{concurrency(seeds[:3])}", overhead()]
+    )
 
 
 def main() -> None:

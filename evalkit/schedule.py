@@ -5,13 +5,14 @@ for real servers, the benchmarks drive the same code in virtual time.
 
 The order, in words:
 
-1. A request that more than twice the largest queue so far has overtaken goes next, and its prefix with it.
-2. A request so long that it would otherwise outlast the rest goes next (longest first at the end of a run).
-3. Else the endpoint stays with the prefix it is on, longest predicted request first, and when that is used up
-   goes on to the neighbour with most work: first those that share most of the prefix.
+1. An endpoint stays with the prefix it is on, longest predicted request first, until no more of it waits.
+2. Then comes the prefix of a request that too many others have overtaken, or of one so long that it would
+   outlast the rest (longest first, at the end of a run). Where either can wait no more, it goes at once.
+3. Else the neighbour with most work: first those that share most of the prefix.
 
 Each prefix has a home among the endpoints (rendezvous hashing), which keeps it unless another endpoint has
-less than half as much waiting. Endpoints take work when they have room, so each gets what it delivers.
+less than half as much waiting. Endpoints take work when they have room, so each gets what it delivers, and
+at the end of a run a slow one leaves the rest to those that would be done with it sooner.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ Prior = Callable[[Request], int | None]
 MOST_PIECES = 64
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
-# A request is begun in time if the rest takes at least this many times as long; else at once if it takes less.
+# A long request's prefix comes next when the rest takes less than so many times as long; when it goes at once.
 SOON, LATE = 2.0, 1.0
+# A reply that may well come is so many times as long as the typical one.
+SPREAD = 4.0
 # What reading a prompt costs beside writing a reply: characters that weigh as much as one output token.
 _CHARS_PER_TOKEN_OF_WORK = 32
 _REMEMBERED = 50_000
@@ -83,7 +86,7 @@ class Ticket:
     """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
-        "chain", "group", "home", "lane", "length", "node",
+        "begun", "chain", "group", "home", "lane", "length", "node",
         "number", "request", "sent", "state", "waiter", "work",
     )  # fmt: skip
 
@@ -91,7 +94,7 @@ class Ticket:
         self.number, self.request, self.chain, self.group = number, request, chain, group
         self.length = self.work = 1
         self.home = self.lane = 0
-        self.sent = 0
+        self.sent, self.begun = 0, 0.0
         self.state = "waiting"  # then "sent", then "gone"
         self.node: _Node | None = None
         self.waiter: Any = None
@@ -271,55 +274,67 @@ class Lengths:
 class Concurrency:
     """How many requests one endpoint gets at once: more while that brings more, fewer when it is too much.
 
-    ``limit`` stays between 1 and ``most``. A step up is kept where it raised the output by 5 % and taken back
-    otherwise; then a while passes before the next. An overload takes a quarter away, once for all
-    requests that were under way together.
+    ``limit`` doubles as long as that pays, then tries a quarter more and a fifth less in turn; a step up that
+    brought too little, or down that cost too much, is taken back. What it brings is limit · tokens / seconds,
+    where the seconds are those that each reply took: unlike counting replies, that does not depend on
+    whether long or short ones came in. An overload takes a quarter away. Never above ``most``; where that
+    is ``start``, below it only after an overload.
     """
 
-    GAIN, PATIENCE = 1.05, 8
+    # Of a step up, output must grow by at least this part; epochs to wait after one that failed.
+    GAIN, PATIENCE = 0.15, 8
+    FEWEST = 16
 
     def __init__(self, start: int, most: int) -> None:
         self.limit, self.most = min(start, most), most
         self._least = max(1, self.limit // 8)
-        self._before = 0  # the limit before the last step up, 0 if there was none
+        self._adapts = most > start
+        self._down = False
+        self._factor = 2.0
+        self._before: int | None = None  # the limit before the step that is being tried
         self._best = 0.0
-        self._rest = 0  # epochs until the next step up
-        self._restart(None)
+        self._rest = 0  # epochs until the next step
+        self._restart(0.0)
 
-    def _restart(self, now: float | None) -> None:
-        self._since, self._ended, self._output = now, 0, 0
+    def _restart(self, now: float) -> None:
+        self._since, self._replies, self._tokens, self._seconds = now, 0, 0, 0.0
 
-    def ended(self, now: float, tokens: int, full: bool) -> None:
+    def ended(self, begun: float, now: float, tokens: int, full: bool) -> None:
         """A reply came; ``full`` if the endpoint was kept full, else the figures say nothing."""
         if not full:
-            self._restart(None)
-            return
-        if self._since is None:
             self._restart(now)
-            return
-        self._ended += 1
-        self._output += 1 + tokens
-        if self._ended >= max(32, 2 * self.limit) and now > self._since:
-            self._judge(self._output / (now - self._since))
-            self._restart(None)
+        elif begun >= self._since:
+            self._replies += 1
+            self._tokens += 1 + tokens
+            self._seconds += now - begun
+            if self._replies >= max(self.FEWEST, self.limit) and self._seconds:
+                self._judge(self.limit * self._tokens / self._seconds)
+                self._restart(now)
 
     def _judge(self, rate: float) -> None:
-        if self._before and rate < self.GAIN * self._best:
-            self.limit, self._before, self._rest = self._before, 0, self.PATIENCE
+        """Keep the last step or take it back, and take the next one when it is time."""
+        before, self._before = self._before, None
+        if before is not None and rate < self._best * (1 + self.GAIN * (self.limit / before - 1)):
+            self.limit, self._factor, self._rest = before, 1.25, self.PATIENCE
             return
         self._best = rate
         self._rest -= 1
-        if self._rest < 0 and self.limit < self.most:
-            self._before = self.limit
-            self.limit = min(self.most, self.limit + max(1, self.limit // 4))
-        else:
-            self._before = 0
+        if self._rest < 0:
+            self._step()
 
-    def overloaded(self) -> None:
+    def _step(self) -> None:
+        """Up, and once the doubling is over, down as often: what brings nothing should not wait there."""
+        self._down = self._adapts and self._factor < 2 and not self._down
+        wanted = self.limit * 4 // 5 if self._down else max(self.limit + 1, int(self.limit * self._factor))
+        wanted = min(self.most, max(self._least, wanted))
+        if wanted != self.limit:
+            self._before, self.limit = self.limit, wanted
+
+    def overloaded(self, now: float) -> None:
         """Too much: a quarter less."""
         self.limit = max(self._least, self.limit * 3 // 4)
-        self._before, self._rest = 0, self.PATIENCE
-        self._restart(None)
+        self._before, self._factor, self._rest = None, 1.25, self.PATIENCE
+        self._restart(now)
 
 
 class Lane:
@@ -332,6 +347,8 @@ class Lane:
         self.name, self.concurrency = name, concurrency
         self.salt = zlib.crc32(name.encode())
         self.in_flight = 0
+        self.pace = 0.0  # seconds for an output token, as one request sees it; 0 until it is known
+        self._tokens = self._seconds = 0.0
         self._failures = 0
         self._away_s = 0.0
         self._back_at = -math.inf
@@ -349,11 +366,17 @@ class Lane:
         """It answers."""
         self._failures, self._away_s = 0, 0.0
 
+    def clock(self, seconds: float, tokens: int) -> None:
+        """A reply of ``tokens`` took so long."""
+        self._tokens = 0.98 * self._tokens + 1 + tokens
+        self._seconds = 0.98 * self._seconds + seconds
+        self.pace = self._seconds / self._tokens
+
     def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
         if isinstance(problem, Overloaded) or problem.status in (408, 504):
             if ticket.sent > self._learned_at:
-                self.concurrency.overloaded()
+                self.concurrency.overloaded(now)
                 self._learned_at = sent
         elif isinstance(problem, ServerFailed):
             self._failures += self.ILL_AFTER if problem.never_begun else 1
@@ -423,7 +446,7 @@ class Scheduler:
         ticket = self._pick(lane)
         self._leave_queue(ticket)
         self._sent += 1
-        ticket.state, ticket.lane, ticket.sent = "sent", lane, self._sent
+        ticket.state, ticket.lane, ticket.sent, ticket.begun = "sent", lane, self._sent, now
         self._last[lane] = (ticket.home, ticket.group)
         self.lanes[lane].in_flight += 1
         self.in_flight += 1
@@ -434,7 +457,7 @@ class Scheduler:
     ) -> None:
         """A sent request has ended: in a reply of ``tokens``, with a problem, or with neither: given up."""
         lane = self.lanes[ticket.lane]
-        full = lane.free() <= 0 and len(self) > 0
+        full = len(self) > 0 and 2 * lane.in_flight > lane.concurrency.limit  # several may end together
         ticket.state = "gone"
         lane.in_flight -= 1
         self.in_flight -= 1
@@ -442,7 +465,8 @@ class Scheduler:
             lane.failed(ticket, problem, now, self._sent)
         elif tokens is not None:
             lane.succeeded()
-            lane.concurrency.ended(now, tokens, full)
+            lane.clock(now - ticket.begun, tokens)
+            lane.concurrency.ended(ticket.begun, now, tokens, full)
             self.lengths.observe(ticket, tokens)
 
     def cancel(self, ticket: Ticket, now: float) -> None:
@@ -473,13 +497,25 @@ class Scheduler:
 
     def _free_lane(self, now: float) -> int | None:
         """The endpoint with most room, in parts of its own limit; all take part where none is well."""
+        if len(self.lanes) == 1:
+            return 0 if self.lanes[0].free() > 0 else None
+        well = [lane for lane in self.lanes if lane.well(now)] or self.lanes
         best, most = None, 0.0
-        well = [i for i, lane in enumerate(self.lanes) if lane.well(now)]
-        for i in well or range(len(self.lanes)):
-            share = self.lanes[i].free() / self.lanes[i].concurrency.limit
-            if share > most:
-                best, most = i, share
+        for lane in well:
+            share = lane.free() / lane.concurrency.limit
+            if share > most and not self._sooner_elsewhere(lane, well):
+                best, most = self.lanes.index(lane), share
         return best
+
+    def _sooner_elsewhere(self, lane: Lane, well: Sequence[Lane]) -> bool:
+        """Whether another endpoint would end a longish request sooner, even after all else that waits: at the
+        end of a run a slow endpoint had better stay idle."""
+        longish = SPREAD * self._tokens / len(self)
+        return any(
+            other.pace * (self._tokens / other.concurrency.limit + longish) < lane.pace * longish
+            for other in well
+            if 0 < other.pace < lane.pace
+        )
 
     def _pick(self, lane: int) -> Ticket:
         """Take the next request for an endpoint out of its queue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 
 import pytest
@@ -15,7 +16,7 @@ from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Scheduled, Shared
 from evalkit.models.transport import Unreachable
-from evalkit.schedule import Concurrency, Scheduler, Ticket, prefix_chain
+from evalkit.schedule import HARD, Concurrency, Scheduler, Ticket, prefix_chain
 from evalkit.types import Image, Message, Request, Response, Text, Usage
 
 PARAGRAPHS = st.lists(st.sampled_from(["system", "a", "b", "c", "d"]), min_size=1, max_size=5)
@@ -70,7 +71,9 @@ class Machine(RuleBasedStateMachine):
                 self.overtaken[other] += other.number < ticket.number
         full = len(self.sent) >= self.TOGETHER
         some_room = any(lane.free() > 0 and lane.well(self.now) for lane in self.schedule.lanes)
-        assert not self.waiting or full or not some_room
+        # Where speeds are known, a slow endpoint may be left idle for a faster one.
+        choosy = any(lane.pace for lane in self.schedule.lanes) and self.sent
+        assert not self.waiting or full or not some_room or choosy
 
     @precondition(lambda self: self.sent)
     @rule(
@@ -108,7 +111,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_starves(self) -> None:
-        assert all(self.overtaken[t] <= 2 * self.most_waiting for t in self.waiting)
+        assert all(self.overtaken[t] <= HARD * self.most_waiting for t in self.waiting)
 
     def teardown(self) -> None:
         """Whatever happened, the rest is sent in the end, each once."""
@@ -243,22 +246,33 @@ def test_a_dead_endpoint_is_left_alone_and_taken_back() -> None:
     assert turn(18.0) == 4
 
 
-def test_concurrency_grows_while_it_pays_and_gives_way_to_overload() -> None:
-    def settle(slots: int, start: int) -> int:
-        gauge = Concurrency(start, 256)
-        now = 0.0
-        for _ in range(20_000):  # a server that answers ``slots`` requests a second, or all it has
-            now += 1 / min(gauge.limit, slots)
-            gauge.ended(now, 10, full=True)
-        return gauge.limit
+@pytest.mark.parametrize(("start", "slots"), [(8, 4), (8, 16), (8, 64), (8, 200), (64, 64), (64, 200)])
+def test_concurrency_finds_the_slots_of_a_server(start: int, slots: int) -> None:
+    """A server that runs ``slots`` at once, a second for each token, and lets the others wait."""
+    rng = random.Random(slots)
+    gauge = Concurrency(start, 256)
+    done: list[tuple[float, float, int]] = []  # a heap: when it ends, when it was begun, its tokens
+    free, now, limits = [0.0] * slots, 0.0, []
+    for _ in range(30_000):
+        while len(done) < gauge.limit:
+            tokens = round(rng.lognormvariate(3, 1)) + 1
+            begins = max(now, heapq.heappop(free))
+            heapq.heappush(free, begins + tokens)
+            heapq.heappush(done, (begins + tokens, now, tokens))
+        now, begun, tokens = heapq.heappop(done)
+        gauge.ended(begun, now, tokens, full=True)
+        limits.append(gauge.limit)
+    typical = sorted(limits[10_000:])[10_000]
+    assert slots <= typical * 1.25
+    assert typical <= max(1.6 * slots, start)
 
-    assert 60 <= settle(slots=64, start=8) <= 100
-    assert settle(slots=16, start=16) <= 20
+
+def test_concurrency_gives_way_to_overload() -> None:
     gauge = Concurrency(64, 64)
-    gauge.overloaded()
+    gauge.overloaded(1.0)
     assert gauge.limit == 48
     for _ in range(50):
-        gauge.overloaded()
+        gauge.overloaded(1.0)
     assert gauge.limit == 8
 
 
