@@ -33,7 +33,7 @@ Prior = Callable[[Request], int | None]
 MOST_PIECES = 64
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
-# A long request's prefix comes next when the rest takes less than so many times as long; when it goes at once.
+# A long request's prefix comes next when the rest takes less than so many times as long; when it goes now.
 SOON, LATE = 2.0, 1.0
 # A reply that may well come is so many times as long as the typical one.
 SPREAD = 4.0
