@@ -341,6 +341,7 @@ class Lane:
     """One endpoint: what it may take, what it has, whether it is well."""
 
     ILL_AFTER = 3  # failures in a row
+    TOO_OFTEN = 0.1  # this part refused for overload: more than chance
     AWAY_S, LONGEST_AWAY_S = 5.0, 60.0
 
     def __init__(self, name: str, concurrency: Concurrency) -> None:
@@ -349,6 +350,7 @@ class Lane:
         self.in_flight = 0
         self.pace = 0.0  # seconds for an output token, as one request sees it; 0 until it is known
         self._tokens = self._seconds = 0.0
+        self._refused = self._answered = 0.0  # of the last fifty or so
         self._failures = 0
         self._away_s = 0.0
         self._back_at = -math.inf
@@ -368,6 +370,8 @@ class Lane:
 
     def clock(self, seconds: float, tokens: int) -> None:
         """A reply of ``tokens`` took so long."""
+        self._answered = 1 + 0.98 * self._answered
+        self._refused *= 0.98
         self._tokens = 0.98 * self._tokens + 1 + tokens
         self._seconds = 0.98 * self._seconds + seconds
         self.pace = self._seconds / self._tokens
@@ -375,7 +379,9 @@ class Lane:
     def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
         if isinstance(problem, Overloaded) or problem.status in (408, 504):
-            if ticket.sent > self._learned_at:
+            self._refused, self._answered = 1 + 0.98 * self._refused, 0.98 * self._answered
+            often = self._refused > self.TOO_OFTEN * (self._refused + self._answered)
+            if often and ticket.sent > self._learned_at:
                 self.concurrency.overloaded(now)
                 self._learned_at = sent
         elif isinstance(problem, ServerFailed):

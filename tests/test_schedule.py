@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import importlib
 import random
+import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from evalkit.errors import Overloaded, RequestRejected, ServerFailed
-from evalkit.models import wrap
+from evalkit.models import load, wrap
 from evalkit.models.fake import FakeBackend
-from evalkit.models.layers import Scheduled, Shared
+from evalkit.models.layers import Retrying, Scheduled, Shared
 from evalkit.models.transport import Unreachable
 from evalkit.schedule import HARD, Concurrency, Scheduler, Ticket, prefix_chain
 from evalkit.types import Image, Message, Request, Response, Text, Usage
@@ -285,6 +290,16 @@ def test_one_overload_counts_once_for_all_that_were_under_way() -> None:
     assert schedule.lanes[0].concurrency.limit == 48
 
 
+def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
+    schedule, rng = Scheduler(each=64), random.Random(5)
+    for i in range(3_000):
+        schedule.submit(ask(str(i)))
+        while (ticket := schedule.next(i)) is not None:
+            busy = i > 100 and rng.random() < 0.03
+            schedule.ended(ticket, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
+    assert schedule.lanes[0].concurrency.limit >= 48
+
+
 async def test_equal_requests_in_flight_are_sent_once() -> None:
     gate = asyncio.Event()
 
@@ -402,3 +417,55 @@ async def test_where_no_connection_is_made_another_endpoint_takes_the_request() 
     replies = await asyncio.gather(*(wrap(Two()).send(ask(str(i))) for i in range(40)))
     assert {r.text for r in replies} == {"http://well"}
     assert {r.retries for r in replies} == {0}
+
+
+@pytest.fixture
+def simserver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
+    return importlib.import_module("benchmarks.simserver.http")
+
+
+@pytest.mark.parametrize("cache", [24_000, 200_000])
+def test_shuffled_rag_work_ends_near_the_best_possible_time(simserver: Any, cache: int) -> None:
+    from benchmarks.simserver.clairvoyant import floor
+    from benchmarks.simserver.drive import in_order, known, scheduled
+    from benchmarks.simserver.server import Server
+    from benchmarks.simserver.work import rag
+
+    items = rag(seed=11)
+
+    def servers() -> list[Any]:
+        return [Server(cache=cache)]
+
+    bound = floor(items, servers, 64)
+    first = scheduled(items, servers(), 64).makespan
+    again = scheduled(items, servers(), 64, prior=known(items, "earlier")).makespan
+    assert first <= 1.2 * bound
+    assert again <= 1.1 * bound
+    if cache == 24_000:
+        assert first < 0.6 * in_order(items, servers(), 64).makespan
+
+
+@pytest.mark.parametrize("faults", ["", "500=0.1,reset=0.1,garbage=0.1,429=0.02"])
+async def test_over_real_http_every_request_gets_its_own_reply(simserver: Any, faults: str) -> None:
+    from benchmarks.simserver.server import Server
+    from benchmarks.simserver.work import rag
+
+    live = simserver.Live(Server(slots=16), scale=200.0, seed=1, faults=simserver.read_faults(faults))
+    runner = web.AppRunner(live.application())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    backend = load(f"openai:sim@http://127.0.0.1:{port}")
+    layers = Shared(Retrying(Scheduled(backend, Scheduler(backend.endpoints.urls, each=16)), base_s=0.01))
+    items = rag(seed=1, n=200, prefixes=8)
+    replies = await asyncio.gather(*(layers.send(item.request) for item in items))
+    await backend.close()
+    await runner.cleanup()
+    assert len({reply.text for reply in replies}) == len(items)
+    expected = {f"reply {zlib.crc32(item.request.messages[0].content.encode(), 1)}" for item in items}
+    assert {reply.text for reply in replies} == expected
+    assert sum(reply.retries for reply in replies) >= (20 if faults else 0)
+    if not faults:
+        assert live.most == 16
