@@ -107,7 +107,7 @@ def overhead(n: int = 20_000) -> str:
     micros = 1e6 * (time.process_time() - start) / n
     return (
         f"The scheduler's own work: {micros:.0f} µs of CPU a request ({n:,} requests of 1,560 tokens, "
-        f"{WINDOW:,} waiting), of which most goes into hashing the prompt."
+        f"{WINDOW:,} waiting)."
     )
 
 
