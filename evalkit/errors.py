@@ -54,7 +54,12 @@ class Overloaded(ModelError):
 
 
 class ServerFailed(ModelError):
-    """A failure of the server or the way to it; another try may succeed."""
+    """A failure of the server or the way to it; another try may succeed.
+
+    ``never_begun``: the request did not reach the server, so that another endpoint may take it at once.
+    """
+
+    never_begun = False
 
 
 class RequestRejected(ModelError):

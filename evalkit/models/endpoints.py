@@ -1,13 +1,18 @@
-"""Several servers of one model: each request goes to the least busy, and past one that is down."""
+"""Several servers of one model: the scheduler assigns each request to one; what it has not assigned (the
+probe's questions) goes to the least busy, and past one that is down."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 from evalkit.models.transport import Unreachable
 
 T = TypeVar("T")
+
+# Where the scheduler sends the request that the running coroutine is about.
+assigned: ContextVar[str | None] = ContextVar("assigned", default=None)
 
 
 class Endpoints:
@@ -18,7 +23,9 @@ class Endpoints:
         self._in_flight = dict.fromkeys(urls, 0)
 
     async def call(self, exchange: Callable[[str], Awaitable[T]]) -> T:
-        """Run ``exchange(url)`` on the least busy server; the next one where no connection could be made."""
+        """Run ``exchange(url)`` on the assigned server; else on the least busy that can be connected to."""
+        if (url := assigned.get()) is not None:
+            return await exchange(url)
         failure: Unreachable | None = None
         for url in sorted(self.urls, key=self._in_flight.__getitem__):
             self._in_flight[url] += 1

@@ -1,4 +1,4 @@
-"""What every model call passes through, each layer wrapping one ``send``: cache, then retry, then limit."""
+"""What every model call passes through, each layer wrapping one ``send``: cache, share, retry, schedule."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
+from evalkit.model import canonical
 from evalkit.models.cache import ResponseCache, request_key
+from evalkit.schedule import Prior, Scheduler, Ticket
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
 CacheMode = Literal["use", "refresh", "off"]
-DEFAULT_IN_FLIGHT = 64
+# Where neither the server nor the user says how many: begin with the first, earn up to the second.
+DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 
 
 class Layer:
@@ -115,17 +118,111 @@ class Retrying(Layer):
             await asyncio.sleep(left + self._random.uniform(0, min(left, 1.0)))
 
 
-class Limited(Layer):
-    """At most ``max_inflight`` requests at once."""
+class Shared(Layer):
+    """Identical requests in flight are sent once; the others get the same response, as if from a cache.
 
-    def __init__(self, inner: Backend, max_inflight: int) -> None:
+    A failure is shared by those who waited for it and by nobody after. Where the one who sends is
+    cancelled, one of the others sends instead.
+    """
+
+    def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self._slots = asyncio.Semaphore(max_inflight)
+        self._flying: dict[Any, asyncio.Future[Response | None]] = {}
 
     async def send(self, request: Request) -> Response:
-        """Send when a slot is free."""
-        async with self._slots:
-            return await self.inner.send(request)
+        """The response to this request, or to one that is equal to it and under way."""
+        key = _content(request)
+        while (flight := self._flying.get(key)) is not None:
+            # ``wait`` and not ``await``: a cancelled waiter must not cancel what others wait for.
+            await asyncio.wait([flight])
+            if (response := flight.result()) is not None:
+                return replace(response, from_cache=True)
+        flight = self._flying[key] = asyncio.get_running_loop().create_future()
+        try:
+            response = await self.inner.send(request)
+        except ModelError as problem:
+            flight.set_exception(problem)
+            flight.exception()  # seen, also where nobody waits
+            raise
+        else:
+            flight.set_result(response)
+            return response
+        finally:
+            del self._flying[key]
+            if not flight.done():
+                flight.set_result(None)
+
+
+def _content(request: Request) -> Any:
+    """A request as a dictionary key: all that a server sees of it, and the repeat."""
+    hashable = replace(request, sample=None, json_schema=None, extra={})
+    fields = tuple(getattr(hashable, name) for name in hashable.__struct_fields__ if name != "extra")
+    loose = canonical([request.json_schema, request.extra]) if request.json_schema or request.extra else b""
+    return (*fields, loose)
+
+
+class Scheduled(Layer):
+    """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn."""
+
+    def __init__(self, inner: Backend, scheduler: Scheduler | None = None) -> None:
+        super().__init__(inner)
+        self.scheduler = Scheduler() if scheduler is None else scheduler
+        self._waking = False
+
+    async def send(self, request: Request) -> Response:
+        """Send when it is this request's turn; where an endpoint cannot be reached, by another."""
+        spare = len(self.scheduler.lanes) - 1
+        while True:
+            try:
+                return await self._send_once(request)
+            except ServerFailed as problem:
+                if not spare or not problem.never_begun:
+                    raise
+                spare -= 1
+
+    async def _send_once(self, request: Request) -> Response:
+        schedule, loop = self.scheduler, asyncio.get_running_loop()
+        ticket = schedule.submit(request)
+        ticket.waiter = loop.create_future()
+        self._wake(loop)
+        try:
+            await ticket.waiter
+            response = await self._send_to(ticket)
+        except ModelError as problem:
+            schedule.ended(ticket, loop.time(), problem=problem)
+            raise
+        else:
+            schedule.ended(ticket, loop.time(), tokens=response.usage.completion_tokens)
+            return response
+        finally:
+            schedule.cancel(ticket, loop.time())
+            self._wake(loop)
+
+    async def _send_to(self, ticket: Ticket) -> Response:
+        name = self.scheduler.lanes[ticket.lane].name
+        if not name:
+            return await self.inner.send(ticket.request)
+        from evalkit.models.endpoints import assigned
+
+        before = assigned.set(name)
+        try:
+            return await self.inner.send(ticket.request)
+        finally:
+            assigned.reset(before)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send what may be sent, after everything that is ready now has put its requests in."""
+        if not self._waking:
+            self._waking = True
+            loop.call_soon(self._send_next, loop)
+
+    def _send_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._waking = False
+        while (ticket := self.scheduler.next(loop.time())) is not None:
+            if ticket.waiter.done():  # cancelled in this very moment
+                self.scheduler.cancel(ticket, loop.time())
+            else:
+                ticket.waiter.set_result(None)
 
 
 def wrap(
@@ -136,15 +233,29 @@ def wrap(
     mode: CacheMode = "use",
     max_inflight: int | None = None,
     salt: str = "",
+    prior: Prior | None = None,
 ) -> Backend:
-    """All layers in their order: cache, retry, limit. A waiting retry holds no slot; a hit needs none.
+    """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot.
 
-    Backends that read the sample itself (``cacheable = False``) are never cached. ``identity`` is that of the
-    probe's ``ServerFacts``. ``max_inflight`` defaults to the backend's own, which its probe may have learned
-    from the server, and else to 64.
+    Backends that read the sample itself (``cacheable = False``) are never cached nor shared. ``identity`` is
+    that of the probe's ``ServerFacts``. ``max_inflight`` bounds the requests under way at all endpoints
+    together; it defaults to the backend's own, which its probe may have learned from the server. Where nobody
+    says, each endpoint begins with 64 and may earn up to 256. ``prior`` says how many tokens an earlier reply
+    to such a request had.
     """
-    bound = max_inflight or getattr(backend, "max_inflight", None) or DEFAULT_IN_FLIGHT
-    whole = Retrying(Limited(backend, bound))
-    if cache is None or mode == "off" or not getattr(backend, "cacheable", True):
+    whole: Backend = Retrying(Scheduled(backend, _scheduler(backend, max_inflight, prior)))
+    if not getattr(backend, "cacheable", True):
+        return whole
+    whole = Shared(whole)
+    if cache is None or mode == "off":
         return whole
     return Cached(whole, cache, identity or {}, mode, salt)
+
+
+def _scheduler(backend: Backend, max_inflight: int | None, prior: Prior | None) -> Scheduler:
+    endpoints = getattr(backend, "endpoints", None)
+    urls = endpoints.urls if endpoints is not None else ("",)
+    bound = max_inflight or getattr(backend, "max_inflight", None)
+    if bound is None:
+        return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, prior=prior)
+    return Scheduler(urls, each=-(-bound // len(urls)), together=bound, prior=prior)

@@ -32,6 +32,8 @@ _DOCUMENT_S = 30.0
 class Unreachable(ServerFailed):
     """No connection could be made: the request was certainly not begun, another endpoint may take it."""
 
+    never_begun = True
+
 
 @dataclass(frozen=True)
 class Timeouts:

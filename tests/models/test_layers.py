@@ -12,7 +12,8 @@ from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.fake import FakeBackend
-from evalkit.models.layers import Cached, Limited, Retrying
+from evalkit.models.layers import Cached, Retrying, Scheduled
+from evalkit.schedule import Scheduler
 from evalkit.types import Backend, Message, Needs, Request, Sample
 
 ASK = Request(messages=(Message("user", "hello"),))
@@ -94,10 +95,10 @@ async def test_the_limit_holds_and_a_waiting_retry_takes_no_slot():
         running -= 1
         return "ok"
 
-    backend = Retrying(Limited(FakeBackend(answer), 1), base_s=0.001)
+    backend = Retrying(Scheduled(FakeBackend(answer), Scheduler(each=1)), base_s=0.001)
     await asyncio.gather(*(backend.send(ASK) for _ in range(5)))
     assert most == 1
-    wide = Limited(FakeBackend(answer), 3)
+    wide = Scheduled(FakeBackend(answer), Scheduler(each=3))
     most = 0
     await asyncio.gather(*(wide.send(ASK) for _ in range(9)))
     assert most == 3

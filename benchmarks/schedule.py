@@ -1,0 +1,154 @@
+"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about two minutes.
+
+Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and
+by the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
+docs/scheduling.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.simserver.clairvoyant import Servers, clairvoyant, floor
+from benchmarks.simserver.drive import Result, in_order, known, scheduled
+from benchmarks.simserver.server import Server, Speed
+from benchmarks.simserver.work import Item, few_shot, rag
+from evalkit.schedule import Scheduler
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "scheduling.md"
+BEGIN, END = "<!-- schedule: begin -->", "<!-- schedule: end -->"
+SLOTS, WINDOW = 64, 1_024
+FAST, SLOW = Speed(), Speed(prefill=8_000, step_s=0.02, step_each_s=0.00028)
+
+
+def _text(item: Item) -> str:
+    return str(item.request.messages[0].content)
+
+
+def methods(items: Sequence[Item], servers: Servers) -> dict[str, Callable[[], Result]]:
+    """Every order that is compared."""
+
+    def fixed(order: Sequence[Item]) -> Callable[[], Result]:
+        return lambda: in_order(order, servers(), SLOTS)
+
+    def ours(window: int, length: str | None) -> Callable[[], Result]:
+        prior = known(items, length) if length else None
+        return lambda: scheduled(items, servers(), SLOTS, window=window, prior=prior)
+
+    return {
+        "evalkit, first run": ours(WINDOW, None),
+        "evalkit, lengths of an earlier run": ours(WINDOW, "earlier"),
+        "the same, all requests in the window, first run": ours(len(items), None),
+        "the same, all requests in the window, earlier run": ours(len(items), "earlier"),
+        "shuffled, first come first served": fixed(items),
+        "longest prompt first (lm-eval)": fixed(sorted(items, key=lambda i: -len(_text(i)))),
+        "sorted by prompt text (lmms-eval)": fixed(sorted(items, key=_text)),
+    }
+
+
+def table(work: Callable[[int], list[Item]], servers: Servers, seeds: Sequence[int], search: int) -> str:
+    """One Markdown table: medians over seeds of makespan by the reference's, and of the hit rate."""
+    ratios: dict[str, list[float]] = {}
+    hits: dict[str, list[float]] = {}
+    for seed in seeds:
+        items = work(seed)
+        bound = floor(items, servers, SLOTS)
+        one = len(servers()) == 1
+        best = clairvoyant(items, servers, SLOTS, search=search) if one else None
+        results = {name: run() for name, run in methods(items, servers).items()}
+        if best is not None:
+            results = {"clairvoyant": best, **results}
+        reference = best.makespan if best is not None else bound
+        for name, result in {**results, "no schedule is faster": Result(bound, float("nan"))}.items():
+            ratios.setdefault(name, []).append(result.makespan / reference)
+            hits.setdefault(name, []).append(result.hits)
+    of = "clairvoyant" if one else "the bound"
+    lines = [f"| order | makespan, × {of} | worst seed | prompt tokens from the cache |", "|---|---|---|---|"]
+    for name, seen in ratios.items():
+        rate = statistics.median(hits[name])
+        shown = "" if rate != rate else f"{rate:.2f}"
+        lines.append(f"| {name} | {statistics.median(seen):.3f} | {max(seen):.3f} | {shown} |")
+    return "\n".join(lines)
+
+
+def concurrency(seeds: Sequence[int]) -> str:
+    """What it costs to find the number of slots, beside knowing it: 8,000 requests, one server."""
+    lines = ["| slots of the server | begins with 8 | begins with 64 |", "|---|---|---|"]
+    for slots in (16, 64, 200):
+        row = []
+        for start in (8, 64):
+            ratios = []
+            for seed in seeds:
+                items = rag(seed, 8_000)
+                known_slots = scheduled(items, [Server(slots=slots)], slots)
+                found = scheduled(items, [Server(slots=slots)], start, grows=256)
+                ratios.append(found.makespan / known_slots.makespan)
+            row.append(f"{statistics.median(ratios):.3f}")
+        lines.append(f"| {slots} | {row[0]} | {row[1]} |")
+    return "\n".join(lines)
+
+
+def overhead(n: int = 20_000) -> str:
+    """CPU time that the scheduler itself takes for a request."""
+    requests = [item.request for item in rag(1, n)]
+    schedule, under_way = Scheduler(each=SLOTS), []
+    start = time.process_time()
+    for at in range(n + WINDOW):
+        if at < n:
+            schedule.submit(requests[at])
+        if at >= WINDOW:
+            while (ticket := schedule.next(at)) is not None:
+                under_way.append(ticket)
+            schedule.ended(under_way.pop(0), at, tokens=100)
+    micros = 1e6 * (time.process_time() - start) / n
+    return (
+        f"The scheduler's own work: {micros:.0f} µs of CPU a request ({n:,} requests of 1,560 tokens, "
+        f"{WINDOW:,} waiting)."
+    )
+
+
+def report(seeds: Sequence[int], search: int) -> str:
+    """All tables."""
+
+    def one(cache: int) -> Servers:
+        return lambda: [Server(slots=SLOTS, cache=cache)]
+
+    def two() -> list[Server]:
+        return [Server(slots=SLOTS, speed=FAST), Server(slots=SLOTS, speed=SLOW)]
+
+    cases: list[tuple[str, Callable[[int], list[Item]], Servers]] = [
+        ("RAG-like, tight cache (24,000 tokens)", rag, one(24_000)),
+        ("RAG-like, ample cache (200,000 tokens)", rag, one(200_000)),
+        ("Few-shot multiple choice, cache of 8,000 tokens", few_shot, one(8_000)),
+        ("RAG-like, two endpoints, one 2.5 times as fast, 24,000 tokens each", rag, two),
+    ]
+    parts = [f"**{title}**\n\n{table(work, servers, seeds, search)}" for title, work, servers in cases]
+    title = (
+        "Concurrency that has to be found: makespan, × that with the slots known; RAG-like, 8,000 requests"
+    )
+    return "\n\n".join(
+        [f"Medians of {len(seeds)} seeds.", *parts, f"**{title}**\n\n{concurrency(seeds[:3])}", overhead()]
+    )
+
+
+def main() -> None:
+    """Print the tables; with ``--write`` put them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=7)
+    parser.add_argument("--search", type=int, default=100, help="steps of the clairvoyant's local search")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    text = report(range(1, options.seeds + 1), options.search)
+    print(text)
+    if options.write:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

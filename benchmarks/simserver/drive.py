@@ -1,0 +1,100 @@
+"""Runs work through simulated servers in virtual time, in a fixed order or by evalkit's own scheduler."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.simserver.server import Server
+from benchmarks.simserver.work import Item
+from evalkit.schedule import Prior, Scheduler
+
+
+@dataclass(frozen=True)
+class Result:
+    """Virtual seconds until the last reply, and the part of prompt tokens found in the caches."""
+
+    makespan: float
+    hits: float
+
+
+def in_order(items: Sequence[Item], servers: Sequence[Server], inflight: int) -> Result:
+    """First come, first served: to the server with fewest in flight, at most ``inflight`` at each."""
+    waiting, load = deque(items), [0] * len(servers)
+
+    def dispatch(now: float) -> None:
+        while waiting and min(load) < inflight:
+            at = load.index(min(load))
+            load[at] += 1
+            servers[at].submit(waiting.popleft().job(at))
+
+    def ended(at: int, now: float) -> None:
+        load[at] -= 1
+
+    return _run(servers, dispatch, lambda job, now: ended(job.tag, now))
+
+
+def scheduled(
+    items: Sequence[Item],
+    servers: Sequence[Server],
+    inflight: int,
+    *,
+    window: int = 1_024,
+    prior: Prior | None = None,
+    grows: int = 0,
+    sent: list[Item] | None = None,
+) -> Result:
+    """By evalkit's scheduler, which sees ``window`` requests at a time, as the engine gives them out.
+
+    ``sent`` is filled with the requests in the order in which they went.
+    """
+    names = [f"http://{i}/v1" for i in range(len(servers))]
+    scheduler = Scheduler(names, each=inflight, grows=grows, prior=prior)
+    coming = iter(items)
+    of: dict[int, Item] = {}
+
+    def feed(count: int) -> None:
+        for item in itertools.islice(coming, count):
+            of[scheduler.submit(item.request).number] = item
+
+    def dispatch(now: float) -> None:
+        while (ticket := scheduler.next(now)) is not None:
+            item = of.pop(ticket.number)
+            servers[ticket.lane].submit(item.job(ticket))
+            if sent is not None:
+                sent.append(item)
+
+    def ended(job, now: float) -> None:
+        scheduler.ended(job.tag, now, tokens=job.output)
+        feed(1)
+
+    feed(window)
+    return _run(servers, dispatch, ended)
+
+
+def order_of(items: Sequence[Item], servers: Sequence[Server], inflight: int) -> list[Item]:
+    """The order in which evalkit's scheduler sends what it sees as a whole, with the true lengths."""
+    sent: list[Item] = []
+    scheduled(items, servers, inflight, window=len(items), prior=known(items, "output"), sent=sent)
+    return sent
+
+
+def known(items: Sequence[Item], length: str) -> Prior:
+    """A memory of ``output`` (the true lengths) or ``earlier`` (those of an earlier run)."""
+    lengths = {id(item.request): getattr(item, length) for item in items}
+    return lambda request: lengths[id(request)]
+
+
+def _run(servers: Sequence[Server], dispatch: Callable, ended: Callable) -> Result:
+    now = 0.0
+    dispatch(now)
+    while (then := min(server.when() for server in servers)) < float("inf"):
+        now = then
+        over = [job for server in servers for job in server.advance(now)]
+        for job in over:
+            ended(job, now)
+        dispatch(now)
+    prompt = sum(server.prompt_tokens for server in servers)
+    return Result(now, sum(server.cached_tokens for server in servers) / max(1, prompt))

@@ -1,0 +1,160 @@
+"""The simulated server behind OpenAI-compatible HTTP: ``python -m benchmarks.simserver.http --port 18090``.
+
+Prompts are cut at blank lines, four characters a token; a reply's length comes from the prompt's hash and the
+seed. ``--scale 10`` lets its time run ten times as fast. ``--faults 429=0.1,500=0.05,reset=0.02`` makes these
+shares of the requests fail, chosen by the prompt and by how often it came: the same run has the same faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import zlib
+from collections import Counter
+
+from aiohttp import web
+
+from benchmarks.simserver.server import Job, Server
+from benchmarks.simserver.work import CHARS_PER_TOKEN
+
+KINDS = ("429", "500", "503", "reset", "empty", "garbage")
+
+
+class Live:
+    """A simulated server in real time."""
+
+    def __init__(self, server: Server, *, scale: float, seed: int, faults: dict[str, float]) -> None:
+        self.server, self._scale, self._seed, self._faults = server, scale, seed, faults
+        self._wake = asyncio.Event()
+        self._seen: Counter[int] = Counter()
+        self.most = self._now_running = 0
+
+    def application(self) -> web.Application:
+        """What aiohttp serves."""
+        app = web.Application(client_max_size=2**26)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/figures", self._figures)
+        app.cleanup_ctx.append(self._background)
+        return app
+
+    async def _background(self, app: web.Application):
+        self._start = asyncio.get_running_loop().time()
+        clock = asyncio.create_task(self._tick())
+        yield
+        clock.cancel()
+
+    def _time(self) -> float:
+        return (asyncio.get_running_loop().time() - self._start) * self._scale
+
+    def _catch_up(self) -> None:
+        """Let everything happen that has become due."""
+        now = self._time()
+        while (when := self.server.when()) <= now:
+            for job in self.server.advance(when):
+                if not job.tag.done():
+                    job.tag.set_result(None)
+        self.server.advance(now)
+
+    async def _tick(self) -> None:
+        while True:
+            self._catch_up()
+            self._wake.clear()
+            left = (self.server.when() - self._time()) / self._scale
+            try:
+                await asyncio.wait_for(self._wake.wait(), None if math.isinf(left) else max(0.0, left))
+            except TimeoutError:
+                continue
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        pieces = "\n\n".join(_content(m) for m in body["messages"]).split("\n\n")
+        key = zlib.crc32("\n\n".join(pieces).encode(), self._seed)
+        self._seen[key] += 1
+        fault = self._fault(key)
+        if fault == "reset":
+            request.transport.abort()
+            return web.Response()
+        if fault in ("429", "500", "503"):
+            return web.json_response({"error": {"message": f"a fault: {fault}"}}, status=int(fault))
+        if fault == "garbage":
+            return web.Response(text='{"choices": [', content_type="application/json")
+        length = 120 * math.exp(random.Random(key).gauss(0, 0.9))
+        job = Job(
+            [(piece, max(1, len(piece) // CHARS_PER_TOKEN)) for piece in pieces],
+            max(1, min(int(body.get("max_tokens", 512)), round(length))),
+            asyncio.get_running_loop().create_future(),
+        )
+        self._now_running += 1
+        self.most = max(self.most, self._now_running)
+        self._catch_up()
+        self.server.submit(job)
+        self._wake.set()
+        try:
+            await job.tag
+        finally:
+            self._now_running -= 1
+        return web.json_response(_reply(body["model"], job, "" if fault == "empty" else f"reply {key}"))
+
+    def _fault(self, key: int) -> str | None:
+        draw = random.Random(key * 1_000 + self._seen[key]).random()
+        for kind, share in self._faults.items():
+            if draw < share:
+                return kind
+            draw -= share
+        return None
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "sim", "object": "model"}]})
+
+    async def _figures(self, request: web.Request) -> web.Response:
+        server = self.server
+        hits = server.cached_tokens / max(1, server.prompt_tokens)
+        return web.json_response({"virtual_s": server.now, "hits": hits, "most_at_once": self.most})
+
+
+def _content(message: dict) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "\n\n".join(str(part) for part in content)
+
+
+def _reply(model: str, job: Job, text: str) -> dict:
+    usage = {
+        "prompt_tokens": job.prompt,
+        "completion_tokens": job.output,
+        "prompt_tokens_details": {"cached_tokens": job.cached},
+    }
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {"object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
+
+
+def read_faults(text: str) -> dict[str, float]:
+    """``429=0.1,reset=0.05`` as a mapping. Raises ``ValueError`` for an unknown kind."""
+    faults = {}
+    for item in filter(None, text.split(",")):
+        kind, _, share = item.partition("=")
+        if kind not in KINDS:
+            raise ValueError(f"no such fault: {kind!r}; known: {', '.join(KINDS)}")
+        faults[kind] = float(share)
+    return faults
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=18090)
+    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--cache", type=int, default=24_000)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=read_faults, default={})
+    options = parser.parse_args()
+    server = Server(slots=options.slots, cache=options.cache)
+    live = Live(server, scale=options.scale, seed=options.seed, faults=options.faults)
+    web.run_app(live.application(), host="127.0.0.1", port=options.port, print=None)
+
+
+if __name__ == "__main__":
+    main()

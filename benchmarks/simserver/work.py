@@ -1,0 +1,79 @@
+"""Work for the simulated server: requests as evalkit makes them, with the lengths of the replies to come."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from benchmarks.simserver.server import Job
+from evalkit.types import Message, Request
+
+CHARS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Item:
+    """One request, what it is for the server, and its length in an earlier run of the same task."""
+
+    request: Request
+    pieces: tuple[tuple[str, int], ...]
+    output: int
+    earlier: int
+
+    def job(self, tag: object = None) -> Job:
+        """A fresh job for a server."""
+        return Job(self.pieces, self.output, tag)
+
+
+def rag(seed: int, n: int = 2_000, prefixes: int = 40, *, noise: float = 0.3) -> list[Item]:
+    """Questions on shared passages of about 1,500 tokens, shuffled.
+
+    Replies are log-normal (median 120, σ 0.9, at most 1,024), some passages drawing longer ones; the
+    earlier run's differ by the factor exp(N(0, ``noise``)).
+    """
+    rng = random.Random(seed)
+    sizes = [round(rng.gauss(1_500, 25)) for _ in range(prefixes)]
+    pull = [rng.gauss(0, 0.3) for _ in range(prefixes)]
+    items = []
+    for i in range(n):
+        which = i % prefixes
+        question = rng.randint(30, 90)
+        output = _capped(120 * math.exp(pull[which] + rng.gauss(0, 0.9)))
+        earlier = _capped(output * math.exp(rng.gauss(0, noise)))
+        passages = _text(f"Passages {which}.", sizes[which])
+        asked = _text(f"Question {rng.random()}?", question)
+        items.append(
+            Item(
+                Request(messages=(Message("user", f"{passages}\n\n{asked}"),), max_tokens=1_024),
+                ((f"p{which}", sizes[which]), (f"q{i}", question)),
+                output,
+                earlier,
+            )
+        )
+    rng.shuffle(items)
+    return items
+
+
+def few_shot(seed: int, n: int = 4_000, subjects: int = 57) -> list[Item]:
+    """Multiple choice after examples of each subject (some 700 tokens), shuffled; replies of 1–3 tokens."""
+    rng = random.Random(seed)
+    sizes = [rng.randint(400, 1_000) for _ in range(subjects)]
+    items = []
+    for i in range(n):
+        which = min(subjects - 1, int(rng.expovariate(1 / 15)))
+        asked = rng.randint(40, 160)
+        output = rng.randint(1, 3)
+        shots = _text(f"Examples of subject {which}.", sizes[which])
+        text = f"{shots}\n\n{_text(f'Item {rng.random()}', asked)}\n\nAnswer:"
+        pieces = ((f"s{which}", sizes[which]), (f"q{i}", asked))
+        items.append(Item(Request(messages=(Message("user", text),), max_tokens=8), pieces, output, output))
+    return items
+
+
+def _capped(tokens: float) -> int:
+    return max(1, min(1_024, round(tokens)))
+
+
+def _text(start: str, tokens: int) -> str:
+    return (start + " ").ljust(tokens * CHARS_PER_TOKEN, "x")
