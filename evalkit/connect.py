@@ -1,9 +1,9 @@
-"""From a model spec to a ``Model`` that tasks can call: load, probe, and wrap in cache, retry and limit."""
+"""From a model spec to a ``Model`` that tasks can call: load, probe, wrap in cache, retry and schedule."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.layers import Layer
+from evalkit.schedule import Prior
 from evalkit.types import Backend, Needs, Request, Response
 
 
@@ -41,12 +42,14 @@ async def connect(
     salt: str = "",
     max_inflight: int | None = None,
     given: Backend | None = None,
+    earlier: Mapping[str, float] | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """A model that is known to be alive and able, with the name to show for it.
 
     ``responses`` is the cache's file; under a ``salt`` only answers given under the same one are found in it.
     Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
-    which is then no more than its name.
+    which is then no more than its name. ``earlier`` holds the tokens of earlier replies by sample id: the
+    scheduler lets what takes long begin early.
     Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
     """
     backend: Any = given or load(text, config=load_config())
@@ -54,9 +57,20 @@ async def connect(
     try:
         facts = await backend.probe(needs)
         gated = Gated(backend, stop)
-        wrapped = wrap(gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt)
+        wrapped = wrap(
+            gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt,
+            prior=_prior(earlier) if earlier else None,
+        )  # fmt: skip
         name = text if given else backend.name
         yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
     finally:
         await backend.close()
         cache.close()
+
+
+def _prior(earlier: Mapping[str, float]) -> Prior:
+    def tokens(request: Request) -> int | None:
+        known = earlier.get(request.sample.id) if request.sample else None
+        return None if known is None else round(known)
+
+    return tokens

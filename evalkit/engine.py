@@ -57,7 +57,7 @@ class Work:
     scorer: Scorer
     write: Callable[[list[SampleRecord]], None]
     bar: Bar
-    window: int = 1024
+    window: int = 2048
     limit: int | None = None
     grace_s: float = 5.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -43,7 +43,7 @@ class Options:
 
     limit: int | None = None
     repeats: int = 1
-    window: int = 1024
+    window: int = 2048
     max_inflight: int | None = None
     cache: str = "on"
     on_start: Callable[[RunSpec], None] = lambda spec: None
@@ -230,8 +230,16 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     return connect(
         text, item.needs, store.home / "responses.db",
         stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
-        given=options.backend,
+        given=options.backend, earlier=_earlier_lengths(store, item, text),
     )  # fmt: skip
+
+
+def _earlier_lengths(store: Store, item: Item, text: str) -> dict[str, float]:
+    """Tokens of a reply, by sample id, as the latest run of this model on this item had them."""
+    for run in store.runs(task=item.id, limit=50):
+        if run.spec.spec == text and run.n:
+            return store.lengths(run.id)
+    return {}
 
 
 async def _drive(

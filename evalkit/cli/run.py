@@ -51,7 +51,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
-@click.option("--window", type=click.IntRange(min=1), default=1024, help="Samples in work at once.")
+@click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
 @click.option(
     "--cache",
     type=click.Choice(["on", "off"]),
@@ -112,7 +112,7 @@ def run(
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
-@click.option("--window", type=click.IntRange(min=1), default=1024, help="Samples in work at once.")
+@click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
 @store_option
 @json_option
 @quiet_option

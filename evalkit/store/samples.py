@@ -82,6 +82,17 @@ class Samples(Runs):
                 connection.scalars(sa.select(s.sequence).where(s.run_key == key, s.status != Status.ERROR))
             )
 
+    def lengths(self, run_id: str) -> dict[str, float]:
+        """Completion tokens of one call, by sample id, for the samples that had any."""
+        s = t.sample.c
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            query = sa.select(t.item.c.document, s.completion_tokens, s.calls).select_from(
+                t.sample.join(t.item)
+            )
+            rows = connection.execute(query.where(s.run_key == key, s.calls > 0, s.completion_tokens > 0))
+            return {row.document: row.completion_tokens / row.calls for row in rows}
+
     def counts(self, run_id: str) -> dict[str, int]:
         """How many samples ended in each status."""
         s = t.sample.c

@@ -362,3 +362,9 @@ def test_estimates_by_slice_come_with_the_run_and_are_replaced_with_it(store: St
     assert store.names("r1") == {n: (record(n).sample.id, 0) for n in (0, 1)}
     store.finish("r1", "complete", {"f1": whole}, 1.0)
     assert store.run("r1").slices == {}
+
+
+def test_lengths_of_earlier_replies_are_known_by_sample(store: Store) -> None:
+    store.begin(spec())
+    store.write(spec().id, [record(0, calls=2, tokens=Tokens(completion=30)), record(1, calls=0)])
+    assert store.lengths(spec().id) == {record(0).sample.id: 15.0}
