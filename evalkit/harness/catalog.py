@@ -23,7 +23,7 @@ def find(pattern: str, include_path: Path | None = None) -> list[Task]:
     """
     from evalkit.harness.task import make_task
 
-    manager, names = _matching(pattern.removeprefix(PREFIX), include_path)
+    manager, names = matching(pattern.removeprefix(PREFIX), include_path)
     return [make_task(manager, name, include_path) for name in names]
 
 
@@ -31,7 +31,7 @@ def one(name: str, include_path: Path | None = None) -> Task:
     """The task of this name, loaded with its data set. Raises ``UsageError``."""
     from evalkit.harness.task import make_task
 
-    manager, names = _matching(name.removeprefix(PREFIX), include_path)
+    manager, names = matching(name.removeprefix(PREFIX), include_path)
     return make_task(manager, names[0], include_path, load=True)
 
 
@@ -67,9 +67,11 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _matching(pattern: str, include_path: Path | None) -> tuple[Any, list[str]]:
-    """The index that knows ``pattern``, and the names it stands for. A user's own folder alone is read in no
-    time, lm-eval's 14,000 files take seconds: so the first goes first."""
+def matching(pattern: str, include_path: Path | None) -> tuple[Any, list[str]]:
+    """The index that knows ``pattern``, and the names it stands for. Raises ``UsageError``.
+
+    A user's own folder is read in no time, lm-eval's 14,000 files take seconds: so it is looked at first.
+    """
     if include_path is not None and not include_path.is_dir():
         raise UsageError(f"--include-path {include_path}: no such folder")
     own_first = [False, True] if include_path is not None else [True]

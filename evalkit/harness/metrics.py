@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evalkit.metrics.base import Metric
+from evalkit.stats import estimate
 from evalkit.types import Answer, Estimate, Sample, Status
 
 Aggregation = Callable[[Sequence[Any]], Any]
@@ -44,11 +45,16 @@ class HarnessMetric(Metric):
         return value if value is not None and math.isfinite(value) else None
 
 
+def range_of(base: str) -> tuple[float, float | None]:
+    """The lowest and the highest value of one of lm-eval's metrics, as far as they are known."""
+    return _RANGES.get(base, (-math.inf, None))
+
+
 def make_metric(
     name: str, base: str, fn: Callable[[Sample, Answer], float | None], higher_is_better: bool | None
 ) -> HarnessMetric:
     """A metric called ``name``, whose range is that of lm-eval's metric ``base``."""
-    low, high = _RANGES.get(base, (-math.inf, None))
+    low, high = range_of(base)
     better = base not in _DESCENDING if higher_is_better is None else higher_is_better
     return HarnessMetric(name, fn, low, high, better, help="as lm-eval computes it")
 
@@ -77,6 +83,8 @@ def estimate_of(
     if mean is not None:
         se = stderr if isinstance(stderr, float) else mean.se
         return replace(mean, value=value, se=se)
+    if stderr == 0 and (metric.low, metric.high) == (0, 1) and value in (0, 1):
+        return replace(estimate([value] * n, low=0, high=1), value=value, se=0.0)  # all right, or all wrong
     if isinstance(stderr, float) and math.isfinite(stderr):
         reach = _Z95 * stderr
         return Estimate(value, stderr, _within(metric, value - reach, value + reach), n, "bootstrap")

@@ -56,6 +56,14 @@ class Scores:
         except Exception:  # noqa: BLE001 - plug-in code: each document alone will show which one is at fault
             self._filtered = {}
 
+    def filtered(self, sample: Sample, answer: Answer) -> dict[str, list[Any]]:
+        """One document's responses as each filter leaves them, one for each request."""
+        name, instances = sample.metadata["task"], self._instances(sample, answer)
+        self._filter(name, instances)
+        return {
+            e.name: [i.filtered_resps[e.name] for i in instances] for e in self.suite.leaves[name]._filters
+        }
+
     def _filter(self, name: str, instances: list[Any]) -> None:
         for ensemble in self.suite.leaves[name]._filters:
             ensemble.apply(instances)

@@ -137,7 +137,13 @@ class Suite:
             target=target_of(leaf.doc_to_target(doc), choices),
             choices=choices,
             slices={"task": name} if len(self.leaves) > 1 else {},
-            metadata={"task": name, "doc_id": doc_id, "doc": plain(doc), "requests": requests},
+            metadata={
+                "task": name,
+                "doc_id": doc_id,
+                "doc": plain(doc),
+                "target": plain(leaf.doc_to_target(doc)),
+                "requests": requests,
+            },
         )
 
     async def answer(self, sample: Sample, model: Model, how: How) -> Answer:

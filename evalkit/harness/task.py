@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,16 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
     if load:
         prepare()
     return made
+
+
+def filters_of(
+    name: str, include_path: Path | None = None
+) -> Callable[[Sample, Answer], dict[str, list[Any]]]:
+    """What lm-eval's filters make of one document's responses, by filter. Raises ``UsageError``."""
+    manager, names = catalog.matching(name.removeprefix(PREFIX), include_path)
+    suite = Suite(manager, names[0])
+    suite.load()
+    return Scores(suite).filtered
 
 
 def _tags(config: Mapping[str, Any]) -> list[str]:

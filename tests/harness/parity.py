@@ -102,37 +102,50 @@ def theirs(
 ) -> list[dict[str, Any]]:
     """The results of lm-eval's own runs, all in one process."""
     runs = [{**served[s.chat], "tasks": list(s.tasks), **s.lm_eval} for s in setups]
-    output = scratch / "theirs.json"
-    plan = {
-        "include_path": str(include_path), "output": str(output), "runs": runs,
-        "bootstrap_iters": BOOTSTRAP_ITERS,
-    }  # fmt: skip
-    (scratch / "plan.json").write_text(json.dumps(plan))
-    command = [sys.executable, str(HERE / "reference.py"), str(scratch / "plan.json")]
-    done = subprocess.run(command, env=environment(scratch), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: list[dict[str, Any]] = json.loads(output.read_text())
-    return found
+    plan = {"include_path": str(include_path), "runs": runs, "bootstrap_iters": BOOTSTRAP_ITERS}
+    return _process("reference.py", plan, scratch)
 
 
 def ours(
     include_path: Path, setups: Sequence[Setup], spec: str, scratch: Path, more: Sequence[str] = ()
 ) -> list[dict[str, dict[str, Any]]]:
-    """The runs of ``evalkit run``, by task, for each setup."""
-    found = []
-    for setup in setups:
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "evalkit", "run", *(f"lm_eval/{t}" for t in setup.tasks),
-                "--model", spec, "--include-path", str(include_path),
-                "-p", f"bootstrap_iters={BOOTSTRAP_ITERS}",
-                *setup.evalkit, *(() if setup.chat else more), "--max-inflight", "1", "--json", "-q",
-            ],
-            cwd=scratch, env=environment(scratch), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{setup.name}: {done.stderr[-4000:]}\n{done.stdout}"
-        runs = json.loads(done.stdout)["runs"]
-        found.append({run["task"].partition("[")[0].removeprefix("lm_eval/"): run for run in runs})
+    """The runs of ``evalkit run``, by task, for each setup; all in one process."""
+    common = [
+        "--model",
+        spec,
+        "--include-path",
+        str(include_path),
+        "-p",
+        f"bootstrap_iters={BOOTSTRAP_ITERS}",
+    ]
+    runs = [
+        [
+            *(f"lm_eval/{t}" for t in s.tasks),
+            *common,
+            *s.evalkit,
+            *(() if s.chat else more),
+            "--max-inflight",
+            "1",
+        ]
+        for s in setups
+    ]
+    documents = _process("evalkit_runs.py", {"runs": runs}, scratch)
+    return [
+        {run["task"].partition("[")[0].removeprefix("lm_eval/"): run for run in document["runs"]}
+        for document in documents
+    ]
+
+
+def _process(script: str, plan: dict[str, Any], scratch: Path) -> list[Any]:
+    """What a script makes of a plan, in a process of its own."""
+    output, file = scratch / f"{script}.out.json", scratch / f"{script}.plan.json"
+    file.write_text(json.dumps({"output": str(output), **plan}))
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), str(file)],
+        cwd=scratch, env=environment(scratch), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-6000:]
+    found: list[Any] = json.loads(output.read_text())
     return found
 
 

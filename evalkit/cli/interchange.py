@@ -1,0 +1,61 @@
+"""``evalkit import`` and ``evalkit export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.run import json_option, store_option
+
+
+@click.command("import")
+@click.argument("where", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@store_option
+@json_option
+def import_(where: Path, store_url: str | None, as_json: bool) -> None:
+    """Bring results of lm-eval into the store.
+
+    DIR is what was given to lm-eval as --output_path, a folder inside it, or one results_*.json. Samples come
+    along where they were logged (--log_samples). What is in the store already stays as it is.
+    """
+    from evalkit.interchange.lm_eval_import import import_results
+    from evalkit.store import open_store
+
+    with open_store(store_url) as store:
+        runs, known = import_results(where, store)
+    if as_json:
+        print_json({"runs": [run_document(run) for run in runs], "known": known})
+    elif runs:
+        print_runs(runs)
+    click.echo(f"{len(runs)} runs imported, {len(known)} were there already.", err=True)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(["lm-eval"]), default="lm-eval", help="Whose files.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("export"), help="Folder [default: export]."
+)
+@store_option
+def export(runs: tuple[str, ...], form: str, out: Path, store_url: str | None) -> None:
+    """Write runs as result files of lm-eval.
+
+    RUNS are run ids, unique prefixes of them, or 'latest'. Prints the files. Exit code 1: a run is
+    incomplete, which the files cannot say.
+    """
+    from evalkit.interchange.lm_eval_export import export_run
+    from evalkit.store import open_store
+
+    code = 0
+    with open_store(store_url) as store:
+        for name in runs:
+            run = store.run(name)
+            for path in export_run(run, store, out):
+                click.echo(path)
+            if not run.ranked:
+                click.echo(f"Run {run.id} is {run.status}: its scores lack samples.", err=True)
+                code = 1
+    sys.exit(code)
