@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from evalkit import Answer, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import Answer, Info, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.choices import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
@@ -61,6 +61,11 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     samples,
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
+    info=Info(
+        source="MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
+        licence="public domain (US); each set under its own",
+        size="7,663 questions in five sets",
+    ),
     needs=lambda params: Needs(
         logprobs=params["method"] == "likelihood",
         **({params["constraint"]: True} if params["method"] == "constrained" else {}),

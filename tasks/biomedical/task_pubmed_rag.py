@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Model, Retriever, Sample, cited, fixture, numbered, parametrize, task
+from evalkit import Answer, Info, Model, Retriever, Sample, cited, fixture, numbered, parametrize, task
 from evalkit.metrics import (
     citation_coverage,
     citation_precision,
@@ -53,6 +53,7 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
         citation_precision(), citation_recall(), citation_coverage(), length(),
     ],
     tags=["biomedical", "rag", "summarization"],
+    info=Info("PubMedQA, Jin et al. 2019; hub id qiaojin/PubMedQA", licence="MIT", size="1,000 questions"),
 )  # fmt: skip
 @parametrize(arm=["closed_book", "retrieved", "oracle"])
 async def pubmed_rag(

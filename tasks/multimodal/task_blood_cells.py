@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Model, Needs, Sample, Status, task
+from evalkit import Answer, Info, Model, Needs, Sample, Status, task
 from evalkit.extract import letter
 from evalkit.media import Arm, image_arms, in_arm
 from evalkit.metrics import accuracy, closed_accuracy, count_within, only
@@ -36,6 +36,11 @@ def samples(
         only(accuracy(), "accuracy", answer_type="choice"),
     ],
     tags=["biomedical", "multimodal", "counting"],
+    info=Info(
+        source="BCCD; hub id keremberke/blood-cell-object-detection",
+        licence="MIT",
+        size="364 photographs, with several questions each",
+    ),
     needs=Needs(images=True),
 )
 @image_arms

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Image, Model, Needs, Sample, Status, task
+from evalkit import Answer, Image, Info, Model, Needs, Sample, Status, task
 from evalkit.hub import file_rows, hub_rows
 from evalkit.media import Arm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer
@@ -46,7 +46,17 @@ def samples(
     return in_arm(problems(data, split), image)
 
 
-@task(samples, metrics=[math_answer()], tags=["multimodal", "mathematics"], needs=Needs(images=True))
+@task(
+    samples,
+    metrics=[math_answer()],
+    tags=["multimodal", "mathematics"],
+    needs=Needs(images=True),
+    info=Info(
+        source="MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
+        licence="MIT",
+        size="304 problems (testmini), 3,040 (test)",
+    ),
+)
 @image_arms
 async def math_vision(sample: Sample, model: Model) -> Answer:
     """Solve a competition problem from its text and figure."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Model, Needs, Sample, Status, task
+from evalkit import Answer, Info, Model, Needs, Sample, Status, task
 from evalkit.media import Arm, image_arms, in_arm
 from evalkit.metrics import closed_accuracy, exact_match, only, token_recall
 from evalkit.metrics.vision import read_yes_no
@@ -33,6 +33,11 @@ def samples(
         only(exact_match(), "open_exact", answer_type="open"),
     ],
     tags=["biomedical", "multimodal", "vqa"],
+    info=Info(
+        source="VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
+        licence="CC0-1.0",
+        size="451 questions (test), 1,793 (train)",
+    ),
     needs=Needs(images=True),
 )
 @image_arms

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Model, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.metrics import citation_precision, citation_recall, length, mrr, ndcg, recall, rouge
 
 from . import questions
@@ -42,6 +42,7 @@ def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
     ],
     tags=["biomedical", "rag", "summarization", "synthetic"],
     version=questions.VERSION,
+    info=Info("generated from a seed", licence="Apache-2.0", size="40 questions; any number by -p topics=N"),
 )  # fmt: skip
 @parametrize(arm=["closed_book", "retrieved", "oracle"])
 async def fictional_trials(

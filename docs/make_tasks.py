@@ -1,0 +1,67 @@
+"""Write docs/tasks.md from the code: python docs/make_tasks.py"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from evalkit.collect import closure, collect, fixtures_for, iter_tasks
+from evalkit.task import Parameter, Task
+
+PAGE = Path(__file__).parent / "tasks.md"
+HEAD = """# Built-in tasks
+
+Made from the code by `python docs/make_tasks.py`. Installed tasks are run by name: `evalkit run NAME --model
+SPEC`; any parameter is set with `-p NAME=VALUE`. Tasks of lm-eval run as `lm_eval/NAME`; how to
+write your own is in [write-a-task.md](write-a-task.md), what the metrics mean in [metrics.md](metrics.md).
+
+| task | what it asks | source | licence | size |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page. Raises ``SystemExit`` where a task does not say where its data come from."""
+    found = collect([])
+    tasks = sorted(iter_tasks(found), key=lambda task: task.name)
+    if found.broken:
+        raise SystemExit(f"broken task file: {found.broken[0]}")
+    for task in tasks:
+        if not (task.info.source and task.info.licence and task.info.size):
+            raise SystemExit(f"{task.path}: say info=Info(source=…, licence=…, size=…) in @task")
+    rows = [
+        f"| [{t.name}](#{t.name}) | {t.doc} | {t.info.source} | {t.info.licence} | {t.info.size} |"
+        for t in tasks
+    ]
+    return HEAD + "\n".join([*rows, *(line for task in tasks for line in section(task))]) + "\n"
+
+
+def section(task: Task) -> Iterator[str]:
+    """One task: what its module says, its metrics, its parameters."""
+    yield f"\n## {task.name}\n"
+    yield _before_commands(inspect.getmodule(task.fn).__doc__ or task.doc)
+    yield f"\n- tags: {', '.join(task.tags)}"
+    yield f"- version: {task.version}"
+    yield f"- metrics: {', '.join(f'`{m.name}`' for m in task.metrics)}"
+    for name, values in task.axes.items():
+        shown = task.marks.ids.get(name) or values
+        yield f"- runs once for each `{name}`: {', '.join(f'`{value}`' for value in shown)}"
+    known = closure(task, fixtures_for(task.path))
+    rest = sorted(name for name in known if name not in task.axes)
+    yield f"- parameters: {', '.join(f'`{name}={_shown(known[name])}`' for name in rest)}"
+
+
+def _shown(parameter: Parameter) -> str:
+    return "" if parameter.default is None else str(parameter.default)
+
+
+def _before_commands(text: str) -> str:
+    """A docstring's paragraphs but for the commands at its end, white space folded."""
+    paragraphs = [p for p in inspect.cleandoc(text).split("\n\n") if not p.startswith("    ")]
+    return "\n\n".join(" ".join(p.split()) for p in paragraphs).replace("``", "`")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"Wrote {PAGE}")

@@ -1,0 +1,50 @@
+"""The guides for writers of tasks: every file in them is written, every command run, in their order."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SERVER = "sglang:NAME@http://127.0.0.1:30000"
+
+
+@pytest.mark.parametrize("page", ["write-a-task.md", "pytest.md"])
+def test_every_file_and_command_of_the_guides_works(page: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "EVALKIT_CACHE": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    (tmp_path / "pyproject.toml").write_text("")
+    ran = 0
+    for language, text in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
+        named = re.match(r"# (\w+\.\w+)\n", text)
+        if named and language in ("python", "csv", "json"):
+            body = text if language == "python" else text[named.end() :]
+            (tmp_path / named[1]).write_text(body, encoding="utf-8")
+        for line in text.splitlines() if language == "sh" else []:
+            if SERVER in line:
+                continue
+            words = shlex.split(line)
+            options = ["-p", "no:asyncio", "-p", "no:cacheprovider"] if words[0] == "pytest" else []
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-m", *words, *options],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            assert "incomplete" not in done.stdout
+            ran += 1
+    assert ran >= 1
+
+
+def test_the_page_of_built_in_tasks_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("make_tasks", DOCS / "make_tasks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    assert module.page() == page, "run: python docs/make_tasks.py"
