@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -122,3 +123,21 @@ def test_the_real_pubmedqa_conclusions_score_full_marks(score, data: Path) -> No
     (run,) = score(gold, "-p", f"data={folder}", target="pubmed_rag[arm=closed_book]")["runs"]
     assert run["n"] == len(gold) >= 500
     assert run["metrics"]["rougeL"]["value"] == 1.0
+
+
+def test_published_predictions_score_as_published_by_the_official_extraction(score, data: Path) -> None:
+    """MIRAGE, Table 6: GPT-3.5 with chain of thought on MMLU-Med."""
+    system = "gpt-3.5-turbo-16k-0613/cot"
+    (published,) = [
+        row for row in json.loads((data / "mirage" / "published.json").read_text())
+        if (row["dataset"], row["system"]) == ("mirage/mmlu", system)
+    ]  # fmt: skip
+    lines = gzip.decompress((data / "mirage" / "mmlu.predictions.jsonl.gz").read_bytes()).splitlines()
+    rows = [row for row in map(json.loads, lines) if row["system"] == system]
+    predictions = [{"id": f"mmlu:{row['id']}", "prediction": row["raw"]} for row in rows]
+    (run,) = score(
+        predictions, "-p", f"data={data / 'mirage'}", "-p", "subset=mmlu", "-p", "extractor=mirage.v1",
+        "--name", system, target="mirage[arm=closed_book]",
+    )["runs"]  # fmt: skip
+    assert (run["n"], run["model"]) == (published["n"], system)
+    assert 100 * run["metrics"]["accuracy"]["value"] == pytest.approx(published["published"], abs=0.005)
