@@ -203,14 +203,14 @@ def _load(folder: Path) -> Any:
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         return SentenceTransformer(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
         raise SetupError(f"{folder}: the encoder cannot be loaded: {error}") from error
     finally:
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
 
 
 def _lookup(store: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, Vectors]:

@@ -1,0 +1,131 @@
+"""One endpoint: how many requests it may have at once, and whether it is well."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+from evalkit.errors import ModelError, Overloaded, ServerFailed
+from evalkit.schedule.prefix import Ticket
+
+
+class Concurrency:
+    """How many requests one endpoint gets at once: more while that brings more, fewer when it is too much.
+
+    ``limit`` doubles as long as that pays, then tries a quarter more and a fifth less in turn; a step up that
+    brought too little, or down that cost too much, is taken back. What it brings is limit · tokens / seconds,
+    where the seconds are those that each reply took: unlike counting replies, that does not depend on
+    whether long or short ones came in. An overload takes a quarter away. Never above ``most``; where that
+    is ``start``, below it only after an overload.
+    """
+
+    # Of a step up, output must grow by at least this part; epochs to wait after one that failed.
+    GAIN, PATIENCE = 0.15, 8
+    FEWEST = 16
+
+    def __init__(self, start: int, most: int) -> None:
+        self.limit, self.most = min(start, most), most
+        self._least = max(1, self.limit // 8)
+        self._adapts = most > start
+        self._down = False
+        self._factor = 2.0
+        self._before: int | None = None  # the limit before the step that is being tried
+        self._best = 0.0
+        self._rest = 0  # epochs until the next step
+        self._restart(0.0)
+
+    def _restart(self, now: float) -> None:
+        self._since, self._replies, self._tokens, self._seconds = now, 0, 0, 0.0
+
+    def ended(self, begun: float, now: float, tokens: int, full: bool) -> None:
+        """A reply came; ``full`` if the endpoint was kept full, else the figures say nothing."""
+        if not full:
+            self._restart(now)
+        elif begun >= self._since:
+            self._replies += 1
+            self._tokens += 1 + tokens
+            self._seconds += now - begun
+            if self._replies >= max(self.FEWEST, self.limit) and self._seconds:
+                self._judge(self.limit * self._tokens / self._seconds)
+                self._restart(now)
+
+    def _judge(self, rate: float) -> None:
+        """Keep the last step or take it back, and take the next one when it is time."""
+        before, self._before = self._before, None
+        if before is not None and rate < self._best * (1 + self.GAIN * (self.limit / before - 1)):
+            self.limit, self._factor, self._rest = before, 1.25, self.PATIENCE
+            return
+        self._best = rate
+        self._rest -= 1
+        if self._rest < 0:
+            self._step()
+
+    def _step(self) -> None:
+        """Up, and once the doubling is over, down as often: what brings nothing should not wait there."""
+        self._down = self._adapts and self._factor < 2 and not self._down
+        wanted = self.limit * 4 // 5 if self._down else max(self.limit + 1, int(self.limit * self._factor))
+        wanted = min(self.most, max(self._least, wanted))
+        if wanted != self.limit:
+            self._before, self.limit = self.limit, wanted
+
+    def overloaded(self, now: float) -> None:
+        """Too much: a quarter less."""
+        self.limit = max(self._least, self.limit * 3 // 4)
+        self._before, self._factor, self._rest = None, 1.25, self.PATIENCE
+        self._restart(now)
+
+
+class Lane:
+    """One endpoint: what it may take, what it has, whether it is well."""
+
+    ILL_AFTER = 3  # failures in a row
+    TOO_OFTEN = 0.1  # this part refused for overload: more than chance
+    AWAY_S, LONGEST_AWAY_S = 5.0, 60.0
+
+    def __init__(self, name: str, concurrency: Concurrency) -> None:
+        self.name, self.concurrency = name, concurrency
+        self.salt = zlib.crc32(name.encode())
+        self.in_flight = 0
+        self.pace = 0.0  # seconds for an output token, as one request sees it; 0 until it is known
+        self._tokens = self._seconds = 0.0
+        self._refused = self._answered = 0.0  # of the last fifty or so
+        self._failures = 0
+        self._away_s = 0.0
+        self._back_at = -math.inf
+        self._learned_at = 0
+
+    def free(self) -> int:
+        """Free slots."""
+        return self.concurrency.limit - self.in_flight
+
+    def well(self, now: float) -> bool:
+        """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
+        return not self._away_s or (now >= self._back_at and self.in_flight == 0)
+
+    def succeeded(self) -> None:
+        """It answers."""
+        self._failures, self._away_s = 0, 0.0
+
+    def clock(self, seconds: float, tokens: int) -> None:
+        """A reply of ``tokens`` took so long."""
+        self._answered = 1 + 0.98 * self._answered
+        self._refused *= 0.98
+        self._tokens = 0.98 * self._tokens + 1 + tokens
+        self._seconds = 0.98 * self._seconds + seconds
+        self.pace = self._seconds / self._tokens
+
+    def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
+        """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
+        if isinstance(problem, Overloaded) or problem.status in (408, 504):
+            self._refused, self._answered = 1 + 0.98 * self._refused, 0.98 * self._answered
+            often = self._refused > self.TOO_OFTEN * (self._refused + self._answered)
+            if often and ticket.sent > self._learned_at:
+                self.concurrency.overloaded(now)
+                self._learned_at = sent
+        elif isinstance(problem, ServerFailed):
+            self._failures += self.ILL_AFTER if problem.never_begun else 1
+            if (self._failures >= self.ILL_AFTER or self._away_s) and ticket.sent > self._learned_at:
+                self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
+                self._back_at, self._learned_at = now + self._away_s, sent
+        else:  # it refused this request: it is well
+            self.succeeded()

@@ -1,0 +1,48 @@
+"""How long a reply will be: from an earlier run, or as this run teaches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from evalkit.schedule.prefix import Ticket
+from evalkit.types import Request
+
+Prior = Callable[[Request], int | None]
+
+REMEMBERED = 50_000
+
+
+class Lengths:
+    """Predicts output tokens: from a prior run, else the mean seen of this prefix, of this beginning, of
+    requests with the same ``max_tokens``; before anything is seen, ``max_tokens``."""
+
+    ENOUGH = 3
+
+    def __init__(self, prior: Prior | None = None) -> None:
+        self._prior = prior
+        self._seen: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def predict(self, ticket: Ticket) -> int:
+        """Output tokens to expect, between 1 and ``max_tokens``."""
+        request = ticket.request
+        if request.continuation is not None:
+            return 1
+        known = self._prior(request) if self._prior else None
+        if known is None:
+            found = (self._seen.get(key, (0, 0)) for key in self._keys(ticket))
+            known = next((total // n for n, total in found if n >= self.ENOUGH), request.max_tokens)
+        return max(1, min(known, request.max_tokens))
+
+    def observe(self, ticket: Ticket, tokens: int) -> None:
+        """Remember how long a reply was."""
+        if len(self._seen) > REMEMBERED:
+            self._seen = dict(itertools.islice(self._seen.items(), REMEMBERED // 2, None))
+        for key in self._keys(ticket):
+            n, total = self._seen.get(key, (0, 0))
+            self._seen[key] = (n + 1, total + tokens)
+
+    @staticmethod
+    def _keys(ticket: Ticket) -> tuple[tuple[int, int], ...]:
+        most = ticket.request.max_tokens
+        return (ticket.group, most), (ticket.chain[1] if len(ticket.chain) > 1 else 0, most), (-1, most)

@@ -1,0 +1,207 @@
+"""What requests share of their prompts: hashes of their beginnings, and a radix tree of those that wait."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from evalkit.types import Request, Text
+
+MOST_PIECES = 64
+
+
+def prefix_chain(request: Request) -> tuple[int, ...]:
+    """Hashes of a request's beginnings, shortest first: one after each paragraph, image and message.
+
+    Two requests share as much of their prompts as they share of these. The same in every process.
+    """
+    chain: list[int] = []
+    last = 0
+    for piece in _pieces(request):
+        last = zlib.crc32(piece, last)
+        if len(chain) < MOST_PIECES:
+            chain.append(last)
+        else:
+            chain[-1] = last
+    return tuple(chain)
+
+
+def _pieces(request: Request) -> Iterator[bytes]:
+    for message in request.messages:
+        yield message.role.encode()
+        parts = (Text(message.content),) if isinstance(message.content, str) else message.content
+        for part in parts:
+            if isinstance(part, Text):
+                yield from part.text.encode().split(b"\n\n")
+            else:
+                yield part.sha256.encode()
+    if request.prompt is not None:
+        yield from request.prompt.encode().split(b"\n\n")
+    if request.continuation is not None:
+        yield request.continuation.encode()
+
+
+def characters(request: Request) -> int:
+    return len(request.prompt or "") + sum(
+        len(m.content)
+        if isinstance(m.content, str)
+        else sum(len(p.text) for p in m.content if isinstance(p, Text))
+        for m in request.messages
+    )
+
+
+class Ticket:
+    """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
+
+    __slots__ = (
+        "begun", "chain", "group", "home", "lane", "length", "node",
+        "number", "request", "sent", "state", "waiter", "work",
+    )  # fmt: skip
+
+    def __init__(self, number: int, request: Request, chain: tuple[int, ...], group: int) -> None:
+        self.number, self.request, self.chain, self.group = number, request, chain, group
+        self.length = self.work = 1
+        self.home = self.lane = 0
+        self.sent, self.begun = 0, 0.0
+        self.state = "waiting"  # then "sent", then "gone"
+        self.node: _Node | None = None
+        self.waiter: Any = None
+
+    def __lt__(self, other: Ticket) -> bool:
+        return self.number < other.number
+
+
+class _Node:
+    """A piece of prefix in the radix tree, with the work that waits below it."""
+
+    __slots__ = ("children", "count", "here", "label", "parent", "ranking", "work")
+
+    def __init__(self, label: tuple[int, ...], parent: _Node | None) -> None:
+        self.label, self.parent = label, parent
+        self.children: dict[int, _Node] = {}
+        self.here: list[tuple[int, Ticket]] = []  # a heap: requests that end here, longest first
+        self.ranking: list[tuple[int, int, _Node]] = []  # a heap: children by work, with outdated entries
+        self.count = self.work = 0
+
+    def __lt__(self, other: _Node) -> bool:
+        return False  # heaps of equal work and key: either may come first
+
+    def child(self, label: tuple[int, ...]) -> _Node:
+        made = self.children[label[0]] = _Node(label, self)
+        return made
+
+    def cut(self, at: int) -> _Node:
+        """Put a node for the first ``at`` pieces above this one."""
+        assert self.parent is not None
+        upper = self.parent.child(self.label[:at])
+        upper.count, upper.work = self.count, self.work
+        self.label, self.parent = self.label[at:], upper
+        upper.children[self.label[0]] = self
+        upper.rank(self)
+        upper.parent.rank(upper)  # type: ignore[union-attr]
+        return upper
+
+    def rank(self, child: _Node) -> None:
+        """Note that a child's work has grown."""
+        if len(self.ranking) > 16 + 2 * len(self.children):
+            self.ranking = [(-c.work, c.label[0], c) for c in self.children.values()]
+            heapq.heapify(self.ranking)
+        else:
+            heapq.heappush(self.ranking, (-child.work, child.label[0], child))
+
+    def largest(self) -> _Node:
+        """The child with most work."""
+        while True:
+            noted, key, child = self.ranking[0]
+            if -noted == child.work and self.children.get(key) is child:
+                return child
+            if self.children.get(key) is child:
+                heapq.heapreplace(self.ranking, (-child.work, key, child))
+            else:
+                heapq.heappop(self.ranking)
+
+
+class PrefixQueue:
+    """Waiting requests in a radix tree of their prefixes. Each operation is O(depth · log n)."""
+
+    def __init__(self) -> None:
+        self._root = _Node((), None)
+        self._places: dict[int, _Node] = {}
+        self.groups: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return self._root.count
+
+    @property
+    def work(self) -> int:
+        """Sum of what waits."""
+        return self._root.work
+
+    def push(self, ticket: Ticket) -> None:
+        """Add a request."""
+        node = ticket.node = self._find(ticket.chain)
+        heapq.heappush(node.here, (-ticket.work, ticket))
+        self.groups[ticket.group] += 1
+        above: _Node | None = node
+        while above is not None:
+            above.count += 1
+            above.work += ticket.work
+            if above.parent is not None:
+                above.parent.rank(above)
+            above = above.parent
+
+    def _find(self, chain: tuple[int, ...]) -> _Node:
+        node, at = self._root, 0
+        while at < len(chain):
+            below = node.children.get(chain[at])
+            if below is None:
+                return node.child(chain[at:])
+            shared = _shared(below.label, chain, at)
+            node = below if shared == len(below.label) else below.cut(shared)
+            at += shared
+        return node
+
+    def remove(self, ticket: Ticket) -> None:
+        """Take a certain request out."""
+        node = ticket.node
+        ticket.node = None
+        self.groups[ticket.group] -= 1
+        if not self.groups[ticket.group]:
+            del self.groups[ticket.group]
+        while node is not None:
+            node.count -= 1
+            node.work -= ticket.work
+            if not node.count and node.parent is not None:
+                del node.parent.children[node.label[0]]
+            node = node.parent
+
+    def pop(self, lane: int) -> Ticket:
+        """The next request for an endpoint: as near as can be to the one it took last."""
+        node = self._places.get(lane, self._root)
+        while not node.count:
+            assert node.parent is not None
+            node = node.parent
+        while True:
+            while node.here and node.here[0][1].node is not node:
+                heapq.heappop(node.here)
+            if node.here:
+                break
+            node = node.largest()
+        ticket = heapq.heappop(node.here)[1]
+        self.stay(lane, ticket)
+        self.remove(ticket)
+        return ticket
+
+    def stay(self, lane: int, ticket: Ticket) -> None:
+        """The endpoint goes on from this request's prefix; before ``remove``."""
+        assert ticket.node is not None
+        self._places[lane] = ticket.node
+
+
+def _shared(label: tuple[int, ...], chain: tuple[int, ...], at: int) -> int:
+    if chain[at : at + len(label)] == label:
+        return len(label)
+    return next(i for i, piece in enumerate(label) if at + i == len(chain) or piece != chain[at + i])
