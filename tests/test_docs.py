@@ -74,7 +74,7 @@ def test_the_commands_of_the_readme_run(evalkit, scripted, tmp_path: Path) -> No
 
 def test_every_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in COMMANDS if f"evalkit {name}" not in text] == []
+    assert [name for name in COMMANDS if f"`evalkit {name}" not in text] == []
 
 
 def test_every_built_in_task_is_documented() -> None:
