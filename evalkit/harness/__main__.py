@@ -5,10 +5,8 @@ has to be registered before its command line runs. That is all that happens here
 """
 
 from lm_eval.__main__ import cli_evaluate
-from lm_eval.api.registry import model_registry
+
+import evalkit.harness.lm  # noqa: F401 - registers the model
 
 if __name__ == "__main__":
-    import lm_eval.models  # noqa: F401 - fills the registry, which would otherwise be filled only when empty
-
-    model_registry.register("evalkit", target="evalkit.harness.lm:EvalkitLM")
     cli_evaluate()

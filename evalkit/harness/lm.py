@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import lm_eval.models  # noqa: F401 - lm-eval fills its registry only while nothing is in it: so first
 import msgspec
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

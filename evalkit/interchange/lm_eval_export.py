@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,14 +48,18 @@ def _write_samples(
     """Write each task's samples; the hash of its documents, prompts and targets, as lm-eval makes it."""
     filtered = _filters(run)
     hashes: dict[str, list[str]] = {name: [] for name in parts}
+    ensembles = dict.fromkeys(key.rpartition(",")[2] for metrics in parts.values() for key in metrics)
     with ExitStack() as stack:
         streams = {n: stack.enter_context(f.open("w", encoding="utf-8")) for n, f in files.items()}
-        for record in store.records(run.id):
-            named = str(record.sample.metadata.get("task"))
-            name = named if named in parts else next(iter(parts))
-            for line in _lines(record, parts[name], filtered(record)):
-                hashes[name].append(line["doc_hash"] + line["prompt_hash"] + line["target_hash"])
-                streams[name].write(json.dumps(line, ensure_ascii=False) + "\n")
+        for ensemble in ensembles:  # one filter after the other, as lm-eval does
+            for record in store.records(run.id):
+                named = str(record.sample.metadata.get("task"))
+                name = named if named in parts else next(iter(parts))
+                here = {k.rpartition(",")[0]: m for k, m in parts[name].items() if k.endswith(f",{ensemble}")}
+                if here:
+                    line = _line(record, ensemble, here, filtered(record).get(ensemble))
+                    hashes[name].append(line["doc_hash"] + line["prompt_hash"] + line["target_hash"])
+                    streams[name].write(json.dumps(line, ensure_ascii=False) + "\n")
     return {name: _hash("".join(some)) for name, some in hashes.items()}
 
 
@@ -173,39 +177,34 @@ def _directions(run: Run, metrics: Mapping[str, str]) -> dict[str, bool | None]:
     return {key.rpartition(",")[0]: infos.get(metric) for key, metric in metrics.items()}
 
 
-def _lines(
-    record: SampleRecord, metrics: Mapping[str, str], filtered: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """A sample as lm-eval logs it: one line for each filter."""
+def _line(record: SampleRecord, ensemble: str, metrics: Mapping[str, str], filtered: Any) -> dict[str, Any]:
+    """A sample as lm-eval logs it, under one filter; ``metrics`` are lm-eval's names to the run's."""
     told = record.sample.metadata
     values = {score.metric: score.value for score in record.scores}
+    scored = {base: values[metric] for base, metric in metrics.items() if values.get(metric) is not None}
     arguments = _arguments(record)
-    answer = record.answer.metadata if record.answer else {}
-    resps = answer.get("resps") or [[record.answer.reply if record.answer else ""]]
+    resps = (record.answer.metadata if record.answer else {}).get("resps")
+    resps = resps or [[record.answer.reply if record.answer else ""]]
     doc = _jsonable(told.get("doc") or {"id": record.sample.id, "input": record.sample.input})
     target = str(told.get("target", "; ".join(record.sample.targets)))
-    for ensemble in dict.fromkeys(key.rpartition(",")[2] for key in metrics):
-        here = {k.rpartition(",")[0]: m for k, m in metrics.items() if k.rpartition(",")[2] == ensemble}
-        scored = {base: values[m] for base, m in here.items() if values.get(m) is not None}
-        yield {
-            "doc_id": told.get("doc_id", record.sequence),
-            "doc": doc,
-            "target": target,
-            "arguments": {
-                f"gen_args_{i}": {f"arg_{j}": arg for j, arg in enumerate(args)}
-                for i, args in enumerate(arguments)
-            },
-            "resps": _texts(resps),
-            "filtered_resps": _texts(filtered.get(ensemble) or [draws[0] for draws in resps]),
-            "filter": ensemble,
-            "metrics": list(scored),
-            "doc_hash": told.get("doc_hash")
-            or _hash(json.dumps(_jsonable(doc), indent=2, ensure_ascii=False)),
-            "prompt_hash": told.get("prompt_hash") or _hash(str(arguments[0][0]) if arguments[0] else ""),
-            "target_hash": told.get("target_hash") or _hash(target),
-            "status": record.status.value,
-            **scored,
-        }
+    return {
+        "doc_id": told.get("doc_id", record.sequence),
+        "doc": doc,
+        "target": target,
+        "arguments": {
+            f"gen_args_{i}": {f"arg_{j}": one for j, one in enumerate(args)}
+            for i, args in enumerate(arguments)
+        },
+        "resps": _texts(resps),
+        "filtered_resps": _texts(filtered or [draws[0] for draws in resps]),
+        "filter": ensemble,
+        "metrics": list(scored),
+        "doc_hash": told.get("doc_hash") or _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+        "prompt_hash": told.get("prompt_hash") or _hash(str(arguments[0][0]) if arguments[0] else ""),
+        "target_hash": told.get("target_hash") or _hash(target),
+        "status": record.status.value,
+        **scored,
+    }
 
 
 def _arguments(record: SampleRecord) -> list[list[Any]]:

@@ -39,12 +39,14 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
         document = _read(path)
         for task in document["results"]:
             spec = _spec(document, task, path)
+            file = _samples_file(path, task)
+            records = list(_records(file)) if file else []  # before anything is stored: a line may be broken
             try:
                 store.begin(spec)
             except StoreError:
                 known.append(spec.id)
                 continue
-            made.append(_fill(store, spec, document, task, _samples_file(path, task)))
+            made.append(_fill(store, spec, document, task, records))
     return made, known
 
 
@@ -130,19 +132,15 @@ def _scores(values: Mapping[str, Any]) -> list[str]:
     return [key for key in named if not key.partition(",")[0].endswith("_stderr")]
 
 
-def _fill(store: Store, spec: RunSpec, document: Mapping[str, Any], task: str, file: Path | None) -> Run:
+def _fill(
+    store: Store, spec: RunSpec, document: Mapping[str, Any], task: str, records: list[SampleRecord]
+) -> Run:
     values: dict[str, list[float]] = {}
-    if file is not None:
-        batch: list[SampleRecord] = []
-        for record in _records(file):
-            for score in record.scores:
-                if score.value is not None:
-                    values.setdefault(score.metric, []).append(score.value)
-            batch.append(record)
-            if len(batch) == _BATCH:
-                store.write(spec.id, batch)
-                batch = []
-        store.write(spec.id, batch)
+    for score in (score for record in records for score in record.scores):
+        if score.value is not None:
+            values.setdefault(score.metric, []).append(score.value)
+    for start in range(0, len(records), _BATCH):
+        store.write(spec.id, records[start : start + _BATCH])
     entry = document["results"][task]
     metrics = {n: _estimate(entry, n, values.get(n, []), spec.n_expected or 0) for n in _scores(entry)}
     seconds = document.get("total_evaluation_time_seconds")

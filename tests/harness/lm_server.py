@@ -59,6 +59,7 @@ class Server:
         self.size = self.tokenizer.get_vocab_size()
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
+        self.failing = 0  # every so-many-th completion is refused
         self.next: dict[tuple[int, ...], int] = {}
         for text in known:
             ids = self.encode(text)
@@ -99,6 +100,8 @@ class Server:
     async def completions(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.bodies.append(body)
+        if self.failing and not len(self.bodies) % self.failing:
+            return web.json_response({"error": {"message": "no"}}, status=400)
         prompts = body["prompt"]
         if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
             prompts = [prompts]

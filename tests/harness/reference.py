@@ -19,6 +19,8 @@ def main() -> None:
     from lm_eval.tasks import TaskManager
     from lm_eval.utils import handle_non_serializable
 
+    import evalkit.harness.lm  # noqa: F401 - for the model called evalkit
+
     logging.disable(logging.WARNING)
     plan: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     manager = TaskManager(include_path=plan["include_path"], include_defaults=False)
