@@ -85,9 +85,10 @@ class Loop:
         item = one_item(task, params, fixtures or {})
         if isinstance(model, str):
             return self.start(item, model, runner.Options(limit=limit, repeats=repeats))
-        backend = model if isinstance(model, Backend) else FakeBackend(model, name="function", cacheable=False)
-        name = str(getattr(backend, "name", type(backend).__name__))
-        return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=backend))
+        if not isinstance(model, Backend):
+            model = FakeBackend(model, name="function", cacheable=False)
+        name = str(getattr(model, "name", type(model).__name__))
+        return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=model))
 
     def close(self) -> None:
         """Tear down fixtures, stop the loop, close the store."""
@@ -97,6 +98,11 @@ class Loop:
         self._thread.join()
         self._loop.close()
         self.store.close()
+
+
+def _as_backend(function: Callable[..., Any]) -> Backend:
+    """A function from request to reply. What it says of one sample holds of no other: nothing is cached."""
+    return FakeBackend(function, name="function", cacheable=False)
 
 
 _LOOP = pytest.StashKey[Loop]()
