@@ -12,7 +12,7 @@ from evalkit.cli.run import json_option, store_option
 
 
 @click.command("import")
-@click.argument("where", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@click.argument("where", metavar="DIR", type=click.Path(path_type=Path))
 @store_option
 @json_option
 def import_(where: Path, store_url: str | None, as_json: bool) -> None:

@@ -30,6 +30,8 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
     """Bring every task of every result file under ``where`` into the store. Returns the runs, and the ids of
     those that were there already. Raises ``UsageError`` for a folder without results, or a broken file.
     """
+    if not where.exists():
+        raise UsageError(f"{where}: no such file or folder")
     files = [where] if where.is_file() else sorted(where.rglob("results_*.json"))
     if not files:
         raise UsageError(f"{where}: no results_*.json here; lm-eval writes it with --output_path")

@@ -46,6 +46,13 @@ def test_a_group_has_its_own_score_and_its_members(served_rows: list[Any]) -> No
     assert group >= {("all_chosen", "acc,none"), ("inner", "acc,none"), ("c_yes_no", "f1,none")}
 
 
+def test_the_documentation_shows_these_figures(served_rows: list[Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lm-eval.md").read_text(encoding="utf-8")
+    rows = [f"| {r.setup} | {r.task} | {r.metric} | {r.theirs!r} | {r.ours!r} |" for r in served_rows]
+    table = page.partition("<!-- table: made by docs/make_lm_eval.py -->")[2].partition("<!--")[0]
+    assert table.strip().splitlines()[2:] == rows  # otherwise: python docs/make_lm_eval.py
+
+
 def test_a_local_model_scores_the_same_in_both(
     parity: ModuleType, lab: SimpleNamespace, local_model: Path
 ) -> None:
