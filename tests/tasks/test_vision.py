@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         ("1", "a.jpg", "Is it red?", "Yes", "closed", ["PRES"]),
         ("2", "a.jpg", "Which side?", "Left", "closed", ["POS", "PRSE"]),
         ("3", "b.jpg", "What is it?", "a blue square", "open", ["ATRIB"]),
-        ("4", "b.jpg", "Is it red?", "no", "closed", ["PRES"]),
+        ("4", "b.jpg", "Is it green?", "no", "closed", ["PRES"]),
     ]
     keys = ("id", "image", "question", "answer", "answer_type", "question_type")
     lines = [dict(zip(keys, row, strict=True)) | {"organ": "CHEST", "official_split": "test"} for row in rows]
@@ -151,7 +151,12 @@ def test_the_model_is_shown_what_the_arm_says(evalkit, scripted, folder: Path) -
             assert set(shown.values()) == {()}
         elif arm == "blank":
             sizes = {question: PIL.Image.open(io.BytesIO(p[0])).size for question, p in shown.items()}
-            assert sizes == {"Which side?": (32, 24), "What is it?": (20, 20), "Is it red?": (20, 20)}
+            assert sizes == {
+                "Is it red?": (32, 24),
+                "Which side?": (32, 24),
+                "What is it?": (20, 20),
+                "Is it green?": (20, 20),
+            }
             assert not real & {p[0] for p in shown.values()}
         elif arm == "real":
             assert shown["Which side?"] == (jpeg("red"),)
