@@ -86,7 +86,7 @@ class Loop:
         if isinstance(model, str):
             return self.start(item, model, runner.Options(limit=limit, repeats=repeats))
         if not isinstance(model, Backend):
-            model = FakeBackend(model, name="function", cacheable=False)
+            model = _as_backend(model)
         name = str(getattr(model, "name", type(model).__name__))
         return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=model))
 

@@ -32,7 +32,7 @@ from evalkit.types import Backend, Estimate, Sample, ServerFacts
 if TYPE_CHECKING:
     from evalkit.model import Model
     from evalkit.store.store import Store
-    from evalkit.task import Aggregate
+    from evalkit.task import Aggregate, Task
 
 HEARTBEAT_S = 5.0
 
@@ -198,11 +198,7 @@ def item_of(spec: RunSpec) -> Item:
         raise UsageError(f"run {spec.id}: its task file {target.get('path')} is not there")
     for task in load_file(path):
         if task.name == target["task"]:
-            fixtures = fixtures_for(path)
-            known = closure(task, fixtures)
-            values = {n: [v] for n, v in target["params"].items() if n in known}
-            (item,) = expand(task, values, known, fixtures)
-            return replace(item, named=tuple(target["named"]))
+            return _rebuilt(task, target)
     raise UsageError(f"run {spec.id}: {path} has no task {target['task']!r} any more")
 
 
@@ -212,7 +208,12 @@ def _harness_item(spec: RunSpec) -> Item:
     target = spec.target
     folder = target["params"].get("include_path")
     task = catalog.one(target["task"], Path(folder) if folder else None)
-    fixtures = fixtures_for(None)
+    return _rebuilt(task, target)
+
+
+def _rebuilt(task: Task, target: Mapping[str, Any]) -> Item:
+    """The item of a task with the parameters that a run stored; those it no longer has are left out."""
+    fixtures = fixtures_for(task.path)
     known = closure(task, fixtures)
     values = {n: [v] for n, v in target["params"].items() if n in known}
     (item,) = expand(task, values, known, fixtures)

@@ -128,8 +128,3 @@ def only(m: Metric, name: str | None = None, /, **slices: str) -> Metric:
 def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:
     applies = all(sample.slices.get(name) == value for name, value in slices.items())
     return fn(sample, answer) if applies else None
-
-
-def renamed(m: Metric, name: str) -> Metric:
-    """The same metric under another name."""
-    return replace(m, name=name)
