@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit.errors import ServerFailed, SetupError, StoreError
+from evalkit.live import listed
 from evalkit.scoring import Scorer
 from evalkit.store.records import SampleRecord, Tokens
 from evalkit.types import Answer, Bar, Response, Sample, Status
@@ -103,6 +104,7 @@ class _Run:
         self.slots = asyncio.Semaphore(work.window)
         self.tasks: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
+        self.troubles: Counter[str] = Counter()
         self.fatal: Exception | None = None
         self.failures_in_a_row = 0
         self.writing = asyncio.Lock()
@@ -241,7 +243,8 @@ class _Run:
             self.slots.release()
         self.counts.update(record.status.value for record in batch)
         self.work.bar.advance(len(batch))
-        self.work.bar.note(", ".join(f"{n} {s}" for s, n in sorted(self.counts.items()) if s != "ok"))
+        self.troubles.update(_trouble(record) for record in batch if record.status is not Status.OK)
+        self.work.bar.note(listed(self.troubles))
 
     async def _next_batch(self) -> tuple[list[SampleRecord], bool]:
         batch: list[SampleRecord] = []
@@ -267,6 +270,11 @@ class _Run:
             return batch
         scores = iter(await self.work.scorer.score(answered))
         return [r if r.answer is None else msgspec.structs.replace(r, scores=next(scores)) for r in batch]
+
+
+def _trouble(record: SampleRecord) -> str:
+    """What went wrong, in a word: the status, or the kind of error."""
+    return record.error.partition(":")[0] if record.error else record.status.value
 
 
 def _tokens(responses: list[Response]) -> Tokens:

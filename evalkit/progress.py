@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 from evalkit.types import Bar, Progress
+
+# What is left is told from the last so many seconds.
+RECENT_S = 30.0
 
 
 class _SilentBar:
@@ -27,48 +31,85 @@ class Silent:
 
 
 class _LineBar:
-    def __init__(self, stream: IO[str], label: str, total: int | None, every_s: float) -> None:
+    def __init__(
+        self, stream: IO[str], label: str, total: int | None, every_s: float, clock: Callable[[], float]
+    ) -> None:
         self._stream, self._label, self._total, self._every = stream, label, total, every_s
-        self._done, self._note, self._lock = 0, "", threading.Lock()
+        self._clock, self._lock = clock, threading.Lock()
+        self._done, self._note = 0, ""
         self._said = -1
-        self._start = self._last = time.monotonic()
+        self._marks: deque[tuple[float, int]] = deque()  # how far it was at the last seconds
+        self._start = self._last = clock()
 
     def advance(self, n: int = 1) -> None:
+        self._say_if_due(n)
+
+    def note(self, text: str) -> None:
+        self._note = text.replace("\n", " · ")
+        self._say_if_due()
+
+    def _say_if_due(self, n: int = 0) -> None:
         with self._lock:
             self._done += n
-            now = time.monotonic()
+            now = self._clock()
+            if not self._marks or now - self._marks[-1][0] >= 1:
+                self._marks.append((now, self._done))
+            while self._marks[0][0] < now - RECENT_S:
+                self._marks.popleft()
             if now - self._last < self._every:
                 return
             self._last = now
-        self.line()
+            self.line()
 
-    def note(self, text: str) -> None:
-        self._note = text
+    def end(self) -> None:
+        """Say how far it came, unless that was the last thing said."""
+        if self._said != self._done:
+            self.line()
 
     def line(self) -> None:
-        """Say how far it is, unless that was the last thing said."""
-        if self._said == self._done:
-            return
+        """Say how far it is."""
         self._said = self._done
         of = f"/{self._total}" if self._total is not None else ""
-        seconds = time.monotonic() - self._start
-        note = f"  {self._note}" if self._note else ""
-        print(f"{self._label}: {self._done}{of} in {seconds:.0f} s{note}", file=self._stream, flush=True)
+        past = _duration(self._clock() - self._start)
+        parts = [f"{self._label}: {self._done}{of} in {past}", self._left(), self._note]
+        print(" · ".join(filter(None, parts)), file=self._stream, flush=True)
+
+    def _left(self) -> str:
+        """What is left at the rate of the last half minute; nothing where that says nothing."""
+        since, done = self._marks[0] if self._marks else (self._start, 0)
+        if self._total is None or self._done >= self._total or self._done <= done:
+            return ""
+        seconds = (self._total - self._done) * (self._clock() - since) / (self._done - done)
+        return f"{_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    """``42 s``, ``3:05``, ``1:02:03``."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Lines:
     """One line every ``every_s`` seconds and one at the end, for logs."""
 
-    def __init__(self, stream: IO[str] | None = None, every_s: float = 10.0) -> None:
-        self._stream, self._every = stream or sys.stderr, every_s
+    def __init__(
+        self,
+        stream: IO[str] | None = None,
+        every_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream, self._every, self._clock = stream or sys.stderr, every_s, clock
 
     @contextmanager
     def bar(self, label: str, total: int | None) -> Iterator[Bar]:
-        bar = _LineBar(self._stream, label, total, self._every)
+        bar = _LineBar(self._stream, label, total, self._every, self._clock)
         try:
             yield bar
         finally:
-            bar.line()
+            bar.end()
 
 
 class _RichBar:
@@ -83,9 +124,11 @@ class _RichBar:
 
 
 class Rich:
-    """Bars on a terminal, four refreshes a second. Several bars at once share one display."""
+    """Bars on a terminal, four refreshes a second. Several bars at once share one display; the notes of
+    each stand below."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Any = None) -> None:
+        self._console = console
         self._progress: Any = None
         self._open = 0
         self._lock = threading.Lock()
@@ -109,27 +152,29 @@ class Rich:
                     self._progress.stop()
                     self._progress = None
 
-    @staticmethod
-    def _display() -> Any:
+    def _display(self) -> Any:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
+        from rich.text import Text
 
-        return RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
+        class Display(RichProgress):
+            def get_renderables(self) -> Iterator[Any]:
+                yield self.make_tasks_table(self.tasks)
+                for task in self.tasks:
+                    for line in filter(None, task.fields["note"].split("\n")):
+                        yield Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis")
+
+        label = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        return Display(
+            TextColumn("{task.description}", table_column=label),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=Console(stderr=True),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self._console or Console(stderr=True),
             refresh_per_second=4,
+            expand=True,
         )
 
 

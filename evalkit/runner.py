@@ -21,7 +21,9 @@ import msgspec
 from evalkit import engine, harness, provenance
 from evalkit.collect import Item, closure, expand, fixtures_for, load_file
 from evalkit.errors import MetricError, SetupError, UsageError
+from evalkit.live import Live
 from evalkit.model import canonical
+from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.slices import by_slice
@@ -49,6 +51,7 @@ class Options:
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     return connect(
         text, item.needs, store.home / "responses.db",
         stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
-        given=options.backend, earlier=_earlier_lengths(store, item, text),
+        given=options.backend, earlier=_earlier_lengths(store, item, text), traffic=options.traffic,
     )  # fmt: skip
 
 
@@ -265,22 +268,23 @@ async def _drive(
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
                 arguments = await session.arguments(item.task.fn, item)
-                await engine.run(
-                    engine.Work(
-                        fn=session.for_samples(item),
-                        arguments=arguments,
-                        model=model,
-                        samples=samples,
-                        repeats=spec.repeats,
-                        done=done,
-                        scorer=scorer,
-                        write=lambda batch: store.write(spec.id, batch),
-                        bar=bar,
-                        window=options.window,
-                        limit=spec.limit,
-                        stop=options.stop,
+                async with Live(bar, options.traffic) as live:
+                    await engine.run(
+                        engine.Work(
+                            fn=session.for_samples(item),
+                            arguments=arguments,
+                            model=model,
+                            samples=samples,
+                            repeats=spec.repeats,
+                            done=done,
+                            scorer=scorer,
+                            write=lambda batch: store.write(spec.id, batch),
+                            bar=live,
+                            window=options.window,
+                            limit=spec.limit,
+                            stop=options.stop,
+                        )
                     )
-                )
         status = "complete"
     except (engine.Stopped, asyncio.CancelledError):
         status = "interrupted"

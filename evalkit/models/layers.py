@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.model import canonical
 from evalkit.models.cache import ResponseCache, request_key
+from evalkit.models.traffic import Traffic
 from evalkit.schedule import Prior, Scheduler, Ticket
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
@@ -22,10 +23,11 @@ DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 
 
 class Layer:
-    """A backend around another one; subclasses change ``send``."""
+    """A backend around another one; subclasses change ``send``. All of a model count in one ``traffic``."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
+        self.traffic: Traffic = getattr(inner, "traffic", None) or Traffic()
 
     def __getattr__(self, name: str) -> Any:
         """``name``, ``defaults`` and whatever else the backend itself has."""
@@ -62,6 +64,7 @@ class Cached(Layer):
         """The cached response, or the model's, which is filed before it is handed on."""
         key = request_key(self._identity, request, self._salt)
         if self._mode == "use" and (known := self._cache.get(key)) is not None:
+            self.traffic.hits += 1
             return known
         response = await self.inner.send(request)
         self._cache.put(key, response)
@@ -105,6 +108,7 @@ class Retrying(Layer):
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
                 return replace(response, retries=attempt) if attempt else response
+            self.traffic.retries += 1
             await asyncio.sleep(wait)
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
@@ -136,6 +140,7 @@ class Shared(Layer):
             # ``wait`` and not ``await``: a cancelled waiter must not cancel what others wait for.
             await asyncio.wait([flight])
             if (response := flight.result()) is not None:
+                self.traffic.hits += 1
                 return replace(response, from_cache=True)
         flight = self._flying[key] = asyncio.get_running_loop().create_future()
         try:
@@ -189,9 +194,11 @@ class Scheduled(Layer):
             await ticket.waiter
             response = await self._send_to(ticket)
         except ModelError as problem:
+            self.traffic.failed(problem)
             schedule.ended(ticket, loop.time(), problem=problem)
             raise
         else:
+            self.traffic.tokens += response.usage.completion_tokens
             schedule.ended(ticket, loop.time(), tokens=response.usage.completion_tokens)
             return response
         finally:
@@ -199,16 +206,19 @@ class Scheduled(Layer):
             self._wake(loop)
 
     async def _send_to(self, ticket: Ticket) -> Response:
-        name = self.scheduler.lanes[ticket.lane].name
-        if not name:
-            return await self.inner.send(ticket.request)
-        from evalkit.models.endpoints import assigned
-
-        before = assigned.set(name)
+        self.traffic.in_flight += 1
         try:
-            return await self.inner.send(ticket.request)
+            if not (name := self.scheduler.lanes[ticket.lane].name):
+                return await self.inner.send(ticket.request)
+            from evalkit.models.endpoints import assigned
+
+            before = assigned.set(name)
+            try:
+                return await self.inner.send(ticket.request)
+            finally:
+                assigned.reset(before)
         finally:
-            assigned.reset(before)
+            self.traffic.in_flight -= 1
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what may be sent, after everything that is ready now has put its requests in."""

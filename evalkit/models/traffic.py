@@ -1,0 +1,24 @@
+"""What goes to a run's models and comes back, counted where it happens; the display reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from evalkit.errors import ModelError
+
+
+@dataclass
+class Traffic:
+    """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
+    after the first, and failed tries by kind."""
+
+    in_flight: int = 0
+    tokens: int = 0
+    hits: int = 0
+    retries: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def failed(self, problem: ModelError) -> None:
+        """Count a failure by its HTTP status, or else by what it is called in evalkit."""
+        self.failures[str(problem.status or type(problem).__name__)] += 1
