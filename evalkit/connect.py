@@ -65,10 +65,26 @@ async def connect(
             prior=_prior(earlier) if earlier else None,
         )  # fmt: skip
         name = text if given else backend.name
-        yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
+        async with _watched(backend, wrapped):
+            yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
     finally:
         await backend.close()
         cache.close()
+
+
+@asynccontextmanager
+async def _watched(backend: Any, wrapped: Any) -> AsyncIterator[None]:
+    """While it lasts, servers of one's own are asked now and then how many requests wait there."""
+    if not getattr(backend, "tells_load", False):
+        yield
+        return
+    from evalkit.models.loads import watch
+
+    watching = asyncio.create_task(watch(backend, wrapped.scheduler))
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 def _prior(earlier: Mapping[str, float]) -> Prior:

@@ -249,9 +249,9 @@ def wrap(
 
     Backends that read the sample itself (``cacheable = False``) are never cached nor shared. ``identity`` is
     that of the probe's ``ServerFacts``. ``max_inflight`` bounds the requests under way at all endpoints
-    together; it defaults to the backend's own, which its probe may have learned from the server. Where nobody
-    says, each endpoint begins with 64 and may earn up to 256. ``prior`` says how many tokens an earlier reply
-    to such a request had.
+    together; it defaults to the backend's own. Where there is none, each endpoint gets as many as its probe
+    learned that it runs at once; where nobody says, it begins with 64 and may earn up to 256. ``prior`` says
+    how many tokens an earlier reply to such a request had.
     """
     whole: Backend = Retrying(Scheduled(backend, _scheduler(backend, max_inflight, prior)))
     if not getattr(backend, "cacheable", True):
@@ -266,6 +266,7 @@ def _scheduler(backend: Backend, max_inflight: int | None, prior: Prior | None) 
     endpoints = getattr(backend, "endpoints", None)
     urls = endpoints.urls if endpoints is not None else ("",)
     bound = max_inflight or getattr(backend, "max_inflight", None)
-    if bound is None:
-        return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, prior=prior)
-    return Scheduler(urls, each=-(-bound // len(urls)), together=bound, prior=prior)
+    if bound is not None:
+        return Scheduler(urls, each=-(-bound // len(urls)), together=bound, prior=prior)
+    slots = getattr(backend, "slots", None)
+    return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots, prior=prior)

@@ -49,8 +49,10 @@ class OpenAIBackend:
         self.defaults = spec.defaults
         self.model = spec.name
         self.max_inflight: int | None = spec.options.get("max_inflight")
+        self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
         self.endpoints = Endpoints(spec.urls or (self.default_url,))
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.takes = self._takes()
         self._bytes = ByteLimit()
@@ -75,8 +77,8 @@ class OpenAIBackend:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         found = [await probing.find_model(self, url) for url in self.endpoints.urls]
         probing.same_everywhere(self.endpoints.urls, found)
-        if self.max_inflight is None and (running := found[0].max_running):
-            self.max_inflight = min(running * len(found), MOST_IN_FLIGHT)
+        told = zip(self.endpoints.urls, found, strict=True)
+        self.slots = {url: min(f.max_running, MOST_IN_FLIGHT) for url, f in told if f.max_running}
         self._counted = {Image, Audio, Video}  # the probe compares for itself
         await probing.check(self, needs)
         self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}
@@ -133,6 +135,7 @@ class OpenAIBackend:
         identity = {name: value for name, value in known.items() if value is not None}
         owner = entry.get("owned_by")
         running = await self._llama_slots(url) if owner == "llamacpp" else None
+        self.tells_load = self.tells_load and running is None
         return ServerFacts(identity, context, running, {"owned_by": owner})
 
     async def _llama_slots(self, url: str) -> int | None:

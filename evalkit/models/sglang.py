@@ -12,6 +12,7 @@ from evalkit.models import probing, wire
 from evalkit.models.echo import NO_CONTEXT, decomposed
 from evalkit.models.failures import raise_for
 from evalkit.models.labels import LabelScores
+from evalkit.models.loads import load_of
 from evalkit.models.openai import OpenAIBackend, check_continuation
 from evalkit.models.spec import ModelSpec
 from evalkit.types import Request, Response, ServerFacts, Usage
@@ -88,8 +89,10 @@ class SGLangBackend(OpenAIBackend):
             "context": entry.get("max_model_len"),
             **{name: server.get(name) for name in _IDENTITY},
         }
-        states = server.get("internal_states") or [{}]
-        running = server.get("max_running_requests") or states[0].get("effective_max_running_requests_per_dp")
+        load = await load_of(self, url)
+        states = server.get("internal_states") or []
+        each = sum(state.get("effective_max_running_requests_per_dp") or 0 for state in states)
+        running = (load and load.most) or server.get("max_running_requests") or each or None
         return ServerFacts(
             {name: value for name, value in known.items() if value is not None},
             entry.get("max_model_len"),

@@ -22,7 +22,7 @@ import itertools
 import math
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evalkit.errors import ModelError
 from evalkit.schedule.lane import Concurrency, Lane
@@ -30,7 +30,7 @@ from evalkit.schedule.lengths import REMEMBERED, Lengths, Prior
 from evalkit.schedule.prefix import PrefixQueue, Ticket, characters, prefix_chain
 from evalkit.types import Request
 
-__all__ = ["HARD", "Concurrency", "Prior", "Scheduler", "Ticket", "prefix_chain"]
+__all__ = ["HARD", "Concurrency", "Lane", "Prior", "Scheduler", "Ticket", "prefix_chain"]
 
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
@@ -47,7 +47,8 @@ class Scheduler:
 
     ``submit`` a request, ask ``next`` until it returns None, and report each sent ticket to ``ended``; a
     ticket that is no longer wanted goes through ``cancel``. At most ``each`` requests are under way at an
-    endpoint and ``together`` at all; with ``grows`` above ``each`` an endpoint may earn itself more.
+    endpoint and ``together`` at all; with ``grows`` above ``each`` an endpoint may earn itself more. An
+    endpoint that is known to have so many ``slots`` gets that many.
     """
 
     def __init__(
@@ -56,10 +57,15 @@ class Scheduler:
         *,
         each: int = 64,
         grows: int = 0,
+        slots: Mapping[str, int] | None = None,
         together: int | None = None,
         prior: Prior | None = None,
     ) -> None:
-        self.lanes = [Lane(name, Concurrency(each, max(each, grows))) for name in endpoints]
+        known = slots or {}
+        self.lanes = [
+            Lane(name, Concurrency(known.get(name, each), known.get(name, max(each, grows))))
+            for name in endpoints
+        ]
         self.lengths = Lengths(prior)
         self._together = together or math.inf
         self._queues = [PrefixQueue() for _ in endpoints]

@@ -15,8 +15,9 @@ class Concurrency:
     ``limit`` doubles as long as that pays, then tries a quarter more and a fifth less in turn; a step up that
     brought too little, or down that cost too much, is taken back. What it brings is limit · tokens / seconds,
     where the seconds are those that each reply took: unlike counting replies, that does not depend on
-    whether long or short ones came in. An overload takes a quarter away. Never above ``most``; where that
-    is ``start``, below it only after an overload.
+    whether long or short ones came in. An overload takes a quarter away; what a server is known to let wait
+    is taken away, and given back when it waits no more. Never above ``most``; where that is ``start``, below
+    it only after one of these.
     """
 
     # Of a step up, output must grow by at least this part; epochs to wait after one that failed.
@@ -32,6 +33,7 @@ class Concurrency:
         self._before: int | None = None  # the limit before the step that is being tried
         self._best = 0.0
         self._rest = 0  # epochs until the next step
+        self._cut_from = 0  # the limit before requests were seen to wait at the server
         self._restart(0.0)
 
     def _restart(self, now: float) -> None:
@@ -70,8 +72,19 @@ class Concurrency:
 
     def overloaded(self, now: float) -> None:
         """Too much: a quarter less."""
-        self.limit = max(self._least, self.limit * 3 // 4)
-        self._before, self._factor, self._rest = None, 1.25, self.PATIENCE
+        self._set(max(self._least, self.limit * 3 // 4), now)
+
+    def queued(self, running: int, waiting: int, now: float) -> None:
+        """The full endpoint runs so many of its requests and lets so many wait, where nothing orders them."""
+        if waiting > max(1, self.limit // 8):
+            self._cut_from = max(self._cut_from, self.limit)
+            self._set(min(self.limit, running + 1 + running // 8), now)
+        elif not waiting and self.limit < self._cut_from:
+            self._set(min(self._cut_from, self.limit + 1 + self.limit // 4), now)
+
+    def _set(self, limit: int, now: float) -> None:
+        """A limit for a reason other than a step up or down, which then wait for a while."""
+        self.limit, self._before, self._factor, self._rest = limit, None, 1.25, self.PATIENCE
         self._restart(now)
 
 
