@@ -21,6 +21,7 @@ COMMANDS = {
     "new": ("evalkit.cli.new", "Write a commented starting point."),
     "import": ("evalkit.cli.interchange", "Bring results of lm-eval into the store."),
     "export": ("evalkit.cli.interchange", "Write runs as result files of lm-eval."),
+    "lm-eval": ("evalkit.cli.lm_eval", "Run lm-eval's own command with evalkit's models."),
     "index": ("evalkit.cli.index", "Build and search retrieval indexes."),
     "leaderboard": ("evalkit.cli.leaderboard", "Serve the leaderboard in a browser."),
 }
@@ -36,7 +37,8 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, f"{name}_", None) or getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

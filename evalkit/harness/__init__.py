@@ -4,8 +4,9 @@
     task.py      one of them: parameters, samples, answer
     suite.py     lm-eval's documents as samples, its requests as questions
     scores.py    its filters, metrics and aggregation over the answers
+    pictures.py  the pictures of a document
     ask.py       one request of lm-eval, asked of an evalkit model
-    lm.py        an evalkit model as a model of lm-eval: ``python -m evalkit.harness --model evalkit``
+    lm.py        an evalkit model as a model of lm-eval: ``evalkit lm-eval --model evalkit``
 
 lm-eval is imported when one of its names is asked for, never before.
 """

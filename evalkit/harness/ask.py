@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from evalkit.errors import RequestRejected, SetupError
 from evalkit.model import Model
-from evalkit.types import Message, Response
+from evalkit.types import Image, Message, Response, Text
 
 # lm-eval's own defaults where a task or a model says nothing.
 MAX_GEN_TOKS = 256
@@ -58,13 +58,15 @@ def rendered(history: list[dict[str, str]], add_generation_prompt: bool, tokeniz
     return text
 
 
-async def ask(model: Model, kind: str, args: list[Any], how: How) -> tuple[Any, Response]:
+async def ask(
+    model: Model, kind: str, args: Sequence[Any], how: How, images: Sequence[Image] = ()
+) -> tuple[Any, Response]:
     """The response as lm-eval wants it (text, ``(logprob, is_greedy)``, or logprob), and the model's own.
 
-    Raises ``ModelError``; ``SetupError`` where a tokenizer is needed.
+    ``images`` go with what is generated. Raises ``ModelError``; ``SetupError`` where a tokenizer is needed.
     """
     if kind == "generate_until":
-        response = await generate(model, args[0], args[1])
+        response = await generate(model, args[0], args[1], images)
         return response.text, response
     if kind == "loglikelihood":
         response = await _loglikelihood(model, _text(model, args[0], how), args[1], how)
@@ -76,8 +78,13 @@ async def ask(model: Model, kind: str, args: list[Any], how: How) -> tuple[Any, 
     raise SetupError(f"lm-eval asks for {kind!r}, which evalkit does not know")
 
 
-async def generate(model: Model, context: str | Chat, gen_kwargs: Mapping[str, Any]) -> Response:
-    """A completion, or a reply where the context is a chat, under lm-eval's generation arguments."""
+async def generate(
+    model: Model, context: str | Chat, gen_kwargs: Mapping[str, Any], images: Sequence[Image] = ()
+) -> Response:
+    """A completion, or a reply where the context is a chat, under lm-eval's generation arguments.
+
+    As lm-eval does, all ``images`` are put before the text of the last message, which keeps its placeholders.
+    """
     rest = dict(gen_kwargs)
     until = rest.pop("until", None) or []
     asked = rest.pop("max_tokens", None) or rest.pop("max_gen_toks", None)
@@ -95,6 +102,9 @@ async def generate(model: Model, context: str | Chat, gen_kwargs: Mapping[str, A
     if native(model):
         return await model.complete(model.backend.render(**context), **given, **rest)  # type: ignore[attr-defined]
     messages = [Message(m["role"], m["content"]) for m in context["messages"]]
+    if images:
+        last = messages.pop()
+        messages.append(Message(last.role, (*images, Text(str(last.content)))))
     return await model.generate(messages, **given, **rest)
 
 

@@ -16,6 +16,7 @@ from lm_eval.api.registry import register_model
 
 from evalkit.connect import connect
 from evalkit.harness.ask import ChatText, How, ask, chat
+from evalkit.harness.pictures import pictures_of
 from evalkit.model import Model
 from evalkit.paths import cache_dir
 from evalkit.types import Needs
@@ -26,10 +27,11 @@ class EvalkitLM(LM):  # type: ignore[misc]
     """Asks an evalkit model, with its adapters, retries, limits and response cache.
 
     ``spec`` is as for ``evalkit run --model``; ``tokenizer`` (a Hugging Face name or folder) is needed for
-    log-likelihoods of whole texts and of chats; ``max_length`` and ``max_inflight`` are as there;
-    ``responses`` is the response cache's file.
+    log-likelihoods of whole texts and of chats; ``max_length``, ``max_images`` and ``max_inflight`` are as
+    there; ``responses`` is the response cache's file.
     """
 
+    MULTIMODAL = True
     tokenizer_name = ""
 
     def __init__(
@@ -37,12 +39,13 @@ class EvalkitLM(LM):  # type: ignore[misc]
         spec: str,
         tokenizer: str | None = None,
         max_length: int | None = None,
+        max_images: int | None = None,
         max_inflight: int | None = None,
         responses: str | None = None,
         **_unused: Any,  # batch_size, max_batch_size and device, which lm-eval hands to every model
     ) -> None:
         super().__init__()
-        self._how = How(tokenizer, max_length)
+        self._how, self._max_images = How(tokenizer, max_length), max_images
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="evalkit", daemon=True).start()
         self._stack = AsyncExitStack()
@@ -90,7 +93,8 @@ class EvalkitLM(LM):  # type: ignore[misc]
 
     async def _one(self, model: Model, kind: str, request: Any) -> Any:
         args = [a.content if isinstance(a, ChatText) else a for a in request.args]
-        answer, _ = await ask(model, kind, args, self._how)
+        images = await asyncio.to_thread(pictures_of, kind, request.args, self._max_images)
+        answer, _ = await ask(model, kind, args, self._how, images)
         return answer
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:

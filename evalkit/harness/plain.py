@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 from evalkit.harness.ask import ChatText
+from evalkit.harness.pictures import as_png, is_picture
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it, by lm-eval's own rule for what JSON cannot."""
+    """A value as JSON can hold it, by lm-eval's own rule for what JSON cannot; a picture by its hash."""
     from lm_eval.utils import handle_non_serializable
 
-    return json.loads(json.dumps(value, default=handle_non_serializable))
+    def held(inner: Any) -> Any:
+        if is_picture(inner):
+            return hashlib.sha256(as_png(inner)).hexdigest()
+        return handle_non_serializable(inner)
+
+    return json.loads(json.dumps(value, default=held))
 
 
 def plain_argument(value: Any) -> Any:

@@ -15,9 +15,10 @@ from typing import Any
 
 from evalkit.errors import SetupError, UsageError
 from evalkit.harness.ask import How, ask, chat, rendered
+from evalkit.harness.pictures import pictures_of
 from evalkit.harness.plain import choices_of, plain, plain_argument, said, target_of
 from evalkit.model import Model
-from evalkit.types import Answer, Response, Sample
+from evalkit.types import Answer, Image, Response, Sample
 
 LOGPROBS = frozenset({"loglikelihood", "loglikelihood_rolling", "multiple_choice"})
 
@@ -30,6 +31,7 @@ class Shape:
     fewshot_as_multiturn: bool
     system_instruction: str | None
     tokenizer: str | None
+    max_images: int | None
 
     def template(self) -> Any:
         """What lm-eval calls as the model's chat template."""
@@ -64,8 +66,6 @@ class Suite:
                 f"lm-eval cannot load {self.name}: {type(problem).__name__}: {problem}"
             ) from problem
         for name, leaf in built["tasks"].items():
-            if getattr(leaf, "MULTIMODAL", False):
-                raise SetupError(f"lm-eval's task {name} shows pictures or sounds: only text is run")
             config = leaf.config
             self._fresh[name] = (leaf.get_config("num_fewshot"), dict(config.generation_kwargs or {}))
             self.docs[name] = leaf.eval_docs
@@ -122,13 +122,24 @@ class Suite:
                 apply_chat_template=shape.apply_chat_template,
                 chat_template=template,
             )
-            yield self._sample(name, doc_id, doc, instances if isinstance(instances, list) else [instances])
+            asked = instances if isinstance(instances, list) else [instances]
+            try:
+                images = pictures_of(asked[0].request_type, asked[0].args, shape.max_images)
+            except SetupError as problem:
+                raise SetupError(f"lm-eval's task {name} cannot be run: {problem}") from None
+            yield self._sample(name, doc_id, doc, asked, images)
 
-    def _sample(self, name: str, doc_id: int, doc: Any, instances: list[Any]) -> Sample:
+    def _sample(
+        self, name: str, doc_id: int, doc: Any, instances: list[Any], images: tuple[Image, ...]
+    ) -> Sample:
         leaf = self.leaves[name]
         choices = choices_of(leaf, doc)
         requests = [
-            {"type": i.request_type, "args": [plain_argument(a) for a in i.args], "repeats": i.repeats or 1}
+            {
+                "type": i.request_type,
+                "args": [plain_argument(a) for a in (i.args[:2] if images else i.args)],
+                "repeats": i.repeats or 1,
+            }
             for i in instances
         ]
         return Sample(
@@ -136,6 +147,7 @@ class Suite:
             input=str(instances[0].args[0]),
             target=target_of(leaf.doc_to_target(doc), choices),
             choices=choices,
+            images=images,
             slices={"task": name} if len(self.leaves) > 1 else {},
             metadata={
                 "task": name,
@@ -150,7 +162,7 @@ class Suite:
         """Ask all of a document's requests, each as often as lm-eval does, at the same time."""
         requests = sample.metadata["requests"]
         asked = [
-            ask(model.draw(n) if n else model, request["type"], request["args"], how)
+            ask(model.draw(n) if n else model, request["type"], request["args"], how, sample.images)
             for request in requests
             for n in range(request["repeats"])
         ]
@@ -165,6 +177,11 @@ class Suite:
     def scores_likelihoods(self) -> bool:
         """Whether any of the tasks needs log-probabilities of the prompt."""
         return any(leaf.OUTPUT_TYPE in LOGPROBS for leaf in self.leaves.values())
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether any of the tasks shows pictures."""
+        return any(getattr(leaf, "MULTIMODAL", False) for leaf in self.leaves.values())
 
     @property
     def version(self) -> Any:

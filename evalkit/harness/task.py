@@ -33,6 +33,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         gen_kwargs: str = "",
         fewshot_seed: int = FEWSHOT_SEED,
         tokenizer: str | None = None,
+        max_images: int | None = None,
         unsafe_code: bool = False,
         bootstrap_iters: int = BOOTSTRAP_ITERS,
         include_path: Path | None = where,
@@ -40,7 +41,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         await asyncio.to_thread(prepare)
         suite.configure(num_fewshot, gen_kwargs, fewshot_seed, unsafe_code)
         made.facts = {"lm_eval": suite.facts()}
-        shape = Shape(apply_chat_template, fewshot_as_multiturn, system_instruction, tokenizer)
+        shape = Shape(apply_chat_template, fewshot_as_multiturn, system_instruction, tokenizer, max_images)
         for sample in suite.samples(shape):
             yield sample
 
@@ -57,7 +58,10 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         samples=samples,
         metrics=declared(configs),
         tags=tuple(dict.fromkeys(["lm_eval", *(t for c in configs[:1] for t in _tags(c))])),
-        needs=Needs(logprobs=any(c.get("output_type") in LOGPROBS for c in configs)),
+        needs=Needs(
+            logprobs=any(c.get("output_type") in LOGPROBS for c in configs),
+            images=any(c.get("doc_to_image") is not None for c in configs),
+        ),
         prepare=scores.prepare,
         aggregate=scores.aggregate,
         where=_where(manager, name),
@@ -67,7 +71,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         suite.load()
         made.metrics = scores.metrics()
         made.version = str(suite.version)
-        made.needs = Needs(logprobs=suite.scores_likelihoods)
+        made.needs = Needs(logprobs=suite.scores_likelihoods, images=suite.shows_pictures)
 
     if load:
         prepare()

@@ -33,12 +33,15 @@ class Echo:
         """The first token that holds a character of ``continuation``, the end of the prompt.
 
         A token that spans the border counts as continuation. Found from the end, so that special tokens
-        at the start, which are no part of the text, do not matter. Raises ``RequestRejected``.
+        at the start, which are no part of the text, do not matter. vLLM writes a character of several tokens
+        at the last of them, and nothing at the others: they belong to it. Raises ``RequestRejected``.
         """
         first, tail = len(self.tokens), ""
         while first > 0 and len(decomposed(tail)) < len(decomposed(continuation)):
             first -= 1
             tail = self.tokens[first] + tail
+        while first > 0 and not tail[:1].isascii() and not self.tokens[first - 1]:
+            first -= 1
         if first == 0 and self.logprobs[:1] == [None] and not self.tokens[0]:
             raise RequestRejected(NO_CONTEXT)  # vLLM does not even say what the first token is
         if not decomposed(tail).endswith(decomposed(continuation)):
@@ -53,10 +56,10 @@ class Echo:
     def is_greedy(self, first: int) -> bool | None:
         """Whether every token from ``first`` on is the most probable one; None where the server hides it."""
         best = self.best[first:]
-        if any(value is None for value in best):
-            return None
         pairs = zip(self.logprobs[first:], best, strict=True)
-        return all(own >= (top or 0.0) - _SAME for own, top in pairs)
+        if any(top is not None and own < top - _SAME for own, top in pairs):
+            return False
+        return None if None in best else True
 
 
 def decomposed(text: str) -> str:
@@ -78,7 +81,8 @@ def read_echo(data: Any) -> Echo:
     tops = list(logprobs.get("top_logprobs") or [None] * count)[:count]
     if len(values) != count or len(tops) != count:
         raise RequestRejected("the server gives fewer log-probabilities than the prompt has tokens")
-    best = [max(top.values()) if isinstance(top, Mapping) and top else None for top in tops]
+    # Entries are named by texts, and pieces of characters all by none: which of them is best cannot be told.
+    best = [max(t.values()) if isinstance(t, Mapping) and t and "" not in t else None for t in tops]
     return Echo(list(tokens[:count]), values, best)
 
 

@@ -24,6 +24,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _SEEN = 6
+PICTURE = 64  # tokens of a picture
 
 
 def make_tokenizer(folder: Path, corpus: Sequence[str]) -> None:
@@ -116,9 +117,11 @@ class Server:
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.bodies.append(body)
-        written = self._written("\n".join(f"{m['role']}: {m['content']}" for m in body["messages"]), body)
+        said = "\n".join(f"{m['role']}: {_read(m['content'])}" for m in body["messages"])
+        written = self._written(said, body)
         message = {"role": "assistant", "content": written.pop("text")}
-        return self._answer([{"index": 0, "message": message, **written}], 1)
+        tokens = len(said.split()) + PICTURE * said.count("data:image/")
+        return self._answer([{"index": 0, "message": message, **written}], tokens)
 
     def _scored(self, index: int, ids: list[int], echo: bool) -> dict[str, Any]:
         written, _ = self.best(ids)
@@ -158,6 +161,13 @@ class Server:
     def _answer(self, choices: list[dict[str, Any]], tokens: int) -> web.Response:
         usage = {"prompt_tokens": tokens, "completion_tokens": 1, "total_tokens": tokens + 1}
         return web.json_response({"id": "1", "model": "tiny", "choices": choices, "usage": usage})
+
+
+def _read(content: str | list[dict[str, Any]]) -> str:
+    """A message as text, in which a picture is its address, bytes and all: another picture, another reply."""
+    if isinstance(content, str):
+        return content
+    return " ".join(part["text"] if part["type"] == "text" else part["image_url"]["url"] for part in content)
 
 
 def _hash(*parts: Any) -> int:

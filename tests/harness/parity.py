@@ -25,6 +25,7 @@ class Setup:
     evalkit: tuple[str, ...] = ()
     lm_eval: dict[str, Any] = field(default_factory=dict)
     chat: bool = False
+    model_args: dict[str, Any] = field(default_factory=dict)
 
 
 GENERATED = (
@@ -61,6 +62,15 @@ def setups() -> list[Setup]:
         Setup(
             "chat template of the tokenizer", ("g_filters", "c_three", "l_last_word"), template,
             {"apply_chat_template": True, "fewshot_as_multiturn": True},
+        ),
+        Setup(
+            "pictures", ("v_colours",), template, {"apply_chat_template": True}, chat=True,
+            model_args={"max_images": 9},
+        ),
+        Setup(
+            "pictures, the first, few-shot", ("v_colours",),
+            (*template, "-p", "max_images=1", "-p", "num_fewshot=2"),
+            {"apply_chat_template": True, "fewshot_as_multiturn": True, "num_fewshot": 2}, chat=True,
         ),
     ]  # fmt: skip
 
@@ -102,6 +112,8 @@ def theirs(
 ) -> list[dict[str, Any]]:
     """The results of lm-eval's own runs, all in one process."""
     runs = [{**served[s.chat], "tasks": list(s.tasks), **s.lm_eval} for s in setups]
+    for run, setup in zip(runs, setups, strict=True):
+        run["model_args"] = {**run["model_args"], **setup.model_args}
     plan = {"include_path": str(include_path), "runs": runs, "bootstrap_iters": BOOTSTRAP_ITERS}
     return _process("reference.py", plan, scratch)
 

@@ -46,7 +46,14 @@ PROSE = (
     "The heart pumps blood to the lungs and to the body. The liver makes bile, and the kidney makes urine. "
     "Red cells carry oxygen from the lungs to every organ, and carbon dioxide back again. "
 )
+SHOWN = {"red": (200, 30, 40), "green": (40, 160, 60), "blue": (30, 60, 210), "yellow": (230, 210, 40)}
 UTILS = '''
+def pictures(doc):
+    from PIL import Image
+
+    return [Image.open(path) for path in doc["pictures"]]
+
+
 def last_word(resps, docs):
     """A custom filter: the last word of each reply."""
     return [[(text.split() or ["none"])[-1].strip(".,!") for text in reply] for reply in resps]
@@ -84,9 +91,30 @@ def rows() -> list[dict[str, Any]]:
     return [_row(index, fact) for index, fact in enumerate(FACTS)]
 
 
+def picture_rows(folder: Path) -> list[dict[str, Any]]:
+    """Questions about one or two pictures, drawn here: PNG and JPEG, in colour, grey and by palette."""
+    from PIL import Image, ImageDraw
+
+    made = []
+    for index, (first, second) in enumerate(itertools.product(SHOWN, repeat=2)):
+        paths = []
+        for place, colour in enumerate((first, second)[: 1 + index % 2]):
+            picture = Image.new("RGB", (24, 16 + index), SHOWN[colour])
+            ImageDraw.Draw(picture).ellipse((4, 4, 16, 14), fill="white", outline="black")
+            path = folder / f"shown-{index}-{place}.{('png', 'jpg')[place]}"
+            picture.convert(("RGB", "P", "L")[index % 3] if place == 0 else "RGB").save(path)
+            paths.append(str(path))
+        question = f"Which colour has picture {index} of these, <image> here?"
+        made.append({"question": question, "answer": first, "pictures": paths})
+    return made
+
+
 def answers() -> dict[str, str]:
     """The right answers by question, for a server that knows them."""
-    return {row["question"]: row["answer"] for row in rows()}
+    shown = itertools.product(SHOWN, repeat=2)
+    return {row["question"]: row["answer"] for row in rows()} | {
+        f"Which colour has picture {index} of these,": first for index, (first, _) in enumerate(shown)
+    }
 
 
 def known() -> list[str]:
@@ -125,6 +153,11 @@ def write(folder: Path) -> None:
     }
     for name, own in {**_generated(), **_chosen(), **_scored()}.items():
         (folder / f"{name}.yaml").write_text(_dump({"task": name, **base, **own}))
+    _jsonl(folder / "shown.jsonl", picture_rows(folder))
+    shown = {"dataset_kwargs": {"data_files": {"test": str(folder / "shown.jsonl")}}, "fewshot_split": "test"}
+    for name, own in _shown().items():
+        own = {k: v for k, v in {**base, **shown, **own}.items() if k != "training_split"}
+        (folder / f"{name}.yaml").write_text(_dump({"task": name, **own}))
     for name, group in _groups().items():
         (folder / f"{name}.yaml").write_text(_dump({"group": name, **group}))
 
@@ -242,6 +275,21 @@ def _scored() -> dict[str, dict[str, Any]]:
                 _metric("bits_per_byte", "bits_per_byte", better=False),
             ],
         },
+    }  # fmt: skip
+
+
+def _shown() -> dict[str, dict[str, Any]]:
+    short = {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 24}, "metric_list": [EXACT]}
+    return {
+        "v_colours": {
+            **short, "output_type": "generate_until", "doc_to_image": "!function utils.pictures",
+            "description": "Look closely.",
+        },
+        "v_likely": {
+            "output_type": "multiple_choice", "doc_to_image": "!function utils.pictures",
+            "doc_to_choice": list(SHOWN), "doc_to_target": "answer",
+        },
+        "a_sounds": {**short, "output_type": "generate_until", "doc_to_audio": "!function utils.pictures"},
     }  # fmt: skip
 
 

@@ -10,14 +10,15 @@ def test_lm_eval_scores_a_served_model_through_evalkit(
     lab: SimpleNamespace, parity: ModuleType, tmp_path: Path
 ) -> None:
     texts = parity.Setup("texts", ("g_filters", "g_votes", "c_three", "l_last_word", "r_prose"))
-    chats = parity.Setup("chat", ("g_exact",), lm_eval={"apply_chat_template": True}, chat=True)
+    chats = parity.Setup("chat", ("g_exact", "v_colours"), lm_eval={"apply_chat_template": True}, chat=True)
     with lab.serve() as one, lab.serve() as other:
         arguments = {"spec": f"openai:tiny@{one.url}", "max_inflight": 1}
         arguments |= {"tokenizer": str(lab.tokenizer), "responses": str(tmp_path / "responses.db")}
+        arguments |= {"max_images": 1}
         ours = {"model": "evalkit", "model_args": arguments}
         through = parity.theirs(lab.tasks, [texts, chats], {False: ours, True: ours}, tmp_path)
         direct = parity.theirs(lab.tasks, [texts, chats], parity.served(other.url, lab.tokenizer), tmp_path)
         messages = [body["messages"] for body in one.bodies if "messages" in body]
     assert [run["results"] for run in through] == [run["results"] for run in direct]
-    assert len(messages) == 20  # the server's template, not ours
+    assert len(messages) == 20 + 16  # the server's template, not ours
     assert messages[0][-1]["role"] == "user"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from evalkit.store import open_store
+
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, lab: SimpleNamespace) -> None:
@@ -111,9 +113,34 @@ def test_whole_texts_need_a_tokenizer_and_the_message_says_so(evalkit: Any, lab:
     assert "-p tokenizer=" in said
 
 
-def test_what_was_run_is_recorded(evalkit: Any, lab: SimpleNamespace) -> None:
-    from evalkit.store import open_store
+@pytest.mark.parametrize(
+    ("task", "options", "reason"),
+    [
+        ("v_colours", (), "apply_chat_template=true"),
+        ("v_likely", (), "only for generate_until"),
+        ("a_sounds", ("-p", "apply_chat_template=true"), "lm-eval sends sounds to no served model"),
+    ],
+)
+def test_pictures_and_sounds_that_lm_eval_does_not_serve_are_refused(
+    evalkit: Any, lab: SimpleNamespace, task: str, options: tuple[str, ...], reason: str
+) -> None:
+    command = ("run", f"lm_eval/{task}", "--model", "baseline:gold", "--include-path", str(lab.tasks))
+    assert reason in evalkit(*command, *options, code=2).stderr
 
+
+def test_pictures_are_kept_once_and_named_by_hash(evalkit: Any, lab: SimpleNamespace) -> None:
+    options = ("--include-path", str(lab.tasks), "-p", "apply_chat_template=true")
+    runs = [
+        evalkit.json("run", "lm_eval/v_colours", "--model", model, *options)["runs"][0]
+        for model in ("baseline:gold", "baseline:empty")
+    ]
+    assert runs[0]["metrics"]["exact_match,none"]["value"] == 1.0
+    with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
+        prints = {store.run(run["id"]).spec.dataset for run in runs}
+    assert len(prints) == 1  # a picture's place in memory is no part of the data
+
+
+def test_what_was_run_is_recorded(evalkit: Any, lab: SimpleNamespace) -> None:
     options = ("--include-path", str(lab.tasks), "-p", "num_fewshot=1", "--limit", "2")
     evalkit("run", "lm_eval/g_exact", "--model", "baseline:gold", *options)
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,13 +16,20 @@ def differing(rows: list[Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def served_rows(parity: ModuleType, lab: SimpleNamespace) -> list[Any]:
-    """All setups by both harnesses, each against a server of its own that starts afresh."""
+def compared(parity: ModuleType, lab: SimpleNamespace) -> SimpleNamespace:
+    """All setups by both harnesses, each against a server of its own that starts afresh: ``rows`` of scores,
+    and what ``theirs`` and ``ours`` were asked."""
     tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
     with lab.serve() as one, lab.serve() as other:
         served = parity.served(one.url, lab.tokenizer)
         spec = f"openai:tiny@{other.url}"
-        rows: list[Any] = parity.both(lab.tasks, parity.setups(), served, spec, lab.folder, tokenizer)
+        rows = parity.both(lab.tasks, parity.setups(), served, spec, lab.folder, tokenizer)
+    return SimpleNamespace(rows=rows, theirs=one.bodies, ours=other.bodies)
+
+
+@pytest.fixture
+def served_rows(compared: SimpleNamespace) -> list[Any]:
+    rows: list[Any] = compared.rows
     return rows
 
 
@@ -44,6 +52,21 @@ def test_the_comparison_covers_all_kinds_of_scores(served_rows: list[Any]) -> No
 def test_a_group_has_its_own_score_and_its_members(served_rows: list[Any]) -> None:
     group = {(row.task, row.metric) for row in served_rows if row.setup == "group"}
     assert group >= {("all_chosen", "acc,none"), ("inner", "acc,none"), ("c_yes_no", "f1,none")}
+
+
+def test_pictures_arrive_as_lm_eval_sends_them(compared: SimpleNamespace) -> None:
+    def shown(bodies: list[Any]) -> list[str]:
+        """Every chat about pictures, with their places and bytes; the probe asks about others."""
+        chats = [body["messages"] for body in bodies if "of these," in str(body.get("messages"))]
+        said = [m["content"] for chat in chats for m in chat]
+        for part in (part for parts in said if isinstance(parts, list) for part in parts):
+            part.get("image_url", {}).pop("detail", None)  # lm-eval writes the default, "auto"
+        return sorted(json.dumps(chat, sort_keys=True) for chat in chats)
+
+    theirs, ours = shown(compared.theirs), shown(compared.ours)
+    assert ours == theirs
+    assert [chat.count("data:image/png;base64") for chat in ours].count(2) == 8  # of 16 + 16 chats
+    assert len(ours) == 32
 
 
 def test_the_documentation_shows_these_figures(served_rows: list[Any]) -> None:

@@ -56,8 +56,9 @@ def written_by_lm_eval(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """What lm-eval itself writes of a run with evalkit's random baseline."""
     out = tmp_path_factory.mktemp("theirs")
     command = [
-        sys.executable, "-m", "evalkit.harness", "--model", "evalkit", "--model_args", "spec=openai:tiny@URL",
-        "--tasks", "both,names", "--include_path", str(folder), "--output_path", str(out), "--log_samples",
+        sys.executable, "-m", "evalkit", "lm-eval", "--model", "evalkit",
+        "--model_args", "spec=openai:tiny@URL", "--tasks", "both,names",
+        "--include_path", str(folder), "--output_path", str(out), "--log_samples",
     ]  # fmt: skip
     with _server() as url:
         command[command.index("spec=openai:tiny@URL")] = f"spec=openai:tiny@{url}"

@@ -55,6 +55,8 @@ async def score(script, context, continuation):
         (["a", " b", " c"], "a ", "b c", (-2.0, -3.0)),
         (["<s>", "a", " b"], "a", " b", (-3.0,)),  # a special token that is no part of the text
         (["\ufffd", "\ufffd", " b"], "é", " b", (-3.0,)),  # half characters in the context
+        (["a", "", "µ"], "a", "µ", (-2.0, -3.0)),  # vLLM: a character's first piece is written as nothing
+        (["a", "", "b"], "a", "b", (-3.0,)),  # nothing before a plain letter is no piece of it
         (["caf", "é", " x"], "cafe", "\u0301 x", (-2.0, -3.0)),  # an accent that the tokenizer joins to its e
     ],
 )

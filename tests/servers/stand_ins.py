@@ -1,10 +1,12 @@
-"""Stand-ins that let SGLang start on a CPU: run once with the Python of its environment.
+"""Stand-ins that let model servers start on a CPU: ``stand_ins.py torchvision sgl_kernel``, run once with the
+Python of their environment.
 
-SGLang imports ``sgl_kernel``, whose wheels need CUDA, but calls nothing of it for dense models on a CPU; and
-torchvision's CUDA wheel fails to load its operators beside a CPU torch, of which none is called either. So an
-empty ``sgl_kernel`` is written, whose functions raise when called, and the operators are declared.
+torchvision's CUDA wheel fails to load its operators beside a CPU torch, of which none is called: so they are
+declared. SGLang imports ``sgl_kernel``, whose wheels need CUDA, but calls nothing of it for dense models on a
+CPU: so an empty one is written, whose functions raise when called.
 """
 
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -54,13 +56,16 @@ sys.meta_path.insert(0, _Before())
 '''
 
 
-def main() -> None:
-    site = Path(sysconfig.get_paths()["purelib"])
-    (site / "sgl_kernel").mkdir(exist_ok=True)
-    (site / "sgl_kernel" / "__init__.py").write_text(KERNEL)
+def torchvision(site: Path) -> None:
     (site / "declare_torchvision_operators.py").write_text(OPERATORS)
     (site / "declare_torchvision_operators.pth").write_text("import declare_torchvision_operators\n")
 
 
+def sgl_kernel(site: Path) -> None:
+    (site / "sgl_kernel").mkdir(exist_ok=True)
+    (site / "sgl_kernel" / "__init__.py").write_text(KERNEL)
+
+
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:]:
+        {"torchvision": torchvision, "sgl_kernel": sgl_kernel}[name](Path(sysconfig.get_paths()["purelib"]))
