@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def hub_rows(
     downloaded is used. Raises ``UsageError`` with the fix where the
     data set can be had neither way.
     """
-    if file is None and not _hub_answers():
+    if file is None and not hub_answers():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
     try:
         import datasets
@@ -75,7 +76,8 @@ def file_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                 raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
 
 
-def _hub_answers() -> bool:
+@cache
+def hub_answers() -> bool:
     """Whether the hub can be reached at all, asked once and briefly."""
     try:
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

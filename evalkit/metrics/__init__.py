@@ -12,21 +12,27 @@ _WHERE = {
     "Metric": "base",
     "accuracy": "choice",
     "average_precision": "retrieval",
+    "bertscore": "embedding",
     "brier": "calibration",
     "citation_coverage": "citation",
     "citation_precision": "citation",
     "citation_recall": "citation",
     "closed_accuracy": "vision",
+    "copy_rate": "sources",
     "count_within": "vision",
     "exact_match": "text",
     "expected_calibration_error": "calibration",
+    "factoid": "exact",
     "length": "text",
+    "list_answer": "exact",
+    "macro_f1": "exact",
     "math_answer": "vision",
     "metric": "base",
     "mrr": "retrieval",
     "ndcg": "retrieval",
     "only": "base",
     "precision": "retrieval",
+    "readability": "grades",
     "recall": "retrieval",
     "rouge": "text",
     "token_f1": "text",
@@ -45,11 +51,17 @@ if TYPE_CHECKING:
     from evalkit.metrics.citation import citation_coverage as citation_coverage
     from evalkit.metrics.citation import citation_precision as citation_precision
     from evalkit.metrics.citation import citation_recall as citation_recall
+    from evalkit.metrics.embedding import bertscore as bertscore
+    from evalkit.metrics.exact import factoid as factoid
+    from evalkit.metrics.exact import list_answer as list_answer
+    from evalkit.metrics.exact import macro_f1 as macro_f1
+    from evalkit.metrics.grades import readability as readability
     from evalkit.metrics.retrieval import average_precision as average_precision
     from evalkit.metrics.retrieval import mrr as mrr
     from evalkit.metrics.retrieval import ndcg as ndcg
     from evalkit.metrics.retrieval import precision as precision
     from evalkit.metrics.retrieval import recall as recall
+    from evalkit.metrics.sources import copy_rate as copy_rate
     from evalkit.metrics.text import exact_match as exact_match
     from evalkit.metrics.text import length as length
     from evalkit.metrics.text import rouge as rouge

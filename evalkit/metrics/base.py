@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, overload
 
+import msgspec
+
 from evalkit.errors import MetricError, UsageError
 from evalkit.types import Answer, Sample, Status
 
@@ -27,7 +29,8 @@ class Metric:
     ``output`` metric without a finite worst score raises ``UsageError``.
     ``higher_is_better`` is None for descriptive numbers, which are never ranked.
     A run's value is the mean of its samples' values, or what ``aggregate`` makes of them: then ``low`` and
-    ``high`` are the range of the run's value, and the samples' may be anything that it understands.
+    ``high`` are the range of the run's value, and the samples' may be anything that it understands. Such an
+    ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
     """
 
     name: str
@@ -59,10 +62,12 @@ class Metric:
 
         Raises ``MetricError`` for a value that is not finite or lies outside the metric's range.
         """
+        if self.aggregate is not None:
+            answer = msgspec.structs.replace(answer, status=status)
         value = self.fn(sample, answer)
         if value is None:
             return None
-        if self.judges == "output" and status in FAILED:
+        if self.judges == "output" and status in FAILED and self.aggregate is None:
             return self.worst
         return self._checked(float(value), sample)
 

@@ -17,10 +17,11 @@ from typing import Any, Literal, get_args
 from evalkit.errors import MetricError, UsageError, did_you_mean
 from evalkit.metrics.base import Metric
 from evalkit.metrics.citation import without_marks
+from evalkit.metrics.skip_bigrams import su4
 from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Sample
 
-Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum", "rougeSU4"]
 Stat = Literal["f", "precision", "recall"]
 Sentences = Literal["newline", "split"]
 Compare = Callable[[str, tuple[str, ...]], float]
@@ -46,8 +47,8 @@ def exact_match(*, strip_citations: bool = True) -> Metric:
 
     Source: Rajpurkar et al. 2016 and SQuAD's evaluation script.
     """
-    name = _name("exact_match", strip_citations=(strip_citations, True))
-    fn = partial(_scored, _exact_match, strip_citations)
+    name = name_of("exact_match", strip_citations=(strip_citations, True))
+    fn = partial(scored, _exact_match, strip_citations)
     return Metric(name, fn, help="1 if the reply equals a reference (SQuAD normalization)")
 
 
@@ -56,8 +57,8 @@ def token_f1(*, strip_citations: bool = True) -> Metric:
 
     Source: Rajpurkar et al. 2016 and SQuAD's evaluation script.
     """
-    name = _name("token_f1", strip_citations=(strip_citations, True))
-    fn = partial(_scored, _token_f1, strip_citations)
+    name = name_of("token_f1", strip_citations=(strip_citations, True))
+    fn = partial(scored, _token_f1, strip_citations)
     return Metric(name, fn, help="F1 over the words shared with the best reference (SQuAD)")
 
 
@@ -77,6 +78,7 @@ def rouge(
     ``rougeLsum`` compares sentence by sentence. ``sentences="newline"`` is rouge-score's own behaviour:
     sentences are lines, so a text on one line is one sentence and gets plain ``rougeL``'s value.
     ``sentences="split"`` puts each sentence on its own line first, as most summarization papers do.
+    ``rougeSU4`` is ROUGE-1.5.5's (see ``skip_bigrams``), BioASQ's measure of ideal answers.
     Raises ``UsageError`` for an unknown kind, stat or way to find sentences.
 
     Source: Lin 2004; the package ``rouge-score-rs`` computes the same and is used where it is installed.
@@ -85,7 +87,7 @@ def rouge(
         if value not in get_args(known):
             names = ", ".join(get_args(known))
             raise UsageError(f"rouge: {value!r} is none of {names}.{did_you_mean(value, get_args(known))}")
-    name = _name(
+    name = name_of(
         kind,
         stem=(stem, True),
         stat=(stat, "f"),
@@ -93,7 +95,7 @@ def rouge(
         strip_citations=(strip_citations, True),
     )
     compare = partial(_rouge, kind, stem, stat, sentences == "split" and kind == "rougeLsum")
-    return Metric(name, partial(_scored, compare, strip_citations), help=f"ROUGE ({kind}, {stat})")
+    return Metric(name, partial(scored, compare, strip_citations), help=f"ROUGE ({kind}, {stat})")
 
 
 def length() -> Metric:
@@ -109,13 +111,14 @@ def length() -> Metric:
     )
 
 
-def _name(base: str, **parameters: tuple[Any, Any]) -> str:
+def name_of(base: str, **parameters: tuple[Any, Any]) -> str:
     """``base[name=value,…]`` of those parameters, given as (value, default), that differ."""
     told = [f"{name}={value}" for name, (value, default) in parameters.items() if value != default]
     return f"{base}[{','.join(told)}]" if told else base
 
 
-def _scored(compare: Compare, strip_citations: bool, sample: Sample, answer: Answer) -> float | None:
+def scored(compare: Compare, strip_citations: bool, sample: Sample, answer: Answer) -> float | None:
+    """``compare(reply, references)`` of one sample; None where it has no reference."""
     clean = without_marks if strip_citations and answer.passages is not None else str
     given = [target for target in sample.targets if target.strip()]
     references = tuple(filter(str.strip, map(clean, given)))
@@ -143,9 +146,13 @@ def _overlap_f1(reply: Counter[str], reference: Counter[str]) -> float:
 
 def _rouge(kind: Kind, stem: bool, stat: Stat, split: bool, reply: str, references: tuple[str, ...]) -> float:
     prepare = _one_sentence_a_line if split else _encodable
-    scores = _scorer(kind, stem).score_multi([prepare(text) for text in references], prepare(reply))
+    said, wanted = prepare(reply), [prepare(text) for text in references]
+    if kind == "rougeSU4":
+        score: Any = su4(said, wanted, stem)
+    else:
+        score = _scorer(kind, stem).score_multi(wanted, said)[kind]
     column = {"f": "fmeasure", "precision": "precision", "recall": "recall"}[stat]
-    return float(getattr(scores[kind], column))
+    return float(getattr(score, column))
 
 
 @cache

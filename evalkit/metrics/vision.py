@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from evalkit.errors import MetricError
 from evalkit.metrics.base import Metric
@@ -20,21 +21,26 @@ _NUMBERS = {
     "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
 }  # fmt: skip
 _LEAD = re.compile(r"^\W*(?:(?:the |final )*answer(?: is)?\b\W*)?", re.IGNORECASE)
-_DECIDED = re.compile(r"(yes|no)\b\W*(?:$|[\n.,;:!*)–—-])", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 _SAID = re.compile(r"\banswer(?: is|:| is:)\s*", re.IGNORECASE)
 
 
 def read_yes_no(reply: str) -> str | None:
-    """``yes`` or ``no``, or None where the reply says neither, or both (version 1).
+    """``yes`` or ``no`` as ``read_label`` finds it (version 1)."""
+    return read_label(reply, ("yes", "no"))
+
+
+def read_label(reply: str, labels: Sequence[str]) -> str | None:
+    """The one of ``labels`` (single words, lower case) that a reply says, or None (version 1).
 
     A reply that begins with the word and a mark behind it has decided ("Yes, there is no fluid"); elsewhere
-    just one of the two words may occur.
+    just one of the words may occur.
     """
     start = _LEAD.sub("", reply, count=1)
-    if match := _DECIDED.match(start):
+    decided = rf"({'|'.join(map(re.escape, labels))})\b\W*(?:$|[\n.,;:!*)–—-])"
+    if match := re.match(decided, start, re.IGNORECASE):
         return match[1].lower()
-    said = {word for word in re.findall(r"\w+", reply.lower()) if word in ("yes", "no")}
+    said = {word for word in re.findall(r"\w+", reply.lower()) if word in labels}
     return said.pop() if len(said) == 1 else None
 
 

@@ -17,8 +17,9 @@ from evalkit.types import Answer, Passage, Sample, Status
 SAMPLE = Sample("s1", "Does it work?", "It works.", relevance={"d1": 1})
 SHOWN = (Passage("d1", "It works."),)
 FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only"})
-# These read an answer of a certain kind out of the reply; SAMPLE's is free text.
-READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer"}
+# These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh with a network.
+READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_f1", "factoid", "list_answer"}
+NETWORKS = {"bertscore"}
 NEEDS_K = {"recall", "precision"}
 
 
@@ -39,7 +40,16 @@ def test_every_factory_makes_a_documented_metric_that_a_worker_can_receive(name)
 def test_importing_the_package_imports_no_metric_library():
     code = "import sys, evalkit.metrics as m; m.rouge(); m.recall(5); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"nltk", "rouge_score", "rouge_score_rs", "numpy", "scipy"} & set(loaded.split())
+    assert not {
+        "nltk",
+        "rouge_score",
+        "rouge_score_rs",
+        "numpy",
+        "scipy",
+        "textstat",
+        "torch",
+        "transformers",
+    } & set(loaded.split())
 
 
 def test_unknown_names_are_attribute_errors():
@@ -50,8 +60,8 @@ def test_unknown_names_are_attribute_errors():
 @pytest.mark.parametrize("status", [Status.TRUNCATED, Status.REFUSED, Status.EMPTY, Status.UNPARSED])
 def test_a_failed_reply_scores_worst_even_if_its_text_is_the_target(status):
     right = Answer(text="It works. [1]", passages=SHOWN)
-    outputs = [make(name) for name in FACTORIES]
-    for m in (m for m in outputs if m.judges == "output" and m.name not in READERS):
+    outputs = [make(name) for name in FACTORIES if name not in READERS | NETWORKS]
+    for m in (m for m in outputs if m.judges == "output" and m.higher_is_better):
         assert m(SAMPLE, right) == pytest.approx(1.0), m.name
         assert m(SAMPLE, right, status) == 0.0, m.name
     assert recall(1)(SAMPLE, right, status) == 1.0, "the retriever did its work whatever the model said"

@@ -1,0 +1,82 @@
+"""BERTScore on a tiny local network: equal to the package bert-score; what cannot be weighed is an error."""
+
+import pytest
+
+from evalkit.errors import MetricError, UsageError
+from evalkit.metrics import bertscore
+from evalkit.types import Answer, Sample
+
+WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] metformin lowers glucose insulin the in patients with diabetes . ,
+a and trial ##s ##ed safe is it work"""
+PAIRS = [
+    ("metformin lowers glucose .", "metformin is safe in patients with diabetes ."),
+    ("it is safe", "it is a safe trial"),
+    ("insulin and the trial . trials trialed", "insulin"),
+    ("unheard words", "the patients"),
+]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> str:
+    """A network of three layers with weights by chance, as a folder of the hub's layout."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    (folder / "vocab.txt").write_text("\n".join(WORDS.split()))
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = BertConfig(
+        vocab_size=len(WORDS.split()), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=32,
+    )  # fmt: skip
+    BertModel(shape).save_pretrained(folder)
+    return str(folder)
+
+
+def score(metric, reply, *targets):
+    return metric(Sample("s", "q", targets), Answer(text=reply))
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_equal_to_bert_score(encoder, layer):
+    from bert_score import BERTScorer
+
+    reference = BERTScorer(model_type=encoder, num_layers=layer)
+    for reply, target in PAIRS:
+        expected = [float(value) for value in reference.score([reply], [target])]
+        for stat, value in zip(("precision", "recall", "f"), expected, strict=True):
+            found = score(bertscore(encoder, layer=layer, stat=stat), reply, target)
+            assert found == pytest.approx(max(value, 0.0), abs=1e-5), (reply, stat)
+
+
+def test_the_best_reference_counts(encoder):
+    metric = bertscore(encoder, layer=2)
+    assert score(metric, "it is safe", "the patients with diabetes", "it is safe") == pytest.approx(1.0)
+    assert score(metric, "", "it is safe") == 0.0
+    assert score(metric, "it is safe", " ") is None
+
+
+def test_a_text_too_long_is_an_error_or_cut_by_order(encoder):
+    long = "metformin lowers glucose " * 20
+    with pytest.raises(MetricError, match=r"a text of 62 tokens, .* reads 32; truncate=True cuts it"):
+        score(bertscore(encoder, layer=2), long, "it is safe")
+    cut = bertscore(encoder, layer=2, truncate=True)
+    assert "truncate=True" in cut.name
+    assert score(cut, long, 2 * long) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_names_and_wrong_settings(encoder):
+    assert bertscore().name == "bertscore"
+    assert (
+        bertscore("bert-base-uncased", stat="recall").name == "bertscore[model=bert-base-uncased,stat=recall]"
+    )
+    with pytest.raises(UsageError, match="no layer is known for '/my/encoder'; give layer="):
+        bertscore("/my/encoder")
+    with pytest.raises(UsageError, match="has layers 1 to 3, not 4"):
+        score(bertscore(encoder, layer=4), "it is safe", "it is safe")
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path):
+    with pytest.raises(MetricError, match=r"could not be loaded: .*hf download .* --local-dir FOLDER"):
+        score(bertscore(str(tmp_path), layer=2), "it is safe", "it is safe")
