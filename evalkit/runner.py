@@ -239,11 +239,15 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
 
 
 def _earlier_lengths(store: Store, item: Item, text: str) -> dict[str, float]:
-    """Tokens of a reply, by sample id, as the latest run of this model on this item had them."""
-    for run in store.runs(task=item.id, limit=50):
-        if run.spec.spec == text and run.n:
-            return store.lengths(run.id)
-    return {}
+    """Tokens of a reply, by sample id, in the latest run that tells most: of this model on this item, on
+    another variant of the task, or of any other served model on the task."""
+    model, task = text.partition("@")[0], item.id.partition("[")[0]
+    runs = [r for r in store.runs(task=task, limit=50) if r.n and not r.spec.spec.startswith("baseline:")]
+
+    def tells(run: Run) -> tuple[bool, bool]:
+        return run.spec.spec.partition("@")[0] == model, run.spec.task == item.id
+
+    return store.lengths(max(runs, key=tells).id) if runs else {}
 
 
 async def _drive(

@@ -46,3 +46,25 @@ async def test_a_stopping_run_sends_nothing_more(tmp_path: Path) -> None:
         await asyncio.wait([late])
         assert late.cancelled()
     assert asked == ["before"]
+
+
+TASK = """
+from evalkit import Answer, Sample, task
+
+@task([Sample(name, name) for name in ("a", "b", "c", "d", "e", "f")], metrics=[])
+async def letters(sample, model):
+    return Answer(await model.generate(sample.input, max_tokens=500))
+"""
+
+
+def test_another_model_on_the_same_task_tells_what_will_take_long(evalkit, scripted) -> None:
+    (evalkit.folder / "task_letters.py").write_text(TASK)
+    lengths = {"a": 40, "b": 300, "c": 5, "d": 90, "e": 200, "f": 1}
+    scripted.usage = lambda body: {"completion_tokens": lengths[body["messages"][0]["content"]]}
+    orders = []
+    for model in (f"openai:tiny@{scripted.url}", "baseline:random", f"sglang:tiny@{scripted.url}"):
+        scripted.bodies.clear()
+        evalkit("run", "task_letters.py", "--max-inflight", "1", "--model", model)
+        orders.append("".join(body["messages"][0]["content"] for body in scripted.bodies))
+    assert sorted(orders[0]) == list("abcdef")  # in any order: nothing is known yet
+    assert orders[1:] == ["", "bedacf"]

@@ -43,13 +43,14 @@ def drain(schedule: Scheduler) -> list[str]:
 class Machine(RuleBasedStateMachine):
     """Any sequence of requests, replies, failures, cancellations and passing time, on three endpoints."""
 
-    EACH, TOGETHER = 3, 7
+    EACH, GROWS, TOGETHER = 3, 0, 7
 
     def __init__(self) -> None:
         super().__init__()
         self.schedule = Scheduler(
             ["http://a", "http://b", "http://c"],
             each=self.EACH,
+            grows=self.GROWS,
             together=self.TOGETHER,
             prior=lambda request: len(request.prompt or "") ** 2,
         )
@@ -103,6 +104,10 @@ class Machine(RuleBasedStateMachine):
         self.schedule.cancel(ticket, self.now)
         self.cancelled += 1
 
+    @rule(which=st.integers(0, 2), running=st.integers(0, 9), waiting=st.integers(0, 9))
+    def queue_at_the_server(self, which: int, running: int, waiting: int) -> None:
+        self.schedule.lanes[which].concurrency.queued(running, waiting, self.now)
+
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -112,7 +117,8 @@ class Machine(RuleBasedStateMachine):
         assert len(self.schedule) == len(self.waiting)
         assert self.schedule.in_flight == len(self.sent) <= self.TOGETHER
         for i, lane in enumerate(self.schedule.lanes):
-            assert lane.in_flight == sum(t.lane == i for t in self.sent) <= self.EACH
+            assert lane.in_flight == sum(t.lane == i for t in self.sent) <= max(self.EACH, self.GROWS)
+            assert 1 <= lane.concurrency.limit <= max(self.EACH, self.GROWS)
 
     @invariant()
     def nobody_starves(self) -> None:
@@ -130,8 +136,70 @@ class Machine(RuleBasedStateMachine):
             assert len(self.waiting) < before
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+class Growing(Machine):
+    """The same where endpoints may earn themselves more."""
+
+    EACH, GROWS, TOGETHER = 2, 6, 14
+
+
+for machine in (Machine, Growing):
+    machine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_machine = Machine.TestCase
+test_growing_machine = Growing.TestCase
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=25), st.integers(0, 10**6))
+def test_whatever_is_cancelled_or_fails_at_any_moment_the_others_get_their_own_reply(
+    prompts: list[int], seed: int
+) -> None:
+    chance = random.Random(seed)
+    flying: dict[int, tuple[str, asyncio.Future[Response]]] = {}
+
+    async def answer(request: Request) -> Response:
+        number, future = len(flying) + chance.randrange(10**9), asyncio.get_running_loop().create_future()
+        flying[number] = (request.prompt or "", future)
+        try:
+            return await future
+        finally:
+            del flying[number]
+
+    async def play() -> None:
+        layers = Shared(Retrying(Scheduled(FakeBackend(answer), Scheduler(each=3)), tries=100, base_s=0.0))
+        tasks = [asyncio.create_task(layers.send(ask("p", str(i)))) for i in prompts]
+        rejected: set[str] = set()
+        while not all(task.done() for task in tasks):
+            for _ in range(chance.randrange(4)):  # another step of the event loop each: any moment
+                await asyncio.sleep(0)
+            assert len(flying) <= 3
+            asked = [prompt for prompt, _ in flying.values()]
+            assert len(set(asked)) == len(asked), "sent twice at once"
+            if chance.random() < 0.2:
+                chance.choice(tasks).cancel()
+            elif flying:
+                prompt, future = chance.choice(list(flying.values()))
+                how = chance.choice(["ok", "ok", "busy", "failed", "refused"])
+                if how == "refused":
+                    rejected.add(prompt)
+                if not future.done():
+                    _end(future, how, prompt)
+        for i, task in zip(prompts, tasks, strict=True):
+            if not task.cancelled():
+                problem = task.exception()
+                own = f"p\n\n{i}"
+                assert own in rejected if problem else task.result().text == own
+        scheduler = layers.scheduler
+        assert len(scheduler) == scheduler.in_flight == layers.traffic.in_flight == 0
+
+    asyncio.run(play())
+
+
+def _end(future: asyncio.Future[Response], how: str, prompt: str) -> None:
+    if how == "ok":
+        future.set_result(Response(text=prompt, usage=Usage(completion_tokens=1)))
+    else:
+        kinds = {"busy": Overloaded, "failed": ServerFailed, "refused": RequestRejected}
+        future.set_exception(kinds[how]("", status={"busy": 503, "failed": 500, "refused": 400}[how]))
 
 
 @settings(deadline=None, max_examples=60)

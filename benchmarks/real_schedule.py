@@ -1,0 +1,221 @@
+"""Scheduling on real servers: ``python -m benchmarks.real_schedule --venv VENV``, about ten minutes.
+
+VENV is the environment that ``tests/servers/install_sglang_cpu.sh`` makes, with ``pip install --no-deps
+sglang-router==0.3.2``. Serves a model of five million random weights by SGLang on a CPU: alone, and two of
+it behind sglang-router and given directly. Long prompts and little memory, so that the order matters. The
+lengths of the replies are set by ``max_tokens``. The table goes into docs/scheduling.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from evalkit.models import load, wrap
+from evalkit.types import Message, Needs, Request, Response
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "scheduling.md"
+BEGIN, END = "<!-- real: begin -->", "<!-- real: end -->"
+PORTS, ROUTER = (30131, 30132), 30130
+REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
+# Room for seven or eight prefixes beside what runs.
+MEMORY_TOKENS = 12_000
+WORDS = re.findall(r"\w+", "the sky is blue and grass green Paris Rome capital of France Italy one two three")
+
+
+def make_model(out: Path) -> None:
+    """A Qwen2 of random weights behind the tokenizer of the tiny test model, large enough to take time."""
+    import torch
+    import transformers
+
+    tiny = out.parent / "tiny"
+    if not (tiny / "tiny-text").exists():
+        script = ROOT / "tests" / "servers" / "make_models.py"
+        subprocess.run([sys.executable, script, tiny, "--only", "tiny-text", "--steps", "1"], check=True)
+    shutil.copytree(tiny / "tiny-text", out)
+    config = transformers.AutoConfig.from_pretrained(out)
+    config.update({"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8})
+    config.update({"num_key_value_heads": 2, "num_hidden_layers": 6, "layer_types": ["full_attention"] * 6})
+    torch.manual_seed(1)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(out)
+
+
+def requests(seed: int) -> list[Request]:
+    """Questions on shared passages of some 1,500 tokens, shuffled; replies of 1 to 96 tokens."""
+    rng = random.Random(seed)
+    passages = [f"Passages {seed}-{i}. " + " ".join(rng.choices(WORDS, k=1_400)) for i in range(PREFIXES)]
+    made = []
+    for i in range(REQUESTS):
+        asked = " ".join(rng.choices(WORDS, k=25))
+        length = max(1, min(96, round(rng.lognormvariate(3, 0.9))))
+        text = f"{passages[i % PREFIXES]}\n\nQuestion {i}: {asked}?"
+        made.append(Request(messages=(Message("user", text),), max_tokens=length, extra={"ignore_eos": True}))
+    rng.shuffle(made)
+    return made
+
+
+@contextmanager
+def serving(command: Sequence[Any], ready: str, log: Path, **environment: str) -> Iterator[None]:
+    """A server that answers at the URL ``ready`` before it is handed over; stopped in the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, **environment}, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                sys.exit(f"the server ended before it was ready:\n{log.read_text(errors='replace')[-3000:]}")
+            try:
+                with urllib.request.urlopen(ready, timeout=5):
+                    break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.5)
+        else:
+            sys.exit(f"the server was not ready after five minutes; its log: {log}")
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=60)
+
+
+def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
+    """SGLang on a CPU."""
+    command = [
+        venv / "bin" / "python", "-m", "sglang.launch_server", "--model-path", model,
+        "--served-model-name", "wide", "--device", "cpu", "--host", "127.0.0.1", "--port", port,
+        "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
+        "--disable-overlap-schedule", "--dtype", "float32", "--max-total-tokens", MEMORY_TOKENS,
+        "--max-running-requests", AT_ONCE, "--enable-cache-report", "--sleep-on-idle", "--random-seed", 1,
+    ]  # fmt: skip
+    settings = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    ready = f"http://127.0.0.1:{port}/health_generate"
+    return serving(command, ready, work / f"sglang-{port}.log", **settings)
+
+
+def router(venv: Path, workers: Sequence[str], work: Path) -> Any:
+    """sglang-router by its default policy: to the worker that has the prefix, unless loads differ much."""
+    command = [venv / "bin" / "python", "-m", "sglang_router.launch_router", "--worker-urls", *workers]
+    command += ["--host", "127.0.0.1", "--port", ROUTER, "--policy", "cache_aware"]
+    return serving(command, f"http://127.0.0.1:{ROUTER}/readiness", work / "router.log")
+
+
+async def in_turn(urls: Sequence[str], asked: Sequence[Request]) -> list[Response]:
+    """As they come, to each endpoint in turn, as many at once as it runs."""
+    backend: Any = load(f"sglang:wide@{','.join(urls)}")
+    limit = asyncio.Semaphore(AT_ONCE * max(1, len(urls)))
+
+    async def one(request: Request) -> Response:
+        async with limit:
+            return await backend.send(request)
+
+    await backend.probe(Needs())
+    replies = await asyncio.gather(*map(one, asked))
+    await backend.close()
+    return replies
+
+
+async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int | None) -> list[Response]:
+    """As evalkit sends them."""
+    backend: Any = load(f"sglang:wide@{','.join(urls)}")
+    await backend.probe(Needs())
+    layers = wrap(backend, max_inflight=at_once)
+    replies = await asyncio.gather(*map(layers.send, asked))
+    await backend.close()
+    return replies
+
+
+def measure(workers: Sequence[str], send: Any, seeds: Sequence[int]) -> tuple[float, float]:
+    """Medians over seeds of seconds and of the part of prompt tokens found in the cache."""
+    walls, hits = [], []
+    for seed in seeds:
+        asked = requests(seed)
+        for url in workers:
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache", method="POST")):
+                pass
+        start = time.perf_counter()
+        replies = asyncio.run(send(asked))
+        walls.append(time.perf_counter() - start)
+        prompt = sum(reply.usage.prompt_tokens for reply in replies)
+        hits.append(sum(reply.usage.cached_tokens for reply in replies) / prompt)
+        print(
+            f"seed {seed}: {walls[-1]:.1f} s, {prompt} prompt tokens, {hits[-1]:.3f} cached", file=sys.stderr
+        )
+    return statistics.median(walls), statistics.median(hits)
+
+
+def report(venv: Path, model: Path, work: Path, seeds: Sequence[int]) -> str:
+    """One server, then two of them: with the router, and without it."""
+    urls = [f"http://127.0.0.1:{port}" for port in PORTS]
+    through = [f"http://127.0.0.1:{ROUTER}"]
+    rows = []
+    with ExitStack() as stack:
+        stack.enter_context(sglang(venv, model, PORTS[0], work))
+        one = urls[:1]
+        for name, send in {
+            "one server, shuffled as they come": lambda asked: in_turn(one, asked),
+            "one server, evalkit": lambda asked: scheduled(one, asked, None),
+        }.items():
+            rows.append((name, *measure(one, send, seeds)))
+        stack.enter_context(sglang(venv, model, PORTS[1], work))
+        stack.enter_context(router(venv, urls, work))
+        for name, send in {
+            "two servers in turn, shuffled": lambda asked: in_turn(urls, asked),
+            "two servers behind sglang-router, shuffled": lambda asked: in_turn(through * 2, asked),
+            "two servers behind sglang-router, evalkit": lambda asked: scheduled(through, asked, 2 * AT_ONCE),
+            "two servers given directly, evalkit": lambda asked: scheduled(urls, asked, None),
+        }.items():
+            rows.append((name, *measure(urls, send, seeds)))
+    lines = ["| servers and order | seconds | prompt tokens from the cache |", "|---|---|---|"]
+    lines += [f"| {name} | {wall:.1f} | {hits:.2f} |" for name, wall, hits in rows]
+    said = versions(venv)
+    return (
+        f"SGLang {said['sglang']} on a CPU of {os.cpu_count()} cores, sglang-router {said['sglang-router']}: "
+        f"{REQUESTS} requests on {PREFIXES} prefixes, {AT_ONCE} at once at each server, room for "
+        f"{MEMORY_TOKENS:,} tokens. Medians of {len(seeds)} seeds.\n\n" + "\n".join(lines)
+    )
+
+
+def versions(venv: Path) -> dict[str, str]:
+    """Of what is served."""
+    code = "import json, importlib.metadata as m; "
+    code += "print(json.dumps({n: m.version(n) for n in ('sglang', 'sglang-router')}))"
+    command = [venv / "bin" / "python", "-c", code]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv-sglang")
+    parser.add_argument("--work", type=Path, default=ROOT / ".evalkit" / "real-schedule")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    model = options.work / "wide"
+    if not model.exists():
+        make_model(model)
+    text = report(options.venv, model, options.work, range(1, options.seeds + 1))
+    print(text)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
