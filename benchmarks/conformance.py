@@ -1,9 +1,9 @@
-"""Slow checks against real servers and published figures: ``make conformance``, about ten minutes.
+"""Slow checks against real servers and published figures: ``make conformance``, about fifteen minutes.
 
-Starts the real SGLang on a CPU with tiny models and checks what evalkit relies on (chat, native generation,
-exact prompt logprobs, an image, constraints), drives a RAG run through it, and, where EVALKIT_DATA is set,
-reproduces the published SciFact figure of MiniLM + FAISS. The output replaces the part of
-docs/benchmarks.md between its markers.
+Starts the real SGLang and the real vLLM on a CPU with tiny models and checks what evalkit relies on (chat,
+completions, exact log-probabilities, pictures, constraints), drives a RAG run through SGLang, and, where
+EVALKIT_DATA is set, reproduces the published SciFact figure of MiniLM + FAISS. The output replaces the part
+of docs/benchmarks.md between its markers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,7 @@ def run(*command: str | Path, **environment: str) -> str:
         list(map(str, command)),
         stdout=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
         env={**os.environ, **environment},
         check=False,
     )
@@ -45,40 +47,75 @@ def run(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A model server and its adapter. ``launch`` is what its Python is given, up to the model's folder."""
+
+    name: str
+    provider: str
+    health: str
+    settings: dict[str, str]
+    launch: tuple[str, ...]
+
+    @property
+    def venv(self) -> str:
+        return f".venv-{self.name.lower()}"
+
+    @property
+    def installer(self) -> Path:
+        return SERVERS / f"install_{self.name.lower()}_cpu.sh"
+
+    def command(self, venv: Path, model: Path) -> list[str]:
+        """What starts it on the loopback interface, the model served as ``tiny``."""
+        served = f"--served-model-name tiny --dtype float32 --host 127.0.0.1 --port {PORT}"
+        return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split()]
+
+
+KINDS = (
+    Kind(
+        "SGLang", "sglang", "/health_generate",
+        {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        ("-m", "sglang.launch_server", "--device", "cpu", "--attention-backend", "torch_native",
+         "--sampling-backend", "pytorch", "--disable-overlap-schedule", "--max-total-tokens", "32768",
+         "--enable-cache-report", "--sleep-on-idle", "--random-seed", "1", "--model-path"),
+    ),
+    Kind(
+        "vLLM", "openai", "/health",
+        {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1",
+         "VLLM_NO_USAGE_STATS": "1"},
+        ("-m", "vllm.entrypoints.openai.api_server", "--max-model-len", "8192", "--enforce-eager",
+         "--enable-prompt-tokens-details", "--model"),
+    ),
+)  # fmt: skip
+MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl")
+
+
 @contextmanager
-def sglang(venv: Path, model: Path, log: Path) -> Iterator[None]:
-    """The real server for one model folder, served as ``tiny``; ready after half a minute or two."""
-    command = [
-        venv / "bin" / "python", "-m", "sglang.launch_server", "--model-path", model,
-        "--served-model-name", "tiny", "--device", "cpu", "--host", "127.0.0.1", "--port", str(PORT),
-        "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
-        "--disable-overlap-schedule", "--dtype", "float32", "--max-total-tokens", "32768",
-        "--enable-cache-report", "--sleep-on-idle", "--random-seed", "1",
-    ]  # fmt: skip
-    settings = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+def serving(kind: Kind, venv: Path, model: Path, log: Path) -> Iterator[None]:
+    """The real server for one model folder; ready after half a minute or three."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, **settings}, start_new_session=True,
+            kind.command(venv, model), stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, **kind.settings}, start_new_session=True,
         )  # fmt: skip
     try:
-        _wait(process, log)
+        _wait(kind, process, log)
         yield
     finally:
         os.killpg(process.pid, 15)
         process.wait(timeout=60)
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(kind: Kind, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(600):
         if process.poll() is not None:
-            sys.exit(f"SGLang ended before it was ready:\n{log.read_text(errors='replace')[-3000:]}")
+            sys.exit(f"{kind.name} ended before it was ready:\n{log.read_text(errors='replace')[-3000:]}")
         try:
-            with urllib.request.urlopen(f"{URL}/health_generate", timeout=5):
+            with urllib.request.urlopen(URL + kind.health, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    sys.exit(f"SGLang was not ready after five minutes; its log: {log}")
+    sys.exit(f"{kind.name} was not ready after five minutes; its log: {log}")
 
 
 def with_bos(source: Path, target: Path) -> None:
@@ -98,21 +135,27 @@ def with_bos(source: Path, target: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"bos_token": first}))
 
 
-def check_models(venv: Path, work: Path) -> list[str]:
-    """Every adapter check on both tiny models, and a RAG run through the text model."""
-    models = work / "models"
+def make_models(models: Path) -> None:
+    """The tiny models, where they are not there yet."""
     if not models.exists():
         run(sys.executable, SERVERS / "make_models.py", models, "--only", "tiny-text", "tiny-qwen2vl")
-    parts = []
     if not (models / "tiny-bos").exists():
         with_bos(models / "tiny-text", models / "tiny-bos")
-    for name in ("tiny-text", "tiny-bos", "tiny-qwen2vl"):
-        images = ["--images"] if name == "tiny-qwen2vl" else []
-        with sglang(venv, models / name, work / f"{name}.log"):
-            script = ROOT / "benchmarks" / "conformance_models.py"
-            table = run(sys.executable, script, "--url", URL, "--reference", models / name, *images)
-            parts.append(f"**{name} on SGLang**\n\n{table.strip()}")
-            if name == "tiny-text":
+
+
+def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
+    """Every check of a server with each of its models, and a RAG run through SGLang's text model."""
+    parts = []
+    for name in MODELS:
+        model = work / "models" / name
+        with serving(kind, venv, model, work / f"{kind.name}-{name}.log"):
+            images = ["--images"] if name == "tiny-qwen2vl" else []
+            table = run(
+                sys.executable, "-m", "benchmarks.served", "--provider", kind.provider, "--url", URL,
+                "--reference", model, *images,
+            )  # fmt: skip
+            parts.append(f"**{name} on {kind.name}**\n\n{table.strip()}")
+            if (kind.provider, name) == ("sglang", "tiny-text"):
                 shown = run(
                     sys.executable, "-m", "evalkit", "run", "fictional_trials", "-p", "k=3",
                     "--model", f"sglang:tiny@{URL}", "--store", work / "evalkit.db", COLUMNS="100",
@@ -129,13 +172,17 @@ def _plain(table: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sglang-venv", type=Path, default=ROOT / ".venv-sglang")
+    parser.add_argument("--venvs", type=Path, default=ROOT, help="where .venv-sglang and .venv-vllm lie")
     parser.add_argument("--work", type=Path, default=ROOT / ".evalkit" / "conformance")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    if not (arguments.sglang_venv / "bin" / "python").exists():
-        run("bash", SERVERS / "install_sglang_cpu.sh", arguments.sglang_venv)
-    parts = check_models(arguments.sglang_venv, arguments.work)
+    make_models(arguments.work / "models")
+    parts = []
+    for kind in KINDS:
+        venv = arguments.venvs / kind.venv
+        if not (venv / "bin" / "python").exists():
+            run("bash", kind.installer, venv)
+        parts += check_server(kind, venv, arguments.work)
     if data := os.environ.get("EVALKIT_DATA"):
         figure = run(sys.executable, ROOT / "benchmarks" / "scifact_dense.py", data)
         parts.append(

@@ -1,6 +1,6 @@
 """The SGLang adapter against a stand-in that speaks as version 0.5 does.
 
-The real server is checked by benchmarks/conformance_models.py; here is what it does not show at will.
+The real server is checked by benchmarks/served; here is what it does not show at will.
 """
 
 from __future__ import annotations

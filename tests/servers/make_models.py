@@ -2,7 +2,7 @@
 
     tiny-text     2-layer Qwen2 with its own tokenizer and ChatML template
     tiny-llava    CLIP tower and Qwen2: names the colour of a plain image
-    tiny-qwen2vl  Qwen2-VL: the same (conformance with SGLang)
+    tiny-qwen2vl  Qwen2-VL: the same (conformance)
 
 Each is a Hugging Face folder of about 1 MB, fitted for some hundred steps to the questions below, so that a
 harness gets some answers right and some wrong. The first two are also written as GGUF for llama.cpp; those

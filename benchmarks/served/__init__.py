@@ -1,0 +1,1 @@
+"""Checks of a real model server: ``python -m benchmarks.served --help``."""

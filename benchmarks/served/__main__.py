@@ -1,0 +1,71 @@
+"""Do the adapters do what they say, against a real server? Prints a table; exit code 1 if not.
+
+    python -m benchmarks.served --provider sglang --url http://127.0.0.1:30000 --reference FOLDER [--images]
+
+``--reference`` is the folder that the server runs: its log-probabilities are computed again with
+transformers. ``--images`` for a vision model that names the colour of a plain picture. The expected
+answers are those of the tiny models that tests/servers/make_models.py makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from functools import partial
+
+from benchmarks.served import chat, likelihoods, pictures
+from benchmarks.served.common import Check
+
+
+def checks(args: argparse.Namespace) -> dict[str, Check]:
+    """What to check, by name."""
+    every: dict[str, Check] = {
+        "probe": chat.check_probe,
+        "wrong model refused": chat.check_wrong_model,
+        "chat": chat.check_chat,
+        "completions": chat.check_completions,
+        "JSON schema, regex": chat.check_constraints,
+        "context overflow": chat.check_overflow,
+        "throughput": chat.check_throughput,
+    }
+    for way in likelihoods.WAYS[args.provider] if args.reference else ():
+        every[f"logprobs by {way.name} equal transformers"] = partial(likelihoods.check_logprobs, way)
+    if args.images:
+        every["images"] = pictures.check_images
+        every["several images"] = pictures.check_several_images
+        every["image formats"] = pictures.check_formats
+        every["image reliance"] = pictures.check_reliance
+    return every
+
+
+async def run(args: argparse.Namespace) -> bool:
+    """All checks in turn, as a Markdown table. Returns whether every one passed."""
+    print("| check | result | seconds | figures |\n|---|---|---|---|")
+    passed = True
+    for name, check in checks(args).items():
+        start = time.perf_counter()
+        try:
+            result, figures = "pass", await check(args)
+        except Exception as problem:  # noqa: BLE001 - a check that fails in any way is a line of the table
+            result, figures, passed = "**FAIL**", f"{type(problem).__name__}: {problem}", False
+        print(f"| {name} | {result} | {time.perf_counter() - start:.2f} | {figures} |", flush=True)
+    return passed
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--provider", choices=["sglang", "openai"], required=True, help="the adapter")
+    parser.add_argument("--url", required=True, help="http://127.0.0.1:30000")
+    parser.add_argument("--model", default="tiny", help="the name it is served under")
+    parser.add_argument("--reference", help="the folder of the model, for transformers")
+    parser.add_argument("--images", action="store_true", help="the model sees images")
+    sys.exit(0 if asyncio.run(run(parser.parse_args())) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Chat, completions, constraints, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import time
+from typing import Any
+
+import msgspec
+
+from benchmarks.served.common import connect, expect
+from evalkit.errors import ProbeError, RequestRejected
+from evalkit.models import load
+from evalkit.types import Needs
+
+ANSWERS = {"What is the capital of France?": "Paris", "What is 2+2?": "4", "What is 3+5?": "8"}
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "integer"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+
+
+async def check_probe(args: argparse.Namespace) -> str:
+    """Server facts, and everything that a task can need."""
+    backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
+    facts = await backend.probe(Needs(logprobs=True, images=args.images, json_schema=True, regex=True))
+    await backend.close()
+    told = [f"{name} {facts.identity[name]}" for name in ("version", "dtype") if name in facts.identity]
+    return ", ".join([*told, f"context {facts.max_context}"])
+
+
+async def check_wrong_model(args: argparse.Namespace) -> str:
+    """Some servers answer under any name: the probe must not."""
+    backend = load(f"{args.provider}:no-such-model@{args.url}")
+    try:
+        await backend.probe(Needs())
+    except ProbeError as refused:
+        return str(refused).partition(". ")[2][:60]
+    finally:
+        await backend.close()
+    raise AssertionError("a model that is not served was accepted")
+
+
+async def check_chat(args: argparse.Namespace) -> str:
+    """Chat, streamed and whole, with usage."""
+    for params in ("", "?stream=true"):
+        async with connect(args, params) as model:
+            for question, answer in ANSWERS.items():
+                response = await model.generate(question, max_tokens=16)
+                expect((response.text, response.finish_reason), (answer, "stop"))
+                expect(response.usage.prompt_tokens > 0 and response.usage.completion_tokens > 0, True)
+    return f"{len(ANSWERS)} answers right, streamed and whole"
+
+
+async def check_completions(args: argparse.Namespace) -> str:
+    """Plain prompts through /generate or /v1/completions, with the chat template written by hand."""
+    async with connect(args, "?api=completions") as model:
+        prompt = (
+            "<|im_start|>system\nYou are a tiny test model.<|im_end|>\n"
+            "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
+        )
+        response = await model.generate(prompt, max_tokens=8)
+        expect((response.text, response.finish_reason), ("4", "stop"))
+        cut = await model.generate(prompt, max_tokens=1)
+        expect(cut.finish_reason, "length")
+    return f"answer right, {response.usage.prompt_tokens} prompt tokens"
+
+
+async def check_constraints(args: argparse.Namespace) -> str:
+    """JSON schema and regex, in chats and completions."""
+    for params in ("", "?api=completions"):
+        async with connect(args, params) as model:
+            response = await model.generate("Give JSON.", max_tokens=200, json_schema=SCHEMA)
+            if response.finish_reason == "stop":
+                expect(type(msgspec.json.decode(response.text)["answer"]), int)
+            else:  # a model of this size may go on with digits or blanks; they still fit the schema
+                expect(bool(re.match(r'\s*\{\s*"answer"\s*:\s*-?\d*', response.text)), True)
+            response = await model.generate("What is 2+2?", max_tokens=8, regex="(yes|no)")
+            expect(response.text in ("yes", "no"), True)
+    return "kept in chats and completions"
+
+
+async def check_overflow(args: argparse.Namespace) -> str:
+    """Too long a request is rejected, not cut."""
+    async with connect(args) as model:
+        try:
+            await model.generate("What is 2+2?", max_tokens=10**6)
+        except RequestRejected as refused:
+            expect((refused.status, "1000000" in str(refused)), (400, True))
+            return f"rejected with {refused.status}"
+        raise AssertionError("a request longer than the context was answered")
+
+
+async def check_throughput(args: argparse.Namespace) -> str:
+    """Many requests at once, for the record."""
+    async with connect(args) as model:
+        start = time.perf_counter()
+        replies = await asyncio.gather(
+            *(model.generate("Tell me a story.", max_tokens=32) for _ in range(64))
+        )
+        seconds = time.perf_counter() - start
+    return (
+        f"{sum(r.usage.completion_tokens for r in replies) / seconds:.0f} tokens/s with 64 requests at once"
+    )

@@ -1,0 +1,31 @@
+"""What all checks of a served model begin with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from evalkit.model import Model
+from evalkit.models import load, wrap
+from evalkit.types import Needs
+
+Check = Callable[[argparse.Namespace], Awaitable[str]]
+
+
+@asynccontextmanager
+async def connect(args: argparse.Namespace, params: str = "", provider: str = "") -> AsyncIterator[Model]:
+    """The served model, probed. ``provider``, where it is not that of the command line."""
+    backend: Any = load(f"{provider or args.provider}:{args.model}@{args.url}{params}")
+    try:
+        facts = await backend.probe(Needs())
+        yield Model(wrap(backend, identity=facts.identity), defaults=backend.defaults, facts=facts)
+    finally:
+        await backend.close()
+
+
+def expect(found: Any, wanted: Any) -> None:
+    """Stop this check where the two differ."""
+    if found != wanted:
+        raise AssertionError(f"{found!r} instead of {wanted!r}")
