@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.collect import closure, collect, fixtures_for, iter_tasks
+from evalkit.closure import closure, fixtures_for
+from evalkit.collect import collect, iter_tasks
 from evalkit.task import Parameter, Task
 
 PAGE = Path(__file__).parent / "tasks.md"
@@ -44,9 +45,9 @@ def section(task: Task) -> Iterator[str]:
     yield f"\n- tags: {', '.join(task.tags)}"
     yield f"- version: {task.version}"
     yield f"- metrics: {', '.join(f'`{m.name}`' for m in task.metrics)}"
-    for name, values in task.axes.items():
-        shown = task.marks.ids.get(name) or values
-        yield f"- runs once for each `{name}`: {', '.join(f'`{value}`' for value in shown)}"
+    for name, values in task.marks.axes.items():
+        shown = ", ".join(f"`{one.id or one.value}`" for one in values)
+        yield f"- runs once for each `{name}`: {shown}"
     known = closure(task, fixtures_for(task.path))
     rest = sorted(name for name in known if name not in task.axes)
     yield f"- parameters: {', '.join(f'`{name}={_shown(known[name])}`' for name in rest)}"

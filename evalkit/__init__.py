@@ -39,6 +39,7 @@ _WHERE = {
     "numbered": "evalkit.prompts",
     "Info": "evalkit.task",
     "parametrize": "evalkit.task",
+    "Value": "evalkit.task",
     "skip": "evalkit.task",
     "skipif": "evalkit.task",
     "xfail": "evalkit.task",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from evalkit.prompts import cited as cited
     from evalkit.prompts import numbered as numbered
     from evalkit.task import Info as Info
+    from evalkit.task import Value as Value
     from evalkit.task import fixture as fixture
     from evalkit.task import parametrize as parametrize
     from evalkit.task import skip as skip

@@ -1,72 +1,22 @@
-"""Finding tasks, as pytest finds tests: ``task_*.py`` files by path, and by entry point.
-
-Files are imported by path under private module names, each folder as a package of its own, so that
-``from .helper import x`` works beside the file while nothing in the working directory is shadowed.
-"""
+"""What the targets of a command line name: files, folders, node ids and names, as items."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import inspect
-import itertools
 import re
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from evalkit import harness
+from evalkit.closure import closure, fixtures_for
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.expressions import keyword_filter, tag_filter
-from evalkit.task import GIVEN, SCOPES, Fixture, Parameter, Scope, Task, check_known, parameters_of
-from evalkit.types import Needs
+from evalkit.files import installed_files, load_file, task_files
+from evalkit.items import Item, expand, items_of
+from evalkit.task import Task, check_known
 
-_ROOT_MARKS = (".git", "pyproject.toml", "evalkit.toml")
 _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)\])?$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One task with one set of parameters: what a run is a run of.
-
-    ``labels`` are the ids that ``@parametrize(ids=…)`` gave to values of ``params``.
-    """
-
-    task: Task
-    params: Mapping[str, Any]
-    fixtures: Mapping[str, Fixture]
-    named: tuple[str, ...]
-    where: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """The short node id, ``pubmed_rag[arm=oracle,k=5]``."""
-        shown = self.shown
-        inside = ",".join(f"{name}={_plain(shown[name])}" for name in self.named)
-        return f"{self.task.name}[{inside}]" if inside else self.task.name
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The parameters as they are listed and stored: an id in place of a value that has one."""
-        return {**self.params, **self.labels}
-
-    @property
-    def needs(self) -> Needs:
-        """What the model has to be able to do for these parameters."""
-        needs = self.task.needs
-        return needs(self.params) if callable(needs) else needs
-
-    @property
-    def node_id(self) -> str:
-        """The whole node id, ``tasks/biomedical/task_pubmed_rag.py::pubmed_rag[arm=oracle,k=5]``."""
-        return f"{self.where}::{self.id}"
 
 
 @dataclass
@@ -183,14 +133,6 @@ def _harness_tasks(where: str, include_path: Path | None) -> list[Task]:
     return catalog.find(where, include_path)
 
 
-def task_files(path: Path) -> list[Path]:
-    """The task files of a path that is there. Raises ``UsageError`` for a folder without any."""
-    files = [path] if path.is_file() else sorted(path.rglob("task_*.py"))
-    if not files:
-        raise UsageError(f"no task files (task_*.py) under {path}")
-    return files
-
-
 def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
     """The tasks of files; those that cannot be imported join ``found.broken``."""
     tasks: list[Task] = []
@@ -200,99 +142,6 @@ def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
         except TaskFileError as error:
             found.broken.append(error)
     return tasks
-
-
-def installed_files() -> list[Path]:
-    """Task files of installed packages, by the entry-point group ``evalkit.tasks`` (a package name each)."""
-    files: list[Path] = []
-    for point in importlib.metadata.entry_points(group="evalkit.tasks"):
-        spec = importlib.util.find_spec(point.value)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            files += sorted(Path(folder).rglob("task_*.py"))
-    return files
-
-
-def load_file(path: Path) -> list[Task]:
-    """The tasks of one file, in the order they are written. Raises ``TaskFileError`` with file and line."""
-    return _tasks_in(path.resolve())
-
-
-@cache
-def _tasks_in(path: Path) -> list[Task]:
-    module = import_by_path(path)
-    tasks = [value for value in vars(module).values() if isinstance(value, Task)]
-    for one in tasks:
-        one.path = path
-    return tasks
-
-
-def import_by_path(path: Path) -> ModuleType:
-    """Import a plug-in file under a private name. Raises ``TaskFileError``; nothing half-imported stays."""
-    path = path.resolve()
-    package = f"_evalkit_{hashlib.sha256(str(path.parent).encode()).hexdigest()[:16]}"
-    name = f"{package}.{path.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if package not in sys.modules:
-        home = ModuleType(package)
-        home.__path__ = [str(path.parent)]
-        sys.modules[package] = home
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise TaskFileError(str(path), None, "not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        sys.modules.pop(name, None)
-        raise TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}") from None
-    except Exception as error:  # a plug-in file may raise anything; it becomes one typed error
-        sys.modules.pop(name, None)
-        raise TaskFileError(str(path), _line_in(error, path), f"{type(error).__name__}: {error}") from error
-    return module
-
-
-def _line_in(error: Exception, path: Path) -> int | None:
-    """The last line of ``path`` that the traceback passes through."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
-    return lines[-1] if lines else None
-
-
-def fixtures_for(path: Path | None) -> dict[str, Fixture]:
-    """The fixtures that a task file sees: the core's, then each ``evalconf.py`` from the project's root
-    down to its folder, then its own; the later wins."""
-    from evalkit import fixtures as core
-
-    modules: list[ModuleType] = [core]
-    if path is not None:
-        modules += [import_by_path(conf) for conf in evalconfs(path)]
-        modules.append(import_by_path(path))
-    found: dict[str, Fixture] = {}
-    for module in modules:
-        for value in vars(module).values():
-            if isinstance(value, Fixture):
-                found[value.name] = _over(found.get(value.name), value)
-    return found
-
-
-def items_of(
-    task: Task,
-    params: Mapping[str, Sequence[Any]] | None = None,
-    values: Mapping[str, Any] | None = None,
-) -> list[Item]:
-    """The items of a task object: of one that is in no file, with the fixtures of its own module.
-
-    ``values`` take the place of fixtures, by name. Raises ``TaskFileError`` and ``UsageError`` as collecting
-    its file would.
-    """
-    fixtures = fixtures_for(task.path)
-    if task.path is None:
-        own = [value for value in task.fn.__globals__.values() if isinstance(value, Fixture)]
-        fixtures |= {one.name: _over(fixtures.get(one.name), one) for one in own}
-    for name, value in (values or {}).items():
-        fixtures[name] = Fixture(name, _always(value))
-    return expand(task, params or {}, closure(task, fixtures), fixtures)
 
 
 def one_item(
@@ -317,170 +166,6 @@ def one_item(
         names = ", ".join(item.id for item in items)
         raise UsageError(f"one item is wanted, and here are {len(items)}: {names}. Give more parameters")
     return items[0]
-
-
-def _always(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
-def _over(above: Fixture | None, fixture: Fixture) -> Fixture:
-    """A fixture that overrides another of its name; one that a module only imported stays as it is."""
-    return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
-
-
-def evalconfs(path: Path) -> list[Path]:
-    """The ``evalconf.py`` files that a task file sees, from the project's root down."""
-    confs: list[Path] = []
-    for folder in path.resolve().parents:
-        if (folder / "evalconf.py").is_file():
-            confs.append(folder / "evalconf.py")
-        if any((folder / mark).exists() for mark in _ROOT_MARKS):
-            break
-    return confs[::-1]
-
-
-def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]:
-    """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
-
-    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
-    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
-    """
-    found = _Closure(task, fixtures)
-    found.visit(f"task {task.name}", task.fn, "sample")
-    if callable(task.samples):
-        found.visit(f"samples of {task.name}", task.samples, "task")
-    try:
-        check_known(task.axes, found.params, f"@parametrize: task {task.name}")
-    except UsageError as error:
-        raise _at(task.fn, task, str(error)) from None
-    return found.params
-
-
-class _Closure:
-    """Walks from a task along the arguments of its functions to all fixtures and parameters."""
-
-    def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
-        self.task, self.fixtures = task, fixtures
-        self.params: dict[str, Parameter] = {}
-        self.done: set[Callable[..., Any]] = set()
-        self.path: list[Fixture] = []
-
-    def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
-        """Note what ``fn`` asks for; its own ``scope`` is the narrowest that it may ask for."""
-        params, wanted = parameters_of(fn)
-        for param in params.values():
-            self._note(owner, fn, param)
-        if scope != "sample" and (given := [n for n in GIVEN if n in inspect.signature(fn).parameters]):
-            raise _at(
-                fn, self.task, f"{owner} asks for {given[0]!r}, which only @fixture(scope='sample') may"
-            )
-        for name in wanted:
-            if name in self.task.axes:  # an argument without a default that @parametrize fills
-                first = self.task.axes[name][0]
-                self.params.setdefault(name, Parameter(name, first, type(first)))
-                continue
-            fixture = wanted_fixture(name, fn, self.fixtures)
-            if fixture is None:
-                raise _at(fn, self.task, f"{owner} {self._unknown(name)}")
-            if SCOPES.index(fixture.scope) > SCOPES.index(scope):
-                raise _at(
-                    fn, self.task,
-                    f"{owner} lives for a {scope} and asks for fixture {name!r}, which lives for "
-                    f"a {fixture.scope} only",
-                )  # fmt: skip
-            self._follow(owner, fn, fixture)
-
-    def _follow(self, owner: str, fn: Callable[..., Any], fixture: Fixture) -> None:
-        if any(one.fn is fixture.fn for one in self.path):
-            chain = " → ".join(one.name for one in [*self.path, fixture])
-            raise _at(fn, self.task, f"{owner}: fixtures ask for each other in a circle: {chain}")
-        if fixture.fn in self.done:
-            return
-        self.path.append(fixture)
-        self.visit(f"fixture {fixture.name}", fixture.fn, fixture.scope)
-        self.path.pop()
-        self.done.add(fixture.fn)
-
-    def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
-        before = self.params.setdefault(param.name, param)
-        if before.default != param.default and param.name not in self.task.axes:
-            raise _at(
-                fn, self.task,
-                f"{owner}: parameter {param.name!r} has the default {param.default!r} here and "
-                f"{before.default!r} elsewhere in the same task; make them equal",
-            )  # fmt: skip
-
-    def _unknown(self, name: str) -> str:
-        return (
-            f"asks for a fixture {name!r} that nobody defines.{did_you_mean(name, self.fixtures)} "
-            f"Known fixtures: {', '.join(sorted(self.fixtures))}. "
-            "Define it with @fixture in the task file or in evalconf.py beside it"
-        )
-
-
-def wanted_fixture(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
-    """The fixture that ``fn`` means by ``name``: a fixture that asks for its own name means the one above."""
-    found = fixtures.get(name)
-    layer = found
-    while layer is not None:
-        if layer.fn is fn:
-            return layer.above
-        layer = layer.above
-    return found
-
-
-def _at(fn: Callable[..., Any], task: Task, message: str) -> TaskFileError:
-    return TaskFileError(display(task.path), fn.__code__.co_firstlineno, message)
-
-
-def expand(
-    task: Task,
-    given: Mapping[str, Sequence[str]],
-    known: Mapping[str, Parameter],
-    fixtures: Mapping[str, Fixture],
-) -> list[Item]:
-    """The items of a task: one for each combination of its axes and of the given values.
-
-    An axis that is given is replaced by the given values. Raises ``UsageError`` for an unknown name.
-    """
-    check_known(given, known, f"task {task.name}")
-    axes: dict[str, list[tuple[Any, str | None]]] = {}
-    for name, values in task.axes.items():
-        labels: Sequence[str | None] = task.marks.ids.get(name) or [None] * len(values)
-        axes[name] = list(zip(values, labels, strict=True))
-    for name, texts in given.items():
-        by_id = {label: (value, label) for value, label in axes.get(name, []) if label is not None}
-        axes[name] = [
-            by_id[t] if isinstance(t, str) and t in by_id else (known[name].convert(t), None) for t in texts
-        ]
-    own = list(inspect.signature(task.fn).parameters)
-    varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
-    named = tuple(
-        n for n in varied
-        if not known[n].is_path and (n in task.axes or [v for v, _ in axes[n]] != [known[n].default])
-    )  # fmt: skip
-    defaults = {name: p.default for name, p in known.items()}
-    items = []
-    for combination in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, combination, strict=True))
-        params = {**defaults, **{name: value for name, (value, _) in chosen.items()}}
-        ids = {name: label for name, (_, label) in chosen.items() if label is not None}
-        items.append(Item(task, params, fixtures, named, task.where or display(task.path), ids))
-    return items
-
-
-def display(path: Path | None) -> str:
-    """A task file as people write it: relative to here, or to the installed package."""
-    if path is None:
-        return "<session>"
-    for base in (Path.cwd(), Path(__file__).resolve().parent.parent):
-        if path.is_relative_to(base):
-            return path.relative_to(base).as_posix()
-    return str(path)
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def iter_tasks(found: Collection) -> Iterator[Task]:

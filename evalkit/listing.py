@@ -21,19 +21,10 @@ from typing import Any
 import msgspec
 
 from evalkit import __version__
-from evalkit.collect import (
-    Collection,
-    Item,
-    collect,
-    display,
-    evalconfs,
-    installed_files,
-    items_of,
-    load_files,
-    selector,
-    task_files,
-)
+from evalkit.collect import Collection, collect, load_files, selector
 from evalkit.errors import TaskFileError
+from evalkit.files import display, evalconfs, installed_files, task_files
+from evalkit.items import Item, items_of
 from evalkit.paths import cache_dir
 
 State = tuple[int, int]
@@ -94,8 +85,8 @@ def listed(item: Item) -> Listed:
         named=item.named,
         metrics=tuple(m.name for m in task.metrics),
         version=task.version,
-        skip=task.marks.skip,
-        xfail=task.marks.xfail,
+        skip=item.skip,
+        xfail=item.xfail,
         where=item.where,
     )
 

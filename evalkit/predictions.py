@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from evalkit.collect import Item
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
+from evalkit.items import Item
 from evalkit.types import Answer, Needs, Passage, Request, Response, Sample, ServerFacts
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evalkit.collect import Item
+from evalkit.items import Item
 
 _PACKAGES = (
     "evalkit",

@@ -11,8 +11,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from evalkit import runner
-from evalkit.collect import Item, items_of, load_file, one_item
+from evalkit.collect import one_item
 from evalkit.errors import EvalkitError, TaskFileError, UsageError
+from evalkit.files import load_file
+from evalkit.items import Item, items_of
 from evalkit.judging import Verdict, against_baseline, against_threshold, baseline_for, judged_metrics
 from evalkit.models.fake import FakeBackend
 from evalkit.progress import Silent
@@ -173,14 +175,13 @@ class EvalItem(pytest.Item):
     def __init__(self, *, item: Item, model: str, **rest: Any) -> None:
         super().__init__(**rest)
         self.item, self.model = item, model
-        marks = item.task.marks
         for tag in item.task.tags:
             self.config.addinivalue_line("markers", f"{tag}: a tag of evalkit tasks")
             self.add_marker(tag)
-        if marks.skip:
-            self.add_marker(pytest.mark.skip(reason=marks.skip))
-        if marks.xfail:
-            self.add_marker(pytest.mark.xfail(reason=marks.xfail))
+        if item.skip:
+            self.add_marker(pytest.mark.skip(reason=item.skip))
+        if item.xfail:
+            self.add_marker(pytest.mark.xfail(reason=item.xfail))
 
     def runtest(self) -> None:
         loop = loop_of(self.config)

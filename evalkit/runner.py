@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit import engine, harness, provenance
-from evalkit.collect import Item, closure, expand, fixtures_for, load_file
+from evalkit.closure import closure, fixtures_for
 from evalkit.errors import MetricError, SetupError, UsageError
+from evalkit.files import load_file
+from evalkit.items import Item, expand
 from evalkit.live import Live
 from evalkit.model import canonical
 from evalkit.models.traffic import Traffic

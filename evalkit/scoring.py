@@ -95,7 +95,7 @@ def _die_with_parent() -> None:
 
 
 def _score_in_worker(path: str, name: str, batch: bytes) -> bytes:
-    from evalkit.collect import load_file
+    from evalkit.files import load_file
 
     metrics = next(task for task in load_file(Path(path)) if task.name == name).metrics
     return _encode([score(metrics, *scorable) for scorable in _decode(batch)])

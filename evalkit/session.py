@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
-from evalkit.collect import Item, wanted_fixture
+from evalkit.closure import wanted_fixture
+from evalkit.items import Item
 from evalkit.task import Fixture, Scope, parameters_of
 from evalkit.types import Progress
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -87,15 +87,25 @@ class Info:
     size: str = ""
 
 
+@dataclass(frozen=True)
+class Value:
+    """One value of an axis with an id, or with a reason to skip it or to expect it to fail:
+    ``@parametrize(k=[5, Value(100, skip="takes a day")])``."""
+
+    value: Any
+    id: str = ""
+    skip: str = ""
+    xfail: str = ""
+
+
 @dataclass
 class Marks:
-    """What decorators other than ``@task`` say: axes with the ids of their values, reasons to skip or xfail.
+    """What decorators other than ``@task`` say: the axes' values, reasons to skip or xfail.
 
     ``dynamic``: a condition was asked when the file was imported, so that a listing must import it anew.
     """
 
-    axes: dict[str, list[Any]] = field(default_factory=dict)
-    ids: dict[str, list[str]] = field(default_factory=dict)
+    axes: dict[str, list[Value]] = field(default_factory=dict)
     skip: str = ""
     xfail: str = ""
     dynamic: bool = False
@@ -138,7 +148,7 @@ class Task:
     @property
     def axes(self) -> dict[str, list[Any]]:
         """The values of each parameter that ``@parametrize`` varies."""
-        return self.marks.axes
+        return {name: [one.value for one in values] for name, values in self.marks.axes.items()}
 
     @property
     def doc(self) -> str:
@@ -206,35 +216,42 @@ def parametrize(
     """Run a task once for each combination of values: ``@parametrize(k=[5, 10])``, beside ``@task``.
 
     ``ids`` name the values where they are too long to show: a list for one axis, ``{axis: list}`` for
-    several. Raises ``UsageError`` where ids and values do not pair up.
+    several; ``Value`` names a single one, or marks it. Raises ``UsageError`` where ids and values do not pair
+    up, or two values have one name.
     """
-    listed = {name: list(values) for name, values in axes.items()}
-    if isinstance(ids, Mapping) or ids is None:
-        named = {name: list(some) for name, some in (ids or {}).items()}
-    elif len(listed) == 1:
-        named = {next(iter(listed)): list(ids)}
-    else:
-        raise UsageError("@parametrize over several axes takes ids={'axis': [...]}, not one list")
-    for name, values in listed.items():
-        if not values:
-            raise UsageError(f"@parametrize: {name} has no values")
-    for name, some in named.items():
-        if len(set(some)) != len(listed.get(name, [])) or len(some) != len(set(some)):
-            raise UsageError(
-                f"@parametrize: ids of {name!r} must be as many as its values, and all different"
-            )
-        if bad := [one for one in some if set(one) & set("[],=")]:
-            raise UsageError(
-                f"@parametrize: the id {bad[0]!r} holds one of [ ] , = which node ids are made of"
-            )
+    if ids is not None and not isinstance(ids, Mapping):
+        if len(axes) != 1:
+            raise UsageError("@parametrize over several axes takes ids={'axis': [...]}, not one list")
+        ids = {next(iter(axes)): ids}
+    check_known(ids or {}, axes, "ids= of @parametrize", "axis")
+    listed = {name: _axis(name, list(values), (ids or {}).get(name)) for name, values in axes.items()}
 
     def wrap(fn: F) -> F:
-        marks = _marks(fn)
-        marks.axes.update(listed)
-        marks.ids.update(named)
+        _marks(fn).axes.update(listed)
         return fn
 
     return wrap
+
+
+def _axis(name: str, values: list[Any], ids: Sequence[str] | None) -> list[Value]:
+    if not values:
+        raise UsageError(f"@parametrize: {name} has no values")
+    if ids is not None and len(ids) != len(values):
+        raise UsageError(f"@parametrize: {name!r} has {len(values)} values and {len(ids)} ids")
+    axis = [one if isinstance(one, Value) else Value(one) for one in values]
+    if ids is not None:
+        axis = [replace(one, id=one.id or own) for one, own in zip(axis, ids, strict=True)]
+    if bad := [one.id for one in axis if set(one.id) & set("[],=")]:
+        raise UsageError(f"@parametrize: the id {bad[0]!r} holds one of [ ] , = which node ids are made of")
+    names = [one.id or as_shown(one.value) for one in axis]
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise UsageError(f"@parametrize: two values of {name!r} are named {twice[0]}: give them other ids")
+    return axis
+
+
+def as_shown(value: Any) -> str:
+    """A value as it stands in a node id."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _marks(fn: Any) -> Marks:

@@ -25,9 +25,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from evalkit.collect import Item, items_of, load_file, one_item
+from evalkit.collect import one_item
 from evalkit.engine import status_of
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.files import load_file
+from evalkit.items import Item, items_of
 from evalkit.metrics.base import Metric
 from evalkit.model import Call, Model, describe
 from evalkit.models.baseline import BaselineBackend

@@ -263,3 +263,53 @@ def test_skipped_and_expected_failures_are_reported_and_are_no_failure(evalkit) 
     listed = evalkit.json("list", "task_marked.py", "-m", "x")["tasks"]
     assert [(t["id"], t["skip"]) for t in listed] == [("left_out", "no licence")]
     evalkit("run", "task_marked.py::left_out", "--model", "baseline:gold")
+
+
+SINGLE = """
+from evalkit import Answer, Sample, Value, parametrize, task
+from evalkit.metrics import exact_match
+S = [Sample("1", "q", "yes")]
+DEEP = Value("Think it over, then answer.", id="deep", xfail="too hard")
+
+@task(S, metrics=[exact_match()])
+@parametrize(k=[5, Value(100, skip="takes a day")], how=["plain", DEEP])
+async def marked(sample, model, k, how):
+    if how != "plain":
+        raise ValueError("boom")
+    return Answer(await model.generate(sample.input))
+"""
+
+
+def test_single_values_of_an_axis_are_named_skipped_and_expected_to_fail(evalkit) -> None:
+    (evalkit.folder / "task_single.py").write_text(SINGLE)
+    document = evalkit.json("run", "task_single.py", "--model", "baseline:gold")
+    assert [(r["task"], r["status"]) for r in document["runs"]] == [
+        ("marked[k=5,how=plain]", "complete"),
+        ("marked[k=5,how=deep]", "incomplete"),
+    ]
+    assert [(s["task"], s["reason"]) for s in document["skipped"]] == [
+        ("marked[k=100,how=plain]", "takes a day"),
+        ("marked[k=100,how=deep]", "takes a day"),
+    ]
+    assert document["xfailed"][0]["reason"] == "too hard"
+    listed = evalkit.json("list", "task_single.py")["tasks"]
+    assert [(t.get("skip"), t.get("xfail")) for t in listed] == [
+        (None, None), (None, "too hard"), ("takes a day", None), ("takes a day", "too hard")
+    ]  # fmt: skip
+    # What was said of a value holds however it is chosen; other values are as good as any.
+    options = ("-p", "k=100", "-p", "k=7", "-p", "how=plain", "--model", "baseline:gold")
+    chosen = evalkit.json("run", "task_single.py", *options)
+    assert [s["task"] for s in chosen["skipped"]] == ["marked[k=100,how=plain]"]
+    assert [r["task"] for r in chosen["runs"]] == ["marked[k=7,how=plain]"]
+
+
+def test_pytest_skips_single_values_too(evalkit) -> None:
+    (evalkit.folder / "task_single.py").write_text(SINGLE)
+    command = [sys.executable, "-m", "pytest", "-q", "-rsx", "-p", "no:asyncio", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--evalkit-model", "baseline:gold", "task_single.py"],
+        cwd=evalkit.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed, 2 skipped, 1 xfailed" in done.stdout, done.stdout
+    assert "takes a day" in done.stdout
+    assert "too hard" in done.stdout

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from evalkit import Answer, Sample, parametrize, task
+from evalkit import Answer, Sample, Value, parametrize, task
 from evalkit.errors import UsageError
 from evalkit.metrics import exact_match
 from evalkit.task import check_known, parameters_of
@@ -53,6 +54,23 @@ def test_parametrize_works_on_either_side_of_task() -> None:
     async def above(sample, model, k=1): ...
 
     assert below.axes == above.axes == {"k": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"k": []}, "k has no values"),
+        ({"k": [1, 2], "ids": ["one"]}, "'k' has 2 values and 1 ids"),
+        ({"k": [1, 2], "ids": {"kk": ["one", "two"]}}, "no axis 'kk'. Did you mean 'k'"),
+        ({"k": [1, 2], "j": [1, 2], "ids": ["one", "two"]}, "takes ids={'axis'"),
+        ({"k": [1, 2], "ids": ["same", "same"]}, "two values of 'k' are named same"),
+        ({"k": [5, Value(10, id="5")]}, "two values of 'k' are named 5"),
+        ({"k": [Value(1, id="a=b")]}, "which node ids are made of"),
+    ],
+)
+def test_axes_whose_values_cannot_be_named_are_refused(axes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parametrize(**axes)
 
 
 def test_arguments_with_defaults_are_parameters_and_the_others_fixtures() -> None:

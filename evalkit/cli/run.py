@@ -96,13 +96,12 @@ def run(
         from evalkit import runner
 
         for item in found.items:
-            marks = item.task.marks
-            if marks.skip:
-                drive.skip(item.id, marks.skip)
+            if item.skip:
+                drive.skip(item.id, item.skip)
                 continue
             for text in models:
                 start = partial(runner.start, item, text, drive.store)
-                await drive(start, f"{item.id} with {text}", marks.xfail)
+                await drive(start, f"{item.id} with {text}", item.xfail)
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)

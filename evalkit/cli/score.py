@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.run import Driver, json_option, quiet_option, settings, store_option
-from evalkit.collect import Item, collect
+from evalkit.collect import collect
 from evalkit.errors import UsageError
+from evalkit.items import Item
 
 if TYPE_CHECKING:
     from evalkit.predictions import Key, Prediction

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from evalkit import Model, Passage
-from evalkit.collect import Item, collect
+from evalkit.collect import collect
 from evalkit.engine import status_of
+from evalkit.items import Item
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
