@@ -24,7 +24,7 @@ from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
 from evalkit.types import Passage, Progress
 
 from .batching import Batcher
-from .corpus import Corpus, chunk, indexed_text
+from .corpus import Corpus, chunk
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 
 IDS = "ids.json"
@@ -54,8 +54,8 @@ class Engine(Protocol):
         """What decides about the results beside the texts (encoder, parameters): goes into the manifest."""
         ...
 
-    def build(self, texts: Sequence[str], folder: Path) -> None:
-        """Write an index of ``texts`` into ``folder``."""
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
+        """Write an index of titles and texts into ``folder``. Returns what was found out on the way."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -196,23 +196,23 @@ class IndexedRetriever(ABC):
             self.directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
                 part = Path(name)
-                engine.build([text for _, text in passages], part)
-                (part / IDS).write_bytes(msgspec.json.encode([id for id, _ in passages]))
+                facts = engine.build(passages, part)
+                (part / IDS).write_bytes(msgspec.json.encode([passage.id for passage in passages]))
                 counts = {"n_documents": len(self.corpus), "n_passages": len(passages)}
-                msgspec.structs.replace(self._manifest(), **counts).write(part / MANIFEST)
+                msgspec.structs.replace(self._manifest(), facts=facts, **counts).write(part / MANIFEST)
                 for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
                     file.replace(self.directory / file.name)
         except OSError as error:
             raise SetupError(f"{self.directory}: the index cannot be written: {error}") from error
 
-    def _passages(self) -> list[tuple[str, str]]:
-        """Id and text of every passage, by id."""
-        found: list[tuple[str, str]] = []
+    def _passages(self) -> list[Passage]:
+        """Every passage without its metadata, by id."""
+        found: list[Passage] = []
         with self.progress.bar("Reading documents", len(self.corpus)) as bar:
             for document in self.corpus:
-                found.extend((passage.id, indexed_text(passage)) for passage in self._cut(document))
+                found.extend(Passage(p.id, p.text, p.title) for p in self._cut(document))
                 bar.advance()
-        return sorted(found)
+        return sorted(found, key=lambda passage: passage.id)
 
     def _manifest(self) -> Manifest:
         """What an index built now would say of itself."""

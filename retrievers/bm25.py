@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import CorpusError
+from evalkit.types import Passage
 
 from .base import Engine, Hits, IndexedRetriever, Options
+from .corpus import indexed_text
 from .ranking import best
 
 K1, B = 0.9, 0.4  # Anserini's defaults
@@ -37,16 +39,17 @@ class LexicalEngine:
         """The formula and the analysis of texts."""
         return {"method": "lucene", "k1": self._k1, "b": self._b, "analysis": _ANALYSIS}
 
-    def build(self, texts: Sequence[str], folder: Path) -> None:
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
         """Count and write. Raises ``CorpusError`` where no text holds a word to search."""
         import bm25s
 
-        tokens = self._tokens(texts)
+        tokens = self._tokens([indexed_text(passage) for passage in passages])
         if not any(tokens):
             raise CorpusError("no document holds a word that BM25 could search (stop words do not count)")
         index = bm25s.BM25(method="lucene", k1=self._k1, b=self._b, backend="numpy")
         index.index(tokens, show_progress=False)
         index.save(str(folder), show_progress=False)
+        return {}
 
     def load(self, folder: Path) -> None:
         """Read the scores into memory."""

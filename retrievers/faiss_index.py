@@ -10,19 +10,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from evalkit.types import Progress
+from evalkit.types import Passage, Progress
 
 from .base import Engine, Hits, IndexedRetriever, Options
-from .embedder import DEFAULT_MODEL, Embedder
+from .embedder import Embedder
+from .encoders import DEFAULT_MODEL
+from .local_model import Backend
 from .ranking import best
 
 _FILE = "vectors.faiss"
 
 
 class DenseOptions(Options, frozen=True, kw_only=True):
-    """``encoder``: a folder or a name, as ``Embedder`` takes it."""
+    """``encoder`` and ``backend``, as ``Embedder`` takes them."""
 
     encoder: str = DEFAULT_MODEL
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,22 +36,23 @@ class DenseOptions(Options, frozen=True, kw_only=True):
 class DenseEngine:
     """A flat FAISS index. Scores are cosine similarities."""
 
-    def __init__(self, encoder: str, progress: Progress, stop: threading.Event) -> None:
-        self._embedder = Embedder(encoder, progress=progress, stop=stop)
+    def __init__(self, options: DenseOptions, progress: Progress, stop: threading.Event) -> None:
+        self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
         self._index: Any = None
 
     def identity(self) -> dict[str, Any]:
         """The encoder's weights and where it cuts texts."""
         return {"encoder": self._embedder.identity, "index": "flat"}
 
-    def build(self, texts: Sequence[str], folder: Path) -> None:
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
         """Embed and write."""
         import faiss
 
-        vectors = self._embedder.embed(texts, label="Embedding")
+        vectors = self._embedder.embed([(p.title, p.text) for p in passages], label="Embedding")
         index = faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
         (folder / _FILE).write_bytes(faiss.serialize_index(index).data)
+        return {"encoder": self._embedder.facts}
 
     def load(self, folder: Path) -> None:
         """Read the vectors into memory."""
@@ -77,4 +81,4 @@ class FaissRetriever(IndexedRetriever):
 
     def _make_engine(self) -> Engine:
         assert isinstance(self.options, DenseOptions)
-        return DenseEngine(self.options.encoder, self.progress, self.stop)
+        return DenseEngine(self.options, self.progress, self.stop)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evalkit.types import Passage
+
 from .base import Engine, Hits, IndexedRetriever
 from .bm25 import K1, B, LexicalEngine
 from .faiss_index import DenseEngine, DenseOptions
@@ -31,10 +33,9 @@ class FusionEngine:
         """Both halves'."""
         return {"dense": self._dense.identity(), "lexical": self._lexical.identity()}
 
-    def build(self, texts: Sequence[str], folder: Path) -> None:
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
         """Build both, the quick one first."""
-        self._lexical.build(texts, folder)
-        self._dense.build(texts, folder)
+        return self._lexical.build(passages, folder) | self._dense.build(passages, folder)
 
     def load(self, folder: Path) -> None:
         """Load both."""
@@ -57,5 +58,5 @@ class HybridRetriever(IndexedRetriever):
 
     def _make_engine(self) -> Engine:
         assert isinstance(self.options, HybridOptions)
-        dense = DenseEngine(self.options.encoder, self.progress, self.stop)
+        dense = DenseEngine(self.options, self.progress, self.stop)
         return FusionEngine(dense, LexicalEngine(self.options.k1, self.options.b))

@@ -22,13 +22,15 @@ class CorpusFacts(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking."""
+    """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking;
+    ``facts`` is what was found out when it was built (what computed the vectors, recall)."""
 
     kind: str
     corpus: CorpusFacts
     options: dict[str, Any]
     engine: dict[str, Any]
     versions: dict[str, str]
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
     n_documents: int | None = None
     n_passages: int | None = None
     format: int = FORMAT

@@ -255,7 +255,7 @@ async def test_an_index_of_other_weights_is_refused(corpus: Path, tmp_path: Path
     await made.prepare()
     await made.close()
     manifest = tmp_path / "index" / "manifest.json"
-    weights = Embedder().weights
+    weights = Embedder().identity["weights"]
     manifest.write_text(manifest.read_text().replace(weights, "0" * 64))
     with pytest.raises(
         IndexMismatch, match=f"engine.encoder.weights is '0{{64}}' in the index, '{weights}' now"
