@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -116,10 +117,10 @@ def router(venv: Path, workers: Sequence[str], work: Path) -> Any:
     return serving(command, f"http://127.0.0.1:{ROUTER}/readiness", work / "router.log")
 
 
-async def in_turn(urls: Sequence[str], asked: Sequence[Request]) -> list[Response]:
-    """As they come, to each endpoint in turn, as many at once as it runs."""
+async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -> list[Response]:
+    """As they come, each to the endpoint with fewest under way."""
     backend: Any = load(f"sglang:wide@{','.join(urls)}")
-    limit = asyncio.Semaphore(AT_ONCE * max(1, len(urls)))
+    limit = asyncio.Semaphore(at_once)
 
     async def one(request: Request) -> Response:
         async with limit:
@@ -141,49 +142,43 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
     return replies
 
 
-def measure(workers: Sequence[str], send: Any, seeds: Sequence[int]) -> tuple[float, float]:
-    """Medians over seeds of seconds and of the part of prompt tokens found in the cache."""
-    walls, hits = [], []
-    for seed in seeds:
-        asked = requests(seed)
-        for url in workers:
-            with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache", method="POST")):
-                pass
-        start = time.perf_counter()
-        replies = asyncio.run(send(asked))
-        walls.append(time.perf_counter() - start)
-        prompt = sum(reply.usage.prompt_tokens for reply in replies)
-        hits.append(sum(reply.usage.cached_tokens for reply in replies) / prompt)
-        print(
-            f"seed {seed}: {walls[-1]:.1f} s, {prompt} prompt tokens, {hits[-1]:.3f} cached", file=sys.stderr
-        )
-    return statistics.median(walls), statistics.median(hits)
+def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:
+    """Seconds, and the part of prompt tokens that was found in the caches, which are empty at first."""
+    for url in workers:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache", method="POST")):
+            pass
+    start = time.perf_counter()
+    replies = asyncio.run(send(asked))
+    seconds = time.perf_counter() - start
+    cached = sum(reply.usage.cached_tokens for reply in replies)
+    return seconds, cached / sum(reply.usage.prompt_tokens for reply in replies)
 
 
 def report(venv: Path, model: Path, work: Path, seeds: Sequence[int]) -> str:
     """One server, then two of them: with the router, and without it."""
     urls = [f"http://127.0.0.1:{port}" for port in PORTS]
-    through = [f"http://127.0.0.1:{ROUTER}"]
-    rows = []
+    one, through = urls[:1], [f"http://127.0.0.1:{ROUTER}"]
+    arms = {
+        "one server, shuffled as they come": lambda asked: in_turn(one, asked, AT_ONCE),
+        "one server, evalkit": lambda asked: scheduled(one, asked, None),
+        "two servers, to the less busy, shuffled": lambda asked: in_turn(urls, asked, 2 * AT_ONCE),
+        "two servers behind sglang-router, shuffled": lambda asked: in_turn(through, asked, 2 * AT_ONCE),
+        "two servers behind sglang-router, evalkit": lambda asked: scheduled(through, asked, 2 * AT_ONCE),
+        "two servers given directly, evalkit": lambda asked: scheduled(urls, asked, None),
+    }
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     with ExitStack() as stack:
-        stack.enter_context(sglang(venv, model, PORTS[0], work))
-        one = urls[:1]
-        for name, send in {
-            "one server, shuffled as they come": lambda asked: in_turn(one, asked),
-            "one server, evalkit": lambda asked: scheduled(one, asked, None),
-        }.items():
-            rows.append((name, *measure(one, send, seeds)))
-        stack.enter_context(sglang(venv, model, PORTS[1], work))
+        for port in PORTS:
+            stack.enter_context(sglang(venv, model, port, work))
         stack.enter_context(router(venv, urls, work))
-        for name, send in {
-            "two servers in turn, shuffled": lambda asked: in_turn(urls, asked),
-            "two servers behind sglang-router, shuffled": lambda asked: in_turn(through * 2, asked),
-            "two servers behind sglang-router, evalkit": lambda asked: scheduled(through, asked, 2 * AT_ONCE),
-            "two servers given directly, evalkit": lambda asked: scheduled(urls, asked, None),
-        }.items():
-            rows.append((name, *measure(urls, send, seeds)))
-    lines = ["| servers and order | seconds | prompt tokens from the cache |", "|---|---|---|"]
-    lines += [f"| {name} | {wall:.1f} | {hits:.2f} |" for name, wall, hits in rows]
+        for seed, (name, send) in itertools.product(seeds, arms.items()):
+            seen[name].append(measure(urls, send, requests(seed)))
+            print(f"{name}, seed {seed}: %.1f s, %.3f cached" % seen[name][-1], file=sys.stderr)
+    lines = ["| servers and order | seconds | of | prompt tokens from the cache |", "|---|---|---|---|"]
+    for name, figures in seen.items():
+        walls, hits = zip(*figures, strict=True)
+        shown = f"{statistics.median(walls):.1f} | {min(walls):.0f}–{max(walls):.0f}"
+        lines.append(f"| {name} | {shown} | {statistics.median(hits):.2f} |")
     said = versions(venv)
     return (
         f"SGLang {said['sglang']} on a CPU of {os.cpu_count()} cores, sglang-router {said['sglang-router']}: "

@@ -1,4 +1,4 @@
-"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about two minutes.
+"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about five minutes.
 
 Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and
 by the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
@@ -16,17 +16,19 @@ from pathlib import Path
 from benchmarks.simserver.clairvoyant import Servers, clairvoyant, floor
 from benchmarks.simserver.drive import Result, in_order, known, scheduled
 from benchmarks.simserver.server import Server, Speed
-from benchmarks.simserver.work import Item, few_shot, rag
+from benchmarks.simserver.work import Item, few_shot, judged, pictures, rag
 from evalkit.schedule import Scheduler
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scheduling.md"
 BEGIN, END = "<!-- schedule: begin -->", "<!-- schedule: end -->"
-SLOTS, WINDOW = 64, 1_024
+SLOTS, WINDOW = 64, 2_048
 FAST, SLOW = Speed(), Speed(prefill=8_000, step_s=0.02, step_each_s=0.00028)
 
 
 def _text(item: Item) -> str:
-    return str(item.request.messages[0].content)
+    """The prompt as text; a picture by its hash."""
+    content = item.request.messages[0].content
+    return content if isinstance(content, str) else " ".join(str(part) for part in content)
 
 
 def methods(items: Sequence[Item], servers: Servers) -> dict[str, Callable[[], Result]]:
@@ -42,10 +44,12 @@ def methods(items: Sequence[Item], servers: Servers) -> dict[str, Callable[[], R
     return {
         "evalkit, first run": ours(WINDOW, None),
         "evalkit, lengths of an earlier run": ours(WINDOW, "earlier"),
-        "the same, all requests in the window, first run": ours(len(items), None),
-        "the same, all requests in the window, earlier run": ours(len(items), "earlier"),
+        "the same with half the window, first run": ours(WINDOW // 2, None),
+        "the same with half the window, earlier run": ours(WINDOW // 2, "earlier"),
         "shuffled, first come first served": fixed(items),
-        "longest prompt first (lm-eval)": fixed(sorted(items, key=lambda i: -len(_text(i)))),
+        "longest prompt first (lm-eval)": fixed(
+            sorted(items, key=lambda i: -sum(tokens for _, tokens in i.pieces))
+        ),
         "sorted by prompt text (lmms-eval)": fixed(sorted(items, key=_text)),
     }
 
@@ -57,7 +61,7 @@ def table(work: Callable[[int], list[Item]], servers: Servers, seeds: Sequence[i
     for seed in seeds:
         items = work(seed)
         bound = floor(items, servers, SLOTS)
-        one = len(servers()) == 1
+        one = len(servers()) == 1 and items[0].then is None
         best = clairvoyant(items, servers, SLOTS, search=search) if one else None
         results = {name: run() for name, run in methods(items, servers).items()}
         if best is not None:
@@ -124,6 +128,8 @@ def report(seeds: Sequence[int], search: int) -> str:
         ("RAG-like, tight cache (24,000 tokens)", rag, one(24_000)),
         ("RAG-like, ample cache (200,000 tokens)", rag, one(200_000)),
         ("Few-shot multiple choice, cache of 8,000 tokens", few_shot, one(8_000)),
+        ("Questions on pictures, cache of 24,000 tokens", pictures, one(24_000)),
+        ("RAG-like, each reply judged by the same server, 24,000 tokens", judged, one(24_000)),
         ("RAG-like, two endpoints, one 2.5 times as fast, 24,000 tokens each", rag, two),
     ]
     parts = [f"**{title}**\n\n{table(work, servers, seeds, search)}" for title, work, servers in cases]

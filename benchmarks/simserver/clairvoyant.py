@@ -34,8 +34,9 @@ def clairvoyant(items: Sequence[Item], servers: Servers, slots: int, *, search: 
 
 def floor(items: Sequence[Item], servers: Servers, slots: int) -> float:
     """No schedule is faster: each piece of prompt read once, every step full, no tail, no server idle."""
-    read = sum({piece[0]: piece[1] for item in items for piece in item.pieces}.values())
-    steps = sum(item.output for item in items) / slots
+    parts = [part for item in items for part in (item, item.then) if part is not None]
+    read = sum({part.pieces[: i + 1]: p[1] for part in parts for i, p in enumerate(part.pieces)}.values())
+    steps = sum(part.output for part in parts) / slots
     speeds = [server.speed for server in servers()]
     alone = [read / s.prefill + steps * (s.step_s + s.step_each_s * slots) for s in speeds]
     return 1 / sum(1 / seconds for seconds in alone)

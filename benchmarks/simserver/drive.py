@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.simserver.server import Server
+from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import Item
 from evalkit.schedule import Prior, Scheduler
 
@@ -28,12 +28,16 @@ def in_order(items: Sequence[Item], servers: Sequence[Server], inflight: int) ->
         while waiting and min(load) < inflight:
             at = load.index(min(load))
             load[at] += 1
-            servers[at].submit(waiting.popleft().job(at))
+            item = waiting.popleft()
+            servers[at].submit(item.job((at, item)))
 
-    def ended(at: int, now: float) -> None:
+    def ended(job: Job, now: float) -> None:
+        at, item = job.tag
         load[at] -= 1
+        if item.then is not None:
+            waiting.append(item.then)
 
-    return _run(servers, dispatch, lambda job, now: ended(job.tag, now))
+    return _run(servers, dispatch, ended)
 
 
 def scheduled(
@@ -41,7 +45,7 @@ def scheduled(
     servers: Sequence[Server],
     inflight: int,
     *,
-    window: int = 1_024,
+    window: int = 2_048,
     prior: Prior | None = None,
     grows: int = 0,
     sent: list[Item] | None = None,
@@ -55,22 +59,23 @@ def scheduled(
     coming = iter(items)
     of: dict[int, Item] = {}
 
-    def feed(count: int) -> None:
-        for item in itertools.islice(coming, count):
+    def feed(some: Iterable[Item]) -> None:
+        for item in some:
             of[scheduler.submit(item.request).number] = item
 
     def dispatch(now: float) -> None:
         while (ticket := scheduler.next(now)) is not None:
-            item = of.pop(ticket.number)
+            item = of[ticket.number]
             servers[ticket.lane].submit(item.job(ticket))
             if sent is not None:
                 sent.append(item)
 
-    def ended(job, now: float) -> None:
+    def ended(job: Job, now: float) -> None:
         scheduler.ended(job.tag, now, tokens=job.output)
-        feed(1)
+        item = of.pop(job.tag.number)
+        feed(itertools.islice(coming, 1) if item.then is None else [item.then])
 
-    feed(window)
+    feed(itertools.islice(coming, window))
     return _run(servers, dispatch, ended)
 
 
@@ -83,7 +88,8 @@ def order_of(items: Sequence[Item], servers: Sequence[Server], inflight: int) ->
 
 def known(items: Sequence[Item], length: str) -> Prior:
     """A memory of ``output`` (the true lengths) or ``earlier`` (those of an earlier run)."""
-    lengths = {id(item.request): getattr(item, length) for item in items}
+    both = [part for item in items for part in (item, item.then) if part is not None]
+    lengths = {id(item.request): getattr(item, length) for item in both}
     return lambda request: lengths[id(request)]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.simserver.server import Job
-from evalkit.types import Message, Request
+from evalkit.types import Image, Message, Request, Text
 
 CHARS_PER_TOKEN = 4
 
@@ -20,6 +20,7 @@ class Item:
     pieces: tuple[tuple[str, int], ...]
     output: int
     earlier: int
+    then: Item | None = None  # asked when this one is answered
 
     def job(self, tag: object = None) -> Job:
         """A fresh job for a server."""
@@ -68,6 +69,43 @@ def few_shot(seed: int, n: int = 4_000, subjects: int = 57) -> list[Item]:
         text = f"{shots}\n\n{_text(f'Item {rng.random()}', asked)}\n\nAnswer:"
         pieces = ((f"s{which}", sizes[which]), (f"q{i}", asked))
         items.append(Item(Request(messages=(Message("user", text),), max_tokens=8), pieces, output, output))
+    return items
+
+
+def pictures(seed: int, n: int = 2_000, studies: int = 150) -> list[Item]:
+    """Questions on studies of one to four pictures (300–1,200 tokens each), shuffled; short replies."""
+    rng = random.Random(seed)
+    shown = [
+        [(Image.of(b"%d picture %d of study %d" % (seed, i, study)), rng.randint(300, 1_200))
+         for i in range(rng.randint(1, 4))]
+        for study in range(studies)
+    ]  # fmt: skip
+    items = []
+    for i in range(n):
+        images, asked = shown[i % studies], rng.randint(15, 60)
+        output = max(1, min(256, round(rng.lognormvariate(math.log(15), 0.8))))
+        parts = (*(image for image, _ in images), Text(_text(f"Question {rng.random()}?", asked)))
+        pieces = (*((image.sha256, tokens) for image, tokens in images), (f"q{i}", asked))
+        earlier = max(1, min(256, round(output * math.exp(rng.gauss(0, 0.3)))))
+        request = Request(messages=(Message("user", parts),), max_tokens=256)
+        items.append(Item(request, pieces, output, earlier))
+    rng.shuffle(items)
+    return items
+
+
+def judged(seed: int) -> list[Item]:
+    """RAG-like work, half as much, each reply then judged by the same server: by a rubric of 400 tokens and
+    the passages of the question, in some 25 tokens."""
+    rng = random.Random(seed)
+    items = []
+    for item in rag(seed, 1_000):
+        passages, _, question = str(item.request.messages[0].content).partition("\n\n")
+        rubric = (Message("system", _text("Judge the answer.", 400)),)
+        said = Message("user", f"{passages}\n\n{_text(question[:40], item.output + 60)}")
+        output = max(1, min(256, round(rng.lognormvariate(math.log(25), 0.5))))
+        pieces = (("rubric", 400), item.pieces[0], (f"judged {item.pieces[1][0]}", item.output + 60))
+        request = Request(messages=(*rubric, said), max_tokens=256)
+        items.append(replace(item, then=Item(request, pieces, output, output)))
     return items
 
 

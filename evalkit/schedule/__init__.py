@@ -12,7 +12,8 @@ The order, in words:
 
 Each prefix has a home among the endpoints (rendezvous hashing), which keeps it unless another endpoint has
 less than half as much waiting. Endpoints take work when they have room, so each gets what it delivers, and
-at the end of a run a slow one leaves the rest to those that would be done with it sooner.
+at the end of a run a slow one leaves the rest to those that would be done with it sooner, and all along the
+longest to faster ones.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ __all__ = ["HARD", "Concurrency", "Lane", "Prior", "Scheduler", "Ticket", "prefi
 SOFT, HARD = 2, 4
 # A long request's prefix comes next when the rest takes less than so many times as long; when it goes now.
 SOON, LATE = 2.0, 1.0
+# An endpoint that takes so many times as long for a token is slow.
+SLOWER = 1.2
 # A reply that may well come is so many times as long as the typical one.
 SPREAD = 4.0
 # What reading a prompt costs beside writing a reply: characters that weigh as much as one output token.
@@ -178,11 +181,17 @@ class Scheduler:
             if 0 < other.pace < lane.pace
         )
 
+    def _slow(self, lane: Lane) -> bool:
+        """Whether another endpoint is clearly faster: what takes longest had better run there."""
+        return any(0 < SLOWER * other.pace < lane.pace for other in self.lanes)
+
     def _pick(self, lane: int) -> Ticket:
         """Take the next request for an endpoint out of its queue."""
         at, group = self._last[lane]
         goes_on = self._queues[at].groups[group] > 0
-        chosen = self._overtaken(HARD if goes_on else SOFT) or self._outlasting(LATE if goes_on else SOON)
+        chosen = self._overtaken(HARD if goes_on else SOFT)
+        if chosen is None and not self._slow(self.lanes[lane]):
+            chosen = self._outlasting(LATE if goes_on else SOON)
         if chosen is None:
             return self._queues[self._source(lane)].pop(lane)
         queue = self._queues[chosen.home]
@@ -204,7 +213,8 @@ class Scheduler:
         longest = self._by_length[0][1]
         slots = min(self._together, sum(lane.concurrency.limit for lane in self.lanes))
         stands_out = longest.length * len(self) > 1.5 * self._tokens
-        return longest if stands_out and margin * longest.length * slots >= self._tokens else None
+        alone = longest.length * max(lane.haste for lane in self.lanes)
+        return longest if stands_out and margin * alone * slots >= self._tokens else None
 
     def _source(self, lane: int) -> int:
         """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""

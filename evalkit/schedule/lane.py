@@ -100,6 +100,7 @@ class Lane:
         self.salt = zlib.crc32(name.encode())
         self.in_flight = 0
         self.pace = 0.0  # seconds for an output token, as one request sees it; 0 until it is known
+        self.fastest = math.inf  # the same of the request that was disturbed least lately
         self._tokens = self._seconds = 0.0
         self._refused = self._answered = 0.0  # of the last fifty or so
         self._failures = 0
@@ -126,6 +127,12 @@ class Lane:
         self._tokens = 0.98 * self._tokens + 1 + tokens
         self._seconds = 0.98 * self._seconds + seconds
         self.pace = self._seconds / self._tokens
+        self.fastest = min(1.001 * self.fastest, seconds / (1 + tokens))
+
+    @property
+    def haste(self) -> float:
+        """Its pace when it need not read prompts meanwhile, in parts of its pace now."""
+        return min(1.0, self.fastest / self.pace) if self.pace else 1.0
 
     def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
@@ -140,5 +147,6 @@ class Lane:
             if (self._failures >= self.ILL_AFTER or self._away_s) and ticket.sent > self._learned_at:
                 self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
                 self._back_at, self._learned_at = now + self._away_s, sent
+                self.pace = 0.0
         else:  # it refused this request: it is well
             self.succeeded()
