@@ -34,11 +34,13 @@ _WHERE = {
     "Metric": "evalkit.metrics.base",
     "Model": "evalkit.model",
     "cited": "evalkit.prompts",
+    "evidence": "evalkit.arms",
     "fixture": "evalkit.task",
     "metric": "evalkit.metrics.base",
     "numbered": "evalkit.prompts",
     "Info": "evalkit.task",
     "parametrize": "evalkit.task",
+    "rag_arms": "evalkit.arms",
     "Value": "evalkit.task",
     "skip": "evalkit.task",
     "skipif": "evalkit.task",
@@ -48,6 +50,8 @@ _WHERE = {
 __all__ = ["__version__", "task", *_WHERE]
 
 if TYPE_CHECKING:
+    from evalkit.arms import evidence as evidence
+    from evalkit.arms import rag_arms as rag_arms
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.metrics.base import Metric as Metric
     from evalkit.metrics.base import metric as metric

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from evalkit.closure import closure, fixtures_for, overriding
 from evalkit.files import display
@@ -86,11 +87,14 @@ def expand(
 ) -> list[Item]:
     """The items of a task: one for each combination of its axes and of the given values.
 
-    An axis that is given is replaced by the given values. Raises ``UsageError`` for an unknown name.
+    An axis that is given is replaced by the given values; ``all`` stands for every value of a parameter that
+    lists its values (``Literal``). Raises ``UsageError`` for an unknown name.
     """
     check_known(given, known, f"task {task.name}")
     axes = dict(task.marks.axes)
     for name, texts in given.items():
+        if list(texts) == ["all"]:
+            texts = _listed(known[name].hint)
         axes[name] = [_given(text, axes.get(name, []), known[name]) for text in texts]
     own = list(inspect.signature(task.fn).parameters)
     varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
@@ -113,6 +117,12 @@ def expand(
         )
         items.append(Item(task, params, fixtures, named, where, labels, skip, xfail))
     return items
+
+
+def _listed(hint: Any) -> tuple[Any, ...]:
+    """Every value of a parameter whose type lists its values; ``all`` itself where it is one, or where none."""
+    values = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return ("all",) if "all" in values or not values else values
 
 
 def _given(text: Any, axis: Sequence[Value], parameter: Parameter) -> Value:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "Metric": "base",
+    "abstained": "abstaining",
+    "abstention": "abstaining",
     "accuracy": "choice",
     "average_precision": "retrieval",
     "bertscore": "embedding",
@@ -37,11 +39,15 @@ _WHERE = {
     "rouge": "text",
     "token_f1": "text",
     "token_recall": "vision",
+    "where_answerable": "abstaining",
 }
 
 __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
+    from evalkit.metrics.abstaining import abstained as abstained
+    from evalkit.metrics.abstaining import abstention as abstention
+    from evalkit.metrics.abstaining import where_answerable as where_answerable
     from evalkit.metrics.base import Metric as Metric
     from evalkit.metrics.base import metric as metric
     from evalkit.metrics.base import only as only

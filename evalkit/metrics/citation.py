@@ -59,7 +59,8 @@ def citation_precision() -> Metric:
 
     A passage counts once for each sentence that cites it; a mark that points to no passage is a wrong
     citation; a reply without citations scores 0. Does not apply (None) where the prompt held no passages by
-    design, or where no document is known to be relevant.
+    design, where the relevant ones were kept out of it by design (see ``evalkit.arms``), or where no document
+    is known to be relevant.
     """
     return Metric(
         "citation_precision", _precision, help="share of citations that point to a relevant document"
@@ -78,15 +79,16 @@ def citation_recall() -> Metric:
 def citation_coverage() -> Metric:
     """Share of the reply's sentences that cite at least one of the passages shown, right or wrong.
 
-    A reply without sentences scores 0. Does not apply (None) where the prompt held no passages by design.
-    TREC BioGen's citation coverage asks, beyond this, that the citation supports the sentence.
+    A reply without sentences scores 0. Does not apply (None) where the prompt held no passages, or none that
+    answer, by design. TREC BioGen's citation coverage asks, beyond this, that the citation supports the
+    sentence.
     """
     return Metric("citation_coverage", _coverage, help="share of sentences with a citation")
 
 
 def _precision(sample: Sample, answer: Answer) -> float | None:
     relevant = _relevant(sample)
-    if answer.passages is None or not relevant:
+    if not applies(answer) or not relevant:
         return None
     cited = _cited(answer)
     return sum(document in relevant for document in cited) / len(cited) if cited else 0.0
@@ -94,15 +96,20 @@ def _precision(sample: Sample, answer: Answer) -> float | None:
 
 def _recall(sample: Sample, answer: Answer) -> float | None:
     relevant = _relevant(sample)
-    if answer.passages is None or not relevant:
+    if not applies(answer) or not relevant:
         return None
     return len(relevant.intersection(_cited(answer))) / len(relevant)
 
 
+def applies(answer: Answer) -> bool:
+    """Whether there was something to cite: passages, the relevant ones not kept back by design."""
+    return answer.passages is not None and not answer.metadata.get("withheld")
+
+
 def _coverage(sample: Sample, answer: Answer) -> float | None:
-    if answer.passages is None:
+    if not applies(answer):
         return None
-    sentences = citations(answer.reply, len(answer.passages))
+    sentences = citations(answer.reply, len(answer.passages or ()))
     covered = sum(any(index is not None for index in cited) for _, cited in sentences)
     return covered / len(sentences) if sentences else 0.0
 

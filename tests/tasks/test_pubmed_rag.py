@@ -90,22 +90,23 @@ def test_broken_data_is_named_with_its_line(local: Path) -> None:
 
 def test_gold_scores_full_marks_and_empty_none_in_every_arm(evalkit, local: Path) -> None:
     runs = evalkit.json(
-        "run", "pubmed_rag", "-p", f"data={local}", "-p", "search=bm25", "-p", "k=2",
+        "run", "pubmed_rag", "-p", "arm=all", "-p", f"data={local}", "-p", "search=bm25", "-p", "k=2",
         "--model", "baseline:gold", "--model", "baseline:empty",
     )["runs"]  # fmt: skip
-    assert len(runs) == 6
+    assert len(runs) == 12
     retrieval = {"recall@1", "recall@5", "recall@10", "mrr", "ndcg@10"}
     for run in runs:
-        arm = run["task"].split("arm=")[1].split(",")[0]
-        scores = {name: m["value"] for name, m in run["metrics"].items() if name != "length"}
-        cites = (
-            {"citation_precision", "citation_recall", "citation_coverage"} if arm != "closed_book" else set()
-        )
+        arm = run["task"].split("arm=")[1].split(",")[0].removesuffix("]")
+        facts = {"length", "abstained"}
+        scores = {name: m["value"] for name, m in run["metrics"].items() if name not in facts}
+        shown = arm in ("retrieved", "oracle", "hidden")
+        cites = {"citation_precision", "citation_recall", "citation_coverage"} if shown else set()
         rouges = {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+        output = {"abstention"} if arm == "missing" else rouges | cites
         found = retrieval if arm == "retrieved" else set()
-        assert set(scores) == rouges | cites | found, arm
+        assert set(scores) == output | found, arm
         wanted = 1.0 if run["model"] == "baseline:gold" else 0.0
-        assert {scores[name] for name in rouges | cites} == {wanted}, (arm, scores)
+        assert {scores[name] for name in output} == {wanted}, (arm, scores)
         assert all(scores[name] == 1.0 for name in found), "each question's words find its abstract"
 
 
