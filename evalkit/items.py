@@ -120,7 +120,7 @@ def expand(
 
 
 def _listed(hint: Any) -> tuple[Any, ...]:
-    """Every value of a parameter whose type lists its values; ``all`` itself where it is one, or where none."""
+    """Every value of a parameter whose type lists them; ``all`` itself where it is one, or where none."""
     values = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
     return ("all",) if "all" in values or not values else values
 
