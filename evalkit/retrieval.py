@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.types import Progress
@@ -26,11 +27,26 @@ def retriever_class(name: str) -> Any:
         ) from None
 
 
-def open_retriever(name: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Any:
+def read_search(text: str) -> tuple[str, dict[str, str]]:
+    """Name and options out of ``bm25?k1=1.2&chunk_words=100``. Raises ``UsageError`` for another form."""
+    name, mark, query = text.partition("?")
+    try:
+        options = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if mark else []
+    except ValueError:
+        raise UsageError(f"{text!r}: write options as {name}?option=value&option=value") from None
+    return name, dict(options)
+
+
+def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Any:
     """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used.
 
-    The folder is named by corpus path, retriever and ``options``, so that each combination has its own.
+    ``search`` is its name, maybe with options of its own (see ``read_search``). The folder is named by corpus
+    path, retriever and ``options``, so that each combination has its own.
     """
+    name, own = read_search(search)
+    if both := own.keys() & options.keys():
+        raise UsageError(f"{min(both)} is given twice: in {search!r} and by itself")
+    options |= own
     place = hashlib.sha256(repr((str(corpus.resolve()), sorted(options.items()))).encode()).hexdigest()[:12]
     directory = home / f"{corpus.stem}-{place}-{name}"
     return retriever_class(name)(corpus, directory, progress=progress, **options)

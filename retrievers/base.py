@@ -7,6 +7,7 @@ Rows of an index are passages sorted by id, so that "ties are broken by id" mean
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.metadata
 import tempfile
 import threading
@@ -24,7 +25,8 @@ from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
 from evalkit.types import Passage, Progress
 
 from .batching import Batcher
-from .corpus import Corpus, chunk
+from .chunking import Chunking
+from .corpus import Corpus, indexed_text
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 
 IDS = "ids.json"
@@ -34,17 +36,11 @@ T = TypeVar("T")
 Hits = list[tuple[int, float]]  # (row, score), best first
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every index can be told: passages of at most ``chunk_words`` words, ``overlap`` in sentences."""
+class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every index can be told: how documents are cut (see ``Chunking``), and whether to ``deduplicate``:
+    of passages with the same title and text only the first by id."""
 
-    chunk_words: int | None = None
-    overlap: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.chunk_words is not None and self.chunk_words < 1) or self.overlap < 0:
-            raise ValueError("chunk_words must be at least 1 and overlap at least 0")
-        if self.overlap and self.chunk_words is None:
-            raise ValueError("overlap has a meaning only with chunk_words")
+    deduplicate: bool = False
 
 
 class Engine(Protocol):
@@ -166,7 +162,7 @@ class IndexedRetriever(ABC):
 
     def _fetch(self, hits: list[tuple[str, float]]) -> list[Passage]:
         """Passages with their texts. A chunk is cut again from its document: it is not stored twice."""
-        names = [id if self.options.chunk_words is None else id.rpartition("#")[0] for id, _ in hits]
+        names = [id.rpartition("#")[0] if self.options.chunked else id for id, _ in hits]
         documents = {d.id: d for d in self.corpus.get(list(dict.fromkeys(names)))}
         found = []
         for name, (id, score) in zip(names, hits, strict=True):
@@ -174,9 +170,9 @@ class IndexedRetriever(ABC):
             found.append(msgspec.structs.replace(passage, score=score))
         return found
 
-    def _cut(self, document: Passage) -> list[Passage]:
-        words = self.options.chunk_words
-        return [document] if words is None else chunk(document, words, self.options.overlap)
+    @cached_property
+    def _cut(self) -> Callable[[Passage], list[Passage]]:
+        return self.options.cutter()
 
     def _ready(self) -> list[str]:
         """The ids of the rows; loads the index, and builds it first where there is none."""
@@ -192,14 +188,20 @@ class IndexedRetriever(ABC):
         """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
         engine = self._engine  # first: a missing encoder should be known before the corpus is read
         passages = self._passages()
+        distinct = _distinct(passages)
+        n_copies = len(passages) - len(distinct)
+        if self.options.deduplicate:
+            passages = distinct
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
                 part = Path(name)
                 facts = engine.build(passages, part)
                 (part / IDS).write_bytes(msgspec.json.encode([passage.id for passage in passages]))
-                counts = {"n_documents": len(self.corpus), "n_passages": len(passages)}
-                msgspec.structs.replace(self._manifest(), facts=facts, **counts).write(part / MANIFEST)
+                files = {file.name: _sha256(file) for file in sorted(part.iterdir())}
+                counts = {"n_documents": len(self.corpus), "n_passages": len(passages), "n_copies": n_copies}
+                manifest = msgspec.structs.replace(self._manifest(), facts=facts, files=files, **counts)
+                manifest.write(part / MANIFEST)
                 for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
                     file.replace(self.directory / file.name)
         except OSError as error:
@@ -220,6 +222,7 @@ class IndexedRetriever(ABC):
             kind=self.kind,
             corpus=CorpusFacts(str(self.corpus.path.resolve()), self.corpus.fingerprint),
             options=msgspec.to_builtins(self.options),
+            tokenizer=self.options.tokenizer_hash(),
             engine=self._engine.identity(),
             versions={name: importlib.metadata.version(name) for name in self.packages},
         )
@@ -242,6 +245,19 @@ class IndexedRetriever(ABC):
                     f"Known: {', '.join(known)}."
                 )
         try:
-            return msgspec.convert(options, cls.options_type)
+            return msgspec.convert(options, cls.options_type, strict=False)
         except msgspec.ValidationError as error:
             raise UsageError(f"options of the {cls.kind} retriever: {error}") from None
+
+
+def _distinct(passages: Sequence[Passage]) -> list[Passage]:
+    """Of passages with the same title and text, the first."""
+    first: dict[bytes, Passage] = {}
+    for passage in passages:
+        first.setdefault(hashlib.blake2b(indexed_text(passage).encode(), digest_size=16).digest(), passage)
+    return list(first.values())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A corpus: a JSON Lines file of documents, read as a stream or by id, and cut into passages.
+"""A corpus: a JSON Lines file of documents, read as a stream or by id.
 
 Each line has an id (``id``, ``_id`` or ``doc_id``), a ``text``, maybe a ``title``; everything else is kept as
 metadata. Only the ids and where their lines begin are held in memory.
@@ -19,9 +19,8 @@ from typing import IO, Any
 
 import msgspec
 
-from evalkit.errors import CorpusError, UsageError, did_you_mean
+from evalkit.errors import CorpusError, did_you_mean
 from evalkit.paths import cache_dir
-from evalkit.sentences import split_sentences
 from evalkit.types import Passage
 
 _ID_KEYS = ("id", "_id", "doc_id")
@@ -131,46 +130,6 @@ class Corpus:
 def indexed_text(passage: Passage) -> str:
     """What is embedded and searched: title, space, text."""
     return f"{passage.title} {passage.text}".strip()
-
-
-def chunk(document: Passage, max_words: int, overlap: int = 0) -> list[Passage]:
-    """Cut a document at sentence borders into passages of at most ``max_words`` words.
-
-    Neighbours share their last and first ``overlap`` sentences, fewer where they would leave no room for a
-    new one. A sentence longer than ``max_words`` is cut between words. Passage ids: ``DOC#0``, ``DOC#1``, …
-    """
-    if max_words < 1 or overlap < 0:
-        raise UsageError(f"chunks need max_words ≥ 1 and overlap ≥ 0, not {max_words} and {overlap}")
-    pieces = [piece for sentence in split_sentences(document.text) for piece in _cut(sentence, max_words)]
-    spans = _spans([len(piece.split()) for piece in pieces], max_words, overlap) or [(0, 0)]
-    return [
-        msgspec.structs.replace(
-            document,
-            id=f"{document.id}#{n}",
-            text=" ".join(pieces[start:end]),
-            doc_id=document.document,
-        )
-        for n, (start, end) in enumerate(spans)
-    ]
-
-
-def _cut(sentence: str, max_words: int) -> list[str]:
-    words = sentence.split()
-    return [" ".join(words[i : i + max_words]) for i in range(0, len(words), max_words)]
-
-
-def _spans(lengths: list[int], max_words: int, overlap: int) -> list[tuple[int, int]]:
-    """First and last-plus-one sentence of every chunk; each holds at least one sentence that no other had."""
-    spans: list[tuple[int, int]] = []
-    start = end = 0
-    while end < len(lengths):
-        while end < len(lengths) and sum(lengths[start : end + 1]) <= max_words:
-            end += 1
-        spans.append((start, end))
-        start = max(end - overlap, start)
-        while end < len(lengths) and sum(lengths[start : end + 1]) > max_words:
-            start += 1
-    return spans
 
 
 def _document(line: bytes, where: str) -> Passage:

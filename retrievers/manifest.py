@@ -12,6 +12,7 @@ from evalkit.errors import SetupError
 
 FORMAT = 1  # raised when an index written before can no longer be read, or would hold other passages
 MANIFEST = "manifest.json"
+PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", "overlap", "deduplicate")
 
 
 class CorpusFacts(msgspec.Struct, frozen=True):
@@ -23,7 +24,11 @@ class CorpusFacts(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking;
-    ``facts`` is what was found out when it was built (what computed the vectors, recall)."""
+    ``facts`` is what was found out when it was built (what computed the vectors, recall).
+
+    ``n_copies`` passages have title and text of an earlier one (left out under ``deduplicate``);
+    ``files`` are the SHA-256 of the index' files, by name; ``tokenizer`` that of what counted tokens.
+    """
 
     kind: str
     corpus: CorpusFacts
@@ -33,6 +38,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
     n_documents: int | None = None
     n_passages: int | None = None
+    n_copies: int | None = None
+    tokenizer: str | None = None
+    files: dict[str, str] = msgspec.field(default_factory=dict)
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
@@ -45,8 +53,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             "kind": self.kind,
             "format": self.format,
             "corpus fingerprint": self.corpus.fingerprint,
-            "chunk_words": self.options.get("chunk_words"),
-            "overlap": self.options.get("overlap"),
+            **{name: self.options.get(name) or None for name in PASSAGES},
+            "tokenizer": self.tokenizer,
             **dict(_flat("engine", self.engine)),
         }
 

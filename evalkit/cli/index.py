@@ -25,18 +25,29 @@ def index() -> None:
 @index.command()
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the index.")
-@click.option("--retriever", default="faiss", show_default=True, help="faiss, bm25, hybrid or a plug-in's.")
+@click.option(
+    "--retriever",
+    default="faiss",
+    show_default=True,
+    help="faiss, bm25, hybrid or a plug-in's; options as in 'bm25?k1=1.2'.",
+)
 @click.option("--encoder", help="sentence-transformers model: a name or a folder.")
 @click.option("--chunk-words", type=click.IntRange(min=1), help="Cut documents into passages of N words.")
+@click.option("--chunk-tokens", type=click.IntRange(min=1), help="… of N tokens of --tokenizer.")
+@click.option("--chunk-sentences", type=click.IntRange(min=1), help="… of N sentences.")
+@click.option("--chunk-sections", is_flag=True, default=None, help="No passage crosses a section's border.")
 @click.option("--overlap", type=click.IntRange(min=0), help="Sentences that neighbouring passages share.")
+@click.option("--tokenizer", help="A model's name or folder [default: the default encoder's].")
+@click.option("--deduplicate", is_flag=True, default=None, help="Leave out passages that repeat another.")
 @json_option
 @quiet_option
 def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text."""
-    from evalkit.retrieval import retriever_class
+    from evalkit.retrieval import read_search, retriever_class
 
-    given = {name: value for name, value in options.items() if value is not None}
-    made = retriever_class(retriever)(corpus, out, progress=progress.for_stream(quiet=quiet), **given)
+    name, own = read_search(retriever)
+    given = own | {option: value for option, value in options.items() if value is not None}
+    made = retriever_class(name)(corpus, out, progress=progress.for_stream(quiet=quiet), **given)
     asyncio.run(_prepare(made))
     facts = made.describe()
     if as_json:
@@ -45,6 +56,9 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
         click.echo(
             f"Indexed {facts['n_documents']:,} documents as {facts['n_passages']:,} passages in {out}."
         )
+        if copies := facts.get("n_copies"):
+            left = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
+            click.echo(f"{copies:,} passages have title and text of another: {left}.")
         click.echo(f'Search it with: evalkit index search {out} "your question" -k 5')
 
 

@@ -1,21 +1,16 @@
-"""Corpora: reading by id, what is wrong with a file and where, passages."""
+"""Corpora: reading by id, what is wrong with a file and where."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from evalkit_retrievers.corpus import Corpus, chunk, indexed_text
-from hypothesis import given
-from hypothesis import strategies as st
+from evalkit_retrievers.corpus import Corpus, indexed_text
 
-from evalkit.errors import CorpusError, UsageError
-from evalkit.sentences import split_sentences
-from evalkit.types import Passage
+from evalkit.errors import CorpusError
 
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz"])
@@ -121,52 +116,3 @@ def test_a_file_that_changes_under_way_is_noticed(write: Any) -> None:
     write([{"id": "b", "text": "two"}, {"id": "a", "text": "one"}])
     with pytest.raises(CorpusError, match="changed while it was in use"):
         corpus.get(["b"])
-
-
-TEXT = "One two three. Four five six. Seven eight nine. Ten eleven. Twelve."
-
-
-@pytest.mark.parametrize(
-    ("max_words", "overlap", "expected"),
-    [
-        (100, 0, [TEXT]),
-        (6, 0, ["One two three. Four five six.", "Seven eight nine. Ten eleven. Twelve."]),
-        (
-            6,
-            1,
-            [
-                "One two three. Four five six.",
-                "Four five six. Seven eight nine.",
-                "Seven eight nine. Ten eleven. Twelve.",
-            ],
-        ),
-        (3, 1, ["One two three.", "Four five six.", "Seven eight nine.", "Ten eleven. Twelve."]),
-        (2, 0, ["One two", "three.", "Four five", "six.", "Seven eight", "nine. ", "Ten eleven.", "Twelve."]),
-    ],
-)
-def test_chunks_end_where_sentences_do(max_words: int, overlap: int, expected: list[str]) -> None:
-    chunks = chunk(Passage("d", TEXT, "Title", metadata={"year": 1}), max_words, overlap)
-    assert [c.text for c in chunks] == [e.strip() for e in expected]
-    assert [c.id for c in chunks] == [f"d#{n}" for n in range(len(expected))]
-    assert all((c.doc_id, c.title, c.metadata) == ("d", "Title", {"year": 1}) for c in chunks)
-
-
-@given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 12), st.integers(0, 4))
-def test_chunks_hold_every_word_none_too_many_and_nothing_twice_in_full(
-    lengths: list[int], max_words: int, overlap: int
-) -> None:
-    sentences = [" ".join([f"S{n}", *["word"] * (length - 1)]) + "." for n, length in enumerate(lengths)]
-    text = " ".join(sentences)
-    chunks = [c.text for c in chunk(Passage("d", text), max_words, overlap)]
-    assert all(len(c.split()) <= max_words for c in chunks)
-    assert not any(a in b for a, b in pairwise(chunks) if max_words >= max(lengths))
-    if max_words >= max(lengths, default=1):
-        assert dict.fromkeys(s for c in chunks for s in split_sentences(c)) == dict.fromkeys(sentences)
-    if overlap == 0:
-        assert " ".join(chunks) == text
-
-
-@pytest.mark.parametrize(("max_words", "overlap"), [(0, 0), (5, -1)])
-def test_chunks_need_sense(max_words: int, overlap: int) -> None:
-    with pytest.raises(UsageError, match="max_words"):
-        chunk(Passage("d", TEXT), max_words, overlap)

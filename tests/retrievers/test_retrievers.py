@@ -56,6 +56,26 @@ async def test_the_names_in_the_entry_points_give_these_retrievers(corpus: Path,
         await made.close()
 
 
+async def test_a_name_may_carry_options(corpus: Path, tmp_path: Path) -> None:
+    made = open_retriever(
+        "bm25?k1=1.5&chunk_words=6&chunk_sections=true", corpus, tmp_path, progress=Silent()
+    )
+    await made.prepare()
+    facts = made.describe()
+    await made.close()
+    assert (facts["engine"]["k1"], facts["options"]["chunk_words"]) == (1.5, 6)
+    assert facts["n_passages"] > facts["n_documents"]
+    for text, message in (
+        ("bm25?k1", "write options as bm25\\?option=value"),
+        ("bm25?k1=high", "options of the bm25 retriever"),
+        ("bm26?k1=1", "no retriever 'bm26'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_retriever(text, corpus, tmp_path, progress=Silent())
+    with pytest.raises(UsageError, match="k1 is given twice"):
+        open_retriever("bm25?k1=1", corpus, tmp_path, progress=Silent(), k1=2.0)
+
+
 async def test_passages_come_whole_and_best_first(
     retriever: IndexedRetriever, documents: list[dict[str, Any]]
 ) -> None:
