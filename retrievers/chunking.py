@@ -102,7 +102,7 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """What cuts a document like this. Raises ``SetupError`` where the tokenizer is not there."""
         if not self.chunked:
             return lambda document: [document]
-        unit = words if self.chunk_sentences is None else whole
+        unit: Unit = words if self.chunk_sentences is None else whole
         if self.chunk_tokens is not None:
             unit = tokens(self._tokenizer_file())
         return partial(chunk, size=self._size, overlap=self.overlap, unit=unit, sections=self.chunk_sections)
