@@ -12,7 +12,8 @@ EvalkitError
 │   ├── CorpusError       a broken corpus (path, line)
 │   └── IndexMismatch     an index that was built for something else
 ├── StoreError            the score store: too new, full, locked by another run
-└── MetricError           a metric cannot be computed
+├── MetricError           a metric cannot be computed
+└── JudgeError            a judge's word cannot be read
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ class StoreError(EvalkitError):
 
 class MetricError(EvalkitError):
     """A metric cannot be computed."""
+
+
+class JudgeError(EvalkitError):
+    """A judge said something that is no judgement."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

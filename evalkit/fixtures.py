@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.paths import cache_dir as _cache_dir
 from evalkit.progress import for_stream
 from evalkit.retrieval import open_retriever
 from evalkit.task import fixture
 from evalkit.types import Progress, Retriever
+
+if TYPE_CHECKING:
+    from evalkit.judge.review import Review
 
 
 @fixture
@@ -40,3 +43,21 @@ async def retriever(
     made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)
     yield made
     await made.close()
+
+
+@fixture
+async def review(
+    cache_dir: Path, judge: str = "none", claims: Literal["sentences", "judge"] = "sentences"
+) -> AsyncIterator[Review]:
+    """Has answers weighed by a judge: ``await review(sample, answer)``. See ``evalkit.judge``.
+
+    ``judge`` is ``nli:MODEL`` or ``llm:SPEC``; without one, answers go through as they are.
+    """
+    from evalkit.judge import open_judge
+    from evalkit.judge.review import Review
+
+    if judge == "none":
+        yield Review(None, claims)
+        return
+    async with open_judge(judge, cache_dir) as made:
+        yield Review(made, claims)

@@ -13,8 +13,10 @@ _WHERE = {
     "abstained": "abstaining",
     "abstention": "abstaining",
     "accuracy": "choice",
+    "alce": "judged",
     "average_precision": "retrieval",
     "bertscore": "embedding",
+    "biogen": "judged",
     "brier": "calibration",
     "citation_coverage": "citation",
     "citation_precision": "citation",
@@ -34,6 +36,7 @@ _WHERE = {
     "ndcg": "retrieval",
     "only": "base",
     "precision": "retrieval",
+    "ragchecker": "judged",
     "readability": "grades",
     "recall": "retrieval",
     "rouge": "text",
@@ -62,6 +65,9 @@ if TYPE_CHECKING:
     from evalkit.metrics.exact import list_answer as list_answer
     from evalkit.metrics.exact import macro_f1 as macro_f1
     from evalkit.metrics.grades import readability as readability
+    from evalkit.metrics.judged import alce as alce
+    from evalkit.metrics.judged import biogen as biogen
+    from evalkit.metrics.judged import ragchecker as ragchecker
     from evalkit.metrics.retrieval import average_precision as average_precision
     from evalkit.metrics.retrieval import mrr as mrr
     from evalkit.metrics.retrieval import ndcg as ndcg

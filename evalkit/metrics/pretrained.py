@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from evalkit.errors import MetricError, UsageError
+from evalkit.errors import SetupError, UsageError
 from evalkit.hub import hub_answers
 
 Head = Literal["AutoModel", "AutoModelForSequenceClassification"]
@@ -25,13 +25,13 @@ class Network(NamedTuple):
 def network(head: Head, name: str, layers: int | None = None) -> Network:
     """The network of that hub name or folder, the first ``layers`` of it where given.
 
-    Without a network connection what an earlier run downloaded is used. Raises ``MetricError`` that says how
+    Without a network connection what an earlier run downloaded is used. Raises ``SetupError`` that says how
     to get weights that are not there, ``UsageError`` for more layers than there are.
     """
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise MetricError(f"{name} needs the package {error.name}: pip install 'evalkit[metrics]'") from None
+        raise SetupError(f"{name} needs the package {error.name}: pip install 'evalkit[metrics]'") from None
     source: dict[str, Any] = {"local_files_only": Path(name).is_dir() or not hub_answers()}
     level = transformers.logging.get_verbosity()
     transformers.logging.disable_progress_bar()
@@ -45,7 +45,7 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **source)
         model = getattr(transformers, head).from_pretrained(name, config=config, **source)
     except (OSError, ValueError) as error:
-        raise MetricError(
+        raise SetupError(
             f"the weights of {name} could not be loaded: {str(error).splitlines()[0].rstrip('.')}. "
             f"Where the hub can be reached: hf download {name} --local-dir FOLDER; then give FOLDER as model"
         ) from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evalkit.errors import MetricError, UsageError
+from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import bertscore
 from evalkit.types import Answer, Sample
 
@@ -78,5 +78,5 @@ def test_names_and_wrong_settings(encoder):
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
-    with pytest.raises(MetricError, match=r"could not be loaded: .*hf download .* --local-dir FOLDER"):
+    with pytest.raises(SetupError, match=r"could not be loaded: .*hf download .* --local-dir FOLDER"):
         score(bertscore(str(tmp_path), layer=2), "it is safe", "it is safe")

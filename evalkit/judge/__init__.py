@@ -1,0 +1,65 @@
+"""Judges: does a sentence follow from passages?
+
+A judge is asked once per question and sample, while the sample is answered (``Review``); what it said is kept
+in ``answer.metadata["judged"]``. The metrics of ``evalkit.metrics.judged`` count what is there, so that
+scoring, and scoring again, need no judge.
+
+    nli:cross-encoder/nli-deberta-v3-base      a classifier of the Hugging Face hub, or a local folder
+    llm:openai:NAME@http://HOST:PORT           a model by its spec, asked with the prompts in this folder
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.types import Passage, Sample
+
+Relation = Literal["entails", "contradicts", "neutral"]
+
+
+class Judge(Protocol):
+    """Weighs sentences against passages. ``name`` says who judges."""
+
+    name: str
+
+    async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
+        """Whether the passages, taken together, support the sentence.
+
+        Raises ``JudgeError`` where the judge's word cannot be read, ``ModelError`` where it cannot be had.
+        """
+        ...
+
+    async def claims(self, text: str, sample: Sample) -> list[str]:
+        """The single claims that a text makes, in order. Raises as ``relation`` does."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Who judged, and by which settings: recorded with the run."""
+        ...
+
+
+@asynccontextmanager
+async def open_judge(spec: str, home: Path) -> AsyncIterator[Judge]:
+    """The judge of that spec, ready to be asked; what a model says is cached under ``home``.
+
+    Raises ``UsageError`` for another kind of judge, ``SetupError`` where weights or server are not there.
+    """
+    kind, _, name = spec.partition(":")
+    if kind == "nli" and name:
+        from evalkit.judge.nli import NliJudge
+
+        yield await NliJudge.load(name)
+    elif kind == "llm" and name:
+        from evalkit.judge.llm import connected
+
+        async with connected(name, home / "judgements.db") as judge:
+            yield judge
+    else:
+        raise UsageError(
+            f"judge {spec!r}: give nli:MODEL or llm:SPEC.{did_you_mean(kind, ('nli', 'llm'))} "
+            "For example nli:cross-encoder/nli-deberta-v3-base, llm:openai:NAME@http://HOST:PORT"
+        )

@@ -1,0 +1,80 @@
+"""A judge that is a language model: one question per passage set and sentence, answered with one word.
+
+Its calls pass cache, retry and schedule like any other. A reply that is not exactly one of the words is no
+judgement: it is an error, never a default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from evalkit.connect import connect
+from evalkit.errors import JudgeError
+from evalkit.judge import Relation
+from evalkit.model import Model
+from evalkit.prompts import numbered
+from evalkit.types import Needs, Passage, Response, Sample
+
+PROMPTS = Path(__file__).parent / "prompts"
+RELATION = (PROMPTS / "relation.txt").read_text(encoding="utf-8")
+CLAIMS = (PROMPTS / "claims.txt").read_text(encoding="utf-8")
+
+_WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
+_CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
+
+
+class LlmJudge:
+    """Asks a model."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.name = f"llm:{name}"
+        self._model = model
+
+    async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
+        """Of all the passages together, as the model sees it."""
+        reply = await self._ask(RELATION.format(passages=numbered(passages), sentence=sentence), sample)
+        words = set(re.findall(r"\b(?:SUPPORTED|CONTRADICTED|NEITHER)\b", reply))
+        if len(words) != 1:
+            raise JudgeError(f"{self.name} answered {reply[:80]!r}, not one of {', '.join(_WORDS)}")
+        return _WORDS[words.pop()]
+
+    async def claims(self, text: str, sample: Sample) -> list[str]:
+        """As the model lists them."""
+        reply = (await self._ask(CLAIMS.format(text=text), sample)).strip()
+        if reply.strip(".") == "NONE":
+            return []
+        lines = [line.strip() for line in reply.splitlines() if line.strip()]
+        if lines and lines[0].endswith(":"):  # "Here are the claims:"
+            lines = lines[1:]
+        listed = [match[1] or match[2] for line in lines if (match := _CLAIM.fullmatch(line))]
+        if not listed or len(listed) < len(lines):
+            raise JudgeError(f"{self.name} was to list claims, one a line, and said {reply[:80]!r}")
+        return listed
+
+    def describe(self) -> dict[str, Any]:
+        """The model as the probe found it, its sampling, and the hashes of the prompts."""
+        hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in
+                  (("relation", RELATION), ("claims", CLAIMS))}  # fmt: skip
+        return {
+            "judge": self.name, "identity": self._model.facts.identity,
+            "defaults": dict(self._model.defaults), "prompts_sha256": hashes,
+        }  # fmt: skip
+
+    async def _ask(self, prompt: str, sample: Sample) -> str:
+        response: Response = await self._model.for_sample(sample).generate(prompt)
+        if response.finish_reason != "stop":
+            raise JudgeError(f"{self.name} did not finish ({response.finish_reason}): {response.text[:80]!r}")
+        return response.text
+
+
+@asynccontextmanager
+async def connected(spec: str, responses: Path) -> AsyncIterator[LlmJudge]:
+    """The model of a spec as a judge. Raises ``ProbeError`` with the fix where it is not there."""
+    async with connect(spec, Needs(), responses, stop=asyncio.Event()) as (name, model):
+        yield LlmJudge(model, name)

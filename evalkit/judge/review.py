@@ -1,0 +1,152 @@
+"""What a judge is asked about an answer, each question once, and where its verdicts are kept.
+
+``answer.metadata["judged"]`` then holds, as far as they were asked for:
+
+- ``citations``: for each sentence the passages that it cites (None: a mark that points nowhere), what the
+  judge says of each alone (``alone``), whether all together entail it (``together``), and for each whether
+  the sentence needs it (``needed``: it entails the sentence alone, or the others do not without it);
+- ``claims``: those of reply and reference, and which of them are entailed by the other text and by each
+  passage;
+- ``error``: why there are no verdicts, where a judge's word could not be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from evalkit.errors import JudgeError, UsageError
+from evalkit.judge import Judge, Relation
+from evalkit.metrics.base import FAILED
+from evalkit.metrics.citation import citations, without_marks
+from evalkit.sentences import split_sentences
+from evalkit.types import Answer, Passage, Sample
+
+What = Literal["citations", "claims"]
+Extractor = Literal["sentences", "judge"]
+
+
+class Review:
+    """``await review(sample, answer)`` returns the answer with the judge's verdicts.
+
+    Without a judge it returns the answer as it is: metrics over verdicts then do not apply. ``extractor``
+    says what a claim is: a sentence, or what the judge lists.
+    """
+
+    def __init__(self, judge: Judge | None, extractor: Extractor = "sentences") -> None:
+        if extractor not in ("sentences", "judge"):
+            raise UsageError(f"claims={extractor!r} is none of sentences, judge")
+        self._judge, self._extractor = judge, extractor
+
+    async def __call__(
+        self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)
+    ) -> Answer:
+        """Ask what there is to ask. A reply that is no answer has no sentences: its verdicts are empty.
+
+        Raises ``ModelError`` where the judge cannot be reached: the sample is then an error, to be resumed.
+        """
+        if self._judge is None:
+            return answer
+        asked = _Asked(self._judge, sample, answer)
+        kinds = {"citations": self._citations, "claims": self._claims}
+        judged: dict[str, Any] = {"judge": self._judge.name}
+        try:
+            for kind in what:
+                judged[kind] = await kinds[kind](asked)
+        except JudgeError as problem:
+            judged = {"judge": self._judge.name, "error": str(problem)}
+        finally:
+            await asked.close()
+        return msgspec.structs.replace(answer, metadata={**answer.metadata, "judged": judged})
+
+    def describe(self) -> dict[str, Any]:
+        """Who judged, for the run's provenance."""
+        return {} if self._judge is None else {**self._judge.describe(), "claims": self._extractor}
+
+    async def _citations(self, asked: _Asked) -> list[dict[str, Any]] | None:
+        if asked.passages is None:
+            return None
+        sentences = citations(asked.reply, len(asked.passages))
+        return await asyncio.gather(*(_cited(asked, text, marks) for text, marks in sentences))
+
+    async def _claims(self, asked: _Asked) -> dict[str, Any]:
+        reference = next((target for target in asked.sample.targets if target.strip()), "")
+        texts = {"reply": asked.reply, "reference": reference}
+        said, wanted = await asyncio.gather(*(self._extract(asked, text) for text in texts.values()))
+        passages = [(passage,) for passage in asked.passages or ()]
+        reply_, reference_ = ((Passage(name, text),) for name, text in texts.items())
+
+        async def entailed(claims: list[str], texts: Sequence[tuple[Passage, ...]]) -> list[list[bool]]:
+            return [await asyncio.gather(*(asked.entails(text, claim) for text in texts)) for claim in claims]
+
+        return {
+            "reply": said,
+            "reference": wanted,
+            "reply_by_reference": [row[0] for row in await entailed(said, [reference_])],
+            "reference_by_reply": [row[0] for row in await entailed(wanted, [reply_])],
+            "reply_by_passages": None if asked.passages is None else await entailed(said, passages),
+            "reference_by_passages": None if asked.passages is None else await entailed(wanted, passages),
+        }
+
+    async def _extract(self, asked: _Asked, text: str) -> list[str]:
+        text = without_marks(text)
+        if not text.strip():
+            return []
+        if self._extractor == "judge":
+            return await asked.judge.claims(text, asked.sample)
+        return split_sentences(text)
+
+
+class _Asked:
+    """The questions of one sample: one that comes again waits for the first answer."""
+
+    def __init__(self, judge: Judge, sample: Sample, answer: Answer) -> None:
+        from evalkit.engine import status_of
+
+        self.judge, self.sample, self.passages = judge, sample, answer.passages
+        self.reply = "" if status_of(answer) in FAILED else answer.reply
+        self._known: dict[tuple[tuple[str, ...], str], asyncio.Future[Relation]] = {}
+
+    async def relation(self, passages: tuple[Passage, ...], sentence: str) -> Relation:
+        if not any(passage.text.strip() for passage in passages):
+            return "neutral"
+        key = (tuple(f"{passage.title}\n{passage.text}" for passage in passages), sentence)
+        if key not in self._known:
+            asking = self.judge.relation(passages, sentence, self.sample)
+            self._known[key] = asyncio.ensure_future(asking)
+        return await self._known[key]
+
+    async def close(self) -> None:
+        """End what is still being asked, where an answer has failed."""
+        for asking in self._known.values():
+            asking.cancel()
+        await asyncio.gather(*self._known.values(), return_exceptions=True)
+
+    async def entails(self, passages: tuple[Passage, ...], sentence: str) -> bool:
+        return await self.relation(passages, sentence) == "entails"
+
+
+async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> dict[str, Any]:
+    """The verdicts on one sentence. A mark that points nowhere is neutral and not needed."""
+    passages = asked.passages or ()
+    real = [place for place in marks if place is not None]
+    single = await asyncio.gather(*(asked.relation((passages[i],), sentence) for i in real))
+    alone = dict(zip(real, single, strict=True))
+    together = bool(real) and await asked.entails(tuple(passages[i] for i in real), sentence)
+
+    async def needed(place: int) -> bool:
+        rest = tuple(passages[i] for i in real if i != place)
+        return alone[place] == "entails" or not rest or not await asked.entails(rest, sentence)
+
+    flags = await asyncio.gather(*map(needed, real)) if together else [False] * len(real)
+    needs = dict(zip(real, flags, strict=True))
+    return {
+        "sentence": sentence,
+        "cited": marks,
+        "alone": ["neutral" if place is None else alone[place] for place in marks],
+        "together": together,
+        "needed": [place is not None and needs[place] for place in marks],
+    }

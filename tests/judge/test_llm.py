@@ -1,0 +1,128 @@
+"""The judge that is a language model: what it is asked, how its word is read, and through the command."""
+
+import pytest
+
+from evalkit.errors import JudgeError
+from evalkit.judge.llm import LlmJudge
+from evalkit.model import Model
+from evalkit.models.fake import FakeBackend
+from evalkit.types import Passage, Response, Sample
+
+SAMPLE = Sample("s", "q")
+SHOWN = (Passage("a", "Zinc {x} shortens\ncolds.", title="Trial A"), Passage("b", "Zinc is safe."))
+
+
+def judge_of(reply):
+    backend = FakeBackend(reply if callable(reply) else lambda request: reply)
+    return LlmJudge(Model(backend), "fake"), backend
+
+
+async def test_the_question_holds_passages_and_sentence_and_no_more_than_they_say():
+    judge, backend = judge_of("SUPPORTED")
+    assert await judge.relation(SHOWN, "Zinc {shortens} colds.", SAMPLE) == "entails"
+    (request,) = backend.requests
+    text = request.messages[0].content
+    assert "[1] Trial A. Zinc {x} shortens colds.\n[2] Zinc is safe.\n" in text
+    assert "\nZinc {shortens} colds.\n" in text
+    assert request.temperature == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "relation"),
+    [
+        ("SUPPORTED", "entails"),
+        ("**CONTRADICTED**.", "contradicts"),
+        ("The passages are silent on that: NEITHER", "neutral"),
+        ("Answer: SUPPORTED. Yes, SUPPORTED.", "entails"),
+    ],
+)
+async def test_words_that_can_be_read(reply, relation):
+    assert await judge_of(reply)[0].relation(SHOWN, "…", SAMPLE) == relation
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "", "yes", "supported", "UNSUPPORTED", "Either SUPPORTED or CONTRADICTED.",
+        Response(text="SUPPORTED", finish_reason="length"), Response(text="", finish_reason="refusal"),
+    ],
+)  # fmt: skip
+async def test_words_that_cannot_are_errors(reply):
+    with pytest.raises(JudgeError, match="llm:fake (answered|did not finish)"):
+        await judge_of(reply)[0].relation(SHOWN, "…", SAMPLE)
+
+
+async def test_claims_as_lines():
+    judge, _ = judge_of("Here are the claims:\n- Zinc shortens colds.\n2. Zinc is safe.\n\n")
+    assert await judge.claims("…", SAMPLE) == ["Zinc shortens colds.", "Zinc is safe."]
+    assert await judge_of("NONE")[0].claims("…", SAMPLE) == []
+    for reply in ("", "Zinc works.", "- Zinc works.\nAnd so on."):
+        with pytest.raises(JudgeError, match="was to list claims"):
+            await judge_of(reply)[0].claims("…", SAMPLE)
+
+
+TASK = """
+from evalkit import Answer, Passage, Sample, task
+from evalkit.metrics import alce, biogen, exact_match
+SHOWN = (Passage("a", "Zinc shortens colds."), Passage("b", "Zinc is safe."))
+@task([Sample(str(i), "Zinc?", f"Zinc shortens colds by {i} days [1]. Zinc is safe [2].") for i in range(3)],
+      metrics=[alce(), biogen("support"), exact_match(strip_citations=False)])
+async def zinc(sample, model, review):
+    return await review(sample, Answer(await model.generate(sample.input), passages=SHOWN))
+"""
+
+
+def say(question):
+    return "SUPPORTED" if "\nZinc is safe.\n" in question else "NEITHER"
+
+
+def test_a_run_with_a_judge_is_scored_again_without_it(evalkit, scripted):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    (plain,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold")["runs"]
+    assert set(plain["metrics"]) == {"exact_match[strip_citations=False]"}
+    scripted.reply = say
+    command = ("run", "task_zinc.py", "--model", "baseline:gold", "-p", f"judge=llm:openai:tiny@{scripted.url}")
+    (run,) = evalkit.json(*command)["runs"]
+    assert run["status"] == "complete"
+    assert (run["metrics"]["alce_recall"]["value"], run["metrics"]["biogen_support"]["value"]) == (0.5, 0.5)
+    assert sum(scripted.asked.values()) == 4, "three sentences, and one that all samples share"
+    (again,) = evalkit.json("rescore", run["id"])["runs"]
+    assert again["metrics"]["alce_recall"]["value"] == 0.5
+    evalkit.json(*command)
+    assert sum(scripted.asked.values()) == 4, "verdicts come from the cache"
+
+
+def test_a_judge_that_cannot_be_reached_leaves_samples_to_resume(evalkit, scripted):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    scripted.reply, scripted.fault = say, lambda n: (400, {}, "no") if n == 2 else None
+    judge = f"judge=llm:openai:tiny@{scripted.url}"
+    (run,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold", "-p", judge, code=None)["runs"]
+    assert (run["status"], run["counts"]["error"] >= 1) == ("incomplete", True)
+    (run,) = evalkit.json("resume", run["id"])["runs"]
+    assert (run["status"], run["metrics"]["alce_recall"]["value"]) == ("complete", 0.5)
+
+
+def test_a_judge_that_babbles_leaves_its_metrics_without_a_score(evalkit, scripted):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    scripted.reply = lambda question: "Well, it depends."
+    judge = f"judge=llm:openai:tiny@{scripted.url}"
+    (run,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold", "-p", judge, code=None)["runs"]
+    assert run["status"] == "incomplete"
+    assert "alce_recall" not in run["metrics"]
+    assert run["metrics"]["exact_match[strip_citations=False]"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("gpt", "give nli:MODEL or llm:SPEC"),
+        ("nil:some-model", "Did you mean 'nli'?"),
+        ("llm:openai:tiny@http://127.0.0.1:9", "127.0.0.1:9"),
+        ("nli:/no/such/folder", "hf download"),
+    ],
+)
+def test_a_judge_that_is_not_there_stops_the_run_before_its_first_sample(evalkit, judge, message):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    done = evalkit("run", "task_zinc.py", "--model", "baseline:gold", "-p", f"judge={judge}", code=None)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
