@@ -41,9 +41,7 @@ class Review:
             raise UsageError(f"claims={extractor!r} is none of sentences, judge")
         self._judge, self._extractor = judge, extractor
 
-    async def __call__(
-        self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)
-    ) -> Answer:
+    async def __call__(self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)) -> Answer:
         """Ask what there is to ask. A reply that is no answer has no sentences: its verdicts are empty.
 
         Raises ``ModelError`` where the judge cannot be reached: the sample is then an error, to be resumed.

@@ -28,7 +28,12 @@ RagChecker = Literal[
 Sentences = list[dict[str, Any]]
 Matrix = Any  # of bool: claims × passages
 
-_WORSE_WHEN_HIGHER = ("contradict", "noise_sensitivity_relevant", "noise_sensitivity_irrelevant", "hallucination")
+_WORSE_WHEN_HIGHER = (
+    "contradict",
+    "noise_sensitivity_relevant",
+    "noise_sensitivity_irrelevant",
+    "hallucination",
+)
 
 
 def biogen(kind: BioGen = "coverage") -> Metric:

@@ -7,7 +7,7 @@ summaries cite). A summary that never names the drug asked about says nothing ab
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -149,20 +149,33 @@ def citation_support(sample: Sample, answer: Answer) -> float | None:
     supported = 0
     for sentence, marks in sentences:
         sources = [passages[i] for i in marks if i is not None]
-        supported += len(sources) == len(marks) > 0 and _bears_out(sample, sentence, sources)
+        on_topic = _about(sample, sentence, sources)
+        supported += len(on_topic) == len(marks) > 0 and bears_out(sample, sentence, sources)
     return supported / len(sentences) if sentences else 0.0
 
 
-def _bears_out(sample: Sample, sentence: str, sources: list[Passage]) -> bool:
+def bears_out(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool:
+    """Whether the sources that name the sentence's drug and condition hold all its numbers, or all the trials
+    that these are derived from. A sentence that states no fact is borne out by nothing."""
+    on_topic = _about(sample, sentence, sources)
     written = reading.numbers(sentence)
-    names = [
+    known = set[Decimal]().union(*map(_numbers_of, on_topic))
+    if sample.metadata["trials"].keys() <= {source.document for source in on_topic}:
+        known |= _derived(sample)
+    states = bool(written or _topic(sample, sentence))
+    return states and bool(on_topic) and known.issuperset(written)
+
+
+def _about(sample: Sample, sentence: str, sources: Sequence[Passage]) -> list[Passage]:
+    names = _topic(sample, sentence)
+    return [s for s in sources if all(_names(f"{s.title} {s.text}", name) for name in names)]
+
+
+def _topic(sample: Sample, sentence: str) -> list[str]:
+    """The drug and the condition asked about, as far as the sentence names them."""
+    return [
         name for name in (sample.metadata["drug"], sample.metadata["condition"]) if _names(sentence, name)
     ]
-    known = set[Decimal]().union(*map(_numbers_of, sources))
-    if sample.metadata["trials"].keys() <= {source.document for source in sources}:
-        known |= _derived(sample)
-    named = all(_names(f"{source.title} {source.text}", name) for source in sources for name in names)
-    return bool(written or names) and named and known.issuperset(written)
 
 
 def _numbers_of(passage: Passage) -> set[Decimal]:

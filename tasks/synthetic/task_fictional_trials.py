@@ -8,14 +8,17 @@ and citations are scored exactly, without a judge. Another seed (``-p seed=8``) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.metrics import citation_precision, citation_recall, length, mrr, ndcg, recall, rouge
+from evalkit.judge import open_judge
+from evalkit.judge.review import Review
+from evalkit.metrics import alce, citation_precision, citation_recall, length, mrr, ndcg, recall, rouge
 
 from . import questions
+from .judge import ExactJudge, TrialReview
 from .metrics import EXACT, answering
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -30,6 +33,16 @@ def corpus(cache_dir: Path, seed: int = 7, topics: int = 40) -> Path:
     return questions.write_corpus(cache_dir / "corpora", seed, topics)
 
 
+@fixture
+async def review(cache_dir: Path, judge: str = "exact") -> AsyncIterator[Review]:
+    """The exact judge; another (``-p judge=nli:MODEL``) to see how it does where the truth is known."""
+    if judge == "exact":
+        yield TrialReview(ExactJudge())
+        return
+    async with open_judge(judge, cache_dir) as made:
+        yield TrialReview(made)
+
+
 def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
     return questions.samples(seed, topics)
 
@@ -37,7 +50,7 @@ def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
 @task(
     samples,
     metrics=[
-        *EXACT, answering(citation_precision()), answering(citation_recall()),
+        *EXACT, answering(citation_precision()), answering(citation_recall()), alce("recall"),
         rouge("rougeLsum"), recall(5), mrr(), ndcg(10), length(),
     ],
     tags=["biomedical", "rag", "summarization", "synthetic"],
@@ -46,7 +59,7 @@ def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
 )  # fmt: skip
 @parametrize(arm=["closed_book", "retrieved", "oracle"])
 async def fictional_trials(
-    sample: Sample, model: Model, retriever: Retriever,
+    sample: Sample, model: Model, retriever: Retriever, review: Review,
     arm: Literal["closed_book", "retrieved", "oracle"] = "retrieved", k: int = 5,
 ) -> Answer:  # fmt: skip
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
@@ -60,4 +73,4 @@ async def fictional_trials(
         shown, ranking = found[:k], tuple(dict.fromkeys(p.document for p in found))
     prompt = FROM_PASSAGES.format(passages=numbered(shown), question=sample.input)
     response = await model.generate(prompt, max_tokens=400)
-    return Answer(response, passages=tuple(shown), ranking=ranking)
+    return await review(sample, Answer(response, passages=tuple(shown), ranking=ranking))

@@ -48,7 +48,7 @@ async def test_words_that_can_be_read(reply, relation):
     ],
 )  # fmt: skip
 async def test_words_that_cannot_are_errors(reply):
-    with pytest.raises(JudgeError, match="llm:fake (answered|did not finish)"):
+    with pytest.raises(JudgeError, match=r"llm:fake (answered|did not finish)"):
         await judge_of(reply)[0].relation(SHOWN, "…", SAMPLE)
 
 
@@ -81,7 +81,14 @@ def test_a_run_with_a_judge_is_scored_again_without_it(evalkit, scripted):
     (plain,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold")["runs"]
     assert set(plain["metrics"]) == {"exact_match[strip_citations=False]"}
     scripted.reply = say
-    command = ("run", "task_zinc.py", "--model", "baseline:gold", "-p", f"judge=llm:openai:tiny@{scripted.url}")
+    command = (
+        "run",
+        "task_zinc.py",
+        "--model",
+        "baseline:gold",
+        "-p",
+        f"judge=llm:openai:tiny@{scripted.url}",
+    )
     (run,) = evalkit.json(*command)["runs"]
     assert run["status"] == "complete"
     assert (run["metrics"]["alce_recall"]["value"], run["metrics"]["biogen_support"]["value"]) == (0.5, 0.5)

@@ -1,4 +1,4 @@
-"""The judge that is a classifier, on a tiny network with weights by chance: batches, labels, long premises."""
+"""The judge that is a classifier, on a tiny network by chance: batches, labels, long premises."""
 
 import asyncio
 
@@ -12,7 +12,10 @@ from evalkit.judge.nli import NliJudge
 from evalkit.store import open_store
 from evalkit.types import Passage, Sample
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] zinc iron shortens colds is safe inert not a the of by days . , and".split()
+WORDS = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zinc", "iron", "shortens", "colds", "is", "safe", "inert",
+    "not", "a", "the", "of", "by", "days", ".", ",", "and",
+]  # fmt: skip
 SAMPLE = Sample("s", "q")
 LABELS = {0: "CONTRADICTION", 1: "ENTAILMENT", 2: "NEUTRAL"}
 MEANING = {"CONTRADICTION": "contradicts", "ENTAILMENT": "entails", "NEUTRAL": "neutral"}
@@ -23,8 +26,9 @@ def make(folder, labels=LABELS) -> str:
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=48).save_pretrained(folder)
     torch.manual_seed(11)
     shape = BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=48, initializer_range=1.0, id2label=labels, num_labels=len(labels),
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=48, initializer_range=1.0, id2label=labels,
+        num_labels=len(labels),
     )  # fmt: skip
     Classifier(shape).save_pretrained(folder)
     return str(folder)
@@ -74,7 +78,9 @@ async def test_two_labels_are_enough_and_names_without_meaning_are_not(tmp_path)
     assert two.describe()["labels"] == ["neutral", "entails"]
     (tmp_path / "none").mkdir()
     nameless = make(tmp_path / "none", {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"})
-    with pytest.raises(SetupError, match=r"none of its labels \(label_0, label_1, label_2\) is called entailment"):
+    with pytest.raises(
+        SetupError, match=r"none of its labels \(label_0, label_1, label_2\) is called entailment"
+    ):
         await NliJudge.load(nameless)
 
 
@@ -105,7 +111,9 @@ def test_through_the_command_the_judge_is_recorded(evalkit, folder):
         "    answer = Answer(await model.generate(sample.input), passages=SHOWN)\n"
         "    return await review(sample, answer, ['citations', 'claims'])\n"
     )
-    (run,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold", "-p", f"judge=nli:{folder}")["runs"]
+    (run,) = evalkit.json("run", "task_zinc.py", "--model", "baseline:gold", "-p", f"judge=nli:{folder}")[
+        "runs"
+    ]
     assert run["status"] == "complete"
     assert set(run["metrics"]) == {"alce_recall", "biogen_support", "ragchecker_faithfulness"}
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:

@@ -19,7 +19,7 @@ SAMPLE = Sample("s", "q", "Zinc shortens colds. Iron is inert.")
 
 
 class WordJudge:
-    """Entailed is a sentence whose words all stand in the passages; one with "not" contradicts its passage."""
+    """Entailed is a sentence whose words all stand in the passages; with "not", it contradicts them."""
 
     name = "words"
 
@@ -51,7 +51,8 @@ async def verdicts(reply, judge=None, what=("citations",), **review):
 
 async def test_verdicts_on_citations():
     answer = await verdicts(
-        "Zinc shortens colds [1][3]. Zinc is not safe [2]. Zinc shortens colds, is safe [1, 2, 3]. Iron is [9]."
+        "Zinc shortens colds [1][3]. Zinc is not safe [2]. Zinc shortens colds, is safe [1, 2, 3]. "
+        "Iron is [9]."
     )
     found = answer.metadata["judged"]["citations"]
     assert [s["cited"] for s in found] == [[0, 2], [1], [0, 1, 2], [None]]
@@ -81,7 +82,11 @@ async def test_verdicts_on_claims():
 
 async def test_each_question_is_asked_once():
     judge = WordJudge()
-    await verdicts("Zinc shortens colds [1]. Zinc shortens colds [1]. Zinc is safe [1][2].", judge, ("citations", "claims"))
+    await verdicts(
+        "Zinc shortens colds [1]. Zinc shortens colds [1]. Zinc is safe [1][2].",
+        judge,
+        ("citations", "claims"),
+    )
     assert set(judge.asked.values()) == {1}
     assert judge.asked[("a",), "Zinc shortens colds."] == 1
 

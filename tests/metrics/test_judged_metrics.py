@@ -68,7 +68,9 @@ def test_no_judge_is_not_applicable_and_a_judge_unread_an_error():
 
 
 def test_wrong_kinds_are_named():
-    with pytest.raises(UsageError, match=r"alce: 'recal' is none of recall, precision\. Did you mean 'recall'\?"):
+    with pytest.raises(
+        UsageError, match=r"alce: 'recal' is none of recall, precision\. Did you mean 'recall'\?"
+    ):
         alce("recal")
     with pytest.raises(UsageError, match=r"ragchecker: 'faithful' .* Did you mean 'faithfulness'\?"):
         ragchecker("faithful")
@@ -126,7 +128,11 @@ def test_empty_matrices():
     silent = claims("", "EN", [], table("EN", "NN"))
     assert values(ragchecker, ("recall", "claim_recall", "faithfulness"), silent) == [0.5, 0.5, 0.0]
     found_nothing = claims("NE", "EE", [[], []], [[], []])
-    assert values(ragchecker, ("faithfulness", "hallucination", "claim_recall"), found_nothing) == [0.0, 0.5, 0.0]
+    assert values(ragchecker, ("faithfulness", "hallucination", "claim_recall"), found_nothing) == [
+        0.0,
+        0.5,
+        0.0,
+    ]
 
 
 def test_what_they_judge():

@@ -17,9 +17,9 @@ from evalkit.types import Answer, Passage, Sample, Status
 SAMPLE = Sample("s1", "Does it work?", "It works.", relevance={"d1": 1})
 SHOWN = (Passage("d1", "It works."),)
 FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only"})
-# These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh with a network.
+# These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh meaning.
 READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_f1", "factoid", "list_answer"}
-NETWORKS = {"bertscore"}
+WEIGH = {"bertscore", "alce", "biogen", "ragchecker"}
 NEEDS_K = {"recall", "precision"}
 
 
@@ -60,7 +60,7 @@ def test_unknown_names_are_attribute_errors():
 @pytest.mark.parametrize("status", [Status.TRUNCATED, Status.REFUSED, Status.EMPTY, Status.UNPARSED])
 def test_a_failed_reply_scores_worst_even_if_its_text_is_the_target(status):
     right = Answer(text="It works. [1]", passages=SHOWN)
-    outputs = [make(name) for name in FACTORIES if name not in READERS | NETWORKS]
+    outputs = [make(name) for name in FACTORIES if name not in READERS | WEIGH]
     for m in (m for m in outputs if m.judges == "output" and m.higher_is_better):
         assert m(SAMPLE, right) == pytest.approx(1.0), m.name
         assert m(SAMPLE, right, status) == 0.0, m.name

@@ -27,7 +27,13 @@ FILE = Path(__file__).parents[2] / "tasks" / "synthetic" / "task_fictional_trial
 # Changed on purpose? Then raise questions.VERSION with it.
 PROMPTS_OF_SEED_7 = ["a6e63ad21a4d7eea", "a5e4018f90500527"]
 EXACT = {"fact_recall": 1, "evidence_direction": 1, "citation_support": 1, "unsupported_numbers": 0}
-WORST = {"fact_recall": 0, "evidence_direction": 0, "citation_support": 0, "unsupported_numbers": 1}
+WORST = {
+    "fact_recall": 0,
+    "evidence_direction": 0,
+    "citation_support": 0,
+    "unsupported_numbers": 1,
+    "alce_recall": 0,
+}
 
 
 class WordOverlap:
@@ -63,9 +69,10 @@ async def run(backend, arm: str, tmp_path: Path, topics: int = 12):
     async with Session(Silent()) as session:
         corpus = item.fixtures["corpus"].fn(tmp_path, topics=topics)
         retriever = WordOverlap(corpus)
+        review = await anext(item.fixtures["review"].fn(tmp_path))
         async for sample in (await samples_of(item, session))():
             model = Model(backend).for_sample(sample)
-            answer = await item.task.fn(sample, model, retriever, arm=arm)
+            answer = await item.task.fn(sample, model, retriever, review, arm=arm)
             for one in score(item.task.metrics, sample, answer, status_of(answer)):
                 assert one.error is None, one
                 totals[one.metric] += one.value
@@ -85,7 +92,7 @@ async def test_gold_scores_full_marks_in_every_arm(arm: str, tmp_path: Path) -> 
     if arm == "closed_book":
         del full["citation_support"]
     else:
-        full |= {"citation_precision": 1, "citation_recall": 1}
+        full |= {"citation_precision": 1, "citation_recall": 1, "alce_recall": 1}
     assert {name: means.get(name) for name in full} == full
 
 
