@@ -1,17 +1,16 @@
-"""Write the table of docs/lm-eval.md from real runs of both harnesses: python docs/make_lm_eval.py
+"""Write the table of docs/lm-eval.md from real runs of both harnesses: python -m docs.make_lm_eval
 
 Takes a minute. Stops where a score differs, and leaves the page as it is.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from tests.harness import lm_server, parity, task_files
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "lm-eval.md"
@@ -25,27 +24,15 @@ def table(rows: Sequence[Any]) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
-def _helper(name: str) -> ModuleType:
-    path = ROOT / "tests" / "harness" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"evalkit_harness_{name}", path)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def main() -> None:
     """Run everything once and put the table into the page."""
-    parity, files, server = _helper("parity"), _helper("task_files"), _helper("lm_server")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        files.write(folder / "tasks")
-        server.make_tokenizer(folder / "tokenizer", files.corpus())
+        task_files.write(folder / "tasks")
+        lm_server.make_tokenizer(folder / "tokenizer", task_files.corpus())
         with (
-            server.serve(folder / "tokenizer", files.answers(), files.known()) as one,
-            server.serve(folder / "tokenizer", files.answers(), files.known()) as other,
+            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as one,
+            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as other,
         ):
             rows = parity.both(
                 folder / "tasks", parity.setups(), parity.served(one.url, folder / "tokenizer"),

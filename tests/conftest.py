@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-
-def _load(path: Path) -> ModuleType:
-    """Import a helper by path: tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"evalkit_test_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-servers = _load(Path(__file__).parent / "servers" / "start.py")
+from tests.servers.scripted import Scripted, serve
+from tests.servers.start import llama
 
 
 @pytest.fixture(scope="session")
 def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """llama.cpp's server with a tiny chat model called ``tiny``, 8k context: ``http://127.0.0.1:PORT``."""
     log = tmp_path_factory.mktemp("llama") / "server.log"
-    with servers.llama(log, "tiny-text.gguf") as url:
+    with llama(log, "tiny-text.gguf") as url:
         yield url
 
 
@@ -41,14 +28,14 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def llava_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """llama.cpp's server with a tiny model that names the colour of an image, called ``tiny``."""
     log = tmp_path_factory.mktemp("llava") / "server.log"
-    with servers.llama(log, "tiny-llava.gguf", "tiny-llava-mmproj.gguf") as url:
+    with llama(log, "tiny-llava.gguf", "tiny-llava-mmproj.gguf") as url:
         yield url
 
 
 @pytest.fixture
-def scripted() -> Iterator[ModuleType]:
+def scripted() -> Iterator[Scripted]:
     """An OpenAI-compatible server that counts, waits and fails as the test tells it to."""
-    with _load(Path(__file__).parent / "servers" / "scripted.py").serve() as server:
+    with serve() as server:
         yield server
 
 

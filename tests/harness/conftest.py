@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-
-
-def load(name: str) -> ModuleType:
-    """Import a helper beside this file: tests are no package."""
-    full = f"evalkit_harness_{name}"
-    if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, HERE / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[full] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
-@pytest.fixture(scope="session")
-def parity() -> ModuleType:
-    """The comparison of both harnesses."""
-    return load("parity")
+from tests.harness import lm_server, task_files
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A folder with ``tasks`` (YAML files) and a ``tokenizer``; ``serve`` starts a fresh server."""
     folder = tmp_path_factory.mktemp("lab")
-    files, server = load("task_files"), load("lm_server")
-    files.write(folder / "tasks")
-    server.make_tokenizer(folder / "tokenizer", files.corpus())
+    task_files.write(folder / "tasks")
+    lm_server.make_tokenizer(folder / "tokenizer", task_files.corpus())
 
     def serve() -> Any:
-        return server.serve(folder / "tokenizer", files.answers(), files.known())
+        return lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known())
 
     starts: Callable[[], AbstractContextManager[Any]] = serve
     return SimpleNamespace(
-        folder=folder, tasks=folder / "tasks", tokenizer=folder / "tokenizer", serve=starts, files=files
+        folder=folder, tasks=folder / "tasks", tokenizer=folder / "tokenizer", serve=starts
     )
 
 

@@ -7,9 +7,7 @@ transformers finds it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
+from tests.servers.in_thread import in_thread
 
 END = "<|im_end|>"
 TEMPLATE = (
@@ -176,35 +176,13 @@ def _hash(*parts: Any) -> int:
 
 @contextmanager
 def serve(tokenizer: Path, answers: dict[str, str], known: Sequence[str]) -> Iterator[Server]:
-    """Start on a free port of the loopback interface, in a thread with an event loop of its own."""
+    """Start one in a thread."""
     server = Server(tokenizer, answers, known)
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-
-    async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=1 << 26)
-        app.router.add_get("/v1/models", server.models)
-        app.router.add_post("/v1/completions", server.completions)
-        app.router.add_post("/v1/chat/completions", server.chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait(10)
-    try:
+    routes = [
+        web.get("/v1/models", server.models),
+        web.post("/v1/completions", server.completions),
+        web.post("/v1/chat/completions", server.chat),
+    ]
+    with in_thread(routes) as url:
+        server.url = f"{url}/v1"
         yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)

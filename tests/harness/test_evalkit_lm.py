@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+
+from tests.harness import parity
 
 
-def test_lm_eval_scores_a_served_model_through_evalkit(
-    lab: SimpleNamespace, parity: ModuleType, tmp_path: Path
-) -> None:
+def test_lm_eval_scores_a_served_model_through_evalkit(lab: SimpleNamespace, tmp_path: Path) -> None:
     texts = parity.Setup("texts", ("g_filters", "g_votes", "c_three", "l_last_word", "r_prose"))
     chats = parity.Setup("chat", ("g_exact", "v_colours"), lm_eval={"apply_chat_template": True}, chat=True)
     with lab.serve() as one, lab.serve() as other:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.harness import parity, task_files
 
 
 def differing(rows: list[Any]) -> list[Any]:
@@ -16,7 +18,7 @@ def differing(rows: list[Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def compared(parity: ModuleType, lab: SimpleNamespace) -> SimpleNamespace:
+def compared(lab: SimpleNamespace) -> SimpleNamespace:
     """All setups by both harnesses, each against a server of its own that starts afresh: ``rows`` of scores,
     and what ``theirs`` and ``ours`` were asked."""
     tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
@@ -73,12 +75,10 @@ def test_the_documentation_shows_these_figures(served_rows: list[Any]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "lm-eval.md").read_text(encoding="utf-8")
     rows = [f"| {r.setup} | {r.task} | {r.metric} | {r.theirs!r} | {r.ours!r} |" for r in served_rows]
     table = page.partition("<!-- table: made by docs/make_lm_eval.py -->")[2].partition("<!--")[0]
-    assert table.strip().splitlines()[2:] == rows  # otherwise: python docs/make_lm_eval.py
+    assert table.strip().splitlines()[2:] == rows  # otherwise: python -m docs.make_lm_eval
 
 
-def test_a_local_model_scores_the_same_in_both(
-    parity: ModuleType, lab: SimpleNamespace, local_model: Path
-) -> None:
+def test_a_local_model_scores_the_same_in_both(lab: SimpleNamespace, local_model: Path) -> None:
     tasks = ("g_filters", "c_three", "l_last_word", "r_prose")
     template = ("-p", "apply_chat_template=true")
     setups = [
@@ -90,9 +90,7 @@ def test_a_local_model_scores_the_same_in_both(
     assert differing(parity.both(lab.tasks, setups, {False: model}, spec, lab.folder)) == []
 
 
-def test_real_server_with_its_own_chat_template(
-    parity: ModuleType, lab: SimpleNamespace, llama_server: str
-) -> None:
+def test_real_server_with_its_own_chat_template(lab: SimpleNamespace, llama_server: str) -> None:
     template = ("-p", "apply_chat_template=true")
     chat = {"apply_chat_template": True, "fewshot_as_multiturn": True}
     setups = [parity.Setup("llama.cpp", ("g_exact", "g_corpus"), template, chat, chat=True)]
@@ -101,9 +99,9 @@ def test_real_server_with_its_own_chat_template(
     assert differing(parity.both(lab.tasks, setups, served, spec, lab.folder)) == []
 
 
-def test_real_data(parity: ModuleType, lab: SimpleNamespace, data: Path) -> None:
+def test_real_data(lab: SimpleNamespace, data: Path) -> None:
     folder = lab.folder / "real"
-    lab.files.write_real(folder, data)
+    task_files.write_real(folder, data)
     setups = [parity.Setup("real data", parity.REAL)]
     tokenizer = ("-p", f"tokenizer={lab.tokenizer}")
     with lab.serve() as server:

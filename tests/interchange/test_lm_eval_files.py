@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.harness import lm_server
 
 TASK = """
 task: capitals
@@ -202,31 +207,13 @@ def test_a_broken_sample_is_named_by_file_and_line(evalkit: Any) -> None:
     assert evalkit.json("show")["runs"] == []  # nothing half-read stays
 
 
-def _server() -> Any:
-    import importlib.util
-
-    path = Path(__file__).parent.parent / "harness" / "lm_server.py"
-    spec = importlib.util.spec_from_file_location("evalkit_interchange_lm_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return _serving(module)
-
-
-def _serving(module: Any) -> Any:
-    import contextlib
-    import tempfile
-
-    @contextlib.contextmanager
-    def serving() -> Any:
-        with tempfile.TemporaryDirectory() as folder:
-            answers = {row["question"]: row["choices"][row["gold"]] for row in ROWS}
-            module.make_tokenizer(Path(folder), [json.dumps(row) for row in ROWS])
-            with module.serve(Path(folder), answers, list(answers)) as server:
-                yield server.url
-
-    return serving()
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        answers = {row["question"]: row["choices"][row["gold"]] for row in ROWS}
+        lm_server.make_tokenizer(Path(folder), [json.dumps(row) for row in ROWS])
+        with lm_server.serve(Path(folder), answers, list(answers)) as server:
+            yield server.url
 
 
 def _offline(scratch: Path) -> dict[str, str]:

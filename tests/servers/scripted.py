@@ -4,12 +4,13 @@ as a test tells it to."""
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
+
+from tests.servers.in_thread import in_thread
 
 
 class Scripted:
@@ -55,34 +56,8 @@ class Scripted:
 
 @contextmanager
 def serve() -> Iterator[Scripted]:
-    """Start on a free port of the loopback interface, in a thread with an event loop of its own."""
+    """Start one in a thread."""
     scripted = Scripted()
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-
-    async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=2**28)
-        app.router.add_get("/v1/models", scripted.models)
-        app.router.add_post("/v1/chat/completions", scripted.chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        scripted.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait(10)
-    try:
+    routes = [web.get("/v1/models", scripted.models), web.post("/v1/chat/completions", scripted.chat)]
+    with in_thread(routes) as scripted.url:
         yield scripted
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)

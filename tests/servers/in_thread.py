@@ -1,0 +1,40 @@
+"""An HTTP server in a thread with a loop of its own, for tests whose other side blocks or is a process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from aiohttp import web
+
+
+@contextmanager
+def in_thread(routes: Sequence[web.RouteDef]) -> Iterator[str]:
+    """Serve ``routes`` on a free port of the loopback interface; yields ``http://127.0.0.1:PORT``."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    app = web.Application(client_max_size=2**28)
+    app.add_routes(routes)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+
+    async def start() -> None:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ready.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
