@@ -77,7 +77,7 @@ class IndexedRetriever(ABC):
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
         self.options = self._read_options(options)
-        self.corpus = Corpus(corpus)
+        self.corpus = Corpus(corpus, progress)
         self.directory = directory
         self.progress = progress
         self.stop = threading.Event()
@@ -199,7 +199,13 @@ class IndexedRetriever(ABC):
                 facts = engine.build(passages, part)
                 (part / IDS).write_bytes(msgspec.json.encode([passage.id for passage in passages]))
                 files = {file.name: _sha256(file) for file in sorted(part.iterdir())}
-                counts = {"n_documents": len(self.corpus), "n_passages": len(passages), "n_copies": n_copies}
+                counts = {
+                    "n_documents": len(self.corpus),
+                    "n_repeated": self.corpus.repeated,
+                    "n_retracted": self.corpus.retracted,
+                    "n_passages": len(passages),
+                    "n_copies": n_copies,
+                }
                 manifest = msgspec.structs.replace(self._manifest(), facts=facts, files=files, **counts)
                 manifest.write(part / MANIFEST)
                 for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
@@ -220,7 +226,7 @@ class IndexedRetriever(ABC):
         """What an index built now would say of itself."""
         return Manifest(
             kind=self.kind,
-            corpus=CorpusFacts(str(self.corpus.path.resolve()), self.corpus.fingerprint),
+            corpus=CorpusFacts(self.corpus.place, self.corpus.fingerprint, self.corpus.layout.name),
             options=msgspec.to_builtins(self.options),
             tokenizer=self.options.tokenizer_hash(),
             engine=self._engine.identity(),

@@ -1,62 +1,73 @@
-"""A corpus: a JSON Lines file of documents, read as a stream or by id.
+"""A corpus: documents in one of several layouts (``layouts.py``), read as a stream or by id.
 
-Each line has an id (``id``, ``_id`` or ``doc_id``), a ``text``, maybe a ``title``; everything else is kept as
-metadata. Only the ids and where their lines begin are held in memory.
+Each document has an id, a text, maybe a title; everything else is kept as metadata. Only the ids and where
+their lines begin are held in memory: what is not JSON Lines is written as such into the cache first.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import shutil
 import tempfile
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from evalkit.errors import CorpusError, did_you_mean
 from evalkit.paths import cache_dir
-from evalkit.types import Passage
+from evalkit.progress import Silent
+from evalkit.types import Passage, Progress
 
-_ID_KEYS = ("id", "_id", "doc_id")
+from . import layouts
+from .documents import document_of, guarded, lines, open_file, row_of
 
 
 class Corpus:
-    """The documents of a ``.jsonl`` or ``.jsonl.gz`` file.
+    """The documents of a file or folder.
 
-    Raises ``CorpusError`` for a file that is not there. Its lines are checked, all of them, when they are
-    first needed: one that is not a JSON object, lacks id or text, or repeats an id raises ``CorpusError``
-    with file and line.
+    Raises ``CorpusError`` for one that is not there or not known. All documents are checked when they are
+    first needed: one that cannot be read, lacks id or text, or has another's id and another text raises
+    ``CorpusError`` with file and line. One that is repeated word for word counts once, in ``repeated``.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise CorpusError(f"{path}: no such file. A corpus is a JSONL file with id, title and text.")
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
         self.path = path
+        self.layout = layouts.recognize(path)
+        self.repeated = self.retracted = 0  # counted by the first pass
+        self._progress = progress or Silent()
         self._lock = threading.Lock()
         self._found: dict[str, int] | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it is, also when asked from another working directory."""
+        return str(self.path) if str(self.path).startswith(layouts.HUB) else str(self.path.resolve())
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content, the same for a file and its gzip."""
+        """SHA-256 (hex) of the content, the same for a JSONL file and its gzip."""
         digest = hashlib.sha256()
-        with self._open() as file:
-            for block in self._guarded(iter(lambda: file.read(1 << 20), b"")):
-                digest.update(block)
+        if self.layout.rows is not None:
+            digest.update(f"{self.layout.name} {layouts.VERSION}\n".encode())
+        for path in self.layout.files:
+            with open_file(path) as file:
+                for block in guarded(path, iter(lambda: file.read(1 << 20), b"")):
+                    digest.update(block)
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def __iter__(self) -> Iterator[Passage]:
-        """Every document in the order of the file, one in memory at a time."""
-        for number, _, line in self._lines():
-            yield _document(line, f"{self.path}:{number}")
+        """Every document in the order of the files, one in memory at a time."""
+        offsets = self._offsets
+        for number, offset, line in lines(self._lines_file):
+            document = _document(line, f"{self._lines_file}:{number}")
+            if offsets.get(document.id) == offset:
+                yield document
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Documents by id, in the order asked for. Raises ``CorpusError`` for an unknown id."""
@@ -66,6 +77,9 @@ class Corpus:
                 raise CorpusError(f"{self.path}: no document {id!r}.{did_you_mean(id, offsets)}")
         with self._plain.open("rb") as file:
             return [self._at(file, offsets[id], id) for id in ids]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._offsets
 
     def _at(self, file: IO[bytes], offset: int, id: str) -> Passage:
         file.seek(offset)
@@ -84,47 +98,63 @@ class Corpus:
 
     def _scan(self) -> dict[str, int]:
         offsets: dict[str, int] = {}
-        lines: dict[str, int] = {}
-        for number, offset, line in self._lines():
-            id = _document(line, f"{self.path}:{number}").id
+        numbers: dict[str, int] = {}
+        self.repeated = self.retracted = 0
+        for number, offset, line in lines(self._lines_file):
+            document = _document(line, f"{self._lines_file}:{number}")
+            id = document.id
             if id in offsets:
-                raise CorpusError(f"{self.path}:{number}: id {id!r} was already used in line {lines[id]}")
-            offsets[id], lines[id] = offset, number
+                self._check_same(document, offsets[id], number, numbers[id])
+                self.repeated += 1
+                continue
+            offsets[id], numbers[id] = offset, number
+            self.retracted += document.metadata.get("retracted") is True
         if not offsets:
             raise CorpusError(f"{self.path}: no documents in it")
         return offsets
 
-    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Line number, byte offset and content of every line that is not blank."""
-        offset = 0
-        with self._open() as file:
-            for number, line in enumerate(self._guarded(iter(file)), 1):
-                if line.strip():
-                    yield number, offset, line
-                offset += len(line)
+    def _check_same(self, document: Passage, offset: int, number: int, first: int) -> None:
+        with self._plain.open("rb") as file:
+            before = self._at(file, offset, document.id)
+        if (before.title, before.text) != (document.title, document.text):
+            where = f"{self._lines_file}:{number}" if self.layout.rows is None else str(self.path)
+            place = f"in line {first}" if self.layout.rows is None else "before"
+            raise CorpusError(f"{where}: id {document.id!r} was already used {place}, with another text")
 
-    def _open(self) -> IO[bytes]:
-        return gzip.open(self.path, "rb") if self.path.suffix == ".gz" else self.path.open("rb")  # type: ignore[return-value]
-
-    def _guarded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        try:
-            yield from blocks
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise CorpusError(f"{self.path}: a damaged gzip file: {error}") from None
+    @property
+    def _lines_file(self) -> Path:
+        """The JSON Lines to go through: the corpus itself, or the copy of one in another layout."""
+        return self._plain if self.layout.rows is not None else self.layout.files[0]
 
     @cached_property
     def _plain(self) -> Path:
-        """The file to seek in: a gzip gets an unpacked copy in the cache, named by its content."""
-        if self.path.suffix != ".gz":
-            return self.path
+        """The JSON Lines to seek in; what is packed or laid out otherwise gets a copy in the cache, named by
+        its content."""
+        if self.layout.rows is None and self.layout.files[0].suffix != ".gz":
+            return self.layout.files[0]
         home = cache_dir() / "corpora"
         home.mkdir(exist_ok=True)
         copy = home / f"{self.fingerprint}.jsonl"
         if not copy.exists():
-            with tempfile.NamedTemporaryFile(dir=home, delete=False) as part, self._open() as file:
-                shutil.copyfileobj(file, part)
-            Path(part.name).replace(copy)
+            with tempfile.TemporaryDirectory(dir=home, prefix=".reading-") as folder:
+                part = Path(folder) / copy.name
+                with part.open("wb") as file:
+                    for line in self._read(Path(folder)):
+                        file.write(line)
+                part.replace(copy)
         return copy
+
+    def _read(self, folder: Path) -> Iterator[bytes]:
+        """The lines of the copy, each checked where it comes from."""
+        if self.layout.rows is None:
+            with open_file(self.layout.files[0]) as packed:
+                yield from guarded(self.layout.files[0], iter(packed))
+            return
+        with self._progress.bar(f"Reading {self.path.name}", None) as bar:
+            for where, row in self.layout.rows(folder):
+                document_of(row, where)
+                yield msgspec.json.encode(row, enc_hook=str) + b"\n"
+                bar.advance()
 
 
 def indexed_text(passage: Passage) -> str:
@@ -133,24 +163,4 @@ def indexed_text(passage: Passage) -> str:
 
 
 def _document(line: bytes, where: str) -> Passage:
-    try:
-        row = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise CorpusError(f"{where}: a JSON {type(row).__name__}, not an object with id and text")
-    id = _take_id(row, where)
-    text, title = row.pop("text", None), row.pop("title", None) or ""
-    if not isinstance(text, str) or not isinstance(title, str):
-        raise CorpusError(f"{where}: document {id!r} has no text (a string under 'text')")
-    if not text.strip() and not title.strip():
-        raise CorpusError(f"{where}: document {id!r} is empty: neither text nor title")
-    return Passage(id, text, title, doc_id=str(row.pop("doc_id", id)), metadata=row)
-
-
-def _take_id(row: dict[str, Any], where: str) -> str:
-    key = next((key for key in _ID_KEYS if key in row), None)
-    id = row.pop(key) if key else None
-    if isinstance(id, bool) or not isinstance(id, (str, int)) or id == "":
-        raise CorpusError(f"{where}: no id (a string under one of {', '.join(_ID_KEYS)})")
-    return str(id)
+    return document_of(row_of(line, where), where)

@@ -16,17 +16,19 @@ PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", 
 
 
 class CorpusFacts(msgspec.Struct, frozen=True):
-    """Where the corpus lay and the SHA-256 of its content."""
+    """Where the corpus lay, the SHA-256 of its content, and how it is laid out."""
 
     path: str
     fingerprint: str
+    layout: str = "jsonl"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking;
     ``facts`` is what was found out when it was built (what computed the vectors, recall).
 
-    ``n_copies`` passages have title and text of an earlier one (left out under ``deduplicate``);
+    ``n_repeated`` documents came more than once; ``n_retracted`` are of retracted articles; ``n_copies``
+    passages have title and text of an earlier one (left out under ``deduplicate``);
     ``files`` are the SHA-256 of the index' files, by name; ``tokenizer`` that of what counted tokens.
     """
 
@@ -37,6 +39,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
     n_documents: int | None = None
+    n_repeated: int | None = None
+    n_retracted: int | None = None
     n_passages: int | None = None
     n_copies: int | None = None
     tokenizer: str | None = None

@@ -42,7 +42,8 @@ def index() -> None:
 @json_option
 @quiet_option
 def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text."""
+    """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text; a folder in BEIR's or MedRAG's
+    layout; Parquet; PubMed's XML; or hf:NAME, a data set of the hub."""
     from evalkit.retrieval import read_search, retriever_class
 
     name, own = read_search(retriever)

@@ -1,0 +1,78 @@
+"""One document: a line of JSON, the names that its columns may have, and what is wrong with it and where."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from evalkit.errors import CorpusError
+from evalkit.types import Passage
+
+ID_KEYS = ("id", "_id", "passage_id", "doc_id", "pmid")
+
+Row = dict[str, Any]
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """A file, unpacked on the way where its name ends in ``.gz``."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def guarded(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """What was read of ``path``; a damaged gzip raises ``CorpusError``."""
+    try:
+        yield from blocks
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CorpusError(f"{path}: a damaged gzip file: {error}") from None
+
+
+def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Line number, byte offset and content of every line that is not blank."""
+    offset = 0
+    with open_file(path) as file:
+        for number, line in enumerate(guarded(path, iter(file)), 1):
+            if line.strip():
+                yield number, offset, line
+            offset += len(line)
+
+
+def row_of(line: bytes, where: str) -> Row:
+    """The object in a line. Raises ``CorpusError``."""
+    try:
+        row = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise CorpusError(f"{where}: a JSON {type(row).__name__}, not an object with id and text")
+    return row
+
+
+def document_of(row: Row, where: str) -> Passage:
+    """A document out of its columns: id, text (or MedRAG's ``content``), title; the rest is metadata.
+
+    A column ``doc_id`` beside an id names the document that a passage was cut from. Raises ``CorpusError``.
+    """
+    row = dict(row)
+    id = _take_id(row, where)
+    if "text" not in row and "content" in row:
+        row["text"] = row.pop("content")
+        row.pop("contents", None)  # title and content once more
+    text, title = row.pop("text", None), row.pop("title", None) or ""
+    if not isinstance(text, str) or not isinstance(title, str):
+        raise CorpusError(f"{where}: document {id!r} has no text (a string under 'text')")
+    if not text.strip() and not title.strip():
+        raise CorpusError(f"{where}: document {id!r} is empty: neither text nor title")
+    return Passage(id, text, title, doc_id=str(row.pop("doc_id", id)), metadata=row)
+
+
+def _take_id(row: Row, where: str) -> str:
+    key = next((key for key in ID_KEYS if key in row), None)
+    id = row.pop(key) if key else None
+    if isinstance(id, bool) or not isinstance(id, (str, int)) or id == "":
+        raise CorpusError(f"{where}: no id (a string under one of {', '.join(ID_KEYS)})")
+    return str(id)

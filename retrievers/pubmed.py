@@ -1,0 +1,153 @@
+"""PubMed's XML, as NLM distributes it: baseline and update files, streamed record by record.
+
+A file is a ``PubmedArticleSet`` of some ten thousand records, plain or gzipped. Update files bring new
+versions of records and deletions: the last word on a PMID counts, files in the order of their names.
+Source of the element names: NLM's DTD, dtd.nlm.nih.gov/ncbi/pubmed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+
+from evalkit.errors import CorpusError
+
+ROOT = "PubmedArticleSet"
+UNTITLED = "[Not Available]."  # what NLM itself prints where a record has no title
+_RETRACTED = "D016441"  # the publication type "Retracted Publication"
+_YEAR = re.compile(r"\d{4}")
+
+Row = dict[str, Any]
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """A record that NLM has withdrawn."""
+
+    pmid: str
+
+
+def current(files: Sequence[Path], home: Path) -> Iterator[tuple[str, Row]]:
+    """Where each record stands and the record, of those that are neither replaced nor deleted later.
+
+    Records pass through a temporary file in ``home``; only PMIDs are held in memory.
+    """
+    newest: dict[str, tuple[int, int]] = {}  # version and number of the record that counts
+    number = 0
+    with tempfile.TemporaryFile(dir=home) as spool:
+        for file in files:
+            for record in read(file):
+                if isinstance(record, Deleted):
+                    newest.pop(record.pmid, None)
+                    continue
+                pmid, version = record["id"], record.pop("version")
+                if version >= newest.get(pmid, (0, 0))[0]:
+                    newest[pmid] = (version, number)
+                spool.write(msgspec.json.encode(record) + b"\n")
+                number += 1
+        spool.seek(0)
+        for number, line in enumerate(spool):
+            row: Row = msgspec.json.decode(line)
+            if newest.get(row["id"], (0, -1))[1] == number:
+                yield f"PMID {row['id']}", row
+
+
+def read(file: Path) -> Iterator[Row | Deleted]:
+    """Records and deletions of one file, in order, one in memory at a time.
+
+    A record has ``id`` (the PMID), ``version``, ``title``, ``text`` (the abstract), and where there are any:
+    ``sections`` ([label, text] of a structured abstract), ``mesh``, ``year``, ``types``, ``retracted``,
+    ``retracted_by`` (PMIDs) and ``corrections`` ([kind, PMID]). Raises ``CorpusError`` with file and line.
+    """
+    opener = gzip.open if file.suffix == ".gz" else open
+    root: ElementTree.Element | None = None
+    try:
+        with opener(file, "rb") as stream:
+            # expat, from 2.4.1 on, refuses entities that blow up; external ones are never read
+            for event, element in ElementTree.iterparse(stream, ("start", "end")):  # noqa: S314
+                if root is None:
+                    root = element
+                    if root.tag != ROOT:
+                        raise CorpusError(f"{file}: no PubMed XML: it begins with <{root.tag}>, not <{ROOT}>")
+                if event == "start":
+                    continue
+                if element.tag in ("PubmedArticle", "PubmedBookArticle"):
+                    yield _record(element, file)
+                    root.clear()
+                elif element.tag == "DeleteCitation":
+                    yield from [Deleted(text) for pmid in element.iter("PMID") if (text := _text(pmid))]
+    except ElementTree.ParseError as error:
+        raise CorpusError(f"{file}:{error.position[0]}: broken XML: {error}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CorpusError(f"{file}: a damaged gzip file: {error}") from None
+
+
+def _record(article: ElementTree.Element, file: Path) -> Row:
+    citation = article.find("MedlineCitation")
+    if citation is None:
+        citation = article.find("BookDocument")
+    pmid = None if citation is None else citation.find("PMID")
+    if citation is None or pmid is None or not _text(pmid):
+        raise CorpusError(f"{file}: a <{article.tag}> without a PMID")
+    sections = _sections(citation)
+    title = _text(citation.find(".//ArticleTitle")) or _text(citation.find(".//VernacularTitle"))
+    row: Row = {
+        "id": _text(pmid),
+        "version": int(pmid.get("Version", "1")),
+        "title": title or UNTITLED,
+        "text": " ".join(text for _, text in sections),
+    }
+    facts = {
+        "sections": sections if any(label for label, _ in sections) else None,
+        "mesh": [_text(name) for name in citation.iterfind("MeshHeadingList/MeshHeading/DescriptorName")],
+        "year": _year(article),
+        "types": [_text(kind) for kind in citation.iterfind(".//PublicationType")],
+        **_corrections(citation),
+    }
+    return row | {name: value for name, value in facts.items() if value}
+
+
+def _sections(citation: ElementTree.Element) -> list[list[str]]:
+    """Label ("" without one) and text of each part of the abstract; abstracts in other languages apart."""
+    parts = citation.iterfind(".//Abstract/AbstractText")
+    return [[part.get("Label") or "", text] for part in parts if (text := _text(part))]
+
+
+def _year(article: ElementTree.Element) -> int | None:
+    """Of the journal's issue, as printed; else of the electronic article, else when PubMed got it."""
+    for place in (
+        ".//PubDate/Year",
+        ".//PubDate/MedlineDate",  # "1998 Dec-1999 Jan"
+        ".//ArticleDate/Year",
+        ".//PubMedPubDate[@PubStatus='pubmed']/Year",
+    ):
+        if found := _YEAR.search(_text(article.find(place))):
+            return int(found[0])
+    return None
+
+
+def _corrections(citation: ElementTree.Element) -> Row:
+    """What was said of the article later: retractions first of all. Reference lists ("Cites") apart."""
+    noted = [
+        (entry.get("RefType", ""), _text(entry.find("PMID")))
+        for entry in citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
+    ]
+    by = [pmid for kind, pmid in noted if kind == "RetractionIn"]
+    kinds = {kind.get("UI") for kind in citation.iterfind(".//PublicationType")}
+    return {
+        "retracted": bool(by) or _RETRACTED in kinds,
+        "retracted_by": [pmid for pmid in by if pmid],
+        "corrections": [[kind, pmid] for kind, pmid in noted if kind != "Cites"],
+    }
+
+
+def _text(element: ElementTree.Element | None) -> str:
+    """All text inside, marks such as <i> and <sup> dropped, white space folded."""
+    return "" if element is None else " ".join("".join(element.itertext()).split())
