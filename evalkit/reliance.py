@@ -75,7 +75,7 @@ def _kind(run: Run) -> tuple[Any, ...]:
 
 def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     real = arms["real"]
-    scores = {arm: _scores(store, run.id) for arm, run in arms.items()}
+    scores = {arm: scored(store, run.id) for arm, run in arms.items()}
     asked = [
         (info, arm)
         for info in real.spec.metrics
@@ -98,8 +98,8 @@ def _is_mean(run: Run, metric: str) -> bool:
 Scored = dict[str, dict[tuple[str, int], tuple[str, float]]]
 
 
-def _scores(store: Store, run_id: str) -> Scored:
-    """Cluster and value of each metric by sample and repeat."""
+def scored(store: Store, run_id: str) -> Scored:
+    """Cluster and value of each metric by sample and repeat: what two runs are paired by."""
     names = store.names(run_id)
     return {
         metric: {names[n]: (cluster, value) for n, cluster, value in rows if value is not None}

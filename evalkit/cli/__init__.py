@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("evalkit.cli.run", "Evaluate models on tasks."),
     "list": ("evalkit.cli.listing", "List tasks with their parameters and metrics."),
     "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or one sample whole."),
+    "rag-report": ("evalkit.cli.rag_report", "Say whether retriever or generator is the weak part."),
     "resume": ("evalkit.cli.run", "Go on with a run that was stopped or had errors."),
     "score": ("evalkit.cli.score", "Score predictions that were made elsewhere."),
     "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),

@@ -15,7 +15,7 @@ from itertools import pairwise
 import msgspec
 
 from evalkit.metrics.base import Metric
-from evalkit.metrics.citation import citations, without_marks
+from evalkit.metrics.citation import applies, citations, without_marks
 from evalkit.types import Answer, Passage, Sample
 
 from . import reading
@@ -140,9 +140,10 @@ def citation_support(sample: Sample, answer: Answer) -> float | None:
     in a passage that it cites, or is derived (see ``unsupported_numbers``) while it cites every trial that
     answers the question. Each passage that it cites names the drug and the condition, where the sentence
     does. A sentence without citations, or with one that points to no passage, is not supported; a reply
-    without sentences scores 0. Does not apply (None) where no passages were shown by design.
+    without sentences scores 0. Does not apply (None) where no passages were shown, or none that answer, by
+    design.
     """
-    if answer.passages is None:
+    if not applies(answer):
         return None
     text, passages = positioned(sample, answer)
     sentences = citations(text, len(passages))

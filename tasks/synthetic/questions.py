@@ -16,7 +16,7 @@ from .literature import GRADES, Topic, Trial, generate
 from .reading import COUNTS, numbers
 from .render import abstract, the, title
 
-VERSION = 1  # raise it whenever a seed no longer gives the same bytes
+VERSION = 2  # raise it whenever a seed no longer gives the same bytes
 
 _QUESTIONS = (
     "In adults with {condition}, does {drug} compared with {control} {change} {outcome}?",

@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Literal
 
-from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import Answer, Info, Model, Retriever, Sample, evidence, fixture, numbered, rag_arms, task
+from evalkit.arms import Arm
 from evalkit.judge import open_judge
 from evalkit.judge.review import Review
-from evalkit.metrics import alce, citation_precision, citation_recall, length, mrr, ndcg, recall, rouge
+from evalkit.metrics import (
+    abstained,
+    abstention,
+    alce,
+    citation_precision,
+    citation_recall,
+    length,
+    mrr,
+    ndcg,
+    recall,
+    rouge,
+    where_answerable,
+)
+from evalkit.metrics.abstaining import ABSTENTION
 
 from . import questions
 from .judge import ExactJudge, TrialReview
@@ -24,7 +37,6 @@ from .metrics import EXACT, answering
 PROMPTS = Path(__file__).parent / "prompts"
 FROM_PASSAGES = (PROMPTS / "summarize_passages.txt").read_text(encoding="utf-8")
 FROM_MEMORY = (PROMPTS / "summarize_memory.txt").read_text(encoding="utf-8")
-DEPTH = 10  # what retrieval metrics look at, however few passages are shown
 
 
 @fixture
@@ -50,27 +62,24 @@ def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
 @task(
     samples,
     metrics=[
-        *EXACT, answering(citation_precision()), answering(citation_recall()), alce("recall"),
-        rouge("rougeLsum"), recall(5), mrr(), ndcg(10), length(),
+        *where_answerable(*EXACT), answering(citation_precision()), answering(citation_recall()),
+        *where_answerable(alce("recall")), abstention(), abstained(), *where_answerable(rouge("rougeLsum")),
+        recall(5), mrr(), ndcg(10), length(),
     ],
     tags=["biomedical", "rag", "summarization", "synthetic"],
     version=questions.VERSION,
     info=Info("generated from a seed", licence="Apache-2.0", size="40 questions; any number by -p topics=N"),
 )  # fmt: skip
-@parametrize(arm=["closed_book", "retrieved", "oracle"])
+@rag_arms
 async def fictional_trials(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Literal["closed_book", "retrieved", "oracle"] = "retrieved", k: int = 5,
+    arm: Arm = "retrieved", k: int = 5, position: int | None = None,
 ) -> Answer:  # fmt: skip
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
-    if arm == "closed_book":
-        return Answer(await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=400))
-    if arm == "oracle":
-        wanted = [trial for trial, grade in sample.relevance.items() if grade == 2]
-        shown, ranking = await retriever.get(wanted), None
-    else:
-        found = await retriever.search(sample.input, max(k, DEPTH))
-        shown, ranking = found[:k], tuple(dict.fromkeys(p.document for p in found))
-    prompt = FROM_PASSAGES.format(passages=numbered(shown), question=sample.input)
-    response = await model.generate(prompt, max_tokens=400)
-    return await review(sample, Answer(response, passages=tuple(shown), ranking=ranking))
+    shown = await evidence(sample, retriever, arm, k=k, position=position, grade=2)
+    if shown.passages is None:
+        return shown.answer(await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=400))
+    prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), question=sample.input)
+    perfect = ABSTENTION if arm == "missing" else None
+    response = await model.generate(prompt, max_tokens=400, reference=perfect)
+    return await review(sample, shown.answer(response))

@@ -25,7 +25,7 @@ from evalkit.types import Request
 
 FILE = Path(__file__).parents[2] / "tasks" / "synthetic" / "task_fictional_trials.py"
 # Changed on purpose? Then raise questions.VERSION with it.
-PROMPTS_OF_SEED_7 = ["a6e63ad21a4d7eea", "a5e4018f90500527"]
+PROMPTS_OF_SEED_7 = ["a6e63ad21a4d7eea", "32b55d9bdf7e8c7f"]
 EXACT = {"fact_recall": 1, "evidence_direction": 1, "citation_support": 1, "unsupported_numbers": 0}
 WORST = {
     "fact_recall": 0,

@@ -1,0 +1,135 @@
+"""``evalkit rag-report``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from evalkit.cli.output import cell, print_json
+from evalkit.cli.run import json_option, store_option
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.rag_report import Gain, Point, Report
+    from evalkit.types import Estimate
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, columns, rows."""
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--metric", help="What curves and causes are about [default: the task's first output metric].")
+@click.option("--right", type=float, metavar="SCORE", help="A sample is right from this score on.")
+@click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
+@store_option
+@json_option
+def rag_report(
+    runs: tuple[str, ...], metric: str | None, right: float | None, markdown: bool,
+    store_url: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Say whether retriever or generator is the weak part, from runs of a RAG task in several arms.
+
+    RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the
+    other arms, with other k and positions, join them.
+    """
+    from evalkit.rag_report import reports, with_siblings
+    from evalkit.store import open_store
+
+    with open_store(store_url) as store:
+        chosen = [store.run(name) for name in runs]
+        among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+        found = reports(store, among.values(), metric, right)
+    if not found:
+        raise UsageError(
+            "no complete run of a RAG task among these (one with the parameter arm). For example: "
+            "evalkit run fictional_trials -p arm=all --model baseline:extract"
+        )
+    if as_json:
+        print_json({"reports": found})
+        return
+    for report in found:
+        _print(report, _markdown if markdown else _rich)
+
+
+def _print(report: Report, show: Callable[[Table], None]) -> None:
+    settings = ", ".join(f"{name}={value}" for name, value in report.params.items())
+    _say(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
+    for table in tables(report):
+        show(table)
+    if report.gaps:
+        click.echo("Not known yet, and what would tell:")
+        for gap in report.gaps:
+            _say(f"  {gap.what}:\n    {gap.command}")
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """The report as tables, those that have rows."""
+    metric = f"{report.metric} {_arrow(report.higher_is_better)}"
+    arms = [[name, cell(some[report.metric])] for name, some in report.arms.items() if report.metric in some]
+    sign = "≥" if report.higher_is_better else "≤"
+    right = f"right: {report.metric} {sign} {report.right:.3f}, {report.rule}"
+    causes = [[c.name, str(c.n), cell(c.share), c.meaning] for c in report.causes]
+    shown = {point.at: point.estimate for point in report.shown_by_k}
+    by_k = [[p.at, cell(p.estimate), cell(shown.get(p.at))] for p in report.by_k]
+    across = ["", "arms", "metric", "first", "second", "difference", "n"]
+    found: list[Table] = [
+        ("Retrieval", ["metric", "estimate"], _estimates(report.retrieval)),
+        ("Arms", ["arm", metric], arms),
+        ("What differs, sample by sample", across, list(map(_gain, report.gains))),
+        (f"Where errors come from ({right})", ["cause", "n", "share", ""], causes),
+        ("By rank of the first gold document", ["rank", metric, "n"], _points(report.by_rank)),
+        ("By position of the evidence (hidden)", ["position", metric, "n"], _points(report.by_position)),
+        ("By number of passages (retrieved)", ["k", metric, "evidence shown"], by_k),
+        ("By number of distractors (hidden)", ["distractors", metric, "n"], _points(report.by_noise)),
+        ("Abstains", ["arm", "share of replies"], _estimates(report.abstained)),
+    ]
+    return (table for table in found if table[2])
+
+
+def _gain(gain: Gain) -> list[str]:
+    metric = f"{gain.metric} {_arrow(gain.higher_is_better)}"
+    numbers = [f"{gain.a:.3f}", f"{gain.b:.3f}", cell(gain.difference), str(gain.difference.n)]
+    return [gain.meaning, f"{gain.first} − {gain.second}", metric, *numbers]
+
+
+def _estimates(some: Mapping[str, Estimate]) -> list[list[str]]:
+    return [[name, cell(estimate)] for name, estimate in some.items()]
+
+
+def _arrow(higher: bool) -> str:
+    return "↑" if higher else "↓"
+
+
+def _points(points: Sequence[Point]) -> list[list[str]]:
+    return [[point.at, cell(point.estimate), str(point.estimate.n)] for point in points]
+
+
+def _rich(table: Table) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as Rich
+    from rich.text import Text
+
+    title, columns, rows = table
+    made = Rich(title=Text(title), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    Console().print(made)
+
+
+def _markdown(table: Table) -> None:
+    title, columns, rows = table
+    _say(f"\n**{title}**\n")
+    for row in (columns, ["---"] * len(columns), *rows):
+        _say("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
+
+
+def _say(text: str, bold: bool = False) -> None:
+    """A line of text, control characters shown as such: names of models and tasks are foreign."""
+    safe = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    click.secho(safe, bold=bold)
