@@ -144,24 +144,27 @@ def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
     return tasks
 
 
+def items_for(
+    task: Task | str, params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
+) -> list[Item]:
+    """The items of a task, or of a target as ``collect`` takes it, with ``params``; see ``items_of``."""
+    given = {name: [value] for name, value in (params or {}).items()}
+    if isinstance(task, Task):
+        return items_of(task, given, values)
+    found = collect([task], params=given)
+    if found.broken:
+        raise found.broken[0]
+    if not values:
+        return found.items
+    chosen = [(item.task, {name: [value] for name, value in item.shown.items()}) for item in found.items]
+    return [item for one, own in chosen for item in items_of(one, own, values)]
+
+
 def one_item(
     task: Task | str, params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
 ) -> Item:
-    """The only item of a task, or of a target as ``collect`` takes it, with ``params``; see ``items_of``.
-
-    Raises ``UsageError`` where there are several.
-    """
-    given = {name: [value] for name, value in (params or {}).items()}
-    if isinstance(task, Task):
-        items = items_of(task, given, values)
-    else:
-        found = collect([task], params=given)
-        if found.broken:
-            raise found.broken[0]
-        items = found.items
-        if values and len(items) == 1:
-            chosen = {name: [value] for name, value in items[0].shown.items()}
-            items = items_of(items[0].task, chosen, values)
+    """The only item of ``items_for``. Raises ``UsageError`` where there are several."""
+    items = items_for(task, params, values)
     if len(items) != 1:
         names = ", ".join(item.id for item in items)
         raise UsageError(f"one item is wanted, and here are {len(items)}: {names}. Give more parameters")

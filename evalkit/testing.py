@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from evalkit.collect import one_item
+from evalkit.collect import items_for
 from evalkit.engine import status_of
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.files import load_file
@@ -103,10 +103,13 @@ def render(
 ) -> str:
     """All that a model is shown for one sample (the first), as text: messages, media by hash, settings.
 
-    Raises ``UsageError`` where task and ``params`` leave more than one item.
+    Where task and ``params`` leave several items, each under its id.
     """
-    item = one_item(task, params, fixtures or {})
-    return _in_thread(_render(item, sample))
+    items = items_for(task, params, fixtures or {})
+    shown = [_in_thread(_render(item, sample)) for item in items]
+    if len(items) == 1:
+        return shown[0]
+    return "\n".join(f"=== {item.id}\n{text}" for item, text in zip(items, shown, strict=True))
 
 
 def assert_prompt(

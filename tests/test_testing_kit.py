@@ -11,18 +11,6 @@ from evalkit.errors import UsageError
 from evalkit.metrics import exact_match, length, token_f1
 from evalkit.testing import assert_prompt, check_task, load_task, render
 
-TASKS = Path(__file__).parent.parent / "tasks"
-# Every built-in task: its file, the data it needs (below EVALKIT_DATA) and the parameters of a quick check.
-BUILT_IN = {
-    "fictional_trials": ("synthetic", None, {"topics": 12, "search": "bm25"}),
-    "pubmed_rag": ("biomedical", "pubmedqa", {"arm": "oracle", "pool": "own", "search": "bm25"}),
-    "mirage": ("biomedical", "mirage", {"arm": "closed_book"}),
-    "mirage likelihood": ("biomedical", "mirage", {"arm": "closed_book", "method": "likelihood"}),
-    "vqa_rad": ("multimodal", "vqa_rad", {}),
-    "blood_cells": ("multimodal", "bccd", {}),
-    "math_vision": ("multimodal", "math_v", {"split": "test", "image": "real"}),
-}
-
 QUESTIONS = [Sample("1", "Is zinc a metal?", "yes"), Sample("2", "Is sulphur a metal?", "no")]
 
 
@@ -36,19 +24,6 @@ def manner() -> str:
 async def sound(sample, model, manner, polite: bool = False) -> Answer:
     prompt = f"Please. {manner}{sample.input}" if polite else f"{manner}{sample.input}"
     return Answer(await model.generate(prompt, max_tokens=5))
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_gold_and_garbage_score_what_they_should_on_built_in_tasks(name: str, request) -> None:
-    folder, data, params = BUILT_IN[name]
-    if data is not None:
-        params = {**params, "data": request.getfixturevalue("data") / data}
-    means = check_task(load_task(TASKS / folder / f"task_{name.split()[0]}.py"), params=params)
-    assert all({"gold", "other"} <= kinds.keys() for kinds in means.values())
-
-
-def test_every_built_in_task_is_checked() -> None:
-    assert {name.split()[0] for name in BUILT_IN} == {f.stem[5:] for f in TASKS.rglob("task_*.py")}
 
 
 def test_a_sound_task_passes_in_every_arm() -> None:
@@ -154,9 +129,9 @@ def test_a_snapshot_is_written_once_compared_after_and_renewed_on_demand(tmp_pat
     assert "Please" not in file.read_text()
 
 
-def test_several_items_are_refused_with_their_names() -> None:
-    with pytest.raises(UsageError, match=r"here are 2: sound\[polite=false\], sound\[polite=true\]"):
-        render(sound)
+def test_several_items_are_rendered_under_their_ids() -> None:
+    plain, polite = render(sound, polite=False), render(sound, polite=True)
+    assert render(sound) == f"=== sound[polite=false]\n{plain}\n=== sound[polite=true]\n{polite}"
 
 
 def test_a_file_with_several_tasks_wants_a_name(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Every built-in task: gold scores full marks and garbage none, and what a model is shown is pinned.
+
+A new task is found by itself. One that reads a data set has a line in ``QUICK``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from evalkit import Image, Passage, Sample
+from evalkit.closure import closure, fixtures_for
+from evalkit.collect import collect, iter_tasks
+from evalkit.media.pixels import plain_png
+from evalkit.task import Task, parameters_of
+from evalkit.testing import assert_prompt, check_task
+
+PROMPTS = Path(__file__).parent / "prompts"
+TASKS = {task.name: task for task in iter_tasks(collect([]))}
+# Parameters of a quick check; ``data`` lies below EVALKIT_DATA. A second word names a way to run the task.
+QUICK: dict[str, dict[str, Any]] = {
+    "fictional_trials": {"topics": 12, "search": "bm25"},
+    "pubmed_rag": {"data": "pubmedqa", "pool": "own", "search": "bm25", "arm": "oracle"},
+    "mirage": {"data": "mirage", "arm": "closed_book"},
+    "mirage likelihood": {"data": "mirage", "arm": "closed_book", "method": "likelihood"},
+    "mirage constrained": {"data": "mirage", "arm": "closed_book", "method": "constrained"},
+    "vqa_rad": {"data": "vqa_rad"},
+    "blood_cells": {"data": "bccd"},
+    "math_vision": {"data": "math_v", "split": "test"},
+}
+NAMES = [*QUICK, *(name for name in TASKS if name not in QUICK)]
+
+# What the prompts are pinned on, where a task does not make its own data: a sample and passages of ours.
+SHOWN = Sample(
+    "1",
+    "By how much does zinc shorten colds?",
+    "by a day",
+    choices=("by a week", "by a day", "not at all"),
+    relevance={"a": 1},
+    slices={"answer_type": "number"},
+)
+PICTURES = (Image.of(plain_png(8, 8, (200, 30, 30))),)
+
+
+class Shelf:
+    """A retriever that finds its two passages in their order."""
+
+    passages = (
+        Passage("a", "Colds lasted four days with zinc, five without.", title="Zinc lozenges"),
+        Passage("b", "Colds are caused by viruses."),
+    )
+
+    async def search(self, query: str, k: int) -> list[Passage]:
+        return list(self.passages[:k])
+
+    async def get(self, ids: list[str]) -> list[Passage]:
+        return [passage for passage in self.passages if passage.id in ids]
+
+
+def quick(name: str) -> tuple[Task, dict[str, Any]]:
+    """A task, and the parameters of its quick check."""
+    task = TASKS[name.partition(" ")[0]]
+    if name not in QUICK and "data" in closure(task, fixtures_for(task.path)):
+        pytest.fail(f"{name} reads data: say in QUICK of {__file__} which folder below EVALKIT_DATA it takes")
+    return task, dict(QUICK.get(name, {}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gold_scores_full_marks_and_garbage_none(name: str, request: pytest.FixtureRequest) -> None:
+    task, params = quick(name)
+    if "data" in params:
+        params["data"] = request.getfixturevalue("data") / params["data"]
+    means = check_task(task, params=params)
+    assert all({"gold", "other"} <= kinds.keys() for kinds in means.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_prompt_is_pinned(name: str) -> None:
+    """A changed prompt changes scores. On purpose: raise the task's version, then
+    pytest --evalkit-update-snapshots."""
+    task, params = quick(name)
+    file = PROMPTS / f"{name.replace(' ', '_')}.txt"
+    if "data" not in params:
+        assert_prompt(task, file, **params)
+        return
+    ways = {key: value for key, value in params.items() if key in parameters_of(task.fn)[0] and key != "arm"}
+    if "image" in task.axes:
+        assert_prompt(task, file, replace(SHOWN, images=PICTURES), image="real", **ways)
+    else:
+        assert_prompt(task, file, SHOWN, fixtures={"retriever": Shelf()}, **ways)
