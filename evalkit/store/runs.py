@@ -80,11 +80,6 @@ class Runs(Database):
                 raise StoreError(f"run {run_id} was taken over by another process ({row.owner})")
             self._update(connection, run_id, heartbeat=time.time())
 
-    def set_expected(self, run_id: str, n: int, dataset: str) -> None:
-        """Set the number of samples (times repeats) and the data set's fingerprint, once they are known."""
-        with self.writing() as connection:
-            self._update(connection, run_id, n_expected=n, dataset=dataset)
-
     def set_metrics(self, run_id: str, metrics: Sequence[MetricInfo]) -> None:
         """Replace what the run says about its metrics: a rescore may bring others than the run began with."""
         with self.writing() as connection:

@@ -142,6 +142,8 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
             tags=("biomedical", "rag"),
             params={"arm": arm, "k": 5},
             metrics=tuple(present),
+            n_expected=options.get("expected", n),
+            dataset="9d1c7f0e55aa",
             provenance={
                 "evalkit": "0.1.0",
                 "git": {"revision": "3f9c2ab", "dirty": False},
@@ -153,7 +155,6 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
             },
         )
     )
-    store.set_expected(run_id, n, "9d1c7f0e55aa")
     rows = [_record(i, quality, arm, options.get("failures", 0.04)) for i in range(n - errors)]
     failed = [
         SampleRecord(

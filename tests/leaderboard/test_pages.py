@@ -108,8 +108,7 @@ def test_an_incomplete_run_says_how_to_complete_it(filled: Path) -> None:
 
 def test_a_run_that_goes_on_shows_how_far_it_is(tmp_path: Path, invent_run: Callable[..., None]) -> None:
     with open_store(tmp_path / "evalkit.db") as store:
-        invent_run(store, "now", "borealis-8b", 0.6, n=30, status="running")
-        store.set_expected("now", 90, "d")
+        invent_run(store, "now", "borealis-8b", 0.6, n=30, expected=90, status="running")
     app = visit(tmp_path / "evalkit.db", "run", run="now")
     assert app.get("progress")[0].proto.value == 33
     assert "No run of this task has ended yet" in texts(visit(tmp_path / "evalkit.db"))

@@ -225,8 +225,7 @@ def test_records_by_sequence(store: Store) -> None:
 
 
 def test_a_finished_run_knows_its_totals_and_estimates(store: Store) -> None:
-    store.begin(spec(provenance={"git": "abc"}, tags=("biomedical",)))
-    store.set_expected("r1", 2, "f00d")
+    store.begin(spec(provenance={"git": "abc"}, tags=("biomedical",), n_expected=2, dataset="f00d"))
     tokens = Tokens(10, 5, 2, 1)
     store.write("r1", [record(0, tokens=tokens, calls=2, calls_from_cache=1), record(1, tokens=tokens)])
     assert store.run("r1").tokens == Tokens(20, 10, 4, 2)  # counted while it goes on
