@@ -209,9 +209,9 @@ class Model:
         takes: Takes | None = getattr(self.backend, "takes", None)
         if takes is None or all(isinstance(message.content, str) for message in messages):
             return messages
-        from evalkit.media import ready_messages
+        from evalkit.media import ready_soon
 
-        return await asyncio.to_thread(ready_messages, messages, takes)
+        return await ready_soon(messages, takes)
 
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample

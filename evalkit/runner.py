@@ -24,7 +24,7 @@ from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.files import load_file
 from evalkit.items import Item, expand
 from evalkit.live import Live
-from evalkit.model import canonical
+from evalkit.model import Model, canonical
 from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
@@ -34,7 +34,6 @@ from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRec
 from evalkit.types import Backend, Estimate, Sample, ServerFacts
 
 if TYPE_CHECKING:
-    from evalkit.model import Model
     from evalkit.store.store import Store
     from evalkit.task import Aggregate, Task
 
@@ -311,8 +310,13 @@ def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
 
 
 def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions."""
-    said = {name: value.describe() for name, value in arguments.items() if hasattr(value, "describe")}
+    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions; a
+    second model what was found out of it."""
+    said = {
+        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else value.describe()
+        for name, value in arguments.items()
+        if hasattr(value, "describe")
+    }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 
 

@@ -1,7 +1,8 @@
 """Pictures, sounds and films: what a file holds, how it becomes something that a server takes, image arms.
 
 - ``open_images`` reads pictures, PDF pages and DICOM frames for a task.
-- ``ready_messages`` turns a request's parts into what a backend takes, when the request is made.
+- ``ready_messages`` turns a request's parts into what a backend takes, when the request is made;
+  ``ready_soon`` does so in a thread.
 - ``interleaved`` puts pictures where a text's markers are.
 - ``in_arm`` replaces the pictures of samples: real, blank, shuffled, none.
 """
@@ -16,3 +17,4 @@ from evalkit.media.documents import open_images as open_images
 from evalkit.media.kept import keep_image as keep_image
 from evalkit.media.message import interleaved as interleaved
 from evalkit.media.ready import ready_messages as ready_messages
+from evalkit.media.ready import ready_soon as ready_soon

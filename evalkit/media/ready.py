@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import os
+from concurrent.futures import Executor, ThreadPoolExecutor
+
 from evalkit.errors import RequestRejected
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import fitting, to_png
@@ -9,6 +14,17 @@ from evalkit.media.sniff import look
 from evalkit.types import Audio, Image, Message, Part, Takes, Video
 
 _DOCUMENTS = ("application/pdf", "application/dicom")
+
+
+async def ready_soon(messages: tuple[Message, ...], takes: Takes) -> tuple[Message, ...]:
+    """``ready_messages`` in threads of their own: what stands in line for conversion must not hold up
+    requests that are on their way, nor the store. Raises ``RequestRejected``."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), ready_messages, messages, takes)
+
+
+@functools.cache
+def _threads() -> Executor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="media")
 
 
 def ready_messages(messages: tuple[Message, ...], takes: Takes) -> tuple[Message, ...]:

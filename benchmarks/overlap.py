@@ -1,0 +1,127 @@
+"""Do the stages of a run overlap? ``python -m benchmarks.overlap``, about three minutes.
+
+A RAG run on simulated servers (``benchmarks/task_overlap.py``): retrieval, image encoding, generation,
+judging and scoring, each slow alone, then all together. What overlaps takes no longer than the slowest stage.
+``--write`` puts the table into docs/scheduling.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from evalkit.media.pixels import plain_png
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "scheduling.md"
+BEGIN, END = "<!-- overlap: begin -->", "<!-- overlap: end -->"
+SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted
+# Ports of the model, slow and at once, and of the judge, slow and at once; their times run so much faster.
+SERVERS = {
+    "model": (18171, 3.5),
+    "model at once": (18172, 500),
+    "judge": (18173, 2.0),
+    "judge at once": (18174, 500),
+}
+SLOW = {
+    "retrieval": {"OVERLAP_FIND_S": "0.008"},
+    "image encoding": {},
+    "generation": {},
+    "judging": {},
+    "scoring": {"OVERLAP_SCORE_S": "0.016"},
+}
+
+
+@contextmanager
+def simulated(port: int, scale: float) -> Iterator[None]:
+    """A simulated server in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.simserver.http", "--port", str(port), "--scale", str(scale)]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models"):
+                    break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def seconds(slow: set[str], n: int) -> float:
+    """Wall time of one run in which these stages are slow."""
+    task = ROOT / "benchmarks" / "task_overlap.py"
+    settings = {name: value for stage in slow for name, value in SLOW[stage].items()}
+    ports = {
+        who: SERVERS[who if stage in slow else f"{who} at once"][0]
+        for who, stage in (("model", "generation"), ("judge", "judging"))
+    }
+    with tempfile.TemporaryDirectory() as home:
+        command = [
+            sys.executable, "-m", "evalkit", "run", str(task), "-q", "--json",
+            "--model", f"openai:sim@http://127.0.0.1:{ports['model']}?max_side={SENT}&max_inflight=64",
+            "-p", f"judge_spec=openai:sim@http://127.0.0.1:{ports['judge']}?max_inflight=64",
+            "-p", f"n={n}", "--store", f"{home}/evalkit.db",
+        ]  # fmt: skip
+        write_pictures(Path(home) / "pictures", n, LARGE if "image encoding" in slow else SENT)
+        environment = {**os.environ, **settings, "EVALKIT_CACHE": f"{home}/cache"}
+        done = subprocess.run(command, cwd=home, env=environment, stdout=subprocess.PIPE, check=True)
+    (run,) = json.loads(done.stdout)["runs"]
+    if run["counts"] != {"ok": n}:
+        raise SystemExit(f"the run did not end well: {run['counts']}")
+    return float(run["wall_s"])
+
+
+def write_pictures(folder: Path, n: int, side: int) -> None:
+    """Plain pictures of as many colours."""
+    folder.mkdir()
+    for i in range(n):
+        (folder / f"{i}.png").write_bytes(plain_png(side, side, (i % 256, i // 256, 99)))
+
+
+def report(n: int) -> str:
+    """The table."""
+    with ExitStack() as stack:
+        for port, scale in SERVERS.values():
+            stack.enter_context(simulated(port, scale))
+        nothing = seconds(set(), n)
+        alone = {stage: seconds({stage}, n) for stage in SLOW}
+        together = seconds(set(SLOW), n)
+    slowest = max(alone.values())
+    lines = ["| slow is | seconds |", "|---|---|", f"| nothing | {nothing:.1f} |"]
+    lines += [f"| {stage} | {wall:.1f} |" for stage, wall in alone.items()]
+    lines += [f"| all of them | {together:.1f} |"]
+    return (
+        f"{n:,} samples on {os.cpu_count()} cores. All together take {together / slowest:.2f} × the slowest "
+        f"stage alone; one after another they would take {sum(alone.values()) / slowest:.1f} ×.\n\n"
+        + "\n".join(lines)
+    )
+
+
+def main() -> None:
+    """Print the table; with ``--write`` put it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=1_500)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    text = report(options.n)
+    print(text)
+    if options.write:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
