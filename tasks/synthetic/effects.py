@@ -87,8 +87,25 @@ def pool(effects: Sequence[Effect], measure: Measure) -> Effect:
     with localcontext(_PRECISION):
         weights, weighted = Decimal(0), Decimal(0)
         for effect in effects:
-            value, low, high = (_log(x) if ratio else x for x in (effect.value, effect.low, effect.high))
-            error = (high - low) / (2 * _Z)
+            value, error = _printed(effect, ratio)
             weights += 1 / (error * error)
             weighted += value / (error * error)
         return _interval(weighted / weights, 1 / weights.sqrt(), ratio)
+
+
+def indirect(first: Effect, second: Effect, measure: Measure) -> Effect:
+    """The first treatment against the second, each compared with the same control (Bucher et al. 1997).
+
+    The difference of the two effects, ratios on the log scale; variances add up. Standard errors come from
+    the printed intervals, as in ``pool``.
+    """
+    ratio = measure != "mean difference"
+    with localcontext(_PRECISION):
+        (a, error_a), (b, error_b) = (_printed(effect, ratio) for effect in (first, second))
+        return _interval(a - b, (error_a * error_a + error_b * error_b).sqrt(), ratio)
+
+
+def _printed(effect: Effect, ratio: bool) -> tuple[Decimal, Decimal]:
+    """A printed effect on the scale that effects add up on, with its standard error."""
+    value, low, high = (_log(x) if ratio else x for x in (effect.value, effect.low, effect.high))
+    return value, (high - low) / (2 * _Z)

@@ -16,7 +16,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .chance import Chance
-from .effects import HUNDREDTH, Direction, Effect, Measure, hazard_ratio, mean_difference, pool, risk_ratio
+from .effects import (
+    HUNDREDTH,
+    Direction,
+    Effect,
+    Measure,
+    hazard_ratio,
+    indirect,
+    mean_difference,
+    pool,
+    risk_ratio,
+)
 from .names import Names, Scatter
 
 Relation = Literal[
@@ -28,9 +38,13 @@ Relation = Literal[
     "other condition",
     "other drug",
     "head to head",  # another drug, with the topic's drug as control
+    "versus common",  # one of two drugs that no trial compares, with the control that both were compared with
+    "retracted",
 ]
+Kind = Literal["pooled", "retracted", "missing", "indirect"]
+"""What makes a hard question hard (see ``kinds``); questions of the standard literature have none."""
 
-ANSWERING = frozenset({"original", "replication", "contradicting"})
+ANSWERING = frozenset({"original", "replication", "contradicting", "versus common"})
 GRADES = {**dict.fromkeys(ANSWERING, 2), "interim": 1, "other outcome": 1}
 SLOTS = 16  # trial numbers set aside for each topic
 _ID_SPACE = 10_000_000
@@ -58,7 +72,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     """One randomized two-arm trial, as its report has it.
 
     ``supersedes`` is the year of the interim report that a final report replaces; ``mentions`` a drug that
-    the background speaks of without testing it.
+    the background speaks of without testing it; ``retracted`` the year in which the report was withdrawn.
     """
 
     id: str
@@ -80,6 +94,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     adverse_event: str
     supersedes: int | None = None
     mentions: str = ""
+    retracted: int | None = None
 
     @property
     def participants(self) -> int:
@@ -91,7 +106,10 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Topic(Struct, frozen=True, kw_only=True):
-    """One question and every trial written around it, in the order of their numbers."""
+    """One question and every trial written around it, in the order of their numbers.
+
+    Of the kind ``indirect``, ``control`` is the drug that ``drug`` is compared with through ``comparator``.
+    """
 
     number: int
     drug: str
@@ -100,6 +118,8 @@ class Topic(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     measure: Measure
     trials: tuple[Trial, ...]
+    kind: Kind | None = None
+    comparator: str = ""
 
     @property
     def answering(self) -> tuple[Trial, ...]:
@@ -108,12 +128,20 @@ class Topic(Struct, frozen=True, kw_only=True):
 
     @property
     def pooled(self) -> Effect:
+        if self.kind == "indirect":
+            return indirect(self.pooled_of(self.drug), self.pooled_of(self.control), self.measure)
         return pool([t.effect for t in self.answering], self.measure)
+
+    def pooled_of(self, drug: str) -> Effect:
+        """The trials of one drug pooled."""
+        return pool([t.effect for t in self.answering if t.drug == drug], self.measure)
 
     @property
     def conflict(self) -> bool:
         """Whether one trial's interval favours the treatment and another's the control."""
-        return {"favours treatment", "favours control"} <= {t.direction for t in self.answering}
+        return self.kind != "indirect" and {"favours treatment", "favours control"} <= {
+            t.direction for t in self.answering
+        }
 
     @property
     def direction(self) -> Direction:
@@ -151,18 +179,29 @@ _SCENARIOS: tuple[tuple[Direction, int], ...] = (
 
 def generate(seed: int, topics: int) -> Iterator[Topic]:
     """Yield ``topics`` topics. Raises ``UsageError`` where invented names run out (180,000 topics)."""
+    return (writer.topic() for writer in writers(seed, topics))
+
+
+def writers(seed: int, topics: int) -> Iterator[Writer]:
+    """One for each topic of a literature. Raises ``UsageError`` as ``generate`` does."""
     names = Names(seed)
     ids, registrations = Scatter(_ID_SPACE, seed, "ids"), Scatter(_ID_SPACE * 10, seed, "registrations")
     for number in range(topics):
-        yield _Writer(seed, number, names, ids, registrations).topic()
+        yield Writer(seed, number, names, ids, registrations)
 
 
-class _Writer:
-    """Draws one topic."""
+class Writer:
+    """Draws one topic. ``chance`` is the stream that it draws from."""
 
     def __init__(self, seed: int, number: int, names: Names, ids: Scatter, registrations: Scatter) -> None:
         self.chance = chance = Chance(seed, "topic", number)
-        self.number, self._ids, self._registrations, self._used = number, ids, registrations, 0
+        self.seed, self.number, self._ids, self._registrations, self._used = (
+            seed,
+            number,
+            ids,
+            registrations,
+            0,
+        )
         self.drug, self.rival, active = (names.drug(3 * number + i) for i in range(3))
         self.control = "placebo" if chance.happens(0.7) else active
         self.condition, self.elsewhere = names.condition(number * 2), names.condition(number * 2 + 1)
@@ -171,9 +210,14 @@ class _Writer:
         self.outcome = chance.choice(self.outcomes)
         self.scenario = chance.choice([aim for aim, weight in _SCENARIOS for _ in range(weight)])
 
+    def restart(self, at: int = 0) -> None:
+        """Go on with this one of the topic's trial numbers; a topic of the standard kind takes 12 at most."""
+        self._used = at
+
     def topic(self) -> Topic:
+        """The topic of the standard literature."""
         while True:  # a draw at random may miss its scenario: a few tries
-            self._used = 0
+            self.restart()
             topic = Topic(
                 number=self.number,
                 drug=self.drug,
@@ -183,7 +227,7 @@ class _Writer:
                 measure=self.measure,
                 trials=tuple(self._answering()),
             )
-            if topic.direction == self.scenario and _recognizable(topic):
+            if topic.direction == self.scenario and recognizable(topic):
                 reports = self._with_interim(list(topic.trials))
                 return replace(topic, trials=(*reports, *self._distractors()))
 
@@ -198,7 +242,7 @@ class _Writer:
             contradicting = place >= count - against
             aim: Direction = "favours control" if contradicting else usual
             relation: Relation = "contradicting" if contradicting else "replication" if place else "original"
-            yield self._trial(relation, aim, year)
+            yield self.trial(relation, aim, year)
 
     def _with_interim(self, trials: list[Trial]) -> list[Trial]:
         """In half of the topics, an interim report of one of the trials, whose final report says so."""
@@ -207,7 +251,7 @@ class _Writer:
             return trials
         place = chance.integer(0, len(trials) - 1)
         final, earlier = trials[place], chance.integer(1, 3)
-        interim = self._trial("interim", final.direction, final.year - earlier, size=final.treated.n // 2)
+        interim = self.trial("interim", final.direction, final.year - earlier, size=final.treated.n // 2)
         same = ("registration", "blinding", "country", "centres", "weeks", "adverse_event")
         trials[place] = replace(final, supersedes=interim.year)
         return [*trials, replace(interim, **{name: getattr(final, name) for name in same})]
@@ -217,7 +261,7 @@ class _Writer:
         aims: tuple[Direction, ...] = ("favours treatment", "favours control", "no clear difference")
 
         def trial(relation: Relation, **changes: str) -> Trial:
-            return replace(self._trial(relation, chance.choice(aims), chance.integer(2001, 2024)), **changes)
+            return replace(self.trial(relation, chance.choice(aims), chance.integer(2001, 2024)), **changes)
 
         if chance.happens(0.6):
             yield trial("other outcome")
@@ -228,7 +272,8 @@ class _Writer:
         for _ in range(chance.integer(1, 2)):
             yield trial("head to head", drug=self.rival, control=self.drug)
 
-    def _trial(self, relation: Relation, aim: Direction, year: int, size: int = 0) -> Trial:
+    def trial(self, relation: Relation, aim: Direction, year: int, size: int = 0) -> Trial:
+        """One trial of the topic's question, but for what its relation says, with the next number."""
         chance = self.chance
         number = self.number * SLOTS + self._used
         self._used += 1
@@ -293,7 +338,7 @@ def _binomial(chance: Chance, n: int, p: float) -> int:
     return max(2, min(n - 2, round(n * p + chance.normal() * sqrt(n * p * (1 - p)))))
 
 
-def _recognizable(topic: Topic) -> bool:
+def recognizable(topic: Topic) -> bool:
     """Whether the pooled figures stand in none of the trials: then only who pools can know them."""
     pooled = {abs(x) for x in _figures(topic.pooled)}
     printed = {abs(x) for trial in topic.trials for x in _figures(trial.effect)}

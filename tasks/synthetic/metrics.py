@@ -14,13 +14,14 @@ from itertools import pairwise
 
 import msgspec
 
-from evalkit.metrics.base import Metric
+from evalkit.metrics.base import Metric, only
 from evalkit.metrics.citation import applies, citations, without_marks
 from evalkit.types import Answer, Passage, Sample
 
 from . import reading
 from .effects import HUNDREDTH
 
+_WITHDRAWN = re.compile(r"\b(?:retract|withdr[ae]w)", re.IGNORECASE)
 _BY_ID = re.compile(r"\[\s?(FT-\d{7}(?:\s?[,;]\s?FT-\d{7})*)\s?\]")
 
 
@@ -74,7 +75,8 @@ def fact_recall(sample: Sample, answer: Answer) -> float:
     """Share of the gold facts that the summary states.
 
     They are the direction, the number of trials, the participants, the pooled effect, its interval, whether
-    the trials conflict, and each trial's own estimate.
+    the trials conflict, and each trial's own estimate; of an indirect comparison the control that both drugs
+    were compared with, in place of the conflict.
 
     Numbers match by value, without sign, in any usual format; effects must be written with decimals, and more
     decimals match if they round to the gold ones. The ends of the interval must follow each other, in either
@@ -93,6 +95,7 @@ def fact_recall(sample: Sample, answer: Answer) -> float:
         "participants": lambda gold: Decimal(gold) in whole,
         "interval": lambda gold: frozenset(reading.numbers(gold)) in ranges,
         "conflict": lambda gold: reading.conflict(text) is (gold == "yes"),
+        "comparator": lambda gold: _names(text, gold),
     }
 
     def number(gold: str) -> bool:
@@ -163,20 +166,25 @@ def bears_out(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool
     known = set[Decimal]().union(*map(_numbers_of, on_topic))
     if sample.metadata["trials"].keys() <= {source.document for source in on_topic}:
         known |= _derived(sample)
-    states = bool(written or _topic(sample, sentence))
+    states = bool(written) or any(_names(sentence, name) for names in _topic(sample) for name in names)
     return states and bool(on_topic) and known.issuperset(written)
 
 
 def _about(sample: Sample, sentence: str, sources: Sequence[Passage]) -> list[Passage]:
-    names = _topic(sample, sentence)
-    return [s for s in sources if all(_names(f"{s.title} {s.text}", name) for name in names)]
-
-
-def _topic(sample: Sample, sentence: str) -> list[str]:
-    """The drug and the condition asked about, as far as the sentence names them."""
+    """The sources that name the condition and a drug, as far as the sentence does."""
+    named = [[name for name in names if _names(sentence, name)] for names in _topic(sample)]
     return [
-        name for name in (sample.metadata["drug"], sample.metadata["condition"]) if _names(sentence, name)
+        source
+        for source in sources
+        if all(any(_names(f"{source.title} {source.text}", n) for n in names) for names in named if names)
     ]
+
+
+def _topic(sample: Sample) -> tuple[list[str], list[str]]:
+    """The drugs asked about (two in an indirect comparison), and the condition."""
+    about = sample.metadata
+    drugs = [about["drug"], about["control"]] if sample.slices.get("kind") == "indirect" else [about["drug"]]
+    return drugs, [about["condition"]]
 
 
 def _numbers_of(passage: Passage) -> set[Decimal]:
@@ -185,6 +193,29 @@ def _numbers_of(passage: Passage) -> set[Decimal]:
 
 def _derived(sample: Sample) -> set[Decimal]:
     return {abs(Decimal(number)) for number in sample.metadata["derived"]}
+
+
+def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
+    """1 if the summary cites a trial that stands and neither cites the retracted one nor states its estimate.
+
+    A sentence that says that a trial was retracted or withdrawn may do both. 0 if the drug is not named.
+    Applies where the retracted trial was shown together with one that answers the question.
+    """
+    retracted: dict[str, str] = sample.metadata.get("retracted", {})
+    shown = {passage.document for passage in answer.passages or ()}
+    if shown.isdisjoint(retracted) or shown.isdisjoint(sample.metadata["trials"]):
+        return None
+    text, passages = positioned(sample, answer)
+    figures = {abs(Decimal(estimate)) for estimate in retracted.values()}
+    cited: set[str] = set()
+    for sentence, marks in citations(text, len(passages)):
+        if _WITHDRAWN.search(sentence):
+            continue
+        cited |= {passages[i].document for i in marks if i is not None}
+        if figures.intersection(number.quantize(HUNDREDTH) for number in reading.numbers(sentence)):
+            return 0.0
+    stands = cited.intersection(sample.metadata["trials"])
+    return float(bool(stands) and cited.isdisjoint(retracted) and _words_of(sample, answer) is not None)
 
 
 def _metric(fn: Callable[[Sample, Answer], float | None], text: str, better: bool = True) -> Metric:
@@ -201,3 +232,9 @@ EXACT = (
         better=False,
     ),
 )
+
+HARD = (
+    _metric(retraction_heeded, "whether a trial that was retracted is left out"),
+    only(EXACT[1], "indirect_direction", kind="indirect"),
+)
+"""Metrics of single kinds of hard questions."""

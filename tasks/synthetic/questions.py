@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.types import Sample
 
 from .chance import Chance
-from .literature import GRADES, Topic, Trial, generate
+from .kinds import Difficulty, contradicted, grow
+from .literature import GRADES, Topic, Trial
 from .reading import COUNTS, numbers
 from .render import abstract, the, title
 
@@ -25,6 +28,11 @@ _QUESTIONS = (
     "What is known from randomised trials about {drug} versus {control} for {outcome} in {condition}?",
     "How does {drug} affect {outcome} in patients with {condition} when compared with {control}?",
 )
+_INDIRECT = (
+    "In adults with {condition}, is {drug} better than {control} for {outcome}?",
+    "How does {drug} compare with {control} for {outcome} in {condition}?",
+    "Which does more for {outcome} in adults with {condition}, {drug} or {control}?",
+)
 _VERDICTS = {
     "favours treatment": "the evidence favours {drug}",
     "favours control": "the evidence favours {control}",
@@ -36,7 +44,7 @@ _VERDICTS = {
 def question(topic: Topic) -> str:
     """The topic as a clinician would ask it."""
     chance = Chance(topic.drug, topic.condition, "question")
-    return chance.choice(_QUESTIONS).format(
+    return chance.choice(_INDIRECT if topic.kind == "indirect" else _QUESTIONS).format(
         drug=topic.drug,
         control=topic.control,
         condition=topic.condition,
@@ -54,19 +62,20 @@ def relevance(topic: Topic) -> dict[str, int]:
 def facts(topic: Topic) -> dict[str, str]:
     """What a good summary says, by name; numbers as they are printed, an interval as ``0.60 to 0.84``."""
     pooled, trials = topic.pooled, topic.answering
+    told = {"conflict": "yes" if topic.conflict else "no"}
     return {
         "direction": topic.direction,
         "trials": str(len(trials)),
         "participants": str(sum(trial.participants for trial in trials)),
         "pooled": str(pooled.value),
         "interval": f"{pooled.low} to {pooled.high}",
-        "conflict": "yes" if topic.conflict else "no",
+        **({"comparator": topic.comparator} if topic.kind == "indirect" else told),
         **{f"estimate {trial.id}": str(trial.effect.value) for trial in trials},
     }
 
 
 def reference(topic: Topic, cite: bool = True) -> str:
-    """The reference summary: four sentences, citing trials by their ids."""
+    """The reference summary: three or four sentences, citing trials by their ids."""
     trials, pooled, known = topic.answering, topic.pooled, facts(topic)
     drug, control = topic.drug, topic.control
     marks = [f" [{trial.id}]" if cite else "" for trial in trials]
@@ -74,13 +83,22 @@ def reference(topic: Topic, cite: bool = True) -> str:
     estimates = [f"{trial.effect.value}{mark}" for trial, mark in zip(trials, marks, strict=True)]
     people = f"{int(known['participants']):,} participants"
     verdict = _VERDICTS[topic.direction].format(drug=drug, control=control)
+    single = f"The single estimates were {', '.join(estimates[:-1])} and {estimates[-1]}."
+    number = COUNTS[len(trials)]
+    if topic.kind == "indirect":
+        return (
+            f"No trial compared {drug} with {control} directly; {number} trials with {people} compared one "
+            f"of them with {topic.comparator} in {topic.condition}{cited}. "
+            f"The pooled indirect {topic.measure} of {drug} against {control} for {topic.outcome.name} was "
+            f"{pooled.value} (95% CI {known['interval']}), and {verdict}{cited}. {single}"
+        )
     agreement = f"conflict: one favours it, another {control}" if topic.conflict else "do not conflict"
     return (
-        f"{COUNTS[len(trials)].capitalize()} trials with {people} compared {drug} with {control} "
+        f"{number.capitalize()} trials with {people} compared {drug} with {control} "
         f"in {topic.condition}{cited}. "
         f"The pooled {topic.measure} for {topic.outcome.name} was {pooled.value} "
         f"(95% CI {known['interval']}), and {verdict}{cited}. "
-        f"The single estimates were {', '.join(estimates[:-1])} and {estimates[-1]}. "
+        f"{single} "
         f"These trials of {drug} {agreement}{cited}."
     )
 
@@ -95,69 +113,106 @@ def derived(topic: Topic) -> list[str]:
     """Numbers that stand in no abstract but follow from those that answer the question."""
     known, pooled = facts(topic), topic.pooled
     change = [] if topic.measure == "mean difference" else [abs(100 * pooled.value - 100)]
+    steps = (
+        [topic.pooled_of(drug) for drug in (topic.drug, topic.control)] if topic.kind == "indirect" else []
+    )
     return [
         known["trials"],
         known["participants"],
         *map(str, (pooled.value, pooled.low, pooled.high, *change)),
+        *(str(x) for step in steps for x in (step.value, step.low, step.high)),
     ]
 
 
 def sample(topic: Topic) -> Sample:
     """The topic as one item of the benchmark. The second target is the summary without its citations."""
+    pointing = {} if topic.kind == "missing" else {"direction": topic.direction}
+    slices = {"measure": topic.measure, **pointing, "control": _kind(topic.control)}
+    if topic.kind is not None:
+        slices["kind"] = topic.kind
+    if topic.kind == "missing":
+        known = {**_about(topic), "trials": {}, "derived": [], "answerable": False}
+        return Sample(_name(topic), question(topic), ABSTENTION, slices=slices, metadata=known)
     return Sample(
-        id=f"topic-{topic.number:06d}",
+        id=_name(topic),
         input=question(topic),
         target=(reference(topic), reference(topic, cite=False)),
         relevance=relevance(topic),
-        slices={"measure": topic.measure, "direction": topic.direction, "control": _kind(topic.control)},
+        slices=slices,
         metadata=_metadata(topic),
     )
+
+
+def _name(topic: Topic) -> str:
+    return f"topic-{topic.number:06d}"
 
 
 def _kind(control: str) -> str:
     return "placebo" if control == "placebo" else "active"
 
 
-def _metadata(topic: Topic) -> dict[str, Any]:
+def _about(topic: Topic) -> dict[str, Any]:
     return {
         "drug": topic.drug,
         "control": topic.control,
         "condition": topic.condition,
         "desirable": topic.outcome.desirable,
-        "facts": facts(topic),
-        "derived": derived(topic),
-        "trials": {trial.id: digest(trial) for trial in topic.answering},
     }
 
 
-def samples(seed: int, topics: int) -> Iterator[Sample]:
+def _metadata(topic: Topic) -> dict[str, Any]:
+    retracted = {trial.id: str(trial.effect.value) for trial in topic.trials if trial.retracted}
+    return {
+        **_about(topic),
+        "facts": facts(topic),
+        "derived": derived(topic),
+        "trials": {trial.id: digest(trial) for trial in topic.answering},
+        **({"retracted": retracted} if retracted else {}),
+    }
+
+
+def samples(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[Sample]:
     """All questions of a literature, lazily."""
-    return map(sample, generate(seed, topics))
+    return map(sample, grow(seed, topics, difficulty))
 
 
-def documents(seed: int, topics: int) -> Iterator[dict[str, Any]]:
+def contradicted_samples(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[Sample]:
+    """The questions with further trials by which the evidence conflicts, as documents in the metadata."""
+    for topic, grown in contradicted(seed, topics, difficulty):
+        added = [document(trial, topic) for trial in grown.trials[len(topic.trials) :]]
+        made = sample(grown)
+        yield replace(made, metadata=made.metadata | {"contradicting": added})
+
+
+def documents(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[dict[str, Any]]:
     """All abstracts of a literature, lazily, as lines of a corpus."""
-    for topic in generate(seed, topics):
+    for topic in grow(seed, topics, difficulty):
         for trial in topic.trials:
-            yield {
-                "id": trial.id,
-                "title": title(trial),
-                "text": abstract(trial),
-                "year": trial.year,
-                "registration": trial.registration,
-                "relation": trial.relation,
-                "topic": topic.number,
-            }
+            yield document(trial, topic)
 
 
-def write_corpus(folder: Path, seed: int, topics: int) -> Path:
+def document(trial: Trial, topic: Topic) -> dict[str, Any]:
+    """A trial's report as a line of a corpus."""
+    return {
+        "id": trial.id,
+        "title": title(trial),
+        "text": abstract(trial),
+        "year": trial.year,
+        "registration": trial.registration,
+        "relation": trial.relation,
+        "topic": topic.number,
+    }
+
+
+def write_corpus(folder: Path, seed: int, topics: int, difficulty: Difficulty = "standard") -> Path:
     """The corpus as a JSONL file in ``folder``: written whole or not at all, and only once."""
-    path = folder / f"fictional-trials-v{VERSION}-seed{seed}-topics{topics}.jsonl"
+    level = "" if difficulty == "standard" else f"-{difficulty}"
+    path = folder / f"fictional-trials-v{VERSION}-seed{seed}-topics{topics}{level}.jsonl"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
-            for document in documents(seed, topics):
-                file.write(msgspec.json.encode(document) + b"\n")
+            for line in documents(seed, topics, difficulty):
+                file.write(msgspec.json.encode(line) + b"\n")
         part.replace(path)
     return path

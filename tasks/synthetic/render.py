@@ -39,6 +39,11 @@ _AIMS = {
     "contradicting": ("Enthusiasm after earlier trials called for an independent test.", ""),
     "interim": ("This is a planned interim report; the final report of trial {registration} will follow.",),
 }
+_RETRACTION = (
+    "This article was retracted in {retracted}: the trial's records could not be produced on request.",
+    "The editors retracted this report in {retracted}, as its data could not be verified.",
+    "Retracted in {retracted} after an inquiry found that patients had been invented.",
+)
 _FINAL = "This final report of trial {registration} replaces the interim report of {supersedes}."
 _METHODS = (
     "In this {blinding} trial at {centres} centres in {country}, adults with {condition} were assigned "
@@ -106,11 +111,12 @@ _INCREASING, _DECREASING = ("increased", "raised"), ("reduced", "lowered")
 def title(trial: Trial) -> str:
     """The abstract's title."""
     chance = Chance(trial.id, "title")
-    return _fill(_INTERIM_TITLE if trial.relation == "interim" else chance.choice(_TITLES), _words(trial))
+    made = _fill(_INTERIM_TITLE if trial.relation == "interim" else chance.choice(_TITLES), _words(trial))
+    return f"RETRACTED: {made}" if trial.retracted else made
 
 
 def abstract(trial: Trial) -> str:
-    """The abstract's text, in four labelled sections on one line."""
+    """The abstract's text, in labelled sections on one line."""
     chance, words = Chance(trial.id, "text"), _words(trial)
     words["interval"] = chance.choice(_INTERVALS).format(**words)
     if chance.happens(0.5):
@@ -129,6 +135,8 @@ def abstract(trial: Trial) -> str:
         "RESULTS": results,
         "CONCLUSIONS": [_conclusion(trial, chance)],
     }
+    if trial.retracted:
+        sections["RETRACTION"] = [chance.choice(_RETRACTION)]
     return " ".join(
         f"{label}: " + " ".join(_fill(sentence, words) for sentence in sentences if sentence)
         for label, sentences in sections.items()
@@ -175,6 +183,7 @@ def _words(trial: Trial) -> dict[str, str]:
         "mentions": trial.mentions,
         "registration": trial.registration,
         "supersedes": str(trial.supersedes),
+        "retracted": str(trial.retracted),
         "year": str(trial.year),
         "centres": str(trial.centres),
         "weeks": str(trial.weeks),

@@ -2,6 +2,7 @@
 
 Drugs, conditions and trials are invented from a seed. All facts are known, so that facts, numbers, direction
 and citations are scored exactly, without a judge. Another seed (``-p seed=8``) is a fresh benchmark.
+``-p difficulty=hard`` adds retracted trials, questions that nothing answers, and indirect comparisons.
 
     evalkit run fictional_trials --model baseline:extract
 """
@@ -10,9 +11,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal
 
-from evalkit import Answer, Info, Model, Retriever, Sample, evidence, fixture, numbered, rag_arms, task
-from evalkit.arms import Arm
+from evalkit import (
+    Answer,
+    Info,
+    Model,
+    Passage,
+    Retriever,
+    Sample,
+    evidence,
+    fixture,
+    numbered,
+    rag_arms,
+    task,
+)
+from evalkit.arms import Arm, Evidence
 from evalkit.judge import open_judge
 from evalkit.judge.review import Review
 from evalkit.metrics import (
@@ -32,17 +46,24 @@ from evalkit.metrics.abstaining import ABSTENTION
 
 from . import questions
 from .judge import ExactJudge, TrialReview
-from .metrics import EXACT, answering
+from .kinds import Difficulty
+from .metrics import EXACT, HARD, answering
 
 PROMPTS = Path(__file__).parent / "prompts"
-FROM_PASSAGES = (PROMPTS / "summarize_passages.txt").read_text(encoding="utf-8")
-FROM_MEMORY = (PROMPTS / "summarize_memory.txt").read_text(encoding="utf-8")
+PASSAGES, MEMORY = (
+    {
+        kind: (PROMPTS / f"{kind}_{source}.txt").read_text(encoding="utf-8")
+        for kind in ("summarize", "compare")
+    }
+    for source in ("passages", "memory")
+)
+TrialArm = Literal[Arm, "contradicting"]
 
 
 @fixture
-def corpus(cache_dir: Path, seed: int = 7, topics: int = 40) -> Path:
+def corpus(cache_dir: Path, seed: int = 7, topics: int = 40, difficulty: Difficulty = "standard") -> Path:
     """All abstracts of the literature, as JSONL."""
-    return questions.write_corpus(cache_dir / "corpora", seed, topics)
+    return questions.write_corpus(cache_dir / "corpora", seed, topics, difficulty)
 
 
 @fixture
@@ -55,14 +76,27 @@ async def review(cache_dir: Path, judge: str = "exact") -> AsyncIterator[Review]
         yield TrialReview(made)
 
 
-def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
-    return questions.samples(seed, topics)
+def samples(
+    seed: int = 7, topics: int = 40, difficulty: Difficulty = "standard", arm: TrialArm = "retrieved"
+) -> Iterator[Sample]:
+    made = questions.contradicted_samples if arm == "contradicting" else questions.samples
+    return made(seed, topics, difficulty)
+
+
+async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, position: int | None) -> Evidence:
+    """The passages of an arm; ``contradicting``: those of the oracle, and what contradicts them."""
+    if arm != "contradicting":
+        return await evidence(sample, retriever, arm, k=k, position=position, grade=2)
+    added = [Passage(d["id"], d["text"], d["title"]) for d in sample.metadata["contradicting"]]
+    known = [name for name, grade in sample.relevance.items() if grade == 2]
+    there = await retriever.get([name for name in known if name not in {p.id for p in added}])
+    return Evidence((*there, *added), facts={"answerable": True})
 
 
 @task(
     samples,
     metrics=[
-        *where_answerable(*EXACT), answering(citation_precision()), answering(citation_recall()),
+        *where_answerable(*EXACT, *HARD), answering(citation_precision()), answering(citation_recall()),
         *where_answerable(alce("recall")), abstention(), abstained(), *where_answerable(rouge("rougeLsum")),
         recall(5), mrr(), ndcg(10), length(),
     ],
@@ -73,13 +107,15 @@ def samples(seed: int = 7, topics: int = 40) -> Iterator[Sample]:
 @rag_arms
 async def fictional_trials(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Arm = "retrieved", k: int = 5, position: int | None = None,
+    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None,
 ) -> Answer:  # fmt: skip
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
-    shown = await evidence(sample, retriever, arm, k=k, position=position, grade=2)
+    shown = await show(sample, retriever, arm, k, position)
+    wanted = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
     if shown.passages is None:
-        return shown.answer(await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=400))
-    prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), question=sample.input)
+        prompt = MEMORY[wanted].format(question=sample.input)
+        return shown.answer(await model.generate(prompt, max_tokens=400))
+    prompt = PASSAGES[wanted].format(passages=numbered(shown.passages), question=sample.input)
     perfect = ABSTENTION if arm == "missing" else None
     response = await model.generate(prompt, max_tokens=400, reference=perfect)
     return await review(sample, shown.answer(response))

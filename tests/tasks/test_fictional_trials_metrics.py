@@ -69,7 +69,7 @@ def test_the_reference_scores_full_marks_whatever_was_shown(seed: int) -> None:
 
 
 def test_the_reference_citing_by_number_scores_full_marks_too() -> None:
-    for topic, sample in zip(questions.generate(7, 50), questions.samples(7, 50), strict=True):
+    for topic, sample in zip(questions.grow(7, 50), questions.samples(7, 50), strict=True):
         shown = tuple(
             Passage(t.id, questions.abstract(t), questions.title(t)) for t in reversed(topic.trials)
         )
