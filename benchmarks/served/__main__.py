@@ -28,7 +28,6 @@ def checks(args: argparse.Namespace) -> dict[str, Check]:
         "completions": chat.check_completions,
         "JSON schema, regex": chat.check_constraints,
         "context overflow": chat.check_overflow,
-        "throughput": chat.check_throughput,
     }
     for way in likelihoods.WAYS[args.provider] if args.reference else ():
         every[f"logprobs by {way.name} equal transformers"] = partial(likelihoods.check_logprobs, way)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import re
-import time
 from typing import Any
 
 import msgspec
@@ -93,16 +91,3 @@ async def check_overflow(args: argparse.Namespace) -> str:
             expect((refused.status, "1000000" in str(refused)), (400, True))
             return f"rejected with {refused.status}"
         raise AssertionError("a request longer than the context was answered")
-
-
-async def check_throughput(args: argparse.Namespace) -> str:
-    """Many requests at once, for the record."""
-    async with connect(args) as model:
-        start = time.perf_counter()
-        replies = await asyncio.gather(
-            *(model.generate("Tell me a story.", max_tokens=32) for _ in range(64))
-        )
-        seconds = time.perf_counter() - start
-    return (
-        f"{sum(r.usage.completion_tokens for r in replies) / seconds:.0f} tokens/s with 64 requests at once"
-    )
