@@ -75,6 +75,11 @@ class Embedder:
             "versions": {name: importlib.metadata.version(name) for name in self._documents.packages},
         }
 
+    def fill(self, documents: Sequence[Document], *, label: str) -> None:
+        """Embed what is not in the cache yet; ``embed`` and ``embed_blocks`` then only read."""
+        for _ in self._embed(self._documents, documents, self.recipe.document_prefix, 0, label):
+            pass
+
     def embed(self, documents: Sequence[Document], *, label: str | None = None) -> Vectors:
         """Documents as an array (n, dimension). ``label`` names a progress bar.
 
@@ -106,7 +111,7 @@ class Embedder:
             if missing:
                 texts = {key: written(documents[n]) for key, n in missing.items()}
                 self._encode_missing(side, store, texts, prefix, label)
-            for start in range(0, len(keys), size):
+            for start in range(0, len(keys), size) if size else ():
                 part = keys[start : start + size]
                 found = store.get(list(dict.fromkeys(part)))
                 yield np.stack([found[key] for key in part])

@@ -1,83 +1,136 @@
-"""Dense retrieval: FAISS over sentence embeddings, exact, by inner product of normalized vectors."""
+"""Dense retrieval: FAISS over embeddings, exact for small corpora, with measured recall for large ones."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from evalkit.errors import SetupError
 from evalkit.types import Passage, Progress
 
+from . import shards
 from .base import Engine, Hits, IndexedRetriever, Options
 from .embedder import Embedder
 from .encoders import DEFAULT_MODEL
+from .families import Rows
 from .local_model import Backend
-from .ranking import best
+from .manifest import read_manifest
+from .ranking import best_rows
+from .vectors import Vectors
 
-_FILE = "vectors.faiss"
+_BLOCK = 16_384  # vectors in memory at once while an index is built
 
 
 class DenseOptions(Options, frozen=True, kw_only=True):
-    """``encoder`` and ``backend``, as ``Embedder`` takes them."""
+    """``encoder`` and ``backend``, as ``Embedder`` takes them; ``index``, as ``families.plan`` does.
+
+    ``nprobe`` and ``ef_search`` search an IVF or HNSW index with another effort than the one that its
+    measured recall needs.
+    """
 
     encoder: str = DEFAULT_MODEL
     backend: Backend = "auto"
+    index: str = "auto"
+    nprobe: int | None = None
+    ef_search: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if Path(self.encoder).is_dir():  # the manifest may be read from another working directory
             msgspec.structs.force_setattr(self, "encoder", str(Path(self.encoder).resolve()))
+        if any(effort is not None and effort < 1 for effort in (self.nprobe, self.ef_search)):
+            raise ValueError("nprobe and ef_search must be at least 1")
+
+
+class Embedded:
+    """The embeddings of documents as the source of an index: encoded once, then read in blocks."""
+
+    def __init__(
+        self, embedder: Embedder, documents: Sequence[tuple[str, str]], stop: threading.Event
+    ) -> None:
+        self._embedder, self._documents, self._stop = embedder, documents, stop
+        self.n, self.similarity = len(documents), embedder.recipe.similarity
+        embedder.fill(documents, label="Embedding")
+
+    def take(self, rows: Rows) -> Vectors:
+        """The vectors of some rows."""
+        return self._embedder.embed([self._documents[row] for row in rows])
+
+    def blocks(self) -> Iterator[Vectors]:
+        """All vectors in order. Raises ``SetupError`` where it was stopped."""
+        for block in self._embedder.embed_blocks(self._documents, _BLOCK):
+            if self._stop.is_set():
+                raise SetupError("the build was interrupted; the same command goes on from the embeddings")
+            yield block
 
 
 class DenseEngine:
-    """A flat FAISS index. Scores are cosine similarities."""
+    """A FAISS index of the embeddings. Scores are inner products, or squared distances below zero for l2."""
 
-    def __init__(self, options: DenseOptions, progress: Progress, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        options: DenseOptions,
+        progress: Progress,
+        stop: threading.Event,
+        shard_bytes: int = shards.SHARD_BYTES,
+    ) -> None:
+        self._options, self._progress, self._stop = options, progress, stop
+        self._shard_bytes = shard_bytes
         self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
         self._index: Any = None
+        self._exact = True
 
     def identity(self) -> dict[str, Any]:
-        """The encoder's weights and where it cuts texts."""
-        return {"encoder": self._embedder.identity, "index": "flat"}
+        """The encoder's weights and how it is used; which index was asked for."""
+        return {"encoder": self._embedder.identity, "index": self._options.index}
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Embed and write."""
-        import faiss
-
-        vectors = self._embedder.embed([(p.title, p.text) for p in passages], label="Embedding")
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        (folder / _FILE).write_bytes(faiss.serialize_index(index).data)
-        return {"encoder": self._embedder.facts}
+        """Embed and write. Returns what encoded, and the index that was chosen with its recall."""
+        embedded = Embedded(self._embedder, [(p.title, p.text) for p in passages], self._stop)
+        facts = shards.build(self._options.index, embedded, folder, self._progress, self._shard_bytes)
+        return {"encoder": self._embedder.facts, "index": facts}
 
     def load(self, folder: Path) -> None:
-        """Read the vectors into memory."""
-        import faiss
-
-        self._index = faiss.read_index(str(folder / _FILE))
+        """Map the index into memory. Raises ``SetupError`` where it is missing, damaged or too large."""
+        opened = shards.Shards(folder)
+        facts = read_manifest(folder).facts["index"]
+        shards.check_fits(folder, opened.bytes, facts["family"], shards.memory_bytes())
+        chosen = {"nprobe": self._options.nprobe, "efSearch": self._options.ef_search}
+        for name in ("nprobe", "efSearch"):
+            if name in facts:
+                opened.set_effort(name, chosen[name] or facts[name])
+        self._opened, self._index = opened, opened.index
+        self._exact = facts["family"] in ("flat", "sq8")
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The nearest rows. Equal texts have equal vectors: looks on until the last tie is whole."""
-        vectors, total = self._embedder.embed_queries(queries), self._index.ntotal
+        """The nearest rows."""
+        return self.nearest(self._embedder.embed_queries(queries), k)
+
+    def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
+        """The nearest rows. Equal texts have equal vectors: looks on until the last tie is whole, where the
+        index is exact."""
+        similarity, total = self._embedder.recipe.similarity, self._index.ntotal
+        sign, digits = -1 if similarity == "l2" else 1, 6 if similarity == "cosine" else 4
         n = min(k + 8, total)
         while True:
             scores, rows = self._index.search(vectors, n)
-            scores = np.round(scores, 6)  # what float32 is good for; the rest differs between batches
-            if n == total or bool((scores[:, k - 1] > scores[:, -1]).all()):
-                return [best(s, k, r) for s, r in zip(scores, rows, strict=True)]
+            scores = np.round(sign * scores, digits)  # what float32 is good for; the rest differs by batch
+            if n == total or not self._exact or bool((scores[:, k - 1] > scores[:, -1]).all()):
+                return best_rows(scores, rows, k)
             n = min(2 * n, total)
 
 
 class FaissRetriever(IndexedRetriever):
-    """Options: ``encoder``, ``chunk_words``, ``overlap``."""
+    """Options: ``encoder``, ``backend``, ``index``, ``nprobe``, ``ef_search`` and those of every index."""
 
     kind = "faiss"
     options_type = DenseOptions
-    packages = ("faiss-cpu", "sentence-transformers", "torch")
+    packages = ("faiss-cpu",)
 
     def _make_engine(self) -> Engine:
         assert isinstance(self.options, DenseOptions)

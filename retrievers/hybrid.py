@@ -54,7 +54,7 @@ class HybridRetriever(IndexedRetriever):
 
     kind = "hybrid"
     options_type = HybridOptions
-    packages = ("faiss-cpu", "sentence-transformers", "torch", "bm25s", "PyStemmer")
+    packages = ("faiss-cpu", "bm25s", "PyStemmer")
 
     def _make_engine(self) -> Engine:
         assert isinstance(self.options, HybridOptions)

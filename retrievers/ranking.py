@@ -19,6 +19,16 @@ def best(scores: NDArray[Any], k: int, rows: NDArray[Any] | None = None) -> list
     return [(int(rows[i]), float(scores[i])) for i in order]
 
 
+def best_rows(scores: NDArray[Any], rows: NDArray[Any], k: int) -> list[list[tuple[int, float]]]:
+    """The same for many queries at once, (q, n) each, where row -1 means that nothing was found."""
+    order = np.lexsort((rows, -scores), axis=-1)[:, :k]
+    scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+    pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+    if rows.size and rows.min() < 0:
+        return [[(row, score) for row, score in zip(r, s, strict=True) if row >= 0] for r, s in pairs]
+    return [list(zip(r, s, strict=True)) for r, s in pairs]
+
+
 def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> list[tuple[int, float]]:
     """Reciprocal rank fusion: the ``k`` rows with the highest sum of 1 / (constant + rank), ranks from 1.
 
