@@ -39,7 +39,10 @@ class TaskFileError(EvalkitError):
 
 
 class ModelError(EvalkitError):
-    """One request failed. ``status`` is the HTTP status where there was one."""
+    """One request failed. ``status`` is the HTTP status where there was one. ``too_much``: it took too long,
+    as at a server with too many requests."""
+
+    too_much = False
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from evalkit.errors import Overloaded, RequestRejected, ServerFailed
+from evalkit.errors import ModelError, Overloaded, RequestRejected, ServerFailed
 from evalkit.models import load, wrap
 from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Retrying, Scheduled, Shared
-from evalkit.models.transport import Unreachable
+from evalkit.models.transport import TooSlow, Unreachable
 from evalkit.schedule import HARD, Concurrency, Scheduler, Ticket, prefix_chain
 from evalkit.types import Image, Message, Request, Response, Text, Usage
 
@@ -352,12 +352,13 @@ def test_concurrency_gives_way_to_overload() -> None:
     assert gauge.limit == 8
 
 
-def test_one_overload_counts_once_for_all_that_were_under_way() -> None:
+@pytest.mark.parametrize("problem", [Overloaded("", status=503), ServerFailed("", status=504), TooSlow("")])
+def test_one_overload_counts_once_for_all_that_were_under_way(problem: ModelError) -> None:
     schedule = Scheduler(each=64)
     for i in range(64):
         schedule.submit(ask(str(i)))
     for ticket in list(iter(lambda: schedule.next(0.0), None)):
-        schedule.ended(ticket, 0.0, problem=Overloaded("", status=503))
+        schedule.ended(ticket, 0.0, problem=problem)
     assert schedule.lanes[0].concurrency.limit == 48
 
 

@@ -35,6 +35,12 @@ class Unreachable(ServerFailed):
     never_begun = True
 
 
+class TooSlow(ServerFailed):
+    """A limit of time was reached: many of these mean that the server has too much to do."""
+
+    too_much = True
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """Limits in seconds: for connecting, for the first byte of the reply, and for the whole exchange."""
@@ -154,7 +160,7 @@ def _too_slow(url: str, problem: TimeoutError, limits: Timeouts) -> ServerFailed
     if isinstance(problem, aiohttp.ConnectionTimeoutError):
         return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
     first = min(limits.first_byte, limits.total)
-    return ServerFailed(
+    return TooSlow(
         f"{url} did not answer in time (first_byte_timeout={first:g} s, timeout={limits.total:g} s). "
         "If it is only slow, raise ?timeout= or lower ?max_inflight="
     )

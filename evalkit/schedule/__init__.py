@@ -211,10 +211,11 @@ class Scheduler:
         while self._by_length[0][1].state != "waiting":
             heapq.heappop(self._by_length)
         longest = self._by_length[0][1]
-        slots = min(self._together, sum(lane.concurrency.limit for lane in self.lanes))
-        stands_out = longest.length * len(self) > 1.5 * self._tokens
-        alone = longest.length * max(lane.haste for lane in self.lanes)
-        return longest if stands_out and margin * alone * slots >= self._tokens else None
+        if longest.length * len(self) <= 1.5 * self._tokens:
+            return None
+        slots = min(self._together, sum([lane.concurrency.limit for lane in self.lanes]))
+        alone = longest.length * max([lane.haste for lane in self.lanes])
+        return longest if margin * alone * slots >= self._tokens else None
 
     def _source(self, lane: int) -> int:
         """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""

@@ -136,17 +136,18 @@ class Lane:
 
     def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
-        if isinstance(problem, Overloaded) or problem.status in (408, 504):
+        news = ticket.sent > self._learned_at
+        if isinstance(problem, Overloaded) or problem.status in (408, 504) or problem.too_much:
             self._refused, self._answered = 1 + 0.98 * self._refused, 0.98 * self._answered
             often = self._refused > self.TOO_OFTEN * (self._refused + self._answered)
-            if often and ticket.sent > self._learned_at:
+            if often and news:
                 self.concurrency.overloaded(now)
                 self._learned_at = sent
-        elif isinstance(problem, ServerFailed):
+        if isinstance(problem, ServerFailed):
             self._failures += self.ILL_AFTER if problem.never_begun else 1
-            if (self._failures >= self.ILL_AFTER or self._away_s) and ticket.sent > self._learned_at:
+            if (self._failures >= self.ILL_AFTER or self._away_s) and news:
                 self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
                 self._back_at, self._learned_at = now + self._away_s, sent
                 self.pace = 0.0
-        else:  # it refused this request: it is well
+        elif not isinstance(problem, Overloaded):  # it refused this request: it is well
             self.succeeded()

@@ -11,6 +11,7 @@ from evalkit.types import Request
 Prior = Callable[[Request], int | None]
 
 REMEMBERED = 50_000
+_NOTHING = (0, 0)
 
 
 class Lengths:
@@ -30,16 +31,22 @@ class Lengths:
             return 1
         known = self._prior(request) if self._prior else None
         if known is None:
-            found = (self._seen.get(key, (0, 0)) for key in self._keys(ticket))
-            known = next((total // n for n, total in found if n >= self.ENOUGH), request.max_tokens)
+            known = self._learned(ticket)
         return max(1, min(known, request.max_tokens))
+
+    def _learned(self, ticket: Ticket) -> int:
+        for key in self._keys(ticket):
+            n, total = self._seen.get(key, _NOTHING)
+            if n >= self.ENOUGH:
+                return total // n
+        return ticket.request.max_tokens
 
     def observe(self, ticket: Ticket, tokens: int) -> None:
         """Remember how long a reply was."""
         if len(self._seen) > REMEMBERED:
             self._seen = dict(itertools.islice(self._seen.items(), REMEMBERED // 2, None))
         for key in self._keys(ticket):
-            n, total = self._seen.get(key, (0, 0))
+            n, total = self._seen.get(key, _NOTHING)
             self._seen[key] = (n + 1, total + tokens)
 
     @staticmethod
