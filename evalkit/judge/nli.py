@@ -14,11 +14,9 @@ from typing import Any
 
 from evalkit.errors import SetupError
 from evalkit.judge import Relation
-from evalkit.metrics.pretrained import Network, network
+from evalkit.metrics.pretrained import BATCH, Network, classified, network
 from evalkit.sentences import split_sentences
 from evalkit.types import Passage, Sample
-
-BATCH = 32  # pairs classified at once
 
 Pair = tuple[str, str]
 
@@ -101,18 +99,8 @@ class NliJudge:
             return await asyncio.to_thread(self._classify, batch.pairs)
 
     def _classify(self, pairs: list[Pair]) -> list[Relation]:
-        import torch
-
-        net = self._net
-        premises, hypotheses = map(list, zip(*pairs, strict=True))
-        # Only a single sentence longer than the network can still be cut here.
-        tokens = net.tokenizer(
-            premises, hypotheses, truncation="only_first", max_length=net.limit, padding=True,
-            return_tensors="pt",
-        )  # fmt: skip
-        with torch.inference_mode():
-            best = net.model(**tokens).logits.argmax(dim=-1)
-        return [self._labels[int(place)] for place in best]
+        """Only a single sentence longer than the network is still cut here."""
+        return [self._labels[int(place)] for place in classified(self._net, pairs).argmax(axis=-1)]
 
 
 def relations_of(net: Network) -> list[Relation]:

@@ -14,16 +14,20 @@ _WHERE = {
     "abstention": "abstaining",
     "accuracy": "choice",
     "alce": "judged",
+    "alignscore": "faithfulness",
     "average_precision": "retrieval",
     "bertscore": "embedding",
     "biogen": "judged",
     "brier": "calibration",
+    "chrf": "overlap",
     "citation_coverage": "citation",
     "citation_precision": "citation",
     "citation_recall": "citation",
     "closed_accuracy": "vision",
     "copy_rate": "sources",
     "count_within": "vision",
+    "entity_overlap": "mentions",
+    "evidence_direction": "direction",
     "exact_match": "text",
     "expected_calibration_error": "calibration",
     "factoid": "exact",
@@ -31,6 +35,7 @@ _WHERE = {
     "list_answer": "exact",
     "macro_f1": "exact",
     "math_answer": "vision",
+    "meteor": "overlap",
     "metric": "base",
     "mrr": "retrieval",
     "ndcg": "retrieval",
@@ -40,8 +45,10 @@ _WHERE = {
     "readability": "grades",
     "recall": "retrieval",
     "rouge": "text",
+    "summac": "faithfulness",
     "token_f1": "text",
     "token_recall": "vision",
+    "unsupported_numbers": "mentions",
     "where_answerable": "abstaining",
 }
 
@@ -60,14 +67,21 @@ if TYPE_CHECKING:
     from evalkit.metrics.citation import citation_coverage as citation_coverage
     from evalkit.metrics.citation import citation_precision as citation_precision
     from evalkit.metrics.citation import citation_recall as citation_recall
+    from evalkit.metrics.direction import evidence_direction as evidence_direction
     from evalkit.metrics.embedding import bertscore as bertscore
     from evalkit.metrics.exact import factoid as factoid
     from evalkit.metrics.exact import list_answer as list_answer
     from evalkit.metrics.exact import macro_f1 as macro_f1
+    from evalkit.metrics.faithfulness import alignscore as alignscore
+    from evalkit.metrics.faithfulness import summac as summac
     from evalkit.metrics.grades import readability as readability
     from evalkit.metrics.judged import alce as alce
     from evalkit.metrics.judged import biogen as biogen
     from evalkit.metrics.judged import ragchecker as ragchecker
+    from evalkit.metrics.mentions import entity_overlap as entity_overlap
+    from evalkit.metrics.mentions import unsupported_numbers as unsupported_numbers
+    from evalkit.metrics.overlap import chrf as chrf
+    from evalkit.metrics.overlap import meteor as meteor
     from evalkit.metrics.retrieval import average_precision as average_precision
     from evalkit.metrics.retrieval import mrr as mrr
     from evalkit.metrics.retrieval import ndcg as ndcg

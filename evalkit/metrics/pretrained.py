@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,16 +10,22 @@ from typing import Any, Literal, NamedTuple
 from evalkit.errors import SetupError, UsageError
 from evalkit.hub import hub_answers
 
+BATCH = 32  # pairs classified at once
+
 Head = Literal["AutoModel", "AutoModelForSequenceClassification"]
 
 
 class Network(NamedTuple):
-    """A model in evaluation mode with its tokenizer, and the most tokens that it reads at once."""
+    """A model in evaluation mode with its tokenizer, and the most tokens that it reads at once.
+
+    ``head`` turns the pooled output into logits, where the model does not do so itself.
+    """
 
     name: str
     tokenizer: Any
     model: Any
     limit: int
+    head: Any = None
 
 
 @cache
@@ -52,6 +59,27 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
     finally:
         transformers.logging.set_verbosity(level)
     return Network(Path(name).name, tokenizer, model.eval(), _limit(tokenizer, config))
+
+
+def classified(net: Network, pairs: Sequence[tuple[str, str]]) -> Any:
+    """What a classifier makes of pairs of texts: probabilities of its labels, pairs × labels.
+
+    A first text that does not fit beside the second is cut at its end: pairs that must not be are to be
+    measured before.
+    """
+    import torch
+
+    rows = []
+    for start in range(0, len(pairs), BATCH):
+        firsts, seconds = map(list, zip(*pairs[start : start + BATCH], strict=True))
+        tokens = net.tokenizer(
+            firsts, seconds, truncation="only_first", max_length=net.limit, padding=True, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            made = net.model(**tokens)
+            logits = made.logits if net.head is None else net.head(made.pooler_output)
+            rows.append(torch.softmax(logits, dim=-1))
+    return torch.cat(rows).numpy()
 
 
 def _limit(tokenizer: Any, config: Any) -> int:

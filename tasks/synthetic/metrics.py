@@ -16,6 +16,7 @@ import msgspec
 
 from evalkit.metrics.base import Metric, only
 from evalkit.metrics.citation import applies, citations, without_marks
+from evalkit.metrics.mentions import numbers
 from evalkit.types import Answer, Passage, Sample
 
 from . import reading
@@ -85,7 +86,7 @@ def fact_recall(sample: Sample, answer: Answer) -> float:
     text = _words_of(sample, answer)
     if text is None:
         return 0.0
-    written = reading.numbers(text)
+    written = numbers(text)
     whole = {number for number in written if number == number.to_integral_value()}
     decimals = [number.quantize(HUNDREDTH) for number in written if "." in str(number)]
     ranges = {frozenset(pair) for pair in pairwise(decimals)}
@@ -93,7 +94,7 @@ def fact_recall(sample: Sample, answer: Answer) -> float:
         "direction": lambda gold: _direction(sample, text) == gold,
         "trials": lambda gold: int(gold) in reading.trial_counts(text),
         "participants": lambda gold: Decimal(gold) in whole,
-        "interval": lambda gold: frozenset(reading.numbers(gold)) in ranges,
+        "interval": lambda gold: frozenset(numbers(gold)) in ranges,
         "conflict": lambda gold: reading.conflict(text) is (gold == "yes"),
         "comparator": lambda gold: _names(text, gold),
     }
@@ -132,7 +133,7 @@ def unsupported_numbers(sample: Sample, answer: Answer) -> float:
     sentences = citations(text, len(passages))
     cited = {i for _, marks in sentences for i in marks if i is not None}
     known = _derived(sample).union(*(_numbers_of(passages[i]) for i in cited))
-    written = [number for sentence, _ in sentences for number in reading.numbers(sentence)]
+    written = [number for sentence, _ in sentences for number in numbers(sentence)]
     return sum(number not in known for number in written) / len(written) if written else 1.0
 
 
@@ -162,7 +163,7 @@ def bears_out(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool
     """Whether the sources that name the sentence's drug and condition hold all its numbers, or all the trials
     that these are derived from. A sentence that states no fact is borne out by nothing."""
     on_topic = _about(sample, sentence, sources)
-    written = reading.numbers(sentence)
+    written = numbers(sentence)
     known = set[Decimal]().union(*map(_numbers_of, on_topic))
     if sample.metadata["trials"].keys() <= {source.document for source in on_topic}:
         known |= _derived(sample)
@@ -188,7 +189,7 @@ def _topic(sample: Sample) -> tuple[list[str], list[str]]:
 
 
 def _numbers_of(passage: Passage) -> set[Decimal]:
-    return set(reading.numbers(f"{passage.title} {passage.text}"))
+    return set(numbers(f"{passage.title} {passage.text}"))
 
 
 def _derived(sample: Sample) -> set[Decimal]:

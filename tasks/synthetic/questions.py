@@ -11,12 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from evalkit.metrics.abstaining import ABSTENTION
+from evalkit.metrics.mentions import numbers
 from evalkit.types import Sample
 
 from .chance import Chance
 from .kinds import Difficulty, contradicted, grow
 from .literature import GRADES, Topic, Trial
-from .reading import COUNTS, numbers
+from .reading import COUNTS
 from .render import abstract, the, title
 
 VERSION = 2  # raise it whenever a seed no longer gives the same bytes

@@ -8,19 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 
 from evalkit.sentences import split_sentences
 
 from .effects import Direction
-
-_LEVEL = re.compile(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"\b[^\W\d_]+-?\d[\w-]*")  # VRN-04412, CYP3A4
-_ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s")
-_THOUSANDS = "[,\u2009\u202f\u00a0]"
-_NUMBER = re.compile(
-    rf"(?<![\w.])(?:\d{{1,3}}(?:{_THOUSANDS}\d{{3}}){{1,3}}|\d{{0,12}})(?:\.\d{{1,6}}|(?<=\d))(?!\d)"
-)
 
 COUNTS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -28,17 +19,6 @@ COUNTS = (
 _COUNT = re.compile(rf"(?<![\w.,])(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
 _NO_COUNT = {"of", "in", "from", "participants", "patients", "arms", *COUNTS}  # "2 patients in trials"
 _STUDIES = re.compile(r"trials?|study|studies|rcts?")
-
-
-def numbers(text: str) -> list[Decimal]:
-    """The numbers written in digits, in order, without signs: ``1,204``, ``1204``, ``.71``, ``0·71``.
-
-    Left out: the level of a confidence interval, digits inside names and registration numbers, the number
-    of a list item.
-    """
-    text = _ITEM.sub("", text.replace("·", "."))
-    text = _IDENTIFIER.sub(" ", _LEVEL.sub(" CI", text))
-    return [Decimal(re.sub(_THOUSANDS, "", found)) for found in _NUMBER.findall(text)]
 
 
 def trial_counts(text: str) -> set[int]:

@@ -6,8 +6,9 @@ from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import bertscore
 from evalkit.types import Answer, Sample
 
-WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] metformin lowers glucose insulin the in patients with diabetes . ,
-a and trial ##s ##ed safe is it work"""
+WORDS = (
+    "metformin lowers glucose insulin the in patients with diabetes . , a and trial ##s ##ed safe is it work"
+)
 PAIRS = [
     ("metformin lowers glucose .", "metformin is safe in patients with diabetes ."),
     ("it is safe", "it is a safe trial"),
@@ -17,28 +18,15 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> str:
-    """A network of three layers with weights by chance, as a folder of the hub's layout."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    (folder / "vocab.txt").write_text("\n".join(WORDS.split()))
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = BertConfig(
-        vocab_size=len(WORDS.split()), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=32,
-    )  # fmt: skip
-    BertModel(shape).save_pretrained(folder)
-    return str(folder)
+def encoder(tiny, tmp_path_factory) -> str:
+    return tiny.bert(tmp_path_factory.mktemp("tiny-bert"), WORDS, limit=32)
 
 
 def score(metric, reply, *targets):
     return metric(Sample("s", "q", targets), Answer(text=reply))
 
 
-@pytest.mark.parametrize("layer", [1, 2, 3])
+@pytest.mark.parametrize("layer", [1, 2])
 def test_equal_to_bert_score(encoder, layer):
     from bert_score import BERTScorer
 
@@ -73,7 +61,7 @@ def test_names_and_wrong_settings(encoder):
     )
     with pytest.raises(UsageError, match="no layer is known for '/my/encoder'; give layer="):
         bertscore("/my/encoder")
-    with pytest.raises(UsageError, match="has layers 1 to 3, not 4"):
+    with pytest.raises(UsageError, match="has layers 1 to 2, not 4"):
         score(bertscore(encoder, layer=4), "it is safe", "it is safe")
 
 

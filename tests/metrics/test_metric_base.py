@@ -19,13 +19,14 @@ SHOWN = (Passage("d1", "It works."),)
 FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only"})
 # These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh meaning.
 READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_f1", "factoid", "list_answer"}
-WEIGH = {"bertscore", "alce", "biogen", "ragchecker"}
-NEEDS_K = {"recall", "precision"}
+WEIGH = {"bertscore", "alce", "biogen", "ragchecker", "meteor", "summac", "alignscore", "evidence_direction"}
+WEIGH |= {"entity_overlap"}  # SAMPLE's target holds no name
+NEEDS = {"recall": 5, "precision": 5, "alignscore": "a.ckpt", "evidence_direction": "a-network"}
 
 
 def make(name: str) -> Metric:
     factory = getattr(evalkit.metrics, name)
-    return factory(5) if name in NEEDS_K else factory()
+    return factory(NEEDS[name]) if name in NEEDS else factory()
 
 
 @pytest.mark.parametrize("name", FACTORIES)

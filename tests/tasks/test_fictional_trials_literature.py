@@ -16,10 +16,11 @@ from evalkit_tasks.synthetic import questions
 from evalkit_tasks.synthetic.effects import Effect, hazard_ratio, mean_difference, pool, risk_ratio
 from evalkit_tasks.synthetic.literature import Topic, generate
 from evalkit_tasks.synthetic.names import Names
-from evalkit_tasks.synthetic.reading import direction, numbers
+from evalkit_tasks.synthetic.reading import direction
 from evalkit_tasks.synthetic.render import abstract, title
 
 from evalkit.errors import UsageError
+from evalkit.metrics.mentions import numbers
 
 # Changed on purpose? Then raise questions.VERSION with it.
 CORPUS_OF_SEED_7 = "7a17342df29f052c0b9f06a47870ee30f67bb8d87838bd043a818e24a4fdd3b3"

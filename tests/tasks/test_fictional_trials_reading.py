@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from evalkit_tasks.synthetic.reading import conflict, direction, numbers, trial_counts
+from evalkit_tasks.synthetic.reading import conflict, direction, trial_counts
+
+from evalkit.metrics.mentions import numbers
 
 TREATMENT, CONTROL, SAME, MIXED = "favours treatment", "favours control", "no clear difference", "conflicting"
 

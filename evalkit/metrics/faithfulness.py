@@ -1,0 +1,141 @@
+"""Whether a reply is true to its sources, weighed by a network: SummaC-ZS and AlignScore.
+
+Sources are the passages of the prompt, or the sample's input (``source="input"``). A reply without sentences
+has the lowest score. Each sentence is weighed against each piece of the sources: on a processor, a reply of
+ten sentences over a long article takes minutes.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import MetricError, SetupError
+from evalkit.judge.nli import relations_of
+from evalkit.metrics.base import Metric
+from evalkit.metrics.pretrained import Network, classified, network
+from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
+from evalkit.metrics.text import name_of
+from evalkit.sentences import split_sentences
+from evalkit.types import Answer, Sample
+
+VITC = "tals/albert-xlarge-vitaminc-mnli"  # SummaC's best, "vitc"
+CHUNK_WORDS = 350
+_BODY = "base_model."  # before the backbone's weights in an AlignScore checkpoint
+
+
+def summac(model: str = VITC, *, max_sentences: int | None = None, source: Source = "passages") -> Metric:
+    """``summac_zs``: mean over the reply's sentences of (highest entailment − highest contradiction).
+
+    Both maxima are over the sentences of the sources, as in the authors' code; sentences of up to ten
+    characters are left out there and here. Their code also stops at the first 100 source sentences without a
+    word: here all are read, and ``max_sentences=100`` gives their figure. Range −1 to 1.
+    ``model`` is a classifier of natural language inference, by hub name or folder. Source: Laban et al. 2022.
+    """
+    name = name_of(
+        "summac_zs", model=(Path(model).name, Path(VITC).name), max_sentences=(max_sentences, None)
+    ) + checked("summac", source)
+    fn = partial(_weighed, partial(_summac, model, max_sentences), -1.0, source)
+    return Metric(name, fn, low=-1.0, help="SummaC-ZS: the reply's sentences entailed by the sources'")
+
+
+def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Source = "passages") -> Metric:
+    """``alignscore``: mean over the reply's sentences of the highest alignment with a chunk of the sources.
+
+    Chunks are whole sentences, about 350 words; the aligned class of the three-way head counts (the authors'
+    ``nli_sp``); a chunk too long for the network is cut at its end, as in their code. ``checkpoint`` is their
+    file (``AlignScore-base.ckpt`` for ``roberta-base``, ``AlignScore-large.ckpt`` for ``roberta-large``).
+    Range 0 to 1. Source: Zha et al. 2023.
+    """
+    name = name_of("alignscore", checkpoint=(Path(checkpoint).stem, "AlignScore-base")) + checked(
+        "alignscore", source
+    )
+    fn = partial(_weighed, partial(_alignscore, checkpoint, backbone), 0.0, source)
+    return Metric(name, fn, help="AlignScore: alignment of the reply's sentences with the sources")
+
+
+def _weighed(weigh: Any, lowest: float, source: Source, sample: Sample, answer: Answer) -> float | None:
+    texts = source_texts(source, sample, answer)
+    if texts is None:
+        return None
+    reply = plain_reply(answer)
+    whole = "\n\n".join(texts)
+    return float(weigh(whole, reply)) if reply.strip() and whole.strip() else lowest
+
+
+def _summac(model: str, max_sentences: int | None, source: str, reply: str) -> float:
+    net = network("AutoModelForSequenceClassification", model)
+    labels = relations_of(net)
+    if "contradicts" not in labels:
+        raise SetupError(f"summac: {net.name} has no label for contradiction")
+    premises = [s for s in split_sentences(source) if len(s) > 10][:max_sentences]
+    said = [s for s in split_sentences(reply) if len(s) > 10]
+    if not premises or not said:
+        return -1.0 if not said else 0.0
+    _check_length(net, premises, said)
+    table = classified(net, [(p, s) for p in premises for s in said]).reshape(len(premises), len(said), -1)
+    highest = table.max(axis=0)  # sentences of the reply × labels
+    return float((highest[:, labels.index("entails")] - highest[:, labels.index("contradicts")]).mean())
+
+
+def _check_length(net: Network, premises: Sequence[str], hypotheses: Sequence[str]) -> None:
+    longest = max(premises, key=len), max(hypotheses, key=len)
+    tokens = len(net.tokenizer(*longest)["input_ids"])
+    if tokens > net.limit:
+        raise MetricError(f"summac: a pair of sentences has {tokens} tokens, {net.name} reads {net.limit}")
+
+
+def _alignscore(checkpoint: str, backbone: str, source: str, reply: str) -> float:
+    net = _aligner(checkpoint, backbone)
+    chunks, said = _chunks(source), split_sentences(reply)
+    if not said:
+        return 0.0
+    aligned = classified(net, [(chunk, s) for chunk in chunks for s in said])[:, 0]
+    return float(aligned.reshape(len(chunks), len(said)).max(axis=0).mean())
+
+
+def _chunks(text: str) -> list[str]:
+    """Runs of equally many whole sentences, as many runs as make about 350 words each."""
+    sentences = split_sentences(text)
+    size = max(len(sentences) // (len(text.split()) // CHUNK_WORDS + 1), 1)
+    return [" ".join(sentences[i : i + size]) for i in range(0, len(sentences), size)]
+
+
+@cache
+def _aligner(checkpoint: str, backbone: str) -> Network:
+    """The authors' network: a backbone, and a layer of three classes (aligned, contradicting, neutral)."""
+    net = network("AutoModel", backbone)
+    import torch
+    import transformers
+
+    state = _state(checkpoint)
+    body = {name.removeprefix(_BODY): value for name, value in state.items() if name.startswith(_BODY)}
+    body.pop("embeddings.position_ids", None)  # kept by older versions of transformers
+    model = transformers.AutoModel.from_config(net.model.config)
+    head = torch.nn.Linear(net.model.config.hidden_size, 3)
+    try:
+        model.load_state_dict(body)
+        head.load_state_dict({name: state[f"tri_layer.{name}"] for name in ("weight", "bias")})
+    except (KeyError, RuntimeError) as error:
+        raise SetupError(
+            f"{checkpoint} is no AlignScore checkpoint over {backbone}: {str(error).splitlines()[0]}"
+        ) from None
+    return net._replace(name=Path(checkpoint).stem, model=model.eval(), head=head.eval())
+
+
+def _state(checkpoint: str) -> dict[str, Any]:
+    import torch
+
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except FileNotFoundError:
+        raise SetupError(
+            f"there is no AlignScore checkpoint {checkpoint}: download AlignScore-base.ckpt or "
+            "AlignScore-large.ckpt, as the README of yuh-zha/AlignScore says, and give its path"
+        ) from None
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:
+        raise SetupError(f"{checkpoint} holds no weights that can be read safely: {error}") from None
+    return state

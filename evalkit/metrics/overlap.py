@@ -1,0 +1,76 @@
+"""METEOR and chrF, as nltk and sacrebleu compute them, between 0 and 1 (papers print them times 100)."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+from evalkit.errors import SetupError, UsageError
+from evalkit.metrics.base import Metric
+from evalkit.metrics.text import name_of, scored
+from evalkit.sentences import split_sentences
+
+
+def chrf(word_order: int = 0) -> Metric:
+    """``chrf``: F2 over the character n-grams up to 6, of one reply; ``chrf[word_order=2]`` is chrF++.
+
+    The best reference counts. Equal to sacrebleu's ``sentence_chrf``; a corpus score is another number.
+    Needs sacrebleu (extra ``metrics``). Raises ``UsageError`` for a negative order. Source: Popović 2015.
+    """
+    if word_order < 0:
+        raise UsageError(f"chrf: word_order is {word_order}, at least 0 is wanted")
+    name = name_of("chrf", word_order=(word_order, 0))
+    return Metric(name, partial(scored, partial(_chrf, word_order), True), help="character n-gram F2 (chrF)")
+
+
+def meteor() -> Metric:
+    """``meteor``: words aligned by form, stem and WordNet synonym, with a penalty for scattered matches.
+
+    nltk's METEOR with its defaults (α 0.9, β 3, γ 0.5), in lower case; the best reference counts. Words are
+    found by nltk's rules (``NLTKWordTokenizer``) in the sentences of ``split_sentences``: ``evaluate`` splits
+    sentences by a model that has to be downloaded. Needs nltk (extra ``metrics``) and WordNet, which nltk
+    downloads separately. Source: Banerjee and Lavie 2005.
+    """
+    return Metric("meteor", partial(scored, _meteor, True), help="METEOR (nltk, with WordNet)")
+
+
+def _chrf(word_order: int, reply: str, references: tuple[str, ...]) -> float:
+    score = _sacrebleu().sentence_chrf(reply, list(references), word_order=word_order)
+    return float(score.score) / 100
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ModuleNotFoundError:
+        raise SetupError("chrf needs the package sacrebleu: pip install 'evalkit[metrics]'") from None
+    return sacrebleu
+
+
+def _meteor(reply: str, references: tuple[str, ...]) -> float:
+    wordnet = _wordnet()
+    from nltk.translate.meteor_score import meteor_score
+
+    return float(meteor_score([_words(text) for text in references], _words(reply), wordnet=wordnet))
+
+
+def _words(text: str) -> list[str]:
+    from nltk.tokenize import word_tokenize
+
+    return [word for s in split_sentences(text) for word in word_tokenize(s, preserve_line=True)]
+
+
+@cache
+def _wordnet() -> Any:
+    try:
+        from nltk.corpus import wordnet
+    except ModuleNotFoundError:
+        raise SetupError("meteor needs the package nltk: pip install 'evalkit[metrics]'") from None
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        raise SetupError(
+            "meteor needs WordNet: python -m nltk.downloader wordnet. Without a network, bring wordnet.zip "
+            "from nltk's data page, put it into a folder corpora/, and set NLTK_DATA to the folder above"
+        ) from None
+    return wordnet
