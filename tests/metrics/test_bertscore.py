@@ -5,6 +5,7 @@ import pytest
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import bertscore
 from evalkit.types import Answer, Sample
+from tests.metrics import tiny
 
 WORDS = (
     "metformin lowers glucose insulin the in patients with diabetes . , a and trial ##s ##ed safe is it work"
@@ -18,7 +19,7 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny, tmp_path_factory) -> str:
+def encoder(tmp_path_factory) -> str:
     return tiny.bert(tmp_path_factory.mktemp("tiny-bert"), WORDS, limit=32)
 
 

@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import evidence_direction
 from evalkit.types import Answer, Sample
+from tests.metrics import tiny
 
 REPLY, TARGET = "Zinc shortened colds but caused nausea.", "Colds were shorter with zinc; nausea was rare."
 WORDS = f"{REPLY} {TARGET} duration".replace(".", " . ").replace(";", " ; ")
@@ -17,7 +18,7 @@ PAIRS = [["zinc", "duration"], ["zinc", "nausea"], ["nausea", "colds"]]
 
 
 @pytest.fixture(scope="module")
-def model(tiny, tmp_path_factory) -> str:
+def model(tmp_path_factory) -> str:
     return tiny.bert(tmp_path_factory.mktemp("direction"), WORDS, labels=LABELS)
 
 
@@ -64,7 +65,7 @@ def test_without_pairs_the_text_is_asked_once(model):
     assert score(evidence_direction(model), "", TARGET) == 1.0
 
 
-def test_labels_pairs_and_kinds_that_are_none(tiny, model, tmp_path):
+def test_labels_pairs_and_kinds_that_are_none(model, tmp_path):
     nli = tiny.bert(tmp_path, WORDS, labels=tiny.LABELS)
     with pytest.raises(
         SetupError, match=r"tells no direction: of its labels \(contradiction, entailment, neutral\)"

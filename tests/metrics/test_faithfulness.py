@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from evalkit.errors import MetricError, SetupError
 from evalkit.metrics import alignscore, summac
 from evalkit.types import Answer, Passage, Sample
+from tests.metrics import tiny
 
 TEXT = (
     "Zinc lozenges shortened colds by two days. Iron did nothing of use to anybody. "
@@ -39,7 +40,7 @@ def outputs(folder, pairs, head="AutoModelForSequenceClassification"):
 
 
 @pytest.fixture(scope="module")
-def nli(tiny, tmp_path_factory) -> str:
+def nli(tmp_path_factory) -> str:
     return tiny.bert(tmp_path_factory.mktemp("nli"), WORDS, labels=tiny.LABELS)
 
 
@@ -66,7 +67,7 @@ def test_summac_reads_more_than_a_hundred_sentences(nli):
     )
 
 
-def test_summac_of_nothing_and_of_what_it_cannot_read(tiny, nli, tmp_path):
+def test_summac_of_nothing_and_of_what_it_cannot_read(nli, tmp_path):
     assert [score(summac(nli), reply) for reply in ("", " ", "[1]", "It is.")] == [-1.0] * 4
     assert summac(nli)(Sample("s", "q"), Answer(text=REPLY)) is None
     with pytest.raises(MetricError, match=r"a pair of sentences has \d+ tokens, .* reads 64"):
@@ -80,7 +81,7 @@ def test_summac_of_nothing_and_of_what_it_cannot_read(tiny, nli, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tiny, tmp_path_factory) -> tuple[str, str]:
+def checkpoint(tmp_path_factory) -> tuple[str, str]:
     """A checkpoint as the authors' trainer writes it, over a backbone with other weights."""
     home = tmp_path_factory.mktemp("alignscore")
     (home / "backbone").mkdir()

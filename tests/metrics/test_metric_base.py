@@ -16,9 +16,10 @@ from evalkit.types import Answer, Passage, Sample, Status
 
 SAMPLE = Sample("s1", "Does it work?", "It works.", relevance={"d1": 1})
 SHOWN = (Passage("d1", "It works."),)
-FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only"})
+FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only", "where_answerable"})
 # These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh meaning.
 READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_f1", "factoid", "list_answer"}
+READERS |= {"abstention"}
 WEIGH = {"bertscore", "alce", "biogen", "ragchecker", "meteor", "summac", "alignscore", "evidence_direction"}
 WEIGH |= {"entity_overlap"}  # SAMPLE's target holds no name
 NEEDS = {"recall": 5, "precision": 5, "alignscore": "a.ckpt", "evidence_direction": "a-network"}

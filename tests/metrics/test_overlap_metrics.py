@@ -11,6 +11,7 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.metrics import chrf
 from evalkit.types import Answer, Sample
+from tests.metrics import tiny
 
 
 def f2(reply: str, target: str) -> float:
@@ -56,6 +57,7 @@ SCRIPT = """
 import sys
 from evalkit.metrics import meteor
 from evalkit.types import Answer, Sample
+from tests.metrics import tiny
 for pair in sys.argv[1:]:
     reply, target = pair.split("|")
     print(meteor()(Sample("s", "q", target), Answer(text=reply)))
@@ -73,7 +75,7 @@ def run(home: Path, *pairs: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_meteor(tiny, tmp_path):
+def test_meteor(tmp_path):
     tiny.wordnet(tmp_path, [(["cold", "chill"], "noun"), (["shorten", "curtail"], "verb")])
     done = run(tmp_path, NLTK, "Zinc curtail chill .|Zinc shorten cold .", "iron|zinc")
     assert done.returncode == 0, done.stderr
