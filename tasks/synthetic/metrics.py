@@ -213,7 +213,7 @@ def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
         if _WITHDRAWN.search(sentence):
             continue
         cited |= {passages[i].document for i in marks if i is not None}
-        if figures.intersection(number.quantize(HUNDREDTH) for number in reading.numbers(sentence)):
+        if figures.intersection(number.quantize(HUNDREDTH) for number in numbers(sentence)):
             return 0.0
     stands = cited.intersection(sample.metadata["trials"])
     return float(bool(stands) and cited.isdisjoint(retracted) and _words_of(sample, answer) is not None)
