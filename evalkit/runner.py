@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit import engine, harness, provenance
+from evalkit import engine, harness, provenance, retrieval_task
 from evalkit.closure import closure, fixtures_for
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.files import load_file
@@ -197,6 +197,8 @@ def item_of(spec: RunSpec) -> Item:
     target = spec.target
     if target["task"].startswith(harness.PREFIX):
         return _harness_item(spec)
+    if target["task"].startswith(retrieval_task.PREFIX):
+        return retrieval_task.item_of(spec)
     path = Path(target["path"]) if target.get("path") else None
     if path is None or not path.is_file():
         raise UsageError(f"run {spec.id}: its task file {target.get('path')} is not there")

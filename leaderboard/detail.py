@@ -40,12 +40,14 @@ def sample(record: SampleRecord, run: Run) -> None:
     st.markdown("##### Question")
     text.show(record.sample.input, "question")
     images(record.sample)
-    st.markdown("##### Answer")
-    answer(record)
-    for number, target in enumerate(record.sample.targets, 1):
-        st.markdown("##### Target" if len(record.sample.targets) == 1 else f"##### Target {number}")
-        text.show(target, f"target-{number}", "none")
+    if not only_ranked(record):
+        st.markdown("##### Answer")
+        answer(record)
+        for number, target in enumerate(record.sample.targets, 1):
+            st.markdown("##### Target" if len(record.sample.targets) == 1 else f"##### Target {number}")
+            text.show(target, f"target-{number}", "none")
     scores(record, [info.name for info in run.spec.metrics])
+    ranking(record)
     passages(record)
     requests(record)
     if record.sample.metadata:
@@ -91,6 +93,29 @@ def marks(record: SampleRecord) -> list[int | None]:
 def gold_documents(it: Sample) -> set[str]:
     """The documents that are relevant for a sample."""
     return {document for document, grade in it.relevance.items() if grade > 0}
+
+
+def only_ranked(record: SampleRecord) -> bool:
+    """Whether retrieval alone was asked for: there is a ranking and nobody wrote a reply."""
+    given = record.answer
+    return given is not None and given.response is None and given.ranked is not None and not given.reply
+
+
+def ranking(record: SampleRecord) -> None:
+    """Where the relevant documents came."""
+    ranked = record.answer.ranked if record.answer else None
+    gold = {document: grade for document, grade in record.sample.relevance.items() if grade > 0}
+    if ranked is None or not gold:
+        return
+    places = {document: rank for rank, document in enumerate(ranked, 1)}
+    st.markdown("##### Ranking")
+    st.caption(f"{len(gold.keys() & places.keys())} of {len(gold)} relevant documents among {len(ranked)}")
+    rows = [
+        {"rank": places.get(document), "document": document, "grade": grade}
+        for document, grade in sorted(gold.items(), key=lambda item: places.get(item[0], len(places) + 1))
+    ]
+    frame = pd.DataFrame(rows).astype({"rank": "Int64"})
+    st.dataframe(frame, hide_index=True, column_config={"rank": st.column_config.NumberColumn(width=60)})
 
 
 def scores(record: SampleRecord, order: list[str]) -> None:

@@ -121,6 +121,11 @@ class IndexedRetriever(ABC):
         """Whole documents by id, in the order asked for. Needs no index. Raises ``CorpusError``."""
         return await asyncio.to_thread(self.corpus.get, ids)
 
+    async def unknown(self, documents: Sequence[str]) -> list[str]:
+        """Those of some documents, by id, that the corpus lacks. Needs no index."""
+        known = await asyncio.to_thread(lambda: self.corpus.names)
+        return [document for document in documents if document not in known]
+
     async def prepare(self) -> None:
         """Build or load the index now."""
         await self._in_thread(self._ready)

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -40,6 +41,7 @@ class Corpus:
         self._progress = progress or Silent()
         self._lock = threading.Lock()
         self._found: dict[str, int] | None = None
+        self._parents: set[str] = set()
 
     @property
     def place(self) -> str:
@@ -78,8 +80,10 @@ class Corpus:
         with self._plain.open("rb") as file:
             return [self._at(file, offsets[id], id) for id in ids]
 
-    def __contains__(self, id: str) -> bool:
-        return id in self._offsets
+    @property
+    def names(self) -> AbstractSet[str]:
+        """Ids of all documents, and what they name as the document that they were cut from."""
+        return self._offsets.keys() | self._parents
 
     def _at(self, file: IO[bytes], offset: int, id: str) -> Passage:
         file.seek(offset)
@@ -108,6 +112,8 @@ class Corpus:
                 self.repeated += 1
                 continue
             offsets[id], numbers[id] = offset, number
+            if document.document != id:
+                self._parents.add(document.document)
             self.retracted += document.metadata.get("retracted") is True
         if not offsets:
             raise CorpusError(f"{self.path}: no documents in it")

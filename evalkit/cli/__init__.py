@@ -23,7 +23,8 @@ COMMANDS = {
     "import": ("evalkit.cli.interchange", "Bring results of lm-eval into the store."),
     "export": ("evalkit.cli.interchange", "Write runs as result files of lm-eval."),
     "lm-eval": ("evalkit.cli.lm_eval", "Run lm-eval's own command with evalkit's models."),
-    "index": ("evalkit.cli.index", "Build and search retrieval indexes."),
+    "index": ("evalkit.cli.index", "Build, search and check retrieval indexes."),
+    "retrieve": ("evalkit.cli.retrieve", "Measure retrievers on a benchmark with judgements."),
     "leaderboard": ("evalkit.cli.leaderboard", "Serve the leaderboard in a browser."),
 }
 

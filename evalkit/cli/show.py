@@ -111,6 +111,11 @@ def _print_sample(record: SampleRecord) -> None:
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
+    if ranked := answer.ranked if answer else None:
+        places = {document: rank for rank, document in enumerate(ranked, 1)}
+        relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]
+        where = [f"{name}: {places.get(name, f'not among {len(ranked)}')}" for name in relevant]
+        parts.append(("ranks of the relevant documents", "\n".join(where)))
     for number, passage in enumerate((answer.passages if answer else None) or (), 1):
         gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))

@@ -211,3 +211,26 @@ def _scored(n: int) -> SampleRecord:
     return SampleRecord(
         sequence=n, sample=Sample(f"s{n}", "?"), status=Status.OK, answer=answer, scores=(score,)
     )
+
+
+def test_a_retrieval_run_shows_ranks_in_place_of_a_reply(tmp_path: Path) -> None:
+    answer = Answer(passages=(Passage("b", "The text."),), ranking=("b", "c", "a"), status=Status.OK)
+    record = SampleRecord(
+        sequence=0, status=Status.OK, answer=answer, scores=(Score("nDCG@10", 0.5),),
+        sample=Sample("q1", "which?", relevance={"a": 1, "b": 0, "gone": 2}),
+    )  # fmt: skip
+    with open_store(tmp_path / "evalkit.db") as store:
+        info = MetricInfo("nDCG@10", judges="retrieval")
+        store.begin(
+            RunSpec(id="r1", task="retrieval/tiny", path="tiny", model="bm25", spec="bm25", metrics=(info,),
+                    n_expected=1, dataset="d")
+        )  # fmt: skip
+        store.write("r1", [record])
+        store.finish("r1", "complete", {"nDCG@10": Estimate(0.5, 0.0, (0.5, 0.5), 1)}, 1.0)
+    app = visit(tmp_path / "evalkit.db", "samples", run="r1", sample="0")
+    assert "##### Answer" not in texts(app)
+    assert "1 of 2 relevant documents among 3" in texts(app)
+    ranks = next(table.value for table in app.dataframe if "grade" in table.value)
+    assert [tuple(row) for row in ranks.fillna(0).to_numpy()] == [(3, "a", 1), (0, "gone", 2)]
+    board = visit(tmp_path / "evalkit.db", task="retrieval/tiny")
+    assert list(board.dataframe[0].value["model"]) == ["bm25"]

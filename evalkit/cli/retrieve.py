@@ -1,0 +1,177 @@
+"""``evalkit retrieve``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from evalkit.cli.run import Driver, json_option, quiet_option, store_option
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.items import Item
+    from evalkit.runner import Options
+    from evalkit.session import Session
+    from evalkit.store.records import Run
+    from evalkit.trec import Benchmark, Rankings
+
+_ENDINGS = re.compile(r"(\.run|\.txt|\.trec)?(\.gz)?$")
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """What was asked for."""
+
+    bench: Any
+    searches: tuple[str, ...]
+    runs: tuple[Path, ...]
+    measures: tuple[str, ...]
+    k: int
+    unknown: Any
+    out_run: str | None
+
+
+@click.command()
+@click.argument("bench", type=click.Path(path_type=Path))
+@click.option(
+    "--search",
+    "searches",
+    multiple=True,
+    metavar="NAME[?OPTION=VALUE&…]",
+    help="A retriever: bm25, faiss?encoder=NAME, hybrid … Repeat for several. [default: bm25]",
+)
+@click.option(
+    "--run", "runs", multiple=True, type=FILE, help="A TREC run made elsewhere. Repeat for several."
+)
+@click.option(
+    "-k", type=click.IntRange(min=1), default=100, show_default=True, help="Documents for each query."
+)
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="nDCG@10, AP@100, R@1000 … Repeat. [default: nDCG, AP, RR, R and P at the usual depths]",
+)
+@click.option("--split", default="test", show_default=True, help="Which judgements: qrels/SPLIT.tsv.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Documents, if not in BENCH.")
+@click.option("--queries", type=FILE, help="Queries, if not those in BENCH.")
+@click.option("--qrels", type=FILE, help="Judgements, if not those in BENCH.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "miss", "drop"]),
+    default="error",
+    show_default=True,
+    help="Relevant documents that the corpus lacks: stop, count as never found, or leave out.",
+)
+@click.option(
+    "--out-run", metavar="FILE", help="Write the ranking as a TREC run; {} stands for the retriever."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N queries.")
+@store_option
+@json_option
+@quiet_option
+def retrieve(
+    bench: Path, searches: tuple[str, ...], runs: tuple[Path, ...], measures: tuple[str, ...], k: int,
+    unknown: str, out_run: str | None, limit: int | None, store_url: str | None, as_json: bool, quiet: bool,
+    corpus: Path | None, **files: Any,
+) -> None:  # fmt: skip
+    """Measure retrievers on a benchmark with judgements, query by query, as trec_eval does.
+
+    BENCH is a folder in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. Each retriever becomes a
+    run in the score store, so that the board ranks them.
+    """
+    from evalkit.retrieval_task import default_measures
+    from evalkit.trec import read_benchmark
+
+    found = read_benchmark(bench, **files)
+    if corpus is not None:
+        found = msgspec.structs.replace(found, corpus=corpus)
+    searches = searches or (() if runs else ("bm25",))
+    if out_run is not None and len(searches) != 1 and "{}" not in out_run:
+        raise UsageError(
+            f"--out-run {out_run}: with {len(searches)} retrievers, put {{}} where its name belongs"
+        )
+    plan = Plan(
+        bench=found, searches=searches, runs=runs, measures=measures or tuple(default_measures(k)), k=k,
+        unknown=unknown, out_run=out_run,
+    )  # fmt: skip
+    driver = Driver(store_url, as_json, quiet, {"limit": limit, "window": 1024})
+    sys.exit(driver.main(partial(_work, plan)))
+
+
+async def _work(plan: Plan, drive: Driver) -> None:
+    for search in plan.searches:
+        await drive(partial(_search, plan, search, drive), f"{search} on {plan.bench.name}")
+    for path in plan.runs:
+        await drive(partial(_replay, plan, path, drive), f"{path} on {plan.bench.name}")
+
+
+async def _search(plan: Plan, search: str, drive: Driver, session: Session, options: Options) -> Run:
+    from evalkit.paths import cache_dir
+    from evalkit.retrieval import open_retriever
+    from evalkit.retrieval_task import searching, settled
+    from evalkit.trec import write_run
+
+    kept: Rankings = {}
+    retriever = open_retriever(search, plan.bench.corpus, cache_dir() / "indexes", progress=session.progress)
+    try:
+        bench, lacking = await settled(plan.bench, retriever, plan.unknown)
+        _say_unknown(plan, bench, lacking)
+        await retriever.prepare()
+        item = searching(bench, retriever, plan.measures, k=plan.k, kept=kept)
+        _note(item, {"unknown documents": lacking, "unknown": plan.unknown})
+        done = await _start(item, search, drive, session, options)
+    finally:
+        await retriever.close()
+    if plan.out_run is not None:
+        target = Path(plan.out_run.replace("{}", "".join(c if c.isalnum() else "-" for c in search)))
+        write_run(target, search, {query: kept[query] for query in bench.qrels if query in kept})
+        click.echo(f"Wrote {target}", err=True)
+    return done
+
+
+async def _replay(plan: Plan, path: Path, drive: Driver, session: Session, options: Options) -> Run:
+    from evalkit.retrieval_task import replaying
+    from evalkit.trec import read_run
+
+    tag, rankings = read_run(path)
+    item = replaying(plan.bench, rankings, plan.measures, **{"run file": str(path), "run tag": tag})
+    facts = item.task.facts["benchmark"]
+    for what, outcome in (
+        ("queries without a ranking", "score 0"),
+        ("queries without judgements", "are left out"),
+    ):
+        if facts[what]:
+            click.echo(f"evalkit: {path}: {facts[what]:,} {what} {outcome}", err=True)
+    return await _start(item, _ENDINGS.sub("", path.name), drive, session, options)
+
+
+async def _start(item: Item, name: str, drive: Driver, session: Session, options: Options) -> Run:
+    from evalkit import runner
+    from evalkit.retrieval_task import NoModel
+
+    options.backend = NoModel(name)
+    return await runner.start(item, name, drive.store, session, options)
+
+
+def _note(item: Item, facts: dict[str, Any]) -> None:
+    benchmark: Any = item.task.facts["benchmark"]
+    benchmark.update(facts)
+
+
+def _say_unknown(plan: Plan, left: Benchmark, lacking: int) -> None:
+    if not lacking:
+        return
+    queries = len(plan.bench.qrels) - len(left.qrels)
+    dropped = f"left out, and {queries:,} queries with them" if plan.unknown == "drop" else "never found"
+    click.echo(
+        f"evalkit: {plan.bench.qrels_file}: {lacking:,} relevant documents are not in the corpus: {dropped}",
+        err=True,
+    )

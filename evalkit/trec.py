@@ -1,0 +1,168 @@
+"""The files of retrieval benchmarks: queries, judgements (qrels) and rankings (runs), as BEIR and TREC write
+them. Each problem is named with file and line."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import UsageError
+
+Qrels = dict[str, dict[str, int]]  # grade by document, by query
+Rankings = dict[str, dict[str, float]]  # score by document, by query
+
+_QUERY_IDS = ("_id", "query_id", "id", "qid")
+_QUERY_TEXTS = ("text", "query", "question")
+
+
+class Benchmark(msgspec.Struct, frozen=True):
+    """Questions with the documents that answer them. ``queries`` is None where only judgements are there.
+
+    ``corpus`` is where the documents are; ``qrels`` comes in the order of the file.
+    """
+
+    name: str
+    corpus: Path
+    qrels: Qrels
+    qrels_file: Path
+    queries: dict[str, str] | None = None
+
+
+def read_benchmark(
+    home: Path, *, split: str = "test", queries: Path | None = None, qrels: Path | None = None
+) -> Benchmark:
+    """A folder in BEIR's layout, or one with ``queries.SPLIT.jsonl`` and ``qrels.SPLIT[.tsv]`` side by side.
+
+    ``queries`` and ``qrels`` name files in place of those found. Raises ``UsageError`` with what is missing.
+    """
+    if not home.is_dir():
+        raise UsageError(
+            f"{home}: no such folder. A benchmark has corpus.jsonl, queries.jsonl and qrels/*.tsv"
+        )
+    judged = qrels or _first(home, f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}", "qrels.txt")
+    if judged is None:
+        known = sorted(p.relative_to(home).as_posix() for p in home.glob("qrels*/*.tsv")) + sorted(
+            p.name for p in home.glob("qrels*") if p.is_file()
+        )
+        there = f"; there are {', '.join(known)}: choose by --split or --qrels FILE" if known else ""
+        raise UsageError(f"{home}: no judgements for split {split!r}, qrels/{split}.tsv{there}")
+    asked = queries or _first(
+        home, *(f"queries{part}.jsonl{packed}" for part in (f".{split}", "") for packed in ("", ".gz"))
+    )
+    return Benchmark(
+        name=home.resolve().name,
+        corpus=home,
+        qrels=read_qrels(judged),
+        qrels_file=judged,
+        queries=None if asked is None else read_queries(asked),
+    )
+
+
+def _first(home: Path, *names: str) -> Path | None:
+    return next((home / name for name in names if (home / name).is_file()), None)
+
+
+def read_queries(path: Path) -> dict[str, str]:
+    """Texts of queries by id, from JSON Lines (``_id`` or ``query_id``, ``text``). Raises ``UsageError``."""
+    found: dict[str, str] = {}
+    for where, line in _lines(path):
+        try:
+            row = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UsageError(f"{where}: no query in JSON: {error}") from None
+        id, text = (next((row[k] for k in keys if k in row), None) for keys in (_QUERY_IDS, _QUERY_TEXTS))
+        if id in (None, "") or not isinstance(text, str) or not text.strip():
+            raise UsageError(
+                f"{where}: a query needs an id ({', '.join(_QUERY_IDS)}) and a text "
+                f"({', '.join(_QUERY_TEXTS)})"
+            )
+        if found.setdefault(str(id), text) != text:
+            raise UsageError(f"{where}: query {str(id)!r} was there before, with another text")
+    return found
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Grades by query and document. A line is BEIR's (query, document, grade) or TREC's, which has a 0 after
+    the query; a heading is left out.
+
+    Raises ``UsageError`` for a line of another form, a document that is graded twice, or an empty file.
+    """
+    found: Qrels = {}
+    for number, (where, line) in enumerate(_lines(path)):
+        fields = line.decode("utf-8", "replace").split("\t" if b"\t" in line else None)
+        if len(fields) not in (3, 4):
+            raise UsageError(f"{where}: {len(fields)} fields; a judgement has query, document and grade")
+        query, document, grade = (field.strip() for field in (fields[0], fields[-2], fields[-1]))
+        if not _is_whole(grade):
+            if number == 0 and grade.isalpha():
+                continue  # the heading
+            raise UsageError(f"{where}: the grade {grade!r} is no whole number")
+        grades = found.setdefault(query, {})
+        if grades.setdefault(document, int(grade)) != int(grade):
+            raise UsageError(f"{where}: document {document!r} has another grade for query {query!r} above")
+    if not found:
+        raise UsageError(f"{path}: there are no judgements in it")
+    return found
+
+
+def read_run(path: Path) -> tuple[str, Rankings]:
+    """A TREC run, ``query Q0 document rank score name``: its name, and scores by query and document.
+
+    Raises ``UsageError`` for a line of another form, a document that comes twice, or an empty file.
+    """
+    name, found = "", Rankings()
+    for where, line in _lines(path):
+        fields = line.decode("utf-8", "replace").split(maxsplit=5)
+        if len(fields) != 6:
+            raise UsageError(f"{where}: a line of a run is: query Q0 document rank score name")
+        query, _, document, _, text, name = fields
+        try:
+            score = float(text)
+        except ValueError:
+            score = math.nan
+        if math.isnan(score):
+            raise UsageError(f"{where}: the score {text!r} is no number")
+        scores = found.setdefault(query, {})
+        if document in scores:
+            raise UsageError(f"{where}: document {document!r} comes twice for query {query!r}")
+        scores[document] = score
+    if not found:
+        raise UsageError(f"{path}: there are no rankings in it")
+    return name.strip(), found
+
+
+def write_run(path: Path, name: str, rankings: Mapping[str, Mapping[str, float]]) -> None:
+    """Write a TREC run, each ranking best first as trec_eval orders it. Raises ``UsageError``."""
+    from evalkit.metrics.retrieval import trec_order
+
+    tag = "-".join(name.split())
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for query, scores in rankings.items():
+                if spaced := next((name for name in (query, *scores) if len(name.split()) != 1), None):
+                    raise UsageError(f"{path}: a TREC run cannot hold {spaced!r}, an id with white space")
+                for rank, document in enumerate(trec_order(scores), 1):
+                    file.write(f"{query} Q0 {document} {rank} {scores[document]!r} {tag}\n")
+    except OSError as error:
+        raise UsageError(f"{path}: the run cannot be written: {error.strerror}") from None
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Where each line stands, and the line; blank ones left out."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}:{number}", line.strip(b"\r\n")
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
