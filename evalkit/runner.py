@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from evalkit.task import Aggregate, Task
 
 HEARTBEAT_S = 5.0
+MOST_LENGTHS = 100_000
 
 
 @dataclass
@@ -243,9 +244,11 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
 
 def _earlier_lengths(store: Store, item: Item, text: str) -> dict[str, float]:
     """Tokens of a reply, by sample id, in the latest run that tells most: of this model on this item, on
-    another variant of the task, or of any other served model on the task."""
+    another variant of the task, or of any other served model on the task. None of very long runs: there the
+    scheduler learns as it goes, and the memory would cost more than the last minute."""
     model, task = text.partition("@")[0], item.id.partition("[")[0]
-    runs = [r for r in store.runs(task=task, limit=50) if r.n and not r.spec.spec.startswith("baseline:")]
+    served = (r for r in store.runs(task=task, limit=50) if not r.spec.spec.startswith("baseline:"))
+    runs = [run for run in served if 0 < run.n <= MOST_LENGTHS]
 
     def tells(run: Run) -> tuple[bool, bool]:
         return run.spec.spec.partition("@")[0] == model, run.spec.task == item.id
