@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from evalkit.errors import ModelError, Overloaded, RequestRejected, ServerFailed
 from evalkit.models import load, wrap
+from evalkit.models.endpoints import Endpoints
 from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Retrying, Scheduled, Shared
 from evalkit.models.transport import TooSlow, Unreachable
@@ -58,6 +59,7 @@ class Machine(RuleBasedStateMachine):
         self.waiting: list[Ticket] = []
         self.sent: list[Ticket] = []
         self.overtaken: dict[Ticket, int] = {}
+        self.closed: dict[int, float] = {}  # until when an endpoint asked to be left alone
         self.most_waiting = self.cancelled = 0
 
     @rule(prompts=st.lists(PARAGRAPHS, min_size=1, max_size=8))
@@ -73,6 +75,7 @@ class Machine(RuleBasedStateMachine):
         while (ticket := self.schedule.next(self.now)) is not None:
             self.waiting.remove(ticket)  # raises where it was not waiting: lost or sent twice
             self.sent.append(ticket)
+            assert self.now >= self.closed.get(ticket.lane, 0.0)
             for other in self.waiting:
                 self.overtaken[other] += other.number < ticket.number
         full = len(self.sent) >= self.TOGETHER
@@ -83,15 +86,19 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sent)
     @rule(
-        which=st.randoms(), how=st.sampled_from(["ok", "ok", "ok", "busy", "failed", "refused", "given up"])
+        which=st.randoms(),
+        how=st.sampled_from(["ok", "ok", "ok", "busy", "later", "failed", "refused", "given up"]),
     )
     def end(self, which: random.Random, how: str) -> None:
         ticket = self.sent.pop(which.randrange(len(self.sent)))
         problem = {
             "busy": Overloaded("", status=429),
+            "later": Overloaded("", status=429, retry_after=30.0),
             "failed": ServerFailed("", status=500),
             "refused": RequestRejected("", status=400),
         }.get(how)
+        if how == "later":
+            self.closed[ticket.lane] = self.now + 30.0
         tokens = 5 if how == "ok" else None
         self.schedule.ended(ticket, self.now, tokens=tokens, problem=problem)
 
@@ -372,6 +379,43 @@ def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
     assert schedule.lanes[0].concurrency.limit >= 48
 
 
+async def test_an_endpoint_that_asks_for_time_gets_it_and_the_other_goes_on() -> None:
+    """Also by what waits in the queue, which the retry layer has let through already."""
+    sent: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
+
+    class Two:
+        endpoints = Endpoints(("http://busy", "http://well"))
+        max_inflight = 4
+        refusals = 2
+
+        async def send(self, request: Request) -> Response:
+            return await self.endpoints.call(self.exchange)
+
+        async def exchange(self, url: str) -> Response:
+            sent.append((url, loop.time()))
+            await asyncio.sleep(0.01)
+            if url == "http://busy" and self.refusals:
+                self.refusals -= 1
+                raise Overloaded("", status=429, retry_after=0.4)
+            return Response(text=url)
+
+    two = wrap(Two())
+    replies = await asyncio.gather(*(two.send(ask(str(i))) for i in range(60)))
+    assert len(replies) == 60
+    busy = [at - sent[0][1] for url, at in sent if url == "http://busy"]
+    assert sum(at < 0.4 for at in busy) == 2  # what was under way when it asked
+    sent.clear()
+
+    alone = Two()
+    alone.endpoints, alone.refusals = Endpoints(("http://busy",)), 4
+    one = wrap(alone)
+    assert len(await asyncio.gather(*(one.send(ask(str(i))) for i in range(20)))) == 20
+    times = [at - sent[0][1] for _, at in sent]
+    assert sum(at < 0.4 for at in times) == 4
+    assert len(times) == 24
+
+
 async def test_equal_requests_in_flight_are_sent_once() -> None:
     gate = asyncio.Event()
 
@@ -471,8 +515,6 @@ async def test_what_is_ready_together_is_ordered_before_the_first_goes() -> None
 
 
 async def test_where_no_connection_is_made_another_endpoint_takes_the_request() -> None:
-    from evalkit.models.endpoints import Endpoints
-
     class Two:
         endpoints = Endpoints(("http://dead", "http://well"))
         max_inflight = 8

@@ -74,7 +74,8 @@ class Cached(Layer):
 class Retrying(Layer):
     """Tries again what may succeed: exponential back-off with full jitter, at least what the server asks for.
 
-    An overload holds back all requests of this model together, so that they do not knock in turn.
+    An overload holds back all requests of this model together, so that they do not knock in turn. Where there
+    are several endpoints, the schedule holds back those of the one endpoint.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Retrying(Layer):
         super().__init__(inner)
         self._tries, self._total, self._base, self._cap = tries, total_s, base_s, cap_s
         self._open_at = 0.0
+        self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "lanes", ())) > 1
         self._random = random.Random()
 
     async def send(self, request: Request) -> Response:
@@ -104,7 +106,7 @@ class Retrying(Layer):
                 attempt += 1
                 if attempt >= self._tries or time.monotonic() + wait > give_up:
                     raise
-                if isinstance(problem, Overloaded):
+                if isinstance(problem, Overloaded) and not self._elsewhere:
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
                 return replace(response, retries=attempt) if attempt else response
@@ -113,7 +115,7 @@ class Retrying(Layer):
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
         wait = self._random.uniform(0, min(self._cap, self._base * 2**attempt))
-        asked = problem.retry_after if isinstance(problem, Overloaded) else None
+        asked = problem.retry_after if isinstance(problem, Overloaded) and not self._elsewhere else None
         return max(wait, asked or 0.0)
 
     async def _wait_until_open(self) -> None:
@@ -173,6 +175,7 @@ class Scheduled(Layer):
         super().__init__(inner)
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self._waking = False
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def send(self, request: Request) -> Response:
         """Send when it is this request's turn; where an endpoint cannot be reached, by another."""
@@ -233,6 +236,12 @@ class Scheduled(Layer):
                 self.scheduler.cancel(ticket, loop.time())
             else:
                 ticket.waiter.set_result(None)
+        if self._alarm is None and (opens := self.scheduler.opens_at(loop.time())) is not None:
+            self._alarm = loop.call_at(opens, self._opened, loop)
+
+    def _opened(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        self._send_next(loop)
 
 
 def wrap(

@@ -116,6 +116,11 @@ class Scheduler:
         self.in_flight += 1
         return ticket
 
+    def opens_at(self, now: float) -> float | None:
+        """When the next endpoint that asked for time takes requests again, if any waits."""
+        later = [lane.opens_at for lane in self.lanes if lane.opens_at > now]
+        return min(later) if later and len(self) else None
+
     def ended(
         self, ticket: Ticket, now: float, *, tokens: int | None = None, problem: ModelError | None = None
     ) -> None:
@@ -160,10 +165,12 @@ class Scheduler:
         return max(range(len(self.lanes)), key=lambda i: zlib.crc32(b"%d" % group, self.lanes[i].salt))
 
     def _free_lane(self, now: float) -> int | None:
-        """The endpoint with most room, in parts of its own limit; all take part where none is well."""
+        """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
+        that asked for time."""
         if len(self.lanes) == 1:
-            return 0 if self.lanes[0].free() > 0 else None
-        well = [lane for lane in self.lanes if lane.well(now)] or self.lanes
+            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].opens_at else None
+        well = [lane for lane in self.lanes if lane.well(now)]
+        well = well or [lane for lane in self.lanes if now >= lane.opens_at]
         best, most = None, 0.0
         for lane in well:
             share = lane.free() / lane.concurrency.limit

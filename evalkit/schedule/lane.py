@@ -106,6 +106,7 @@ class Lane:
         self._failures = 0
         self._away_s = 0.0
         self._back_at = -math.inf
+        self.opens_at = -math.inf  # what it asked for with Retry-After
         self._learned_at = 0
 
     def free(self) -> int:
@@ -114,6 +115,8 @@ class Lane:
 
     def well(self, now: float) -> bool:
         """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
+        if now < self.opens_at:
+            return False
         return not self._away_s or (now >= self._back_at and self.in_flight == 0)
 
     def succeeded(self) -> None:
@@ -137,6 +140,8 @@ class Lane:
     def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
         news = ticket.sent > self._learned_at
+        if isinstance(problem, Overloaded) and problem.retry_after is not None:
+            self.opens_at = max(self.opens_at, now + problem.retry_after)
         if isinstance(problem, Overloaded) or problem.status in (408, 504) or problem.too_much:
             self._refused, self._answered = 1 + 0.98 * self._refused, 0.98 * self._answered
             often = self._refused > self.TOO_OFTEN * (self._refused + self._answered)
