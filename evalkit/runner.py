@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.files import load_file
 from evalkit.items import Item, expand
 from evalkit.live import Live
+from evalkit.metrics.spec import with_metrics
 from evalkit.model import Model, canonical
 from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
@@ -113,6 +114,7 @@ def spec_of(
             "task": item.task.name,
             "params": {name: _anywhere(value) for name, value in item.shown.items()},
             "named": list(item.named),
+            "metrics": list(item.task.added),
             "model": model_text,
             "cache": options.cache,
             "given": options.backend is not None,
@@ -224,7 +226,8 @@ def _rebuilt(task: Task, target: Mapping[str, Any]) -> Item:
     known = closure(task, fixtures)
     values = {n: [v] for n, v in target["params"].items() if n in known}
     (item,) = expand(task, values, known, fixtures)
-    return replace(item, named=tuple(target["named"]))
+    task = with_metrics(item.task, target.get("metrics", ()))
+    return replace(item, task=task, named=tuple(target["named"]))
 
 
 def _connected(run_id: str, text: str, item: Item, store: Store, options: Options) -> Any:
@@ -379,9 +382,13 @@ def _aggregate(
     return status
 
 
-async def rescore(run: Run, store: Store) -> Run:
-    """Score stored answers again with the task's metrics as they are now. No model is called."""
+async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
+    """Score stored answers again with the task's metrics as they are now. No model is called.
+
+    ``metrics`` are added to the run's own, as a task file would write them.
+    """
     item = item_of(run.spec)
+    item = replace(item, task=with_metrics(item.task, metrics))
     spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
     store.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
@@ -394,7 +401,7 @@ async def rescore(run: Run, store: Store) -> Run:
                 batch = []
         if batch:
             await _rescore_batch(batch, run.id, store, scorer)
-    store.set_metrics(run.id, spec.metrics)
+    store.set_metrics(run.id, spec.metrics, item.task.added)
     before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
     sum_up(store, item, spec, before, run.wall_s)
     return store.run(run.id)

@@ -72,7 +72,12 @@ class Scorer:
         if not self._by_path:
             return await loop.run_in_executor(self._pool, self._score_here, batch)
         raw = await loop.run_in_executor(
-            self._pool, _score_in_worker, str(self._task.path), self._task.name, _encode(batch)
+            self._pool,
+            _score_in_worker,
+            str(self._task.path),
+            self._task.name,
+            self._task.added,
+            _encode(batch),
         )
         return _decode_scores(raw)
 
@@ -94,8 +99,9 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _score_in_worker(path: str, name: str, batch: bytes) -> bytes:
+def _score_in_worker(path: str, name: str, added: tuple[str, ...], batch: bytes) -> bytes:
     from evalkit.files import load_file
+    from evalkit.metrics.spec import with_metrics
 
-    metrics = next(task for task in load_file(Path(path)) if task.name == name).metrics
-    return _encode([score(metrics, *scorable) for scorable in _decode(batch)])
+    task = with_metrics(next(task for task in load_file(Path(path)) if task.name == name), added)
+    return _encode([score(task.metrics, *scorable) for scorable in _decode(batch)])

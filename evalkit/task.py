@@ -121,6 +121,7 @@ def _nothing() -> Needs:
 class Task:
     """What ``@task`` makes. ``path`` is the file that it was collected from.
 
+    ``added`` are metrics from the command line, as they were written there.
     ``min`` are thresholds for tests (``docs/pytest.md``): the worst mean of a metric that passes.
 
     Tasks of another harness (``evalkit.harness``) have no file of ours: ``where`` names theirs, ``facts`` are
@@ -144,6 +145,7 @@ class Task:
     facts: Mapping[str, Any] = field(default_factory=dict)
     prepare: Callable[[Sequence[tuple[Sample, Answer]]], None] | None = None
     aggregate: Aggregate | None = None
+    added: tuple[str, ...] = ()
 
     @property
     def axes(self) -> dict[str, list[Any]]:

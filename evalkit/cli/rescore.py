@@ -8,20 +8,21 @@ import sys
 import click
 
 from evalkit.cli.output import print_json, print_runs, run_document
-from evalkit.cli.run import json_option, store_option
+from evalkit.cli.run import json_option, metric_option, store_option
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
+@metric_option
 @store_option
 @json_option
-def rescore(runs: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
+def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
     """Score the stored answers of RUNS again, with the task's metrics as they are now; no model is called."""
     from evalkit import runner
     from evalkit.store import open_store
 
     with open_store(store_url) as store:
-        done = [asyncio.run(runner.rescore(store.run(name), store)) for name in runs]
+        done = [asyncio.run(runner.rescore(store.run(name), store, metrics)) for name in runs]
     if as_json:
         print_json({"runs": [run_document(r) for r in done]})
     else:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ include_option = click.option(
     help="A folder of lm-eval's YAML files, for targets lm_eval/NAME.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="CALL",
+    help="One more metric, as a task file would write it: 'bertscore(truncate=True)'. Repeat for several.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
@@ -48,6 +56,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option(
     "-m", "tags", multiple=True, metavar="EXPR", help="Only tasks with these tags: 'rag and not vqa'."
 )
+@metric_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
@@ -65,8 +74,8 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @quiet_option
 def run(
     targets: tuple[str, ...], models: tuple[str, ...], params: tuple[str, ...], keyword: str | None,
-    tags: tuple[str, ...], collect_only: bool, include_path: Path | None, store_url: str | None,
-    as_json: bool, quiet: bool, **options: Any,
+    tags: tuple[str, ...], metrics: tuple[str, ...], collect_only: bool, include_path: Path | None,
+    store_url: str | None, as_json: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Evaluate models on tasks.
 
@@ -94,8 +103,9 @@ def run(
 
     async def work(drive: Driver) -> None:
         from evalkit import runner
+        from evalkit.metrics.spec import with_metrics
 
-        for item in found.items:
+        for item in (replace(item, task=with_metrics(item.task, metrics)) for item in found.items):
             if item.skip:
                 drive.skip(item.id, item.skip)
                 continue

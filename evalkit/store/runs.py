@@ -80,11 +80,17 @@ class Runs(Database):
                 raise StoreError(f"run {run_id} was taken over by another process ({row.owner})")
             self._update(connection, run_id, heartbeat=time.time())
 
-    def set_metrics(self, run_id: str, metrics: Sequence[MetricInfo]) -> None:
-        """Replace what the run says about its metrics: a rescore may bring others than the run began with."""
+    def set_metrics(self, run_id: str, metrics: Sequence[MetricInfo], added: Sequence[str]) -> None:
+        """Replace what the run says about its metrics: a rescore may bring others than the run began with.
+
+        ``added`` are those that are not the task's own.
+        """
         with self.writing() as connection:
             spec = unpack(self._row(connection, run_id).spec, RunSpec)
-            self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, metrics=tuple(metrics))))
+            spec = msgspec.structs.replace(
+                spec, metrics=tuple(metrics), target={**spec.target, "metrics": list(added)}
+            )
+            self._update(connection, run_id, spec=pack(spec))
 
     def add_provenance(self, run_id: str, **facts: Any) -> None:
         """Add facts that were known only once the run was under way, such as the index that was searched."""

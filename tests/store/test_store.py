@@ -213,7 +213,7 @@ def test_rescoring_replaces_every_score_of_a_sample(store: Store) -> None:
     for row in store.records("r1"):  # written to while it is read
         store.replace_scores("r1", {row.sequence: [Score("f2", 0.5)]})
     assert store.scores("r1") == {"f2": [(0, "d0", 0.5), (1, "d1", 0.5), (2, "d2", 0.5)]}
-    store.set_metrics("r1", [MetricInfo("f2")])
+    store.set_metrics("r1", [MetricInfo("f2")], ["f2"])
     assert [m.name for m in store.run("r1").spec.metrics] == ["f2"]
 
 
