@@ -26,6 +26,7 @@ def main() -> None:
             st.Page(
                 pages / "leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True
             ),
+            st.Page(pages / "rag.py", title="RAG", icon=":material/manage_search:"),
             st.Page(pages / "run.py", title="Run", icon=":material/science:"),
             st.Page(pages / "samples.py", title="Samples", icon=":material/list_alt:"),
         ],

@@ -40,10 +40,10 @@ def forest(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
     return _forest(pd.DataFrame(lines), [line["label"] for line in lines], axis_title(info))
 
 
-def metrics(estimates: Mapping[str, Estimate]) -> alt.LayerChart:
-    """The bounded metrics of one run, with their intervals."""
+def metrics(estimates: Mapping[str, Estimate], title: str = "estimate with its interval") -> alt.LayerChart:
+    """Estimates by name, with their intervals: the bounded metrics of one run, one metric in several."""
     lines = [_estimate(name, estimate, True) for name, estimate in estimates.items()]
-    return _forest(pd.DataFrame(lines), list(estimates), "estimate with its interval")
+    return _forest(pd.DataFrame(lines), list(estimates), title)
 
 
 def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerChart:

@@ -7,6 +7,9 @@ import sys
 
 import streamlit as st
 
+from evalkit.rag_report import Report, reports
+from evalkit.rag_report.comparison import SWEPT, Comparison
+from evalkit.rag_report.comparison import comparisons as compare_rag
 from evalkit.reliance import PARAMETER, Reliance, with_siblings
 from evalkit.reliance import reliance as compare
 from evalkit.store import open_store
@@ -61,6 +64,27 @@ def reliance(run: Run) -> list[Reliance]:
     return compare(store(), with_siblings(store(), run))
 
 
+def comparisons() -> list[Comparison]:
+    """The RAG runs that belong together, among the newest 500."""
+    return compare_rag(runs())
+
+
+def settings(compared: Comparison) -> str:
+    """A comparison's task with the settings that were given: ``pubmed_rag · search=bm25``."""
+    spec = compared.runs[0].spec
+    name = str(spec.target.get("task") or spec.task.partition("[")[0])
+    named = [n for n in spec.target.get("named", ()) if n not in SWEPT and n in spec.params]
+    parts = [f"{n}={spec.params[n]}" for n in named]
+    if spec.limit:
+        parts.append(f"limit={spec.limit}")
+    return name + (f" · {', '.join(parts)}" if parts else "")
+
+
+def rag_report(compared: Comparison, metric: str) -> Report:
+    """The RAG report of one comparison; kept, as its runs have ended."""
+    return _rag_report(store_url(), tuple(run.id for run in compared.runs), metric, compared)
+
+
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
     """See ``Store.page``."""
     return store().page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
@@ -84,3 +108,8 @@ def _ranking(url: str | None, task: str, metric: str) -> list[Row]:
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _runs(url: str | None) -> list[Run]:
     return _store(url).runs(limit=500)
+
+
+@st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)
+def _rag_report(url: str | None, run_ids: tuple[str, ...], metric: str, _compared: Comparison) -> Report:
+    return reports(_store(url), _compared.runs, metric)[0]

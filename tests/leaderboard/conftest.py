@@ -262,7 +262,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
                 path=attack,
                 model=attack,
                 spec=attack,
-                params={"x": attack},
+                params={"x": attack, "arm": attack},
                 metrics=(MetricInfo("f1", help=attack), MetricInfo(attack)),
                 provenance={"server": attack},
             )

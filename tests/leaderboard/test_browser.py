@@ -66,11 +66,11 @@ def settled(page: Page) -> None:
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
 
 
-def click_row(page: Page, row: int) -> None:
-    """Select a row of the page's first table, counted from 1; it is drawn on a canvas."""
+def click_row(page: Page, row: int, table: int = 0) -> None:
+    """Select a row of a table of the page, the first one, counted from 1; it is drawn on a canvas."""
     settled(page)
     page.wait_for_timeout(500)  # a canvas does not tell when it has been drawn
-    canvas = page.get_by_test_id("stDataFrame").first.get_by_test_id("data-grid-canvas")
+    canvas = page.get_by_test_id("stDataFrame").nth(table).get_by_test_id("data-grid-canvas")
     canvas.click(position={"x": 18, "y": 18 + 35 * row}, force=True)
 
 
@@ -99,6 +99,20 @@ def test_from_the_board_to_a_run_to_its_failed_samples(board: str, visit: Visit)
     assert visit.outside(board) == []
 
 
+def test_the_rag_page_draws_its_charts_and_leads_to_a_run(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{board}/rag?rag_task=pubmed_rag&rag_model=borealis-8b")
+    settled(page)
+    expect(page.get_by_text("Perfect retrieval would still gain")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    page.get_by_role("button", name="rouge1").or_(page.get_by_role("radio", name="rouge1")).first.click()
+    page.wait_for_url("**rag_metric=rouge1*")
+    expect(page.get_by_text("Right: rouge1")).to_be_visible()
+    click_row(page, 1, table=-1)
+    page.wait_for_url("**/run?run=bor-*")
+    assert visit.outside(board) == []
+
+
 def test_a_deep_link_opens_directly_and_survives_a_reload(board: str, visit: Visit) -> None:
     page = visit.page
     page.goto(f"{board}/samples?run=aur-ret-7f3a&sample=7&text=Does")
@@ -121,7 +135,13 @@ def test_a_link_to_nothing_says_so(board: str, visit: Visit) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/?task=attack", "/run?run=hostile", "/samples?run=hostile&sample=0", "/samples?run=hostile&sample=1"],
+    [
+        "/?task=attack",
+        "/rag",
+        "/run?run=hostile",
+        "/samples?run=hostile&sample=0",
+        "/samples?run=hostile&sample=1",
+    ],
 )
 def test_hostile_text_does_no_harm(board: str, visit: Visit, listener: Any, path: str) -> None:
     page = visit.page

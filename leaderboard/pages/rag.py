@@ -1,0 +1,199 @@
+"""RAG: is the retriever or the generator the weak part? What the arms of one model on one task say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from evalkit_leaderboard import charts, data, rag_charts, text
+
+from evalkit.rag_report import Gain, Point, Report
+from evalkit.rag_report.comparison import Comparison, output_metrics
+
+GENERATOR = ("retrieved but not used", "used but wrong", "retrieved but wrong")
+RETRIEVER = ("not retrieved", "partly retrieved")
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("RAG")
+    found = data.comparisons()
+    if not found:
+        st.info("The store holds no complete run of a RAG task yet. All arms of one:", icon=":material/info:")
+        st.code("evalkit run fictional_trials -p arm=all --model baseline:extract", language=None)
+        return
+    compared = choose(found)
+    metric = choose_metric(compared)
+    report = data.rag_report(compared, metric)
+    headline(report)
+    left, right = st.columns(2)
+    with left:
+        arms(report)
+    with right:
+        differences(report)
+    causes(report)
+    curves(report)
+    retrieval(report)
+    runs(report)
+    gaps(report)
+
+
+def choose(found: Sequence[Comparison]) -> Comparison:
+    """The task with its settings, then the model."""
+    tasks: dict[str, list[Comparison]] = {}
+    for compared in found:
+        tasks.setdefault(data.settings(compared), []).append(compared)
+    warn_unknown("rag_task", list(tasks))
+    left, right = st.columns([3, 2])
+    task = left.selectbox("Task", list(tasks), key="rag_task", bind="query-params")
+    models = {c.runs[0].spec.model: c for c in reversed(tasks[task])}
+    names = sorted(models, key=lambda name: (len(models[name].arms) < 3, name))
+    warn_unknown("rag_model", names)
+    with right:
+        return models[st.selectbox("Model", names, key="rag_model", bind="query-params")]
+
+
+def choose_metric(compared: Comparison) -> str:
+    """One of the metrics that say how good a reply is."""
+    first = compared.arm("retrieved") or compared.runs[0]
+    names = [info.name for info in output_metrics(first)]
+    warn_unknown("rag_metric", names)
+    options = {"default": names[0], "required": True, "key": "rag_metric", "bind": "query-params"}
+    return st.pills("Metric", names, **options) or names[0]  # type: ignore[call-overload]
+
+
+def warn_unknown(parameter: str, known: Sequence[str]) -> None:
+    """Say so where the address names something that is not there."""
+    asked = st.query_params.get(parameter)
+    if asked is not None and asked not in known:
+        st.warning("The address asks for something that is not here; this is another one.")
+        st.text(f"asked for: {asked}")
+
+
+def headline(report: Report) -> None:
+    """The answer in short: what each part is worth, and whose doing the errors are."""
+    gains = {(g.first, g.second): g for g in report.gains if g.metric == report.metric}
+    wrong = {name: sum(c.n for c in report.causes if c.name in some)
+             for name, some in (("retriever", RETRIEVER), ("generator", GENERATOR))}  # fmt: skip
+    total = sum(wrong.values())
+    columns = st.columns(4)
+    figure(columns[0], "Retrieval gains", gains.get(("retrieved", "closed_book")))
+    figure(columns[1], "Perfect retrieval would still gain", gains.get(("oracle", "retrieved")))
+    for column, (name, n) in zip(columns[2:], wrong.items(), strict=True):
+        share = f"{n / total:.0%}" if total else "–"
+        column.metric(f"Wrong answers: the {name}'s", share, border=True)
+        column.caption(f"{n:,} of {total:,} wrong answers" if report.causes else "needs the arm retrieved")
+
+
+def figure(column: st.delta_generator.DeltaGenerator, name: str, gain: Gain | None) -> None:
+    """One paired difference with its interval."""
+    column.metric(name, "–" if gain is None else f"{gain.difference.value:+.3f}", border=True)
+    needs = (
+        "needs both arms" if gain is None else f"{text.interval(gain.difference)}, n = {gain.difference.n:,}"
+    )
+    column.caption(needs)
+
+
+def arms(report: Report) -> None:
+    """Each arm's score."""
+    st.subheader("Arms")
+    st.caption("The same questions, with other passages in the prompt.")
+    own = {name: some[report.metric] for name, some in report.arms.items() if report.metric in some}
+    if own:
+        st.altair_chart(charts.metrics(own, _axis(report)), width="stretch")
+
+
+def differences(report: Report) -> None:
+    """Arms against each other, sample by sample."""
+    st.subheader("What differs")
+    gains = [gain for gain in report.gains if gain.metric == report.metric]
+    if not gains:
+        st.caption("Two arms over the same questions are needed; see below.")
+        return
+    st.caption("Paired, sample by sample: less noise than between two means.")
+    st.altair_chart(rag_charts.differences(gains), width="stretch")
+
+
+def causes(report: Report) -> None:
+    """Where errors come from."""
+    if not report.causes:
+        return
+    st.subheader("Where errors come from")
+    sign = "at least" if report.higher_is_better else "at most"
+    st.text(f"Right: {report.metric} of {sign} {report.right:.3f} ({report.rule}).")
+    st.altair_chart(rag_charts.causes(report.causes), width="stretch")
+    with st.expander("What the causes mean"):
+        rows = [{"cause": c.name, "n": c.n, "share": c.share.value, "interval": text.interval(c.share),
+                 "meaning": c.meaning} for c in report.causes]  # fmt: skip
+        config = {"share": st.column_config.NumberColumn(format="percent")}
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
+
+
+def curves(report: Report) -> None:
+    """The score against rank, position, k and noise: those that have points to join."""
+    evidence = ("evidence shown", report.shown_by_k)
+    drawn = [
+        ("By rank of the evidence", "Arm retrieved.", report.by_rank, "rank of the first gold document"),
+        ("By position of the evidence", "Arm hidden: lost in the middle?", report.by_position, "position"),
+        ("By number of passages", "Arm retrieved.", report.by_k, "k"),
+        ("By noise", "Arms oracle and hidden.", report.by_noise, "distractors around the evidence"),
+    ]
+    drawn = [one for one in drawn if len(one[2]) > 1]
+    for pair in (drawn[i : i + 2] for i in range(0, len(drawn), 2)):
+        for column, (title, caption, points, x) in zip(st.columns(2), pair, strict=False):
+            with column:
+                st.subheader(title)
+                st.caption(caption + _fewest(points))
+                second = evidence if points is report.by_k else None
+                st.altair_chart(rag_charts.curve(points, x, report.metric, second), width="stretch")
+
+
+def _fewest(points: Sequence[Point]) -> str:
+    counts = [point.estimate.n for point in points]
+    return f" {min(counts):,} to {max(counts):,} samples a point." if min(counts) < max(counts) else ""
+
+
+def retrieval(report: Report) -> None:
+    """The retriever's own metrics, and who abstains."""
+    left, right = st.columns(2)
+    if report.retrieval:
+        with left:
+            st.subheader("Retrieval")
+            st.altair_chart(charts.metrics(report.retrieval), width="stretch")
+    if report.abstained:
+        with right:
+            st.subheader("Abstains")
+            st.caption("Right in the arm missing; wrong where the evidence was shown.")
+            st.altair_chart(
+                charts.metrics(report.abstained, "share of replies that abstain"), width="stretch"
+            )
+
+
+def runs(report: Report) -> None:
+    """The runs behind it; a click on a row opens the run."""
+    st.subheader("Runs")
+    rows = [{"arm": name, "run": run_id} for name, run_id in report.runs.items()]
+    state = st.dataframe(
+        pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key="rag-runs"
+    )
+    st.caption("Select a row to open its run.")
+    if chosen := state["selection"]["rows"]:
+        st.switch_page("pages/run.py", query_params={"run": rows[chosen[0]]["run"]})
+
+
+def gaps(report: Report) -> None:
+    """What is not known yet, with the command that would tell."""
+    if not report.gaps:
+        return
+    st.subheader("Not known yet")
+    for gap in report.gaps:
+        st.caption(gap.what)
+        st.code(gap.command, language=None, wrap_lines=True)
+
+
+def _axis(report: Report) -> str:
+    return f"{report.metric} · {'higher is better →' if report.higher_is_better else '← lower is better'}"
+
+
+main()

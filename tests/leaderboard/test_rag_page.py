@@ -1,0 +1,76 @@
+"""The RAG page, run by Streamlit's own test harness: the same figures as the command's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import evalkit_leaderboard
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from evalkit.rag_report import reports, with_siblings
+from evalkit.store import open_store
+
+APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
+
+
+def visit(store: Path, **query: str) -> AppTest:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_STORE", str(store))
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        app.run()
+        app.switch_page("pages/rag.py")
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+    assert not app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    kinds = ("title", "subheader", "text", "caption", "code", "info", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) -> None:
+    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
+    with open_store(filled) as store:
+        run = store.run("bor-ret-7f3a")
+        (report,) = reports(store, with_siblings(store, run), "rouge1")
+    figures = {metric.label: metric.value for metric in app.metric}
+    gains = {(g.first, g.second): g for g in report.gains if g.metric == "rouge1"}
+    assert figures["Retrieval gains"] == f"{gains['retrieved', 'closed_book'].difference.value:+.3f}"
+    still = gains["oracle", "retrieved"].difference.value
+    assert figures["Perfect retrieval would still gain"] == f"{still:+.3f}"
+    wrong = {c.name: c.n for c in report.causes}
+    generator = wrong["retrieved but not used"] + wrong["used but wrong"]
+    total = generator + wrong["not retrieved"] + wrong["partly retrieved"]
+    assert figures["Wrong answers: the generator's"] == f"{generator / total:.0%}"
+    seen = texts(app)
+    assert f"Right: rouge1 of at least {report.right:.3f}" in seen
+    assert all(gap.command in seen for gap in report.gaps)
+    tables = [table.value for table in app.dataframe]
+    assert any("run" in t and set(t["run"]) == set(report.runs.values()) for t in tables)
+
+
+def test_every_model_with_arms_can_be_chosen_and_incomplete_runs_are_left_out(filled: Path) -> None:
+    app = visit(filled)
+    assert app.selectbox[1].options == ["aurora-70b-instruct", "baseline:extract", "borealis-8b", "cirrus-3b"]
+
+
+def test_unknown_names_in_the_address_are_said_to_be_unknown(filled: Path) -> None:
+    app = visit(filled, rag_task="pubmed_reg", rag_metric="rogue")
+    assert "asked for: pubmed_reg" in texts(app)
+    assert "asked for: rogue" in texts(app)
+    assert app.metric
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    open_store(tmp_path / "evalkit.db").close()
+    assert "evalkit run fictional_trials -p arm=all" in texts(visit(tmp_path / "evalkit.db"))
+
+
+def test_hostile_names_are_text(hostile: Path) -> None:
+    app = visit(hostile)
+    assert app.selectbox[0].value.startswith("attack")
+    assert not app.markdown
