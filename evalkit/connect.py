@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.config import load_config
+from evalkit.earlier import prior
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.layers import Layer
 from evalkit.models.traffic import Traffic
-from evalkit.schedule import Prior
 from evalkit.types import Backend, Needs, Request, Response
 
 
@@ -62,7 +62,7 @@ async def connect(
         gated = Gated(backend, stop, traffic)
         wrapped = wrap(
             gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt,
-            prior=_prior(earlier) if earlier else None,
+            prior=prior(earlier) if earlier else None,
         )  # fmt: skip
         name = text if given else backend.name
         async with _watched(backend, wrapped):
@@ -85,11 +85,3 @@ async def _watched(backend: Any, wrapped: Any) -> AsyncIterator[None]:
         yield
     finally:
         watching.cancel()
-
-
-def _prior(earlier: Mapping[str, float]) -> Prior:
-    def tokens(request: Request) -> int | None:
-        known = earlier.get(request.sample.id) if request.sample else None
-        return None if known is None else round(known)
-
-    return tokens

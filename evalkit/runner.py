@@ -20,6 +20,7 @@ import msgspec
 
 from evalkit import engine, harness, provenance, retrieval_task
 from evalkit.closure import closure, fixtures_for
+from evalkit.earlier import earlier_lengths
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.files import load_file
 from evalkit.items import Item, expand
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from evalkit.task import Aggregate, Task
 
 HEARTBEAT_S = 5.0
-MOST_LENGTHS = 100_000
 
 
 @dataclass
@@ -241,22 +241,8 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     return connect(
         text, item.needs, store.home / "responses.db",
         stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
-        given=options.backend, earlier=_earlier_lengths(store, item, text), traffic=options.traffic,
+        given=options.backend, earlier=earlier_lengths(store, item.id, text), traffic=options.traffic,
     )  # fmt: skip
-
-
-def _earlier_lengths(store: Store, item: Item, text: str) -> dict[str, float]:
-    """Tokens of a reply, by sample id, in the latest run that tells most: of this model on this item, on
-    another variant of the task, or of any other served model on the task. None of very long runs: there the
-    scheduler learns as it goes, and the memory would cost more than the last minute."""
-    model, task = text.partition("@")[0], item.id.partition("[")[0]
-    served = (r for r in store.runs(task=task, limit=50) if not r.spec.spec.startswith("baseline:"))
-    runs = [run for run in served if 0 < run.n <= MOST_LENGTHS]
-
-    def tells(run: Run) -> tuple[bool, bool]:
-        return run.spec.spec.partition("@")[0] == model, run.spec.task == item.id
-
-    return store.lengths(max(runs, key=tells).id) if runs else {}
 
 
 async def _drive(
