@@ -18,6 +18,7 @@ from evalkit import Answer, Info, Model, Needs, Retriever, Sample, fixture, numb
 from evalkit.choices import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
+from evalkit.queries import Asked, ChoiceForm
 
 from . import mirage as data_set
 from . import pubmedqa
@@ -76,10 +77,11 @@ async def mirage(
     sample: Sample, model: Model, retriever: Retriever,
     arm: Arm = "retrieved", k: int = 32, method: Method = "generate", permute: int | None = None,
     circular: bool = False, extractor: str = "letter.v1", constraint: Constraint = "regex",
-    max_tokens: int = 1024, reasoning_tokens: int = 0,
+    max_tokens: int = 1024, reasoning_tokens: int = 0, query: ChoiceForm = "question",
 ) -> Answer:  # fmt: skip
     """Choose the right option of a medical question."""
-    found = await retriever.search(sample.input, k) if arm == "retrieved" else None
+    asked = Asked(retriever, sample, model, query)
+    found = await asked.search(sample.input, k) if arm == "retrieved" else None
     before = PASSAGES.format(passages=numbered(found)) if found is not None else ""
 
     def prompt(shown: Sample) -> str:
@@ -91,4 +93,5 @@ async def mirage(
     )  # fmt: skip
     if found is None:
         return answer
-    return replace(answer, passages=tuple(found), ranking=tuple(dict.fromkeys(p.document for p in found)))
+    ranking = tuple(dict.fromkeys(p.document for p in found))
+    return asked.noted(replace(answer, passages=tuple(found), ranking=ranking))

@@ -28,6 +28,7 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.abstaining import ABSTENTION
+from evalkit.queries import Asked, Form
 
 from . import pubmedqa
 
@@ -65,12 +66,13 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 @rag_arms
 async def pubmed_rag(
     sample: Sample, model: Model, retriever: Retriever,
-    arm: Arm = "retrieved", k: int = 5, position: int | None = None,
+    arm: Arm = "retrieved", k: int = 5, position: int | None = None, query: Form = "question",
 ) -> Answer:  # fmt: skip
     """Write the cited conclusion of a PubMed abstract that has to be found first."""
-    shown = await evidence(sample, retriever, arm, k=k, position=position)
+    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    shown = await evidence(sample, asked, arm, k=k, position=position)
     if shown.passages is None:
         return shown.answer(await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=256))
     prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), question=sample.input)
     perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    return shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect))
+    return asked.noted(shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect)))

@@ -43,6 +43,7 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.abstaining import ABSTENTION
+from evalkit.queries import Asked, Form
 
 from . import questions
 from .judge import ExactJudge, TrialReview
@@ -107,10 +108,11 @@ async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, posi
 @rag_arms
 async def fictional_trials(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None,
+    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None, query: Form = "question",
 ) -> Answer:  # fmt: skip
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
-    shown = await show(sample, retriever, arm, k, position)
+    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    shown = await show(sample, asked, arm, k, position)
     wanted = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
     if shown.passages is None:
         prompt = MEMORY[wanted].format(question=sample.input)
@@ -118,4 +120,4 @@ async def fictional_trials(
     prompt = PASSAGES[wanted].format(passages=numbered(shown.passages), question=sample.input)
     perfect = ABSTENTION if arm == "missing" else None
     response = await model.generate(prompt, max_tokens=400, reference=perfect)
-    return await review(sample, shown.answer(response))
+    return await review(sample, asked.noted(shown.answer(response)))
