@@ -24,6 +24,8 @@ from evalkit.types import Audio, Image, Needs, Request, Response, ServerFacts, T
 # What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
+# Where servers tell their version and, llama.cpp, how many requests they answer at once.
+_PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
 
 class OpenAIBackend:
@@ -121,29 +123,27 @@ class OpenAIBackend:
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
         """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
-        meta = entry.get("meta") or {}
+        meta, owner = entry.get("meta") or {}, entry.get("owned_by")
+        page = _PAGES.get(owner or "")
+        told = await self.get_json(url.removesuffix("/v1") + page) if page else None
+        told = told if isinstance(told, dict) else {}
         context = entry.get("max_model_len") or meta.get("n_ctx")
         known = {
             "provider": self.spec.provider,
             "model": self.model,
             "root": entry.get("root"),
+            "version": told.get("version") or told.get("build_info"),
             "context": context,
             "quantization": meta.get("ftype"),
             "parameters": meta.get("n_params"),
             "bytes": meta.get("size"),
         }
         identity = {name: value for name, value in known.items() if value is not None}
-        owner = entry.get("owned_by")
-        running = await self._llama_slots(url) if owner == "llamacpp" else None
+        # More connections than llama.cpp has slots stall it for seconds: each idle one holds a thread until
+        # its keep-alive ends.
+        running = told.get("total_slots")
         self.tells_load = self.tells_load and running is None
         return ServerFacts(identity, context, running, {"owned_by": owner})
-
-    async def _llama_slots(self, url: str) -> int | None:
-        """How many requests llama.cpp answers at once. More connections than that stall it for seconds:
-        each idle one holds a thread until its keep-alive ends.
-        """
-        props = await self.get_json(url.removesuffix("/v1") + "/props")
-        return props.get("total_slots") if isinstance(props, dict) else None
 
     async def score(self, request: Request) -> Response:
         """Log-probabilities of a continuation, by reading the prompt through ``/completions``."""
