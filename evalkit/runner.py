@@ -147,6 +147,7 @@ def _builtin(value: Any) -> Any:
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
     async with session.running():
+        await _metrics_ready(item)
         samples = await samples_of(item, session)
         found = await survey(item, samples, options.limit)
         run_id = new_id()
@@ -171,6 +172,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     options.limit, options.repeats = run.spec.limit, run.spec.repeats
     options.cache = run.spec.target.get("cache", "on")
     async with session.running():
+        await _metrics_ready(item)
         samples = await samples_of(item, session)
         found = await survey(item, samples, options.limit)
         if found.fingerprint != run.spec.dataset:
@@ -182,6 +184,13 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             _check_same_model(run.spec, model.facts)
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
+
+
+async def _metrics_ready(item: Item) -> None:
+    """Raises ``SetupError`` where something that a metric needs is not there."""
+    for metric in item.task.metrics:
+        if metric.ready is not None:
+            await asyncio.to_thread(metric.ready)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
@@ -375,6 +384,7 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     """
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
+    await _metrics_ready(item)
     spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
     store.claim(run.id)
     with Scorer(item.task, run.n) as scorer:

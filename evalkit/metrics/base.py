@@ -31,6 +31,8 @@ class Metric:
     A run's value is the mean of its samples' values, or what ``aggregate`` makes of them: then ``low`` and
     ``high`` are the range of the run's value, and the samples' may be anything that it understands. Such an
     ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
+    ``ready`` is called once before a run begins, and raises ``SetupError`` where a package, weights or a word
+    list that the metric needs are not there: better then than at every sample.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Metric:
     unit: str = ""
     help: str = ""
     aggregate: Callable[[Sequence[float]], float] | None = None
+    ready: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         if self.judges == "output" and not math.isfinite(self.worst):

@@ -41,7 +41,10 @@ def evidence_direction(model: str, kind: Kind = "delta_ei") -> Metric:
     told = "distance between the directions of evidence in reply and reference"
     if kind == "agreement":
         told = "share of questions on which reply and reference give the same direction"
-    return Metric(name, partial(_direction, model, kind), higher_is_better=kind == "agreement", help=told)
+    return Metric(
+        name, partial(_direction, model, kind), higher_is_better=kind == "agreement", help=told,
+        ready=partial(network, "AutoModelForSequenceClassification", model),
+    )  # fmt: skip
 
 
 def _direction(model: str, kind: Kind, sample: Sample, answer: Answer) -> float | None:

@@ -63,7 +63,10 @@ def bertscore(
         truncate=(truncate, False),
     )
     compare = partial(_bertscore, model, depth, stat, truncate)
-    return Metric(name, partial(scored, compare, True), help=f"BERTScore ({stat}), layer {depth} of {title}")
+    return Metric(
+        name, partial(scored, compare, True), help=f"BERTScore ({stat}), layer {depth} of {title}",
+        ready=partial(network, "AutoModel", model, depth),
+    )  # fmt: skip
 
 
 def _bertscore(

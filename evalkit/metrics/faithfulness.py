@@ -39,7 +39,10 @@ def summac(model: str = VITC, *, max_sentences: int | None = None, source: Sourc
         "summac_zs", model=(Path(model).name, Path(VITC).name), max_sentences=(max_sentences, None)
     ) + checked("summac", source)
     fn = partial(_weighed, partial(_summac, model, max_sentences), -1.0, source)
-    return Metric(name, fn, low=-1.0, help="SummaC-ZS: the reply's sentences entailed by the sources'")
+    return Metric(
+        name, fn, low=-1.0, help="SummaC-ZS: the reply's sentences entailed by the sources'",
+        ready=partial(network, "AutoModelForSequenceClassification", model),
+    )  # fmt: skip
 
 
 def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Source = "passages") -> Metric:
@@ -54,7 +57,10 @@ def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Sourc
         "alignscore", source
     )
     fn = partial(_weighed, partial(_alignscore, checkpoint, backbone), 0.0, source)
-    return Metric(name, fn, help="AlignScore: alignment of the reply's sentences with the sources")
+    return Metric(
+        name, fn, help="AlignScore: alignment of the reply's sentences with the sources",
+        ready=partial(_aligner, checkpoint, backbone),
+    )  # fmt: skip
 
 
 def _weighed(weigh: Any, lowest: float, source: Source, sample: Sample, answer: Answer) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal, get_args
 
-from evalkit.errors import MetricError, UsageError, did_you_mean
+from evalkit.errors import SetupError, UsageError, did_you_mean
 from evalkit.metrics.base import Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
@@ -40,8 +40,9 @@ def readability(formula: Formula = "fkgl") -> Metric:
         )
     function, title = _FORMULAS[formula]
     return Metric(
-        formula, partial(_grade, function), high=HARDEST, higher_is_better=False, unit="grade", help=title
-    )
+        formula, partial(_grade, function), high=HARDEST, higher_is_better=False, unit="grade", help=title,
+        ready=_textstat,
+    )  # fmt: skip
 
 
 def _grade(function: str, sample: Sample, answer: Answer) -> float:
@@ -55,5 +56,5 @@ def _textstat() -> Any:
     try:
         import textstat
     except ModuleNotFoundError:
-        raise MetricError("readability needs the package textstat: pip install 'evalkit[metrics]'") from None
+        raise SetupError("readability needs the package textstat: pip install 'evalkit[metrics]'") from None
     return textstat

@@ -20,7 +20,8 @@ def chrf(word_order: int = 0) -> Metric:
     if word_order < 0:
         raise UsageError(f"chrf: word_order is {word_order}, at least 0 is wanted")
     name = name_of("chrf", word_order=(word_order, 0))
-    return Metric(name, partial(scored, partial(_chrf, word_order), True), help="character n-gram F2 (chrF)")
+    fn = partial(scored, partial(_chrf, word_order), True)
+    return Metric(name, fn, help="character n-gram F2 (chrF)", ready=_sacrebleu)
 
 
 def meteor() -> Metric:
@@ -31,7 +32,9 @@ def meteor() -> Metric:
     sentences by a model that has to be downloaded. Needs nltk (extra ``metrics``) and WordNet, which nltk
     downloads separately. Source: Banerjee and Lavie 2005.
     """
-    return Metric("meteor", partial(scored, _meteor, True), help="METEOR (nltk, with WordNet)")
+    return Metric(
+        "meteor", partial(scored, _meteor, True), help="METEOR (nltk, with WordNet)", ready=_wordnet
+    )
 
 
 def _chrf(word_order: int, reply: str, references: tuple[str, ...]) -> float:

@@ -38,14 +38,17 @@ def test_what_is_none_says_so(text, message):
     assert message in str(caught.value)
 
 
+TASK = """
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match
+@task([Sample(str(i), "q", f"zinc helps {i}") for i in range(70)], metrics=[exact_match()])
+async def zinc(sample, model):
+    return Answer(await model.generate(sample.input))
+"""
+
+
 def test_a_run_and_a_rescore_take_more_metrics(evalkit):
-    (evalkit.folder / "task_zinc.py").write_text(
-        "from evalkit import Answer, Sample, task\n"
-        "from evalkit.metrics import exact_match\n"
-        "@task([Sample(str(i), 'q', f'zinc helps {i}') for i in range(70)], metrics=[exact_match()])\n"
-        "async def zinc(sample, model):\n"
-        "    return Answer(await model.generate(sample.input))\n"
-    )
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
     gold = ("run", "task_zinc.py", "--model", "baseline:gold")
     (run,) = evalkit.json(*gold, "--metric", "rouge('rougeSU4')", "--metric", "exact_match")["runs"]
     assert {name: m["value"] for name, m in run["metrics"].items()} == {"exact_match": 1.0, "rougeSU4": 1.0}
@@ -55,3 +58,16 @@ def test_a_run_and_a_rescore_take_more_metrics(evalkit):
     assert (run["metrics"]["length"]["value"], run["status"]) == (3.0, "complete")
     done = evalkit(*gold, "--metric", "roug", code=2)
     assert "Did you mean 'rouge'?" in done.stderr
+
+
+def test_missing_weights_stop_a_run_before_its_first_sample(evalkit):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    weighs = "bertscore('/no/such/folder', layer=2)"
+    for command in (("run", "task_zinc.py", "--model", "baseline:gold"), ("rescore", "latest")):
+        done = evalkit(*command, "--metric", weighs, code=None)
+        assert done.returncode != 0
+        assert "the weights of /no/such/folder could not be loaded" in done.stderr
+        assert evalkit.json("show")["runs"] == [] or command[0] == "rescore"
+        evalkit("run", "task_zinc.py", "--model", "baseline:gold")
+    (run, *_) = evalkit.json("show")["runs"]
+    assert (run["status"], run["metrics"]["exact_match"]["value"]) == ("complete", 1.0)
