@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from evalkit.config import load_config
 from evalkit.earlier import prior
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
-from evalkit.models.layers import Layer
+from evalkit.models.layers import Layer, scheduler_of
 from evalkit.models.traffic import Traffic
+from evalkit.schedule import Scheduler
 from evalkit.types import Backend, Needs, Request, Response
+
+_queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValueDictionary()
 
 
 class Gated(Layer):
@@ -62,7 +66,7 @@ async def connect(
         gated = Gated(backend, stop, traffic)
         wrapped = wrap(
             gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt,
-            prior=prior(earlier) if earlier else None,
+            prior=prior(earlier) if earlier else None, scheduler=_queue(backend, max_inflight),
         )  # fmt: skip
         name = text if given else backend.name
         async with _watched(backend, wrapped):
@@ -70,6 +74,17 @@ async def connect(
     finally:
         await backend.close()
         cache.close()
+
+
+def _queue(backend: Any, max_inflight: int | None) -> Scheduler:
+    """One queue for all models at the same endpoints: a judge's questions there stand in line with the rest,
+    and together they are no more than the server runs."""
+    if (endpoints := getattr(backend, "endpoints", None)) is None:
+        return scheduler_of(backend, max_inflight)
+    key = (id(asyncio.get_running_loop()), endpoints.urls)
+    if (queue := _queues.get(key)) is None:
+        queue = _queues[key] = scheduler_of(backend, max_inflight)
+    return queue
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from evalkit.schedule import Prior
+from evalkit.models.layers import Prior
 from evalkit.types import Request
 
 if TYPE_CHECKING:

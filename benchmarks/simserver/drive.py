@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import Item
-from evalkit.schedule import Prior, Scheduler
+from evalkit.models.layers import Prior
+from evalkit.schedule import Scheduler
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ def scheduled(
     ``sent`` is filled with the requests in the order in which they went.
     """
     names = [f"http://{i}/v1" for i in range(len(servers))]
-    scheduler = Scheduler(names, each=inflight, grows=grows, prior=prior)
+    scheduler = Scheduler(names, each=inflight, grows=grows)
     coming = iter(items)
     of: dict[int, Item] = {}
 
     def feed(some: Iterable[Item]) -> None:
         for item in some:
-            of[scheduler.submit(item.request).number] = item
+            of[scheduler.submit(item.request, prior and prior(item.request)).number] = item
 
     def dispatch(now: float) -> None:
         while (ticket := scheduler.next(now)) is not None:

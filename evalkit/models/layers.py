@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -14,9 +14,11 @@ from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.model import canonical
 from evalkit.models.cache import ResponseCache, request_key
 from evalkit.models.traffic import Traffic
-from evalkit.schedule import Prior, Scheduler, Ticket
+from evalkit.schedule import Scheduler, Ticket
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
+# The tokens of an earlier reply to a request, where there was one.
+Prior = Callable[[Request], int | None]
 CacheMode = Literal["use", "refresh", "off"]
 # Where neither the server nor the user says how many: begin with the first, earn up to the second.
 DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
@@ -171,9 +173,12 @@ def _content(request: Request) -> Any:
 class Scheduled(Layer):
     """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn."""
 
-    def __init__(self, inner: Backend, scheduler: Scheduler | None = None) -> None:
+    def __init__(
+        self, inner: Backend, scheduler: Scheduler | None = None, prior: Prior | None = None
+    ) -> None:
         super().__init__(inner)
         self.scheduler = Scheduler() if scheduler is None else scheduler
+        self._prior = prior
         self._waking = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -190,7 +195,7 @@ class Scheduled(Layer):
 
     async def _send_once(self, request: Request) -> Response:
         schedule, loop = self.scheduler, asyncio.get_running_loop()
-        ticket = schedule.submit(request)
+        ticket = schedule.submit(request, self._prior(request) if self._prior else None)
         ticket.waiter = loop.create_future()
         self._wake(loop)
         try:
@@ -253,6 +258,7 @@ def wrap(
     max_inflight: int | None = None,
     salt: str = "",
     prior: Prior | None = None,
+    scheduler: Scheduler | None = None,
 ) -> Backend:
     """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot.
 
@@ -260,9 +266,10 @@ def wrap(
     that of the probe's ``ServerFacts``. ``max_inflight`` bounds the requests under way at all endpoints
     together; it defaults to the backend's own. Where there is none, each endpoint gets as many as its probe
     learned that it runs at once; where nobody says, it begins with 64 and may earn up to 256. ``prior`` says
-    how many tokens an earlier reply to such a request had.
+    how many tokens an earlier reply to such a request had. ``scheduler`` is one that others use, too.
     """
-    whole: Backend = Retrying(Scheduled(backend, _scheduler(backend, max_inflight, prior)))
+    queue = scheduler_of(backend, max_inflight) if scheduler is None else scheduler
+    whole: Backend = Retrying(Scheduled(backend, queue, prior))
     if not getattr(backend, "cacheable", True):
         return whole
     whole = Shared(whole)
@@ -271,11 +278,12 @@ def wrap(
     return Cached(whole, cache, identity or {}, mode, salt)
 
 
-def _scheduler(backend: Backend, max_inflight: int | None, prior: Prior | None) -> Scheduler:
+def scheduler_of(backend: Backend, max_inflight: int | None = None) -> Scheduler:
+    """A queue for the backend's endpoints, each with as many requests at once as is known of it."""
     endpoints = getattr(backend, "endpoints", None)
     urls = endpoints.urls if endpoints is not None else ("",)
     bound = max_inflight or getattr(backend, "max_inflight", None)
     if bound is not None:
-        return Scheduler(urls, each=-(-bound // len(urls)), together=bound, prior=prior)
+        return Scheduler(urls, each=-(-bound // len(urls)), together=bound)
     slots = getattr(backend, "slots", None)
-    return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots, prior=prior)
+    return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots)

@@ -27,11 +27,11 @@ from collections.abc import Mapping, Sequence
 
 from evalkit.errors import ModelError
 from evalkit.schedule.lane import Concurrency, Lane
-from evalkit.schedule.lengths import REMEMBERED, Lengths, Prior
+from evalkit.schedule.lengths import REMEMBERED, Lengths
 from evalkit.schedule.prefix import PrefixQueue, Ticket, characters, prefix_chain
 from evalkit.types import Request
 
-__all__ = ["HARD", "Concurrency", "Lane", "Prior", "Scheduler", "Ticket", "prefix_chain"]
+__all__ = ["HARD", "Concurrency", "Lane", "Scheduler", "Ticket", "prefix_chain"]
 
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
@@ -62,14 +62,13 @@ class Scheduler:
         grows: int = 0,
         slots: Mapping[str, int] | None = None,
         together: int | None = None,
-        prior: Prior | None = None,
     ) -> None:
         known = slots or {}
         self.lanes = [
             Lane(name, Concurrency(known.get(name, each), known.get(name, max(each, grows))))
             for name in endpoints
         ]
-        self.lengths = Lengths(prior)
+        self.lengths = Lengths()
         self._together = together or math.inf
         self._queues = [PrefixQueue() for _ in endpoints]
         self._begun: dict[int, None] = {}  # beginnings of prompts that were seen
@@ -82,11 +81,11 @@ class Scheduler:
         """How many wait."""
         return self._submitted - self._left
 
-    def submit(self, request: Request) -> Ticket:
-        """Put a request into the queue."""
+    def submit(self, request: Request, known: int | None = None) -> Ticket:
+        """Put a request into the queue; ``known`` are the tokens of an earlier reply to it."""
         chain = prefix_chain(request)
         ticket = Ticket(self._submitted, request, chain, self._group(chain))
-        ticket.length = self.lengths.predict(ticket)
+        ticket.length = self.lengths.predict(ticket, known)
         ticket.work = ticket.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
         ticket.home = self._home(ticket.group)
         self._queues[ticket.home].push(ticket)

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 from evalkit.schedule.prefix import Ticket
-from evalkit.types import Request
-
-Prior = Callable[[Request], int | None]
 
 REMEMBERED = 50_000
 _NOTHING = (0, 0)
 
 
 class Lengths:
-    """Predicts output tokens: from a prior run, else the mean seen of this prefix, of this beginning, of
+    """Predicts output tokens: as is known, else the mean seen of this prefix, of this beginning, of
     requests with the same ``max_tokens``; before anything is seen, ``max_tokens``."""
 
     ENOUGH = 3
 
-    def __init__(self, prior: Prior | None = None) -> None:
-        self._prior = prior
+    def __init__(self) -> None:
         self._seen: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def predict(self, ticket: Ticket) -> int:
-        """Output tokens to expect, between 1 and ``max_tokens``."""
+    def predict(self, ticket: Ticket, known: int | None) -> int:
+        """Output tokens to expect, between 1 and ``max_tokens``; ``known`` from an earlier run or not."""
         request = ticket.request
         if request.continuation is not None:
             return 1
-        known = self._prior(request) if self._prior else None
         if known is None:
             known = self._learned(ticket)
         return max(1, min(known, request.max_tokens))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
+from typing import Any
 
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.connect import connect
 from evalkit.errors import Overloaded, RequestRejected, ServerFailed
 from evalkit.models import wrap
 from evalkit.models.endpoints import Endpoints
@@ -15,7 +19,7 @@ from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Retrying, Scheduled, Shared
 from evalkit.models.transport import Unreachable
 from evalkit.schedule import Scheduler
-from evalkit.types import Request, Response, Usage
+from evalkit.types import Needs, Request, Response, Usage
 from tests.schedule.asking import ask
 
 
@@ -228,3 +232,30 @@ async def test_where_no_connection_is_made_another_endpoint_takes_the_request() 
     replies = await asyncio.gather(*(wrap(Two()).send(ask(str(i))) for i in range(40)))
     assert {r.text for r in replies} == {"http://well"}
     assert {r.retries for r in replies} == {0}
+
+
+async def test_a_judge_on_the_same_server_stands_in_the_same_queue(script: Any, tmp_path: Path) -> None:
+    running = most = 0
+
+    async def answer(request: web.Request, body: dict) -> web.Response:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        choice = {"message": {"content": body["messages"][0]["content"]}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice]})
+
+    script.chat(answer)
+    home: dict[str, Any] = {
+        "stop": asyncio.Event(),
+        "responses": tmp_path / "responses.db",
+        "needs": Needs(),
+    }
+    async with (
+        connect(f"openai:tiny@{script.url}", max_inflight=3, **home) as (_, model),
+        connect(f"openai:tinier@{script.url}", **home) as (_, judge),
+    ):
+        replies = await asyncio.gather(*(who.generate(f"{i}") for i in range(10) for who in (model, judge)))
+    assert [reply.text for reply in replies] == [str(i) for i in range(10) for _ in range(2)]
+    assert most == 3

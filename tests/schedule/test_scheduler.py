@@ -38,7 +38,6 @@ class Machine(RuleBasedStateMachine):
             each=self.EACH,
             grows=self.GROWS,
             together=self.TOGETHER,
-            prior=lambda request: len(request.prompt or "") ** 2,
         )
         self.now = 0.0
         self.waiting: list[Ticket] = []
@@ -50,7 +49,8 @@ class Machine(RuleBasedStateMachine):
     @rule(prompts=st.lists(PARAGRAPHS, min_size=1, max_size=8))
     def submit(self, prompts: list[list[str]]) -> None:
         for paragraphs in prompts:
-            ticket = self.schedule.submit(ask(*paragraphs))
+            request = ask(*paragraphs)
+            ticket = self.schedule.submit(request, len(request.prompt or "") ** 2)
             self.waiting.append(ticket)
             self.overtaken[ticket] = 0
             self.most_waiting = max(self.most_waiting, len(self.waiting))
@@ -184,11 +184,11 @@ def test_chains_tell_how_much_is_shared() -> None:
 
 def test_prefixes_go_together_the_largest_first_and_long_ones_within_them() -> None:
     prior = {"x": 10, "y": 11, "z": 12}
-    schedule = Scheduler(each=1, prior=lambda request: prior[request.prompt[-1]])
+    schedule = Scheduler(each=1)
     for question in "xyz":
         for shared in ("s\n\np1", "s\n\np2", "t"):
             if (shared, question) != ("s\n\np1", "y"):
-                schedule.submit(ask(shared, question))
+                schedule.submit(ask(shared, question), prior[question])
     order = drain(schedule)
     assert order == [
         f"{p}\n\n{q}" for p in ("s\n\np2", "s\n\np1", "t") for q in "zyx" if (p[-1], q) != ("1", "y")
@@ -196,10 +196,10 @@ def test_prefixes_go_together_the_largest_first_and_long_ones_within_them() -> N
 
 
 def test_what_would_outlast_the_rest_goes_early_even_from_a_small_group() -> None:
-    schedule = Scheduler(each=4, prior=lambda request: 1000 if "long" in request.prompt else 10)
+    schedule = Scheduler(each=4)
     for i in range(40):
-        schedule.submit(ask("popular", str(i), max_tokens=2000))
-    schedule.submit(ask("rare", "long", max_tokens=2000))
+        schedule.submit(ask("popular", str(i), max_tokens=2000), 10)
+    schedule.submit(ask("rare", "long", max_tokens=2000), 1000)
     first = [schedule.next(0.0) for _ in range(4)]
     assert "rare\n\nlong" in {ticket.request.prompt for ticket in first}
 
