@@ -20,6 +20,7 @@ import random
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,10 +128,12 @@ def assert_prompt(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     wanted = file.read_text(encoding="utf-8")
-    assert text == wanted, (
-        f"the prompt is not that of {file}.\n--- pinned\n{wanted}\n--- now\n{text}\nChanged on purpose? "
-        "Raise the task's version, then: pytest --evalkit-update-snapshots"
-    )
+    if text != wanted:
+        lines = unified_diff(wanted.splitlines(), text.splitlines(), "pinned", "now", lineterm="")
+        raise AssertionError(
+            "\n".join([f"the prompt is not that of {file}.", *lines])
+            + "\nChanged on purpose? Raise the task's version, then: pytest --evalkit-update-snapshots"
+        )
 
 
 @dataclass(frozen=True)
