@@ -41,12 +41,14 @@ def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress,
     """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used.
 
     ``search`` is its name, maybe with options of its own (see ``read_search``). The folder is named by corpus
-    path, retriever and ``options``, so that each combination has its own.
+    path, retriever and those options that the index depends on, so that each combination has its own.
     """
     name, own = read_search(search)
     if both := own.keys() & options.keys():
         raise UsageError(f"{min(both)} is given twice: in {search!r} and by itself")
     options |= own
-    place = hashlib.sha256(repr((str(corpus.resolve()), sorted(options.items()))).encode()).hexdigest()[:12]
-    directory = home / f"{corpus.stem}-{place}-{name}"
-    return retriever_class(name)(corpus, directory, progress=progress, **options)
+    made = retriever_class(name)
+    searching: frozenset[str] = getattr(made, "searching", frozenset)()
+    building = sorted((option, value) for option, value in options.items() if option not in searching)
+    place = hashlib.sha256(repr((str(corpus.resolve()), building)).encode()).hexdigest()[:12]
+    return made(corpus, home / f"{corpus.stem}-{place}-{name}", progress=progress, **options)

@@ -28,6 +28,7 @@ from .batching import Batcher
 from .chunking import Chunking
 from .corpus import Corpus, indexed_text
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+from .rerank import Second
 
 IDS = "ids.json"
 MAX_BATCH = 256  # searches answered at once
@@ -38,9 +39,23 @@ Hits = list[tuple[int, float]]  # (row, score), best first
 
 class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every index can be told: how documents are cut (see ``Chunking``), and whether to ``deduplicate``:
-    of passages with the same title and text only the first by id."""
+    of passages with the same title and text only the first by id.
+
+    ``rerank``, ``mmr`` and ``depth`` (candidates) say what happens after the first search (see ``rerank``).
+    The options in ``searching`` leave the index as it is: they may differ from search to search.
+    """
+
+    searching: ClassVar[frozenset[str]] = frozenset({"rerank", "mmr", "depth"})
 
     deduplicate: bool = False
+    rerank: str | None = None
+    mmr: float | None = None
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth < 1 or not 0 <= (self.mmr or 0) <= 1:
+            raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
 
 
 class Engine(Protocol):
@@ -87,25 +102,42 @@ class IndexedRetriever(ABC):
         if (directory / MANIFEST).exists():
             self._check()
 
+    @classmethod
+    def searching(cls) -> frozenset[str]:
+        """The options that leave the index as it is."""
+        return cls.options_type.searching
+
     @abstractmethod
     def _make_engine(self) -> Engine:
         """The engine that these options ask for."""
+
+    @cached_property
+    def _second(self) -> Second:
+        encoder = getattr(self.options, "encoder", None)  # BM25 has none: the default one compares passages
+        return Second(self.options.rerank, self.options.mmr, encoder, self.progress, self.stop)
+
+    def _searching(self) -> dict[str, Any]:
+        """The options of the search that are not their defaults, and the models behind them."""
+        standard = msgspec.to_builtins(self.options_type())
+        given = {n: v for n, v in msgspec.to_builtins(self.options).items() if v != standard[n]}
+        options = {name: value for name, value in given.items() if name in self.options.searching}
+        return options | ({"models": self._second.identity()} if self._second else {})
 
     @cached_property
     def _engine(self) -> Engine:
         return self._make_engine()
 
     @classmethod
-    def open(cls, directory: Path, *, progress: Progress) -> Self:
-        """The retriever of an index on disk, its corpus and options read from the manifest.
+    def open(cls, directory: Path, *, progress: Progress, **options: Any) -> Self:
+        """The retriever of an index on disk, its corpus and how it was built read from the manifest.
 
-        Raises ``SetupError`` where there is none, ``IndexMismatch`` where it is not of this kind or its
-        corpus has changed since.
+        ``options`` are those of the search. Raises ``SetupError`` where there is none, ``IndexMismatch``
+        where it is not of this kind or its corpus has changed since.
         """
         manifest = read_manifest(directory)
         if manifest.kind != cls.kind:
             raise IndexMismatch(f"{directory} is a {manifest.kind} index, not a {cls.kind} one")
-        return cls(Path(manifest.corpus.path), directory, progress=progress, **manifest.options)
+        return cls(Path(manifest.corpus.path), directory, progress=progress, **manifest.options | options)
 
     async def search(self, query: str, k: int) -> list[Passage]:
         """The ``k`` best passages, best first, ties by id; fewer where the corpus has no more.
@@ -143,7 +175,7 @@ class IndexedRetriever(ABC):
         if self._ids is None:
             return {}
         facts: dict[str, Any] = msgspec.to_builtins(read_manifest(self.directory))
-        return facts
+        return facts | ({"search": search} if (search := self._searching()) else {})
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run in the one search thread. Cancelling the caller also ends an embedding under way."""
@@ -161,8 +193,11 @@ class IndexedRetriever(ABC):
         order = sorted(range(len(calls)), key=lambda i: calls[i][1])
         for k, group in groupby(order, key=lambda i: calls[i][1]):
             places = list(group)
-            for i, hits in zip(places, self._engine.search([calls[i][0] for i in places], k), strict=True):
-                answers[i] = self._fetch([(ids[row], score) for row, score in hits])
+            first = max(k, self.options.depth) if self._second else k
+            found = self._engine.search([calls[i][0] for i in places], first)
+            for i, hits in zip(places, found, strict=True):
+                passages = self._fetch([(ids[row], score) for row, score in hits])
+                answers[i] = self._second(calls[i][0], passages, k) if self._second else passages
         return answers
 
     def _fetch(self, hits: list[tuple[str, float]]) -> list[Passage]:
@@ -232,7 +267,11 @@ class IndexedRetriever(ABC):
         return Manifest(
             kind=self.kind,
             corpus=CorpusFacts(self.corpus.place, self.corpus.fingerprint, self.corpus.layout.name),
-            options=msgspec.to_builtins(self.options),
+            options={
+                name: value
+                for name, value in msgspec.to_builtins(self.options).items()
+                if name not in self.options.searching
+            },
             tokenizer=self.options.tokenizer_hash(),
             engine=self._engine.identity(),
             versions={name: importlib.metadata.version(name) for name in self.packages},

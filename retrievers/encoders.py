@@ -124,6 +124,11 @@ def read_encoder(text: str) -> Encoder:
     return Encoder(name, recipe_of(name), Path(place) if at else None)
 
 
+def is_served(text: str) -> bool:
+    """Whether this names a model behind an endpoint: ``openai:NAME[@URL]``, ``sglang:NAME@URL``."""
+    return _SERVED.match(text) is not None
+
+
 def recipe_of(name: str) -> Recipe | None:
     """The recipe of a known encoder, by any of its names."""
     short = name.rpartition("/")[2].lower()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import Overloaded, ServerFailed
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.models.spec import load
 
 from .vectors import Vectors
@@ -50,7 +50,14 @@ class Endpoint:
         return [float(score) for score in _in_order(rows, len(texts), name)]
 
     def _post(self, path: str, payloads: Sequence[Any]) -> list[Any]:
-        return asyncio.run(self._post_all(path, payloads))
+        try:
+            return asyncio.run(self._post_all(path, payloads))
+        except RequestRejected as problem:
+            if problem.status != 404:
+                raise
+            raise ProbeError(
+                f"{problem}. This server has no {path}; SGLang has it when started with --is-embedding"
+            ) from None
 
     async def _post_all(self, path: str, payloads: Sequence[Any]) -> list[Any]:
         backend: Any = load(self._spec)

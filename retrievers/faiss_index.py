@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
-import numpy as np
 
 from evalkit.errors import SetupError
 from evalkit.types import Passage, Progress
@@ -20,7 +19,6 @@ from .encoders import DEFAULT_MODEL
 from .families import Rows
 from .local_model import Backend
 from .manifest import read_manifest
-from .ranking import best_rows
 from .vectors import Vectors
 
 _BLOCK = 16_384  # vectors in memory at once while an index is built
@@ -32,6 +30,8 @@ class DenseOptions(Options, frozen=True, kw_only=True):
     ``nprobe`` and ``ef_search`` search an IVF or HNSW index with another effort than the one that its
     measured recall needs.
     """
+
+    searching: ClassVar[frozenset[str]] = Options.searching | {"nprobe", "ef_search"}
 
     encoder: str = DEFAULT_MODEL
     backend: Backend = "auto"
@@ -82,8 +82,7 @@ class DenseEngine:
         self._options, self._progress, self._stop = options, progress, stop
         self._shard_bytes = shard_bytes
         self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
-        self._index: Any = None
-        self._exact = True
+        self._index: shards.Index | None = None
 
     def identity(self) -> dict[str, Any]:
         """The encoder's weights and how it is used; which index was asked for."""
@@ -97,32 +96,18 @@ class DenseEngine:
 
     def load(self, folder: Path) -> None:
         """Map the index into memory. Raises ``SetupError`` where it is missing, damaged or too large."""
-        opened = shards.Shards(folder)
-        facts = read_manifest(folder).facts["index"]
-        shards.check_fits(folder, opened.bytes, facts["family"], shards.memory_bytes())
-        chosen = {"nprobe": self._options.nprobe, "efSearch": self._options.ef_search}
-        for name in ("nprobe", "efSearch"):
-            if name in facts:
-                opened.set_effort(name, chosen[name] or facts[name])
-        self._opened, self._index = opened, opened.index
-        self._exact = facts["family"] in ("flat", "sq8")
+        self._index = shards.Index(
+            folder,
+            read_manifest(folder).facts["index"],
+            self._embedder.recipe.similarity,
+            nprobe=self._options.nprobe,
+            efSearch=self._options.ef_search,
+        )
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """The nearest rows."""
-        return self.nearest(self._embedder.embed_queries(queries), k)
-
-    def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
-        """The nearest rows. Equal texts have equal vectors: looks on until the last tie is whole, where the
-        index is exact."""
-        similarity, total = self._embedder.recipe.similarity, self._index.ntotal
-        sign, digits = -1 if similarity == "l2" else 1, 6 if similarity == "cosine" else 4
-        n = min(k + 8, total)
-        while True:
-            scores, rows = self._index.search(vectors, n)
-            scores = np.round(sign * scores, digits)  # what float32 is good for; the rest differs by batch
-            if n == total or not self._exact or bool((scores[:, k - 1] > scores[:, -1]).all()):
-                return best_rows(scores, rows, k)
-            n = min(2 * n, total)
+        assert self._index is not None, "load comes first"
+        return self._index.nearest(self._embedder.embed_queries(queries), k)
 
 
 class FaissRetriever(IndexedRetriever):

@@ -1,33 +1,45 @@
-"""Dense and lexical retrieval together, by reciprocal rank fusion."""
+"""Dense and lexical retrieval together, by reciprocal rank fusion or weighted scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from evalkit.types import Passage
 
 from .base import Engine, Hits, IndexedRetriever
 from .bm25 import K1, B, LexicalEngine
 from .faiss_index import DenseEngine, DenseOptions
-from .ranking import fuse
-
-DEPTH = 100  # how far down both rankings are read, at least
+from .ranking import blend, fuse
 
 
 class HybridOptions(DenseOptions, frozen=True, kw_only=True):
-    """What both halves can be told: those of the dense one and of BM25."""
+    """What both halves can be told, and how their rankings become one.
+
+    ``fusion`` is ``rrf`` by ranks, with the constant ``rrf_k`` (MedRAG's is 100), or ``weighted`` by scores
+    scaled to 0 … 1, the dense half's counting ``dense_weight``. Both rankings are read down to ``depth``.
+    """
+
+    searching: ClassVar[frozenset[str]] = DenseOptions.searching | {"fusion", "rrf_k", "dense_weight"}
 
     k1: float = K1
     b: float = B
+    fusion: Literal["rrf", "weighted"] = "rrf"
+    rrf_k: int = 60
+    dense_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rrf_k < 1 or not 0 <= self.dense_weight <= 1:
+            raise ValueError("rrf_k must be at least 1 and dense_weight between 0 and 1")
 
 
 class FusionEngine:
     """Both engines in one folder: their files have different names."""
 
-    def __init__(self, dense: Engine, lexical: Engine) -> None:
-        self._dense, self._lexical = dense, lexical
+    def __init__(self, dense: Engine, lexical: Engine, options: HybridOptions) -> None:
+        self._dense, self._lexical, self._options = dense, lexical, options
 
     def identity(self) -> dict[str, Any]:
         """Both halves'."""
@@ -43,14 +55,17 @@ class FusionEngine:
         self._dense.load(folder)
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """Fused rankings; the scores are sums of reciprocal ranks."""
-        depth = max(k, DEPTH)
+        """Fused rankings; the scores are sums of reciprocal ranks, or of weighted scores."""
+        depth, how = max(k, self._options.depth), self._options
         both = zip(self._dense.search(queries, depth), self._lexical.search(queries, depth), strict=True)
-        return [fuse([[row for row, _ in hits] for hits in pair], k) for pair in both]
+        if how.fusion == "weighted":
+            weights = (how.dense_weight, 1 - how.dense_weight)
+            return [blend(pair, weights, k) for pair in both]
+        return [fuse([[row for row, _ in hits] for hits in pair], k, how.rrf_k) for pair in both]
 
 
 class HybridRetriever(IndexedRetriever):
-    """Options: those of ``FaissRetriever`` and ``BM25Retriever``."""
+    """Options: ``fusion``, ``rrf_k``, ``dense_weight`` and those of both halves."""
 
     kind = "hybrid"
     options_type = HybridOptions
@@ -59,4 +74,4 @@ class HybridRetriever(IndexedRetriever):
     def _make_engine(self) -> Engine:
         assert isinstance(self.options, HybridOptions)
         dense = DenseEngine(self.options, self.progress, self.stop)
-        return FusionEngine(dense, LexicalEngine(self.options.k1, self.options.b))
+        return FusionEngine(dense, LexicalEngine(self.options.k1, self.options.b), self.options)

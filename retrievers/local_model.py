@@ -127,7 +127,7 @@ class LocalModel:
 
         from .pooled import pooled
 
-        with _quietly(self._folder), warnings.catch_warnings():
+        with quietly(self._folder), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's: it is told a batch, and works for all shapes
             module, example = pooled(self._folder, self._recipe)
             decoder = TorchScriptPythonDecoder(module, example_input=example)
@@ -140,7 +140,7 @@ class LocalModel:
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
         recipe = self._recipe
-        with _quietly(self._folder):
+        with quietly(self._folder):
             if recipe.pooling is None:
                 return SentenceTransformer(str(self._folder), local_files_only=True)
             transformer = Transformer(str(self._folder), max_seq_length=self._recipe.max_tokens)
@@ -156,8 +156,8 @@ def _precision() -> str:
 
 
 @contextmanager
-def _quietly(folder: Path) -> Iterator[None]:
-    """Load without transformers' progress bar and remarks. What it raises becomes a ``SetupError``."""
+def quietly(folder: Path) -> Iterator[None]:
+    """Load a model without transformers' progress bar and remarks; its errors become ``SetupError``."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -166,7 +166,7 @@ def _quietly(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise SetupError(f"{folder}: the encoder cannot be loaded: {error}") from error
+        raise SetupError(f"{folder}: the model cannot be loaded: {error}") from error
     finally:
         logging.set_verbosity(level)
         if shown:

@@ -29,6 +29,51 @@ def best_rows(scores: NDArray[Any], rows: NDArray[Any], k: int) -> list[list[tup
     return [list(zip(r, s, strict=True)) for r, s in pairs]
 
 
+def scaled(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores (n,) moved and stretched to 0 … 1; all 1 where they are equal."""
+    low, high = (scores.min(), scores.max()) if len(scores) else (0, 0)
+    if low == high:
+        return np.ones(len(scores))
+    return (scores - low).astype(np.float64) / float(high - low)
+
+
+def diversify(
+    relevance: NDArray[Any], similarity: NDArray[Any], k: int, trade: float
+) -> list[tuple[int, float]]:
+    """Maximal marginal relevance: ``k`` (place, value), each the best of what is left by
+    trade · relevance - (1 - trade) · greatest similarity to what was picked before.
+
+    ``relevance`` (n,), ``similarity`` (n, n); ties by place. Source: Carbonell and Goldstein, "The Use of
+    MMR, Diversity-Based Reranking for Reordering Documents and Producing Summaries", SIGIR 1998.
+    """
+    nearest = np.zeros(len(relevance))
+    left = np.ones(len(relevance), bool)
+    picked: list[tuple[int, float]] = []
+    for _ in range(min(k, len(relevance))):
+        values = np.where(left, trade * relevance - (1 - trade) * nearest, -np.inf)
+        place = int(values.argmax())
+        picked.append((place, float(values[place])))
+        left[place] = False
+        nearest = np.maximum(nearest, similarity[place]) if len(picked) > 1 else similarity[place]
+    return picked
+
+
+def blend(
+    rankings: Sequence[Sequence[tuple[int, float]]], weights: Sequence[float], k: int
+) -> list[tuple[int, float]]:
+    """Weighted fusion: the ``k`` rows with the highest sum of weight · score scaled to 0 … 1 in its ranking.
+
+    A row that a ranking lacks gets 0 of it. Source: Bruch, Gai and Ingber, "An Analysis of Fusion Functions
+    for Hybrid Retrieval", TOIS 2023, whose convex combination with min-max normalization this is.
+    """
+    sums: dict[int, float] = {}
+    for ranking, weight in zip(rankings, weights, strict=True):
+        values = scaled(np.array([score for _, score in ranking]))
+        for (row, _), value in zip(ranking, values.tolist(), strict=True):
+            sums[row] = sums.get(row, 0.0) + weight * value
+    return sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:k]
+
+
 def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> list[tuple[int, float]]:
     """Reciprocal rank fusion: the ``k`` rows with the highest sum of 1 / (constant + rank), ranks from 1.
 

@@ -18,6 +18,7 @@ from evalkit.types import Progress
 
 from .encoders import Similarity
 from .families import Plan, Rows, plan, reason, train, train_rows
+from .ranking import best_rows
 from .vectors import Vectors
 
 SHARD_BYTES = 2**30  # of vectors in one file
@@ -109,9 +110,9 @@ def _write(index: Any, folder: Path, number: int) -> None:
 
 
 class Shards:
-    """The files of an index, mapped from disk: what a search does not touch is not read."""
+    """The files of an index, mapped from disk: what a search does not touch is not read. Or all in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mapped: bool = True) -> None:
         import faiss
 
         files = sorted(folder.glob("vectors-*.faiss"))
@@ -121,7 +122,8 @@ class Shards:
             )
         self.bytes = sum(file.stat().st_size for file in files)
         try:
-            self._parts = [faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC) for file in files]
+            how = faiss.IO_FLAG_MMAP_IFC if mapped else 0
+            self._parts = [faiss.read_index(str(file), how) for file in files]
         except RuntimeError as error:
             raise SetupError(
                 f"{folder}: an index file is damaged ({reason(error)}): delete the folder and build it again"
@@ -139,6 +141,38 @@ class Shards:
 
         for part in self._parts:
             faiss.ParameterSpace().set_index_parameter(part, name, value)
+
+
+class Index:
+    """An index in a folder, opened for searching. ``facts`` are those that ``build`` returned; ``efforts``
+    overrule the ``nprobe`` or ``efSearch`` in them."""
+
+    def __init__(
+        self, folder: Path, facts: dict[str, Any], similarity: Similarity, **efforts: int | None
+    ) -> None:
+        self._shards = Shards(folder)
+        check_fits(folder, self._shards.bytes, facts["family"], memory_bytes())
+        for name in ("nprobe", "efSearch"):
+            if name in facts:
+                self._shards.set_effort(name, efforts.get(name) or facts[name])
+        self._index = self._shards.index
+        self._exact = facts["family"] in ("flat", "sq8")
+        self._sign = -1 if similarity == "l2" else 1
+        self._digits = 6 if similarity == "cosine" else 4  # what float32 is good for; the rest is chance
+
+    def nearest(self, vectors: Vectors, k: int) -> list[list[tuple[int, float]]]:
+        """The ``k`` nearest (row, score) for each vector, ties by row.
+
+        Equal texts have equal vectors: an exact index is searched on until the last tie is whole.
+        """
+        n = min(k + 8, self._index.ntotal)
+        while True:
+            scores, rows = self._index.search(vectors, n)
+            scores = np.round(self._sign * scores, self._digits)
+            whole = n == self._index.ntotal or not self._exact
+            if whole or bool((scores[:, k - 1] > scores[:, -1]).all()):
+                return best_rows(scores, rows, k)
+            n = min(2 * n, self._index.ntotal)
 
 
 def measure(shards: Shards, plan: Plan, queries: Vectors, rows: Rows, truth: Rows) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 
 from evalkit import progress
 from evalkit.cli.output import print_json
-from evalkit.cli.run import json_option, quiet_option
+from evalkit.cli.run import json_option, quiet_option, settings
 from evalkit.errors import UsageError
 
 MANIFEST = "manifest.json"
@@ -60,7 +61,23 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
         if copies := facts.get("n_copies"):
             left = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
             click.echo(f"{copies:,} passages have title and text of another: {left}.")
+        for line in _found_out(facts.get("facts", {})):
+            click.echo(line)
         click.echo(f'Search it with: evalkit index search {out} "your question" -k 5')
+
+
+def _found_out(facts: dict[str, Any]) -> Iterator[str]:
+    """What a build found out about the encoder and the index, in words."""
+    if encoder := facts.get("encoder"):
+        origin = {"registry": "as its authors use it", "model": "as its own files say", "assumed": "assumed"}
+        note = f": {encoder['note']}" if encoder.get("note") else ""
+        yield f"Encoder ({encoder['computed']}) used {origin[encoder['recipe']]}{note}."
+    if index := facts.get("index"):
+        effort = next((f", {name} {index[name]}" for name in ("nprobe", "efSearch") if name in index), "")
+        yield (
+            f"Index: {index['family']} ({index['factory']}{effort}), {index['bytes'] / 2**20:,.1f} MiB; "
+            f"recall@10 against exact search {index['recall@10']:.3f} ({index['recall_queries']} passages)."
+        )
 
 
 async def _prepare(retriever: Any) -> None:
@@ -74,13 +91,24 @@ async def _prepare(retriever: Any) -> None:
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("question")
 @click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Passages to show.")
+@click.option(
+    "-p",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="How to search: rerank=MODEL, mmr=0.7 …",
+)
 @json_option
 @quiet_option
-def search(directory: Path, question: str, k: int, as_json: bool, quiet: bool) -> None:
+def search(
+    directory: Path, question: str, k: int, params: tuple[str, ...], as_json: bool, quiet: bool
+) -> None:
     """Find the passages of an index that answer QUESTION."""
     from evalkit.retrieval import retriever_class
 
-    made = retriever_class(_kind(directory)).open(directory, progress=progress.for_stream(quiet=quiet))
+    options = {name: values[-1] for name, values in settings(params).items()}
+    shown = progress.for_stream(quiet=quiet)
+    made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)
     passages = asyncio.run(_search(made, question, k))
     if as_json:
         print_json({"query": question, "passages": passages})

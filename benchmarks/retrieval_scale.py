@@ -1,0 +1,228 @@
+"""Building and searching indexes of 10⁴, 10⁵ and 10⁶ passages: ``python -m benchmarks.retrieval_scale``.
+
+Texts: fictional abstracts, generated, embedded and indexed at 10⁴; BM25 at 10⁴ and 10⁵. Embedding 10⁶ texts
+takes hours on two cores, so the FAISS part at all sizes works on generated vectors: unit vectors of 384
+dimensions around a thousand centres. Each case is a process of its own, whose peak of private memory (mapped
+files apart) is sampled. ``--write`` puts the tables into docs/benchmarks.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit import progress
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- retrieval scale: begin -->", "<!-- retrieval scale: end -->"
+DIMENSION, BLOCK, K = 384, 16_384, 10
+BATCHES = (1, 16, 256)
+CASES = {10_000: ("flat", "hnsw", "ivf"), 100_000: ("flat", "hnsw", "ivf", "sq8"), 1_000_000: ("ivf", "sq8")}
+DRUGS = ("velorim", "taxadine", "oprelor", "mirazole", "cendipine", "lurafen", "dorastat", "pexolol")
+ILLS = ("gout", "migraine", "asthma", "sepsis", "psoriasis", "anaemia", "angina", "eczema", "colitis")
+
+
+class Vectors:
+    """Unit vectors around a thousand centres, made anew for every block: only one block is in memory."""
+
+    similarity = "cosine"
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._centres = np.random.default_rng(0).normal(size=(1_000, DIMENSION)).astype(np.float32)
+
+    def block(self, number: int, size: int = BLOCK) -> np.ndarray:
+        """The vectors of one block."""
+        dice = np.random.default_rng(number + 1)
+        made = self._centres[dice.integers(1_000, size=size)]
+        made = made + 0.9 * dice.standard_normal((size, DIMENSION), np.float32)
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All vectors, in order."""
+        for number in range(-(-self.n // BLOCK)):
+            yield self.block(number)[: self.n - number * BLOCK]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some of them."""
+        parts = [self.block(int(n))[rows[rows // BLOCK == n] % BLOCK] for n in np.unique(rows // BLOCK)]
+        return np.concatenate(parts)
+
+
+def abstracts(n: int, path: Path) -> Path:
+    """``n`` fictional abstracts of about 120 words, as a corpus."""
+    dice = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(n):
+            drug, ill, other = dice.choice(DRUGS), dice.choice(ILLS), dice.choice(DRUGS)
+            findings = " ".join(
+                f"In group {g}, {dice.randint(5, 400)} of {dice.randint(400, 900)} patients with {ill} "
+                f"improved on {dice.choice((drug, other))} within {dice.randint(2, 52)} weeks."
+                for g in range(7)
+            )
+            row = {"id": str(number), "title": f"Trial {number} of {drug} in {ill}", "text": findings}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@contextmanager
+def peak() -> Iterator[dict[str, float]]:
+    """Samples private memory while the block runs; ``GiB`` is its peak."""
+    found, done = {"GiB": 0.0}, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            now = int(status.partition("RssAnon:")[2].split()[0]) / 2**20
+            found["GiB"] = max(found["GiB"], now)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def side_by_side(
+    ours: Callable[[], Any], theirs: Callable[[], Any], least_s: float = 3.0
+) -> tuple[float, float]:
+    """Median seconds of both, called in turn."""
+    ours(), theirs()
+    times: list[tuple[float, float]] = []
+    start = time.perf_counter()
+    while len(times) < 5 or (time.perf_counter() - start < 3 and len(times) < 400):
+        times.append((seconds(ours), seconds(theirs)))
+    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
+
+
+def vectors_case(n: int, name: str) -> dict[str, Any]:
+    """Build and search one index of generated vectors."""
+    import faiss
+    from evalkit_retrievers import shards
+
+    source = Vectors(n)
+    queries = source.block(10**6, 1_024)
+    with tempfile.TemporaryDirectory() as place, peak() as memory:
+        folder = Path(place)
+        start = time.perf_counter()
+        facts = shards.build(name, source, folder, progress.Silent())
+        built = time.perf_counter() - start
+        building = memory["GiB"]
+        index = shards.Index(folder, facts, "cosine")
+        direct = shards.Shards(folder, mapped=False)
+        for effort in {"nprobe", "efSearch"} & set(facts):
+            direct.set_effort(effort, facts[effort])
+        rates = {}
+        for batch in BATCHES:
+            part = queries[:batch]
+            rates[batch] = side_by_side(
+                lambda q=part: index.nearest(q, K), lambda q=part: direct.index.search(q, K)
+            )
+    return {"n": n, "name": name, **facts, "built": built, "GiB": building, "rates": rates,
+            "threads": faiss.omp_get_max_threads()}  # fmt: skip
+
+
+def text_case(n: int, kind: str) -> dict[str, Any]:
+    """Index fictional abstracts by a retriever and search it whole, texts of the passages included."""
+    from evalkit.retrieval import retriever_class
+
+    questions = [f"{drug} for {ill} in group {g}" for drug in DRUGS for ill in ILLS for g in range(3)][:256]
+    with tempfile.TemporaryDirectory() as place, peak() as memory:
+        corpus = abstracts(n, Path(place) / "corpus.jsonl")
+        made = retriever_class(kind)(corpus, Path(place) / "index", progress=progress.Silent())
+        stages = asyncio.run(_search(made, questions))
+    return {"n": n, "kind": kind, **stages, "GiB": memory["GiB"]}
+
+
+async def _search(retriever: Any, questions: list[str]) -> dict[str, float]:
+    start = time.perf_counter()
+    await retriever.prepare()
+    built = time.perf_counter() - start
+    await asyncio.gather(*(retriever.search(question, K) for question in questions))  # embeds them
+    start = time.perf_counter()
+    await asyncio.gather(*(retriever.search(question, K) for question in questions))
+    searched = time.perf_counter() - start
+    await retriever.close()
+    return {"built": built, "searched": searched}
+
+
+def vectors_table(rows: list[dict[str, Any]]) -> str:
+    """FAISS on generated vectors."""
+    heads = ["vectors", "index", "built, s", "on disk, GiB", "peak private memory, GiB", "recall@10"]
+    heads += [*(f"queries/s, {batch} at once" for batch in BATCHES), "time, × FAISS called directly"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        effort = next((f", {name} {row[name]}" for name in ("nprobe", "efSearch") if name in row), "")
+        rates = " | ".join(f"{batch / ours:,.0f}" for batch, (ours, _) in row["rates"].items())
+        ratios = ", ".join(f"{ours / theirs:.2f}" for ours, theirs in row["rates"].values())
+        lines.append(
+            f"| {row['n']:,} | {row['name']} (`{row['factory']}`{effort}) | {row['built']:.1f} "
+            f"| {row['bytes'] / 2**30:.2f} | {row['GiB']:.2f} | {row['recall@10']:.3f} | {rates} | {ratios} |"
+        )
+    return "\n".join(lines)
+
+
+def text_table(rows: list[dict[str, Any]]) -> str:
+    """Retrievers on fictional abstracts."""
+    heads = ["abstracts", "retriever", "read, embedded and indexed, s", "256 searches, s"]
+    heads += ["peak private memory, GiB"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        times = f"{row['built']:.1f} | {row['searched']:.2f}"
+        lines.append(f"| {row['n']:,} | {row['kind']} | {times} | {row['GiB']:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the tables; with ``--write`` put them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(CASES))
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    vectors, texts = [], []
+    for n in options.sizes:
+        for name in CASES[n]:
+            vectors.append(_alone(vectors_case, n, name))
+            print(vectors[-1], flush=True)
+        for kind in {10_000: ("bm25", "faiss"), 100_000: ("bm25",)}.get(n, ()):
+            texts.append(_alone(text_case, n, kind))
+            print(texts[-1], flush=True)
+    text = f"{vectors_table(vectors)}\n\n{text_table(texts)}"
+    print(text)
+    if options.write:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def _alone(case: Callable[[int, str], dict[str, Any]], n: int, name: str) -> dict[str, Any]:
+    """In a process of its own, so that its peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(case, n, name).result()
+
+
+if __name__ == "__main__":
+    main()
