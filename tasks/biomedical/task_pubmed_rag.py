@@ -3,6 +3,7 @@
 The reference is the authors' own conclusion, which is cut out of the abstracts in the pool. Arms:
 ``closed_book`` shows no passage, ``retrieved`` the k best of the pool, ``oracle`` the question's abstract;
 by ``-p arm=all`` also ``hidden`` (that abstract among k others), ``distractors`` and ``missing``.
+``-p judge=nli:MODEL`` or ``llm:SPEC`` has citations and claims weighed too.
 Data: PubMedQA (Jin et al. 2019), hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``.
 """
 
@@ -14,15 +15,19 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
 from evalkit.arms import Arm
+from evalkit.judge.review import Review
 from evalkit.metrics import (
     abstained,
     abstention,
+    alce,
+    biogen,
     citation_coverage,
     citation_precision,
     citation_recall,
     length,
     mrr,
     ndcg,
+    ragchecker,
     recall,
     rouge,
     where_answerable,
@@ -34,6 +39,12 @@ from . import pubmedqa
 
 PROMPTS = Path(__file__).parent / "prompts"
 FROM_PASSAGES = (PROMPTS / "conclude_from_passages.txt").read_text(encoding="utf-8")
+WEIGHED = [
+    alce("recall"), alce("precision"),
+    biogen("coverage"), biogen("support"), biogen("contradict"),
+    ragchecker("f1"), ragchecker("claim_recall"), ragchecker("context_utilization"),
+    ragchecker("faithfulness"), ragchecker("hallucination"),
+]  # fmt: skip
 FROM_MEMORY = (PROMPTS / "conclude_from_memory.txt").read_text(encoding="utf-8")
 
 
@@ -57,7 +68,7 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
         *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), rouge("rougeLsum")),
         recall(1), recall(5), recall(10), mrr(), ndcg(10),
         citation_precision(), citation_recall(), citation_coverage(),
-        abstention(), abstained(), length(),
+        abstention(), abstained(), length(), *where_answerable(*WEIGHED),
     ],
     tags=["biomedical", "rag", "summarization"],
     version=2,
@@ -65,14 +76,16 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 )  # fmt: skip
 @rag_arms
 async def pubmed_rag(
-    sample: Sample, model: Model, retriever: Retriever,
+    sample: Sample, model: Model, retriever: Retriever, review: Review,
     arm: Arm = "retrieved", k: int = 5, position: int | None = None, query: Form = "question",
 ) -> Answer:  # fmt: skip
     """Write the cited conclusion of a PubMed abstract that has to be found first."""
     asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await evidence(sample, asked, arm, k=k, position=position)
     if shown.passages is None:
-        return shown.answer(await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=256))
+        response = await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=256)
+        return await review(sample, shown.answer(response), ("claims",))
     prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), question=sample.input)
     perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    return asked.noted(shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect)))
+    answer = shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect))
+    return asked.noted(await review(sample, answer, ("citations", "claims")))

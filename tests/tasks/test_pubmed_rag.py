@@ -110,6 +110,33 @@ def test_gold_scores_full_marks_and_empty_none_in_every_arm(evalkit, local: Path
         assert all(scores[name] == 1.0 for name in found), "each question's words find its abstract"
 
 
+def test_with_a_judge_citations_and_claims_are_weighed(evalkit, scripted, local: Path) -> None:
+    """A judge that believes everything: what is then not full marks is not the judge's doing."""
+    scripted.reply = lambda question: "SUPPORTED"
+    judge = f"judge=llm:openai:tiny@{scripted.url}"
+    options = (
+        "-p",
+        f"data={local}",
+        "-p",
+        "search=bm25",
+        "-p",
+        "k=2",
+        "-p",
+        "arm=oracle",
+        "-p",
+        "arm=missing",
+    )
+    for model, right in (("baseline:gold", 1.0), ("baseline:empty", 0.0)):
+        oracle, missing = evalkit.json("run", "pubmed_rag", *options, "-p", judge, "--model", model)["runs"]
+        weighed = {name: m["value"] for name, m in oracle["metrics"].items() if "_" in name}
+        good = ("alce_recall", "alce_precision", "biogen_support", "ragchecker_f1", "ragchecker_faithfulness")
+        assert {weighed[name] for name in good} == {right}
+        assert weighed["ragchecker_hallucination"] == 1 - right
+        assert weighed["ragchecker_claim_recall"] == 1.0, "the retriever's, whatever the model said"
+        assert weighed["biogen_contradict"] == (0.0 if right else 1.0)
+        assert not {"alce_recall", "ragchecker_f1"} & set(missing["metrics"]), "there the right reply is none"
+
+
 def test_the_whole_real_set_gives_the_published_floor_and_the_known_bm25_figures(evalkit, data: Path) -> None:
     """Repeating the question scores ROUGE-1/2/L 27.45/11.43/21.86; BM25 over 9,659 abstracts nDCG@10 0.9496
     (figures of an independent script over the same files)."""
