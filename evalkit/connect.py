@@ -15,7 +15,6 @@ from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.layers import Layer, scheduler_of
-from evalkit.models.traffic import Traffic
 from evalkit.schedule import Scheduler
 from evalkit.types import Backend, Needs, Request, Response
 
@@ -26,10 +25,9 @@ class Gated(Layer):
     """Lets nothing new through once the run is asked to stop: requests that still wait for a slot are
     cancelled with their samples, those at the server are given their time."""
 
-    def __init__(self, inner: Backend, stop: asyncio.Event, traffic: Traffic | None = None) -> None:
+    def __init__(self, inner: Backend, stop: asyncio.Event) -> None:
         super().__init__(inner)
         self._stop = stop
-        self.traffic = traffic or self.traffic
 
     async def send(self, request: Request) -> Response:
         """Send, unless the run is stopping."""
@@ -49,21 +47,20 @@ async def connect(
     max_inflight: int | None = None,
     given: Backend | None = None,
     earlier: Mapping[str, float] | None = None,
-    traffic: Traffic | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """A model that is known to be alive and able, with the name to show for it.
 
     ``responses`` is the cache's file; under a ``salt`` only answers given under the same one are found in it.
     Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
     which is then no more than its name. ``earlier`` holds the tokens of earlier replies by sample id: the
-    scheduler lets what takes long begin early. ``traffic`` counts what goes to the model and comes back.
+    scheduler lets what takes long begin early.
     Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
     """
     backend: Any = given or load(text, config=load_config())
     cache = ResponseCache(responses)
     try:
         facts = await backend.probe(needs)
-        gated = Gated(backend, stop, traffic)
+        gated = Gated(backend, stop)
         wrapped = wrap(
             gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt,
             prior=prior(earlier) if earlier else None, scheduler=_queue(backend, max_inflight),

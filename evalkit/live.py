@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from evalkit.models.traffic import Traffic
+from evalkit.models.traffic import Traffic, current
 from evalkit.types import Bar
 
 REFRESH_S = 0.25
@@ -18,13 +18,15 @@ RECENT_S = 15.0
 class Live:
     """A run's bar: passes on how many samples ended, and notes beside it what the model is doing.
 
-    The figures are counted where they arise (``Traffic``) and only read here, four times a second.
+    The figures of all calls that are made inside of ``async with`` are counted where they arise (``Traffic``)
+    and only read here, four times a second.
     """
 
-    def __init__(self, bar: Bar, traffic: Traffic, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bar, self._traffic, self._clock = bar, traffic, clock
+    def __init__(self, bar: Bar, clock: Callable[[], float] = time.monotonic) -> None:
+        self.traffic = Traffic()
+        self._bar, self._clock = bar, clock
         self._done, self._samples = 0, ""
-        self._begin = (clock(), 0, traffic.tokens)
+        self._begin = (clock(), 0, 0)
         self._marks = deque([self._begin])
 
     def advance(self, n: int = 1) -> None:
@@ -37,13 +39,15 @@ class Live:
         self._samples = text
 
     async def __aenter__(self) -> Live:
-        """Keep the bar's note up to date."""
+        """Count from here on, and keep the bar's note up to date."""
+        self._before = current.set(self.traffic)
         self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Leave the figures of the whole."""
         self._watching.cancel()
+        current.reset(self._before)
         self._bar.note(self._text(*self._begin))
 
     async def _watch(self) -> None:
@@ -57,10 +61,10 @@ class Live:
         while len(self._marks) > 1 and self._marks[1][0] <= now - RECENT_S:
             self._marks.popleft()
         self._bar.note(self._text(*self._marks[0]))
-        self._marks.append((now, self._done, self._traffic.tokens))
+        self._marks.append((now, self._done, self.traffic.tokens))
 
     def _text(self, since: float, done: int, tokens: int) -> str:
-        traffic = self._traffic
+        traffic = self.traffic
         seconds = self._clock() - since
         parts = [f"{traffic.in_flight} in flight"]
         if seconds:

@@ -27,7 +27,6 @@ from evalkit.items import Item, expand
 from evalkit.live import Live
 from evalkit.metrics.spec import with_metrics
 from evalkit.model import Model, canonical
-from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.slices import by_slice
@@ -54,7 +53,6 @@ class Options:
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True)
@@ -250,7 +248,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     return connect(
         text, item.needs, store.home / "responses.db",
         stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
-        given=options.backend, earlier=earlier_lengths(store, item.id, text), traffic=options.traffic,
+        given=options.backend, earlier=earlier_lengths(store, item.id, text),
     )  # fmt: skip
 
 
@@ -276,7 +274,7 @@ async def _drive(
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
                 arguments = await session.arguments(item.task.fn, item)
-                async with Live(bar, options.traffic) as live:
+                async with Live(bar) as live:
                     await engine.run(
                         engine.Work(
                             fn=session.for_samples(item),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 
@@ -11,7 +12,6 @@ from evalkit.errors import Overloaded, ServerFailed
 from evalkit.live import Live
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
-from evalkit.models.traffic import Traffic
 from evalkit.progress import Lines, Rich
 from evalkit.types import Request, Response, Usage
 
@@ -37,8 +37,9 @@ class Board:
 
 
 def test_rates_are_those_of_the_last_seconds_and_troubles_stand_on_a_line_of_their_own() -> None:
-    clock, board, traffic = Clock(), Board(), Traffic()
-    live = Live(board, traffic, clock)
+    clock, board = Clock(), Board()
+    live = Live(board, clock)
+    traffic = live.traffic
     live.refresh()
     assert board.text == "0 in flight"
     for second in range(1, 41):  # ten samples and 500 tokens a second, then nothing
@@ -66,10 +67,10 @@ def test_rates_are_those_of_the_last_seconds_and_troubles_stand_on_a_line_of_the
 
 
 async def test_it_ends_with_the_figures_of_the_whole() -> None:
-    clock, board, traffic = Clock(), Board(), Traffic(tokens=7_000)  # of an earlier run
-    async with Live(board, traffic, clock) as live:
+    clock, board = Clock(), Board()
+    async with Live(board, clock) as live:
         live.advance(10)
-        traffic.tokens += 500
+        live.traffic.tokens += 500
         clock.now = 100
     assert board.text == "0.10 samples/s · 5.0 tokens/s · 0 in flight"
 
@@ -83,10 +84,15 @@ async def test_every_layer_counts_where_it_happens() -> None:
             raise reply
         return Response(text=reply, usage=Usage(completion_tokens=5))
 
-    backend = wrap(FakeBackend(answer))
-    await backend.send(Request(prompt="a"))
-    traffic = backend.traffic
-    assert (traffic.tokens, traffic.retries, traffic.in_flight) == (5, 1, 0)
+    model = wrap(FakeBackend(answer))
+    judge = wrap(FakeBackend(lambda request: Response(text="yes", usage=Usage(completion_tokens=2))))
+    async with Live(Board()) as before:
+        await judge.send(Request(prompt="b"))
+    async with Live(Board()) as live:
+        await asyncio.gather(model.send(Request(prompt="a")), judge.send(Request(prompt="a")))
+    assert before.traffic.tokens == 2
+    traffic = live.traffic
+    assert (traffic.tokens, traffic.retries, traffic.in_flight) == (7, 1, 0)
     assert traffic.failures == {"503": 1}
 
 

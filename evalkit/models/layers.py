@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.model import canonical
+from evalkit.models import traffic
 from evalkit.models.cache import ResponseCache, request_key
-from evalkit.models.traffic import Traffic
 from evalkit.schedule import Scheduler, Ticket
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
@@ -25,11 +25,10 @@ DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 
 
 class Layer:
-    """A backend around another one; subclasses change ``send``. All of a model count in one ``traffic``."""
+    """A backend around another one; subclasses change ``send``, and count in the run's ``Traffic``."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
-        self.traffic: Traffic = getattr(inner, "traffic", None) or Traffic()
 
     def __getattr__(self, name: str) -> Any:
         """``name``, ``defaults`` and whatever else the backend itself has."""
@@ -66,7 +65,7 @@ class Cached(Layer):
         """The cached response, or the model's, which is filed before it is handed on."""
         key = request_key(self._identity, request, self._salt)
         if self._mode == "use" and (known := self._cache.get(key)) is not None:
-            self.traffic.hits += 1
+            traffic.current.get().hits += 1
             return known
         response = await self.inner.send(request)
         self._cache.put(key, response)
@@ -112,7 +111,7 @@ class Retrying(Layer):
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
                 return replace(response, retries=attempt) if attempt else response
-            self.traffic.retries += 1
+            traffic.current.get().retries += 1
             await asyncio.sleep(wait)
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
@@ -144,7 +143,7 @@ class Shared(Layer):
             # ``wait`` and not ``await``: a cancelled waiter must not cancel what others wait for.
             await asyncio.wait([flight])
             if (response := flight.result()) is not None:
-                self.traffic.hits += 1
+                traffic.current.get().hits += 1
                 return replace(response, from_cache=True)
         flight = self._flying[key] = asyncio.get_running_loop().create_future()
         try:
@@ -202,11 +201,11 @@ class Scheduled(Layer):
             await ticket.waiter
             response = await self._send_to(ticket)
         except ModelError as problem:
-            self.traffic.failed(problem)
+            traffic.current.get().failed(problem)
             schedule.ended(ticket, loop.time(), problem=problem)
             raise
         else:
-            self.traffic.tokens += response.usage.completion_tokens
+            traffic.current.get().tokens += response.usage.completion_tokens
             schedule.ended(ticket, loop.time(), tokens=response.usage.completion_tokens)
             return response
         finally:
@@ -214,7 +213,8 @@ class Scheduled(Layer):
             self._wake(loop)
 
     async def _send_to(self, ticket: Ticket) -> Response:
-        self.traffic.in_flight += 1
+        counts = traffic.current.get()
+        counts.in_flight += 1
         try:
             if not (name := self.scheduler.lanes[ticket.lane].name):
                 return await self.inner.send(ticket.request)
@@ -226,7 +226,7 @@ class Scheduled(Layer):
             finally:
                 assigned.reset(before)
         finally:
-            self.traffic.in_flight -= 1
+            counts.in_flight -= 1
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what may be sent, after everything that is ready now has put its requests in."""

@@ -1,8 +1,13 @@
-"""What goes to a run's models and comes back, counted where it happens; the display reads it."""
+"""What goes to a run's models and comes back, counted where it happens; the display reads it.
+
+The models of a run, its judge among them, are connected apart and may outlive it, so each call counts for
+the run that it is made in: ``current``.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
@@ -22,3 +27,7 @@ class Traffic:
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or else by what it is called in evalkit."""
         self.failures[str(problem.status or type(problem).__name__)] += 1
+
+
+_UNREAD = Traffic()  # of calls outside of a run
+current: ContextVar[Traffic] = ContextVar("traffic", default=_UNREAD)

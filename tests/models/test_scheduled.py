@@ -17,6 +17,7 @@ from evalkit.models import wrap
 from evalkit.models.endpoints import Endpoints
 from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Retrying, Scheduled, Shared
+from evalkit.models.traffic import current
 from evalkit.models.transport import Unreachable
 from evalkit.schedule import Scheduler
 from evalkit.types import Needs, Request, Response, Usage
@@ -67,7 +68,7 @@ def test_whatever_is_cancelled_or_fails_at_any_moment_the_others_get_their_own_r
                 own = f"p\n\n{i}"
                 assert own in rejected if problem else task.result().text == own
         scheduler = layers.scheduler
-        assert len(scheduler) == scheduler.in_flight == layers.traffic.in_flight == 0
+        assert len(scheduler) == scheduler.in_flight == current.get().in_flight == 0
 
     asyncio.run(play())
 
