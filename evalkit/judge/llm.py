@@ -25,8 +25,19 @@ PROMPTS = Path(__file__).parent / "prompts"
 RELATION = (PROMPTS / "relation.txt").read_text(encoding="utf-8")
 CLAIMS = (PROMPTS / "claims.txt").read_text(encoding="utf-8")
 
-_WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
+WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
 _CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
+
+
+def question(passages: Sequence[Passage], sentence: str) -> str:
+    """What a model is asked."""
+    return RELATION.format(passages=numbered(passages), sentence=sentence)
+
+
+def read_relation(reply: str) -> Relation | None:
+    """The one of the three words that a reply holds; None where it holds none or several."""
+    words = set(re.findall(rf"\b(?:{'|'.join(WORDS)})\b", reply))
+    return WORDS[words.pop()] if len(words) == 1 else None
 
 
 class LlmJudge:
@@ -38,11 +49,11 @@ class LlmJudge:
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
         """Of all the passages together, as the model sees it."""
-        reply = await self._ask(RELATION.format(passages=numbered(passages), sentence=sentence), sample)
-        words = set(re.findall(r"\b(?:SUPPORTED|CONTRADICTED|NEITHER)\b", reply))
-        if len(words) != 1:
-            raise JudgeError(f"{self.name} answered {reply[:80]!r}, not one of {', '.join(_WORDS)}")
-        return _WORDS[words.pop()]
+        reply = await self._ask(question(passages, sentence), sample)
+        relation = read_relation(reply)
+        if relation is None:
+            raise JudgeError(f"{self.name} answered {reply[:80]!r}, not one of {', '.join(WORDS)}")
+        return relation
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
         """As the model lists them."""

@@ -39,30 +39,30 @@ class Review:
     def __init__(self, judge: Judge | None, extractor: Extractor = "sentences") -> None:
         if extractor not in ("sentences", "judge"):
             raise UsageError(f"claims={extractor!r} is none of sentences, judge")
-        self._judge, self._extractor = judge, extractor
+        self.judge, self._extractor = judge, extractor
 
     async def __call__(self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)) -> Answer:
         """Ask what there is to ask. A reply that is no answer has no sentences: its verdicts are empty.
 
         Raises ``ModelError`` where the judge cannot be reached: the sample is then an error, to be resumed.
         """
-        if self._judge is None:
+        if self.judge is None:
             return answer
-        asked = _Asked(self._judge, sample, answer)
+        asked = _Asked(self.judge, sample, answer)
         kinds = {"citations": self._citations, "claims": self._claims}
-        judged: dict[str, Any] = {"judge": self._judge.name}
+        judged: dict[str, Any] = {"judge": self.judge.name}
         try:
             for kind in what:
                 judged[kind] = await kinds[kind](asked)
         except JudgeError as problem:
-            judged = {"judge": self._judge.name, "error": str(problem)}
+            judged = {"judge": self.judge.name, "error": str(problem)}
         finally:
             await asked.close()
         return msgspec.structs.replace(answer, metadata={**answer.metadata, "judged": judged})
 
     def describe(self) -> dict[str, Any]:
         """Who judged, for the run's provenance."""
-        return {} if self._judge is None else {**self._judge.describe(), "claims": self._extractor}
+        return {} if self.judge is None else {**self.judge.describe(), "claims": self._extractor}
 
     async def _citations(self, asked: _Asked) -> list[dict[str, Any]] | None:
         if asked.passages is None:

@@ -27,6 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "mirage": {"data": "mirage", "arm": "closed_book"},
     "mirage likelihood": {"data": "mirage", "arm": "closed_book", "method": "likelihood"},
     "mirage constrained": {"data": "mirage", "arm": "closed_book", "method": "constrained"},
+    "judge_kqa": {"data": "kqa"},
     "vqa_rad": {"data": "vqa_rad"},
     "blood_cells": {"data": "bccd"},
     "math_vision": {"data": "math_v", "split": "test"},

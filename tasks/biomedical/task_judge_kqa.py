@@ -1,0 +1,51 @@
+"""K-QA: does a judge agree with physicians on whether an answer supports a claim?
+
+Three physicians labelled, claim by claim, what systems had answered to patients' questions; the majority is
+the target. A model is asked as it is when it judges other tasks; with ``-p judge=nli:MODEL`` that judge
+answers in the model's place. Data: Manes et al. 2024, github.com/Itaymanes/K-QA, as one row a claim
+(answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of the folder ``-p data=FOLDER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from evalkit import Answer, Info, Model, Passage, Sample, Status, task
+from evalkit.errors import UsageError
+from evalkit.hub import file_rows
+from evalkit.judge.llm import WORDS, question, read_relation
+from evalkit.judge.review import Review
+from evalkit.metrics import exact_match, macro_f1
+
+RELATIONS = {"Entailment": "entails", "Contradiction": "contradicts", "Neutral": "neutral"}
+SAID = {relation: word for word, relation in WORDS.items()}
+
+
+def samples(data: Path | None = None) -> Iterator[Sample]:
+    if data is None:
+        raise UsageError("judge_kqa reads a folder with nli_judgements.jsonl: -p data=FOLDER")
+    for number, row in enumerate(file_rows(data, "nli_judgements")):
+        agree = "all" if len(set(row["labels"])) == 1 else "most"
+        yield Sample(
+            str(number), row["claim"], RELATIONS[row["majority"]], cluster=row["question"],
+            slices={"physicians": f"{agree} agree", "system": row["system"], "claim": row["claim_kind"]},
+            metadata={"answer": row["answer"]},
+        )  # fmt: skip
+
+
+@task(
+    samples,
+    metrics=[exact_match(), macro_f1(["entails", "contradicts", "neutral"])],
+    tags=["biomedical", "judge"],
+    info=Info("K-QA, Manes et al. 2024; github.com/Itaymanes/K-QA", licence="MIT", size="201 claims"),
+)
+async def judge_kqa(sample: Sample, model: Model, review: Review) -> Answer:
+    """Say whether an answer supports a claim, contradicts it, or neither."""
+    shown = (Passage("answer", sample.metadata.get("answer", "")),)
+    if review.judge is not None:
+        return Answer(text=await review.judge.relation(shown, sample.input, sample))
+    right = SAID.get(sample.targets[0])
+    response = await model.generate(question(shown, sample.input), reference=right)
+    said = read_relation(response.text)
+    return Answer(response, text=said or response.text, status=None if said else Status.UNPARSED)
