@@ -12,7 +12,7 @@ import importlib.metadata
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import groupby
@@ -25,6 +25,7 @@ from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
 from evalkit.types import Passage, Progress
 
 from .batching import Batcher
+from .checks import Check, check_count, check_files, sha256
 from .chunking import Chunking
 from .corpus import Corpus, indexed_text
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
@@ -32,6 +33,7 @@ from .rerank import Second
 
 IDS = "ids.json"
 MAX_BATCH = 256  # searches answered at once
+CHECKED = 8  # passages that verify looks at
 
 T = TypeVar("T")
 Hits = list[tuple[int, float]]  # (row, score), best first
@@ -75,6 +77,10 @@ class Engine(Protocol):
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """The ``k`` best rows for each query, ties by row; fewer where no more fit."""
+        ...
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Whether the loaded index has ``n`` rows, and ``some`` of them are of these passages."""
         ...
 
 
@@ -162,6 +168,13 @@ class IndexedRetriever(ABC):
         """Build or load the index now."""
         await self._in_thread(self._ready)
 
+    async def verify(self) -> list[Check]:
+        """Whether the index on disk is whole and of this corpus; a few passages are embedded anew.
+
+        Raises ``SetupError`` where there is none, or what its files promise cannot be loaded.
+        """
+        return await self._in_thread(self._verify)
+
     async def close(self) -> None:
         """Stop a build that is under way; what it has embedded stays. Nothing can be searched afterwards."""
         self.stop.set()
@@ -185,6 +198,21 @@ class IndexedRetriever(ABC):
         except asyncio.CancelledError:
             self.stop.set()
             raise
+
+    def _verify(self) -> list[Check]:
+        manifest = read_manifest(self.directory)
+        files = check_files(self.directory, manifest.files)
+        if files.ok is False:
+            return [files]
+        ids = self._ready()
+        rows = sorted({n * (len(ids) - 1) // (CHECKED - 1) for n in range(CHECKED)})
+        passages = self._fetch([(ids[row], 0.0) for row in rows])
+        return [
+            files,
+            check_count("documents", len(self.corpus), manifest.n_documents),
+            check_count("passages", len(ids), manifest.n_passages),
+            *self._engine.check(len(ids), dict(zip(rows, passages, strict=True))),
+        ]
 
     def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
         """One batch. Calls are grouped by ``k``, so that no answer depends on what it was asked with."""
@@ -238,7 +266,7 @@ class IndexedRetriever(ABC):
                 part = Path(name)
                 facts = engine.build(passages, part)
                 (part / IDS).write_bytes(msgspec.json.encode([passage.id for passage in passages]))
-                files = {file.name: _sha256(file) for file in sorted(part.iterdir())}
+                files = {file.name: sha256(file) for file in sorted(part.iterdir())}
                 counts = {
                     "n_documents": len(self.corpus),
                     "n_repeated": self.corpus.repeated,
@@ -306,8 +334,3 @@ def _distinct(passages: Sequence[Passage]) -> list[Passage]:
     for passage in passages:
         first.setdefault(hashlib.blake2b(indexed_text(passage).encode(), digest_size=16).digest(), passage)
     return list(first.values())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

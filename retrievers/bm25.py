@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from evalkit.errors import CorpusError
 from evalkit.types import Passage
 
 from .base import Engine, Hits, IndexedRetriever, Options
+from .checks import Check, check_count
 from .corpus import indexed_text
 from .ranking import best
 
@@ -65,6 +66,19 @@ class LexicalEngine:
             rows = np.flatnonzero(scores > 0)
             found.append(best(scores[rows], k, rows))
         return found
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Rows, and that each of some passages is found by its own words."""
+        lost = []
+        for row, tokens in zip(some, self._tokens([indexed_text(p) for p in some.values()]), strict=True):
+            scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
+            if tokens and not scores[row] > 0:
+                lost.append(some[row].id)
+        found = f"{', '.join(lost)}: not found by their own words" if lost else f"{len(some)} find themselves"
+        return [
+            check_count("rows of BM25", int(self._index.scores["num_docs"]), n),
+            Check("words", not lost, found),
+        ]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         import bm25s

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from evalkit.types import Passage, Progress
 
 from . import shards
 from .base import Engine, Hits, IndexedRetriever, Options
+from .checks import Check, check_count
 from .embedder import Embedder
 from .encoders import DEFAULT_MODEL
 from .families import Rows
@@ -21,6 +23,7 @@ from .local_model import Backend
 from .manifest import read_manifest
 from .vectors import Vectors
 
+_ALIKE = 0.99  # cosine of a text's vectors on two machines, or after scalar quantization
 _BLOCK = 16_384  # vectors in memory at once while an index is built
 
 
@@ -108,6 +111,20 @@ class DenseEngine:
         """The nearest rows."""
         assert self._index is not None, "load comes first"
         return self._index.nearest(self._embedder.embed_queries(queries), k)
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Rows, and the least cosine between some stored vectors and those that the encoder makes now."""
+        rows = check_count("rows of FAISS", self._index.ntotal, n)
+        stored = self._opened.vectors(list(some))
+        if stored is None:
+            return [rows, Check("vectors", None, "not compared: this kind of index keeps none of them whole")]
+        with tempfile.TemporaryDirectory() as empty:  # nothing is taken from the embedding cache
+            fresh = Embedder(self._options.encoder, backend=self._options.backend, cache=Path(empty))
+            made = fresh.embed([(p.title, p.text) for p in some.values()])
+        norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(made, axis=1)
+        least = float(((stored * made).sum(axis=1) / norms).min())
+        found = f"{len(some)} passages embedded anew: cosine with the stored vectors at least {least:.4f}"
+        return [rows, Check("vectors", least >= _ALIKE, found)]
 
 
 class FaissRetriever(IndexedRetriever):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -10,6 +10,7 @@ from evalkit.types import Passage
 
 from .base import Engine, Hits, IndexedRetriever
 from .bm25 import K1, B, LexicalEngine
+from .checks import Check
 from .faiss_index import DenseEngine, DenseOptions
 from .ranking import blend, fuse
 
@@ -62,6 +63,10 @@ class FusionEngine:
             weights = (how.dense_weight, 1 - how.dense_weight)
             return [blend(pair, weights, k) for pair in both]
         return [fuse([[row for row, _ in hits] for hits in pair], k, how.rrf_k) for pair in both]
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Both halves'."""
+        return self._dense.check(n, some) + self._lexical.check(n, some)
 
 
 class HybridRetriever(IndexedRetriever):

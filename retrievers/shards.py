@@ -7,7 +7,7 @@ disk. So an index may be larger than memory, and n × dimension floats are never
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,6 +134,21 @@ class Shards:
             self.index = made(self._parts[0].d, False, True)  # one after the other, rows counted on
             for part in self._parts:
                 self.index.add_shard(part)
+
+    def vectors(self, rows: Sequence[int]) -> Vectors | None:
+        """The stored vectors of some rows; None where the index keeps codes of parts of them."""
+        import faiss
+
+        if not all(isinstance(part, faiss.IndexFlat | faiss.IndexScalarQuantizer) for part in self._parts):
+            return None
+        found = []
+        for row in rows:
+            for part in self._parts:
+                if row < part.ntotal:
+                    found.append(part.reconstruct(row))
+                    break
+                row -= part.ntotal
+        return np.stack(found)
 
     def set_effort(self, name: str, value: int) -> None:
         """Set ``nprobe`` or ``efSearch`` of every part."""

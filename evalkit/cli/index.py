@@ -1,8 +1,9 @@
-"""``evalkit index build`` and ``evalkit index search``."""
+"""``evalkit index``: build, search, info, verify."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ MANIFEST = "manifest.json"
 
 @click.group()
 def index() -> None:
-    """Build and search retrieval indexes."""
+    """Build, search and check retrieval indexes."""
 
 
 @index.command()
@@ -125,14 +126,94 @@ async def _search(retriever: Any, question: str, k: int) -> list[Any]:
         await retriever.close()
 
 
+@index.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@json_option
+def info(directory: Path, as_json: bool) -> None:
+    """Say what an index is: corpus, passages, encoder, size on disk, measured recall."""
+    manifest = _manifest(directory)
+    files = {file.name: file.stat().st_size for file in sorted(directory.iterdir()) if file.is_file()}
+    if as_json:
+        print_json(
+            {"directory": directory, "manifest": manifest, "files": files, "bytes": sum(files.values())}
+        )
+        return
+    for name, value in _in_words(manifest, files):
+        click.echo(f"{click.style(name.ljust(12), bold=True)}{value}")
+
+
+def _in_words(manifest: dict[str, Any], files: dict[str, int]) -> Iterator[tuple[str, str]]:
+    corpus, options = manifest.get("corpus", {}), manifest.get("options", {})
+    yield "kind", manifest["kind"]
+    yield (
+        "corpus",
+        f"{corpus.get('path')} ({corpus.get('layout', 'jsonl')}, {str(corpus.get('fingerprint'))[:12]})",
+    )
+    for what in ("documents", "repeated", "retracted", "passages", "copies"):
+        if manifest.get(f"n_{what}"):
+            yield what, f"{manifest[f'n_{what}']:,}"
+    yield "options", ", ".join(f"{name}={value}" for name, value in options.items() if value) or "none"
+    for part, facts in (*manifest.get("engine", {}).items(), *manifest.get("facts", {}).items()):
+        yield part, _flat(facts)
+    yield "size", f"{sum(files.values()) / 2**20:,.1f} MiB in {len(files)} files"
+
+
+def _flat(facts: Any) -> str:
+    """Facts on one line; a hash by its beginning."""
+    if isinstance(facts, dict):
+        return ", ".join(f"{name} {_flat(value)}" for name, value in facts.items() if value not in (None, ""))
+    text = str(facts)
+    return text[:12] if len(text) == 64 and text.isalnum() else text
+
+
+@index.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@json_option
+@quiet_option
+def verify(directory: Path, as_json: bool, quiet: bool) -> None:
+    """Check an index: files against checksums, rows against counts, a few passages embedded anew.
+
+    Exit code 1 where anything is wrong, 2 where it is no index of its corpus as it is now.
+    """
+    from evalkit.retrieval import retriever_class
+
+    made = retriever_class(_kind(directory)).open(directory, progress=progress.for_stream(quiet=quiet))
+    if not hasattr(made, "verify"):
+        raise UsageError(f"{directory}: this kind of retriever, {_kind(directory)}, cannot be verified")
+    checks = asyncio.run(_verify(made))
+    bad = [check for check in checks if check.ok is False]
+    if as_json:
+        print_json({"directory": directory, "ok": not bad, "checks": checks})
+    else:
+        for check in checks:
+            mark = {True: "ok", False: "WRONG", None: "–"}[check.ok]
+            click.echo(f"{mark.ljust(7)}{check.name}: {check.found}")
+        if bad:
+            click.echo(f"Delete {directory} and build the index again.", err=True)
+    sys.exit(1 if bad else 0)
+
+
+async def _verify(retriever: Any) -> list[Any]:
+    try:
+        return list(await retriever.verify())
+    finally:
+        await retriever.close()
+
+
 def _kind(directory: Path) -> str:
     """The kind of an index, from its manifest."""
+    return str(_manifest(directory)["kind"])
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
     try:
-        return str(msgspec.json.decode((directory / MANIFEST).read_bytes())["kind"])
-    except FileNotFoundError:
+        found = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, Any])
+        found["kind"]
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds no index ({MANIFEST} is missing). "
             f"Build one with: evalkit index build CORPUS --out {directory}"
         ) from None
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None
+    return found
