@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+import numpy as np
 
 from evalkit.errors import SetupError
 from evalkit.types import Passage, Progress
@@ -99,6 +100,7 @@ class DenseEngine:
 
     def load(self, folder: Path) -> None:
         """Map the index into memory. Raises ``SetupError`` where it is missing, damaged or too large."""
+        self._folder = folder
         self._index = shards.Index(
             folder,
             read_manifest(folder).facts["index"],
@@ -114,8 +116,9 @@ class DenseEngine:
 
     def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
         """Rows, and the least cosine between some stored vectors and those that the encoder makes now."""
-        rows = check_count("rows of FAISS", self._index.ntotal, n)
-        stored = self._opened.vectors(list(some))
+        opened = shards.Shards(self._folder)
+        rows = check_count("rows of FAISS", opened.index.ntotal, n)
+        stored = opened.vectors(list(some))
         if stored is None:
             return [rows, Check("vectors", None, "not compared: this kind of index keeps none of them whole")]
         with tempfile.TemporaryDirectory() as empty:  # nothing is taken from the embedding cache
