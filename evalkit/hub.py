@@ -6,7 +6,7 @@ import gzip
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,48 @@ from evalkit.errors import CorpusError, UsageError
 _TIMEOUT_S = 5.0
 
 
+# The branch in which the hub keeps every data set as Parquet: it has those that come as a loading script.
+PARQUET = "refs/convert/parquet"
+
+
+def rows_of(
+    data: Path | None,
+    repository: str,
+    config: str | None,
+    split: str,
+    fields: Sequence[str] = (),
+    *,
+    revision: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """One split, from the hub, from a Parquet file, or from ``split.jsonl[.gz]`` in a folder ``data``.
+
+    All have the same columns, ``fields`` at least. Raises ``UsageError``, ``CorpusError``.
+    """
+    folder = local_folder(data)
+    if folder is None:
+        return hub_rows(repository, config, split, data, fields=fields, revision=revision)
+    return file_rows(folder, split, *fields)
+
+
+def local_folder(data: Path | None) -> Path | None:
+    """The ``data`` of a task where it holds JSON Lines; None where it has the hub's layout, or is the hub."""
+    return None if data is None or data.suffix == ".parquet" else data
+
+
 def hub_rows(
     repository: str,
     config: str | None,
     split: str,
     file: Path | None = None,
     *,
+    fields: Sequence[str] = (),
     revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one split, or those of a Parquet ``file`` of the same layout.
 
     Pictures come as they were uploaded, ``{"bytes": …, "path": …}``. Without a network, what an earlier run
     downloaded is used. Raises ``UsageError`` with the fix where the
-    data set can be had neither way.
+    data set can be had neither way, or lacks one of the columns ``fields``.
     """
     if file is None and not hub_answers():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
@@ -50,16 +79,21 @@ def hub_rows(
             f"{file or repository} could not be loaded: {reason.rstrip(chr(46))}. "
             "Is the hub reachable from here? Local files need no hub: -p data=PATH"
         ) from None
+    if lacking := [name for name in fields if name not in rows.features]:
+        raise UsageError(
+            f"{file or repository} has no column {lacking[0]!r}; it has {', '.join(rows.features)}"
+        )
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
     yield from rows
 
 
-def file_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]:
     """The objects of ``name.jsonl`` or ``name.jsonl.gz`` in a local folder.
 
-    Raises ``UsageError`` where there is no such file, ``CorpusError`` with file and line for a broken one.
+    Raises ``UsageError`` where there is no such file, ``CorpusError`` with file and line for a broken one and
+    for an object that lacks one of ``fields``.
     """
     if not folder.exists():
         raise UsageError(f"-p data={folder}: no such file or folder")
@@ -71,9 +105,12 @@ def file_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     with opener(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
+                row = msgspec.json.decode(line, type=dict[str, Any])
             except msgspec.MsgspecError as error:
                 raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
+            if lacking := [field for field in fields if field not in row]:
+                raise CorpusError(f"{path}:{number}: it needs {', '.join(lacking)}")
+            yield row
 
 
 @cache

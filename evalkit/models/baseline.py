@@ -1,7 +1,7 @@
 """Models without a network: the baselines that papers report, and the two that prove a scoring.
 
-``lead`` the first sentences of the first passage; ``extract`` the sentences nearest to the question;
-``random`` any sentence; ``echo`` the question itself; ``empty`` nothing; ``gold`` the target.
+``lead`` the first sentences of the first passage; ``copy`` all of it; ``extract`` the sentences nearest to
+the question; ``random`` any sentence; ``echo`` the question itself; ``empty`` nothing; ``gold`` the target.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def lead(request: Request) -> str:
     passages = _passages(request)
     number, text = passages[0]
     return _cite((number, sentence) for sentence in split_sentences(text)[:SENTENCES])
+
+
+def copy(request: Request) -> str:
+    """The first passage, whole."""
+    return _cite(_passages(request)[:1])
 
 
 def extract(request: Request) -> str:
@@ -206,6 +211,7 @@ def _words(prompt: str, text: str) -> Usage:
 
 _BASELINES: dict[str, Callable[[Request], str]] = {
     "lead": lead,
+    "copy": copy,
     "extract": extract,
     "random": pick_random,
     "empty": lambda request: "",

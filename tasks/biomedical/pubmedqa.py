@@ -8,7 +8,6 @@ their own (``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as dist
 from __future__ import annotations
 
 import gzip
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import msgspec
 
 from evalkit.errors import CorpusError, UsageError
 from evalkit.hub import hub_rows
+
+from .pool import write_pool as write_documents
 
 HUB = ("qiaojin/PubMedQA", "pqa_labeled", "train")
 # Ids of these collections are bare numbers: a prefix keeps them apart from PubMed's.
@@ -65,17 +66,8 @@ def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
 
 
 def write_pool(data: Path | None, pool: str, home: Path) -> Path:
-    """The pool as one JSONL file under ``home``, named by its content, so that a changed pool is another."""
-    home.mkdir(parents=True, exist_ok=True)
-    encode = msgspec.json.Encoder().encode
-    lines = [encode(document) + b"\n" for document in documents(data, pool)]
-    digest = hashlib.sha256(b"".join(lines)).hexdigest()[:16]
-    path = home / f"pubmed-pool-{digest}.jsonl"
-    if not path.exists():
-        part = path.with_suffix(".part")
-        part.write_bytes(b"".join(lines))
-        part.replace(path)
-    return path
+    """The pool as one JSONL file under ``home``."""
+    return write_documents(documents(data, pool), home, "pubmed-pool")
 
 
 def _documents_in(path: Path, prefix: str) -> Iterator[dict[str, str]]:

@@ -27,6 +27,11 @@ async def answer(
     return (await bound.generate(prompt, **more)).text
 
 
+async def test_copy_says_the_whole_first_passage():
+    whole = "On cats. Cats sleep a lot. They sleep most of the day. Dogs bark. Birds sing. [1]"
+    assert await answer("copy") == whole
+
+
 async def test_lead_cites_the_first_passage():
     assert await answer("lead") == "On cats. [1] Cats sleep a lot. [1] They sleep most of the day. [1]"
 
@@ -88,7 +93,7 @@ async def test_gold_scores_the_right_choice_best(target, continuations, best):
     assert guesses[0].logprob != guesses[1].logprob
 
 
-@pytest.mark.parametrize("name", ["lead", "extract", "random", "gold", "empty", "echo"])
+@pytest.mark.parametrize("name", ["lead", "copy", "extract", "random", "gold", "empty", "echo"])
 async def test_every_baseline_has_an_identity_and_counts_words(name):
     backend = load(f"baseline:{name}?temperature=1")
     facts = await backend.probe(Needs(logprobs=True, images=True, json_schema=True))

@@ -1,0 +1,184 @@
+"""Reading BioASQ: JSON Lines of the challenge's golden answers, or the hub's small edition for retrieval.
+
+A folder holds ``questions.jsonl[.gz]`` (id, type, question, ideal_answers, exact_answer, gold_doc_ids,
+gold_passage_ids) and ``passages.jsonl[.gz]`` (passage_id, doc_id, text), the snippets that experts marked.
+The hub's edition has whole abstracts, one ideal answer, and neither types nor exact answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from evalkit import Answer, Metric, Sample, Status
+from evalkit.errors import UsageError
+from evalkit.hub import file_rows, hub_rows, local_folder
+from evalkit.metrics import (
+    abstained,
+    abstention,
+    citation_coverage,
+    citation_precision,
+    citation_recall,
+    closed_accuracy,
+    copy_rate,
+    factoid,
+    length,
+    list_answer,
+    macro_f1,
+    mrr,
+    only,
+    recall,
+    rouge,
+    where_answerable,
+)  # fmt: skip
+from evalkit.metrics.retrieval import precision_at
+from evalkit.metrics.vision import read_yes_no
+
+HUB = "enelpol/rag-mini-bioasq"
+EPSILON = 1e-5  # of BioASQ's geometric mean
+
+Unit = Literal["snippets", "documents"]
+ExactArm = Literal["closed_book", "retrieved", "oracle"]
+
+_QUESTION = (
+    "id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids",
+)  # fmt: skip
+_PASSAGE = ("passage_id", "doc_id", "text")
+_BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
+
+
+def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, str]]:
+    """What is searched: single snippets, or the snippets of each abstract together, in the file's order."""
+    home = local_folder(data)
+    if home is None:
+        for row in hub_rows(HUB, "text-corpus", "test", fields=("id", "passage")):
+            yield {"id": str(row["id"]), "text": row["passage"]}
+        return
+    documents: dict[str, list[str]] = {}
+    for row in file_rows(home, "passages", *_PASSAGE):
+        if unit == "snippets":
+            yield {"id": row["passage_id"], "text": row["text"]}
+        documents.setdefault(row["doc_id"], []).append(row["text"])
+    if unit == "documents":
+        yield from ({"id": name, "text": " ".join(texts)} for name, texts in documents.items())
+
+
+def questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
+    """The questions with their ideal answers. Gold abstracts without any snippet are left out.
+
+    ``data`` may be a Parquet file of the hub's questions.
+    """
+    home = local_folder(data)
+    if home is None:
+        fields = ("id", "question", "answer", "relevant_passage_ids")
+        for row in hub_rows(HUB, "question-answer-passages", "test", data, fields=fields):
+            yield _from_hub(row)
+        return
+    known = {row["doc_id"] for row in file_rows(home, "passages", *_PASSAGE)}
+    for row in file_rows(home, "questions", *_QUESTION):
+        gold = row["gold_passage_ids"]
+        if unit == "documents":
+            gold = [name for name in row["gold_doc_ids"] if name in known]
+        yield Sample(
+            row["id"], row["question"], tuple(row["ideal_answers"]),
+            relevance=dict.fromkeys(gold, 1), slices={"type": row["type"]},
+            metadata={"exact_answer": _exact(row["exact_answer"])},
+        )  # fmt: skip
+
+
+def exact_questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
+    """The questions that have an exact answer, with it as their target: a word, or a name on each line."""
+    if local_folder(data) is None:
+        raise UsageError(f"{HUB} has no exact answers: give the challenge's own by -p data=FOLDER")
+    for sample in questions(data, unit):
+        exact = sample.metadata["exact_answer"]
+        if exact is not None:
+            target = exact if isinstance(exact, str) else "\n".join(names[0] for names in exact)
+            yield Sample(
+                sample.id, sample.input, target,
+                relevance=sample.relevance, slices=sample.slices, metadata=sample.metadata,
+            )  # fmt: skip
+
+
+def read_exact(sample: Sample, answer: Answer) -> Answer:
+    """The answer with the names in its reply for the metrics; unparsed where it says neither yes nor no."""
+    if sample.slices["type"] != "yesno":
+        return _with(answer, read_names(answer.reply))
+    said = read_yes_no(answer.reply)
+    return _with(replace(answer, status=None if said else Status.UNPARSED), [said] if said else [])
+
+
+def _with(answer: Answer, names: list[str]) -> Answer:
+    return replace(answer, metadata={**answer.metadata, "exact_answer": names})
+
+
+def read_names(reply: str) -> list[str]:
+    """The names in a reply, one on each line, without bullets and numbers in front."""
+    lines = (_BULLET.sub("", line, count=1).strip() for line in reply.splitlines())
+    return [line for line in lines if line]
+
+
+def _exact(given: str | list[list[str]] | None) -> str | list[list[str]] | None:
+    """Names as they are read out of replies: a few of the challenge's own have a number in front."""
+    if given is None or isinstance(given, str):
+        return given
+    return [[name for names in entity for name in read_names(names)] for entity in given]
+
+
+def _from_hub(row: dict[str, Any]) -> Sample:
+    """The ids of passages come as a list, or as a list written in JSON."""
+    given = row["relevant_passage_ids"]
+    gold = json.loads(given) if isinstance(given, str) else given
+    return Sample(str(row["id"]), row["question"], row["answer"], relevance={str(name): 1 for name in gold})
+
+
+def bioasq_ap() -> Metric:
+    """``bioasq_ap``: precision at each relevant one of the first ten, summed, over min(10, relevant ones).
+
+    Source: BioASQ's Evaluation-Measures (Balikas et al. 2013), as changed for task 8b.
+    """
+    return Metric("bioasq_ap", _ap, judges="retrieval", help="average precision of the first ten (BioASQ)")
+
+
+def bioasq_gmap() -> Metric:
+    """``bioasq_gmap``: the geometric mean over questions of ``bioasq_ap`` + 0.00001."""
+    return Metric(
+        "bioasq_gmap", _ap, judges="retrieval", high=1 + EPSILON, aggregate=_geometric_mean,
+        help="geometric mean of bioasq_ap (BioASQ)",
+    )  # fmt: skip
+
+
+def _ap(sample: Sample, answer: Answer) -> float | None:
+    if answer.ranked is None or not sample.relevance:
+        return None
+    ranking = list(dict.fromkeys(answer.ranked))[:10]
+    hits = [rank for rank, name in enumerate(ranking, 1) if name in sample.relevance]
+    total = sum(precision_at(ranking, sample.relevance, rank) for rank in hits)
+    return total / min(10, len(sample.relevance))
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(math.fsum(math.log(value + EPSILON) for value in values) / len(values))
+
+
+IDEAL = (
+    *where_answerable(
+        rouge("rouge2", stat="recall"), rouge("rouge2"), rouge("rougeSU4", stat="recall"), rouge("rougeSU4"),
+        rouge("rouge1"), rouge("rougeL"),
+    ),
+    recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
+    citation_precision(), citation_recall(), citation_coverage(),
+    abstention(), abstained(), copy_rate(), length(),
+)  # fmt: skip
+EXACT = (
+    only(closed_accuracy(), "yesno_accuracy", type="yesno"), macro_f1(),
+    *(only(one, one.name, type="factoid") for one in map(factoid, ("strict", "lenient", "mrr"))),
+    *(only(one, one.name, type="list") for one in map(list_answer, ("precision", "recall", "f"))),
+    recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
+)  # fmt: skip

@@ -1,0 +1,23 @@
+"""A pool of documents to search, written once as JSON Lines: id, title, text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+
+def write_pool(documents: Iterable[Mapping[str, str]], home: Path, name: str) -> Path:
+    """The documents as one file under ``home``, named by its content, so that a changed pool is another."""
+    home.mkdir(parents=True, exist_ok=True)
+    encode = msgspec.json.Encoder().encode
+    lines = [encode(document) + b"\n" for document in documents]
+    digest = hashlib.sha256(b"".join(lines)).hexdigest()[:16]
+    path = home / f"{name}-{digest}.jsonl"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.write_bytes(b"".join(lines))
+        part.replace(path)
+    return path

@@ -1,0 +1,76 @@
+"""BioASQ: a biomedical question, the passages that experts marked for it, a paragraph as its ideal answer.
+
+``bioasq`` writes that paragraph, with citations; ``bioasq_exact`` gives the exact answer to yes/no, factoid
+and list questions. ``-p unit=documents`` searches abstracts in place of snippets. Data: the challenge's
+questions as JSON Lines by ``-p data=FOLDER``; the hub's small edition, enelpol/rag-mini-bioasq, has no exact
+answers.
+
+Know the floor: of 1,497 questions (editions 7 to 9), 538 have an ideal answer that stands word for word in a
+gold passage. To copy the first gold passage (``--model baseline:copy -p arm=oracle``) scores ROUGE-1 51.0,
+ROUGE-2 39.4 and ROUGE-L 47.2. ROUGE rewards copying here: read it beside ``copy_rate`` and the citations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
+from evalkit.arms import Arm
+from evalkit.metrics.abstaining import ABSTENTION
+from evalkit.queries import Asked, Form
+
+from . import bioasq as reading
+from .bioasq import Unit
+from .pool import write_pool
+
+PROMPTS = Path(__file__).parent / "prompts"
+ASK = {path.stem: path.read_text(encoding="utf-8") for path in PROMPTS.glob("bioasq_*.txt")}
+SOURCE = Info(
+    "BioASQ, Tsatsaronis et al. 2015, Krithara et al. 2023; hub id enelpol/rag-mini-bioasq",
+    licence="CC BY 2.5", size="1,497 questions (editions 7 to 9)",
+)  # fmt: skip
+
+
+@fixture
+def corpus(cache_dir: Path, data: Path | None = None, unit: Unit = "snippets") -> Path:
+    return write_pool(reading.pool(data, unit), cache_dir / "corpora", f"bioasq-{unit}")
+
+
+def samples(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
+    return reading.questions(data, unit)
+
+
+def exact_samples(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
+    return reading.exact_questions(data, unit)
+
+
+@task(samples, metrics=reading.IDEAL, tags=["biomedical", "rag", "summarization"], info=SOURCE)
+@rag_arms
+async def bioasq(
+    sample: Sample, model: Model, retriever: Retriever,
+    arm: Arm = "retrieved", k: int = 10, position: int | None = None, query: Form = "question",
+) -> Answer:  # fmt: skip
+    """Write the ideal answer to a biomedical question, with citations."""
+    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    shown = await evidence(sample, asked, arm, k=k, position=position)
+    if shown.passages is None:
+        prompt = ASK["bioasq_memory"].format(question=sample.input)
+        return shown.answer(await model.generate(prompt, max_tokens=300))
+    prompt = ASK["bioasq_ideal"].format(passages=numbered(shown.passages), question=sample.input)
+    perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
+    return asked.noted(shown.answer(await model.generate(prompt, max_tokens=300, reference=perfect)))
+
+
+@task(exact_samples, metrics=reading.EXACT, tags=["biomedical", "rag"], info=SOURCE)
+@rag_arms
+async def bioasq_exact(
+    sample: Sample, model: Model, retriever: Retriever, arm: reading.ExactArm = "retrieved", k: int = 10
+) -> Answer:
+    """Answer yes or no, or name what a biomedical question asks for."""
+    shown = await evidence(sample, retriever, arm, k=k)
+    before = (
+        "" if shown.passages is None else ASK["bioasq_passages"].format(passages=numbered(shown.passages))
+    )
+    prompt = before + ASK[f"bioasq_{sample.slices['type']}"].format(question=sample.input)
+    return reading.read_exact(sample, shown.answer(await model.generate(prompt, max_tokens=300)))

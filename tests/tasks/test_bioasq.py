@@ -1,0 +1,131 @@
+"""BioASQ: its data in each layout, what gold, garbage and copying score, and BioASQ's own averages."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from evalkit_tasks.biomedical import bioasq
+
+from evalkit import Answer, Sample
+from evalkit.errors import CorpusError, UsageError
+
+ROWS = Path(__file__).parent / "rows" / "bioasq"
+
+
+def scores(run: dict) -> dict[str, float]:
+    return {name: m["value"] for name, m in run["metrics"].items()}
+
+
+def test_snippets_and_documents() -> None:
+    first = next(bioasq.questions(ROWS, "snippets"))
+    assert list(first.relevance) == ["pmid:9000002#0", "pmid:9000001#0"], "in the order of the file"
+    assert first.targets[1] == "Yes, zinc makes colds shorter."
+    whole = next(bioasq.questions(ROWS, "documents"))
+    assert list(whole.relevance) == ["pmid:9000002", "pmid:9000001"], (
+        "an abstract without snippets is left out"
+    )
+    pool = {row["id"]: row["text"] for row in bioasq.pool(ROWS, "documents")}
+    assert pool["pmid:9000001"].endswith("in 212 adults. Nausea was more frequent with zinc.")
+    assert len(list(bioasq.pool(ROWS, "snippets"))) == 7
+
+
+def test_the_hub_s_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    rows = [{"id": 4, "question": "Why?", "answer": "So.", "relevant_passage_ids": "[11, 12]"}]
+    file = tmp_path / "test.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    (sample,) = bioasq.questions(file, "snippets")
+    assert (sample.id, sample.target, sample.relevance) == ("4", "So.", {"11": 1, "12": 1})
+    with pytest.raises(UsageError, match=r"no exact answers: .* -p data=FOLDER"):
+        list(bioasq.exact_questions(file, "snippets"))
+
+
+def test_a_broken_row_is_named(tmp_path: Path) -> None:
+    for path in ROWS.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "passages.jsonl").open("a") as file:
+        file.write('{"passage_id": "1", "doc_id": "2"}\n')
+    with pytest.raises(CorpusError, match=r"passages\.jsonl:8: it needs text"):
+        list(bioasq.pool(tmp_path, "snippets"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "names"),
+    [
+        ("KDR9", ["KDR9"]),
+        ("1. KDR9\n2) EGFR\n", ["KDR9", "EGFR"]),
+        ("- 5-HT\n\n* -5 kDa\n", ["5-HT", "-5 kDa"]),
+    ],
+)
+def test_names_are_lines_without_bullets(reply: str, names: list[str]) -> None:
+    assert bioasq.read_names(reply) == names
+
+
+def test_averages_by_hand() -> None:
+    """Twelve relevant ones, two found at ranks 1 and 4: (1 + 2/4) / 10. Nothing found is ε in the mean."""
+    sample = Sample("1", "?", relevance={f"d{n}": 1 for n in range(12)})
+    found = Answer(ranking=("d0", "x", "y", "d5", *(f"z{n}" for n in range(6)), "d7"))
+    ap, gmap = bioasq.bioasq_ap(), bioasq.bioasq_gmap()
+    assert ap(sample, found) == pytest.approx(0.15)
+    assert ap(sample, Answer()) is None
+    assert gmap.aggregate is not None
+    assert gmap.aggregate([0.15, 0.0]) == pytest.approx(math.sqrt(0.15001 * 1e-5))
+
+
+def test_each_type_is_scored_by_its_own_measure(evaluate) -> None:
+    from evalkit.testing import load_task
+
+    file = Path(bioasq.__file__).with_name("task_bioasq.py")
+    replies = {
+        "zinc": "No.",
+        "receptor": "EGFR\nkinase receptor 9",
+        "symptoms": "- Arthralgia\n- rash\n- gout",
+    }
+
+    def reply(request) -> str:
+        return next(text for word, text in replies.items() if word in request.sample.input)
+
+    run = evaluate(load_task(file, "bioasq_exact"), reply, data=ROWS, arm="closed_book")
+    values = {name: m.value for name, m in run.metrics.items()}
+    assert values == pytest.approx(
+        {"yesno_accuracy": 0, "macro_f1": 0, "factoid_strict": 0, "factoid_lenient": 1, "factoid_mrr": 1 / 2,
+         "list_precision": 2 / 3, "list_recall": 2 / 3, "list_f": 2 / 3}
+    )  # fmt: skip
+
+
+def test_copying_the_first_gold_passage_has_the_known_score_on_the_real_set(evalkit, data: Path) -> None:
+    """ROUGE-1/2/L 51.02/39.36/47.18, of an independent script over the same files."""
+    (run,) = evalkit.json(
+        "run", "bioasq[arm=oracle]", "-p", f"data={data / 'bioasq'}", "-p", "search=bm25",
+        "--model", "baseline:copy",
+    )["runs"]  # fmt: skip
+    values = scores(run)
+    assert run["n"] == 1497
+    assert values["rouge1"] == pytest.approx(0.5102, abs=1e-4)
+    assert values["rouge2"] == pytest.approx(0.3936, abs=1e-4)
+    assert values["rougeL"] == pytest.approx(0.4718, abs=1e-4)
+    assert values["copy_rate"] > 0.999
+
+
+@pytest.mark.parametrize(("unit", "recall"), [("snippets", 0.6651), ("documents", 0.7827)])
+def test_bm25_finds_what_it_is_known_to_find(evalkit, data: Path, unit: str, recall: float) -> None:
+    """Recall@10 of an independent script's BM25 over the same snippets and abstracts."""
+    (run,) = evalkit.json(
+        "run", "bioasq[arm=retrieved]", "-p", f"data={data / 'bioasq'}", "-p", f"unit={unit}",
+        "-p", "search=bm25", "--model", "baseline:empty",
+    )["runs"]  # fmt: skip
+    assert run["n"] == 1497
+    assert scores(run)["recall@10"] == pytest.approx(recall, abs=0.003)
+
+
+def test_gold_has_full_marks_on_every_exact_answer_of_the_real_set(evalkit, data: Path) -> None:
+    (run,) = evalkit.json(
+        "run", "bioasq_exact[arm=closed_book]", "-p", f"data={data / 'bioasq'}", "--model", "baseline:gold"
+    )["runs"]
+    assert run["n"] == 476 + 409 + 260
+    assert set(scores(run).values()) == {1.0}
