@@ -45,8 +45,9 @@ class DenseOptions(Options, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if Path(self.encoder).is_dir():  # the manifest may be read from another working directory
-            msgspec.structs.force_setattr(self, "encoder", str(Path(self.encoder).resolve()))
+        name, at, place = self.encoder.rpartition("@")
+        if Path(place).is_dir():  # the manifest may be read from another working directory
+            msgspec.structs.force_setattr(self, "encoder", f"{name}{at}{Path(place).resolve()}")
         if any(effort is not None and effort < 1 for effort in (self.nprobe, self.ef_search)):
             raise ValueError("nprobe and ef_search must be at least 1")
 

@@ -100,8 +100,8 @@ class LocalModel:
         made.enable_padding(pad_id=settings(self._folder, "config.json").get("pad_token_id") or 0)
         return made
 
-    @cached_property
-    def _compiled(self) -> Any:
+    def converted(self) -> Path:
+        """The model in OpenVINO's format, kept in the cache, made the first time. Raises ``SetupError``."""
         import openvino
 
         ending = "-normalized" if self._recipe.normalize else ""
@@ -114,8 +114,14 @@ class LocalModel:
                 openvino.save_model(self._convert(), Path(part) / f"{name}.xml", compress_to_fp16=False)
                 for kind in (".bin", ".xml"):  # the second says that both are there
                     (Path(part) / f"{name}{kind}").replace(home / f"{name}{kind}")
+        return home / f"{name}.xml"
+
+    @cached_property
+    def _compiled(self) -> Any:
+        import openvino
+
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _precision()}
-        return openvino.Core().compile_model(home / f"{name}.xml", "CPU", hints)
+        return openvino.Core().compile_model(self.converted(), "CPU", hints)
 
     def _convert(self) -> Any:
         """The OpenVINO model of the transformer with its pooling, traced from PyTorch's.
