@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.metrics.pretrained import Relation as Relation
 from evalkit.types import Passage, Sample
-
-Relation = Literal["entails", "contradicts", "neutral"]
 
 
 class Judge(Protocol):

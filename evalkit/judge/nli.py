@@ -2,19 +2,20 @@
 
 What several samples ask at the same time is classified as one batch, off the event loop. A premise longer
 than the network reads is read in windows of whole sentences: the sentence is entailed where one window
-entails it, contradicted where none does and one contradicts it. ``describe`` says for how many.
+entails it, contradicted where none does and one contradicts it. A sentence too long to stand beside any
+premise is neutral: nobody could say that it is supported. ``describe`` says how often each was so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.errors import SetupError
-from evalkit.judge import Relation
-from evalkit.metrics.pretrained import BATCH, Network, classified, network
+from evalkit.metrics.pretrained import BATCH, Network, Relation, classified, network, relations_of
 from evalkit.sentences import split_sentences
 from evalkit.types import Passage, Sample
 
@@ -32,11 +33,13 @@ class NliJudge:
 
     def __init__(self, net: Network) -> None:
         self.name = f"nli:{net.name}"
-        self._net = net
+        # A tokenizer serves one thread at a time: this one the classifying, its copy the event loop.
+        self._net = net._replace(tokenizer=copy.deepcopy(net.tokenizer))
+        self._measure = copy.deepcopy(net.tokenizer)
         self._labels = relations_of(net)
         self._open: _Batch | None = None
         self._turn = asyncio.Lock()
-        self._windowed = self._asked = 0
+        self._asked = Counter(asked=0, asked_in_windows=0, too_long=0)
 
     @classmethod
     async def load(cls, name: str) -> NliJudge:
@@ -45,9 +48,15 @@ class NliJudge:
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
         """Of all the passages together."""
-        windows = self._windows("\n".join(f"{p.title}\n{p.text}".strip() for p in passages), sentence)
-        self._asked += 1
-        self._windowed += len(windows) > 1
+        premise = "\n".join(f"{p.title}\n{p.text}".strip() for p in passages)
+        self._asked["asked"] += 1
+        windows = [premise]
+        if self._length(premise, sentence) > self._net.limit:
+            self._asked["asked_in_windows"] += 1
+            windows = self._windows(premise, sentence)
+        if any(self._length(window, sentence) > self._net.limit for window in windows):
+            self._asked["too_long"] += 1
+            return "neutral"
         found = await asyncio.gather(*(self._classified((window, sentence)) for window in windows))
         return "entails" if "entails" in found else "contradicts" if "contradicts" in found else "neutral"
 
@@ -59,13 +68,11 @@ class NliJudge:
         """The network, its labels in their order, and how many premises were read in windows."""
         return {
             "judge": self.name, "labels": self._labels, "reads_tokens": self._net.limit,
-            "asked": self._asked, "asked_in_windows": self._windowed,
+            **self._asked,
         }  # fmt: skip
 
     def _windows(self, premise: str, hypothesis: str) -> list[str]:
-        """The premise, or runs of its sentences that fit beside the hypothesis; a longer one stays alone."""
-        if self._length(premise, hypothesis) <= self._net.limit:
-            return [premise]
+        """Runs of the premise's sentences that fit beside the hypothesis; one that does not is a run alone."""
         windows: list[str] = []
         current: list[str] = []
         for sentence in split_sentences(premise):
@@ -78,7 +85,7 @@ class NliJudge:
         return [*windows, " ".join(current)]
 
     def _length(self, premise: str, hypothesis: str) -> int:
-        return len(self._net.tokenizer(premise, hypothesis)["input_ids"])
+        return len(self._measure(premise, hypothesis)["input_ids"])
 
     async def _classified(self, pair: Pair) -> Relation:
         if self._open is None or len(self._open.pairs) >= BATCH:
@@ -99,25 +106,4 @@ class NliJudge:
             return await asyncio.to_thread(self._classify, batch.pairs)
 
     def _classify(self, pairs: list[Pair]) -> list[Relation]:
-        """Only a single sentence longer than the network is still cut here."""
         return [self._labels[int(place)] for place in classified(self._net, pairs).argmax(axis=-1)]
-
-
-def relations_of(net: Network) -> list[Relation]:
-    """What each of a network's labels means, by the names in its config.
-
-    Labels that are neither entailment nor contradiction (``neutral``, ``not_entailment``) are neutral.
-    Raises ``SetupError`` where none is called entailment.
-    """
-    names = [str(net.model.config.id2label[i]).lower() for i in range(net.model.config.num_labels)]
-    labels: list[Relation] = [
-        "entails" if name in ("entailment", "entails", "supported", "support") else
-        "contradicts" if name.startswith(("contradict", "refute")) else "neutral"
-        for name in names
-    ]  # fmt: skip
-    if labels.count("entails") != 1:
-        raise SetupError(
-            f"{net.name} is no judge: none of its labels ({', '.join(names)}) is called entailment. "
-            "Take a model trained for natural language inference, or name the labels in its config.json"
-        )
-    return labels

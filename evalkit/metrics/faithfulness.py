@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MetricError, SetupError
-from evalkit.judge.nli import relations_of
 from evalkit.metrics.base import Metric
-from evalkit.metrics.pretrained import Network, classified, network
+from evalkit.metrics.pretrained import Network, classified, network, relations_of
 from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
 from evalkit.metrics.text import name_of
 from evalkit.sentences import split_sentences

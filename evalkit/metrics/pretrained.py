@@ -12,6 +12,7 @@ from evalkit.hub import hub_answers
 
 BATCH = 32  # pairs classified at once
 
+Relation = Literal["entails", "contradicts", "neutral"]
 Head = Literal["AutoModel", "AutoModelForSequenceClassification"]
 
 
@@ -80,6 +81,26 @@ def classified(net: Network, pairs: Sequence[tuple[str, str]]) -> Any:
             logits = made.logits if net.head is None else net.head(made.pooler_output)
             rows.append(torch.softmax(logits, dim=-1))
     return torch.cat(rows).numpy()
+
+
+def relations_of(net: Network) -> list[Relation]:
+    """What each of a network's labels means, by the names in its config.
+
+    Labels that are neither entailment nor contradiction (``neutral``, ``not_entailment``) are neutral.
+    Raises ``SetupError`` where none is called entailment.
+    """
+    names = [str(net.model.config.id2label[i]).lower() for i in range(net.model.config.num_labels)]
+    labels: list[Relation] = [
+        "entails" if name in ("entailment", "entails", "supported", "support") else
+        "contradicts" if name.startswith(("contradict", "refute")) else "neutral"
+        for name in names
+    ]  # fmt: skip
+    if labels.count("entails") != 1:
+        raise SetupError(
+            f"{net.name} is no judge: none of its labels ({', '.join(names)}) is called entailment. "
+            "Take a model trained for natural language inference, or name the labels in its config.json"
+        )
+    return labels
 
 
 def _limit(tokenizer: Any, config: Any) -> int:

@@ -96,8 +96,12 @@ async def test_a_long_premise_is_read_in_windows_of_whole_sentences(folder):
     alone = {await judge.relation((Passage("w", w),), hypothesis, SAMPLE) for w in windows}
     strongest = next(r for r in ("entails", "contradicts", "neutral") if r in alone)
     assert found == strongest
+    assert await judge.relation((Passage("p", parts[0]),), "zinc " * 60, SAMPLE) == "neutral"
+    assert await judge.relation((Passage("p", "zinc " * 60),), hypothesis, SAMPLE) == "neutral"
     told = judge.describe()
-    assert (told["reads_tokens"], told["asked_in_windows"], told["asked"]) == (48, 1, 1 + len(windows))
+    assert (told["reads_tokens"], told["asked"], told["asked_in_windows"], told["too_long"]) == (
+        48, 3 + len(windows), 3, 2,
+    )  # fmt: skip
 
 
 def test_through_the_command_the_judge_is_recorded(evalkit, folder):

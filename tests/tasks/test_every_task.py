@@ -82,6 +82,14 @@ def test_gold_scores_full_marks_and_garbage_none(name: str, request: pytest.Fixt
     assert all({"gold", "other"} <= kinds.keys() for kinds in means.values())
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_the_length_of_replies_stands_beside_every_score_of_overlap(name: str) -> None:
+    """Length alone agrees with human judgement of summaries, and overlap depends on it."""
+    overlap = ("rouge", "bertscore", "meteor", "chrf", "summac", "alignscore", "delta_ei")
+    metrics = [metric.name for metric in TASKS[name].metrics]
+    assert "length" in metrics or not any(metric.startswith(overlap) for metric in metrics)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_prompt_is_pinned(name: str) -> None:
     """A changed prompt changes scores. On purpose: raise the task's version, then
