@@ -72,7 +72,7 @@ class NliJudge:
         }  # fmt: skip
 
     def _windows(self, premise: str, hypothesis: str) -> list[str]:
-        """Runs of the premise's sentences that fit beside the hypothesis; one that does not is a run alone."""
+        """Runs of the premise's sentences that fit beside the hypothesis; one that does not stands alone."""
         windows: list[str] = []
         current: list[str] = []
         for sentence in split_sentences(premise):
