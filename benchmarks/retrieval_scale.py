@@ -31,7 +31,11 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- retrieval scale: begin -->", "<!-- retrieval scale: end -->"
 DIMENSION, BLOCK, K = 384, 16_384, 10
 BATCHES = (1, 16, 256)
-CASES = {10_000: ("flat", "hnsw", "ivf"), 100_000: ("flat", "hnsw", "ivf", "sq8"), 1_000_000: ("ivf", "sq8")}
+CASES = {
+    10_000: ("flat", "hnsw", "ivf"),
+    100_000: ("flat", "hnsw", "ivf", "sq8"),
+    1_000_000: ("flat", "ivf", "ivfpq"),
+}
 DRUGS = ("velorim", "taxadine", "oprelor", "mirazole", "cendipine", "lurafen", "dorastat", "pexolol")
 ILLS = ("gout", "migraine", "asthma", "sepsis", "psoriasis", "anaemia", "angina", "eczema", "colitis")
 
@@ -113,7 +117,7 @@ def side_by_side(
     ours(), theirs()
     times: list[tuple[float, float]] = []
     start = time.perf_counter()
-    while len(times) < 5 or (time.perf_counter() - start < 3 and len(times) < 400):
+    while len(times) < 3 or (time.perf_counter() - start < 3 and len(times) < 400):
         times.append((seconds(ours), seconds(theirs)))
     return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
 

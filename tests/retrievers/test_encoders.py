@@ -205,6 +205,19 @@ async def test_the_manifest_keeps_how_the_encoder_was_used(write: Any, folders: 
     await made.close()
 
 
+async def test_an_index_by_pytorch_is_searched_by_openvino(write: Any, folders: Path, tmp_path: Path) -> None:
+    """What computes is recorded; it decides about the last digits only, so the index stays good."""
+    corpus = write([{"id": "a", "text": "aspirin in gout"}, {"id": "b", "text": "trial of patients"}])
+    encoder = f"e5-base-v2@{folders / 'plain'}"
+    scores = {}
+    for backend in ("torch", "openvino"):
+        made = FaissRetriever(corpus, tmp_path / "i", progress=Silent(), encoder=encoder, backend=backend)
+        scores[backend] = [(p.id, pytest.approx(p.score, abs=5e-3)) for p in await made.search("gout", 2)]
+        assert made.describe()["facts"]["encoder"]["computed"] == "torch float32"
+        await made.close()
+    assert [id for id, _ in scores["torch"]] == [id for id, _ in scores["openvino"]]
+
+
 @pytest.mark.parametrize(
     ("text", "repository"),
     [

@@ -55,6 +55,24 @@ def test_an_exact_index_in_shards_is_exact(tmp_path: Path, similarity: str) -> N
     np.testing.assert_array_equal(rows, source.nearest(queries, 10))
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "l2"])
+def test_scores_are_the_larger_the_nearer_and_ties_go_by_row(tmp_path: Path, similarity: Any) -> None:
+    source = Clustered(2_000, similarity)
+    source.vectors[[500, 1_900, 20]] = source.vectors[3]
+    index = shards.Index(tmp_path, shards.build("flat", source, tmp_path, Silent()), similarity)
+    query, twins = source.vectors[3:4], [3, 20, 500, 1_900]
+    scores = source.vectors @ query[0]
+    if similarity == "l2":
+        scores = -((source.vectors - query) ** 2).sum(1)
+        assert [row for row, _ in index.nearest(query, 4)[0]] == twins
+    (found,) = index.nearest(query, 50)
+    assert [score for _, score in found] == pytest.approx(np.sort(scores)[::-1][:50].tolist(), abs=2e-4)
+    places = [[row for row, _ in found].index(twin) for twin in twins]
+    assert places == list(range(places[0], places[0] + 4))
+    for k in (1, 2, 3):
+        assert index.nearest(query, k)[0] == found[:k]
+
+
 @pytest.mark.parametrize("name", ["sq8", "hnsw", "ivf", "IVF16,SQ8", "IVF40,PQ8x4", "OPQ8,IVF40,PQ8x4"])
 def test_recall_is_measured_against_exact_search(tmp_path: Path, name: str) -> None:
     source = Clustered()
