@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scheduling.md"
 BEGIN, END = "<!-- real: begin -->", "<!-- real: end -->"
 PORTS, ROUTER = (30131, 30132), 30130
-REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
+REQUESTS, PREFIXES, AT_ONCE = 180, 12, 16
 # Room for seven or eight prefixes beside what runs.
 MEMORY_TOKENS = 12_000
 WORDS = re.findall(r"\w+", "the sky is blue and grass green Paris Rome capital of France Italy one two three")
@@ -145,7 +145,7 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
 def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:
     """Seconds, and the part of prompt tokens that was found in the caches, which are empty at first."""
     for url in workers:
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache", method="POST")):
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache?timeout=60", method="POST")):
             pass
     start = time.perf_counter()
     replies = asyncio.run(send(asked))

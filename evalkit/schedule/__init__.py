@@ -71,7 +71,8 @@ class Scheduler:
         self.lengths = Lengths()
         self._together = together or math.inf
         self._queues = [PrefixQueue() for _ in endpoints]
-        self._begun: dict[int, None] = {}  # beginnings of prompts that were seen
+        # Beginnings of prompts that were seen, with the first request that had it while that waits.
+        self._begun: dict[int, Ticket | None] = {}
         self._last: list[tuple[int, int]] = [(i, -1) for i in range(len(endpoints))]  # queue and group
         self._by_age: deque[Ticket] = deque()
         self._by_length: list[tuple[int, Ticket]] = []
@@ -83,12 +84,16 @@ class Scheduler:
 
     def submit(self, request: Request, known: int | None = None) -> Ticket:
         """Put a request into the queue; ``known`` are the tokens of an earlier reply to it."""
-        chain = prefix_chain(request)
-        ticket = Ticket(self._submitted, request, chain, self._group(chain))
+        ticket = Ticket(self._submitted, request, prefix_chain(request))
+        ticket.group = self._group(ticket)
         ticket.length = self.lengths.predict(ticket, known)
         ticket.work = ticket.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
-        ticket.home = self._home(ticket.group)
-        self._queues[ticket.home].push(ticket)
+        self._place(ticket)
+        if (first := self._begun.get(ticket.group)) is not None:  # the prefix is one only now
+            self._begun[ticket.group] = None
+            self._queues[first.home].remove(first)
+            first.group = ticket.group
+            self._place(first)
         self._by_age.append(ticket)
         if len(self._by_length) > 64 + 2 * len(self):
             self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]
@@ -146,22 +151,24 @@ class Scheduler:
         elif ticket.state == "sent":
             self.ended(ticket, now)
 
-    def _group(self, chain: tuple[int, ...]) -> int:
+    def _group(self, ticket: Ticket) -> int:
         """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
         if len(self._begun) > REMEMBERED:
             self._begun = dict(itertools.islice(self._begun.items(), REMEMBERED // 2, None))
         group = 0
-        for piece in chain[:-1]:
+        for piece in ticket.chain[:-1]:
             if piece in self._begun:
                 group = piece
             else:
-                self._begun[piece] = None
+                self._begun[piece] = ticket if len(self.lanes) > 1 else None
         return group
 
-    def _home(self, group: int) -> int:
-        if len(self.lanes) == 1:
-            return 0
-        return max(range(len(self.lanes)), key=lambda i: zlib.crc32(b"%d" % group, self.lanes[i].salt))
+    def _place(self, ticket: Ticket) -> None:
+        """Into the queue of its prefix's home."""
+        if len(self.lanes) > 1:
+            name = b"%d" % ticket.group
+            ticket.home = max(range(len(self.lanes)), key=lambda i: zlib.crc32(name, self.lanes[i].salt))
+        self._queues[ticket.home].push(ticket)
 
     def _free_lane(self, now: float) -> int | None:
         """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
@@ -233,5 +240,9 @@ class Scheduler:
         return lane if len(queues[lane]) and 2 * queues[lane].work >= queues[fullest].work else fullest
 
     def _leave_queue(self, ticket: Ticket) -> None:
+        if len(self.lanes) > 1:
+            for piece in ticket.chain[:-1]:
+                if self._begun.get(piece) is ticket:
+                    self._begun[piece] = None
         self._tokens -= ticket.length
         self._left += 1

@@ -67,10 +67,10 @@ class Ticket:
         "number", "request", "sent", "state", "waiter", "work",
     )  # fmt: skip
 
-    def __init__(self, number: int, request: Request, chain: tuple[int, ...], group: int) -> None:
-        self.number, self.request, self.chain, self.group = number, request, chain, group
+    def __init__(self, number: int, request: Request, chain: tuple[int, ...]) -> None:
+        self.number, self.request, self.chain = number, request, chain
         self.length = self.work = 1
-        self.home = self.lane = 0
+        self.group = self.home = self.lane = 0
         self.sent, self.begun = 0, 0.0
         self.state = "waiting"  # then "sent", then "gone"
         self.node: _Node | None = None
