@@ -37,7 +37,7 @@ async def retriever(
     encoder: str | None = None,
     chunk_words: int | None = None,
 ) -> AsyncIterator[Retriever]:
-    """An index over the task's own fixture ``corpus`` (path of a JSONL file), built when first searched."""
+    """An index over the task's own fixture ``corpus`` (see docs/corpora.md), built when first searched."""
     options = {"encoder": encoder, "chunk_words": chunk_words}
     given = {name: value for name, value in options.items() if value is not None}
     made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)

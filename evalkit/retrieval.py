@@ -50,5 +50,6 @@ def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress,
     made = retriever_class(name)
     searching: frozenset[str] = getattr(made, "searching", frozenset)()
     building = sorted((option, value) for option, value in options.items() if option not in searching)
-    place = hashlib.sha256(repr((str(corpus.resolve()), building)).encode()).hexdigest()[:12]
+    where = str(corpus.resolve() if corpus.exists() else corpus)  # hf:NAME lies nowhere
+    place = hashlib.sha256(repr((where, building)).encode()).hexdigest()[:12]
     return made(corpus, home / f"{corpus.stem}-{place}-{name}", progress=progress, **options)

@@ -111,11 +111,10 @@ def ranking(record: SampleRecord) -> None:
     st.markdown("##### Ranking")
     st.caption(f"{len(gold.keys() & places.keys())} of {len(gold)} relevant documents among {len(ranked)}")
     rows = [
-        {"rank": places.get(document), "document": document, "grade": grade}
+        {"rank": str(places.get(document, "not found")), "document": document, "grade": grade}
         for document, grade in sorted(gold.items(), key=lambda item: places.get(item[0], len(places) + 1))
     ]
-    frame = pd.DataFrame(rows).astype({"rank": "Int64"})
-    st.dataframe(frame, hide_index=True, column_config={"rank": st.column_config.NumberColumn(width=60)})
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def scores(record: SampleRecord, order: list[str]) -> None:

@@ -55,7 +55,7 @@ class Corpus:
         if self.layout.rows is not None:
             digest.update(f"{self.layout.name} {layouts.VERSION}\n".encode())
         for path in self.layout.files:
-            with open_file(path) as file:
+            with open_file(path) if self.layout.rows is None else path.open("rb") as file:
                 for block in guarded(path, iter(lambda: file.read(1 << 20), b"")):
                     digest.update(block)
         return digest.hexdigest()

@@ -58,6 +58,8 @@ def document_of(row: Row, where: str) -> Passage:
     A column ``doc_id`` beside an id names the document that a passage was cut from. Raises ``CorpusError``.
     """
     row = dict(row)
+    if isinstance(row.get("metadata"), dict):  # as BEIR has it
+        row = row.pop("metadata") | row
     id = _take_id(row, where)
     if "text" not in row and "content" in row:
         row["text"] = row.pop("content")

@@ -231,6 +231,6 @@ def test_a_retrieval_run_shows_ranks_in_place_of_a_reply(tmp_path: Path) -> None
     assert "##### Answer" not in texts(app)
     assert "1 of 2 relevant documents among 3" in texts(app)
     ranks = next(table.value for table in app.dataframe if "grade" in table.value)
-    assert [tuple(row) for row in ranks.fillna(0).to_numpy()] == [(3, "a", 1), (0, "gone", 2)]
+    assert [tuple(row) for row in ranks.to_numpy()] == [("3", "a", 1), ("not found", "gone", 2)]
     board = visit(tmp_path / "evalkit.db", task="retrieval/tiny")
     assert list(board.dataframe[0].value["model"]) == ["bm25"]

@@ -47,7 +47,10 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beir(home: Path) -> Path:
-    rows = [{"_id": r["id"], **{k: v for k, v in r.items() if k != "id"}} for r in ROWS]
+    rows = [
+        {"_id": r["id"], "title": r["title"], "text": r["text"], "metadata": {"year": r["year"]}}
+        for r in ROWS
+    ]
     jsonl(home / "queries.jsonl", [{"_id": "q", "text": "no document of mine"}])
     return jsonl(home / "corpus.jsonl", rows).parent
 
