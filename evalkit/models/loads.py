@@ -67,6 +67,7 @@ async def watch(backend: OpenAIBackend, scheduler: Scheduler, every_s: float = E
     """Ask every few seconds each busy endpoint that answers such questions, until cancelled."""
     asked = {lane.name: lane for lane in scheduler.lanes}
     before: dict[str, Load] = {}
+    told: set[str] = set()
     while asked:
         await asyncio.sleep(every_s)
         for name, lane in list(asked.items()):
@@ -76,10 +77,14 @@ async def watch(backend: OpenAIBackend, scheduler: Scheduler, every_s: float = E
             try:
                 load = await load_of(backend, name)
             except ModelError:  # the requests themselves tell whether it is well
-                continue
+                if name in told:
+                    continue
+                load = None  # another page than we know of
             if load is None:
                 del asked[name]
-            elif (last := before.pop(name, None)) is None:
+                continue
+            told.add(name)
+            if (last := before.pop(name, None)) is None:
                 before[name] = load
             else:
                 _tell(lane, last, load)

@@ -97,11 +97,17 @@ async def test_only_a_full_endpoint_is_asked_and_only_what_waits_twice_counts(sc
     assert limits[-1] == 34 + 1 + 34 // 8
 
 
-async def test_a_server_that_says_nothing_is_not_asked_again(script) -> None:
+@pytest.mark.parametrize("page", [None, "<html>welcome</html>"])
+async def test_a_server_that_says_nothing_is_not_asked_again(script, page: str | None) -> None:
+    async def welcome(request: web.Request, body: dict) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    if page is not None:
+        script.replies["/v1/loads"] = welcome
     backend = load(f"openai:tiny@{script.url}")
     schedule = Scheduler(backend.endpoints.urls, each=1)
     schedule.submit(Request(prompt="a"))
     schedule.next(0.0)
     await asyncio.wait_for(watch(backend, schedule, every_s=0.01), 5)
-    assert [path for path, _ in script.seen] == ["/v1/loads", "/metrics"]
+    assert [path for path, _ in script.seen] == ["/v1/loads", "/metrics"][: 2 if page is None else 1]
     await backend.close()
