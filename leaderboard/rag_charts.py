@@ -24,6 +24,7 @@ BLAME = {
     "used but wrong": BLUE,
     "retrieved but wrong": BLUE,
 }
+_SOME = 10
 _NUMBERS = [alt.Tooltip(name, format=".3f") for name in ("value:Q", "low:Q", "high:Q")]
 _COUNT = alt.Tooltip("n:Q", format=",")
 
@@ -58,43 +59,46 @@ def causes(found: Sequence[Cause]) -> alt.LayerChart:
         y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, grid=False, ticks=False)),
         tooltip=["cause:N", "meaning:N", alt.Tooltip("count:Q", title="samples", format=","), *_NUMBERS],
     )
-    x = alt.X(
-        "value:Q", title="share of the samples", scale=alt.Scale(domainMin=0), axis=alt.Axis(format=".0%")
-    )
+    axis = alt.Axis(format=".0%", tickCount=6)
+
+    def x(field: str) -> alt.X:
+        return alt.X(field, title="share of the samples", scale=alt.Scale(domainMin=0), axis=axis)
+
     colours = alt.Scale(domain=names, range=[BLAME[name] for name in names])
-    bars = base.mark_bar(size=20).encode(x=x, color=alt.Color("cause:N", scale=colours, legend=None))
-    interval = base.mark_rule(strokeWidth=2, color=GREY).encode(x="low:Q", x2="high:Q")
-    counts = base.mark_text(align="left", dx=6, color=GREY).encode(
-        x="high:Q", text=alt.Text("count:Q", format=",")
-    )
+    colour = alt.Color("cause:N", scale=colours, legend=None)
+    bars = base.mark_bar(size=20).encode(x=x("value:Q"), color=colour)
+    interval = base.mark_rule(strokeWidth=2, color=GREY).encode(x=x("low:Q"), x2="high:Q")
+    counts = base.mark_text(align="left", dx=6, color=GREY)
+    counts = counts.encode(x=x("high:Q"), text=alt.Text("count:Q", format=","))
     return (bars + interval + counts).properties(height=60 + ROW_HEIGHT * len(names))
 
 
-def curve(
-    points: Sequence[Point], x: str, y: str, second: tuple[str, Sequence[Point]] | None = None
-) -> alt.LayerChart:
-    """Means with intervals over places in their order; a ``second`` series shares the axes.
+def curve(points: Sequence[Point], x: str, y: str) -> alt.LayerChart:
+    """Means with intervals over places in their order; only places that are numbers are joined.
 
-    Only places that are numbers are joined; a single sample has a point and no interval.
+    The axis shows the intervals of points with some samples: of two or three they reach everywhere.
     """
-    series = [(y, points), *([second] if second else [])]
-    lines = [{**_estimate(p.estimate), "at": p.at, "what": name} for name, some in series for p in some]
-    colours = alt.Scale(domain=[name for name, _ in series], range=[TEAL, ORANGE])
+    lines = [{**_estimate(point.estimate), "at": point.at} for point in points]
     base = alt.Chart(pd.DataFrame(lines)).encode(
         x=alt.X("at:O", sort=[p.at for p in points], title=x, axis=alt.Axis(labelAngle=0, grid=False)),
-        color=alt.Color(
-            "what:N", scale=colours, legend=alt.Legend(title=None, orient="top") if second else None
-        ),
-        tooltip=["at:N", "what:N", *_NUMBERS, _COUNT],
+        tooltip=["at:N", *_NUMBERS, _COUNT],
     )
-    scale = alt.Scale(zero=False, nice=True)
-    low = alt.Y("low:Q", title=None if second else y, scale=scale, axis=alt.Axis(format=".3~f"))
-    several = base.transform_filter("datum.method != 'undetermined'")
-    drawn = several.mark_rule(strokeWidth=2.5, opacity=0.7).encode(y=low, y2="high:Q")
+    scale = alt.Scale(zero=False, nice=True, domain=_reach(points))
+    axis = alt.Axis(format=".3~f", tickCount=6)
+    interval = base.mark_rule(strokeWidth=2.5, opacity=0.7, color=TEAL, clip=True).encode(
+        y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q"
+    )
     numbers = base.transform_filter("isFinite(toNumber(datum.at))")
-    joined = numbers.mark_line(strokeWidth=1.5, opacity=0.5).encode(y="value:Q")
-    dots = base.mark_point(size=110, filled=True, opacity=1).encode(y="value:Q")
-    return (joined + drawn + dots).properties(height=260)
+    joined = numbers.mark_line(strokeWidth=1.5, opacity=0.5, color=TEAL).encode(y="value:Q")
+    dots = base.mark_point(size=110, filled=True, opacity=1, color=TEAL).encode(y="value:Q")
+    return (interval + joined + dots).properties(height=260)
+
+
+def _reach(points: Sequence[Point]) -> list[float]:
+    """From the lowest to the highest value or end of an interval that more than a few samples gave."""
+    firm = [point.estimate for point in points if point.estimate.n >= _SOME]
+    ends = [end for estimate in firm for end in estimate.ci] + [point.estimate.value for point in points]
+    return [min(ends), max(ends)]
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | int | str]:

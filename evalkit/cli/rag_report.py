@@ -74,11 +74,13 @@ def tables(report: Report) -> Iterator[Table]:
     causes = [[c.name, str(c.n), cell(c.share), c.meaning] for c in report.causes]
     shown = {point.at: point.estimate for point in report.shown_by_k}
     by_k = [[p.at, cell(p.estimate), cell(shown.get(p.at))] for p in report.by_k]
-    across = ["", "arms", "metric", "first", "second", "difference", "n"]
+    across = ["", "arms", "first", "second", f"difference in {metric}", "n"]
+    others, pairs = _other_metrics(report)
     found: list[Table] = [
         ("Retrieval", ["metric", "estimate"], _estimates(report.retrieval)),
         ("Arms", ["arm", metric], arms),
-        ("What differs, sample by sample", across, list(map(_gain, report.gains))),
+        ("What differs, sample by sample", across, _gains(report)),
+        ("The same of the other metrics", ["metric", *pairs], others),
         (f"Where errors come from ({right})", ["cause", "n", "share", ""], causes),
         ("By rank of the first gold document", ["rank", metric, "n"], _points(report.by_rank)),
         ("By position of the evidence (hidden)", ["position", metric, "n"], _points(report.by_position)),
@@ -89,10 +91,27 @@ def tables(report: Report) -> Iterator[Table]:
     return (table for table in found if table[2])
 
 
-def _gain(gain: Gain) -> list[str]:
-    metric = f"{gain.metric} {_arrow(gain.higher_is_better)}"
-    numbers = [f"{gain.a:.3f}", f"{gain.b:.3f}", cell(gain.difference), str(gain.difference.n)]
-    return [gain.meaning, f"{gain.first} − {gain.second}", metric, *numbers]
+def _gains(report: Report) -> list[list[str]]:
+    return [
+        [g.meaning, _pair(g), f"{g.a:.3f}", f"{g.b:.3f}", cell(g.difference), str(g.difference.n)]
+        for g in report.gains
+        if g.metric == report.metric
+    ]
+
+
+def _other_metrics(report: Report) -> tuple[list[list[str]], list[str]]:
+    """The first two differences of each other metric, a row a metric; and which these are."""
+    others = [gain for gain in report.gains if gain.metric != report.metric]
+    pairs = list(dict.fromkeys(map(_pair, others)))[:2]
+    rows: dict[str, dict[str, str]] = {}
+    for gain in others:
+        name = f"{gain.metric} {_arrow(gain.higher_is_better)}"
+        rows.setdefault(name, {})[_pair(gain)] = cell(gain.difference)
+    return [[name, *(row.get(pair, "–") for pair in pairs)] for name, row in rows.items()], pairs
+
+
+def _pair(gain: Gain) -> str:
+    return f"{gain.first} − {gain.second}"
 
 
 def _estimates(some: Mapping[str, Estimate]) -> list[list[str]]:

@@ -18,6 +18,7 @@ from evalkit.rag_report.comparison import (
     gaps,
     label,
     output_metrics,
+    place,
     with_siblings,
 )
 from evalkit.rag_report.records import Cause, Gain, Gap, Point, Report
@@ -68,7 +69,7 @@ class _Reporter:
             higher_is_better=rule.higher,
             right=rule.right,
             rule=rule.why,
-            runs={label(run): run.id for run in compared.runs},
+            runs={label(run): run.id for run in sorted(compared.runs, key=place)},
             arms={label(run): dict(run.metrics) for run in compared.arms.values()},
             retrieval=_retrieval(source),
             gains=tuple(self._gains()),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evalkit.store.store import Store
 
 SWEPT = ("arm", "k", "position")
-_WITHOUT_K = ("closed_book", "oracle")
+_WITHOUT_K = ("closed_book", "oracle", "contradicting")
 OTHER_ANSWERS = ("contradicting",)  # an arm whose samples have another right answer by design
 WANTED = {
     "closed_book": "what retrieval gains",
@@ -54,9 +54,7 @@ class Comparison(Struct, frozen=True):
     @property
     def arms(self) -> dict[str, Run]:
         """One run for each arm."""
-        order = list(WANTED)
-        names = dict.fromkeys(str(run.spec.params["arm"]) for run in self.runs)
-        names = dict.fromkeys(sorted(names, key=lambda n: order.index(n) if n in order else len(order)))
+        names = dict.fromkeys(str(run.spec.params["arm"]) for run in sorted(self.runs, key=place))
         return {name: run for name in names if (run := self.arm(name))}
 
 
@@ -86,6 +84,13 @@ def label(run: Run) -> str:
     if params["arm"] not in _WITHOUT_K:
         parts += [f"{name}={params[name]}" for name in SWEPT[1:] if params.get(name) is not None]
     return " ".join(parts)
+
+
+def place(run: Run) -> tuple[int, int, int]:
+    """Where a run stands in a list: by arm, k and position."""
+    order, params = list(WANTED), run.spec.params
+    arm = order.index(params["arm"]) if params["arm"] in order else len(order)
+    return arm, params.get("k") or 0, params.get("position") or 0
 
 
 def gaps(compared: Comparison) -> Iterator[Gap]:

@@ -132,12 +132,12 @@ def causes(report: Report) -> None:
 
 def curves(report: Report) -> None:
     """The score against rank, position, k and noise: those that have points to join."""
-    evidence = ("evidence shown", report.shown_by_k)
     drawn = [
         ("By rank of the evidence", "Arm retrieved.", report.by_rank, "rank of the first gold document"),
         ("By position of the evidence", "Arm hidden: lost in the middle?", report.by_position, "position"),
         ("By number of passages", "Arm retrieved.", report.by_k, "k"),
         ("By noise", "Arms oracle and hidden.", report.by_noise, "distractors around the evidence"),
+        ("Evidence shown", "Arm retrieved: of what fits, the share that was found.", report.shown_by_k, "k"),
     ]
     drawn = [one for one in drawn if len(one[2]) > 1]
     for pair in (drawn[i : i + 2] for i in range(0, len(drawn), 2)):
@@ -145,8 +145,8 @@ def curves(report: Report) -> None:
             with column:
                 st.subheader(title)
                 st.caption(caption + _fewest(points))
-                second = evidence if points is report.by_k else None
-                st.altair_chart(rag_charts.curve(points, x, report.metric, second), width="stretch")
+                y = "gold documents shown" if points is report.shown_by_k else report.metric
+                st.altair_chart(rag_charts.curve(points, x, y), width="stretch")
 
 
 def _fewest(points: Sequence[Point]) -> str:
