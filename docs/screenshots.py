@@ -1,7 +1,8 @@
 """Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT [RUN]``.
 
-Serves the store, opens the three pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
-``samples.png`` and, with the dark theme, ``leaderboard-dark.png``. Shown is RUN, or the newest complete one.
+Serves the store, opens the pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
+``samples.png``, ``leaderboard-dark.png`` with the dark theme and, where RUN is of a RAG task in several arms,
+``rag.png``. Shown is RUN, or the newest complete one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from evalkit_leaderboard.data import settings
 from evalkit_leaderboard.launch import command
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from evalkit.rag_report.comparison import comparisons, with_siblings
 from evalkit.store import open_store
 
-HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700}
+HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700, "rag": 2460}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,6 +44,7 @@ def main(store: str, out: Path, wanted: str | None) -> None:
     with open_store(store, create=False) as opened:
         run = opened.run(wanted) if wanted else next(r for r in opened.runs(limit=1000) if r.ranked)
         page = opened.page(run.id, status="ok", limit=1)
+        compared = next(iter(comparisons(with_siblings(opened, run))), None)
     sample = page.rows[0].sequence if page.rows else 0
     base, _, variant = run.spec.task.partition("[")
     board = (
@@ -54,7 +59,8 @@ def main(store: str, out: Path, wanted: str | None) -> None:
     try:
         wait_for(f"{address}/_stcore/health")
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
-            for scheme, names in (("light", ["leaderboard", "run", "samples"]), ("dark", ["leaderboard"])):
+            light = ["leaderboard", "run", "samples", *(["rag"] if compared else [])]
+            for scheme, names in (("light", light), ("dark", ["leaderboard"])):
                 browser = playwright.chromium.launch_persistent_context(
                     profile,
                     executable_path=shutil.which("chromium"),
@@ -67,6 +73,9 @@ def main(store: str, out: Path, wanted: str | None) -> None:
                     "run": f"{address}/run?run={run.id}",
                     "samples": f"{address}/samples?run={run.id}&sample={sample}",
                 }
+                if compared:
+                    chosen = {"rag_task": settings(compared), "rag_model": run.spec.model}
+                    urls["rag"] = f"{address}/rag?{urllib.parse.urlencode(chosen)}"
                 for name in names:
                     picture = out / (f"{name}.png" if scheme == "light" else f"{name}-{scheme}.png")
                     tab.set_viewport_size({"width": 1360, "height": HEIGHTS[name]})
@@ -82,8 +91,12 @@ def take(tab: Page, url: str, picture: Path) -> None:
     tab.goto(url)
     tab.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
     tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    tab.wait_for_timeout(1500)
+    tab.get_by_test_id("stSpinner").wait_for(state="detached", timeout=120_000)
     tab.wait_for_timeout(2500)  # charts draw after the page says that it is ready
     tab.screenshot(path=picture)
+    with Image.open(picture) as taken:  # a third of the bytes, and nothing that an eye would miss
+        taken.convert("RGB").quantize(128).save(picture, optimize=True)
     print(f"{picture}: {picture.stat().st_size // 1024} KB")
 
 

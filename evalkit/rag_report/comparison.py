@@ -43,9 +43,14 @@ class Comparison(Struct, frozen=True):
         return max(arms, key=lambda k: len(arms[k]), default=None)
 
     def arm(self, name: str) -> Run | None:
-        """The run that stands for an arm: of ``k`` passages, where there is one."""
-        runs, k = self.sweep(name), self.k
-        return next((run for run in runs if run.spec.params.get("k") == k), runs[0] if runs else None)
+        """The run that stands for an arm: of ``k`` passages and at no one position, where there is one."""
+
+        def misses(run: Run) -> tuple[bool, bool]:
+            params = run.spec.params
+            return params.get("k") != k, params.get("position") is not None
+
+        k = self.k
+        return min(self.sweep(name), key=misses, default=None)
 
     def sweep(self, name: str) -> list[Run]:
         """All runs of an arm."""
