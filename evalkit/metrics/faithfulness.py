@@ -1,14 +1,15 @@
 """Whether a reply is true to its sources, weighed by a network: SummaC-ZS and AlignScore.
 
 Sources are the passages of the prompt, or the sample's input (``source="input"``). A reply without sentences
-has the lowest score. Each sentence is weighed against each piece of the sources: on a processor, a reply of
-ten sentences over a long article takes minutes.
+has the lowest score, and so has a sentence that takes more than half of what the network reads: nobody could
+say that it is true to anything. Each sentence is weighed against each piece of the sources: on a processor,
+a reply of ten sentences over a long article takes minutes.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from evalkit.types import Answer, Sample
 
 VITC = "tals/albert-xlarge-vitaminc-mnli"  # SummaC's best, "vitc"
 CHUNK_WORDS = 350
+Weigh = Callable[[str, list[str]], float]  # the sources and the reply's sentences
+
 _BODY = "base_model."  # before the backbone's weights in an AlignScore checkpoint
 
 
@@ -62,44 +65,47 @@ def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Sourc
     )  # fmt: skip
 
 
-def _weighed(weigh: Any, lowest: float, source: Source, sample: Sample, answer: Answer) -> float | None:
+def _weighed(weigh: Weigh, lowest: float, source: Source, sample: Sample, answer: Answer) -> float | None:
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    reply = plain_reply(answer)
-    whole = "\n\n".join(texts)
-    return float(weigh(whole, reply)) if reply.strip() and whole.strip() else lowest
+    said, whole = split_sentences(plain_reply(answer)), "\n\n".join(texts)
+    return weigh(whole, said) if said and whole.strip() else lowest
 
 
-def _summac(model: str, max_sentences: int | None, source: str, reply: str) -> float:
+def _summac(model: str, max_sentences: int | None, source: str, said: list[str]) -> float:
     net = network("AutoModelForSequenceClassification", model)
     labels = relations_of(net)
     if "contradicts" not in labels:
         raise SetupError(f"summac: {net.name} has no label for contradiction")
     premises = [s for s in split_sentences(source) if len(s) > 10][:max_sentences]
-    said = [s for s in split_sentences(reply) if len(s) > 10]
-    if not premises or not said:
-        return -1.0 if not said else 0.0
-    _check_length(net, premises, said)
-    table = classified(net, [(p, s) for p in premises for s in said]).reshape(len(premises), len(said), -1)
-    highest = table.max(axis=0)  # sentences of the reply × labels
-    return float((highest[:, labels.index("entails")] - highest[:, labels.index("contradicts")]).mean())
+    said = [s for s in said if len(s) > 10]
+    if (longest := max((_tokens(net, s) for s in premises), default=0)) > net.limit // 2:
+        raise MetricError(
+            f"summac: a sentence of the sources has {longest} tokens, {net.name} reads {net.limit // 2} "
+            "beside one of the reply"
+        )
+    readable = [s for s in said if _tokens(net, s) <= net.limit // 2]
+    if not premises or not readable:
+        return -1.0
+    table = classified(net, [(p, s) for p in premises for s in readable])
+    highest = table.reshape(len(premises), len(readable), -1).max(axis=0)  # the reply's sentences × labels
+    scores = highest[:, labels.index("entails")] - highest[:, labels.index("contradicts")]
+    return float(scores.sum() - (len(said) - len(readable))) / len(said)
 
 
-def _check_length(net: Network, premises: Sequence[str], hypotheses: Sequence[str]) -> None:
-    longest = max(premises, key=len), max(hypotheses, key=len)
-    tokens = len(net.tokenizer(*longest)["input_ids"])
-    if tokens > net.limit:
-        raise MetricError(f"summac: a pair of sentences has {tokens} tokens, {net.name} reads {net.limit}")
-
-
-def _alignscore(checkpoint: str, backbone: str, source: str, reply: str) -> float:
+def _alignscore(checkpoint: str, backbone: str, source: str, said: list[str]) -> float:
     net = _aligner(checkpoint, backbone)
-    chunks, said = _chunks(source), split_sentences(reply)
-    if not said:
+    chunks = _chunks(source)
+    readable = [s for s in said if _tokens(net, s) <= net.limit // 2]
+    if not readable:
         return 0.0
-    aligned = classified(net, [(chunk, s) for chunk in chunks for s in said])[:, 0]
-    return float(aligned.reshape(len(chunks), len(said)).max(axis=0).mean())
+    aligned = classified(net, [(chunk, s) for chunk in chunks for s in readable])[:, 0]
+    return float(aligned.reshape(len(chunks), len(readable)).max(axis=0).sum()) / len(said)
+
+
+def _tokens(net: Network, text: str) -> int:
+    return len(net.tokenizer(text)["input_ids"])
 
 
 def _chunks(text: str) -> list[str]:
