@@ -125,9 +125,15 @@ async def best_documents(
 
 
 def ranked(scores: Mapping[str, float], passages: Sequence[Passage] | None = None) -> Answer:
-    """An answer that is a ranking: by score, ties as trec_eval breaks them."""
-    shown = None if passages is None else tuple(passages)
+    """An answer that is a ranking: by score, ties as trec_eval breaks them. Of the passages' metadata plain
+    values are kept, not what may be as long as the text."""
+    shown = None if passages is None else tuple(map(_light, passages))
     return Answer(passages=shown, ranking=tuple(trec_order(scores)), status=Status.OK)
+
+
+def _light(passage: Passage) -> Passage:
+    plain = {name: value for name, value in passage.metadata.items() if not isinstance(value, list | dict)}
+    return msgspec.structs.replace(passage, metadata=plain)
 
 
 async def settled(bench: Benchmark, retriever: Any, unknown: Unknown) -> tuple[Benchmark, int]:

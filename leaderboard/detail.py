@@ -156,6 +156,8 @@ def passages(record: SampleRecord) -> None:
                     st.badge("gold", icon=":material/star:", color="yellow")
                 if number in cited:
                     st.badge("cited", icon=":material/format_quote:", color="green")
+                if passage.metadata.get("retracted") is True:
+                    st.badge("retracted", icon=":material/block:", color="red")
                 st.caption(f"score {passage.score:.3f}")
                 st.text(
                     passage.id if passage.id == passage.document else f"{passage.id} of {passage.document}"

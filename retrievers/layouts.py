@@ -11,6 +11,8 @@ hf:NAME[:CONFIG[:SPLIT]]           a data set of the Hugging Face hub, or a loca
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import CorpusError
+from evalkit.hub import hub_answers
 
 from . import pubmed
 from .documents import Row, lines, row_of
@@ -129,7 +132,9 @@ def _hub(text: str) -> Layout:
     if more[2:] or not name:
         raise CorpusError(f"{HUB}{text}: write it as {HUB}NAME, {HUB}NAME:CONFIG or {HUB}NAME:CONFIG:SPLIT")
     if Path(name).is_dir():
-        name = str(Path(name).resolve())  # datasets knows data sets of the hub by NAME/NAME
+        name = str(Path(name).resolve())
+    elif not hub_answers():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
     datasets = _needs("datasets")
     datasets.disable_progress_bars()
     try:
@@ -156,8 +161,6 @@ def _dataset(rows: Any, where: str) -> Layout:
 
 
 def _needs(module: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:

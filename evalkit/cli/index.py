@@ -115,7 +115,8 @@ def search(
         print_json({"query": question, "passages": passages})
         return
     for rank, passage in enumerate(passages, 1):
-        click.echo(click.style(f"{rank}. {passage.id}  {passage.score:.4f}  {passage.title}", bold=True))
+        title = f"{passage.title}  [RETRACTED]" if passage.metadata.get("retracted") else passage.title
+        click.echo(click.style(f"{rank}. {passage.id}  {passage.score:.4f}  {title}", bold=True))
         click.echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
 
 

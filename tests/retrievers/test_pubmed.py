@@ -137,6 +137,15 @@ async def test_retractions_reach_who_searches(tmp_path: Path) -> None:
     assert (facts["n_documents"], facts["n_passages"], facts["n_retracted"]) == (2, 3, 1)
 
 
+def test_a_search_on_the_command_line_marks_retracted_articles(evalkit: Any) -> None:
+    put(evalkit.folder / "n1.xml.gz", FULL, article(102, "Vitamin C for colds."))
+    evalkit("index", "build", "n1.xml.gz", "--out", "index", "--retriever", "bm25")
+    found = evalkit("index", "search", "index", "zinc or vitamin C for colds?").stdout
+    assert "Zinc versus placebo in β-thalassaemia & colds.  [RETRACTED]" in found
+    assert found.count("[RETRACTED]") == 1
+    assert evalkit.json("index", "info", "index")["manifest"]["n_retracted"] == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
