@@ -20,5 +20,6 @@ def test_lm_eval_scores_a_served_model_through_evalkit(lab: SimpleNamespace, tmp
         direct = parity.theirs(lab.tasks, [texts, chats], parity.served(other.url, lab.tokenizer), tmp_path)
         messages = [body["messages"] for body in one.bodies if "messages" in body]
     assert [run["results"] for run in through] == [run["results"] for run in direct]
-    assert len(messages) == 20 + 16  # the server's template, not ours
+    # The server's template, not ours; and one picture's question without it, to see that the picture counts.
+    assert len(messages) == 20 + 16 + 1
     assert messages[0][-1]["role"] == "user"
