@@ -18,6 +18,7 @@ from evalkit.errors import SetupError, UsageError
 from evalkit.items import Item
 from evalkit.metrics.ranking import ranking_measure
 from evalkit.metrics.retrieval import trec_order
+from evalkit.metrics.spec import with_metrics
 from evalkit.store.records import RunSpec
 from evalkit.task import Info, Task
 from evalkit.trec import Benchmark, Qrels, Rankings
@@ -100,9 +101,9 @@ def replaying(bench: Benchmark, rankings: Rankings, measures: Sequence[str], **f
 
 def item_of(spec: RunSpec) -> Item:
     """The item of a stored run, to score it anew. Its samples are in the store, not here."""
-    name = spec.target["task"]
-    metrics = tuple(ranking_measure(info.name) for info in spec.metrics)
-    return one_item(Task(name=name, fn=_not_again, samples=(), metrics=metrics, where=spec.path))
+    measures = tuple(map(ranking_measure, spec.provenance["benchmark"]["measures"]))
+    task = Task(spec.target["task"], _not_again, (), measures, where=spec.path)
+    return one_item(with_metrics(task, spec.target.get("metrics", ())))
 
 
 async def _not_again(sample: Sample, model: Any) -> Answer:
@@ -165,18 +166,20 @@ def _task(bench: Benchmark, fn: Any, measures: Sequence[str], facts: Mapping[str
     samples = [
         Sample(query, texts.get(query, query), relevance=grades) for query, grades in bench.qrels.items()
     ]
+    metrics = tuple(map(ranking_measure, dict.fromkeys(measures)))
     described = {
         "corpus": str(bench.corpus.resolve()),
         "qrels": str(bench.qrels_file.resolve()),
         "qrels_sha256": hashlib.sha256(bench.qrels_file.read_bytes()).hexdigest(),
         "queries": len(samples),
+        "measures": [metric.name for metric in metrics],
         **facts,
     }
     return Task(
         name=PREFIX + bench.name,
         fn=fn,
         samples=samples,
-        metrics=tuple(map(ranking_measure, dict.fromkeys(measures))),
+        metrics=metrics,
         tags=("retrieval",),
         info=Info(str(bench.corpus)),
         where=str(bench.corpus),

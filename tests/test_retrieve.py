@@ -88,6 +88,12 @@ def test_a_run_file_that_was_written_gives_the_same_scores(evalkit: Any, bench: 
     assert before["metrics"] == after["metrics"]
     rescored = evalkit.json("rescore", after["id"])["runs"][0]
     assert rescored["metrics"] == after["metrics"]
+    more = evalkit.json(
+        "rescore", after["id"], "--metric", "recall(1)", "--metric", "ranking_measure('Bpref')"
+    )
+    assert more["runs"][0]["metrics"]["recall@1"]["value"] == pytest.approx((1 + 1 + 0.5) / 3)
+    again = evalkit.json("rescore", after["id"])["runs"][0]
+    assert list(again["metrics"]) == [*after["metrics"], "recall@1", "Bpref"]
     both = evalkit("retrieve", str(bench), "--search", "bm25", "--run", "mine.run", "--out-run", "{}.trec")
     assert "mine" in both.stdout
     assert (bench.parent / "bm25.trec").read_text() == (bench.parent / "mine.run").read_text()

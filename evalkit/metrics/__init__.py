@@ -42,6 +42,7 @@ _WHERE = {
     "only": "base",
     "precision": "retrieval",
     "ragchecker": "judged",
+    "ranking_measure": "ranking",
     "readability": "grades",
     "recall": "retrieval",
     "rouge": "text",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from evalkit.metrics.mentions import unsupported_numbers as unsupported_numbers
     from evalkit.metrics.overlap import chrf as chrf
     from evalkit.metrics.overlap import meteor as meteor
+    from evalkit.metrics.ranking import ranking_measure as ranking_measure
     from evalkit.metrics.retrieval import average_precision as average_precision
     from evalkit.metrics.retrieval import mrr as mrr
     from evalkit.metrics.retrieval import ndcg as ndcg
