@@ -20,7 +20,7 @@ def main() -> None:
     st.set_page_config(page_title="evalkit leaderboard", page_icon=str(HERE / "mark.svg"), layout="wide")
     st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "logo.svg"))
     st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
-    pages = HERE / "pages"
+    pages = HERE / "views"  # not "pages": Streamlit would serve a deep link from there without this frame
     page = st.navigation(
         [
             st.Page(

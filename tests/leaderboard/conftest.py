@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -276,13 +277,27 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
 @pytest.fixture(scope="session")
 def board(hostile: Path) -> Iterator[str]:
     """The address of a running board."""
+    with serve(hostile) as address:
+        yield address
+
+
+@pytest.fixture
+def fresh_board(filled: Path) -> Iterator[str]:
+    """The address of a board that nobody has visited yet."""
+    with serve(filled) as address:
+        yield address
+
+
+@contextmanager
+def serve(store: Path) -> Iterator[str]:
+    """Run the board over a store."""
     from evalkit_leaderboard.launch import command
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        command(port), env=os.environ | {"EVALKIT_STORE": str(hostile)}, cwd=hostile.parent
+        command(port), env=os.environ | {"EVALKIT_STORE": str(store)}, cwd=store.parent
     )
     address = f"http://127.0.0.1:{port}"
     for _ in range(300):

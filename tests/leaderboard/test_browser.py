@@ -126,6 +126,13 @@ def test_a_deep_link_opens_directly_and_survives_a_reload(board: str, visit: Vis
     expect(page.get_by_role("searchbox", name="Text")).to_have_value("Does")
 
 
+def test_a_deep_link_has_its_frame_on_a_board_that_nobody_has_visited(fresh_board: str, visit: Visit) -> None:
+    visit.page.goto(f"{fresh_board}/rag?rag_model=cirrus-3b")
+    settled(visit.page)
+    expect(visit.page.get_by_text("cirrus-3b").first).to_be_visible()
+    expect(visit.page.get_by_test_id("stSidebarNav")).to_have_count(0)  # Streamlit's own list of files
+
+
 def test_a_link_to_nothing_says_so(board: str, visit: Visit) -> None:
     visit.page.goto(f"{board}/samples?run=gone&sample=1")
     expect(visit.page.get_by_text("names a run that is not in this store")).to_be_visible()

@@ -26,7 +26,7 @@ def visit(store: Path, page: str = "", **query: str) -> AppTest:
         app = AppTest.from_file(str(APP), default_timeout=60)
         if page:
             app.run()
-            app.switch_page(f"pages/{page}.py")
+            app.switch_page(f"views/{page}.py")
         for name, value in query.items():
             app.query_params[name] = value
         app.run()

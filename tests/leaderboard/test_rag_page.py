@@ -19,7 +19,7 @@ def visit(store: Path, **query: str) -> AppTest:
         patch.setenv("EVALKIT_STORE", str(store))
         app = AppTest.from_file(str(APP), default_timeout=60)
         app.run()
-        app.switch_page("pages/rag.py")
+        app.switch_page("views/rag.py")
         for name, value in query.items():
             app.query_params[name] = value
         app.run()

@@ -45,7 +45,7 @@ def header(run: Run) -> None:
         st.badge(run.status, color=BADGES[run.status])  # type: ignore[arg-type]
         st.caption(f"started {text.moment(run.started)}, ended {text.moment(run.ended)}")
         st.page_link(
-            "pages/samples.py",
+            "views/samples.py",
             label="Look at its samples",
             icon=":material/list_alt:",
             query_params={"run": run.id},

@@ -179,7 +179,7 @@ def runs(report: Report) -> None:
     )
     st.caption("Select a row to open its run.")
     if chosen := state["selection"]["rows"]:
-        st.switch_page("pages/run.py", query_params={"run": rows[chosen[0]]["run"]})
+        st.switch_page("views/run.py", query_params={"run": rows[chosen[0]]["run"]})
 
 
 def gaps(report: Report) -> None:

@@ -142,7 +142,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
             "CSV", csv, "leaderboard.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
     if chosen := state["selection"]["rows"]:
-        st.switch_page("pages/run.py", query_params={"run": rows[chosen[0]].run.id})
+        st.switch_page("views/run.py", query_params={"run": rows[chosen[0]].run.id})
 
 
 def table_row(row: Row) -> dict[str, Any]:

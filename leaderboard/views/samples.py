@@ -28,7 +28,7 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"{run.spec.model} on {run.spec.task}")
         st.page_link(
-            "pages/run.py", label="To the run", icon=":material/science:", query_params={"run": run.id}
+            "views/run.py", label="To the run", icon=":material/science:", query_params={"run": run.id}
         )
     filters = choose_filters(run)
     sequence = chosen_sequence(run)
