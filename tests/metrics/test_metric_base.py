@@ -22,7 +22,13 @@ READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_
 READERS |= {"abstention"}
 WEIGH = {"bertscore", "alce", "biogen", "ragchecker", "meteor", "summac", "alignscore", "evidence_direction"}
 WEIGH |= {"entity_overlap"}  # SAMPLE's target holds no name
-NEEDS = {"recall": 5, "precision": 5, "alignscore": "a.ckpt", "evidence_direction": "a-network"}
+NEEDS = {
+    "recall": 5,
+    "precision": 5,
+    "ranking_measure": "Bpref",
+    "alignscore": "a.ckpt",
+    "evidence_direction": "a-network",
+}
 
 
 def make(name: str) -> Metric:
