@@ -29,4 +29,4 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
 
 
 def test_help_needs_neither_the_store_nor_the_http_client() -> None:
-    assert modules_after("--help").isdisjoint({"sqlalchemy", "aiohttp", "numpy", "rich", "alembic"})
+    assert modules_after("--help").isdisjoint({"sqlalchemy", "pyreqwest", "numpy", "rich", "alembic"})

@@ -1,30 +1,32 @@
 """HTTP, and the only module that knows which client makes it: JSON out, bytes or lines back.
 
-Failures of the way to the server become ``ServerFailed`` here; HTTP statuses are left to the adapters.
+The client is pyreqwest, Rust's reqwest: of those that were measured (``docs/benchmarks.md``) it costs least for a
+request. Failures of the way to the server become ``ServerFailed`` here; HTTP statuses are left to the adapters.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import math
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from datetime import timedelta
 
-import aiohttp
 import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import RequestError, RequestTimeoutError
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
 
-from evalkit.errors import ServerFailed
+from evalkit.errors import RequestRejected, ServerFailed
 
 # Below the five seconds after which common servers drop an idle connection, so that a request never
 # goes into one that is just being closed.
-_KEEP_ALIVE_S = 4.0
-# One server-sent event can hold a whole reply.
+_KEEP_ALIVE = timedelta(seconds=4)
+# A reply, or one server-sent event, of more than this is no answer of a model.
+_LARGEST_BYTES = 2**28
 _LINE_BYTES = 2**24
-_LARGE_BYTES = 2**19
 # A list of models or a page of facts; a server that takes longer hangs.
 _DOCUMENT_S = 30.0
 
@@ -50,16 +52,16 @@ class Timeouts:
     total: float = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. Header names are lower case."""
+    """What came back. Header names may be asked for in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A reply that is still coming, line by line."""
 
@@ -73,98 +75,127 @@ class Transport:
 
     def __init__(self, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
         self._timeouts = timeouts
-        self._headers = dict(headers or {})
-        self._session: aiohttp.ClientSession | None = None
+        self._headers = {**(headers or {}), "Content-Type": "application/json"}
+        self._client: Client | None = None
 
-    async def post_json(self, url: str, payload: Any) -> Reply:
+    async def post_json(self, url: str, payload: object) -> Reply:
         """Send ``payload`` as JSON and read the whole reply. Raises ``ServerFailed``, ``Unreachable``."""
-        async with self._exchange("POST", url, payload) as response:
-            return Reply(response.status, _lower(response), await response.read())
+        body = msgspec.json.encode(payload)
+        return await self._whole(url, self._pool().post(url).body_bytes(body).build_streamed())
 
     async def get(self, url: str) -> Reply:
         """Read a small document, within half a minute. Raises ``ServerFailed``, ``Unreachable``."""
-        async with self._exchange("GET", url, longest=_DOCUMENT_S) as response:
-            return Reply(response.status, _lower(response), await response.read())
+        longest = min(self._timeouts.total, _DOCUMENT_S)
+        request = self._pool().get(url).timeout(timedelta(seconds=longest)).build_streamed()
+        return await self._whole(url, request, longest)
 
     @asynccontextmanager
-    async def stream_json(self, url: str, payload: Any) -> AsyncIterator[Stream]:
+    async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
         """Send ``payload`` as JSON and read the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
-        async with self._exchange("POST", url, payload) as response:
-            yield Stream(response.status, _lower(response), self._lines(response))
+        request = self._pool().post(url).body_bytes(msgspec.json.encode(payload)).build_streamed()
+        try:
+            async with _begun(request, self._first_byte_s()) as response:
+                _no_redirect(url, response)
+                yield Stream(response.status, response.headers, self._lines(url, response))
+        except (RequestError, TimeoutError) as problem:
+            raise self._explained(url, problem) from None
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
-    @asynccontextmanager
-    async def _exchange(
-        self, method: str, url: str, payload: Any = None, longest: float = math.inf
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        limits = self._timeouts
-        limits = replace(limits, total=min(limits.total, longest), first_byte=min(limits.first_byte, longest))
-        headers = dict(self._headers)
-        data: bytes | io.BytesIO | None = None
-        if payload is not None:
-            data = msgspec.json.encode(payload)
-            if len(data) > _LARGE_BYTES:
-                data = io.BytesIO(data)  # sent piece by piece: the event loop goes on meanwhile
-            headers["Content-Type"] = "application/json"
+    async def _whole(self, url: str, request: StreamRequest, longest: float = math.inf) -> Reply:
         try:
-            async with asyncio.timeout(limits.total):
-                async with asyncio.timeout(limits.first_byte):
-                    response = await self._pool().request(method, url, data=data, headers=headers)
-                try:
-                    yield response
-                finally:
-                    response.release()
-        except TimeoutError as problem:
-            raise _too_slow(url, problem, limits) from None
-        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as problem:
-            reason: OSError = getattr(problem, "os_error", problem)
-            said = os.strerror(reason.errno) if reason.errno and reason.errno > 0 else str(reason)
-            raise Unreachable(f"nothing answers at {url}: {said}") from None
-        except (aiohttp.ClientError, ConnectionError) as problem:
-            said = str(problem) or type(problem).__name__
-            raise ServerFailed(f"the connection to {url} broke: {said}") from None
+            async with _begun(request, self._first_byte_s(longest)) as response:
+                _no_redirect(url, response)
+                read = response.body_reader.read_chunk
+                chunks: list[bytes] = []
+                size = 0
+                while (chunk := await read()) is not None:
+                    chunks.append(bytes(chunk))
+                    size += len(chunks[-1])
+                    if size > _LARGEST_BYTES:
+                        raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
+                return Reply(response.status, response.headers, b"".join(chunks))
+        except (RequestError, TimeoutError) as problem:
+            raise self._explained(url, problem, longest) from None
 
-    def _pool(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-                read_bufsize=2**16,
+    def _first_byte_s(self, longest: float = math.inf) -> float | None:
+        """The limit for the first byte, where the client's own for the whole exchange is not as short."""
+        limits = self._timeouts
+        return limits.first_byte if limits.first_byte < min(limits.total, longest) else None
+
+    def _pool(self) -> Client:
+        if self._client is None:
+            self._client = (
+                ClientBuilder()
+                .default_headers(self._headers)
+                .connect_timeout(timedelta(seconds=self._timeouts.connect))
+                .timeout(timedelta(seconds=self._timeouts.total))
+                .pool_idle_timeout(_KEEP_ALIVE)
+                .follow_redirects(False)  # the key goes to the server that was named, and to no other
+                .no_proxy()
+                .build()
             )
-        return self._session
+        return self._client
 
-    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
         """Lines without their ends, however long they are; the first within its limit."""
         pending, waiting = b"", True
         while True:
-            async with asyncio.timeout(self._timeouts.first_byte if waiting else None):
-                chunk = await response.content.readany()
+            async with asyncio.timeout(self._first_byte_s() if waiting else None):
+                chunk = await response.body_reader.read_chunk()
             waiting = False
-            if not chunk:
+            if chunk is None:
                 break
-            *lines, pending = (pending + chunk).split(b"\n")
+            *lines, pending = (pending + bytes(chunk)).split(b"\n")
             for line in lines:
                 yield line.rstrip(b"\r")
             if len(pending) > _LINE_BYTES:
-                raise ServerFailed(f"{response.url} sent a line of more than {_LINE_BYTES} bytes")
+                raise ServerFailed(f"{url} sent a line of more than {_LINE_BYTES} bytes")
         if pending:
             yield pending
 
+    def _explained(self, url: str, problem: Exception, longest: float = math.inf) -> ServerFailed:
+        """A failure of the way to the server, in words that say what to do."""
+        limits, causes = self._timeouts, _causes(problem)
+        connecting = "client error (Connect)" in causes  # the class of the error does not tell
+        if isinstance(problem, RequestTimeoutError | TimeoutError):
+            if connecting:
+                return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
+            total = min(limits.total, longest)
+            return TooSlow(
+                f"{url} did not answer in time (first_byte_timeout={min(limits.first_byte, total):g} s, "
+                f"timeout={total:g} s). If it is only slow, raise ?timeout= or lower ?max_inflight="
+            )
+        if connecting:
+            return Unreachable(f"nothing answers at {url}: {causes[-1]}")
+        return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
 
-def _too_slow(url: str, problem: TimeoutError, limits: Timeouts) -> ServerFailed:
-    if isinstance(problem, aiohttp.ConnectionTimeoutError):
-        return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
-    first = min(limits.first_byte, limits.total)
-    return TooSlow(
-        f"{url} did not answer in time (first_byte_timeout={first:g} s, timeout={limits.total:g} s). "
-        "If it is only slow, raise ?timeout= or lower ?max_inflight="
-    )
+
+@asynccontextmanager
+async def _begun(request: StreamRequest, within_s: float | None) -> AsyncIterator[Response]:
+    """The response once its first bytes are there."""
+    async with asyncio.timeout(within_s):
+        response = await request.__aenter__()
+    try:
+        yield response
+    finally:
+        await request.__aexit__(None, None, None)
 
 
-def _lower(response: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+def _no_redirect(url: str, response: Response) -> None:
+    if 300 <= response.status < 400:
+        to = response.headers.get("location", "nowhere")
+        raise RequestRejected(
+            f"{url} answered {response.status} and sends its clients to {to}; evalkit does not follow, "
+            "since the API key would go along. Name the right address in the model's spec"
+        )
+
+
+def _causes(problem: Exception) -> list[str]:
+    """From the client's words to those of the operating system, or of the TLS or DNS library."""
+    details = getattr(problem, "details", {})
+    return [cause["message"] for cause in details.get("causes") or ()] or [str(problem)]
