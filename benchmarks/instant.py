@@ -1,7 +1,8 @@
 """A chat server that answers at once: ``python -m benchmarks.instant --port 18091``.
 
-What is measured against it is the client's own cost. It speaks just enough HTTP/1.1 for OpenAI-compatible clients:
-``GET /v1/models`` and ``POST /v1/chat/completions`` or ``/v1/completions``. A reply is the last word of the prompt.
+What is measured against it is the client's own cost. It speaks just enough HTTP/1.1 for OpenAI-compatible
+clients: ``GET /v1/models``, ``POST /v1/chat/completions`` and ``/v1/completions``. A reply is the last
+word of the prompt.
 """
 
 from __future__ import annotations

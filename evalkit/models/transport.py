@@ -1,7 +1,7 @@
 """HTTP, and the only module that knows which client makes it: JSON out, bytes or lines back.
 
-The client is pyreqwest, Rust's reqwest: of those that were measured (``docs/benchmarks.md``) it costs least for a
-request. Failures of the way to the server become ``ServerFailed`` here; HTTP statuses are left to the adapters.
+The client is pyreqwest, Rust's reqwest: of those that were measured (``docs/benchmarks.md``) it costs least.
+Failures of the way to the server become ``ServerFailed`` here; HTTP statuses are left to the adapters.
 """
 
 from __future__ import annotations
