@@ -1,0 +1,53 @@
+"""Reading trial abstracts whose conclusions are held out: JSON Lines, or PubMed-RCT from the hub.
+
+A folder holds ``tasks.jsonl[.gz]`` (id, gold_doc_ids, title, reference) and ``docs.jsonl[.gz]`` (doc_id,
+title, text without the conclusion). PubMed-RCT has a row for each sentence and no titles: its objective
+stands for one, and abstracts without an objective or without conclusions are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from evalkit import Sample
+from evalkit.hub import file_rows, hub_rows, local_folder
+
+HUB = "armanc/pubmed-rct20k"
+
+
+def trials(data: Path | None) -> Iterator[Sample]:
+    """One sample for each conclusion; its input is the title."""
+    home = local_folder(data)
+    if home is None:
+        for name, parts in _abstracts(data):
+            if "objective" in parts and "conclusions" in parts:
+                yield Sample(name, parts["objective"], parts["conclusions"], relevance={f"pmid:{name}": 1})
+        return
+    for row in file_rows(home, "tasks", "id", "gold_doc_ids", "title", "reference"):
+        yield Sample(
+            row["id"], row["title"], row["reference"], relevance=dict.fromkeys(row["gold_doc_ids"], 1)
+        )
+
+
+def documents(data: Path | None) -> Iterator[dict[str, str]]:
+    """The abstracts without their conclusions."""
+    home = local_folder(data)
+    if home is None:
+        for name, parts in _abstracts(data):
+            text = " ".join(part for label, part in parts.items() if label != "conclusions")
+            yield {"id": f"pmid:{name}", "title": "", "text": text}
+        return
+    for row in file_rows(home, "docs", "doc_id", "title", "text"):
+        yield {"id": row["doc_id"], "title": row["title"], "text": row["text"]}
+
+
+def _abstracts(file: Path | None) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each abstract of PubMed-RCT's test set: its PMID, and its text by label in the order of the text."""
+    rows = hub_rows(HUB, None, "test", file, fields=("abstract_id", "label", "text"))
+    for name, sentences in groupby(rows, key=lambda row: str(row["abstract_id"]).strip("#")):
+        parts: dict[str, list[str]] = {}
+        for row in sentences:
+            parts.setdefault(row["label"].lower(), []).append(row["text"])
+        yield name, {label: " ".join(texts) for label, texts in parts.items()}

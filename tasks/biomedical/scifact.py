@@ -1,0 +1,170 @@
+"""Reading SciFact: claims, abstracts by sentence, what a reply says of both; and SciFact's own F1 scores.
+
+A folder holds ``claims.dev.jsonl[.gz]`` (claim_id, claim, cited_doc_ids, evidence) and
+``corpus.jsonl[.gz]`` (doc_id, title, sentences). The hub has a row for each claim and document of evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from evalkit import Answer, Metric, Sample
+from evalkit.hub import PARQUET, file_rows, hub_rows, local_folder
+from evalkit.metrics.base import FAILED
+
+HUB = "allenai/scifact"
+LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
+SHOWN = 3  # sentences of a rationale that SciFact looks at for an abstract
+
+# By document: its label and its rationales; the label said and the sentences pointed to. Sentences count from 0.
+Evidence = dict[str, tuple[str, list[list[int]]]]
+Verdicts = dict[str, tuple[str, list[int]]]
+
+_LINE = re.compile(r"^\W{0,4}(\d{1,3})\W{1,4}(SUPPORT|CONTRADICT)\w{0,5}\b([^a-zA-Z\n]{0,80})", re.I | re.M)
+_BASE = 1 << 16
+
+
+class Abstract(Struct, frozen=True):
+    """An abstract, sentence by sentence."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+    def shown(self, number: int) -> str:
+        """One line of the prompt: ``[2] Title. (1) First sentence. (2) Second.``"""
+        told = " ".join(f"({n}) {sentence.strip()}" for n, sentence in enumerate(self.sentences, 1))
+        return " ".join(f"[{number}] {self.title.rstrip('.')}. {told}".split())
+
+
+def abstracts(data: Path | None) -> dict[str, Abstract]:
+    """All abstracts by id."""
+    home = local_folder(data)
+    if home is None:
+        rows = hub_rows(HUB, "corpus", "train", revision=PARQUET, fields=("doc_id", "title", "abstract"))
+        return {str(r["doc_id"]): Abstract(r["title"], tuple(r["abstract"])) for r in rows}
+    rows = file_rows(home, "corpus", "doc_id", "title", "sentences")
+    return {row["doc_id"]: Abstract(row["title"], tuple(row["sentences"])) for row in rows}
+
+
+def claims(data: Path | None) -> Iterator[Sample]:
+    """The claims of the development set. What a claim cites is relevant, with evidence or without."""
+    home = local_folder(data)
+    if home is not None:
+        for row in file_rows(home, "claims.dev", "claim_id", "claim", "cited_doc_ids", "evidence"):
+            evidence = {
+                document: (sets[0]["label"], [one["sentences"] for one in sets])
+                for document, sets in row["evidence"].items()
+            }
+            yield _sample(row["claim_id"], row["claim"], row["cited_doc_ids"], evidence)
+        return
+    found: dict[str, tuple[str, list[str], Evidence]] = {}
+    fields = ("id", "claim", "evidence_doc_id", "evidence_label", "evidence_sentences", "cited_doc_ids")
+    for row in hub_rows(HUB, "claims", "validation", data, revision=PARQUET, fields=fields):
+        cited = [str(name) for name in row["cited_doc_ids"]]
+        _, _, sets = found.setdefault(str(row["id"]), (row["claim"], cited, {}))
+        if row["evidence_label"]:
+            _, rationales = sets.setdefault(row["evidence_doc_id"], (row["evidence_label"], []))
+            rationales.append(list(row["evidence_sentences"]))
+    yield from (_sample(name, *one) for name, one in found.items())
+
+
+def _sample(name: str, claim: str, cited: Sequence[str], evidence: Evidence) -> Sample:
+    label = next((label for label, _ in evidence.values()), LABELS[2])
+    return Sample(
+        name, claim, label,
+        relevance=dict.fromkeys(cited, 1), choices=LABELS, slices={"label": label},
+        metadata={"evidence": evidence},
+    )  # fmt: skip
+
+
+def written(evidence: Evidence, documents: Sequence[str]) -> str:
+    """The perfect reply where these documents are shown: as much of the evidence as they hold."""
+    lines = []
+    for number, document in enumerate(documents, 1):
+        if document in evidence:
+            label, rationales = evidence[document]
+            sentences = sorted({n + 1 for rationale in rationales for n in rationale})
+            lines.append(f"[{number}] {label}: {', '.join(map(str, sentences))}")
+    return "\n".join(lines) or LABELS[2]
+
+
+def read(reply: str, documents: Sequence[str]) -> tuple[str | None, Verdicts]:
+    """The label that a reply gives the claim, None where it gives none; and what it says of each document.
+
+    Of several verdicts on the claim the most frequent counts, of equals the first.
+    """
+    verdicts: Verdicts = {}
+    for number, label, rest in _LINE.findall(reply):
+        if 1 <= int(number) <= len(documents):
+            sentences = [int(digits) - 1 for digits in re.findall(r"\d{1,4}", rest)]
+            verdicts.setdefault(documents[int(number) - 1], (label.upper(), sentences))
+    said = [label for label, _ in verdicts.values()]
+    if said:
+        return max(said, key=said.count), verdicts
+    return (LABELS[2] if LABELS[2].lower() in reply.lower() else None), verdicts
+
+
+def scifact_f1(level: str) -> Metric:
+    """SciFact's F1 over all claims together: ``abstract_label_f1``, ``abstract_rationale_f1``,
+    ``sentence_selection_f1`` or ``sentence_label_f1``.
+
+    An abstract is right where it is evidence and its label is the right one; with rationale, where besides
+    the first three sentences pointed to hold all of one gold rationale. A sentence is right where it is part
+    of a gold rationale that is pointed to as a whole; with label, where besides the abstract's label is right.
+    Source: Wadden et al. 2020 (section 4) and SciFact's evaluation script.
+    """
+    return Metric(
+        f"{level}_f1",
+        partial(_counts, _COUNTS[level]),
+        aggregate=_f1,
+        help=f"SciFact, {level}: F1 over claims",
+    )
+
+
+def _counts(count: Any, sample: Sample, answer: Answer) -> float:
+    """Right, said and wanted ones of a claim in one number: a run's F1 needs the sums of all three."""
+    evidence = sample.metadata["evidence"]
+    verdicts = {} if answer.status in FAILED else answer.metadata["verdicts"]
+    right, said, wanted = count(evidence, verdicts)
+    return float((right * _BASE + said) * _BASE + wanted)
+
+
+def _f1(values: Sequence[float]) -> float:
+    triples = [(int(v) // _BASE**2, int(v) // _BASE % _BASE, int(v) % _BASE) for v in values]
+    right, said, wanted = (sum(column) for column in zip(*triples, strict=True))
+    return 2 * right / (said + wanted) if right else 0.0
+
+
+def _of_abstracts(rationale: bool, evidence: Evidence, verdicts: Verdicts) -> tuple[int, int, int]:
+    right = 0
+    for document, (label, sentences) in verdicts.items():
+        gold, rationales = evidence.get(document, ("", []))
+        held = any(set(one) <= set(sentences[:SHOWN]) for one in rationales)
+        right += label == gold and (held or not rationale)
+    return right, len(verdicts), len(evidence)
+
+
+def _of_sentences(labelled: bool, evidence: Evidence, verdicts: Verdicts) -> tuple[int, int, int]:
+    right = 0
+    for document, (label, sentences) in verdicts.items():
+        gold, rationales = evidence.get(document, ("", []))
+        whole = [one for one in rationales if set(one) <= set(sentences)]
+        if label == gold or not labelled:
+            right += len({n for one in whole for n in one})
+    said = sum(len(set(sentences)) for _, sentences in verdicts.values())
+    wanted = sum(len({n for one in rationales for n in one}) for _, rationales in evidence.values())
+    return right, said, wanted
+
+
+_COUNTS = {
+    "abstract_label": partial(_of_abstracts, False),
+    "abstract_rationale": partial(_of_abstracts, True),
+    "sentence_selection": partial(_of_sentences, False),
+    "sentence_label": partial(_of_sentences, True),
+}
