@@ -22,7 +22,7 @@ HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
 SHOWN = 3  # sentences of a rationale that SciFact looks at for an abstract
 
-# By document: its label and its rationales; the label said and the sentences pointed to. Sentences count from 0.
+# By document: its label and rationales; the label said and the sentences pointed to. Sentences count from 0.
 Evidence = dict[str, tuple[str, list[list[int]]]]
 Verdicts = dict[str, tuple[str, list[int]]]
 
@@ -116,7 +116,7 @@ def scifact_f1(level: str) -> Metric:
 
     An abstract is right where it is evidence and its label is the right one; with rationale, where besides
     the first three sentences pointed to hold all of one gold rationale. A sentence is right where it is part
-    of a gold rationale that is pointed to as a whole; with label, where besides the abstract's label is right.
+    of a gold rationale that is pointed to as a whole; with label, where besides its abstract has its label.
     Source: Wadden et al. 2020 (section 4) and SciFact's evaluation script.
     """
     return Metric(
