@@ -72,15 +72,14 @@ def _folder(path: Path) -> Layout:
             return Layout("beir", (path / name,))
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return _saved(path)
-    chunks = _found(path / "chunk", "*.jsonl", "*.jsonl.gz") or _found(path, "*.jsonl", "*.jsonl.gz")
-    if chunks:
+    if chunks := _found(path if path.name == "chunk" else path / "chunk", "*.jsonl", "*.jsonl.gz"):
         return Layout("medrag", tuple(chunks), lambda _: _lines(chunks))
     if xml := _found(path, "*.xml", "*.xml.gz"):
         return _pubmed(xml)
     if parquet := _found(path, "**/*.parquet"):
         return _parquet(parquet)
     raise CorpusError(
-        f"{path}: no corpus in it that is known: no corpus.jsonl (BEIR), chunk/*.jsonl (MedRAG), *.jsonl, "
+        f"{path}: no corpus in it that is known: no corpus.jsonl (BEIR), chunk/*.jsonl (MedRAG), "
         "*.parquet, *.xml.gz (PubMed) or state.json (datasets.save_to_disk)"
     )
 

@@ -68,6 +68,10 @@ def medrag(home: Path) -> Path:
     return home
 
 
+def medrag_chunk(home: Path) -> Path:
+    return medrag(home) / "chunk"
+
+
 def medrag_file(home: Path) -> Path:
     medrag(home)
     lines = [(home / "chunk" / f"{row['id']}.jsonl").read_text() for row in ROWS]
@@ -95,7 +99,7 @@ def hub(home: Path) -> Path:
     return Path(f"hf:{downloaded(home)}")
 
 
-LAYOUTS = [beir, shared, medrag, medrag_file, one_parquet, downloaded, saved, hub]
+LAYOUTS = [beir, shared, medrag, medrag_chunk, medrag_file, one_parquet, downloaded, saved, hub]
 
 
 @pytest.mark.usefixtures("hub_cache")
@@ -165,6 +169,9 @@ def test_what_is_wrong_is_named_with_its_place(
 
 def test_what_is_no_corpus_is_said(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no corpus in it that is known: no corpus\.jsonl \(BEIR\)"):
+        Corpus(tmp_path)
+    jsonl(tmp_path / "queries.jsonl", [{"_id": "q", "text": "a question is no document"}])
+    with pytest.raises(CorpusError, match="no corpus in it that is known"):
         Corpus(tmp_path)
     (tmp_path / "x.parquet").write_text("not parquet")
     with pytest.raises(CorpusError, match="cannot be read as Parquet"):
