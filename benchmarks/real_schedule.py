@@ -19,6 +19,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -27,7 +28,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from evalkit.models import load, wrap
+from evalkit.connect import connect
+from evalkit.models import load
 from evalkit.types import Message, Needs, Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,13 +135,13 @@ async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -
 
 
 async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int | None) -> list[Response]:
-    """As evalkit sends them."""
-    backend: Any = load(f"sglang:wide@{','.join(urls)}")
-    await backend.probe(Needs())
-    layers = wrap(backend, max_inflight=at_once)
-    replies = await asyncio.gather(*map(layers.send, asked))
-    await backend.close()
-    return replies
+    """As evalkit sends them in a run."""
+    with tempfile.TemporaryDirectory() as home:
+        async with connect(
+            f"sglang:wide@{','.join(urls)}", Needs(), Path(home) / "responses.db",
+            stop=asyncio.Event(), max_inflight=at_once,
+        ) as (_, model):  # fmt: skip
+            return await asyncio.gather(*map(model.backend.send, asked))
 
 
 def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:
