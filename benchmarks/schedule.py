@@ -1,4 +1,4 @@
-"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about five minutes.
+"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about three minutes.
 
 Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and
 by the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
@@ -144,8 +144,8 @@ def report(seeds: Sequence[int], search: int) -> str:
 def main() -> None:
     """Print the tables; with ``--write`` put them into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=7)
-    parser.add_argument("--search", type=int, default=100, help="steps of the clairvoyant's local search")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--search", type=int, default=60, help="steps of the clairvoyant's local search")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     text = report(range(1, options.seeds + 1), options.search)
