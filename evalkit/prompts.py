@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from evalkit.sentences import split_sentences
 from evalkit.types import Message, Passage, Text
 
-_NUMBERED = re.compile(r"^\[(\d{1,4})\] (.+)$", re.MULTILINE)
+_NUMBERED = re.compile(r"^\[(\d{1,9})\] (.+)$", re.MULTILINE)
 
 
-def numbered(passages: Iterable[Passage]) -> str:
-    """Passages as a model sees them: one a line, ``[1] Title. Text``, white space folded."""
+def numbered(passages: Iterable[Passage], numbers: Iterable[int] | None = None) -> str:
+    """Passages as a model sees them: one a line, ``[1] Title. Text``, white space folded.
+
+    ``numbers`` stand in the brackets in place of 1, 2, 3 (PMIDs, say).
+    """
     lines = []
-    for n, passage in enumerate(passages, 1):
+    for n, passage in zip(count(1) if numbers is None else numbers, passages, strict=False):
         title = passage.title.strip()
         if title and title[-1] not in ".?!":
             title += "."

@@ -18,8 +18,8 @@ import math
 import os
 import random
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +71,7 @@ def check_task(
     fixtures: Mapping[str, Any] | None = None,
     limit: int = 20,
     slack: float = 0.1,
+    apart: Collection[str] = (),
 ) -> dict[str, dict[str, Means]]:
     """Check that perfect replies score full marks on a task, and replies that are no answer none.
 
@@ -82,13 +83,15 @@ def check_task(
     - another sample's gold reply scores less than the best on average, on one output metric at least.
 
     Where the task compares log-probabilities, replies are replaced by a preference for a wrong continuation.
-    Descriptive, unbounded and aggregated metrics are not judged. ``params`` choose items, ``fixtures`` are
+    Descriptive, unbounded and aggregated metrics are not judged, nor those that ``apart`` names: at which a
+    reference need not be best (readability). ``params`` choose items, ``fixtures`` are
     values in place of the task's own. Returns the means by item, kind of reply and metric. Raises
     ``AssertionError`` with everything that is not so.
     """
     given = {name: [value] for name, value in (params or {}).items()}
     wrong: list[str] = []
     means: dict[str, dict[str, Means]] = {}
+    task = replace(task, metrics=tuple(m for m in task.metrics if m.name not in apart))
     for item in items_of(task, given, fixtures):
         means[item.id] = _in_thread(_check_item(item, samples, limit, slack, wrong))
     assert not wrong, "\n".join([f"{task.name}: the scoring does not hold", *wrong])

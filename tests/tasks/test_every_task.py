@@ -36,11 +36,16 @@ QUICK: dict[str, dict[str, Any]] = {
     "mts_dialog": {"data": ROWS / "mts_dialog"},
     "rct_conclusions": {"data": ROWS / "rct_conclusions", "search": "bm25", "arm": "oracle"},
     "scifact": {"data": ROWS / "scifact", "search": "bm25", "arm": "oracle"},
+    "biolaysumm": {"data": ROWS / "biolaysumm", "search": "bm25", "arm": "retrieved"},
+    "mslr": {"data": ROWS / "mslr", "search": "bm25", "arm": "oracle"},
+    "biogen": {"data": ROWS / "biogen", "search": "bm25", "arm": "oracle"},
     "vqa_rad": {"data": "vqa_rad"},
     "blood_cells": {"data": "bccd"},
     "math_vision": {"data": "math_v", "split": "test"},
 }
 NAMES = [*QUICK, *(name for name in TASKS if name not in QUICK)]
+# Metrics that a perfect reply need not top: a reference may be hard to read.
+APART = ("fkgl", "dcrs", "cli")
 
 # What the prompts are pinned on, where a task does not make its own data: a sample and passages of ours.
 SHOWN = Sample(
@@ -82,7 +87,7 @@ def test_gold_scores_full_marks_and_garbage_none(name: str, request: pytest.Fixt
     task, params = quick(name)
     if isinstance(params.get("data"), str):
         params["data"] = request.getfixturevalue("data") / params["data"]
-    means = check_task(task, params=params)
+    means = check_task(task, params=params, apart=APART)
     assert all({"gold", "other"} <= kinds.keys() for kinds in means.values())
 
 

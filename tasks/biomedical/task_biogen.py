@@ -1,0 +1,79 @@
+"""TREC BioGen: answer a biomedical question in sentences that cite PubMed abstracts by PMID.
+
+The reply's PMIDs are read as the track does (three of each list at most) and mapped to the passages that
+were shown. With a judge (``-p judge=nli:MODEL`` or ``llm:SPEC``) the track's citation coverage, support and
+contradiction are scored; without one, what the judgements say (a file ``*qrels*`` beside the topics). Data:
+the track's topics (id, topic, question, narrative) by ``-p data=FOLDER``; a corpus of any layout with PMIDs
+as ids, such as PubMed's baseline files, by ``-p documents=PATH``. A topic may have an ``answer``, which is
+then the reference of ROUGE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from evalkit import (
+    Answer,
+    Info,
+    Model,
+    Retriever,
+    Sample,
+    cited,
+    evidence,
+    fixture,
+    numbered,
+    parametrize,
+    task,
+)
+from evalkit.errors import UsageError
+from evalkit.judge.review import Review
+from evalkit.metrics import biogen as measure
+from evalkit.metrics import citation_coverage, citation_precision, copy_rate, length, ndcg, recall, rouge
+
+from . import biogen as reading
+
+PROMPT = (Path(__file__).parent / "prompts" / "biogen.txt").read_text(encoding="utf-8")
+
+
+@fixture
+def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
+    if documents is None and data is not None and data.is_dir():
+        documents = next(iter(sorted(data.glob("documents.jsonl*"))), None)
+    if documents is None:
+        raise UsageError("biogen needs abstracts to search, with PMIDs as ids: -p documents=PATH")
+    return documents
+
+
+def samples(data: Path | None = None) -> Iterator[Sample]:
+    return reading.topics(data)
+
+
+@task(
+    samples,
+    metrics=[
+        measure("coverage"), measure("support"), measure("contradict"),
+        citation_coverage(), citation_precision(), recall(10), ndcg(10),
+        rouge("rougeL"), copy_rate(), length(),
+    ],
+    tags=["biomedical", "rag", "citations"],
+    info=Info("TREC BioGen, Gupta et al. 2024; trec-biogen.github.io", licence="NIST's terms for TREC",
+              size="65 topics (2024)"),
+)  # fmt: skip
+@parametrize(arm=["retrieved"])
+async def biogen(
+    sample: Sample, model: Model, retriever: Retriever, review: Review,
+    arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 10,
+) -> Answer:  # fmt: skip
+    """Answer a biomedical question with citations of PubMed abstracts."""
+    shown = await evidence(sample, retriever, arm, k=k)
+    passages = shown.passages or ()
+    pmids = [reading.pmid(passage) for passage in passages]
+    prompt = PROMPT.format(
+        passages=numbered(passages, pmids), question=sample.input, narrative=sample.metadata["narrative"]
+    )
+    perfect = cited(sample.targets[0], [pmids[n - 1] for n in shown.gold])
+    response = await model.generate(prompt, max_tokens=500, reference=perfect)
+    text = reading.marked(response.text, passages)
+    return await review(sample, Answer(response, text=text, passages=passages, ranking=shown.ranking))

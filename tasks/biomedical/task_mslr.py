@@ -1,0 +1,76 @@
+"""MSLR: write the conclusion of a systematic review from the abstracts of all studies that it includes.
+
+``-p subset=ms2`` (the default; a review's background says what is asked) or ``cochrane`` (which has none).
+Arms: ``oracle`` shows the review's own studies, ``retrieved`` those that its background finds among the
+studies of all reviews. At most ``-p studies=25`` are shown; how many were left out stands in each answer.
+For ΔEI, the measure of MS², ``evalkit rescore RUN --metric "evidence_direction('MODEL')"``. Data: DeYoung
+et al. 2021 and Wallace et al. 2021 (Apache-2.0), hub id allenai/mslr2022, whose test targets are secret; or
+``validation.jsonl[.gz]`` of the same columns by ``-p data=FOLDER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit.errors import SetupError
+from evalkit.hub import PARQUET, rows_of
+from evalkit.metrics import copy_rate, length, mrr, ndcg, recall, rouge
+
+from .pool import write_pool
+
+PROMPT = (Path(__file__).parent / "prompts" / "mslr.txt").read_text(encoding="utf-8")
+
+Subset = Literal["ms2", "cochrane"]
+
+
+def reviews(data: Path | None, subset: Subset) -> Iterator[dict[str, Any]]:
+    fields = ("review_id", "pmid", "title", "abstract", "target")
+    return rows_of(data, "allenai/mslr2022", subset, "validation", fields, revision=PARQUET)
+
+
+@fixture
+def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") -> Path:
+    studies = {
+        pmid: {"id": pmid, "title": title, "text": abstract}
+        for row in reviews(data, subset)
+        for pmid, title, abstract in zip(row["pmid"], row["title"], row["abstract"], strict=True)
+    }
+    return write_pool(studies.values(), cache_dir / "corpora", f"mslr-{subset}")
+
+
+def samples(data: Path | None = None, subset: Subset = "ms2") -> Iterator[Sample]:
+    for row in reviews(data, subset):
+        included = dict.fromkeys(row["pmid"], 1)
+        yield Sample(row["review_id"], row.get("background") or "", row["target"], relevance=included)
+
+
+@task(
+    samples,
+    metrics=[
+        rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), recall(10), mrr(), ndcg(10), copy_rate(), length(),
+    ],
+    tags=["biomedical", "rag", "summarization", "multi-document"],
+    info=Info("MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",
+              licence="Apache-2.0", size="2,021 reviews of MS², 470 of Cochrane (validation)"),
+)  # fmt: skip
+@parametrize(arm=["oracle"])
+async def mslr(
+    sample: Sample, model: Model, retriever: Retriever,
+    arm: Literal["oracle", "retrieved"] = "oracle", studies: int = 25,
+) -> Answer:  # fmt: skip
+    """Write the conclusion of a systematic review from the abstracts of its studies."""
+    if arm == "retrieved" and not sample.input:
+        raise SetupError("mslr[arm=retrieved] searches by a review's background: -p subset=ms2")
+    included = list(sample.relevance)
+    if arm == "retrieved":
+        shown = await retriever.search(sample.input, studies)
+    else:
+        shown = await retriever.get(included[:studies])
+    prompt = PROMPT.format(studies=numbered(shown), background=sample.input or "none given")
+    response = await model.generate(prompt, max_tokens=400)
+    ranking = tuple(dict.fromkeys(p.document for p in shown)) if arm == "retrieved" else None
+    left_out = len(included) - len({p.document for p in shown} & set(included))
+    return Answer(response, passages=tuple(shown), ranking=ranking, metadata={"studies_left_out": left_out})
