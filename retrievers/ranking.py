@@ -21,8 +21,9 @@ def best(scores: NDArray[Any], k: int, rows: NDArray[Any] | None = None) -> list
 
 def best_rows(scores: NDArray[Any], rows: NDArray[Any], k: int) -> list[list[tuple[int, float]]]:
     """The same for many queries at once, (q, n) each, where row -1 means that nothing was found."""
-    order = np.lexsort((rows, -scores), axis=-1)[:, :k]
-    scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+    order = np.lexsort((rows, -scores))[:, :k]
+    each = np.arange(len(rows))[:, None]
+    scores, rows = scores[each, order], rows[each, order]
     pairs = zip(rows.tolist(), scores.tolist(), strict=True)
     if rows.size and rows.min() < 0:
         return [[(row, score) for row, score in zip(r, s, strict=True) if row >= 0] for r, s in pairs]

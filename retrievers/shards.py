@@ -180,7 +180,7 @@ class Index:
 
         Equal texts have equal vectors: an exact index is searched on until the last tie is whole.
         """
-        n = min(k + 8, self._index.ntotal)
+        n = min(k + 8 if self._exact else k, self._index.ntotal)
         while True:
             scores, rows = self._index.search(vectors, n)
             scores = np.round(self._sign * scores, self._digits)
