@@ -99,6 +99,16 @@ def test_real_server_with_its_own_chat_template(lab: SimpleNamespace, llama_serv
     assert differing(parity.both(lab.tasks, setups, served, spec, lab.folder)) == []
 
 
+def test_real_server_that_sees(lab: SimpleNamespace, llava_server: str) -> None:
+    template = ("-p", "apply_chat_template=true", "-p", "max_images=1")
+    setups = [parity.Setup("LLaVA", ("v_colours",), template, {"apply_chat_template": True}, chat=True)]
+    served = parity.served(f"{llava_server}/v1", lab.tokenizer)
+    spec = f"openai:tiny@{llava_server}"
+    rows = parity.both(lab.tasks, setups, served, spec, lab.folder)
+    assert differing(rows) == []
+    assert 0 < rows[0].theirs < 1  # it sees some of the colours
+
+
 def test_real_data(lab: SimpleNamespace, data: Path) -> None:
     folder = lab.folder / "real"
     task_files.write_real(folder, data)
