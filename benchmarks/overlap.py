@@ -1,4 +1,4 @@
-"""Do the stages of a run overlap? ``python -m benchmarks.overlap``, about three minutes.
+"""Do the stages of a run overlap? ``python -m benchmarks.overlap``, about four minutes.
 
 A RAG run on simulated servers (``benchmarks/task_overlap.py``): retrieval, image encoding, generation,
 judging and scoring, each slow alone, then all together. What overlaps takes no longer than the slowest stage.
@@ -28,17 +28,17 @@ BEGIN, END = "<!-- overlap: begin -->", "<!-- overlap: end -->"
 SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted
 # Ports of the model, slow and at once, and of the judge, slow and at once; their times run so much faster.
 SERVERS = {
-    "model": (18171, 3.5),
+    "model": (18171, 2.0),
     "model at once": (18172, 500),
-    "judge": (18173, 2.0),
+    "judge": (18173, 1.2),
     "judge at once": (18174, 500),
 }
 SLOW = {
-    "retrieval": {"OVERLAP_FIND_S": "0.008"},
+    "retrieval": {"OVERLAP_FIND_S": "0.014"},
     "image encoding": {},
     "generation": {},
     "judging": {},
-    "scoring": {"OVERLAP_SCORE_S": "0.016"},
+    "scoring": {"OVERLAP_SCORE_S": "0.025"},
 }
 
 
