@@ -13,6 +13,7 @@ from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.rag_report import Gain, Point, Report
+    from evalkit.store.records import Run
     from evalkit.types import Estimate
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -42,6 +43,10 @@ def rag_report(
         chosen = [store.run(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one)}
         found = reports(store, among.values(), metric, right)
+    shown = {run_id for report in found for run_id in report.runs.values()}
+    for run in chosen:
+        if run.id not in shown:
+            click.echo(f"evalkit: run {run.id} is left out: {_reason(run)}", err=True)
     if not found:
         raise UsageError(
             "no complete run of a RAG task among these (one with the parameter arm). For example: "
@@ -52,6 +57,14 @@ def rag_report(
         return
     for report in found:
         _print(report, _markdown if markdown else _rich)
+
+
+def _reason(run: Run) -> str:
+    if "arm" not in run.spec.params:
+        return "its task has no arms"
+    if not run.ranked:
+        return f"it is {run.status}; evalkit resume {run.id} completes it"
+    return "it was over other samples than the newest run of its kind, or a run named before it is the same"
 
 
 def _print(report: Report, show: Callable[[Table], None]) -> None:

@@ -170,4 +170,14 @@ def test_the_command_refuses_runs_of_other_tasks(evalkit, tmp_path) -> None:
     evalkit("run", "task_plain.py", "--model", "baseline:gold")
     done = evalkit("rag-report", "latest", code=2)
     assert "no complete run of a RAG task" in done.stderr
+    assert "is left out: its task has no arms" in done.stderr
     assert json.loads(evalkit("rag-report", "latest", "--json", code=2).stdout)["errors"]
+
+
+def test_the_command_says_why_a_named_run_is_left_out(evalkit, add_run: Callable[..., str]) -> None:
+    """``evalkit`` and ``add_run`` share a folder, not a store: the store is named."""
+    add_run("retrieved", RETRIEVED)
+    add_run("oracle", ORACLE, status="incomplete")
+    done = evalkit("rag-report", "retrieved-2", "oracle-2", "--store", str(evalkit.folder / "evalkit.db"))
+    assert "run oracle-2 is left out: it is incomplete; evalkit resume oracle-2 completes it" in done.stderr
+    assert "Where errors come from" in done.stdout
