@@ -36,13 +36,14 @@ def rag_report(
     RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the
     other arms, with other k and positions, join them.
     """
-    from evalkit.rag_report import reports, with_siblings
+    from evalkit.rag_report import reports, settings, with_siblings
     from evalkit.store import open_store
 
     with open_store(store_url) as store:
         chosen = [store.run(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one)}
         found = reports(store, among.values(), metric, right)
+        beside = settings(store, found)
     shown = {run_id for report in found for run_id in report.runs.values()}
     for run in chosen:
         if run.id not in shown:
@@ -53,10 +54,20 @@ def rag_report(
             "evalkit run fictional_trials -p arm=all --model baseline:extract"
         )
     if as_json:
-        print_json({"reports": found})
+        print_json({"reports": found, "settings": beside})
         return
+    show = _markdown if markdown else _rich
     for report in found:
-        _print(report, _markdown if markdown else _rich)
+        _print(report, show)
+    if beside:
+        rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in beside]
+        show(
+            (
+                "Settings compared (arm retrieved)",
+                ["model", "settings", "metric", "estimate", "less the first"],
+                rows,
+            )
+        )
 
 
 def _reason(run: Run) -> str:

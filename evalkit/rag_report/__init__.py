@@ -23,6 +23,7 @@ from evalkit.rag_report.comparison import (
 )
 from evalkit.rag_report.records import Cause, Gain, Gap, Point, Report
 from evalkit.rag_report.seen import look
+from evalkit.rag_report.settings import Setting, settings
 from evalkit.reliance import scored
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
@@ -30,7 +31,7 @@ from evalkit.types import Estimate
 if TYPE_CHECKING:
     from evalkit.store.store import Store
 
-__all__ = ["Cause", "Gain", "Gap", "Point", "Report", "reports", "with_siblings"]
+__all__ = ["Cause", "Gain", "Gap", "Point", "Report", "Setting", "reports", "settings", "with_siblings"]
 
 
 def reports(

@@ -34,6 +34,8 @@ def add_run(store: Store) -> Callable[..., str]:
 
     def add(arm: str, samples: Mapping[str, tuple[dict[str, float], Any, Any]], **options: Any) -> str:
         params = {"arm": arm, "k": options.get("k", 2), "position": options.get("position")}
+        if "search" in options:
+            params["search"] = options["search"]
         run_id = "-".join(str(value) for value in params.values() if value is not None)
         metrics = options.get("metrics", METRICS)
         store.begin(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.rag_report import reports, with_siblings
+from evalkit.rag_report import reports, settings, with_siblings
 from evalkit.stats import paired
 from evalkit.store.records import MetricInfo
 from evalkit.store.store import Store
@@ -136,6 +136,18 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     commands = [gap.command for gap in made.gaps]
     assert "evalkit run rag -p arm=missing --model m" in commands
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
+
+
+def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
+    worse = {name: ({**scores, "mrr": 0.25}, *rest) for name, (scores, *rest) in RETRIEVED.items()}
+    one, other = add_run("retrieved", RETRIEVED, search="faiss"), add_run("retrieved", worse, search="bm25")
+    made = settings(store, reports(store, [store.run(one), store.run(other)]))
+    told = {(s.settings, s.metric): s for s in made}
+    assert set(told) == {(f"search={name}", m) for name in ("faiss", "bm25") for m in ("mrr", "f1")}
+    assert told["search=faiss", "mrr"].difference is None
+    assert told["search=bm25", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
+    assert told["search=bm25", "f1"].estimate.value == pytest.approx(2 / 6)
+    assert settings(store, reports(store, [store.run(one)])) == []
 
 
 def test_an_unknown_metric_and_a_run_without_arms_are_said_to_be_so(three: Store) -> None:
