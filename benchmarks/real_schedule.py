@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scheduling.md"
 BEGIN, END = "<!-- real: begin -->", "<!-- real: end -->"
 PORTS, ROUTER = (30131, 30132), 30130
-REQUESTS, PREFIXES, AT_ONCE = 180, 12, 16
+REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
 # Room for seven or eight prefixes beside what runs.
 MEMORY_TOKENS = 12_000
 WORDS = re.findall(r"\w+", "the sky is blue and grass green Paris Rome capital of France Italy one two three")
