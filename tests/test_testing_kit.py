@@ -69,6 +69,10 @@ def test_a_metric_that_rewards_garbage_is_named() -> None:
     assert "the answers to other samples score full marks: {'kind': 1.0}" in str(raised.value)
 
 
+def test_a_metric_can_be_set_apart() -> None:
+    assert set(check_task(generous, apart=["kind"])["generous"]["gold"]) == set()
+
+
 def test_a_task_that_loses_the_right_reply_is_named_with_sample_and_reply() -> None:
     with pytest.raises(AssertionError, match=r"gold on sample '1': token_f1 is 0, not 1; the reply: 'maybe'"):
         check_task(forgets)

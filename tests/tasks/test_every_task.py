@@ -39,6 +39,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "biolaysumm": {"data": ROWS / "biolaysumm", "search": "bm25", "arm": "retrieved"},
     "mslr": {"data": ROWS / "mslr", "search": "bm25", "arm": "oracle"},
     "biogen": {"data": ROWS / "biogen", "search": "bm25", "arm": "oracle"},
+    "meqsum": {"data": ROWS / "meqsum"},
+    "mediqa_mas": {"data": ROWS / "mediqa_mas"},
     "vqa_rad": {"data": "vqa_rad"},
     "blood_cells": {"data": "bccd"},
     "math_vision": {"data": "math_v", "split": "test"},

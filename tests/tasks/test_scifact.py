@@ -92,7 +92,6 @@ def test_the_real_claims(evalkit, data: Path) -> None:
     )["runs"]  # fmt: skip
     values = {name: m["value"] for name, m in gold["metrics"].items()}
     assert gold["n"] == 300
-    assert values.pop("abstract_rationale_f1") > 0.95, "rationales of more than three sentences in all"
     assert set(values.values()) == {1.0}
     file = evalkit.folder / "never.jsonl"
     ids = [sample.id for sample in scifact.claims(data / "scifact")]

@@ -1,0 +1,50 @@
+"""MEDIQA-MAS: one summary of several answers that were found for a consumer's health question.
+
+The answers are numbered and cited. ``-p reference=extractive`` compares with the summary that is made of
+their sentences. Data: Ben Abacha et al. 2021 (CC BY 4.0), github.com/abachaa/MEDIQA2021, as
+``validation.jsonl[.gz]`` (id, question, answers, abstractive, extractive) by ``-p data=FOLDER``; there is
+no copy on the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from evalkit import Answer, Info, Model, Passage, Sample, numbered, task
+from evalkit.errors import UsageError
+from evalkit.hub import file_rows
+from evalkit.metrics import citation_coverage, copy_rate, length, rouge
+from evalkit.prompts import cited
+
+PROMPT = (Path(__file__).parent / "prompts" / "mediqa_mas.txt").read_text(encoding="utf-8")
+
+
+def samples(
+    data: Path | None = None, reference: Literal["abstractive", "extractive"] = "abstractive"
+) -> Iterator[Sample]:
+    if data is None:
+        raise UsageError("MEDIQA-MAS: get github.com/abachaa/MEDIQA2021 and give its data by -p data=FOLDER")
+    for row in file_rows(data, "validation", "id", "question", "answers", reference):
+        yield Sample(row["id"], row["question"], row[reference], metadata={"answers": row["answers"]})
+
+
+@task(
+    samples,
+    metrics=[
+        rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), citation_coverage(), copy_rate(), length(),
+    ],
+    tags=["biomedical", "summarization", "multi-document", "consumer"],
+    info=Info(
+        "MEDIQA 2021, Ben Abacha et al. 2021; github.com/abachaa/MEDIQA2021", licence="CC BY 4.0",
+        size="50 questions with 192 answers (validation)",
+    ),
+)  # fmt: skip
+async def mediqa_mas(sample: Sample, model: Model) -> Answer:
+    """Sum up several answers to a health question in one."""
+    shown = tuple(Passage(one["answer_id"], one["text"]) for one in sample.metadata["answers"])
+    prompt = PROMPT.format(answers=numbered(shown), question=sample.input)
+    perfect = cited(sample.targets[0], [1])
+    response = await model.generate(prompt, max_tokens=500, reference=perfect)
+    return Answer(response, passages=shown, ranking=None)
