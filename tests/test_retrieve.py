@@ -80,6 +80,16 @@ def test_several_retrievers_become_runs_of_one_task(evalkit: Any, bench: Path) -
     assert "zinc: not among 1" in shown
 
 
+def test_dense_and_hybrid_retrievers_are_measured_alike(evalkit: Any, bench: Path) -> None:
+    names = ("faiss", "hybrid", "bm25")
+    made = evalkit.json("retrieve", str(bench), *(w for name in names for w in ("--search", name)), "-k", "2")
+    assert [(r["model"], r["status"]) for r in made["runs"]] == [(name, "complete") for name in names]
+    assert all(r["metrics"]["RR@2"]["value"] == 1 for r in made["runs"])
+    with open_store(bench.parent / ".evalkit" / "evalkit.db") as store:
+        facts = store.run(made["runs"][0]["id"]).spec.provenance["fixture retriever"]
+    assert facts["facts"]["index"]["family"] == "flat"
+
+
 def test_a_run_file_that_was_written_gives_the_same_scores(evalkit: Any, bench: Path) -> None:
     searched = evalkit.json("retrieve", str(bench), "--out-run", "mine.run")
     read = evalkit.json("retrieve", str(bench), "--run", "mine.run")
