@@ -3,6 +3,7 @@
 Prompts are cut at blank lines, four characters a token; a reply's length comes from the prompt's hash and the
 seed. ``--scale 10`` lets its time run ten times as fast. ``--faults 429=0.1,500=0.05,reset=0.02`` makes these
 shares of the requests fail, chosen by the prompt and by how often it came: the same run has the same faults.
+``--says 256`` lets it tell of more slots than it has in SGLang's ``/v1/loads``, as a server with little memory.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ KINDS = ("429", "500", "503", "reset", "empty", "garbage")
 class Live:
     """A simulated server in real time."""
 
-    def __init__(self, server: Server, *, scale: float, seed: int, faults: dict[str, float]) -> None:
+    def __init__(
+        self, server: Server, *, scale: float, seed: int, faults: dict[str, float], says: int | None = None
+    ) -> None:
         self.server, self._scale, self._seed, self._faults = server, scale, seed, faults
+        self._says = says
         self._wake = asyncio.Event()
         self._seen: Counter[int] = Counter()
         self.most = self._now_running = 0
@@ -37,6 +41,8 @@ class Live:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/figures", self._figures)
+        if self._says:
+            app.router.add_get("/v1/loads", self._loads)
         app.cleanup_ctx.append(self._background)
         return app
 
@@ -109,6 +115,11 @@ class Live:
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "sim", "object": "model"}]})
 
+    async def _loads(self, request: web.Request) -> web.Response:
+        self._catch_up()
+        counts = {"num_running_reqs": self.server.running, "num_waiting_reqs": self.server.waiting}
+        return web.json_response({"loads": [counts | {"max_running_requests": self._says}]})
+
     async def _figures(self, request: web.Request) -> web.Response:
         server = self.server
         hits = server.cached_tokens / max(1, server.prompt_tokens)
@@ -149,10 +160,11 @@ def main() -> None:
     parser.add_argument("--cache", type=int, default=24_000)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--says", type=int)
     parser.add_argument("--faults", type=read_faults, default={})
     options = parser.parse_args()
     server = Server(slots=options.slots, cache=options.cache)
-    live = Live(server, scale=options.scale, seed=options.seed, faults=options.faults)
+    live = Live(server, scale=options.scale, seed=options.seed, faults=options.faults, says=options.says)
     web.run_app(live.application(), host="127.0.0.1", port=options.port, print=None)
 
 

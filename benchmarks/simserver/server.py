@@ -91,6 +91,16 @@ class Server:
         self._prefilling: tuple[float, Job] | None = None
         self._count = 0
 
+    @property
+    def running(self) -> int:
+        """How many have a slot."""
+        return len(self._running) + (self._prefilling is not None)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return len(self._queue)
+
     def submit(self, job: Job) -> None:
         """A request comes in, now."""
         self._queue.append(job)
