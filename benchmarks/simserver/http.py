@@ -3,7 +3,7 @@
 Prompts are cut at blank lines, four characters a token; a reply's length comes from the prompt's hash and the
 seed. ``--scale 10`` lets its time run ten times as fast. ``--faults 429=0.1,500=0.05,reset=0.02`` makes these
 shares of the requests fail, chosen by the prompt and by how often it came: the same run has the same faults.
-``--says 256`` lets it tell of more slots than it has in SGLang's ``/v1/loads``, as a server with little memory.
+``--says 256`` lets it tell of more slots than it has, in SGLang's ``/v1/loads``, as if short of memory.
 """
 
 from __future__ import annotations
