@@ -1,8 +1,10 @@
-"""``evalkit.toml``: models by name, found in the working directory or above it."""
+"""``evalkit.toml``: models by name, the size of the response cache; in the working directory or above it."""
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +27,19 @@ def load_config(start: Path | None = None) -> dict[str, Any]:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise UsageError(f"{path}: {error}") from None
     return {}
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)B", re.IGNORECASE)
+
+
+def cache_size(config: Mapping[str, Any]) -> int | None:
+    """``max_size`` of the table ``cache`` ("20 GB") in bytes; None where there is none. Or ``UsageError``."""
+    table = config.get("cache", {})
+    if not isinstance(table, Mapping) or set(table) - {"max_size"}:
+        raise UsageError(f"{NAME}, [cache]: a table is wanted with no other key than max_size")
+    if "max_size" not in table:
+        return None
+    match = _SIZE.fullmatch(str(table["max_size"]).strip())
+    if match is None or not float(match[1]):
+        raise UsageError(f'{NAME}, [cache] max_size = {table["max_size"]!r}: write it as "500 MB" or "20 GB"')
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))

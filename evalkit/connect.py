@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from evalkit.config import load_config
+from evalkit.config import cache_size, load_config
 from evalkit.earlier import prior
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
-from evalkit.models.layers import Layer, scheduler_of
+from evalkit.models.layers import CacheMode, Layer, scheduler_of
 from evalkit.schedule import Scheduler
-from evalkit.types import Backend, Needs, Request, Response
+from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
 _queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValueDictionary()
 
@@ -43,29 +43,34 @@ async def connect(
     responses: Path,
     *,
     stop: asyncio.Event,
+    mode: CacheMode = "on",
     salt: str = "",
     max_inflight: int | None = None,
     given: Backend | None = None,
     earlier: Mapping[str, float] | None = None,
+    known: tuple[str, ServerFacts] | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """A model that is known to be alive and able, with the name to show for it.
 
-    ``responses`` is the cache's file; under a ``salt`` only answers given under the same one are found in it.
+    ``responses`` is the cache's file, ``mode`` and ``salt`` say what is found in it (``Cached``).
     Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
     which is then no more than its name. ``earlier`` holds the tokens of earlier replies by sample id: the
-    scheduler lets what takes long begin early.
+    scheduler lets what takes long begin early. ``known`` are name and facts of an earlier
+    probe, for a served model that is not to be asked.
     Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
     """
     backend: Any = given or load(text, config=load_config())
-    cache = ResponseCache(responses)
+    cache = ResponseCache(responses, cache_size(load_config()))
     try:
-        facts = await backend.probe(needs)
+        served = hasattr(backend, "endpoints")
+        facts = known[1] if known and served else await backend.probe(needs)
         gated = Gated(backend, stop)
         wrapped = wrap(
-            gated, cache=cache, identity=facts.identity, max_inflight=max_inflight, salt=salt,
-            prior=prior(earlier) if earlier else None, scheduler=_queue(backend, max_inflight),
+            gated, cache=cache, identity=facts.identity, max_inflight=max_inflight,
+            mode=mode, salt=salt, prior=prior(earlier) if earlier else None,
+            scheduler=_queue(backend, max_inflight),
         )  # fmt: skip
-        name = text if given else backend.name
+        name = text if given else known[0] if known and served else backend.name
         async with _watched(backend, wrapped):
             yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
     finally:

@@ -1,12 +1,15 @@
-"""What earlier runs in the store tell the scheduler: how long the reply to each sample was."""
+"""What earlier runs in the store tell: how long the reply to each sample was, and which model answered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from evalkit.errors import SetupError
 from evalkit.models.layers import Prior
-from evalkit.types import Request
+from evalkit.types import Request, ServerFacts
 
 if TYPE_CHECKING:
     from evalkit.store.records import Run
@@ -35,6 +38,22 @@ def earlier_lengths(store: Store, task: str, model: str) -> dict[str, float]:
         return run.spec.spec.partition("@")[0] == head, run.spec.task == task
 
     return store.lengths(max(runs, key=tells).id) if runs else {}
+
+
+def earlier_probe(store: Store, model: str) -> tuple[str, ServerFacts] | None:
+    """Name and facts of a model, as the latest run with this spec found them; None for a baseline.
+
+    Raises ``SetupError`` where no run tells.
+    """
+    if model.startswith("baseline:"):
+        return None
+    for run in store.runs(limit=None):
+        if run.spec.spec == model and not run.spec.target.get("given") and "model" in run.spec.provenance:
+            return run.spec.model, msgspec.convert(run.spec.provenance["model"], ServerFacts)
+    raise SetupError(
+        f"--cache only: no run in the store has asked {model} yet, so nothing says which model that is. "
+        "Run it once with --cache on"
+    )
 
 
 def prior(earlier: Mapping[str, float]) -> Prior:

@@ -6,7 +6,8 @@ EvalkitError
 ├── ModelError            one request failed
 │   ├── Overloaded        429, 503: try again later (retry_after)
 │   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: worth another try
-│   └── RequestRejected   4xx: asking again will not help
+│   ├── RequestRejected   4xx: asking again will not help
+│   └── NotCached         --cache only, and the cache does not hold the answer
 ├── SetupError            nothing can go on: the run stops, what is done stays
 │   ├── ProbeError        the model is not there or cannot do what the task needs
 │   ├── CorpusError       a broken corpus (path, line)
@@ -68,6 +69,10 @@ class ServerFailed(ModelError):
 
 class RequestRejected(ModelError):
     """The server refuses this request; another try would fail too."""
+
+
+class NotCached(ModelError):
+    """Only the cache may answer, and it does not hold this answer."""
 
 
 class SetupError(EvalkitError):

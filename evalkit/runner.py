@@ -20,7 +20,7 @@ import msgspec
 
 from evalkit import engine, harness, provenance, retrieval_task
 from evalkit.closure import closure, fixtures_for
-from evalkit.earlier import earlier_lengths
+from evalkit.earlier import earlier_lengths, earlier_probe
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.files import load_file
 from evalkit.items import Item, expand
@@ -35,6 +35,7 @@ from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRec
 from evalkit.types import Backend, Estimate, Sample, ServerFacts
 
 if TYPE_CHECKING:
+    from evalkit.models.layers import CacheMode
     from evalkit.store.store import Store
     from evalkit.task import Aggregate, Task
 
@@ -49,7 +50,7 @@ class Options:
     repeats: int = 1
     window: int = 2048
     max_inflight: int | None = None
-    cache: str = "on"
+    cache: CacheMode | None = None  # None: on; of a resumed run, as it began
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -144,6 +145,7 @@ def _builtin(value: Any) -> Any:
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
+    options.cache = options.cache or "on"
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
@@ -168,7 +170,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             "make it again with evalkit score, or as it was made"
         )
     options.limit, options.repeats = run.spec.limit, run.spec.repeats
-    options.cache = run.spec.target.get("cache", "on")
+    options.cache = options.cache or run.spec.target.get("cache", "on")
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
@@ -244,11 +246,12 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     """
     from evalkit.connect import connect
 
-    own = options.cache == "off" or options.backend is not None
+    mode = "off" if options.backend is not None else options.cache or "on"
     return connect(
         text, item.needs, store.home / "responses.db",
-        stop=options.stop, salt=run_id if own else "", max_inflight=options.max_inflight,
+        stop=options.stop, mode=mode, salt=run_id, max_inflight=options.max_inflight,
         given=options.backend, earlier=earlier_lengths(store, item.id, text),
+        known=earlier_probe(store, text) if mode == "only" else None,
     )  # fmt: skip
 
 

@@ -130,6 +130,30 @@ def test_repeats_are_separate_draws_and_the_cache_serves_a_second_run(
     assert sum(scripted.asked.values()) == 60
 
 
+def test_refresh_asks_again_and_only_asks_nobody(evalkit, scripted, run_arguments) -> None:
+    scripted.delay_s = 0
+    some = [*run_arguments, "--limit", "10"]
+    assert "Run it once with --cache on" in evalkit(*some, "--cache", "only", code=2).stderr
+    evalkit(*some)
+    scripted.reply = lambda question: "no"
+    (fresh,) = evalkit.json(*some, "--cache", "refresh")["runs"]
+    assert (fresh["calls_from_cache"], fresh["metrics"]["exact_match"]["value"]) == (0, 0.0)
+    (later,) = evalkit.json(*some)["runs"]
+    assert (later["calls_from_cache"], later["metrics"]["exact_match"]["value"]) == (10, 0.0)
+
+    asked, requests = sum(scripted.asked.values()), scripted.requests
+    more = [*run_arguments, "--limit", "12", "--cache", "only"]
+    (offline,) = evalkit.json(*more, code=1)["runs"]
+    assert (offline["counts"], offline["model"]) == ({"error": 2, "ok": 10}, later["model"])
+    assert (sum(scripted.asked.values()), scripted.requests) == (asked, requests)
+    (whole,) = evalkit.json("resume", offline["id"], "--cache", "on")["runs"]
+    assert (whole["status"], sum(scripted.asked.values())) == ("complete", asked + 2)
+
+    assert evalkit.json("cache", "info")["responses"] > 12
+    assert evalkit.json("cache", "clear")["cleared"] > 12
+    assert evalkit.json("cache", "info")["responses"] == 0
+
+
 def test_rescore_needs_no_model_and_takes_the_metrics_as_they_are_now(
     evalkit, scripted, run_arguments, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or one sample whole."),
     "rag-report": ("evalkit.cli.rag_report", "Say whether retriever or generator is the weak part."),
     "resume": ("evalkit.cli.run", "Go on with a run that was stopped or had errors."),
+    "cache": ("evalkit.cli.cache", "Say what the response cache holds, or empty it."),
     "score": ("evalkit.cli.score", "Score predictions that were made elsewhere."),
     "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),
     "new": ("evalkit.cli.new", "Write a commented starting point."),

@@ -63,9 +63,10 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
 @click.option(
     "--cache",
-    type=click.Choice(["on", "off"]),
+    type=click.Choice(["on", "off", "refresh", "only"]),
     default="on",
-    help="off: answers that other runs were given are not used.",
+    help="off: answers that other runs were given are not used. refresh: nor are they, and the new ones take "
+    "their place. only: no server is asked.",
 )
 @click.option("--collect-only", is_flag=True, help="Name what would run, and stop.")
 @include_option
@@ -122,6 +123,9 @@ def run(
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
+@click.option(
+    "--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Another mode than it began with."
+)
 @store_option
 @json_option
 @quiet_option
@@ -242,7 +246,7 @@ class Driver:
             repeats=self.options.get("repeat", 1),
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
-            cache=self.options.get("cache", "on"),
+            cache=self.options.get("cache"),
             backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,

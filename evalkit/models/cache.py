@@ -1,12 +1,13 @@
 """The response cache: what a model said, by the content of what it was asked, in one SQLite file.
 
 Every ``put`` is a transaction of its own, so a response that was received survives ``kill -9``; several
-processes may share the file.
+processes may share the file. With a largest size, what was filed first makes room.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import time
 import zlib
@@ -21,22 +22,34 @@ from evalkit.errors import StoreError
 from evalkit.model import canonical, describe
 from evalkit.types import Request, Response
 
-_VERSION = 1
+# Of the file; what a key is made of has a version of its own, or old answers would not be found.
+_VERSION, _KEY_VERSION = 2, 1
+# What makes room: this part of the entries at a time.
+_EVICTED = 0.1
 _COMPRESS_ABOVE = 1024
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 
 
 def request_key(identity: Mapping[str, Any], request: Request, salt: str = "") -> bytes:
     """What a response is filed under: the model, every parameter, message, image hash, the repeat index."""
-    content = {"v": _VERSION, "model": identity, "request": describe(request), "salt": salt}
+    content = {"v": _KEY_VERSION, "model": identity, "request": describe(request), "salt": salt}
     return hashlib.sha256(canonical(content)).digest()
 
 
-class ResponseCache:
-    """A file of responses. Raises ``StoreError`` where it cannot be used."""
+class CacheInfo(msgspec.Struct, frozen=True):
+    """Responses, bytes in use, and when the first and the last were filed, in seconds of the epoch."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    responses: int
+    bytes: int
+    first: float | None
+    last: float | None
+
+
+class ResponseCache:
+    """A file of responses, of ``max_bytes`` at most. Raises ``StoreError`` where it cannot be used."""
+
+    def __init__(self, path: str | Path, max_bytes: int | None = None) -> None:
+        self.path, self._max_bytes = Path(path), max_bytes
         self._decoder = msgspec.msgpack.Decoder(Response)
         self._encoder = msgspec.msgpack.Encoder()
         with self._explained():
@@ -60,7 +73,48 @@ class ResponseCache:
         raw = self._encoder.encode(response)
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
         with self._explained():
-            self._db.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, value))
+            self._db.execute(
+                "INSERT OR REPLACE INTO responses (key, value, filed) VALUES (?, ?, ?)",
+                (key, value, time.time()),
+            )
+            if self._max_bytes is not None and self._used() > self._max_bytes:
+                self._make_room(self._max_bytes)
+
+    def info(self) -> CacheInfo:
+        """How much it holds."""
+        with self._explained():
+            count, first, last = self._db.execute(
+                "SELECT count(*), min(filed), max(filed) FROM responses"
+            ).fetchone()
+            return CacheInfo(count, self._used(), first or None, last or None)
+
+    def clear(self, before: float | None = None) -> int:
+        """Forget all responses, or those filed before a time in seconds of the epoch; how many those were."""
+        with self._explained():
+            gone = self._db.execute(
+                "DELETE FROM responses WHERE filed < ?", (math.inf if before is None else before,)
+            ).rowcount
+            self._db.execute("VACUUM")
+            return gone
+
+    def _used(self) -> int:
+        """Bytes of the pages that hold something; freed ones are used again before the file grows."""
+        size, pages, free = (
+            self._db.execute(f"PRAGMA {what}").fetchone()[0]
+            for what in ("page_size", "page_count", "freelist_count")
+        )
+        return int(size * (pages - free))
+
+    def _make_room(self, most: int) -> None:
+        """Forget what was filed first. Another process may do so at the same moment: then more goes."""
+        while self._used() > most:
+            count = self._db.execute("SELECT count(*) FROM responses").fetchone()[0]
+            gone = self._db.execute(
+                "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY filed LIMIT ?)",
+                (math.ceil(count * _EVICTED),),
+            ).rowcount
+            if not gone:
+                return
 
     def close(self) -> None:
         """Close the file."""
@@ -77,9 +131,26 @@ class ResponseCache:
             )
         self._switch_to_wal()
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
         if version < _VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """To the tables of this version, by one process; another one that opens the file waits."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value BLOB, "
+                "filed REAL NOT NULL DEFAULT 0) WITHOUT ROWID"
+            )
+            if "filed" not in [row[1] for row in db.execute("PRAGMA table_info(responses)")]:
+                db.execute("ALTER TABLE responses ADD COLUMN filed REAL NOT NULL DEFAULT 0")
+            db.execute("CREATE INDEX IF NOT EXISTS responses_by_time ON responses (filed)")
             db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            db.execute("ROLLBACK")
+            raise
 
     def _switch_to_wal(self) -> None:
         """Processes that make the file at the same moment: here SQLite does not wait by itself."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from evalkit.errors import ModelError, Overloaded, ServerFailed
+from evalkit.errors import ModelError, NotCached, Overloaded, ServerFailed
 from evalkit.model import canonical
 from evalkit.models import traffic
 from evalkit.models.cache import ResponseCache, request_key
@@ -19,7 +19,7 @@ from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
 # The tokens of an earlier reply to a request, where there was one.
 Prior = Callable[[Request], int | None]
-CacheMode = Literal["use", "refresh", "off"]
+CacheMode = Literal["on", "off", "refresh", "only"]
 # Where neither the server nor the user says how many: begin with the first, earn up to the second.
 DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 
@@ -48,27 +48,43 @@ class Layer:
 
 
 class Cached(Layer):
-    """Answers from the cache what was answered before; ``refresh`` asks again and files the new answer."""
+    """Answers from the cache what was answered before. The modes are those of ``--cache``:
+
+    ``on`` finds what any run was answered. ``off`` files under the ``salt`` (the run) and finds no more than
+    that: a resumed run pays nothing twice. ``refresh`` finds what ``off`` does and files for all runs, too.
+    ``only`` asks nobody.
+    """
 
     def __init__(
         self,
         inner: Backend,
         cache: ResponseCache,
         identity: Mapping[str, Any],
-        mode: Literal["use", "refresh"] = "use",
+        mode: CacheMode = "on",
         salt: str = "",
     ) -> None:
         super().__init__(inner)
-        self._cache, self._identity, self._mode, self._salt = cache, identity, mode, salt
+        self._cache, self._identity, self._only = cache, identity, mode == "only"
+        # Where answers are found, and filed; the last is filed first.
+        self._salts = {"off": (salt,), "refresh": (salt, "")}.get(mode, ("",))
 
     async def send(self, request: Request) -> Response:
-        """The cached response, or the model's, which is filed before it is handed on."""
-        key = request_key(self._identity, request, self._salt)
-        if self._mode == "use" and (known := self._cache.get(key)) is not None:
+        """The cached response, or the model's, which is filed before it is handed on.
+
+        Raises ``NotCached`` where only the cache may answer and it cannot.
+        """
+        keys = [request_key(self._identity, request, salt) for salt in self._salts]
+        if (known := self._cache.get(keys[0])) is not None:
             traffic.current.get().hits += 1
             return known
+        if self._only:
+            raise NotCached(
+                "the cache holds no answer to this request (--cache only): the prompt, a parameter or the "
+                "model is another one than when it was filled. Ask for it with --cache on"
+            )
         response = await self.inner.send(request)
-        self._cache.put(key, response)
+        for key in reversed(keys):
+            self._cache.put(key, response)
         return response
 
 
@@ -254,7 +270,7 @@ def wrap(
     *,
     cache: ResponseCache | None = None,
     identity: Mapping[str, Any] | None = None,
-    mode: CacheMode = "use",
+    mode: CacheMode = "on",
     max_inflight: int | None = None,
     salt: str = "",
     prior: Prior | None = None,
@@ -273,7 +289,7 @@ def wrap(
     if not getattr(backend, "cacheable", True):
         return whole
     whole = Shared(whole)
-    if cache is None or mode == "off":
+    if cache is None:
         return whole
     return Cached(whole, cache, identity or {}, mode, salt)
 

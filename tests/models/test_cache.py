@@ -137,7 +137,7 @@ def test_a_damaged_value(tmp_path):
     path = tmp_path / "responses.db"
     cache = ResponseCache(path)
     with sqlite3.connect(path) as db:
-        db.execute("INSERT INTO responses VALUES (?, ?)", (b"k", b"\x01not zlib"))
+        db.execute("INSERT INTO responses (key, value) VALUES (?, ?)", (b"k", b"\x01not zlib"))
     db.close()
     with pytest.raises(StoreError, match="damaged"):
         cache.get(b"k")
@@ -167,3 +167,52 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be used"):
         ResponseCache(tmp_path / "file" / "responses.db")
+
+
+def test_what_was_filed_first_makes_room(tmp_path):
+    path = tmp_path / "responses.db"
+    cache = ResponseCache(path, max_bytes=300_000)
+    for i in range(400):
+        cache.put(str(i).encode(), Response(text=os.urandom(2_000).hex()))
+    assert cache.get(b"399") is not None
+    assert cache.get(b"0") is None
+    held = [i for i in range(400) if cache.get(str(i).encode())]
+    assert held == list(range(held[0], 400))  # what is left is what came last
+    assert cache.info().bytes <= 300_000
+    cache.close()
+    assert path.stat().st_size < 400_000
+
+
+def test_several_processes_keep_the_limit_together(tmp_path):
+    path = tmp_path / "responses.db"
+    script = WRITER.replace("(sys.argv[1])", "(sys.argv[1], 100_000)").replace("reply {i}", "{i}" + "x" * 900)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), str(start), "200"], stdout=subprocess.PIPE)
+        for start in (0, 1_000, 2_000)
+    ]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    cache = ResponseCache(path)
+    assert 0 < cache.info().bytes <= 100_000
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+    cache.close()
+
+
+def test_a_file_of_the_first_version_keeps_its_responses(tmp_path):
+    path = tmp_path / "responses.db"
+    value = b"\x00" + msgspec.msgpack.encode(Response(text="kept"))
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE responses (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        db.execute("INSERT INTO responses VALUES (?, ?)", (b"k", value))
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    cache = ResponseCache(path)
+    found = cache.get(b"k")
+    assert found is not None
+    assert found.text == "kept"
+    assert cache.clear(before=1.0) == 1
+    assert cache.info().responses == 0
+    cache.close()

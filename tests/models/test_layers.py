@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.errors import NotCached, Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
@@ -116,8 +116,13 @@ async def test_the_cache_answers_once_per_content(tmp_path):
     assert (await model.generate("hi")).from_cache
     other = Model(wrap(fake, cache=cache, identity={"model": "b"}))
     assert not (await other.generate("hi")).from_cache
-    again = Cached(fake, cache, {"model": "a"}, mode="refresh")
+    again = Cached(fake, cache, {"model": "a"}, mode="refresh", salt="run")
     assert not (await Model(again).generate("hi")).from_cache
+    assert (await Model(again).generate("hi")).from_cache  # the same run, resumed, does not pay twice
+    offline = Cached(failing(AssertionError("asked")), cache, {"model": "a"}, mode="only")
+    assert (await Model(offline).generate("hi")).from_cache
+    with pytest.raises(NotCached, match="cache holds no answer"):
+        await Model(offline).generate("hello")
     cache.close()
 
 

@@ -19,6 +19,7 @@ class Scripted:
     def __init__(self) -> None:
         self.url = ""
         self.delay_s = 0.0
+        self.requests = 0  # of any kind
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.reply: Callable[[str], str] = lambda question: "yes"
@@ -28,9 +29,11 @@ class Scripted:
         self.usage: Callable[[dict], dict[str, int]] = lambda body: {"prompt_tokens": 7}
 
     async def models(self, request: web.Request) -> web.Response:
+        self.requests += 1
         return web.json_response({"object": "list", "data": [{"id": "tiny", "max_model_len": 8192}]})
 
     async def chat(self, request: web.Request) -> web.Response:
+        self.requests += 1
         body = await request.json()
         self.bodies.append(body)
         content = body["messages"][-1]["content"]
