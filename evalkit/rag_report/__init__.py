@@ -7,7 +7,7 @@ depends on rank, position, k and noise. docs/rag-report.md explains every figure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from evalkit.errors import UsageError, did_you_mean
@@ -35,14 +35,23 @@ __all__ = ["Cause", "Gain", "Gap", "Point", "Report", "Setting", "reports", "set
 
 
 def reports(
-    store: Store, runs: Iterable[Run], metric: str | None = None, right: float | None = None
+    store: Store,
+    runs: Iterable[Run],
+    metric: str | None = None,
+    right: float | None = None,
+    arms: Callable[[Run], Collection[str] | None] = lambda run: None,
 ) -> list[Report]:
     """A report for each task and model among ``runs``, whose complete ones count, the first of a kind.
 
     ``metric`` is what curves and causes are about, the task's first output metric by default; a sample is
-    right from ``right`` on. Raises ``UsageError`` for a metric that a task does not have.
+    right from ``right`` on; ``arms`` tells those of a run's task, where they are known. Raises ``UsageError``
+    for a metric that a task does not have.
     """
-    return [_Reporter(store, compared, metric, right).report() for compared in comparisons(runs)]
+    found = []
+    for compared in comparisons(runs):
+        missing = tuple(gaps(compared, arms(compared.runs[0])))
+        found.append(_Reporter(store, compared, metric, right).report(missing))
+    return found
 
 
 class _Reporter:
@@ -53,7 +62,7 @@ class _Reporter:
         self.info = _main(compared, metric)
         self.known: dict[str, measure.Samples] = {}
 
-    def report(self) -> Report:
+    def report(self, missing: tuple[Gap, ...]) -> Report:
         compared, info = self.compared, self.info
         first = compared.runs[0].spec
         retrieved, oracle = (self.samples(compared.arm(name)) for name in ("retrieved", "oracle"))
@@ -83,7 +92,7 @@ class _Reporter:
             abstained={
                 n: r.metrics["abstained"] for n, r in compared.arms.items() if "abstained" in r.metrics
             },
-            gaps=tuple(gaps(compared)),
+            gaps=missing,
         )
 
     def seen(self, run: Run) -> measure.Samples:

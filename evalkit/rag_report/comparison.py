@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,18 +98,16 @@ def place(run: Run) -> tuple[int, int, int]:
     return arm, params.get("k") or 0, params.get("position") or 0
 
 
-def gaps(compared: Comparison) -> Iterator[Gap]:
-    """What no run was made for yet, with the command that makes it."""
+def gaps(compared: Comparison, known: Collection[str] | None = None) -> Iterator[Gap]:
+    """What no run was made for yet, with the command for it; ``known`` are the arms that the task has."""
     base = compared.runs[0]
-    missing = [name for name in WANTED if compared.arm(name) is None]
-    for name in missing:
-        yield Gap(WANTED[name], command(base, arm=[name]))
-    here = base.spec.params.get("k")
-    values = [k for k in (1, 3, 5, 10) if k != here]
-    if len({run.spec.params.get("k") for run in compared.sweep("retrieved")}) == 1:
-        yield Gap("the curve over k", command(base, arm=["retrieved"], k=values))
-    if len({run.spec.params.get("k") for run in compared.sweep("hidden")}) == 1:
-        yield Gap("the curve over noise", command(base, arm=["hidden"], k=values))
+    for name, what in WANTED.items():
+        if compared.arm(name) is None and (known is None or name in known):
+            yield Gap(what, command(base, arm=[name]))
+    values = [k for k in (1, 3, 5, 10) if k != base.spec.params.get("k")]
+    for name, what in (("retrieved", "the curve over k"), ("hidden", "the curve over noise")):
+        if len({run.spec.params.get("k") for run in compared.sweep(name)}) == 1:
+            yield Gap(what, command(base, arm=[name], k=values))
 
 
 def command(run: Run, **swept: Iterable[Any]) -> str:

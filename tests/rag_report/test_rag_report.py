@@ -136,6 +136,8 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     commands = [gap.command for gap in made.gaps]
     assert "evalkit run rag -p arm=missing --model m" in commands
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
+    known = reports(three, [three.run("retrieved-2")], arms=lambda run: ("retrieved", "oracle"))[0].gaps
+    assert [gap.command.split()[4] for gap in known] == ["arm=oracle", "arm=retrieved"]
 
 
 def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
@@ -164,6 +166,7 @@ def test_the_command_reports_real_runs_and_names_what_is_missing(evalkit) -> Non
     assert set(made["arms"]) == {"closed_book", "retrieved k=5", "oracle"}
     assert {c["name"] for c in made["causes"] if c["n"]} <= {"right with evidence", "right without evidence"}
     assert all(g["difference"]["value"] == 0 for g in made["gains"] if g["metric"] == "fact_recall")
+    assert not any("arm=contradicting" in gap["command"] for gap in made["gaps"])
     command = next(gap["command"] for gap in made["gaps"] if "arm=hidden" in gap["command"])
     assert "search=bm25" in command
     evalkit(*shlex.split(command)[1:])
