@@ -137,12 +137,15 @@ def _light(passage: Passage) -> Passage:
     return msgspec.structs.replace(passage, metadata=plain)
 
 
-async def settled(bench: Benchmark, retriever: Any, unknown: Unknown) -> tuple[Benchmark, int]:
+async def settled(bench: Benchmark, retriever: Any, unknown: Unknown) -> tuple[Benchmark, int | None]:
     """The benchmark with its relevant documents that the corpus lacks dealt with, and how many these are.
+    None where the retriever, a plug-in's, cannot say.
 
     ``error`` raises ``UsageError`` for any, ``miss`` leaves them in, as documents that nobody can find,
     ``drop`` leaves them out, and queries that have no other with them.
     """
+    if not hasattr(retriever, "unknown"):
+        return bench, None
     relevant = {name for grades in bench.qrels.values() for name, grade in grades.items() if grade > 0}
     lacking = set(await retriever.unknown(sorted(relevant)))
     if not lacking or unknown == "miss":

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from evalkit.retrieval_task import settled
 from evalkit.store import open_store
+from evalkit.trec import Benchmark
+from evalkit.types import Passage
 
 DOCUMENTS = {
     "zinc": "Zinc lozenges shorten the common cold.",
@@ -156,6 +159,15 @@ def test_chunks_count_for_their_documents(evalkit: Any, tmp_path: Path) -> None:
     bench = beir(tmp_path / "tiny", long, {"q": "zinc"}, {"q": {"short": 1}})
     made = evalkit.json("retrieve", str(bench), "--search", "bm25?chunk_sentences=1&k1=9", "-k", "2")
     assert made["runs"][0]["metrics"]["R@2"]["value"] == 1
+
+
+async def test_a_plug_in_need_not_know_its_documents() -> None:
+    class Plain:
+        async def search(self, query: str, k: int) -> list[Passage]:
+            return []
+
+    bench = Benchmark("b", Path(), {"q": {"gone": 1}}, Path("qrels"))
+    assert await settled(bench, Plain(), "error") == (bench, None)
 
 
 def lines(path: Path) -> Iterable[dict[str, Any]]:

@@ -166,7 +166,9 @@ def _note(item: Item, facts: dict[str, Any]) -> None:
     benchmark.update(facts)
 
 
-def _say_unknown(plan: Plan, left: Benchmark, lacking: int) -> None:
+def _say_unknown(plan: Plan, left: Benchmark, lacking: int | None) -> None:
+    if lacking is None:
+        click.echo("evalkit: this retriever cannot say whether its corpus has the judged documents", err=True)
     if not lacking:
         return
     queries = len(plan.bench.qrels) - len(left.qrels)
