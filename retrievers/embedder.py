@@ -21,7 +21,7 @@ from evalkit.paths import cache_dir
 from evalkit.progress import Silent
 from evalkit.types import Progress
 
-from .encoders import DEFAULT_MODEL, Document, Encoder, Recipe, assumed, read_encoder
+from .encoders import DEFAULT_MODEL, Document, Encoder, Recipe, read_encoder, served_recipe
 from .endpoint import Endpoint
 from .local_model import Backend, LocalModel
 from .own_recipe import own_recipe, token_limit
@@ -169,11 +169,11 @@ class Served:
 def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, Side, Side]:
     """How the encoder is used, and what encodes documents and questions."""
     if encoder.served:
-        recipe = encoder.recipe or assumed(encoder.name)
+        recipe = served_recipe(encoder)
         served = Served(text, recipe)
         return recipe, served, served
     known = encoder.recipe
-    folder = _folder(known.repository if known else encoder.name, encoder.place, known)
+    folder = _folder(known.repository if known else encoder.name, encoder)
     recipe = known or own_recipe(encoder.name, folder)
     limits = [n for n in (recipe.max_tokens, token_limit(folder)) if n]
     recipe = msgspec.structs.replace(recipe, max_tokens=min(limits, default=None))
@@ -181,15 +181,20 @@ def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, Side, 
     if not recipe.query_repository:
         return recipe, documents, documents
     short = msgspec.structs.replace(recipe, max_tokens=recipe.query_tokens)
-    queries = _folder(recipe.query_repository, encoder.place, known)
+    queries = _folder(recipe.query_repository, encoder)
     return recipe, documents, LocalModel(queries, short, backend)
 
 
-def _folder(repository: str, place: Path | None, known: Recipe | None) -> Path:
-    """The folder of a repository: ``place``, its subfolder where an encoder has two, or from the hub."""
+def _folder(repository: str, encoder: Encoder) -> Path:
+    """The folder of a repository: the encoder's, its subfolder where it has two, or from the hub."""
+    known, place = encoder.recipe, encoder.place
+    two = known is not None and known.query_repository != ""
+    if place is None and known is not None:
+        both = "its two encoders in one FOLDER" if two else "its FOLDER"
+        return find_model(repository, then=f"name {both}: {encoder.name}@FOLDER")
     if place is None:
         return find_model(repository)
-    folder = place / repository.rpartition("/")[2] if known and known.query_repository else place
+    folder = place / repository.rpartition("/")[2] if two else place
     if not folder.is_dir():
         raise SetupError(
             f"{folder}: no such folder. Fetch it with: hf download {repository} --local-dir {folder}"

