@@ -1,4 +1,4 @@
-"""Reading BioASQ: JSON Lines of the challenge's golden answers, or the hub's small edition for retrieval.
+"""Reading BioASQ: a golden file of the challenge, its content as JSON Lines, or the hub's small edition.
 
 A folder holds ``questions.jsonl[.gz]`` (id, type, question, ideal_answers, exact_answer, gold_doc_ids,
 gold_passage_ids) and ``passages.jsonl[.gz]`` (passage_id, doc_id, text), the snippets that experts marked.
@@ -40,16 +40,20 @@ from evalkit.metrics import (
 from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
+from . import golden
+
 HUB = "enelpol/rag-mini-bioasq"
 EPSILON = 1e-5  # of BioASQ's geometric mean
 
 Unit = Literal["snippets", "documents"]
 ExactArm = Literal["closed_book", "retrieved", "oracle"]
 
-_QUESTION = (
-    "id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids",
-)  # fmt: skip
-_PASSAGE = ("passage_id", "doc_id", "text")
+_FIELDS = {
+    "questions": (
+        "id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids",
+    ),
+    "passages": ("passage_id", "doc_id", "text"),
+}  # fmt: skip
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
 
 
@@ -61,7 +65,7 @@ def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, str]]:
             yield {"id": str(row["id"]), "text": row["passage"]}
         return
     documents: dict[str, list[str]] = {}
-    for row in file_rows(home, "passages", *_PASSAGE):
+    for row in _rows(home, "passages"):
         if unit == "snippets":
             yield {"id": row["passage_id"], "text": row["text"]}
         documents.setdefault(row["doc_id"], []).append(row["text"])
@@ -80,8 +84,8 @@ def questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
         for row in hub_rows(HUB, "question-answer-passages", "test", data, fields=fields):
             yield _from_hub(row)
         return
-    known = {row["doc_id"] for row in file_rows(home, "passages", *_PASSAGE)}
-    for row in file_rows(home, "questions", *_QUESTION):
+    known = {row["doc_id"] for row in _rows(home, "passages")}
+    for row in _rows(home, "questions"):
         gold = row["gold_passage_ids"]
         if unit == "documents":
             gold = [name for name in row["gold_doc_ids"] if name in known]
@@ -122,6 +126,10 @@ def read_names(reply: str) -> list[str]:
     """The names in a reply, one on each line, without bullets and numbers in front."""
     lines = (_BULLET.sub("", line, count=1).strip() for line in reply.splitlines())
     return [line for line in lines if line]
+
+
+def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:
+    return golden.rows(home, name) if home.suffix == ".json" else file_rows(home, name, *_FIELDS[name])
 
 
 def _exact(given: str | list[list[str]] | None) -> str | list[list[str]] | None:

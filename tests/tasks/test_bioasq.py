@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,57 @@ def test_the_hub_s_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (sample.id, sample.target, sample.relevance) == ("4", "So.", {"11": 1, "12": 1})
     with pytest.raises(UsageError, match=r"no exact answers: .* -p data=FOLDER"):
         list(bioasq.exact_questions(file, "snippets"))
+
+
+def golden(file: Path) -> Path:
+    """The same rows as a golden file, with the forms that exact answers have in its editions."""
+    passages = {row["passage_id"]: row for row in rows_in("passages")}
+    questions = [
+        {
+            "id": row["id"], "type": row["type"], "body": row["question"],
+            "ideal_answer": row["ideal_answers"],
+            "exact_answer": row["exact_answer"], "documents": [url(name) for name in row["gold_doc_ids"]],
+            "snippets": [
+                {"document": url(passages[name]["doc_id"]), "text": passages[name]["text"]}
+                for name in row["gold_passage_ids"]
+            ],
+        }
+        for row in rows_in("questions")
+    ]  # fmt: skip
+    questions[0]["exact_answer"] = "Yes."
+    questions[1]["exact_answer"] = ["KDR9", "kinase receptor 9"]
+    questions[1]["ideal_answer"] = questions[1]["ideal_answer"][0]
+    file.write_text(json.dumps({"questions": questions}))
+    return file
+
+
+def rows_in(name: str) -> list[dict]:
+    return [json.loads(line) for line in (ROWS / f"{name}.jsonl").read_text().splitlines()]
+
+
+def url(document: str) -> str:
+    return document.replace("pmid:", "http://www.ncbi.nlm.nih.gov/pubmed/")
+
+
+@pytest.mark.parametrize("unit", ["snippets", "documents"])
+def test_a_golden_file_gives_the_same_questions(tmp_path: Path, unit) -> None:
+    file = golden(tmp_path / "8B1_golden.json")
+    assert list(bioasq.questions(file, unit)) == list(bioasq.questions(ROWS, unit))
+    assert list(bioasq.exact_questions(file, unit)) == list(bioasq.exact_questions(ROWS, unit))
+    pool = {row["id"]: row["text"] for row in bioasq.pool(file, unit)}
+    asked = {name for sample in bioasq.questions(file, unit) for name in sample.relevance}
+    assert asked <= pool.keys()
+    assert pool.keys() <= {row["id"] for row in bioasq.pool(ROWS, unit)}
+
+
+def test_a_broken_golden_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "golden.json"
+    file.write_text('{"questions": [{"id": "1", "type": "yesno", "ideal_answer": "x"}]}')
+    with pytest.raises(CorpusError, match=r"golden\.json: question 1 lacks 'body'"):
+        list(bioasq.questions(file, "snippets"))
+    file.write_text("[]")
+    with pytest.raises(CorpusError, match="no golden file of BioASQ"):
+        list(bioasq.questions(file, "snippets"))
 
 
 def test_a_broken_row_is_named(tmp_path: Path) -> None:
@@ -96,6 +149,18 @@ def test_each_type_is_scored_by_its_own_measure(evaluate) -> None:
         {"yesno_accuracy": 0, "macro_f1": 0, "factoid_strict": 0, "factoid_lenient": 1, "factoid_mrr": 1 / 2,
          "list_precision": 2 / 3, "list_recall": 2 / 3, "list_f": 2 / 3}
     )  # fmt: skip
+
+
+def test_a_third_of_the_real_ideal_answers_are_copies(data: Path) -> None:
+    def words(text: str) -> str:
+        return f" {' '.join(re.findall('[a-z0-9]+', text.lower()))} "
+
+    pool = {row["id"]: words(row["text"]) for row in bioasq.pool(data / "bioasq", "snippets")}
+    copied = [
+        any(words(target) in pool[name] for target in sample.targets for name in sample.relevance)
+        for sample in bioasq.questions(data / "bioasq", "snippets")
+    ]
+    assert (sum(copied), len(copied)) == (511, 1497)
 
 
 def test_copying_the_first_gold_passage_has_the_known_score_on_the_real_set(evalkit, data: Path) -> None:
