@@ -45,7 +45,8 @@ def abstains(text: str) -> bool:
     a finding in medicine, and is not taken for it.
     """
     sentences = split_sentences(without_marks(text))
-    return bool(sentences) and _SAID.search(" ".join(sentences[0].split())[:400]) is not None
+    first = " ".join(sentences[0].split())[:400] if sentences else ""
+    return _SAID.search(first) is not None and not first.lower().startswith("if ")  # the prompt, said back
 
 
 def abstention() -> Metric:

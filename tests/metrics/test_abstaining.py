@@ -41,6 +41,8 @@ def test_replies_that_abstain(text: str) -> None:
         "Zinc helps [1]. The other passages do not address colds.",
         "Our results do not answer whether zinc helps children [1].",
         "I'm sorry, but I can't help with that.",
+        "If you know of no such trial, say so.",
+        "If no passage answers the question, reply only: The passages do not answer the question.",
     ],
 )
 def test_replies_that_do_not(text: str) -> None:
