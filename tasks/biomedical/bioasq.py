@@ -22,6 +22,7 @@ from evalkit.hub import file_rows, hub_rows, local_folder
 from evalkit.metrics import (
     abstained,
     abstention,
+    biogen,
     citation_coverage,
     citation_precision,
     citation_recall,
@@ -73,7 +74,7 @@ def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, str]]:
         yield from ({"id": name, "text": " ".join(texts)} for name, texts in documents.items())
 
 
-def questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
+def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
     """The questions with their ideal answers. Gold abstracts without any snippet are left out.
 
     ``data`` may be a Parquet file of the hub's questions.
@@ -96,7 +97,7 @@ def questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
         )  # fmt: skip
 
 
-def exact_questions(data: Path | None, unit: Unit) -> Iterator[Sample]:
+def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
     """The questions that have an exact answer, with it as their target: a word, or a name on each line."""
     if local_folder(data) is None:
         raise UsageError(f"{HUB} has no exact answers: give the challenge's own by -p data=FOLDER")
@@ -182,6 +183,7 @@ IDEAL = (
     ),
     recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
     citation_precision(), citation_recall(), citation_coverage(),
+    biogen("coverage"), biogen("support"), biogen("contradict"),
     abstention(), abstained(), copy_rate(), length(),
 )  # fmt: skip
 EXACT = (

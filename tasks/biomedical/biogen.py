@@ -19,7 +19,7 @@ _PMID = r"(?:PMID)?[:\s]{0,3}\d{1,9}\s{0,3}"
 _LIST = re.compile(rf"\[({_PMID}(?:[,;]\s{{0,3}}{_PMID}){{0,60}})\]", re.IGNORECASE)
 
 
-def topics(data: Path | None) -> Iterator[Sample]:
+def topics(data: Path | None = None) -> Iterator[Sample]:
     """The topics of a file, or of a folder's ``*topics*``, with the judgements in ``*qrels*`` beside it.
 
     Raises ``UsageError`` where there is no such file, ``CorpusError`` for a broken topic.

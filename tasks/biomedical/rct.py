@@ -17,7 +17,7 @@ from evalkit.hub import file_rows, hub_rows, local_folder
 HUB = "armanc/pubmed-rct20k"
 
 
-def trials(data: Path | None) -> Iterator[Sample]:
+def trials(data: Path | None = None) -> Iterator[Sample]:
     """One sample for each conclusion; its input is the title."""
     home = local_folder(data)
     if home is None:

@@ -52,7 +52,7 @@ def abstracts(data: Path | None) -> dict[str, Abstract]:
     return {row["doc_id"]: Abstract(row["title"], tuple(row["sentences"])) for row in rows}
 
 
-def claims(data: Path | None) -> Iterator[Sample]:
+def claims(data: Path | None = None) -> Iterator[Sample]:
     """The claims of the development set. What a claim cites is relevant, with evidence or without."""
     home = local_folder(data)
     if home is not None:

@@ -13,11 +13,11 @@ the citations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
 from evalkit.arms import Arm
+from evalkit.judge.review import Review
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.queries import Asked, Form
 
@@ -38,18 +38,10 @@ def corpus(cache_dir: Path, data: Path | None = None, unit: Unit = "snippets") -
     return write_pool(reading.pool(data, unit), cache_dir / "corpora", f"bioasq-{unit}")
 
 
-def samples(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
-    return reading.questions(data, unit)
-
-
-def exact_samples(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
-    return reading.exact_questions(data, unit)
-
-
-@task(samples, metrics=reading.IDEAL, tags=["biomedical", "rag", "summarization"], info=SOURCE)
+@task(reading.questions, metrics=reading.IDEAL, tags=["biomedical", "rag", "summarization"], info=SOURCE)
 @rag_arms
 async def bioasq(
-    sample: Sample, model: Model, retriever: Retriever,
+    sample: Sample, model: Model, retriever: Retriever, review: Review,
     arm: Arm = "retrieved", k: int = 10, position: int | None = None, query: Form = "question",
 ) -> Answer:  # fmt: skip
     """Write the ideal answer to a biomedical question, with citations."""
@@ -60,10 +52,11 @@ async def bioasq(
         return shown.answer(await model.generate(prompt, max_tokens=300))
     prompt = ASK["bioasq_ideal"].format(passages=numbered(shown.passages), question=sample.input)
     perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    return asked.noted(shown.answer(await model.generate(prompt, max_tokens=300, reference=perfect)))
+    response = await model.generate(prompt, max_tokens=300, reference=perfect)
+    return await review(sample, asked.noted(shown.answer(response)))
 
 
-@task(exact_samples, metrics=reading.EXACT, tags=["biomedical", "rag"], info=SOURCE)
+@task(reading.exact_questions, metrics=reading.EXACT, tags=["biomedical", "rag"], info=SOURCE)
 @rag_arms
 async def bioasq_exact(
     sample: Sample, model: Model, retriever: Retriever, arm: reading.ExactArm = "retrieved", k: int = 10

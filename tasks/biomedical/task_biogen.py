@@ -10,7 +10,6 @@ then the reference of ROUGE.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -46,12 +45,8 @@ def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
     return documents
 
 
-def samples(data: Path | None = None) -> Iterator[Sample]:
-    return reading.topics(data)
-
-
 @task(
-    samples,
+    reading.topics,
     metrics=[
         measure("coverage"), measure("support"), measure("contradict"),
         citation_coverage(), citation_precision(), recall(10), ndcg(10),

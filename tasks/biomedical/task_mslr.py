@@ -10,45 +10,27 @@ et al. 2021 and Wallace et al. 2021 (Apache-2.0), hub id allenai/mslr2022, whose
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.errors import SetupError
-from evalkit.hub import PARQUET, rows_of
 from evalkit.metrics import copy_rate, length, mrr, ndcg, recall, rouge
 
+from . import mslr_data
+from .mslr_data import Subset
 from .pool import write_pool
 
 PROMPT = (Path(__file__).parent / "prompts" / "mslr.txt").read_text(encoding="utf-8")
 
-Subset = Literal["ms2", "cochrane"]
-
-
-def reviews(data: Path | None, subset: Subset) -> Iterator[dict[str, Any]]:
-    fields = ("review_id", "pmid", "title", "abstract", "target")
-    return rows_of(data, "allenai/mslr2022", subset, "validation", fields, revision=PARQUET)
-
 
 @fixture
 def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") -> Path:
-    studies = {
-        pmid: {"id": pmid, "title": title, "text": abstract}
-        for row in reviews(data, subset)
-        for pmid, title, abstract in zip(row["pmid"], row["title"], row["abstract"], strict=True)
-    }
-    return write_pool(studies.values(), cache_dir / "corpora", f"mslr-{subset}")
-
-
-def samples(data: Path | None = None, subset: Subset = "ms2") -> Iterator[Sample]:
-    for row in reviews(data, subset):
-        included = dict.fromkeys(row["pmid"], 1)
-        yield Sample(row["review_id"], row.get("background") or "", row["target"], relevance=included)
+    return write_pool(mslr_data.studies(data, subset), cache_dir / "corpora", f"mslr-{subset}")
 
 
 @task(
-    samples,
+    mslr_data.reviews,
     metrics=[
         rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), recall(10), mrr(), ndcg(10), copy_rate(), length(),
     ],

@@ -11,7 +11,6 @@ Know the floor: to repeat the title (``--model baseline:echo``) scores ROUGE-1 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
@@ -43,12 +42,8 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
     return write_pool(rct.documents(data), cache_dir / "corpora", "rct-abstracts")
 
 
-def samples(data: Path | None = None) -> Iterator[Sample]:
-    return rct.trials(data)
-
-
 @task(
-    samples,
+    rct.trials,
     metrics=[
         *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL")),
         recall(1), recall(10), mrr(), ndcg(10), citation_precision(),

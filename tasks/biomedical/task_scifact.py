@@ -9,7 +9,6 @@ always says NOT ENOUGH INFO is right about 112 of the 300 claims.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -37,12 +36,8 @@ def corpus(cache_dir: Path, abstracts: dict[str, Abstract]) -> Path:
     return write_pool(documents, cache_dir / "corpora", "scifact")
 
 
-def samples(data: Path | None = None) -> Iterator[Sample]:
-    return reading.claims(data)
-
-
 @task(
-    samples,
+    reading.claims,
     metrics=[
         accuracy(), macro_f1(LABELS), scifact_f1("abstract_label"), scifact_f1("abstract_rationale"),
         scifact_f1("sentence_selection"), scifact_f1("sentence_label"),

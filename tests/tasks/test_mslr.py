@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from evalkit_tasks.biomedical import task_mslr
+from evalkit_tasks.biomedical import mslr_data
 
 ROWS = Path(__file__).parent / "rows" / "mslr"
 LOCAL = ("-p", f"data={ROWS}", "-p", "search=bm25", "--model", "baseline:gold")
@@ -20,8 +20,8 @@ def test_the_hub_s_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     rows = [json.loads(line) for line in (ROWS / "validation.jsonl").read_text().splitlines()]
     file = tmp_path / "validation.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), file)
-    samples = list(task_mslr.samples(file))
-    assert samples == list(task_mslr.samples(ROWS))
+    samples = list(mslr_data.reviews(file))
+    assert samples == list(mslr_data.reviews(ROWS))
     assert samples[0].relevance == {"5001": 1, "5002": 1}
 
 

@@ -1,0 +1,34 @@
+"""Reading MSLR: systematic reviews of MS² or Cochrane with the abstracts of the studies that they include."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit import Sample
+from evalkit.hub import PARQUET, rows_of
+
+Subset = Literal["ms2", "cochrane"]
+
+
+def reviews(data: Path | None = None, subset: Subset = "ms2") -> Iterator[Sample]:
+    """One sample for each review; its input is the background, which Cochrane's lack."""
+    for row in _rows(data, subset):
+        included = dict.fromkeys(row["pmid"], 1)
+        yield Sample(row["review_id"], row.get("background") or "", row["target"], relevance=included)
+
+
+def studies(data: Path | None, subset: Subset) -> Iterable[Mapping[str, str]]:
+    """The abstracts of all studies of all reviews, each once."""
+    found = {
+        pmid: {"id": pmid, "title": title, "text": abstract}
+        for row in _rows(data, subset)
+        for pmid, title, abstract in zip(row["pmid"], row["title"], row["abstract"], strict=True)
+    }
+    return found.values()
+
+
+def _rows(data: Path | None, subset: Subset) -> Iterator[dict[str, Any]]:
+    fields = ("review_id", "pmid", "title", "abstract", "target")
+    return rows_of(data, "allenai/mslr2022", subset, "validation", fields, revision=PARQUET)
