@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from evalkit.types import Answer, Bar, Response, Sample, Status
 if TYPE_CHECKING:
     from evalkit.model import Model
 
-BATCH = 100
+BATCH = 250
 BATCH_S = 0.5
 # A server that fails this many samples in a row, each after its retries, is down: stop and let resume go on.
 DOWN_AFTER = 20
@@ -99,7 +100,11 @@ async def run(work: Work) -> Counter[str]:
 class _Run:
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.ended: asyncio.Queue[SampleRecord | None] = asyncio.Queue()
+        self.ended: list[SampleRecord] = []
+        self.some, self.enough = asyncio.Event(), asyncio.Event()  # have ended: one, a batch
+        self.over = False
+        # Ended samples hold their slots until they are stored: a small window must not wait for a big batch.
+        self.batch = min(BATCH, max(1, work.window // 2))
         # A slot is held until the sample is stored, so slow scoring holds back generation, not memory.
         self.slots = asyncio.Semaphore(work.window)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -120,7 +125,9 @@ class _Run:
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
-            self.ended.put_nowait(None)
+            self.over = True
+            self.some.set()
+            self.enough.set()
             await collector
         if self.fatal is not None:
             raise self.fatal
@@ -192,7 +199,7 @@ class _Run:
             status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
             self._count_failure(problem)
         calls = model.calls
-        self.ended.put_nowait(
+        self._end(
             SampleRecord(
                 sequence=sequence,
                 sample=sample,
@@ -219,12 +226,17 @@ class _Run:
                 )
             )
 
+    def _end(self, record: SampleRecord) -> None:
+        """One more sample for the next batch."""
+        self.ended.append(record)
+        self.some.set()
+        if len(self.ended) >= self.batch:
+            self.enough.set()
+
     async def _collect(self) -> None:
         """Gather ended samples into batches; several are scored at once while more are generated."""
         finishing: set[asyncio.Task[None]] = set()
-        open_ended = True
-        while open_ended:
-            batch, open_ended = await self._next_batch()
+        while batch := await self._next_batch():
             task = asyncio.create_task(self._finish(batch))
             finishing.add(task)
             task.add_done_callback(finishing.discard)
@@ -246,23 +258,17 @@ class _Run:
         self.troubles.update(_trouble(record) for record in batch if record.status is not Status.OK)
         self.work.bar.note(listed(self.troubles))
 
-    async def _next_batch(self) -> tuple[list[SampleRecord], bool]:
-        batch: list[SampleRecord] = []
-        deadline = time.monotonic() + BATCH_S
-        # Ended samples hold their slots until they are stored: a small window must not wait for a big batch.
-        while len(batch) < min(BATCH, max(1, self.work.window // 2)):
-            try:
-                record = await asyncio.wait_for(
-                    self.ended.get(), None if not batch else max(0.0, deadline - time.monotonic())
-                )
-            except TimeoutError:
-                break
-            if record is None:
-                return batch, False
-            if not batch:
-                deadline = time.monotonic() + BATCH_S
-            batch.append(record)
-        return batch, True
+    async def _next_batch(self) -> list[SampleRecord]:
+        """All that has ended, once it is a batch or has waited long enough; nothing once all is over."""
+        await self.some.wait()
+        if not self.enough.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.enough.wait(), BATCH_S)
+        batch, self.ended = self.ended, []
+        if not self.over:
+            self.some.clear()
+            self.enough.clear()
+        return batch
 
     async def _score(self, batch: list[SampleRecord]) -> list[SampleRecord]:
         answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]

@@ -206,8 +206,10 @@ class Model:
 
     async def _showable(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Messages whose pictures, sounds and films are such as the backend takes. Raises ``ModelError``."""
+        if all(isinstance(message.content, str) for message in messages):
+            return messages
         takes: Takes | None = getattr(self.backend, "takes", None)
-        if takes is None or all(isinstance(message.content, str) for message in messages):
+        if takes is None:
             return messages
         from evalkit.media import ready_soon
 

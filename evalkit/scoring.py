@@ -1,7 +1,9 @@
-"""Scoring answers by a task's metrics, in worker processes while generation goes on.
+"""Scoring answers by a task's metrics while generation goes on: in a thread, or in worker processes.
 
-A worker finds the metrics by importing the task file anew: nothing but samples and answers travels, as
-MessagePack. Tasks without a file (made in a notebook) and short runs are scored in a thread instead.
+Metrics that turn out to take long, and those that say that they need something heavy (``Metric.ready``),
+are scored in worker processes. A worker finds the metrics by importing the task file anew: nothing but
+samples and answers travels, as MessagePack. For others the journey would cost more than the scoring: they
+stay in a thread, as do tasks without a file (made in a notebook) and short runs.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import asyncio
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ Scorable = tuple[Sample, Answer, Status]
 
 # Below this many samples a worker's start-up costs more than it saves.
 SMALL = 64
+# CPU seconds of a sample's metrics that are worth a worker: several times what the journey costs.
+COSTLY_S = 0.0003
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[Sample, Answer, Status]]).decode
@@ -50,41 +55,47 @@ class Scorer:
 
     def __init__(self, task: Task, expected: int | None = None) -> None:
         self._task = task
-        self._by_path = task.path is not None and (expected is None or expected > SMALL)
-        self._pool: Executor
-        if self._by_path:
-            # spawn: a fork of a process with running threads (torch, the event loop) may deadlock
-            context = multiprocessing.get_context("spawn")
-            workers = min(4, os.cpu_count() or 1)
-            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
-        else:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._may_travel = task.path is not None and (expected is None or expected > SMALL)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._workers: ProcessPoolExecutor | None = None
+        if any(metric.ready is not None for metric in task.metrics):
+            self._send_away()
 
     def __enter__(self) -> Scorer:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._thread, self._workers):
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     async def score(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
         """Scores of a batch, in its order."""
         loop = asyncio.get_running_loop()
-        if not self._by_path:
-            return await loop.run_in_executor(self._pool, self._score_here, batch)
-        raw = await loop.run_in_executor(
-            self._pool,
-            _score_in_worker,
-            str(self._task.path),
-            self._task.name,
-            self._task.added,
-            _encode(batch),
-        )
-        return _decode_scores(raw)
+        if self._workers is None:
+            scores, cpu_s = await loop.run_in_executor(self._thread, self._score_here, batch)
+            if cpu_s > COSTLY_S * len(batch):
+                self._send_away()
+            return scores
+        task = self._task
+        travels = (str(task.path), task.name, task.added, _encode(batch))
+        return _decode_scores(await loop.run_in_executor(self._workers, _score_in_worker, *travels))
 
-    def _score_here(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
+    def _send_away(self) -> None:
+        """From now on, score in worker processes, where they can find the task."""
+        if self._may_travel and self._workers is None:
+            # spawn: a fork of a process with running threads (torch, the event loop) may deadlock
+            context = multiprocessing.get_context("spawn")
+            workers = min(4, os.cpu_count() or 1)
+            self._workers = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+
+    def _score_here(self, batch: Sequence[Scorable]) -> tuple[list[tuple[Score, ...]], float]:
+        """Scores, and the seconds of CPU that they took."""
+        began = time.thread_time()
         if self._task.prepare is not None:
             self._task.prepare([(sample, answer) for sample, answer, _ in batch])
-        return [score(self._task.metrics, *scorable) for scorable in batch]
+        scores = [score(self._task.metrics, *scorable) for scorable in batch]
+        return scores, time.thread_time() - began
 
 
 def _die_with_parent() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from evalkit import progress
+from evalkit import loop, progress
 from evalkit.cli.output import command, print_json, print_reliance, print_runs, run_document
 from evalkit.collect import collect
 from evalkit.errors import SetupError, StoreError, UsageError
@@ -181,7 +181,7 @@ class Driver:
 
         interrupted = False
         try:
-            asyncio.run(self._in_session(work))
+            loop.run(self._in_session(work))
         except (Stopped, asyncio.CancelledError, KeyboardInterrupt):
             interrupted = True
         finally:
@@ -211,7 +211,6 @@ class Driver:
 
     def _listen(self) -> None:
         """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die."""
-        loop = asyncio.get_running_loop()
         main = asyncio.current_task()
         presses = 0
 
@@ -227,7 +226,7 @@ class Driver:
                 main.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, pressed)
+            asyncio.get_running_loop().add_signal_handler(number, pressed)
 
     async def __call__(
         self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""

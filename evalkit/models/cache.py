@@ -1,11 +1,12 @@
 """The response cache: what a model said, by the content of what it was asked, in one SQLite file.
 
-Every ``put`` is a transaction of its own, so a response that was received survives ``kill -9``; several
-processes may share the file. With a largest size, what was filed first makes room.
+What is ``put`` in one turn of the event loop is one transaction, at its end: a response that was received
+survives ``kill -9``. Several processes may share the file. With a largest size, what was filed first goes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import sqlite3
@@ -52,6 +53,8 @@ class ResponseCache:
         self.path, self._max_bytes = Path(path), max_bytes
         self._decoder = msgspec.msgpack.Decoder(Response)
         self._encoder = msgspec.msgpack.Encoder()
+        self._pending: dict[bytes, tuple[bytes, float]] = {}  # values and when they were put
+        self._failure: StoreError | None = None  # of the last turn; whoever comes next hears of it
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite's own lock makes one connection safe in several threads.
@@ -61,7 +64,10 @@ class ResponseCache:
     def get(self, key: bytes) -> Response | None:
         """The response filed under ``key``, marked ``from_cache``, or None."""
         with self._explained():
-            row = self._db.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
+            row = (
+                self._pending.get(key)
+                or self._db.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
+            )
             if row is None:
                 return None
             value: bytes = row[0]
@@ -69,14 +75,43 @@ class ResponseCache:
             return msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
 
     def put(self, key: bytes, response: Response) -> None:
-        """File a response; it is on its way to the disk when this returns."""
+        """File a response: at the end of this turn of the event loop, or at once where none runs."""
+        if self._failure is not None:
+            raise self._failure
         raw = self._encoder.encode(response)
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
+        self._pending[key] = (value, time.time())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write()
+            return
+        if len(self._pending) == 1:
+            loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        try:
+            self._write()
+        except StoreError as problem:
+            self._failure = problem
+
+    def _write(self) -> None:
+        """All that was put, in one transaction."""
+        put, self._pending = self._pending, {}
+        if not put:
+            return
         with self._explained():
-            self._db.execute(
-                "INSERT OR REPLACE INTO responses (key, value, filed) VALUES (?, ?, ?)",
-                (key, value, time.time()),
-            )
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO responses (key, value, filed) VALUES (?, ?, ?)",
+                    [(key, value, filed) for key, (value, filed) in put.items()],
+                )
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
+                raise
             if self._max_bytes is not None and self._used() > self._max_bytes:
                 self._make_room(self._max_bytes)
 
@@ -117,8 +152,13 @@ class ResponseCache:
                 return
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file. Raises ``StoreError`` where what was put last could not be kept."""
+        try:
+            self._write()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._db.close()
 
     def _open(self) -> None:
         db = self._db

@@ -69,8 +69,11 @@ class OpenAIBackend:
         """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
         if request.continuation is not None:
             return await self.score(request)
-        async with self._bytes.hold(wire.media_bytes(request)):
-            response = await self.endpoints.call(lambda url: self._generate(url, request))
+        exchange = partial(self._generate, request=request)
+        if not (size := wire.media_bytes(request)):
+            return await self.endpoints.call(exchange)
+        async with self._bytes.hold(size):
+            response = await self.endpoints.call(exchange)
         self._check_seen(request, response)
         await self._check_counted(request, response)
         return response

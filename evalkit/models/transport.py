@@ -94,9 +94,12 @@ class Transport:
         """Send ``payload`` as JSON and read the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
         request = self._pool().post(url).body_bytes(msgspec.json.encode(payload)).build_streamed()
         try:
-            async with _begun(request, self._first_byte_s()) as response:
+            response = await self._begin(request)
+            try:
                 _no_redirect(url, response)
                 yield Stream(response.status, response.headers, self._lines(url, response))
+            finally:
+                await request.__aexit__(None, None, None)
         except (RequestError, TimeoutError) as problem:
             raise self._explained(url, problem) from None
 
@@ -108,19 +111,21 @@ class Transport:
 
     async def _whole(self, url: str, request: StreamRequest, longest: float = math.inf) -> Reply:
         try:
-            async with _begun(request, self._first_byte_s(longest)) as response:
+            response = await self._begin(request, longest)
+            try:
                 _no_redirect(url, response)
-                read = response.body_reader.read_chunk
-                chunks: list[bytes] = []
-                size = 0
-                while (chunk := await read()) is not None:
-                    chunks.append(bytes(chunk))
-                    size += len(chunks[-1])
-                    if size > _LARGEST_BYTES:
-                        raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
-                return Reply(response.status, response.headers, b"".join(chunks))
+                return Reply(response.status, response.headers, await _body(url, response))
+            finally:
+                await request.__aexit__(None, None, None)
         except (RequestError, TimeoutError) as problem:
             raise self._explained(url, problem, longest) from None
+
+    async def _begin(self, request: StreamRequest, longest: float = math.inf) -> Response:
+        """The response, once its first bytes are there."""
+        if (within := self._first_byte_s(longest)) is None:
+            return await request.__aenter__()
+        async with asyncio.timeout(within):
+            return await request.__aenter__()
 
     def _first_byte_s(self, longest: float = math.inf) -> float | None:
         """The limit for the first byte, where the client's own for the whole exchange is not as short."""
@@ -175,15 +180,16 @@ class Transport:
         return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
 
 
-@asynccontextmanager
-async def _begun(request: StreamRequest, within_s: float | None) -> AsyncIterator[Response]:
-    """The response once its first bytes are there."""
-    async with asyncio.timeout(within_s):
-        response = await request.__aenter__()
-    try:
-        yield response
-    finally:
-        await request.__aexit__(None, None, None)
+async def _body(url: str, response: Response) -> bytes:
+    read = response.body_reader.read_chunk
+    chunks: list[bytes] = []
+    size = 0
+    while (chunk := await read()) is not None:
+        chunks.append(bytes(chunk))
+        size += len(chunks[-1])
+        if size > _LARGEST_BYTES:
+            raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
+    return b"".join(chunks)
 
 
 def _no_redirect(url: str, response: Response) -> None:

@@ -15,6 +15,10 @@ from evalkit.types import Answer, Image, Sample
 
 T = TypeVar("T")
 
+# Little gains little. What was compressed begins with zlib's mark, which in msgpack would be a number.
+_COMPRESS_ABOVE = 512
+_ZLIB = b"\x78"
+
 EXCERPT = 4000
 """Characters of a reply that are stored as plain text, to be searched and listed."""
 
@@ -27,7 +31,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 def pack(value: Any) -> bytes:
-    """Compressed msgpack: every float bit by bit. Raises ``StoreError`` for what has no form."""
+    """msgpack, compressed unless small: every float bit by bit. Raises ``StoreError`` for the rest."""
     try:
         raw = msgspec.msgpack.encode(value, enc_hook=_plain)
     except UnicodeEncodeError:  # half a surrogate pair, which a model may well say and UTF-8 cannot hold
@@ -39,12 +43,13 @@ def pack(value: Any) -> bytes:
             f"a sample, an answer or a run's description holds something that cannot be stored: {error}. "
             "Keep metadata to text, numbers, lists and dictionaries"
         ) from error
-    return zlib.compress(raw, 3)
+    return zlib.compress(raw, 3) if len(raw) > _COMPRESS_ABOVE else raw
 
 
 def unpack(body: bytes, kind: type[T]) -> T:
     """The opposite of ``pack``."""
-    return msgspec.msgpack.decode(zlib.decompress(body), type=kind)
+    raw = zlib.decompress(body) if body[:1] == _ZLIB else body
+    return msgspec.msgpack.decode(raw, type=kind)
 
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
