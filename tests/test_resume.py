@@ -87,6 +87,17 @@ def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run
     assert max(scripted.asked.values()) == 1  # in-flight requests were given time to end
 
 
+def test_a_time_limit_stops_the_run_as_ctrl_c_does(evalkit, scripted, run_arguments) -> None:
+    scripted.delay_s = 0.2
+    stopped = evalkit(*run_arguments, "--time-limit", "3s", code=130)
+    assert "The time limit is reached" in stopped.stderr
+    (stored,) = evalkit.json("show")["runs"]
+    assert f"evalkit resume {stored['id']}" in stopped.stderr
+    assert stored["status"] == "interrupted"
+    assert 0 < stored["n"] < N
+    assert "write it as 90s, 30m or 12h" in evalkit(*run_arguments, "--time-limit", "soon", code=2).stderr
+
+
 def test_errors_leave_the_run_incomplete_and_resume_asks_only_for_them(
     evalkit, scripted, run_arguments
 ) -> None:

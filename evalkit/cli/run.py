@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,6 +43,24 @@ metric_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """``90``, ``90s``, ``30m``, ``12h`` or ``2d`` in seconds."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if match is None or not float(match[1]):
+        raise click.BadParameter(f"{value!r}: write it as 90s, 30m or 12h", ctx, param)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+time_option = click.option(
+    "--time-limit",
+    callback=_seconds,
+    metavar="TIME",
+    help="Stop after 90s, 30m or 12h, as Ctrl-C would: what ended is stored, resume goes on.",
+)
+
+
 @click.command()
 @click.argument("targets", nargs=-1)
 @click.option(
@@ -61,6 +80,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
+@time_option
 @click.option(
     "--cache",
     type=click.Choice(["on", "off", "refresh", "only"]),
@@ -123,6 +143,7 @@ def run(
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
+@time_option
 @click.option(
     "--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Another mode than it began with."
 )
@@ -211,22 +232,24 @@ class Driver:
 
     def _listen(self) -> None:
         """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die."""
-        main = asyncio.current_task()
+        running, main = asyncio.get_running_loop(), asyncio.current_task()
         presses = 0
 
-        def pressed() -> None:
+        def end(why: str) -> None:
             nonlocal presses
             presses += 1
             if presses > 2:
                 os._exit(INTERRUPTED)
             if presses == 1 and self.open_run is not None:
-                click.echo("\nStopping: finishing what is in flight; Ctrl-C again stops at once.", err=True)
+                click.echo(f"\n{why}: finishing what is in flight; Ctrl-C again stops at once.", err=True)
                 self.stop.set()
             elif main is not None:
                 main.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, pressed)
+            running.add_signal_handler(number, end, "Stopping")
+        if limit := self.options.get("time_limit"):
+            running.call_later(limit, end, "The time limit is reached")
 
     async def __call__(
         self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""

@@ -43,7 +43,7 @@ def read_error(data: Any) -> tuple[str, str]:
 def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:
     """Raise what a reply with an error status means. ``where`` is the URL."""
     message, code = message_of(body)
-    raise_for(status, message, code, where, retry_after(headers.get("retry-after")))
+    raise_for(status, message, code, where, wait_asked(headers))
 
 
 def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:
@@ -59,11 +59,39 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise ProbeError(f"{said}. Waiting will not help")
     if status in (429, 503):
         raise Overloaded(said, status=status, retry_after=after)
-    if status == 408 or status >= 500:
+    if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(said, status=status)
     if _STRICT_SAMPLING.search(message):
         said += ". For a server that takes the standard parameters only, add ?sampling=standard"
     raise RequestRejected(said, status=status)
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def wait_asked(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server wants to be left alone: Retry-After, else the reset of a used-up rate.
+
+    ``x-ratelimit-remaining-requests: 0`` and ``x-ratelimit-reset-requests: 1m2.5s``, as OpenAI and those who
+    follow it write them; the same for tokens.
+    """
+    after = retry_after(headers.get("retry-after"))
+    if after is not None:
+        return after
+    used = [k for k in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{k}") == "0"]
+    resets = [_span(headers.get(f"x-ratelimit-reset-{kind}") or "") for kind in used]
+    return max((reset for reset in resets if reset is not None), default=None)
+
+
+def _span(text: str) -> float | None:
+    """``1m2.5s`` or plain seconds as seconds; None for what is neither."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _SPAN.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def retry_after(value: str | None) -> float | None:

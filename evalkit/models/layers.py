@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,11 +11,11 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from evalkit.errors import ModelError, NotCached, Overloaded, ServerFailed
+from evalkit.errors import ModelError, NotCached, Overloaded, ServerFailed, SetupError
 from evalkit.model import canonical
 from evalkit.models import traffic
 from evalkit.models.cache import ResponseCache, request_key
-from evalkit.schedule import Scheduler, Ticket
+from evalkit.schedule import Rate, Scheduler, Ticket
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 
 # The tokens of an earlier reply to a request, where there was one.
@@ -22,6 +23,8 @@ Prior = Callable[[Request], int | None]
 CacheMode = Literal["on", "off", "refresh", "only"]
 # Where neither the server nor the user says how many: begin with the first, earn up to the second.
 DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
+# An outage may last so long, such as a server's restart, before the run stops.
+DOWN_S = 120.0
 
 
 class Layer:
@@ -93,7 +96,13 @@ class Retrying(Layer):
 
     An overload holds back all requests of this model together, so that they do not knock in turn. Where there
     are several endpoints, the schedule holds back those of the one endpoint.
+
+    All tries after the first are at most ``FLOOR`` and a part ``EARNED`` of the requests that were answered:
+    a failure beyond is final. A connection that cannot be made reaches nobody and is no such try; how long it
+    may last, ``Scheduled`` decides.
     """
+
+    FLOOR, EARNED = 100, 0.5
 
     def __init__(
         self,
@@ -107,28 +116,41 @@ class Retrying(Layer):
         super().__init__(inner)
         self._tries, self._total, self._base, self._cap = tries, total_s, base_s, cap_s
         self._open_at = 0.0
+        self._budget = float(self.FLOOR)
         self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "lanes", ())) > 1
         self._random = random.Random()
 
     async def send(self, request: Request) -> Response:
         """The response, with the number of ``retries`` it took. Raises the last failure."""
-        give_up = time.monotonic() + self._total
-        attempt = 0
+        give_up, attempt, never_begun = math.inf, 0, 0
         while True:
             await self._wait_until_open()
             try:
                 response = await self.inner.send(request)
             except (Overloaded, ServerFailed) as problem:
                 wait = self._wait_after(attempt, problem)
+                give_up = min(give_up, time.monotonic() + self._total)
                 attempt += 1
-                if attempt >= self._tries or time.monotonic() + wait > give_up:
+                never_begun += getattr(problem, "never_begun", False)
+                if attempt - never_begun >= self._tries or time.monotonic() + wait > give_up:
                     raise
+                self._pay(problem)
                 if isinstance(problem, Overloaded) and not self._elsewhere:
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
+                self._budget += self.EARNED
                 return replace(response, retries=attempt) if attempt else response
             traffic.current.get().retries += 1
             await asyncio.sleep(wait)
+
+    def _pay(self, problem: ModelError) -> None:
+        """Raises the failure where the budget is used up."""
+        if getattr(problem, "never_begun", False):
+            return
+        if self._budget < 1:
+            problem.args = (f"{problem} (not tried again: too many requests fail, the retries are used up)",)
+            raise problem
+        self._budget -= 1
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
         wait = self._random.uniform(0, min(self._cap, self._base * 2**attempt))
@@ -194,6 +216,7 @@ class Scheduled(Layer):
         super().__init__(inner)
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self._prior = prior
+        self.down_s: float = getattr(inner, "down_timeout", None) or DOWN_S
         self._waking = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -219,6 +242,11 @@ class Scheduled(Layer):
         except ModelError as problem:
             traffic.current.get().failed(problem)
             schedule.ended(ticket, loop.time(), problem=problem)
+            if (lasts := schedule.outage.lasts(loop.time())) > self.down_s:
+                raise SetupError(
+                    f"nothing has been answered for {lasts:.0f} s; the last: {problem}. Stopped here: when "
+                    "the server is back, resume the run. To wait longer for it: ?down_timeout=SECONDS"
+                ) from None
             raise
         else:
             traffic.current.get().tokens += response.usage.completion_tokens
@@ -300,6 +328,11 @@ def scheduler_of(backend: Backend, max_inflight: int | None = None) -> Scheduler
     urls = endpoints.urls if endpoints is not None else ("",)
     bound = max_inflight or getattr(backend, "max_inflight", None)
     if bound is not None:
-        return Scheduler(urls, each=-(-bound // len(urls)), together=bound)
-    slots = getattr(backend, "slots", None)
-    return Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots)
+        queue = Scheduler(urls, each=-(-bound // len(urls)), together=bound)
+    else:
+        slots = getattr(backend, "slots", None)
+        queue = Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots)
+    rpm, tpm = getattr(backend, "rates", (None, None))
+    for lane in queue.lanes:
+        lane.requests, lane.tokens = rpm and Rate(rpm), tpm and Rate(tpm)
+    return queue

@@ -51,6 +51,8 @@ class OpenAIBackend:
         self.defaults = spec.defaults
         self.model = spec.name
         self.max_inflight: int | None = spec.options.get("max_inflight")
+        self.rates = spec.options.get("rpm"), spec.options.get("tpm")  # at each endpoint
+        self.down_timeout: float | None = spec.options.get("down_timeout")
         self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
         self.endpoints = Endpoints(spec.urls or (self.default_url,))
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
@@ -372,5 +374,6 @@ def _timeouts(spec: ModelSpec) -> Timeouts:
     return Timeouts(
         connect=options.get("connect_timeout", Timeouts.connect),
         first_byte=options.get("first_byte_timeout", total),
+        stall=options.get("stall_timeout", Timeouts.stall),
         total=total,
     )

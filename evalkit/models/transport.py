@@ -45,11 +45,13 @@ class TooSlow(ServerFailed):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Limits in seconds: for connecting, for the first byte of the reply, and for the whole exchange."""
+    """Limits in seconds: for connecting, for the first byte of the reply, between two pieces of a streamed
+    one, and for the whole exchange. A model that reasons may write for long, but it writes."""
 
     connect: float = 10.0
-    first_byte: float = 600.0
-    total: float = 600.0
+    first_byte: float = 1_800.0
+    stall: float = 120.0
+    total: float = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ class Transport:
     @asynccontextmanager
     async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
         """Send ``payload`` as JSON and read the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
-        request = self._pool().post(url).body_bytes(msgspec.json.encode(payload)).build_streamed()
+        post = self._pool().post(url).body_bytes(msgspec.json.encode(payload))
+        # Each piece as it comes: the client would gather 64 kB before it hands on the first.
+        request = post.streamed_read_buffer_limit(0).build_streamed()
         try:
             response = await self._begin(request)
             try:
@@ -150,8 +154,16 @@ class Transport:
         """Lines without their ends, however long they are; the first within its limit."""
         pending, waiting = b"", True
         while True:
-            async with asyncio.timeout(self._first_byte_s() if waiting else None):
-                chunk = await response.body_reader.read_chunk()
+            try:
+                async with asyncio.timeout(self._first_byte_s() if waiting else self._timeouts.stall):
+                    chunk = await response.body_reader.read_chunk()
+            except TimeoutError:
+                if waiting:
+                    raise
+                raise TooSlow(
+                    f"{url} stopped in the middle of a reply: nothing for {self._timeouts.stall:g} s "
+                    "(stall_timeout)"
+                ) from None
             waiting = False
             if chunk is None:
                 break

@@ -25,13 +25,14 @@ import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.schedule.lane import Concurrency, Lane
 from evalkit.schedule.lengths import REMEMBERED, Lengths
+from evalkit.schedule.limits import Outage, Rate
 from evalkit.schedule.prefix import PrefixQueue, Ticket, characters, prefix_chain
 from evalkit.types import Request
 
-__all__ = ["HARD", "Concurrency", "Lane", "Scheduler", "Ticket", "prefix_chain"]
+__all__ = ["HARD", "Concurrency", "Lane", "Rate", "Scheduler", "Ticket", "prefix_chain"]
 
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
@@ -69,6 +70,7 @@ class Scheduler:
             for name in endpoints
         ]
         self.lengths = Lengths()
+        self.outage = Outage()
         self._together = together or math.inf
         self._queues = [PrefixQueue() for _ in endpoints]
         # Beginnings of prompts that were seen, with the first request that had it while that waits.
@@ -106,7 +108,7 @@ class Scheduler:
 
     def next(self, now: float) -> Ticket | None:
         """The request to send now, to endpoint ``ticket.lane``; None where nothing waits or none has room."""
-        if not len(self) or self.in_flight >= self._together:
+        if not len(self) or self.in_flight >= self._together or self.outage.holds(now, self.in_flight):
             return None
         lane = self._free_lane(now)
         if lane is None:
@@ -116,13 +118,14 @@ class Scheduler:
         self._sent += 1
         ticket.state, ticket.lane, ticket.sent, ticket.begun = "sent", lane, self._sent, now
         self._last[lane] = (ticket.home, ticket.group)
-        self.lanes[lane].in_flight += 1
+        self.lanes[lane].sends(ticket, now)
         self.in_flight += 1
         return ticket
 
     def opens_at(self, now: float) -> float | None:
         """When the next endpoint that asked for time takes requests again, if any waits."""
-        later = [lane.opens_at for lane in self.lanes if lane.opens_at > now]
+        later = [lane.open_from() for lane in self.lanes] + [self.outage.opens_at]
+        later = [moment for moment in later if moment > now]
         return min(later) if later and len(self) else None
 
     def ended(
@@ -136,7 +139,11 @@ class Scheduler:
         self.in_flight -= 1
         if problem is not None:
             lane.failed(ticket, problem, now, self._sent)
+            self._note_outage(problem, ticket.begun, now)
         elif tokens is not None:
+            self.outage.answered()
+            if lane.tokens:
+                lane.tokens.correct(tokens - ticket.length)
             lane.succeeded()
             lane.clock(now - ticket.begun, tokens)
             lane.concurrency.ended(ticket.begun, now, tokens, full)
@@ -150,6 +157,14 @@ class Scheduler:
             ticket.state = "gone"
         elif ticket.state == "sent":
             self.ended(ticket, now)
+
+    def _note_outage(self, problem: ModelError, begun: float, now: float) -> None:
+        """One endpoint that cannot be reached is no outage where there are others."""
+        if not isinstance(problem, ServerFailed | Overloaded):
+            self.outage.answered()
+            return
+        sure = len(self.lanes) == 1 and getattr(problem, "never_begun", False)
+        self.outage.failed(begun, now, sum(lane.concurrency.limit for lane in self.lanes), sure=sure)
 
     def _group(self, ticket: Ticket) -> int:
         """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
@@ -174,9 +189,9 @@ class Scheduler:
         """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
         that asked for time."""
         if len(self.lanes) == 1:
-            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].opens_at else None
+            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].open_from() else None
         well = [lane for lane in self.lanes if lane.well(now)]
-        well = well or [lane for lane in self.lanes if now >= lane.opens_at]
+        well = well or [lane for lane in self.lanes if now >= lane.open_from()]
         best, most = None, 0.0
         for lane in well:
             share = lane.free() / lane.concurrency.limit

@@ -6,7 +6,10 @@ import math
 import zlib
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
-from evalkit.schedule.prefix import Ticket
+from evalkit.schedule.limits import Rate
+from evalkit.schedule.prefix import Ticket, characters
+
+_CHARS_PER_TOKEN = 4
 
 
 class Concurrency:
@@ -108,14 +111,28 @@ class Lane:
         self._back_at = -math.inf
         self.opens_at = -math.inf  # what it asked for with Retry-After
         self._learned_at = 0
+        self.requests: Rate | None = None  # a minute, and tokens: what the user says that a vendor allows
+        self.tokens: Rate | None = None
 
     def free(self) -> int:
         """Free slots."""
         return self.concurrency.limit - self.in_flight
 
+    def open_from(self) -> float:
+        """When it takes requests again, as to what it asked for and to the rates."""
+        return max([self.opens_at, *(rate.opens_at for rate in (self.requests, self.tokens) if rate)])
+
+    def sends(self, ticket: Ticket, now: float) -> None:
+        """A request goes there."""
+        self.in_flight += 1
+        if self.requests:
+            self.requests.take(1, now)
+        if self.tokens:
+            self.tokens.take(ticket.length + characters(ticket.request) / _CHARS_PER_TOKEN, now)
+
     def well(self, now: float) -> bool:
         """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
-        if now < self.opens_at:
+        if now < self.open_from():
             return False
         return not self._away_s or (now >= self._back_at and self.in_flight == 0)
 

@@ -60,6 +60,24 @@ async def test_tries_and_total_time_are_bounded():
     assert time.monotonic() - start < 5
 
 
+async def test_all_tries_again_are_at_most_a_hundred_and_half_of_what_was_answered():
+    def answer(request):
+        if request.seed == 0:
+            raise ServerFailed("broken")
+        return "ok"
+
+    fake = FakeBackend(answer)
+    backend = Retrying(fake, tries=1_000, base_s=0.0)
+    with pytest.raises(ServerFailed, match=r"broken.*not tried again.*used up"):
+        await backend.send(Request(prompt="?", seed=0))
+    assert len(fake.requests) == 1 + 100
+    for seed in range(1, 21):
+        await backend.send(Request(prompt="?", seed=seed))
+    with pytest.raises(ServerFailed, match="used up"):
+        await backend.send(Request(prompt="?", seed=0))
+    assert len(fake.requests) == 1 + 100 + 20 + 1 + 10
+
+
 async def test_retry_after_is_obeyed_by_all_requests_together():
     begun: list[float] = []
     first = True

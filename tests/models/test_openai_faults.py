@@ -92,6 +92,9 @@ async def ask(url: str, request: Request = ASK, params: str = ""):
         (429, {"error": {"message": "slow down"}}, Overloaded, ["slow down"]),
         (503, {"error": {"message": "The request queue is full."}}, Overloaded, ["queue is full"]),
         (408, {}, ServerFailed, ["408"]),
+        (409, {}, ServerFailed, ["409"]),
+        (425, {}, ServerFailed, ["425"]),
+        (410, {}, RequestRejected, ["410"]),
         (500, {"error": {"message": "boom", "code": 500}}, ServerFailed, ["500", "boom"]),
     ],
 )
@@ -121,6 +124,16 @@ async def test_retry_after_in_seconds_or_as_a_date(script, as_date):
         await ask(script.url)
     assert caught.value.retry_after is not None
     assert 30 < caught.value.retry_after <= 60
+
+
+@pytest.mark.parametrize(("reset", "seconds"), [("1m2.5s", 62.5), ("20ms", 0.02), ("7", 7.0), ("soon", None)])
+async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset,
+               "x-ratelimit-remaining-tokens": "9", "x-ratelimit-reset-tokens": "9h"}  # fmt: skip
+    script.chat(says({"error": {"message": "slow down"}}, 429, headers))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after == seconds
 
 
 async def test_the_key_is_sent_and_never_said(script, monkeypatch):
@@ -165,6 +178,29 @@ async def test_a_stream_that_stands_still(script):
     script.chat(stuck)
     with pytest.raises(ServerFailed, match=r"first_byte_timeout=0\.2 s"):
         await ask(script.url, params="?stream=true&first_byte_timeout=0.2")
+
+
+async def test_a_stream_that_stalls_is_given_up_and_one_that_is_only_slow_is_not(script):
+    async def halting(request, body):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for word in ("a", "b", "c", "d"):
+            await response.write((delta(content=word) + "\n\n").encode())
+            await asyncio.sleep(0.2)
+        if body["seed"] == 1:
+            await asyncio.sleep(30)
+        await response.write((delta("stop") + "\n\ndata: [DONE]\n\n").encode())
+        return response
+
+    script.chat(halting)
+    params = "?stream=true&stall_timeout=0.5"
+    slow = Request(messages=ASK.messages, seed=2)
+    response = await ask(script.url, slow, params)
+    assert response.text == "abcd"
+    assert response.first_token_s is not None
+    assert response.first_token_s < 0.5 < 0.8 <= response.latency_s  # handed on as it came
+    with pytest.raises(ServerFailed, match=r"in the middle of a reply.*0\.5 s \(stall_timeout\)"):
+        await ask(script.url, Request(messages=ASK.messages, seed=1), params)
 
 
 async def test_a_connection_that_breaks(script):
