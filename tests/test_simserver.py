@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from typing import Any
 
 import pytest
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from benchmarks.simserver.clairvoyant import floor
 from benchmarks.simserver.drive import in_order, known, scheduled
-from benchmarks.simserver.http import Live, read_faults
+from benchmarks.simserver.faults import read_faults
+from benchmarks.simserver.http import Live, reply_to
 from benchmarks.simserver.server import Server
 from benchmarks.simserver.work import rag
 from evalkit.models import load
@@ -51,7 +51,7 @@ async def test_over_real_http_every_request_gets_its_own_reply(faults: str) -> N
     await backend.close()
     await runner.cleanup()
     assert len({reply.text for reply in replies}) == len(items)
-    expected = {f"reply {zlib.crc32(item.request.messages[0].content.encode(), 1)}" for item in items}
+    expected = {reply_to(item.request.messages[0].content) for item in items}
     assert {reply.text for reply in replies} == expected
     assert sum(reply.retries for reply in replies) >= (20 if faults else 0)
     if not faults:

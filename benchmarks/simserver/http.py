@@ -2,7 +2,7 @@
 
 Prompts are cut at blank lines, four characters a token; a reply's length comes from the prompt's hash and the
 seed. ``--scale 10`` lets its time run ten times as fast. ``--faults 429=0.1,500=0.05,reset=0.02`` makes these
-shares of the requests fail, chosen by the prompt and by how often it came: the same run has the same faults.
+shares of the requests fail (``benchmarks.simserver.faults``).
 ``--says 256`` lets it tell of more slots than it has, in SGLang's ``/v1/loads``, as if short of memory.
 """
 
@@ -17,14 +17,13 @@ from collections import Counter
 
 from aiohttp import web
 
+from benchmarks.simserver.faults import drawn, instead, read_faults, send
 from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import CHARS_PER_TOKEN
 
-KINDS = ("429", "500", "503", "reset", "empty", "garbage")
-
 
 class Live:
-    """A simulated server in real time."""
+    """A simulated server in real time. ``asked`` and ``answered`` count requests by what the reply says."""
 
     def __init__(
         self, server: Server, *, scale: float, seed: int, faults: dict[str, float], says: int | None = None
@@ -32,7 +31,8 @@ class Live:
         self.server, self._scale, self._seed, self._faults = server, scale, seed, faults
         self._says = says
         self._wake = asyncio.Event()
-        self._seen: Counter[int] = Counter()
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
         self.most = self._now_running = 0
 
     def application(self) -> web.Application:
@@ -77,16 +77,13 @@ class Live:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         pieces = "\n\n".join(_content(m) for m in body["messages"]).split("\n\n")
-        key = zlib.crc32("\n\n".join(pieces).encode(), self._seed)
-        self._seen[key] += 1
-        fault = self._fault(key)
-        if fault == "reset":
-            request.transport.abort()
-            return web.Response()
-        if fault in ("429", "500", "503"):
-            return web.json_response({"error": {"message": f"a fault: {fault}"}}, status=int(fault))
-        if fault == "garbage":
-            return web.Response(text='{"choices": [', content_type="application/json")
+        said = reply_to("\n\n".join(pieces), self._seed)
+        key = int(said.removeprefix("reply "))
+        self.asked[said] += 1
+        streamed = bool(body.get("stream"))
+        fault = drawn(self._faults, key, self.asked[said])
+        if (failure := await instead(fault, request, streamed)) is not None:
+            return failure
         length = 120 * math.exp(random.Random(key).gauss(0, 0.9))
         job = Job(
             [(piece, max(1, len(piece) // CHARS_PER_TOKEN)) for piece in pieces],
@@ -102,15 +99,10 @@ class Live:
             await job.tag
         finally:
             self._now_running -= 1
-        return web.json_response(_reply(body["model"], job, "" if fault == "empty" else f"reply {key}"))
-
-    def _fault(self, key: int) -> str | None:
-        draw = random.Random(key * 1_000 + self._seen[key]).random()
-        for kind, share in self._faults.items():
-            if draw < share:
-                return kind
-            draw -= share
-        return None
+        response = await send(fault, request, _reply(body["model"], job, said), streamed)
+        if fault is None:
+            self.answered[said] += 1
+        return response
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "sim", "object": "model"}]})
@@ -126,6 +118,11 @@ class Live:
         return web.json_response({"virtual_s": server.now, "hits": hits, "most_at_once": self.most})
 
 
+def reply_to(prompt: str, seed: int = 1) -> str:
+    """What the server says to a prompt."""
+    return f"reply {zlib.crc32(prompt.encode(), seed)}"
+
+
 def _content(message: dict) -> str:
     content = message["content"]
     return content if isinstance(content, str) else "\n\n".join(str(part) for part in content)
@@ -139,17 +136,6 @@ def _reply(model: str, job: Job, text: str) -> dict:
     }
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
     return {"object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
-
-
-def read_faults(text: str) -> dict[str, float]:
-    """``429=0.1,reset=0.05`` as a mapping. Raises ``ValueError`` for an unknown kind."""
-    faults = {}
-    for item in filter(None, text.split(",")):
-        kind, _, share = item.partition("=")
-        if kind not in KINDS:
-            raise ValueError(f"no such fault: {kind!r}; known: {', '.join(KINDS)}")
-        faults[kind] = float(share)
-    return faults
 
 
 def main() -> None:

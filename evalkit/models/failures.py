@@ -24,11 +24,10 @@ def message_of(body: bytes) -> tuple[str, str]:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _shorten(body.decode("utf-8", "replace")), ""
-    return read_error(data)
+    return _read(data)
 
 
-def read_error(data: Any) -> tuple[str, str]:
-    """As ``message_of``, from a decoded document."""
+def _read(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
         if data.get("message"):
             return _shorten(str(data["message"])), str(data.get("code") or data.get("type") or "")
@@ -44,6 +43,14 @@ def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> No
     """Raise what a reply with an error status means. ``where`` is the URL."""
     message, code = message_of(body)
     raise_for(status, message, code, where, wait_asked(headers))
+
+
+def fail_within(data: Any, body: bytes, where: str) -> None:
+    """Raise what a reply means that says 200 and holds an error. ``data`` is the decoded ``body``."""
+    if isinstance(data, Mapping) and (data.get("error") or data.get("object") == "error"):
+        message, code = message_of(body)
+        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+        raise_for(status, f"{message} (in a reply that began with 200)", code, where)
 
 
 def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:

@@ -15,8 +15,9 @@ from evalkit.media.sniff import look
 from evalkit.models import probing, wire
 from evalkit.models.echo import Echo, read_echo, read_prompt_logprobs
 from evalkit.models.endpoints import Endpoints
-from evalkit.models.failures import fail, raise_for, read_error
+from evalkit.models.failures import fail, fail_within
 from evalkit.models.spec import ModelSpec
+from evalkit.models.streamed import Pieces
 from evalkit.models.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.weights import ByteLimit
 from evalkit.types import Audio, Image, Needs, Request, Response, ServerFacts, Takes, Video
@@ -104,7 +105,10 @@ class OpenAIBackend:
 
     async def post(self, url: str, payload: Any) -> Any:
         """Post to the server and decode its reply. Raises as ``send`` does."""
-        return self.decoded(await self.transport.post_json(url, payload), url)
+        reply = await self.transport.post_json(url, payload)
+        data = self.decoded(reply, url)
+        fail_within(data, self._scrub(reply.body), url)
+        return data
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """The document in a reply. Raises what an error status or a broken body means."""
@@ -228,7 +232,7 @@ class OpenAIBackend:
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
             fail(stream.status, stream.headers, self._scrub(body), url)
-        pieces = _Pieces()
+        pieces = Pieces()
         async for line in stream.lines:
             if not line.startswith(b"data:"):
                 continue
@@ -237,7 +241,7 @@ class OpenAIBackend:
                 pieces.done = True
                 break
             self._add(pieces, data, url, start)
-        if not pieces.done and pieces.finish is None:
+        if not pieces.whole:
             raise ServerFailed(f"{url} broke off in the middle of a streamed reply")
         return wire.reply(
             {"finish_reason": pieces.finish},
@@ -248,16 +252,13 @@ class OpenAIBackend:
             first_token_s=pieces.first_token_s,
         )
 
-    def _add(self, pieces: _Pieces, data: bytes, url: str, start: float) -> None:
+    def _add(self, pieces: Pieces, data: bytes, url: str, start: float) -> None:
         try:
             chunk = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             said = self._scrub(data)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} streamed what is not JSON: {said!r}") from None
-        if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("object") == "error"):
-            message, code = read_error(msgspec.json.decode(self._scrub(data)))
-            status = int(code) if code.isdigit() else 500
-            raise_for(status, f"{message} (in the stream)", code, url)
+        fail_within(chunk, self._scrub(data), url)
         pieces.add(chunk, time.perf_counter() - start)
 
     def _check_seen(self, request: Request, response: Response) -> None:
@@ -325,41 +326,6 @@ class OpenAIBackend:
 
     def _scrub(self, body: bytes) -> bytes:
         return body.replace(self._key.encode(), b"***") if self._key else body
-
-
-class _Pieces:
-    """A streamed reply so far."""
-
-    def __init__(self) -> None:
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.finish: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.model = ""
-        self.first_token_s: float | None = None
-        self.done = False
-
-    def add(self, chunk: dict[str, Any], elapsed_s: float) -> None:
-        self.usage = chunk.get("usage") or self.usage
-        self.model = chunk.get("model") or self.model
-        for choice in (chunk.get("choices") or [])[:1]:
-            delta = choice.get("delta") or {"content": choice.get("text")}
-            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-            content, refusal = wire.as_text(delta.get("content")), delta.get("refusal") or ""
-            if self.first_token_s is None and (thought or content or refusal):
-                self.first_token_s = elapsed_s
-            self.content.append(content)
-            self.reasoning.append(thought)
-            self.refusal.append(refusal)
-            self.finish = choice.get("finish_reason") or self.finish
-
-    def message(self) -> dict[str, str]:
-        return {
-            "content": "".join(self.content),
-            "reasoning_content": "".join(self.reasoning),
-            "refusal": "".join(self.refusal),
-        }
 
 
 def check_continuation(request: Request) -> None:

@@ -171,7 +171,7 @@ class Transport:
             for line in lines:
                 yield line.rstrip(b"\r")
             if len(pending) > _LINE_BYTES:
-                raise ServerFailed(f"{url} sent a line of more than {_LINE_BYTES} bytes")
+                raise RequestRejected(f"{url} sent a line of more than {_LINE_BYTES >> 20} MB")
         if pending:
             yield pending
 

@@ -350,6 +350,13 @@ async def test_an_error_after_200_in_a_stream(script):
         await ask(script.url, params="?stream=true")
 
 
+async def test_an_error_inside_a_whole_reply_means_what_its_code_says(script):
+    for code, error in ((400, RequestRejected), (429, Overloaded), ("server_error", ServerFailed)):
+        script.chat(says({"error": {"message": "no luck", "code": code}}))
+        with pytest.raises(error, match="no luck"):
+            await ask(script.url)
+
+
 async def test_a_stream_that_breaks_off(script):
     script.chat(stream(delta(content="4")), stream("data: {oops"))
     for _ in range(2):
