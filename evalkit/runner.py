@@ -182,6 +182,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             )
         async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
+            store.claim(run.id)
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -264,7 +265,6 @@ async def _drive(
     session: Session,
     options: Options,
 ) -> Run:
-    store.claim(spec.id)
     done = store.done(spec.id)
     expected = spec.n_expected or 0
     before, began = store.run(spec.id).wall_s, time.perf_counter()

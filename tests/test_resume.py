@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -69,10 +70,11 @@ def test_kill_9_and_resume_ask_no_completed_request_again(
         assert store.execute("SELECT count(*), count(DISTINCT sequence) FROM sample").fetchone() == (N, N)
 
 
-def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run_arguments) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run_arguments, number) -> None:
     process = evalkit.start(*run_arguments, "--json")
     wait_for_answers(scripted, 100, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (stored,) = evalkit.json("show")["runs"]
@@ -87,15 +89,33 @@ def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run
     assert max(scripted.asked.values()) == 1  # in-flight requests were given time to end
 
 
-def test_a_time_limit_stops_the_run_as_ctrl_c_does(evalkit, scripted, run_arguments) -> None:
-    scripted.delay_s = 0.2
-    stopped = evalkit(*run_arguments, "--time-limit", "3s", code=130)
-    assert "The time limit is reached" in stopped.stderr
+def test_a_second_ctrl_c_does_not_wait_for_replies(evalkit, scripted, run_arguments) -> None:
+    process = evalkit.start(*run_arguments)
+    wait_for_answers(scripted, 50, process)
+    scripted.delay_s = 600
+    time.sleep(0.3)  # those that began before are answered; eight are held there
+    assert sum(scripted.asked.values()) == sum(scripted.answered.values()) + 8
+    process.send_signal(signal.SIGINT)
+    assert "Ctrl-C again stops at once" in next(line for line in process.stderr if line.strip())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
     (stored,) = evalkit.json("show")["runs"]
-    assert f"evalkit resume {stored['id']}" in stopped.stderr
-    assert stored["status"] == "interrupted"
-    assert 0 < stored["n"] < N
-    assert "write it as 90s, 30m or 12h" in evalkit(*run_arguments, "--time-limit", "soon", code=2).stderr
+    assert f"evalkit resume {stored['id']}" in err
+    assert (stored["status"], stored["n"]) == ("interrupted", sum(scripted.answered.values()))
+
+
+def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) -> None:
+    process = evalkit.start(*run_arguments, "--json")
+    wait_for_answers(scripted, 50, process)
+    refused = evalkit("resume", "latest", code=2)
+    assert f":{process.pid}:" in refused.stderr
+    assert "held by another process" in refused.stderr
+    assert "Go on with" not in refused.stderr
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    (run,) = json.loads(out)["runs"]
+    assert (run["counts"], max(scripted.asked.values())) == ({"ok": N}, 1)
 
 
 def test_errors_leave_the_run_incomplete_and_resume_asks_only_for_them(

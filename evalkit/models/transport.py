@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _LARGEST_BYTES = 2**28
 _LINE_BYTES = 2**24
 # A list of models or a page of facts; a server that takes longer hangs.
 _DOCUMENT_S = 30.0
+# The TLS library's words for a peer that is not what it should be.
+_TLS = re.compile("certificate|corrupt message|peer|handshake|alert", re.IGNORECASE)
 
 
 class Unreachable(ServerFailed):
@@ -186,6 +189,11 @@ class Transport:
             return TooSlow(
                 f"{url} did not answer in time (first_byte_timeout={min(limits.first_byte, total):g} s, "
                 f"timeout={total:g} s). If it is only slow, raise ?timeout= or lower ?max_inflight="
+            )
+        if connecting and url.startswith("https:") and _TLS.search(causes[-1]):
+            return Unreachable(
+                f"no TLS connection to {url}: {causes[-1]}. A server without TLS is named with http://; a "
+                "certificate must be one that this machine trusts"
             )
         if connecting:
             return Unreachable(f"nothing answers at {url}: {causes[-1]}")

@@ -223,6 +223,19 @@ async def test_nothing_listens(unused_tcp_port):
     await backend.close()
 
 
+async def test_no_tls_and_no_such_host_say_so(script):
+    secure = script.url.replace("http:", "https:")  # it speaks plain HTTP
+    with pytest.raises(ServerFailed, match=r"no TLS connection to https.*named with http://"):
+        await ask(secure)
+    with pytest.raises(ServerFailed, match=r"nothing answers at http://no-such-host\.invalid.*lookup"):
+        await ask("http://no-such-host.invalid")
+    for url in (secure, "http://no-such-host.invalid"):
+        backend = load(f"openai:tiny@{url}")
+        with pytest.raises(ProbeError, match=r"TLS|lookup"):
+            await backend.probe(Needs())
+        await backend.close()
+
+
 async def test_500_then_ok_is_tried_again(script):
     script.chat(says({}, 500), raw(b"???"), says("4"))
     backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
