@@ -1,0 +1,48 @@
+"""Rows of data sets: JSON Lines, Parquet of the hub's layout, and what is said where there are none."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit import hub
+from evalkit.errors import CorpusError, UsageError
+
+ROWS = [{"id": 1, "text": "zinc"}, {"id": 2, "text": "gout"}]
+
+
+@pytest.fixture
+def parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    file = tmp_path / "test.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), file)
+    return file
+
+
+def test_a_split_is_the_same_in_every_layout(parquet: Path, tmp_path: Path) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    (tmp_path / "train.jsonl").write_text(lines)
+    (tmp_path / "test.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    for data, split in ((tmp_path, "train"), (tmp_path, "test"), (parquet, "test")):
+        assert list(hub.rows_of(data, "some/data", None, split, ("id", "text"))) == ROWS
+
+
+def test_what_a_row_lacks_is_named(parquet: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text('{"id": 1, "text": "a"}\n{"id": 2}\n')
+    with pytest.raises(CorpusError, match=r"test\.jsonl:2: it needs text"):
+        list(hub.file_rows(tmp_path, "test", "id", "text"))
+    with pytest.raises(UsageError, match=r"test\.parquet has no column 'title'; it has id, text"):
+        list(hub.rows_of(parquet, "some/data", None, "test", ("id", "title")))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no test\.jsonl or test\.jsonl\.gz in it"):
+        list(hub.rows_of(tmp_path, "some/data", None, "test"))
+    with pytest.raises(UsageError, match="no such file or folder"):
+        list(hub.rows_of(tmp_path / "nowhere", "some/data", None, "test"))
