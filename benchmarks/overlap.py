@@ -13,16 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.simserver.process import ROOT, simulated
 from evalkit.media.pixels import plain_png
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scheduling.md"
 BEGIN, END = "<!-- overlap: begin -->", "<!-- overlap: end -->"
 SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted
@@ -40,24 +36,6 @@ SLOW = {
     "judging": {},
     "scoring": {"OVERLAP_SCORE_S": "0.025"},
 }
-
-
-@contextmanager
-def simulated(port: int, scale: float) -> Iterator[None]:
-    """A simulated server in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.simserver.http", "--port", str(port), "--scale", str(scale)]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models"):
-                    break
-            except urllib.error.URLError:
-                time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def seconds(slow: set[str], n: int) -> float:
@@ -95,7 +73,7 @@ def report(n: int) -> str:
     """The table."""
     with ExitStack() as stack:
         for port, scale in SERVERS.values():
-            stack.enter_context(simulated(port, scale))
+            stack.enter_context(simulated(port, scale=scale))
         nothing = seconds(set(), n)
         alone = {stage: seconds({stage}, n) for stage in SLOW}
         together = seconds(set(SLOW), n)

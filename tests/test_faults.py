@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from benchmarks.simserver.faults import KINDS, read_faults
 from benchmarks.simserver.http import Live, reply_to
 from benchmarks.simserver.server import Server
 from evalkit import Answer, Model, Sample, Status, engine, task
+from evalkit.errors import SetupError
 from evalkit.metrics import exact_match
 from evalkit.models import load
 from evalkit.models.layers import Retrying, Scheduled, Shared
@@ -115,3 +117,23 @@ async def test_all_faults_that_pass_at_once(way: str) -> None:
         stored = await run(f"http://127.0.0.1:{port}?timeout=1{WAYS[way]}")
     assert scores(stored) == RIGHT
     assert N < sum(live.asked.values()) <= 1.6 * N
+
+
+async def test_a_server_that_refuses_connections_for_a_while() -> None:
+    async with serving("") as (before, port):
+        running = asyncio.create_task(run(f"http://127.0.0.1:{port}"))
+        while before.answered.total() < N // 4:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(1.5)
+    assert not running.done()
+    async with serving("", port) as (after, _):
+        stored = await running
+    assert scores(stored) == RIGHT
+    assert (before.asked + after.asked).total() <= N + SLOTS  # what was under way when it went
+
+
+async def test_a_dead_server_is_not_hammered_and_the_run_ends() -> None:
+    async with serving("500=1") as (live, port):
+        with pytest.raises(SetupError, match="resume"):
+            await run(f"http://127.0.0.1:{port}?down_timeout=3", 2_000)
+    assert live.asked.total() < 100

@@ -99,7 +99,10 @@ class Live:
             await job.tag
         finally:
             self._now_running -= 1
-        response = await send(fault, request, _reply(body["model"], job, said), streamed)
+        try:
+            response = await send(fault, request, _reply(body["model"], job, said), streamed)
+        except ConnectionError:  # the client has gone
+            return web.Response()
         if fault is None:
             self.answered[said] += 1
         return response
@@ -115,7 +118,8 @@ class Live:
     async def _figures(self, request: web.Request) -> web.Response:
         server = self.server
         hits = server.cached_tokens / max(1, server.prompt_tokens)
-        return web.json_response({"virtual_s": server.now, "hits": hits, "most_at_once": self.most})
+        figures = {"virtual_s": server.now, "hits": hits, "most_at_once": self.most, "asked": self.asked}
+        return web.json_response(figures)
 
 
 def reply_to(prompt: str, seed: int = 1) -> str:

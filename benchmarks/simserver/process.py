@@ -1,0 +1,50 @@
+"""A simulated server in a process of its own, for measurements from outside."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def simulated(port: int, **options: object) -> Iterator[str]:
+    """One that listens at ``port``, with the ``options`` of its command line; yields its address."""
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.simserver.http", "--port", str(port), *words]
+    process = subprocess.Popen(command, cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(f"{url}/v1/models"):
+                    break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def asked(url: str) -> Counter[str]:
+    """How often the server was asked for each reply."""
+    with urllib.request.urlopen(f"{url}/figures") as page:
+        return Counter(json.load(page)["asked"])
