@@ -1,6 +1,7 @@
 # make demo         the main job on embedded defaults: corpus, FAISS index, cited summaries, scores
 # make test         everything that CI checks: lint, types, tests
 # make leaderboard  serve the board on 127.0.0.1
+# make soak         faults and kill -9 at random instants, for minutes
 # make conformance  slow checks against real servers and published figures
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PORT ?= 8501
 BASELINES := --model baseline:gold --model baseline:extract --model baseline:lead \
              --model baseline:random --model baseline:empty
 
-.PHONY: demo test leaderboard conformance system lint clean
+.PHONY: demo test leaderboard conformance soak system lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/evalkit run fictional_trials $(BASELINES)
@@ -29,6 +30,9 @@ lint: $(VENV)/.installed-test
 
 conformance: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/conformance.py
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.soak
 
 # Chromium draws the leaderboard for the browser tests.
 system:

@@ -279,6 +279,61 @@ async def test_a_server_that_is_down_is_passed_over(script, unused_tcp_port):
     assert [a.text for a in answers] == ["4"] * 5
 
 
+# --- what no second try can help
+
+
+async def test_a_gigantic_reply_is_refused_before_it_fills_the_memory(script) -> None:
+    sent = 0
+
+    async def endless(request, body):
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while sent < 2**30:
+                await response.write(b" " * 2**20)
+                sent += 2**20
+        except ConnectionError:
+            pass
+        return response
+
+    script.replies["/v1/chat/completions"] = endless
+    backend = load(f"openai:tiny@{script.url}")
+    with pytest.raises(RequestRejected, match=r"more than 256 MB"):
+        await Retrying(backend).send(ASK)
+    await backend.close()
+    assert sent < 2**29
+
+
+async def test_a_redirect_is_refused_and_the_key_goes_nowhere(script, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+
+    async def moved(request, body):
+        raise web.HTTPTemporaryRedirect(f"{script.url}/elsewhere")
+
+    script.replies["/v1/chat/completions"] = moved
+    backend = load(f"openai:tiny@{script.url}?api_key_env=MY_KEY")
+    with pytest.raises(RequestRejected, match=r"sends its clients to .*/elsewhere.*does not follow"):
+        await Retrying(backend).send(ASK)
+    await backend.close()
+    assert [path for path, _ in script.seen] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "words"),
+    [
+        ("https", "127.0.0.1", "TLS|SSL|InvalidContentType|corrupt"),
+        ("http", "no-such-host.invalid", "dns|lookup|resolve|name"),
+    ],
+)
+async def test_no_tls_and_no_such_host_are_named_before_the_run(script, scheme, host, words) -> None:
+    port = script.url.rpartition(":")[2]
+    backend = load(f"openai:tiny@{scheme}://{host}:{port}")
+    with pytest.raises(ProbeError, match=rf"(?i)(nothing answers at|no TLS connection to) .*({words}).*Is the server running"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
 # --- what is read out of a reply
 
 

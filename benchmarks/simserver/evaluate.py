@@ -1,0 +1,86 @@
+"""Whole runs of evalkit, with cache and store, against the simulated server over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from benchmarks.simserver.http import Live
+from benchmarks.simserver.server import Server
+from evalkit import runner
+from evalkit.collect import collect
+from evalkit.models.layers import Retrying
+from evalkit.progress import Silent
+from evalkit.session import Session
+from evalkit.store import open_store
+from evalkit.store.records import Run
+
+SLOTS = 16
+TASK = """
+from benchmarks.simserver.http import reply_to
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match
+
+def samples(n: int = 40):
+    for i in range(n):
+        question = f"question {i}"
+        yield Sample(str(i), question, reply_to(question) if i % 3 else "no")
+
+@task(samples, metrics=[exact_match()])
+async def asked(sample, model, n: int = 40) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, and each sample's status, score and error in the order of the samples."""
+
+    run: Run
+    samples: list[tuple[str, float | None, str]]
+
+
+def right(n: int) -> list[tuple[str, float | None, str]]:
+    """The samples of a run without faults."""
+    return [("ok", float(i % 3 > 0), "") for i in range(n)]
+
+
+def within_budget(live: Live) -> bool:
+    """Whether no more was tried again than evalkit may."""
+    again = sum(live.asked.values()) - len(live.asked)
+    return again <= Retrying.FLOOR + Retrying.EARNED * len(live.asked)
+
+
+@asynccontextmanager
+async def serving(
+    faults: Mapping[str, float], *, scale: float = 200.0, port: int = 0
+) -> AsyncIterator[tuple[Live, int]]:
+    """The simulated server with these faults, and its port."""
+    live = Live(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults))
+    web_runner = web.AppRunner(live.application(), shutdown_timeout=0.05)
+    await web_runner.setup()
+    await web.TCPSite(web_runner, "127.0.0.1", port).start()
+    try:
+        yield live, web_runner.addresses[0][1]
+    finally:
+        await web_runner.cleanup()
+
+
+async def evaluate(folder: Path, port: int, n: int, params: str = "") -> Outcome:
+    """One run of ``n`` samples with a fresh store in ``folder``."""
+    file = folder / "task_asked.py"
+    file.write_text(TASK)
+    (item,) = collect([str(file)], params={"n": [str(n)]}).items
+    model = f"openai:sim@http://127.0.0.1:{port}?timeout=2{params}"
+    with open_store(folder / "evalkit.db") as store:
+        async with Session(Silent()) as session:
+            run = await runner.start(item, model, store, session, runner.Options())
+        samples = [
+            (record.status.value, next((s.value for s in record.scores), None), record.error or "")
+            for record in sorted(store.records(run.id), key=lambda record: record.sequence)
+        ]
+    return Outcome(run, samples)
