@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that are killed hang up
     problems = asyncio.run(soak(options.kills, options.seed))
     print("\n".join(problems) or "Nothing was lost.")
     sys.exit(bool(problems))

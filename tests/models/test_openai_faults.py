@@ -319,21 +319,6 @@ async def test_a_redirect_is_refused_and_the_key_goes_nowhere(script, monkeypatc
     assert [path for path, _ in script.seen] == ["/v1/chat/completions"]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "host", "words"),
-    [
-        ("https", "127.0.0.1", "TLS|SSL|InvalidContentType|corrupt"),
-        ("http", "no-such-host.invalid", "dns|lookup|resolve|name"),
-    ],
-)
-async def test_no_tls_and_no_such_host_are_named_before_the_run(script, scheme, host, words) -> None:
-    port = script.url.rpartition(":")[2]
-    backend = load(f"openai:tiny@{scheme}://{host}:{port}")
-    with pytest.raises(ProbeError, match=rf"(?i)(nothing answers at|no TLS connection to) .*({words}).*Is the server running"):
-        await backend.probe(Needs())
-    await backend.close()
-
-
 # --- what is read out of a reply
 
 
