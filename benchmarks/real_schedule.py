@@ -182,10 +182,11 @@ def report(venv: Path, model: Path, work: Path, seeds: Sequence[int]) -> str:
         shown = f"{statistics.median(walls):.1f} | {min(walls):.0f}–{max(walls):.0f}"
         lines.append(f"| {name} | {shown} | {statistics.median(hits):.2f} |")
     said = versions(venv)
+    runs = "One seed" if len(seeds) == 1 else f"Medians of {len(seeds)} seeds"
     return (
         f"SGLang {said['sglang']} on a CPU of {os.cpu_count()} cores, sglang-router {said['sglang-router']}: "
         f"{REQUESTS} requests on {PREFIXES} prefixes, {AT_ONCE} at once at each server, room for "
-        f"{MEMORY_TOKENS:,} tokens. Medians of {len(seeds)} seeds.\n\n" + "\n".join(lines)
+        f"{MEMORY_TOKENS:,} tokens. {runs}.\n\n" + "\n".join(lines)
     )
 
 
