@@ -118,6 +118,17 @@ def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) 
     assert (run["counts"], max(scripted.asked.values())) == ({"ok": N}, 1)
 
 
+def test_a_time_limit_stops_the_run_as_ctrl_c_does(evalkit, scripted, run_arguments) -> None:
+    scripted.delay_s = 0.2
+    stopped = evalkit(*run_arguments, "--time-limit", "3s", code=130)
+    assert "The time limit is reached" in stopped.stderr
+    (stored,) = evalkit.json("show")["runs"]
+    assert f"evalkit resume {stored['id']}" in stopped.stderr
+    assert stored["status"] == "interrupted"
+    assert 0 < stored["n"] < N
+    assert "write it as 90s, 30m or 12h" in evalkit(*run_arguments, "--time-limit", "soon", code=2).stderr
+
+
 def test_errors_leave_the_run_incomplete_and_resume_asks_only_for_them(
     evalkit, scripted, run_arguments
 ) -> None:
