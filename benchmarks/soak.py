@@ -1,72 +1,163 @@
-"""Long trials of what must never be lost: ``make soak``, some minutes; ends with an error where one fails.
+"""Everything that goes wrong, through the whole command: ``make soak``, some ten minutes.
 
-Each fault of the simulated server alone at 5 and at 30 % of the requests, then all together: every sample
-must end with the score that it has without faults, within the budget of retries. Then a run with cache and
-store is killed at random instants (SIGKILL) and resumed: each sample must be stored once and no answered call
-repeated.
-``--kills N`` says how many instants, ``--seed N`` which.
+Runs on the simulated server with each fault at 10 % of the requests, with all that pass at 5, 15 and 30 %,
+with a server that refuses connections for 20 s and with one that is dead; then 100 deaths by ``kill -9``.
+Prints a table as it goes, and ends with exit code 1 where a run lost, changed or repeated something.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
+import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.kill import killed_run
-from benchmarks.simserver.evaluate import evaluate, right, serving, within_budget
-from benchmarks.simserver.faults import KINDS
-from benchmarks.simserver.process import free_port, simulated
+from benchmarks.kill import TASK, killed_run, start, wait_for
+from benchmarks.simserver.faults import FINAL, HARMLESS, KINDS
+from benchmarks.simserver.process import asked, free_port, simulated
 
-N = 100
-KILLS_EACH = 10
-# After these a run has the scores of one without.
-PASSING = [kind for kind in KINDS if kind not in ("gigantic", "redirect", "empty")]
-
-
-async def fault_trial(shares: dict[str, float]) -> str:
-    """One run under faults: what went wrong, or an empty string. Prints its line of the table."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        async with serving(shares) as (live, port):
-            outcome = await evaluate(Path(folder), port, N, "&stream=true" if "stall" in shares else "")
-    again = sum(live.asked.values()) - len(live.asked)
-    name = next(iter(shares)) if len(shares) == 1 else "all together"
-    line = f"{name} | {sum(shares.values()):.0%}"
-    print(f"| {line} | {again} | {time.monotonic() - began:.1f} |", flush=True)
-    lost = sum(a != b for a, b in zip(outcome.samples, right(N), strict=True))
-    return "" if not lost and within_budget(live) else f"{line}: {lost} samples differ, {again} tries again"
+N = 400
+RIGHT = sum(i % 3 > 0 for i in range(N)) / N
+PASSING = [kind for kind in KINDS if kind not in {*FINAL, "empty"}]
+LIMITS = "timeout=3&stall_timeout=2&max_inflight=32"
+REFUSES_S, DOWN_S = 20, 10
 
 
-async def soak(kills: int, seed: int) -> list[str]:
-    """All trials; what went wrong."""
-    print("| fault | share | tries again | seconds |\n|---|---|---|---|")
-    mixes = [{kind: share} for kind in PASSING for share in (0.05, 0.3)]
-    mixes += [dict.fromkeys(PASSING, share / len(PASSING)) for share in (0.05, 0.3)]
-    problems = [await fault_trial(mix) for mix in mixes]
-    with simulated(free_port(), scale=20) as url:
-        for i in range(kills // KILLS_EACH):
-            with tempfile.TemporaryDirectory() as folder:
-                killed = await asyncio.to_thread(killed_run, Path(folder), url, seed + i, most=KILLS_EACH)
-            print(f"killed {killed.kills} times: {killed.asked} requests, {killed.again} of them again")
-    return [problem for problem in problems if problem]
+@dataclass
+class Row:
+    """One line of the table. ``good``: the run did what is documented."""
+
+    what: str
+    requests: int
+    counts: dict[str, int]
+    seconds: float
+    good: bool
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
+        verdict = "as it should be" if self.good else "WRONG"
+        return f"| {self.what} | {self.requests / N:.2f} | {counts} | {self.seconds:.0f} | {verdict} |"
 
 
-def main() -> None:
-    """Run the trials; exit code 1 where something was lost."""
+def main() -> int:
+    """Print the table; 1 where a line is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the instants")
     options = parser.parse_args()
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that are killed hang up
-    problems = asyncio.run(soak(options.kills, options.seed))
-    print("\n".join(problems) or "Nothing was lost.")
-    sys.exit(bool(problems))
+    print(f"{N} samples a run\n\n| fault | requests a sample | samples | seconds | |\n|---|---|---|---|---|")
+    bad = 0
+    for row in rows():
+        print(row, flush=True)
+        bad += not row.good
+    print()
+    return 1 if not deaths(options.kills, options.seed) or bad else 0
+
+
+def rows() -> Iterator[Row]:
+    """The table, line by line."""
+    yield from faults()
+    yield refusing()
+    yield dead()
+
+
+def faults() -> Iterator[Row]:
+    """Each fault alone, then those that pass together."""
+    for kind in KINDS:
+        share = 0.01 if kind == "gigantic" else 0.1
+        yield with_faults(f"{kind}, {share:.0%}", f"{kind}={share}", kind)
+    for share in (0.05, 0.15, 0.3):
+        for way in ("", "&stream=true"):
+            mixed = ",".join(f"{kind}={share / len(PASSING)}" for kind in PASSING)
+            name = f"all that pass, {share:.0%}{', streamed' if way else ''}"
+            yield with_faults(name, mixed, "all", way)
+
+
+def with_faults(name: str, mixed: str, kind: str, way: str = "") -> Row:
+    """A run on a server with faults: what it did, and whether it should."""
+    limits = LIMITS.replace("timeout=3", "timeout=60", 1) if kind == "gigantic" else LIMITS
+    with simulated(free_port(), scale=100, faults=mixed) as url, tempfile.TemporaryDirectory() as home:
+        run, seconds = evaluated(Path(home), f"{url}?{limits}{way}")
+        requests = asked(url).total()
+    counts, value = run["counts"], run["metrics"]["exact_match"]["value"]
+    if kind in FINAL:
+        good = counts.get("error", 0) > 0 and counts["error"] + counts["ok"] == requests == N
+    elif kind == "empty":
+        good = (
+            counts.get("empty", 0) > 0 and counts["empty"] + counts["ok"] == requests == N and value < RIGHT
+        )
+    else:
+        again = 0 if kind in HARMLESS else N
+        good = (counts, value) == ({"ok": N}, RIGHT) and N <= requests <= N + again
+    return Row(name, requests, counts, seconds, good)
+
+
+def refusing() -> Row:
+    """A server that goes in the middle of a run, and is back on its port after 20 s."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as home:
+        began = time.perf_counter()
+        with simulated(port, scale=20) as url:
+            process = start(Path(home), *command(f"{url}?{LIMITS}"))
+            wait_for(process, url, N // 4)
+            before = asked(url).total()
+        time.sleep(REFUSES_S)
+        with simulated(port, scale=100) as url:
+            out, _ = process.communicate()
+            requests = before + asked(url).total()
+    run = json.loads(out)["runs"][0]
+    good = (run["counts"], run["metrics"]["exact_match"]["value"]) == ({"ok": N}, RIGHT)
+    name = f"connections refused for {REFUSES_S} s"
+    return Row(name, requests, run["counts"], time.perf_counter() - began, good and requests <= N + 64)
+
+
+def dead() -> Row:
+    """A server that answers nothing but 500: the run stops by itself, and it was not hammered."""
+    with simulated(free_port(), scale=100, faults="500=1") as url, tempfile.TemporaryDirectory() as home:
+        run, seconds = evaluated(Path(home), f"{url}?{LIMITS}&down_timeout={DOWN_S}")
+        requests = asked(url).total()
+    good = "ok" not in run["counts"] and run["status"] == "incomplete" and requests <= N / 2
+    return Row(f"500 at every request, down_timeout={DOWN_S}", requests, run["counts"], seconds, good)
+
+
+def deaths(wanted: int, seed: int) -> bool:
+    """So many by ``kill -9``, over as many runs as that takes; whether all ended well."""
+    kills = asked_in_all = again = runs = 0
+    while kills < wanted:
+        with simulated(free_port(), scale=20) as url, tempfile.TemporaryDirectory() as home:
+            try:
+                killed = killed_run(Path(home), url, seed + runs, most=min(8, wanted - kills))
+            except AssertionError as problem:
+                print(f"kill -9, run {runs}: WRONG: {problem}")
+                return False
+        kills, again, runs = kills + killed.kills, again + killed.again, runs + 1
+        asked_in_all += killed.asked
+    print(
+        f"kill -9 at {kills} random instants of {runs} runs: every sample once, no completed call repeated, "
+        f"databases sound; {again} of {asked_in_all} requests, under way at a death, were sent again"
+    )
+    return True
+
+
+def evaluated(home: Path, spec: str) -> tuple[dict[str, Any], float]:
+    """One run of the command; what it printed of it, and its seconds."""
+    began = time.perf_counter()
+    out, err = start(home, *command(spec)).communicate()
+    runs = json.loads(out)["runs"]
+    if not runs:
+        raise SystemExit(f"the run did not begin: {err}")
+    return runs[0], time.perf_counter() - began
+
+
+def command(spec: str) -> list[str]:
+    """A run of the soak's task."""
+    return ["run", str(TASK), "-p", f"n={N}", "--model", f"openai:sim@{spec}", "--json"]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

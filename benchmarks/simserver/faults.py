@@ -22,6 +22,10 @@ _STATUSES = ("429", "500", "502", "503")
 _INSTEAD = (*_STATUSES, "429-after", "reset", "hang", "redirect", "garbage", "page", "error", "gigantic")
 _IN_THE_REPLY = ("slow", "stall", "truncated", "type", "no-choices", "two-choices", "empty")
 KINDS = (*_INSTEAD, *_IN_THE_REPLY)
+# These cost the sample: a reply that is too large or lies elsewhere does not become another one.
+FINAL = ("gigantic", "redirect")
+# Nothing is wrong with these: a late reply, one under a wrong name, one more than was asked for.
+HARMLESS = ("slow", "type", "two-choices")
 
 
 def read_faults(text: str) -> dict[str, float]:
