@@ -167,7 +167,7 @@ class OpenAIBackend:
         return Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
-            model=data.get("model") or self.model,
+            model=wire.as_text(data.get("model")) or self.model,
             logprobs=tuple(scored),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
@@ -201,12 +201,12 @@ class OpenAIBackend:
                 return await self._read_stream(stream, target, start)
         data = await self.post(target, payload)
         choice = wire.read_choice(data)
-        message = choice.get("message") or {} if chat else {"content": choice.get("text")}
+        message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
         return wire.reply(
             choice,
             message,
             usage=wire.read_usage(data.get("usage")),
-            model=data.get("model") or self.model,
+            model=wire.as_text(data.get("model")) or self.model,
             latency_s=time.perf_counter() - start,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.errors import ServerFailed
-from evalkit.models.wire import as_text
+from evalkit.models.wire import as_text, part_of
 
 
 class Pieces:
@@ -16,8 +16,8 @@ class Pieces:
         self.content: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.finish: str | None = None
-        self.usage: dict[str, Any] | None = None
+        self.finish: Any = None
+        self.usage: Any = None
         self.model = ""
         self.first_token_s: float | None = None
         self.done = self._begun = False
@@ -32,18 +32,19 @@ class Pieces:
         if not isinstance(chunk, Mapping):
             raise ServerFailed(f"the server streamed what is no event of a reply: {str(chunk)[:200]}")
         self.usage = chunk.get("usage") or self.usage
-        self.model = chunk.get("model") or self.model
+        self.model = as_text(chunk.get("model")) or self.model
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, Mapping) or choice.get("index"):
                 continue  # one reply was asked for: the first
             self._begun = True
-            self._add_delta(choice.get("delta") or {"content": choice.get("text")}, elapsed_s)
+            delta = part_of(choice.get("delta"), "delta")
+            self._add_delta(delta or {"content": choice.get("text")}, elapsed_s)
             self.finish = choice.get("finish_reason") or self.finish
 
     def _add_delta(self, delta: Mapping[str, Any], elapsed_s: float) -> None:
-        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-        content, refusal = as_text(delta.get("content")), delta.get("refusal") or ""
+        thought = as_text(delta.get("reasoning_content") or delta.get("reasoning"))
+        content, refusal = as_text(delta.get("content")), as_text(delta.get("refusal"))
         if self.first_token_s is None and (thought or content or refusal):
             self.first_token_s = elapsed_s
         self.content.append(content)

@@ -138,22 +138,32 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
-def read_usage(data: Mapping[str, Any] | None) -> Usage:
+def part_of(value: Any, what: str) -> Mapping[str, Any]:
+    """A part of a reply, an object, or nothing. Raises ``ServerFailed`` where it is something else."""
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise ServerFailed(f"the server's reply holds no {what} but {str(value)[:200]!r}")
+
+
+def read_usage(data: Any) -> Usage:
     """Token counts, wherever the server put them."""
-    if not data:
-        return Usage()
-    prompt = data.get("prompt_tokens_details") or {}
-    completion = data.get("completion_tokens_details") or {}
+    usage = part_of(data, "usage")
+    prompt = part_of(usage.get("prompt_tokens_details"), "prompt_tokens_details")
+    completion = part_of(usage.get("completion_tokens_details"), "completion_tokens_details")
     image = prompt.get("image_tokens")
     if image is None:
-        image = (prompt.get("multimodal_tokens") or {}).get("image")
+        image = part_of(prompt.get("multimodal_tokens"), "multimodal_tokens").get("image")
     return Usage(
-        prompt_tokens=data.get("prompt_tokens") or 0,
-        completion_tokens=data.get("completion_tokens") or 0,
-        cached_tokens=prompt.get("cached_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or data.get("reasoning_tokens") or 0,
-        image_tokens=image,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(prompt.get("cached_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens") or usage.get("reasoning_tokens")),
+        image_tokens=None if image is None else _count(image),
     )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def read_choice(data: Any) -> dict[str, Any]:
@@ -164,9 +174,9 @@ def read_choice(data: Any) -> dict[str, Any]:
     return choices[0]
 
 
-def finish_reason(reason: str | None) -> FinishReason:
+def finish_reason(reason: Any) -> FinishReason:
     """A server's finish reason in our words. Raises ``ServerFailed`` where it gave the request up."""
-    mapped = _FINISH.get(reason or "stop", "stop")
+    mapped = _FINISH.get(as_text(reason), "stop")
     if mapped == "abort":
         raise ServerFailed("the server aborted the request before it was done")
     return mapped
@@ -177,15 +187,15 @@ def as_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+        return "".join(as_text(part.get("text")) for part in content if isinstance(part, Mapping))
     return ""
 
 
 def reply(choice: Mapping[str, Any], message: Mapping[str, Any], **fields: Any) -> Response:
     """A ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``)."""
     finish = finish_reason(choice.get("finish_reason"))
-    refusal = message.get("refusal")
-    text = as_text(message.get("content")) or (refusal or "")
+    refusal = as_text(message.get("refusal"))
+    text = as_text(message.get("content")) or refusal
     if refusal:
         finish = "refusal"
     reasoning = as_text(message.get("reasoning_content") or message.get("reasoning"))

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import pytest
 from aiohttp import web
 
-from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.models import load
 from evalkit.models.layers import Retrying
 from evalkit.models.probing import red_png
@@ -161,7 +161,7 @@ async def test_garbage_is_a_failure_of_the_server(script, body):
 
 async def test_a_reply_that_never_comes(script):
     async def silence(request, _):
-        await asyncio.sleep(30)
+        await asyncio.sleep(2)
 
     script.chat(silence)
     with pytest.raises(ServerFailed, match=r"did not answer in time.*timeout=0\.2 s"):
@@ -172,7 +172,7 @@ async def test_a_stream_that_stands_still(script):
     async def stuck(request, _):
         response = web.StreamResponse()
         await response.prepare(request)
-        await asyncio.sleep(30)
+        await asyncio.sleep(2)
         return response
 
     script.chat(stuck)
@@ -188,7 +188,7 @@ async def test_a_stream_that_stalls_is_given_up_and_one_that_is_only_slow_is_not
             await response.write((delta(content=word) + "\n\n").encode())
             await asyncio.sleep(0.2)
         if body["seed"] == 1:
-            await asyncio.sleep(30)
+            await asyncio.sleep(2)
         await response.write((delta("stop") + "\n\ndata: [DONE]\n\n").encode())
         return response
 
@@ -317,6 +317,36 @@ async def test_a_redirect_is_refused_and_the_key_goes_nowhere(script, monkeypatc
         await Retrying(backend).send(ASK)
     await backend.close()
     assert [path for path, _ in script.seen] == ["/v1/chat/completions"]
+
+
+def misshapen(document):
+    """The document with each of its parts in turn as something else."""
+    yield from (None, 5, "x", [], {}, [1], {"a": 1})
+    inside = {dict: lambda: document.items(), list: lambda: enumerate(document)}
+    for key, part in list(inside.get(type(document), list)()):
+        for bad in misshapen(part):
+            copy = document.copy()
+            copy[key] = bad
+            yield copy
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_reply_of_any_shape_is_read_or_is_a_failure_of_the_request(script, streamed):
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}
+    message = {"content": "4", "reasoning_content": "2 and 2", "refusal": None}
+    choice = {"index": 0, "delta" if streamed else "message": message, "finish_reason": "stop"}
+    right = {"model": "tiny", "choices": [choice], "usage": usage}
+    backend = load(f"openai:tiny@{script.url}?stream={streamed}")
+    for document in misshapen(right):
+        script.chat(stream("data: " + json.dumps(document), "data: [DONE]") if streamed else says(document))
+        try:
+            response = await backend.send(ASK)
+        except ModelError:
+            continue
+        assert isinstance(response.text, str), document
+        assert isinstance(response.model, str), document
+        assert isinstance(response.usage.prompt_tokens, int), document
+    await backend.close()
 
 
 # --- what is read out of a reply
