@@ -154,29 +154,39 @@ class Transport:
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """Lines without their ends, however long they are; the first within its limit."""
-        pending, waiting = b"", True
+        """Lines without their ends, however they were cut on the way."""
+        line: list[bytes] = []
+        async for chunk in self._chunks(url, response):
+            head, *others = chunk.split(b"\n")
+            line.append(head)
+            for start in others:
+                yield b"".join(line).rstrip(b"\r")
+                line = [start]
+            if sum(map(len, line)) > _LINE_BYTES:
+                raise RequestRejected(f"{url} sent a line of more than {_LINE_BYTES >> 20} MB")
+        if any(line):
+            yield b"".join(line)
+
+    async def _chunks(self, url: str, response: Response) -> AsyncIterator[bytes]:
+        """What comes, the first within its limit, the others without a stall, and not without end."""
+        size, within_s = 0, self._first_byte_s()
         while True:
             try:
-                async with asyncio.timeout(self._first_byte_s() if waiting else self._timeouts.stall):
+                async with asyncio.timeout(within_s):
                     chunk = await response.body_reader.read_chunk()
             except TimeoutError:
-                if waiting:
+                if not size:
                     raise
                 raise TooSlow(
                     f"{url} stopped in the middle of a reply: nothing for {self._timeouts.stall:g} s "
                     "(stall_timeout)"
                 ) from None
-            waiting = False
             if chunk is None:
-                break
-            *lines, pending = (pending + bytes(chunk)).split(b"\n")
-            for line in lines:
-                yield line.rstrip(b"\r")
-            if len(pending) > _LINE_BYTES:
-                raise RequestRejected(f"{url} sent a line of more than {_LINE_BYTES >> 20} MB")
-        if pending:
-            yield pending
+                return
+            size, within_s = size + len(chunk), self._timeouts.stall
+            if size > _LARGEST_BYTES:
+                raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
+            yield bytes(chunk)
 
     def _explained(self, url: str, problem: Exception, longest: float = math.inf) -> ServerFailed:
         """A failure of the way to the server, in words that say what to do."""

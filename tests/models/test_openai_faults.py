@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -450,6 +451,21 @@ async def test_a_stream_that_breaks_off(script):
 async def test_a_long_line_in_a_stream(script):
     script.chat(stream(delta(content="x" * 1_000_000), delta("stop"), "data: [DONE]"))
     assert len((await ask(script.url, params="?stream=true")).text) == 1_000_000
+
+
+async def test_a_stream_without_end_is_given_up(script):
+    async def endless(request, _):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        events = (delta(content="x" * 1000) + "\n\n").encode() * 1000
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(events)
+        return response
+
+    script.chat(endless)
+    with pytest.raises(RequestRejected, match="more than 256 MB"):
+        await ask(script.url, params="?stream=true")
 
 
 # --- what is sent
