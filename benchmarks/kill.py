@@ -44,7 +44,7 @@ def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) ->
     cache = ("on", "off")[seed % 2]
     first = [
         "run", str(TASK), "-p", f"n={n}", "-p", f"name={name}", "--cache", cache,
-        "--model", f"openai:sim@{url}?max_inflight={INFLIGHT}",
+        "--model", f"openai:sim@{url}", "--max-inflight", str(INFLIGHT),
     ]  # fmt: skip
     begun = Counter(asked(url))
     kills = 0

@@ -49,7 +49,7 @@ class Options:
     limit: int | None = None
     repeats: int = 1
     window: int = 2048
-    max_inflight: int | None = None
+    max_inflight: int | None = None  # None: as many as the server runs; of a resumed run, as it began
     cache: CacheMode | None = None  # None: on; of a resumed run, as it began
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
@@ -116,6 +116,7 @@ def spec_of(
             "metrics": list(item.task.added),
             "model": model_text,
             "cache": options.cache,
+            "max_inflight": options.max_inflight,
             "given": options.backend is not None,
         },
         provenance={
@@ -171,6 +172,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         )
     options.limit, options.repeats = run.spec.limit, run.spec.repeats
     options.cache = options.cache or run.spec.target.get("cache", "on")
+    options.max_inflight = options.max_inflight or run.spec.target.get("max_inflight")
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
