@@ -137,6 +137,7 @@ def deaths(wanted: int, seed: int) -> bool:
                 return False
         kills, again, runs = kills + killed.kills, again + killed.again, runs + 1
         asked_in_all += killed.asked
+        print(f"kill -9: {kills} of {wanted}", file=sys.stderr)
     print(
         f"kill -9 at {kills} random instants of {runs} runs: every sample once, no completed call repeated, "
         f"databases sound; {again} of {asked_in_all} requests, under way at a death, were sent again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -87,6 +88,19 @@ def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run
     (resumed,) = evalkit.json("resume", "latest")["runs"]
     assert resumed["counts"] == {"ok": N}
     assert max(scripted.asked.values()) == 1  # in-flight requests were given time to end
+
+
+def test_ctrl_c_while_the_server_is_still_silent_ends_at_once(evalkit, run_arguments) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = evalkit.start("run", "task_many.py", "--model", f"openai:tiny@{url}")
+        connection, _ = silent.accept()  # the probe is there, and waits
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        connection.close()
+    assert process.returncode == 130
+    assert "Interrupted before any sample was asked" in err
+    assert evalkit.json("show")["runs"] == []
 
 
 def test_a_second_ctrl_c_does_not_wait_for_replies(evalkit, scripted, run_arguments) -> None:
