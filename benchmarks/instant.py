@@ -11,6 +11,16 @@ import argparse
 import asyncio
 import json
 import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import sleep
+
+ROOT = Path(__file__).resolve().parent.parent
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -39,6 +49,8 @@ class Instant(asyncio.Protocol):
         if line.startswith(b"GET"):
             found = b"/models" in line
             return _http(b'{"object": "list", "data": [{"id": "instant", "object": "model"}]}', found)
+        if b"/completions" not in line:
+            return _http(b'{"error": {"message": "there is no such page"}}', False)
         return _http(_completion(body))
 
 
@@ -67,6 +79,23 @@ async def serve(port: int) -> None:
     """Serve until stopped."""
     server = await asyncio.get_running_loop().create_server(Instant, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
+
+
+@contextmanager
+def running(port: int = 18091) -> Iterator[str]:
+    """The server in a process of its own; its API base."""
+    url = f"http://127.0.0.1:{port}/v1"
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.instant", "--port", str(port)], cwd=ROOT)
+    try:
+        for _ in range(100):
+            with suppress(urllib.error.URLError):
+                urllib.request.urlopen(f"{url}/models").close()
+                break
+            sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":
