@@ -103,6 +103,7 @@ class _Run:
         self.ended: list[SampleRecord] = []
         self.some, self.enough = asyncio.Event(), asyncio.Event()  # have ended: one, a batch
         self.over = False
+        self.changed = asyncio.Event()  # no task is left, or the run is to stop
         # Ended samples hold their slots until they are stored: a small window must not wait for a big batch.
         self.batch = min(BATCH, max(1, work.window // 2))
         # A slot is held until the sample is stored, so slow scoring holds back generation, not memory.
@@ -116,7 +117,7 @@ class _Run:
 
     async def run(self) -> Counter[str]:
         collector = asyncio.create_task(self._collect())
-        waker = asyncio.create_task(self._wake_feeder())
+        waker = asyncio.create_task(self._wake())
         try:
             await self._feed()
             await self._drain()
@@ -135,14 +136,22 @@ class _Run:
             raise Stopped
         return self.counts
 
-    async def _wake_feeder(self) -> None:
+    async def _wake(self) -> None:
+        """Once the run is asked to stop, whoever waits is to know."""
         await self.work.stop.wait()
         self.slots.release()
+        self.changed.set()
+
+    def _ended_task(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not self.tasks:
+            self.changed.set()
 
     def _fail(self, problem: Exception) -> None:
         """The first problem that stops the whole run."""
         self.fatal = self.fatal or problem
         self.slots.release()
+        self.changed.set()
 
     def _stopping(self) -> bool:
         return self.fatal is not None or self.work.stop.is_set()
@@ -155,7 +164,7 @@ class _Run:
                 return
             task = asyncio.create_task(self._one(sequence, repeat, sample))
             self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            task.add_done_callback(self._ended_task)
 
     async def _pending(self) -> AsyncIterator[tuple[int, int, Sample]]:
         index = 0
@@ -170,14 +179,11 @@ class _Run:
 
     async def _drain(self) -> None:
         """Wait for what is in flight; once asked to stop, for a few seconds only."""
-        stop = asyncio.create_task(self.work.stop.wait())
-        try:
-            while self.tasks and not self._stopping():
-                await asyncio.wait({stop, *self.tasks}, return_when=asyncio.FIRST_COMPLETED)
-            if self.tasks and self.fatal is None:
-                await asyncio.wait(self.tasks, timeout=self.work.grace_s)
-        finally:
-            stop.cancel()
+        while self.tasks and not self._stopping():
+            self.changed.clear()
+            await self.changed.wait()
+        if self.tasks and self.fatal is None:
+            await asyncio.wait(self.tasks, timeout=self.work.grace_s)
 
     async def _one(self, sequence: int, repeat: int, sample: Sample) -> None:
         """Answer one sample: the failure boundary."""
