@@ -1,4 +1,4 @@
-"""Everything that goes wrong, through the whole command: ``make soak``, some ten minutes.
+"""Everything that goes wrong, through the whole command: ``make soak``, some seven minutes.
 
 Runs on the simulated server with each fault at 10 % of the requests, with all that pass at 5, 15 and 30 %,
 with a server that refuses connections for 20 s and with one that is dead; then 100 deaths by ``kill -9``.

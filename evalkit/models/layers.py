@@ -25,6 +25,8 @@ CacheMode = Literal["on", "off", "refresh", "only"]
 DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 # An outage may last so long, such as a server's restart, before the run stops.
 DOWN_S = 120.0
+# So long may a server ask to be left alone, and so long a request is tried again.
+LONGEST_WAIT_S = 600.0
 
 
 class Layer:
@@ -109,7 +111,7 @@ class Retrying(Layer):
         inner: Backend,
         *,
         tries: int = 6,
-        total_s: float = 600.0,
+        total_s: float = LONGEST_WAIT_S,
         base_s: float = 0.5,
         cap_s: float = 30.0,
     ) -> None:
@@ -242,11 +244,7 @@ class Scheduled(Layer):
         except ModelError as problem:
             traffic.current.get().failed(problem)
             schedule.ended(ticket, loop.time(), problem=problem)
-            if (lasts := schedule.outage.lasts(loop.time())) > self.down_s:
-                raise SetupError(
-                    f"nothing has been answered for {lasts:.0f} s; the last: {problem}. Stopped here: when "
-                    "the server is back, resume the run. To wait longer for it: ?down_timeout=SECONDS"
-                ) from None
+            self._check_answering(problem, loop.time())
             raise
         else:
             traffic.current.get().tokens += response.usage.completion_tokens
@@ -255,6 +253,18 @@ class Scheduled(Layer):
         finally:
             schedule.cancel(ticket, loop.time())
             self._wake(loop)
+
+    def _check_answering(self, problem: ModelError, now: float) -> None:
+        """Raises ``SetupError`` where waiting has taken too long, or would."""
+        if (lasts := self.scheduler.outage.lasts(now)) > self.down_s:
+            raise SetupError(
+                f"nothing has been answered for {lasts:.0f} s; the last: {problem}. Stopped here: when "
+                "the server is back, resume the run. To wait longer for it: ?down_timeout=SECONDS"
+            ) from None
+        if (asked := self.scheduler.closed_for(now)) > LONGEST_WAIT_S:
+            raise SetupError(
+                f"{problem}. It wants to be left alone for {asked:.0f} s: stopped here, resume the run then"
+            ) from None
 
     async def _send_to(self, ticket: Ticket) -> Response:
         counts = traffic.current.get()

@@ -128,6 +128,10 @@ class Scheduler:
         later = [moment for moment in later if moment > now]
         return min(later) if later and len(self) else None
 
+    def closed_for(self, now: float) -> float:
+        """Seconds for which all endpoints asked to be left alone; below 0 where one of them did not."""
+        return min(lane.opens_at for lane in self.lanes) - now
+
     def ended(
         self, ticket: Ticket, now: float, *, tokens: int | None = None, problem: ModelError | None = None
     ) -> None:
