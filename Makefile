@@ -2,6 +2,7 @@
 # make test         everything that CI checks: lint, types, tests
 # make leaderboard  serve the board on 127.0.0.1
 # make soak         faults and kill -9 at random instants, for minutes
+# make bench        what a run costs, beside other harnesses; into docs/benchmarks.md
 # make conformance  slow checks against real servers and published figures
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PORT ?= 8501
 BASELINES := --model baseline:gold --model baseline:extract --model baseline:lead \
              --model baseline:random --model baseline:empty
 
-.PHONY: demo test leaderboard conformance soak system lint clean
+.PHONY: demo test leaderboard bench conformance soak system lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/evalkit run fictional_trials $(BASELINES)
@@ -30,6 +31,12 @@ lint: $(VENV)/.installed-test
 
 conformance: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/conformance.py
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.clients --write
+	$(BIN)/python -m benchmarks.throughput --write
+	$(BIN)/python -m benchmarks.long_run --write
+	$(BIN)/python benchmarks/startup.py
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.soak

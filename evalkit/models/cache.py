@@ -24,7 +24,7 @@ from evalkit.model import canonical, describe
 from evalkit.types import Request, Response
 
 # Of the file; what a key is made of has a version of its own, or old answers would not be found.
-_VERSION, _KEY_VERSION = 2, 1
+_VERSION, _KEY_VERSION = 3, 1
 # What makes room: this part of the entries at a time.
 _EVICTED = 0.1
 _COMPRESS_ABOVE = 1024
@@ -66,7 +66,7 @@ class ResponseCache:
         with self._explained():
             row = (
                 self._pending.get(key)
-                or self._db.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
+                or self._db.execute("SELECT value FROM answer WHERE key = ?", (key,)).fetchone()
             )
             if row is None:
                 return None
@@ -104,7 +104,7 @@ class ResponseCache:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany(
-                    "INSERT OR REPLACE INTO responses (key, value, filed) VALUES (?, ?, ?)",
+                    "INSERT OR REPLACE INTO answer (key, value, filed) VALUES (?, ?, ?)",
                     [(key, value, filed) for key, (value, filed) in put.items()],
                 )
                 self._db.execute("COMMIT")
@@ -119,7 +119,7 @@ class ResponseCache:
         """How much it holds."""
         with self._explained():
             count, first, last = self._db.execute(
-                "SELECT count(*), min(filed), max(filed) FROM responses"
+                "SELECT count(*), min(filed), max(filed) FROM answer"
             ).fetchone()
             return CacheInfo(count, self._used(), first or None, last or None)
 
@@ -127,7 +127,7 @@ class ResponseCache:
         """Forget all responses, or those filed before a time in seconds of the epoch; how many those were."""
         with self._explained():
             gone = self._db.execute(
-                "DELETE FROM responses WHERE filed < ?", (math.inf if before is None else before,)
+                "DELETE FROM answer WHERE filed < ?", (math.inf if before is None else before,)
             ).rowcount
             self._db.execute("VACUUM")
             return gone
@@ -143,9 +143,9 @@ class ResponseCache:
     def _make_room(self, most: int) -> None:
         """Forget what was filed first. Another process may do so at the same moment: then more goes."""
         while self._used() > most:
-            count = self._db.execute("SELECT count(*) FROM responses").fetchone()[0]
+            count = self._db.execute("SELECT count(*) FROM answer").fetchone()[0]
             gone = self._db.execute(
-                "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY filed LIMIT ?)",
+                "DELETE FROM answer WHERE id IN (SELECT id FROM answer ORDER BY id LIMIT ?)",
                 (math.ceil(count * _EVICTED),),
             ).rowcount
             if not gone:
@@ -171,6 +171,8 @@ class ResponseCache:
             )
         self._switch_to_wal()
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -65536")  # KiB; keys lie anywhere in their index
+        db.execute("PRAGMA wal_autocheckpoint = 4000")
         if version < _VERSION:
             self._migrate()
 
@@ -179,13 +181,18 @@ class ResponseCache:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
+            # What is new comes last, beside what came just before it: a commit touches few pages.
             db.execute(
-                "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value BLOB, "
-                "filed REAL NOT NULL DEFAULT 0) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS answer (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
+                "value BLOB NOT NULL, filed REAL NOT NULL)"
             )
-            if "filed" not in [row[1] for row in db.execute("PRAGMA table_info(responses)")]:
-                db.execute("ALTER TABLE responses ADD COLUMN filed REAL NOT NULL DEFAULT 0")
-            db.execute("CREATE INDEX IF NOT EXISTS responses_by_time ON responses (filed)")
+            if columns := [row[1] for row in db.execute("PRAGMA table_info(responses)")]:  # versions 1 and 2
+                filed = "filed" if "filed" in columns else "0.0"
+                db.execute(
+                    f"INSERT OR IGNORE INTO answer (key, value, filed) "  # noqa: S608 - our own two words
+                    f"SELECT key, value, {filed} AS filed FROM responses ORDER BY filed"
+                )
+                db.execute("DROP TABLE responses")
             db.execute(f"PRAGMA user_version = {_VERSION}")
             db.execute("COMMIT")
         except sqlite3.Error:

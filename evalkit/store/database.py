@@ -21,6 +21,7 @@ PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=67108864",
+    "PRAGMA cache_size=-65536",  # KiB; of two, large runs would read their own index from the disk again
 )
 
 

@@ -137,8 +137,7 @@ class Samples(Runs):
         with self.reading() as connection:
             key = self._row(connection, run_id).key
             rows = connection.execute(query.where(t.sample.c.run_key == key))
-            found = {sequence: unpack(body, _Slices).slices for sequence, body in rows}
-        return {sequence: slices for sequence, slices in found.items() if slices}
+            return {n: slices for n, body in rows if (slices := unpack(body, _Slices).slices)}
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
         """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.

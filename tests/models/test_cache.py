@@ -137,7 +137,7 @@ def test_a_damaged_value(tmp_path):
     path = tmp_path / "responses.db"
     cache = ResponseCache(path)
     with sqlite3.connect(path) as db:
-        db.execute("INSERT INTO responses (key, value) VALUES (?, ?)", (b"k", b"\x01not zlib"))
+        db.execute("INSERT INTO answer (key, value, filed) VALUES (?, ?, 0)", (b"k", b"\x01not zlib"))
     db.close()
     with pytest.raises(StoreError, match="damaged"):
         cache.get(b"k")
