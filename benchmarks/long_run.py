@@ -1,7 +1,7 @@
 """Does a long run stay as quick and as small as it began? ``python -m benchmarks.long_run``, some minutes.
 
 ``evalkit run`` on short samples, through ``baseline:gold`` and through a server that answers at once. Every
-second the run is looked at from outside: CPU time, memory, open files, and how many samples are stored. Compared
+second the run is looked at from outside: CPU time, memory, open files, how many samples are stored. Compared
 are the second and the last fifth of its samples. ``--write`` puts the table into docs/benchmarks.md.
 """
 
@@ -110,8 +110,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     lines = [
-        "| model | samples | CPU-ms a sample, second fifth | last fifth | ratio | memory at a fifth | at 95 % "
-        "| open files at a fifth | at 95 % |",
+        "| model | samples | CPU-ms a sample, second fifth | last fifth | ratio | memory at a fifth "
+        "| at 95 % | open files at a fifth | at 95 % |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines.append(row("`baseline:gold`", watch("baseline:gold", options.samples)))
