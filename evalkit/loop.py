@@ -18,7 +18,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 50, 100)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             return runner.run(work)

@@ -40,21 +40,21 @@ class Call(Struct, frozen=True):
 
 def describe(request: Request) -> dict[str, Any]:
     """A request as plain values: images by hash, ``sample`` left out, empty fields too."""
-    whole = {
-        "messages": [{"role": m.role, "content": _plain(m.content)} for m in request.messages],
-        "prompt": request.prompt,
-        "continuation": request.continuation,
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stop": list(request.stop),
-        "seed": request.seed,
-        "json_schema": request.json_schema,
-        "regex": request.regex,
-        "extra": request.extra,
-        "repeat": request.repeat,
-    }
-    return {name: value for name, value in whole.items() if value is not None and value != [] and value != {}}
+    plain: dict[str, Any] = {}
+    if request.messages:
+        plain["messages"] = [{"role": m.role, "content": _plain(m.content)} for m in request.messages]
+    plain["max_tokens"], plain["temperature"] = request.max_tokens, request.temperature
+    plain["top_p"], plain["repeat"] = request.top_p, request.repeat
+    if request.stop:
+        plain["stop"] = list(request.stop)
+    if request.json_schema:
+        plain["json_schema"] = request.json_schema
+    if request.extra:
+        plain["extra"] = request.extra
+    for name in ("prompt", "continuation", "seed", "regex"):
+        if (value := getattr(request, name)) is not None:
+            plain[name] = value
+    return plain
 
 
 def _plain(content: str | tuple[Part, ...]) -> Any:

@@ -290,6 +290,7 @@ async def _drive(
                             done=done,
                             scorer=scorer,
                             write=lambda batch: store.write(spec.id, batch),
+                            write_waits=not store.embedded,
                             bar=live,
                             window=options.window,
                             limit=spec.limit,

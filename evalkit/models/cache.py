@@ -171,7 +171,7 @@ class ResponseCache:
             )
         self._switch_to_wal()
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA cache_size = -65536")  # KiB; keys lie anywhere in their index
+        db.execute("PRAGMA cache_size = -16384")  # KiB; keys lie anywhere in their index
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         if version < _VERSION:
             self._migrate()

@@ -21,7 +21,7 @@ PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=67108864",
-    "PRAGMA cache_size=-65536",  # KiB; of two, large runs would read their own index from the disk again
+    "PRAGMA cache_size=-16384",  # KiB; of two, large runs would read their own index from the disk again
 )
 
 
@@ -43,6 +43,11 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _connect_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is a file here, and no server that answers when it likes."""
+        return self.engine.dialect.name == "sqlite"
 
     @property
     def home(self) -> Path:

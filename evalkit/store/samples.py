@@ -205,15 +205,10 @@ def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> Non
 
 
 def _item_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    query = sa.select(t.item.c.digest, t.item.c.id).where(
-        t.item.c.digest.in_([row["digest"] for row in rows])
-    )
-    found = {row.digest: row.id for row in connection.execute(query)}
-    missing = {row["digest"]: row for row in rows if row["digest"] not in found}
-    if not missing:
-        return found
-    insert_missing(connection, t.item, list(missing.values()))
-    return {row.digest: row.id for row in connection.execute(query)}
+    insert_missing(connection, t.item, rows)
+    wanted = t.item.c.digest.in_([row["digest"] for row in rows])
+    found = connection.execute(sa.select(t.item.c.digest, t.item.c.id).where(wanted))
+    return dict(found.tuples().all())
 
 
 def _sample_row(key: int, record: SampleRecord, item_id: int) -> dict[str, Any]:
