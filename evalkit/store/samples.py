@@ -208,7 +208,7 @@ def _item_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> d
     insert_missing(connection, t.item, rows)
     wanted = t.item.c.digest.in_([row["digest"] for row in rows])
     found = connection.execute(sa.select(t.item.c.digest, t.item.c.id).where(wanted))
-    return dict(found.tuples().all())
+    return {row.digest: row.id for row in found}
 
 
 def _sample_row(key: int, record: SampleRecord, item_id: int) -> dict[str, Any]:
