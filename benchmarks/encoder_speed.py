@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- encoder speed: begin -->", "<!-- encoder speed: end -->"
+from benchmarks.pages import write_part
+
 N, BATCH, TOKENS = 192, 32, 256
 
 Features = dict[str, np.ndarray]
@@ -179,8 +179,7 @@ def main() -> None:
     text = table(options.data)
     print(text)
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_part("encoder speed", text)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.pages import write_part
 from benchmarks.simserver.process import ROOT, simulated
 from evalkit.media.pixels import plain_png
 
-PAGE = ROOT / "docs" / "scheduling.md"
-BEGIN, END = "<!-- overlap: begin -->", "<!-- overlap: end -->"
 SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted
 # Ports of the model, slow and at once, and of the judge, slow and at once; their times run so much faster.
 SERVERS = {
@@ -97,8 +96,7 @@ def main() -> None:
     text = report(options.n)
     print(text)
     if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_part("overlap", text, "scheduling.md")
 
 
 if __name__ == "__main__":

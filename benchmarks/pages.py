@@ -15,4 +15,4 @@ def write_part(name: str, text: str, page: str = "benchmarks.md") -> None:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     path = DOCS / page
     before, rest = path.read_text(encoding="utf-8").split(begin)
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")

@@ -28,13 +28,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import write_part
 from evalkit.connect import connect
 from evalkit.models import load
 from evalkit.types import Message, Needs, Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "scheduling.md"
-BEGIN, END = "<!-- real: begin -->", "<!-- real: end -->"
 PORTS, ROUTER = (30131, 30132), 30130
 REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
 # Room for seven or eight prefixes beside what runs.
@@ -211,8 +210,7 @@ def main() -> None:
         make_model(model)
     text = report(options.venv, model, options.work, range(1, options.seeds + 1))
     print(text)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    write_part("real", text, "scheduling.md")
 
 
 if __name__ == "__main__":

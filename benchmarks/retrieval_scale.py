@@ -27,10 +27,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pages import write_part
 from evalkit import progress
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- retrieval scale: begin -->", "<!-- retrieval scale: end -->"
 DIMENSION, LATENT, BLOCK, K = 384, 32, 16_384, 10
 BATCHES = (1, 16, 256)
 CASES = {
@@ -226,9 +225,7 @@ def main() -> None:
     text = f"{vectors_table(vectors)}\n\n{text_table(texts)}"
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_part("retrieval scale", text)
 
 
 def _alone(case: Callable[[int, str], dict[str, Any]], n: int, name: str) -> dict[str, Any]:

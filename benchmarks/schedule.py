@@ -11,16 +11,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from benchmarks.pages import write_part
 from benchmarks.simserver.clairvoyant import Servers, clairvoyant, floor
 from benchmarks.simserver.drive import Result, in_order, known, scheduled
 from benchmarks.simserver.server import Server, Speed
 from benchmarks.simserver.work import Item, few_shot, judged, pictures, rag
 from evalkit.schedule import Scheduler
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "scheduling.md"
-BEGIN, END = "<!-- schedule: begin -->", "<!-- schedule: end -->"
 SLOTS, WINDOW = 64, 2_048
 FAST, SLOW = Speed(), Speed(prefill=8_000, step_s=0.02, step_each_s=0.00028)
 
@@ -151,9 +149,7 @@ def main() -> None:
     text = report(range(1, options.seeds + 1), options.search)
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_part("schedule", text, "scheduling.md")
 
 
 if __name__ == "__main__":
