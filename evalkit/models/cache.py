@@ -21,6 +21,7 @@ import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.model import canonical, describe
+from evalkit.sqlite import use_wal
 from evalkit.types import Request, Response
 
 # Of the file; what a key is made of has a version of its own, or old answers would not be found.
@@ -169,7 +170,7 @@ class ResponseCache:
                 f"{self.path} was written by a newer evalkit (cache version {version}, this one reads up to "
                 f"{_VERSION}): update evalkit, or delete the file; it holds only copies of responses"
             )
-        self._switch_to_wal()
+        use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -16384")  # KiB; keys lie anywhere in their index
         db.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -198,18 +199,6 @@ class ResponseCache:
         except sqlite3.Error:
             db.execute("ROLLBACK")
             raise
-
-    def _switch_to_wal(self) -> None:
-        """Processes that make the file at the same moment: here SQLite does not wait by itself."""
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as problem:
-                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

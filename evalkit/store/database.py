@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evalkit.errors import StoreError
+from evalkit.sqlite import use_wal
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # milliseconds; first, so that the others wait too
@@ -132,8 +133,7 @@ def _connect_sqlite(dbapi: Any, _record: Any) -> None:
     dbapi.isolation_level = None  # transactions are begun by _begin_sqlite, never by the driver
     for pragma in PRAGMAS:
         dbapi.execute(pragma)
-    if dbapi.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        dbapi.execute("PRAGMA journal_mode=WAL")
+    use_wal(dbapi)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
