@@ -11,16 +11,10 @@ import argparse
 import asyncio
 import json
 import re
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from time import sleep
+from contextlib import contextmanager
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.simserver.process import started
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -84,18 +78,8 @@ async def serve(port: int) -> None:
 @contextmanager
 def running(port: int = 18091) -> Iterator[str]:
     """The server in a process of its own; its API base."""
-    url = f"http://127.0.0.1:{port}/v1"
-    server = subprocess.Popen([sys.executable, "-m", "benchmarks.instant", "--port", str(port)], cwd=ROOT)
-    try:
-        for _ in range(100):
-            with suppress(urllib.error.URLError):
-                urllib.request.urlopen(f"{url}/models").close()
-                break
-            sleep(0.1)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
+    with started("benchmarks.instant", port) as url:
+        yield f"{url}/v1"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A simulated server in a process of its own, for measurements from outside."""
+"""Servers of our own in processes of their own, for measurements from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,11 +24,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def simulated(port: int, **options: object) -> AbstractContextManager[str]:
+    """The simulated server at ``port``, with the ``options`` of its command line; yields its address."""
+    return started("benchmarks.simserver.http", port, **options)
+
+
 @contextmanager
-def simulated(port: int, **options: object) -> Iterator[str]:
-    """One that listens at ``port``, with the ``options`` of its command line; yields its address."""
+def started(module: str, port: int, **options: object) -> Iterator[str]:
+    """A server that ``python -m module`` starts, once it answers; yields its address."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "benchmarks.simserver.http", "--port", str(port), *words]
+    command = [sys.executable, "-m", module, "--port", str(port), *words]
     process = subprocess.Popen(command, cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:
