@@ -128,9 +128,9 @@ def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
 
 def _harness_tasks(where: str, include_path: Path | None) -> list[Task]:
     """Tasks of lm-eval, which is imported here and not before."""
-    from evalkit.harness import catalog
+    from evalkit.harness import task as lm_eval
 
-    return catalog.find(where, include_path)
+    return lm_eval.find(where, include_path)
 
 
 def load_files(files: Sequence[Path], found: Collection) -> list[Task]:

@@ -224,11 +224,11 @@ def item_of(spec: RunSpec) -> Item:
 
 
 def _harness_item(spec: RunSpec) -> Item:
-    from evalkit.harness import catalog
+    from evalkit.harness import task as lm_eval
 
     target = spec.target
     folder = target["params"].get("include_path")
-    task = catalog.one(target["task"], Path(folder) if folder else None)
+    task = lm_eval.one(target["task"], Path(folder) if folder else None)
     return _rebuilt(task, target)
 
 

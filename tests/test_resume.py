@@ -122,7 +122,9 @@ def test_a_second_ctrl_c_does_not_wait_for_replies(evalkit, scripted, run_argume
 def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) -> None:
     process = evalkit.start(*run_arguments, "--json")
     wait_for_answers(scripted, 50, process)
+    scripted.held = True
     refused = evalkit("resume", "latest", code=2)
+    scripted.held = False
     assert f":{process.pid}:" in refused.stderr
     assert "held by another process" in refused.stderr
     assert "Go on with" not in refused.stderr

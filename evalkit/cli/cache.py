@@ -6,8 +6,8 @@ import time
 
 import click
 
+from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import print_json
-from evalkit.cli.run import json_option, store_option
 from evalkit.models.cache import ResponseCache
 
 

@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from evalkit import progress
+from evalkit.cli.options import json_option, quiet_option, settings
 from evalkit.cli.output import print_json
-from evalkit.cli.run import json_option, quiet_option, settings
 from evalkit.errors import UsageError
 
 MANIFEST = "manifest.json"

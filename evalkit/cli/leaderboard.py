@@ -6,7 +6,7 @@ import importlib.metadata
 
 import click
 
-from evalkit.cli.run import store_option
+from evalkit.cli.options import store_option
 from evalkit.errors import UsageError
 
 

@@ -7,20 +7,18 @@ from pathlib import Path
 
 import click
 
+from evalkit.cli.options import include_option, json_option, keyword_option, tags_option
 from evalkit.cli.output import print_json
-from evalkit.cli.run import include_option
 from evalkit.listing import Listed, Listing, listing
 
 
 @click.command("list")
 @click.argument("targets", nargs=-1)
-@click.option("-k", "keyword", metavar="EXPR", help="Only items whose node id matches.")
-@click.option(
-    "-m", "tags", multiple=True, metavar="EXPR", help="Only tasks with these tags: 'rag and not x'."
-)
+@keyword_option
+@tags_option
 @click.option("--fresh", is_flag=True, help="Import every file, also those that have not changed.")
 @include_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def list_(
     targets: tuple[str, ...], keyword: str | None, tags: tuple[str, ...], fresh: bool,
     include_path: Path | None, as_json: bool,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import cell, print_json
-from evalkit.cli.run import json_option, store_option
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:

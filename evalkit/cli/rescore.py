@@ -7,8 +7,8 @@ import sys
 
 import click
 
+from evalkit.cli.options import json_option, metric_option, store_option
 from evalkit.cli.output import print_json, print_runs, run_document
-from evalkit.cli.run import json_option, metric_option, store_option
 
 
 @click.command()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from evalkit.cli.run import Driver, json_option, quiet_option, store_option
+from evalkit.cli.driver import Driver
+from evalkit.cli.options import json_option, quiet_option, store_option
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:

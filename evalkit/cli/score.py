@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.cli.run import Driver, json_option, quiet_option, settings, store_option
+from evalkit.cli.driver import Driver
+from evalkit.cli.options import json_option, quiet_option, settings, store_option
 from evalkit.collect import collect
 from evalkit.errors import UsageError
 from evalkit.items import Item

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import msgspec
 
+from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import cell, print_json, print_reliance, print_runs, print_slices, run_document
-from evalkit.cli.run import json_option, store_option
 from evalkit.errors import UsageError
 from evalkit.store.records import Run, SampleRecord
 

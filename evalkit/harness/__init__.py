@@ -1,7 +1,7 @@
 """lm-eval and evalkit, each inside the other.
 
-    catalog.py   lm-eval's tasks by name, as evalkit tasks: ``evalkit run lm_eval/NAME``
-    task.py      one of them: parameters, samples, answer
+    catalog.py   lm-eval's index: which tasks a name or pattern stands for
+    task.py      lm-eval's tasks as evalkit tasks, ``evalkit run lm_eval/NAME``: parameters, samples, answer
     suite.py     lm-eval's documents as samples, its requests as questions
     scores.py    its filters, metrics and aggregation over the answers
     pictures.py  the pictures of a document

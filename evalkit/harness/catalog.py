@@ -1,4 +1,4 @@
-"""lm-eval's tasks by name, as evalkit tasks. Its index is read; data sets wait for a run."""
+"""lm-eval's index of tasks and groups, by name. Data sets wait for a run."""
 
 from __future__ import annotations
 
@@ -9,30 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.harness import PREFIX
-from evalkit.task import Task
 
 INSTALL = "install lm-eval for its tasks and models: pip install 'evalkit[lm-eval]'"
-
-
-def find(pattern: str, include_path: Path | None = None) -> list[Task]:
-    """The tasks that ``NAME`` or a pattern (``mmlu_*``) names, with or without the prefix ``lm_eval/``.
-
-    A group that aggregates its members' scores is one task. Any other group, and every tag, stands for its
-    members. The folder ``include_path`` is looked through before lm-eval's own tasks. Raises ``UsageError``.
-    """
-    from evalkit.harness.task import make_task
-
-    manager, names = matching(pattern.removeprefix(PREFIX), include_path)
-    return [make_task(manager, name, include_path) for name in names]
-
-
-def one(name: str, include_path: Path | None = None) -> Task:
-    """The task of this name, loaded with its data set. Raises ``UsageError``."""
-    from evalkit.harness.task import make_task
-
-    manager, names = matching(name.removeprefix(PREFIX), include_path)
-    return make_task(manager, names[0], include_path, load=True)
 
 
 def leaves(manager: Any, name: str) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,22 @@ from evalkit.types import Answer, Needs, Sample
 FEWSHOT_SEED = 1234
 
 
+def find(pattern: str, include_path: Path | None = None) -> list[Task]:
+    """The tasks that ``NAME`` or a pattern (``mmlu_*``) names, with or without the prefix ``lm_eval/``.
+
+    A group that aggregates its members' scores is one task. Any other group, and every tag, stands for its
+    members. The folder ``include_path`` is looked through before lm-eval's own tasks. Raises ``UsageError``.
+    """
+    manager, names = catalog.matching(pattern.removeprefix(PREFIX), include_path)
+    return [make_task(manager, name, include_path) for name in names]
+
+
+def one(name: str, include_path: Path | None = None) -> Task:
+    """The task of this name, loaded with its data set. Raises ``UsageError``."""
+    manager, names = catalog.matching(name.removeprefix(PREFIX), include_path)
+    return make_task(manager, names[0], include_path, load=True)
+
+
 def make_task(manager: Any, name: str, include_path: Path | None = None, *, load: bool = False) -> Task:
     """lm-eval's task or group ``name`` as an evalkit task. Its data set is read at the first pass over its
     samples, or at once with ``load``."""

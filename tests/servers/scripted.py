@@ -19,6 +19,7 @@ class Scripted:
     def __init__(self) -> None:
         self.url = ""
         self.delay_s = 0.0
+        self.held = False  # requests come in and wait
         self.requests = 0  # of any kind
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -46,6 +47,8 @@ class Scripted:
             status, headers, text = failure
             return web.Response(status=status, headers=headers, text=text)
         await asyncio.sleep(self.delay_s)
+        while self.held:
+            await asyncio.sleep(0.01)
         answer = {"role": "assistant", "content": self.reply(question)}
         self.answered[question] += 1
         return web.json_response(

@@ -1,0 +1,166 @@
+"""Several evaluations by one command: what goes wrong with one of them, signals, exit codes, the report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from evalkit import loop, progress
+from evalkit.cli.output import command, print_json, print_reliance, print_runs, run_document
+from evalkit.errors import SetupError, StoreError, UsageError
+from evalkit.store.records import Run, RunSpec
+
+OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Driver:
+    """Runs several evaluations in one session, gathers their results, and answers signals."""
+
+    def __init__(self, store_url: str | None, as_json: bool, quiet: bool, options: dict[str, Any]) -> None:
+        from evalkit.store import open_store
+
+        self.store = open_store(store_url)
+        self.as_json, self.options = as_json, options
+        self.progress = progress.for_stream(quiet=quiet)
+        self.runs: list[Run] = []
+        self.errors: list[str] = []
+        self.skipped: list[dict[str, str]] = []
+        self.xfailed: list[dict[str, str]] = []
+        self.forgiven: set[str] = set()
+        self.reliance: Any = []
+        self.open_run: RunSpec | None = None
+        self.session: Any = None
+        self.stop = asyncio.Event()
+
+    def main(self, work: Callable[[Driver], Awaitable[None]]) -> int:
+        """Run ``work``, print what came of it, and return the exit code."""
+        from evalkit.engine import Stopped
+
+        interrupted = False
+        try:
+            loop.run(self._in_session(work))
+        except (Stopped, asyncio.CancelledError, KeyboardInterrupt):
+            interrupted = True
+        finally:
+            if interrupted and self.open_run is not None:
+                self.runs.append(self.store.run(self.open_run.id))
+            self._compare_arms()
+            self.store.close()
+        self._report(interrupted)
+        if interrupted:
+            return INTERRUPTED
+        if self.errors and not self.runs:
+            return USAGE
+        failed = [run for run in self.runs if not run.ranked and run.id not in self.forgiven]
+        return INCOMPLETE if self.errors or failed else OK
+
+    def skip(self, task: str, reason: str) -> None:
+        """Note an item that is left out."""
+        self.skipped.append({"task": task, "reason": reason})
+        click.echo(f"Skipped {task}: {reason}", err=True)
+
+    async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
+        from evalkit.session import Session
+
+        self._listen()
+        async with Session(self.progress) as self.session:
+            await work(self)
+
+    def _listen(self) -> None:
+        """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die."""
+        running, main = asyncio.get_running_loop(), asyncio.current_task()
+        presses = 0
+
+        def end(why: str) -> None:
+            nonlocal presses
+            presses += 1
+            if presses > 2:
+                os._exit(INTERRUPTED)
+            if presses == 1 and self.open_run is not None:
+                click.echo(f"\n{why}: finishing what is in flight; Ctrl-C again stops at once.", err=True)
+                self.stop.set()
+            elif main is not None:
+                main.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            running.add_signal_handler(number, end, "Stopping")
+        if limit := self.options.get("time_limit"):
+            running.call_later(limit, end, "The time limit is reached")
+
+    async def __call__(
+        self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""
+    ) -> None:
+        """One evaluation. A setup that fails is reported; the next evaluation still runs.
+
+        With ``xfail``, the reason to expect it, a failure is noted as expected.
+        """
+        from evalkit.runner import Options
+
+        def started(spec: RunSpec) -> None:
+            self.open_run = spec
+
+        options = Options(
+            limit=self.options.get("limit"),
+            repeats=self.options.get("repeat", 1),
+            window=self.options["window"],
+            max_inflight=self.options.get("max_inflight"),
+            cache=self.options.get("cache"),
+            backend=self.options.get("backend"),
+            on_start=started,
+            stop=self.stop,
+        )
+        self.open_run = None
+        try:
+            self.runs.append(await evaluate(self.session, options))
+            if xfail and not self.runs[-1].ranked:
+                self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
+        except (SetupError, UsageError, StoreError) as error:
+            if self.open_run is not None:
+                self.runs.append(self.store.run(self.open_run.id))
+            if xfail:
+                self._forgive(label, xfail, str(error))
+            else:
+                self.errors.append(f"{label}: {error}")
+                click.echo(f"evalkit: {label}: {error}", err=True)
+        self.open_run = None
+
+    def _forgive(self, label: str, reason: str, failure: str) -> None:
+        if self.open_run is not None:
+            self.forgiven.add(self.open_run.id)
+        self.xfailed.append({"task": label, "reason": reason, "failure": failure})
+        click.echo(f"Failed as expected ({reason}): {label}: {failure}", err=True)
+
+    def _compare_arms(self) -> None:
+        """Runs of a vision task with its pictures and without: what the pictures are worth."""
+        if len(self.runs) > 1:
+            from evalkit.reliance import reliance
+
+            self.reliance = reliance(self.store, self.runs)
+
+    def _report(self, interrupted: bool) -> None:
+        if self.as_json:
+            document: dict[str, Any] = {"runs": [run_document(r) for r in self.runs]}
+            lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
+            document.update({name: some for name, some in lists.items() if some})
+            if self.reliance:
+                from evalkit.reliance import documents
+
+                document["reliance"] = documents(self.reliance)
+            print_json(document)
+        elif self.runs:
+            print_runs(self.runs)
+            print_reliance(self.reliance)
+        for left in self.runs:
+            if not left.ranked:
+                given = left.spec.target.get("given")
+                again = "" if given else f" Go on with: {command()} resume {left.id}"
+                click.echo(f"Run {left.id} is {left.status}.{again}", err=True)
+        if interrupted and not self.runs and not self.skipped:
+            click.echo("Interrupted before any sample was asked.", err=True)
+        elif self.runs and not self.as_json:
+            click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from evalkit.errors import UsageError
+
+store_option = click.option(
+    "--store", "store_url", metavar="URL", help="Score store [default: .evalkit/evalkit.db]."
+)
+keyword_option = click.option(
+    "-k", "keyword", metavar="EXPR", help="Only items whose node id matches: 'rag and not oracle'."
+)
+tags_option = click.option(
+    "-m", "tags", multiple=True, metavar="EXPR", help="Only tasks with these tags: 'rag and not vqa'."
+)
+include_option = click.option(
+    "--include-path",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A folder of lm-eval's YAML files, for targets lm_eval/NAME.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="CALL",
+    help="One more metric, as a task file would write it: 'bertscore(truncate=True)'. Repeat for several.",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """``90``, ``90s``, ``30m``, ``12h`` or ``2d`` in seconds."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if match is None or not float(match[1]):
+        raise click.BadParameter(f"{value!r}: write it as 90s, 30m or 12h", ctx, param)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+time_option = click.option(
+    "--time-limit",
+    callback=_seconds,
+    metavar="TIME",
+    help="Stop after 90s, 30m or 12h, as Ctrl-C would: what ended is stored, resume goes on.",
+)
+
+
+def settings(params: Sequence[str]) -> dict[str, list[str]]:
+    """``-p name=value`` options, by name, in order."""
+    found: dict[str, list[str]] = {}
+    for text in params:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p {text!r}: write it as name=value")
+        found.setdefault(name, []).append(value)
+    return found
