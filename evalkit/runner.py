@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ import msgspec
 from evalkit import engine, harness, provenance, retrieval_task
 from evalkit.closure import closure, fixtures_for
 from evalkit.earlier import earlier_lengths, earlier_probe
-from evalkit.errors import MetricError, SetupError, UsageError
+from evalkit.errors import SetupError, UsageError
+from evalkit.estimates import sum_up
 from evalkit.files import load_file
 from evalkit.items import Item, expand
 from evalkit.live import Live
@@ -29,15 +29,14 @@ from evalkit.metrics.spec import with_metrics
 from evalkit.model import Model, canonical
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
-from evalkit.slices import by_slice
-from evalkit.stats import bootstrap, estimate, incomplete_bounds
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.types import Backend, Estimate, Sample, ServerFacts
+from evalkit.survey import Survey, survey
+from evalkit.types import Backend, Sample, ServerFacts
 
 if TYPE_CHECKING:
     from evalkit.models.layers import CacheMode
     from evalkit.store.store import Store
-    from evalkit.task import Aggregate, Task
+    from evalkit.task import Task
 
 HEARTBEAT_S = 5.0
 
@@ -54,35 +53,6 @@ class Options:
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A first pass over the samples, before any call is paid for."""
-
-    n: int
-    fingerprint: str
-
-
-async def survey(item: Item, samples: Callable[[], AsyncIterator[Any]], limit: int | None) -> Survey:
-    """Count and fingerprint the samples. Raises ``SetupError`` for none, a wrong type or a repeated id."""
-    seen: set[str] = set()
-    digest = hashlib.sha256()
-    encode = msgspec.json.Encoder(order="sorted").encode
-    async for sample in samples():
-        if limit is not None and len(seen) >= limit:
-            break
-        if not isinstance(sample, Sample):
-            raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
-        if sample.id in seen:
-            raise SetupError(f"{item.node_id}: two samples have the id {sample.id!r}; ids must be unique")
-        seen.add(sample.id)
-        digest.update(encode(msgspec.structs.replace(sample, images=())))
-        for image in sample.images:
-            digest.update(image.sha256.encode())
-    if not seen:
-        raise SetupError(f"{item.node_id}: the data set is empty")
-    return Survey(len(seen), digest.hexdigest())
 
 
 def new_id() -> str:
@@ -331,54 +301,6 @@ async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         await asyncio.to_thread(store.heartbeat, run_id)
-
-
-def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
-    """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
-    counts = store.counts(spec.id)
-    missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
-    scores = store.scores(spec.id)
-    aggregates = {m.name: m.aggregate for m in item.task.metrics}
-    metrics: dict[str, Estimate] = {}
-    for info in spec.metrics:
-        rows = scores.get(info.name, [])
-        values = [value for _, _, value in rows if value is not None]
-        lost = missing + len(rows) - len(values)
-        if len(rows) > len(values) and status == "complete":
-            status = "incomplete"
-        if not values:
-            continue
-        clusters = [cluster for _, cluster, value in rows if value is not None]
-        if aggregate := aggregates.get(info.name):
-            made = bootstrap(values, aggregate, clusters=clusters, low=info.low, high=info.high)
-            bounds = (info.low, math.inf if info.high is None else info.high)
-        else:
-            made = estimate(values, clusters=clusters, low=info.low, high=info.high)
-            bounds = incomplete_bounds(values, lost, info.low, info.high)
-        metrics[info.name] = msgspec.structs.replace(made, bounds=bounds) if lost else made
-    if missing and status == "complete":
-        status = "incomplete"
-    if item.task.aggregate is not None and counts:
-        status = _aggregate(store, item.task.aggregate, spec, status, metrics)
-    store.finish(spec.id, status, metrics, wall_s, by_slice(store, spec.id, spec.metrics, scores, aggregates))
-
-
-def _aggregate(
-    store: Store, aggregate: Aggregate, spec: RunSpec, status: RunStatus, metrics: dict[str, Estimate]
-) -> RunStatus:
-    """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
-    answered = [(r.sample, r.answer) for r in store.records(spec.id) if r.answer is not None]
-    try:
-        made = aggregate(answered, metrics, spec.target.get("params", {})) if answered else {}
-    except MetricError as problem:
-        store.add_provenance(spec.id, aggregation_error=str(problem))
-        return "incomplete" if status == "complete" else status
-    ranges = {m.name: (m.low, math.inf if m.high is None else m.high) for m in spec.metrics}
-    for name, one in made.items():
-        open_ended = one.bounds is None and status != "complete"
-        bounds = ranges.get(name, (-math.inf, math.inf)) if open_ended else one.bounds
-        metrics[name] = msgspec.structs.replace(one, bounds=bounds)
-    return status
 
 
 async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:

@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from evalkit.types import Estimate
 
 Interval = tuple[float, float]
+Values = Sequence[float] | NDArray[np.float64]
+Clusters = Sequence[str | None] | NDArray[np.int64]
+"""Names (None: a sample of its own), or numbers of any kind."""
 
 _DRAWS = 1000
 
 
 def estimate(
-    values: Sequence[float],
+    values: Values,
     *,
-    clusters: Sequence[str | None] | None = None,
+    clusters: Clusters | None = None,
     level: float = 0.95,
     low: float | None = None,
     high: float | None = None,
@@ -65,10 +68,10 @@ def estimate(
 
 
 def bootstrap(
-    values: Sequence[float],
+    values: Values,
     aggregate: Callable[[Sequence[float]], float],
     *,
-    clusters: Sequence[str | None] | None = None,
+    clusters: Clusters | None = None,
     level: float = 0.95,
     low: float | None = None,
     high: float | None = None,
@@ -83,7 +86,7 @@ def bootstrap(
     scores = _checked(values)
     members = _cluster_numbers(clusters, len(scores))
     numbers = np.arange(len(scores)) if members is None else members
-    groups = [np.flatnonzero(numbers == unit) for unit in range(int(numbers.max()) + 1)]
+    groups = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     value, count = float(aggregate(scores.tolist())), None if members is None else len(groups)
     if len(groups) == 1:
         return Estimate(value, math.inf, _range(low, high), len(scores), "undetermined", count, level)
@@ -101,7 +104,7 @@ def paired(
     a: Sequence[float],
     b: Sequence[float],
     *,
-    clusters: Sequence[str | None] | None = None,
+    clusters: Clusters | None = None,
     level: float = 0.95,
     low: float | None = None,
     high: float | None = None,
@@ -127,9 +130,7 @@ def paired(
     return msgspec.structs.replace(made, ci=ci, method="unvaried")
 
 
-def incomplete_bounds(
-    values: Sequence[float], missing: int, low: float | None, high: float | None
-) -> Interval:
+def incomplete_bounds(values: Values, missing: int, low: float | None, high: float | None) -> Interval:
     """The lowest and highest mean that ``missing`` further scores between ``low`` and ``high`` could give.
 
     A side of the range that is None is infinite, and so is that bound. Raises ``ValueError`` if there is
@@ -138,12 +139,12 @@ def incomplete_bounds(
     if missing == 0:
         mean = float(_checked(values).mean())
         return mean, mean
-    total, n = float(sum(values)), len(values) + missing
+    total, n = float(np.sum(values)), len(values) + missing
     floor, ceiling = _range(low, high)
     return (total + missing * floor) / n, (total + missing * ceiling) / n
 
 
-def _checked(values: Sequence[float]) -> NDArray[np.float64]:
+def _checked(values: Values) -> NDArray[np.float64]:
     scores = np.asarray(values, dtype=np.float64)
     if scores.size == 0:
         raise ValueError("there are no values to estimate a mean from")
@@ -154,12 +155,15 @@ def _checked(values: Sequence[float]) -> NDArray[np.float64]:
     return scores
 
 
-def _cluster_numbers(clusters: Sequence[str | None] | None, n: int) -> NDArray[np.intp] | None:
-    """The cluster of each sample as a number from 0, or None where no two samples share one."""
+def _cluster_numbers(clusters: Clusters | None, n: int) -> NDArray[np.intp] | None:
+    """The cluster of each sample as a number, from 0 as they appear; None where no two samples share one."""
     if clusters is None:
         return None
     if len(clusters) != n:
         raise ValueError(f"{len(clusters)} clusters for {n} values")
+    if isinstance(clusters, np.ndarray):
+        _, first, sorted_numbers = np.unique(clusters, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[sorted_numbers] if len(first) < n else None
     numbers: dict[str | int, int] = {}
     keys = (i if name is None else name for i, name in enumerate(clusters))
     members = [numbers.setdefault(key, len(numbers)) for key in keys]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from dataclasses import dataclass
+from dataclasses import field as of
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -78,6 +81,19 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     calls: int = 0
     calls_from_cache: int = 0
     latency_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric over a run, by sequence: 24 bytes a sample, arrays of equal length.
+
+    ``clusters`` are numbers: equal where the samples' clusters are (hashes of their names, valid in this
+    process). A value is NaN where the metric itself failed.
+    """
+
+    sequences: array[int] = of(default_factory=lambda: array("q"))
+    clusters: array[int] = of(default_factory=lambda: array("q"))
+    values: array[float] = of(default_factory=lambda: array("d"))
 
 
 class Run(Struct, frozen=True, kw_only=True):

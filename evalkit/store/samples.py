@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,12 @@ from evalkit.errors import StoreError
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack, without_images
 from evalkit.store.database import insert_missing
-from evalkit.store.records import SampleRecord, Tokens
+from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
+
+MOST_SLICES = 100
+"""Something that has more values than this is no grouping (an id, a date) and makes no slices."""
 
 
 class _Slices(msgspec.Struct):
@@ -107,21 +111,36 @@ class Samples(Runs):
             return {row.status: row.n for row in connection.execute(query)}
 
     def scores(self, run_id: str) -> dict[str, list[tuple[int, str, float | None]]]:
-        """For each metric ``(sequence, cluster, value)``, by sequence; what estimates are made from.
+        """For each metric ``(sequence, cluster, value)``, by sequence; what runs are compared by.
 
         The cluster is the sample's id where it names none. A value of None: the metric itself failed. Samples
         that the metric does not apply to, and samples that ended in an error, are not in the list.
         """
+        found: dict[str, list[tuple[int, str, float | None]]] = {}
+        for metric, sequence, cluster, value in self._scored(run_id):
+            found.setdefault(metric, []).append((sequence, cluster, value))
+        return found
+
+    def columns(self, run_id: str) -> dict[str, Column]:
+        """The same as numbers, for any number of samples; what estimates are made from."""
+        found: dict[str, Column] = {}
+        for metric, sequence, cluster, value in self._scored(run_id):
+            if (column := found.get(metric)) is None:
+                column = found[metric] = Column()
+            column.sequences.append(sequence)
+            column.clusters.append(hash(cluster))
+            column.values.append(math.nan if value is None else value)
+        return found
+
+    def _scored(self, run_id: str) -> Iterator[tuple[str, int, str, float | None]]:
         c = t.score.c
         join = t.score.join(t.sample).join(t.item)
         query = sa.select(c.metric, c.sequence, t.item.c.cluster, c.value).select_from(join)
-        found: dict[str, list[tuple[int, str, float | None]]] = {}
         with self.reading() as connection:
             key = self._row(connection, run_id).key
             wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
-            for metric, sequence, cluster, value in connection.execute(wanted.order_by(c.sequence)):
-                found.setdefault(metric, []).append((sequence, cluster, value))
-        return found
+            for row in connection.execute(_in_pieces(wanted.order_by(c.sequence))):
+                yield row.metric, row.sequence, row.cluster, row.value
 
     def names(self, run_id: str) -> dict[int, tuple[str, int]]:
         """The sample's id and the number of its repeat, by sequence: what two runs are paired by."""
@@ -131,13 +150,25 @@ class Samples(Runs):
             rows = connection.execute(query.where(t.sample.c.run_key == key))
             return {sequence: (document, repeat) for sequence, document, repeat in rows}
 
-    def slices(self, run_id: str) -> dict[int, dict[str, str]]:
-        """The slices of each sample that has any, by sequence."""
-        query = sa.select(t.sample.c.sequence, t.item.c.body).join(t.item)
+    def slices(self, run_id: str) -> dict[str, array[int]]:
+        """The sequences of each slice, in order, by ``name=value``."""
+        found: dict[str, dict[str, array[int]]] = {}
+        query = sa.select(t.sample.c.sequence, t.item.c.body).join(t.item).order_by(t.sample.c.sequence)
         with self.reading() as connection:
             key = self._row(connection, run_id).key
-            rows = connection.execute(query.where(t.sample.c.run_key == key))
-            return {n: slices for n, body in rows if (slices := unpack(body, _Slices).slices)}
+            for sequence, body in connection.execute(_in_pieces(query.where(t.sample.c.run_key == key))):
+                for name, value in unpack(body, _Slices).slices.items():
+                    values = found.setdefault(name, {})
+                    if (
+                        value in values or len(values) <= MOST_SLICES
+                    ):  # one too many tells that it is too many
+                        values.setdefault(value, array("q")).append(sequence)
+        return {
+            f"{name}={value}": members
+            for name, values in found.items()
+            if len(values) <= MOST_SLICES
+            for value, members in values.items()
+        }
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
         """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.
@@ -171,6 +202,11 @@ class Samples(Runs):
             scores = _scores_of(connection, key, [row.sequence for row in rows])
             samples = [_with_images(connection, unpack(row.body, Sample)) for row in rows]
         return [_record(row, it, scores.get(row.sequence, [])) for row, it in zip(rows, samples, strict=True)]
+
+
+def _in_pieces(query: sa.Select[Any]) -> sa.Select[Any]:
+    """A query whose rows are fetched some at a time, also from a server."""
+    return query.execution_options(yield_per=1000)
 
 
 def _item_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
