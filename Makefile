@@ -41,9 +41,9 @@ bench: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.soak
 
-# Chromium draws the leaderboard for the browser tests.
+# Debian packages that tests need: Chromium for the leaderboard, WordNet for METEOR.
 system:
-	@bash tests/servers/chromium.sh
+	@bash tests/servers/system.sh
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

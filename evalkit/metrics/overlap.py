@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import SetupError, UsageError
@@ -29,8 +31,9 @@ def meteor() -> Metric:
 
     nltk's METEOR with its defaults (α 0.9, β 3, γ 0.5), in lower case; the best reference counts. Words are
     found by nltk's rules (``NLTKWordTokenizer``) in the sentences of ``split_sentences``: ``evaluate`` splits
-    sentences by a model that has to be downloaded. Needs nltk (extra ``metrics``) and WordNet, which nltk
-    downloads separately. Source: Banerjee and Lavie 2005.
+    sentences by a model that has to be downloaded. Needs nltk (extra ``metrics``) and WordNet: what nltk has
+    downloaded, else the one of the system (``/usr/share/wordnet``, or the folder that WordNet's own variable
+    ``WNSEARCHDIR`` names). Source: Banerjee and Lavie 2005.
     """
     return Metric(
         "meteor", partial(scored, _meteor, True), help="METEOR (nltk, with WordNet)", ready=_wordnet
@@ -72,8 +75,34 @@ def _wordnet() -> Any:
     try:
         wordnet.ensure_loaded()
     except LookupError:
+        folder = Path(os.environ.get("WNSEARCHDIR", "/usr/share/wordnet"))
+        if (folder / "data.noun").exists():
+            return _wordnet_of_system(folder)
         raise SetupError(
-            "meteor needs WordNet: python -m nltk.downloader wordnet. Without a network, bring wordnet.zip "
-            "from nltk's data page, put it into a folder corpora/, and set NLTK_DATA to the folder above"
+            "meteor needs WordNet: python -m nltk.downloader wordnet. Without nltk's data page, Debian and "
+            "Ubuntu have it (apt-get install wordnet-base); another copy's folder goes into WNSEARCHDIR"
         ) from None
     return wordnet
+
+
+def _wordnet_of_system(folder: Path) -> Any:
+    """WordNet's own files, without the two that nltk wants beside them and METEOR has no use for: the names
+    of the topics, and the map of senses to other versions of WordNet."""
+    import io
+    import warnings
+
+    import nltk
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    class Reader(WordNetCorpusReader):  # type: ignore[misc]
+        def open(self, file: str) -> Any:
+            topics = "".join(f"{n:02d}\ttopic.{n}\t1\n" for n in range(45))
+            return io.StringIO(topics) if file == "lexnames" else super().open(file)
+
+        def map_wn(self, version: str = "wordnet") -> None:
+            return None
+
+    nltk.data.path.append(str(folder))  # nltk reads nothing outside the folders it was told
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The multilingual functions")
+        return Reader(str(folder), omw_reader=None)

@@ -10,6 +10,7 @@ from scipy.stats import pearsonr
 
 from evalkit.metrics.spec import parse_metric
 from evalkit.types import Answer, Sample
+from tests.metrics.tiny import WORDNET
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([−\d.]+) \| ([−\d.]+) \| ([−\d.]+) \|$", re.MULTILINE)
@@ -35,8 +36,10 @@ def test_rouge_1_correlates_as_the_datas_readme_says(rows):
 
 def test_the_table_in_the_documentation_is_what_comes_out(rows):
     table = ROW.findall(PAGE.read_text(encoding="utf-8"))
-    assert len(table) == 9
+    assert len(table) == 10
     for name, *printed in table:
+        if name == "meteor" and not WORDNET.exists():
+            continue
         kind, _, source = name.partition("[source=")
         call = f"rouge('{kind}')" if kind.startswith("rouge") else f"{kind}('input')" if source else kind
         found = correlations(parse_metric(call), rows)

@@ -1,4 +1,4 @@
-"""chrF by hand and METEOR by nltk's published example, on a WordNet of a few words."""
+"""chrF by hand; METEOR by published examples, on a WordNet of a few words and on the real one."""
 
 import os
 import subprocess
@@ -12,6 +12,7 @@ from evalkit.errors import UsageError
 from evalkit.metrics import chrf
 from evalkit.types import Answer, Sample
 from tests.metrics import tiny
+from tests.metrics.tiny import WORDNET
 
 
 def f2(reply: str, target: str) -> float:
@@ -68,10 +69,10 @@ NLTK = (
 )
 
 
-def run(home: Path, *pairs: str) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *pairs: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, *pairs], capture_output=True, text=True, check=False,
-        env={**os.environ, "NLTK_DATA": str(home), "HOME": str(home)},
+        env={**os.environ, "NLTK_DATA": str(home), "HOME": str(home), "WNSEARCHDIR": str(folder or home)},
     )  # fmt: skip
 
 
@@ -90,3 +91,22 @@ def test_meteor_without_wordnet_says_how_to_get_it(tmp_path):
     done = run(tmp_path, "It works.|It works.")
     assert done.returncode != 0
     assert "meteor needs WordNet: python -m nltk.downloader wordnet" in done.stderr
+    assert "apt-get install wordnet-base" in done.stderr
+
+
+@pytest.mark.skipif(not WORDNET.exists(), reason="needs WordNet: apt-get install wordnet-base")
+def test_meteor_with_the_systems_wordnet(tmp_path):
+    pairs = {
+        "on the mat sat the cat|the cat sat on the mat": 0.5,
+        "the cat sat on the mat|the cat sat on the mat": 0.9977,
+        "the cat was sat on the mat|the cat sat on the mat": 0.9654,  # these three: Wikipedia's examples
+        NLTK: 0.6944,
+        # synonyms as WordNet's own program lists them: five of five words in one chunk
+        "the physician treats the sickness|the doctor treats the illness": 1 - 0.5 * (1 / 5) ** 3,
+        # nltk looks synonyms up by Porter's stems: pain is one of hurt, injur is no word
+        "painful|hurt": 0.5,
+        "injure|hurt": 0.0,
+    }
+    done = run(tmp_path, *pairs, folder=WORDNET.parent)
+    assert done.returncode == 0, done.stderr
+    assert [float(line) for line in done.stdout.split()] == pytest.approx(list(pairs.values()), abs=5e-5)
