@@ -115,9 +115,9 @@ def filed_replies(folder: Path) -> set[str]:
     if not path.exists():
         return set()
     with closing(sqlite3.connect(path)) as cache:
-        if not cache.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone():
+        if not cache.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # not made yet
             return set()
-        values = [value for (value,) in cache.execute("SELECT value FROM responses")]
+        values = [value for (value,) in cache.execute("SELECT value FROM answer")]
     return {found.decode() for value in values for found in re.findall(rb"reply \d+", value)}
 
 

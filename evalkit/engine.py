@@ -254,15 +254,15 @@ class _Run:
         await asyncio.gather(*finishing)
 
     async def _finish(self, batch: list[SampleRecord]) -> None:
-        """Score a batch, then store it. A store that fails (a full disk) stops the run."""
-        scored = await self._score(batch)
+        """Score a batch, then store it. A store that fails (a full disk), or a scorer, stops the run."""
         try:
+            scored = await self._score(batch)
             async with self.writing:
                 if self.work.write_waits:
                     await asyncio.to_thread(self.work.write, scored)
                 else:
                     self.work.write(scored)
-        except StoreError as problem:
+        except (SetupError, StoreError) as problem:
             self._fail(problem)
             return
         for _ in batch:

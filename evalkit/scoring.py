@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evalkit.errors import SetupError
 from evalkit.metrics.base import Metric
 from evalkit.task import Task
 from evalkit.types import Answer, Sample, Score, Status
@@ -70,7 +74,7 @@ class Scorer:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     async def score(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
-        """Scores of a batch, in its order."""
+        """Scores of a batch, in its order. Raises ``SetupError`` where a worker process was killed."""
         loop = asyncio.get_running_loop()
         if self._workers is None:
             scores, cpu_s = await loop.run_in_executor(self._thread, self._score_here, batch)
@@ -79,7 +83,15 @@ class Scorer:
             return scores
         task = self._task
         travels = (str(task.path), task.name, task.added, _encode(batch))
-        return _decode_scores(await loop.run_in_executor(self._workers, _score_in_worker, *travels))
+        try:
+            with _no_ctrl_c():
+                scoring = loop.run_in_executor(self._workers, _score_in_worker, *travels)
+            return _decode_scores(await scoring)
+        except BrokenProcessPool:
+            raise SetupError(
+                "a process that scored answers was killed, perhaps for want of memory. The replies are kept: "
+                "resume the run, and nothing is asked again"
+            ) from None
 
     def _send_away(self) -> None:
         """From now on, score in worker processes, where they can find the task."""
@@ -96,6 +108,16 @@ class Scorer:
             self._task.prepare([(sample, answer) for sample, answer, _ in batch])
         scores = [score(self._task.metrics, *scorable) for scorable in batch]
         return scores, time.thread_time() - began
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Processes that begin meanwhile never hear Ctrl-C, which a terminal sends to all: the run ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _die_with_parent() -> None:

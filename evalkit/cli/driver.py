@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -67,30 +68,55 @@ class Driver:
     async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
         from evalkit.session import Session
 
-        self._listen()
-        async with Session(self.progress) as self.session:
-            await work(self)
+        with self._listening():
+            async with Session(self.progress) as self.session:
+                await work(self)
 
-    def _listen(self) -> None:
-        """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die."""
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die.
+
+        A time limit that is reached is a first request, and nothing where one was made before. Presses are
+        counted by Python itself and not by the event loop: a task that never lets the loop go on dies, too.
+        """
         running, main = asyncio.get_running_loop(), asyncio.current_task()
-        presses = 0
+        asked = 0
 
-        def end(why: str) -> None:
-            nonlocal presses
-            presses += 1
-            if presses > 2:
-                os._exit(INTERRUPTED)
-            if presses == 1 and self.open_run is not None:
+        def stop(why: str, time: int) -> None:
+            if time == 1 and self.open_run is not None:
                 click.echo(f"\n{why}: finishing what is in flight; Ctrl-C again stops at once.", err=True)
                 self.stop.set()
             elif main is not None:
                 main.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            running.add_signal_handler(number, end, "Stopping")
-        if limit := self.options.get("time_limit"):
-            running.call_later(limit, end, "The time limit is reached")
+        def pressed(*_: object) -> None:
+            nonlocal asked
+            asked += 1
+            if asked > 2:
+                os.write(2, f"\nKilled; what is stored is safe.{self._go_on(self.open_run)}\n".encode())
+                os._exit(INTERRUPTED)
+            running.call_soon_threadsafe(stop, "Stopping", asked)
+
+        def too_long() -> None:
+            nonlocal asked
+            if not asked:
+                asked = 1
+                stop("The time limit is reached", asked)
+
+        before = {number: signal.signal(number, pressed) for number in (signal.SIGINT, signal.SIGTERM)}
+        timer = running.call_later(limit, too_long) if (limit := self.options.get("time_limit")) else None
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @staticmethod
+    def _go_on(spec: RunSpec | None) -> str:
+        """The command to go on with a run, where there can be one."""
+        return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
 
     async def __call__(
         self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""
@@ -157,9 +183,7 @@ class Driver:
             print_reliance(self.reliance)
         for left in self.runs:
             if not left.ranked:
-                given = left.spec.target.get("given")
-                again = "" if given else f" Go on with: {command()} resume {left.id}"
-                click.echo(f"Run {left.id} is {left.status}.{again}", err=True)
+                click.echo(f"Run {left.id} is {left.status}.{self._go_on(left.spec)}", err=True)
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

@@ -1,0 +1,182 @@
+"""Signals to real processes, at moments when it matters: nothing lost, databases sound, resume goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.kill import check_sound
+from evalkit.cli.driver import INTERRUPTED, OK, Driver
+from evalkit.store.records import RunSpec
+
+N = 200
+TASK = f"""
+import os
+import signal
+import time
+from pathlib import Path
+from evalkit import Answer, Sample, task
+from evalkit.metrics import metric
+
+HERE = Path(__file__).parent
+
+def samples():
+    for i in range({N}):
+        yield Sample(str(i), f"question {{i}}", "yes")
+
+@metric
+def slow(sample, answer):
+    begun = time.thread_time()
+    while time.thread_time() < begun + 0.001:  # enough to be sent to worker processes
+        pass
+    if (HERE / "die").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    while (HERE / "hold").exists():
+        time.sleep(0.01)
+    return 1.0
+
+@task(samples, metrics=[slow])
+async def many(sample, model) -> Answer:
+    while (HERE / "block").exists():
+        time.sleep(0.01)
+    return Answer(await model.generate(sample.input))
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, scripted) -> list[str]:
+    (tmp_path / "task_many.py").write_text(TASK)
+    scripted.delay_s = 0.01
+    return ["run", "task_many.py", "--model", f"openai:tiny@{scripted.url}", "--max-inflight", "8"]
+
+
+def wait_for(process: subprocess.Popen[str], condition) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    assert any(words in line for line in process.stderr), process.poll()
+
+
+def resumed(evalkit, scripted, again: int = 0) -> None:
+    """The rest of a run: all there, and no more than ``again`` asked for twice."""
+    (run,) = evalkit.json("resume", "latest")["runs"]
+    assert (run["status"], run["counts"]) == ("complete", {"ok": N})
+    assert (run["metrics"]["slow"]["n"], run["metrics"]["slow"]["value"]) == (N, 1.0)
+    assert sum(times - 1 for times in scripted.asked.values()) <= again
+    check_sound(evalkit.folder)
+    with closing(sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db")) as store:
+        assert store.execute("SELECT count(*), count(DISTINCT sequence) FROM sample").fetchone() == (N, N)
+
+
+def test_a_third_ctrl_c_ends_what_the_second_could_not(evalkit, scripted, arguments, tmp_path) -> None:
+    (tmp_path / "hold").touch()
+    process = evalkit.start(*arguments)
+    wait_for(process, lambda: sum(scripted.answered.values()) > 20)
+    process.send_signal(signal.SIGINT)
+    read_until(process, "Ctrl-C again stops at once")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None  # what is being scored holds it
+    answered = sum(scripted.answered.values())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    (stored,) = evalkit.json("show")["runs"]
+    assert f"Killed; what is stored is safe. Go on with: evalkit resume {stored['id']}" in err
+    assert stored["n"] < answered
+    (tmp_path / "hold").unlink()
+    resumed(evalkit, scripted, again=8)
+
+
+def test_three_ctrl_c_end_a_task_that_blocks_the_event_loop(evalkit, scripted, arguments, tmp_path) -> None:
+    process = evalkit.start(*arguments)
+    wait_for(process, lambda: sum(scripted.answered.values()) > 20)
+    (tmp_path / "block").touch()
+    time.sleep(0.3)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)  # signals that come at once are one
+    _, err = process.communicate()
+    assert (process.returncode, "Killed; what is stored is safe" in err) == (130, True)
+    (tmp_path / "block").unlink()
+    resumed(evalkit, scripted, again=8)
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_scoring_processes_too_and_harms_nothing(
+    evalkit, scripted, arguments
+) -> None:
+    scripted.delay_s = 0.1
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evalkit", *arguments], cwd=evalkit.folder, env=evalkit.environment,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0,
+    )  # fmt: skip
+    wait_for(process, lambda: workers(process.pid))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    (stored,) = evalkit.json("show")["runs"]
+    assert stored["n"] == sum(scripted.answered.values())
+    resumed(evalkit, scripted)
+
+
+def test_a_scoring_process_that_is_killed_stops_the_run_with_nothing_lost(
+    evalkit, scripted, arguments, tmp_path
+) -> None:
+    process = evalkit.start(*arguments, "--window", "40")
+    wait_for(process, lambda: sum(scripted.answered.values()) > 60)
+    (tmp_path / "die").touch()
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "a process that scored answers was killed" in err
+    assert "Traceback" not in err
+    (tmp_path / "die").unlink()
+    resumed(evalkit, scripted, again=8)
+
+
+def workers(pid: int) -> int:
+    """How many scoring processes a run has."""
+    found = subprocess.run(
+        ["ps", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.count("spawn_main")
+
+
+def driven(tmp_path: Path, work: Any, limit: float) -> int:
+    """The exit code of ``work`` in a command with a time limit, while a run is open."""
+    driver = Driver(str(tmp_path / "evalkit.db"), False, True, {"time_limit": limit})
+    spec = RunSpec(id="r", task="t", path="t", model="m", spec="m")
+    driver.store.begin(spec)
+    driver.open_run = spec
+    return driver.main(work)
+
+
+def test_a_time_limit_is_no_second_press(tmp_path: Path) -> None:
+    async def work(driver: Driver) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await driver.stop.wait()
+        await asyncio.sleep(0.3)  # the limit comes and goes
+
+    assert driven(tmp_path, work, 0.1) == OK
+
+
+def test_a_press_after_the_time_limit_is_a_second_one(tmp_path: Path) -> None:
+    async def work(driver: Driver) -> None:
+        await driver.stop.wait()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    assert driven(tmp_path, work, 0.1) == INTERRUPTED
