@@ -7,7 +7,10 @@ import itertools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from evalkit.closure import closure, fixtures_for, overriding
 from evalkit.files import display
@@ -54,6 +57,11 @@ class Item:
     def node_id(self) -> str:
         """The whole node id, ``tasks/biomedical/task_pubmed_rag.py::pubmed_rag[arm=oracle,k=5]``."""
         return f"{self.where}::{self.id}"
+
+
+def plain(value: Any) -> Any:
+    """A parameter's value as it is stored."""
+    return str(value) if isinstance(value, Path) else msgspec.to_builtins(value)
 
 
 def items_of(

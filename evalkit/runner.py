@@ -23,7 +23,7 @@ from evalkit.earlier import earlier_lengths, earlier_probe
 from evalkit.errors import SetupError, UsageError
 from evalkit.estimates import sum_up
 from evalkit.files import load_file
-from evalkit.items import Item, expand
+from evalkit.items import Item, expand, plain
 from evalkit.live import Live
 from evalkit.metrics.spec import with_metrics
 from evalkit.model import Model, canonical
@@ -64,7 +64,6 @@ def spec_of(
     run_id: str, item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options
 ) -> RunSpec:
     """All that is known of a run before its first sample."""
-    plain = {name: _builtin(value) for name, value in item.shown.items()}
     return RunSpec(
         id=run_id,
         task=item.id,
@@ -72,7 +71,7 @@ def spec_of(
         model=name,
         spec=model_text,
         tags=item.task.tags,
-        params=plain,
+        params={name: plain(value) for name, value in item.shown.items()},
         metrics=metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
@@ -107,11 +106,7 @@ def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
 
 def _anywhere(value: Any) -> Any:
     """A parameter so that ``resume`` finds it from any folder: paths absolute."""
-    return str(value.resolve()) if isinstance(value, Path) else _builtin(value)
-
-
-def _builtin(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else msgspec.to_builtins(value)
+    return str(value.resolve()) if isinstance(value, Path) else plain(value)
 
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
@@ -206,7 +201,8 @@ def _rebuilt(task: Task, target: Mapping[str, Any]) -> Item:
     """The item of a task with the parameters that a run stored; those it no longer has are left out."""
     fixtures = fixtures_for(task.path)
     known = closure(task, fixtures)
-    values = {n: [v] for n, v in target["params"].items() if n in known}
+    values: dict[str, list[Any]] = {name: [known[name].default] for name in task.axes}
+    values |= {n: [v] for n, v in target["params"].items() if n in known}
     (item,) = expand(task, values, known, fixtures)
     task = with_metrics(item.task, target.get("metrics", ()))
     return replace(item, task=task, named=tuple(target["named"]))

@@ -53,6 +53,20 @@ def test_predictions_pass_through_the_task_and_are_stored_under_their_name(score
     assert score(GOOD)["runs"][0]["model"] == "mine"
 
 
+def test_further_metrics_are_added_and_kept(score) -> None:
+    replies = [{"id": f"q{i}", "prediction": "a a a" if i else "a"} for i in range(4)]
+    (run,) = score(replies, "--metric", "length()", "--metric", "token_f1()")["runs"]
+    assert list(run["metrics"])[-2:] == ["length", "token_f1"]
+    assert run["metrics"]["length"]["value"] == 1, "the task's answer is one letter"
+    assert run["metrics"]["token_f1"]["value"] == 0.5
+    again = score.evalkit.json("rescore", run["id"])["runs"][0]
+    assert again["metrics"] == run["metrics"]
+    done = score.evalkit(
+        "score", "task_letters.py::letters[arm=plain]", "mine.jsonl", "--metric", "lenght", code=2
+    )
+    assert "no metric 'lenght'. Did you mean 'length'?" in done.stderr
+
+
 def test_missing_predictions_leave_bounds_and_no_rank(score) -> None:
     (run,) = score(GOOD[:3], code=1)["runs"]
     assert (run["status"], run["counts"]) == ("incomplete", {"error": 1, "ok": 3})

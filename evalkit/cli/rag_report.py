@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +42,7 @@ def rag_report(
     with open_store(store_url) as store:
         chosen = [store.run(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one)}
-        found = reports(store, among.values(), metric, right, _arms)
+        found = reports(store, among.values(), metric, right)
         beside = settings(store, found)
     shown = {run_id for report in found for run_id in report.runs.values()}
     for run in chosen:
@@ -68,21 +68,6 @@ def rag_report(
                 rows,
             )
         )
-
-
-def _arms(run: Run) -> Collection[str] | None:
-    """The arms that a run's task takes; None where its file is gone, or where it lists none."""
-    import typing
-
-    from evalkit.errors import EvalkitError
-    from evalkit.runner import item_of
-    from evalkit.task import parameters_of
-
-    try:
-        found, _ = parameters_of(item_of(run.spec).task.fn)
-    except EvalkitError:
-        return None
-    return typing.get_args(found["arm"].hint) or None if "arm" in found else None
 
 
 def _reason(run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.driver import Driver
-from evalkit.cli.options import json_option, quiet_option, settings, store_option
+from evalkit.cli.options import json_option, metric_option, quiet_option, settings, store_option
 from evalkit.collect import collect
 from evalkit.errors import UsageError
 from evalkit.items import Item
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 @click.option("--name", help="What to call the model [default: the file's name].")
 @click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the task.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
+@metric_option
 @store_option
 @json_option
 @quiet_option
 def score(
     task: str, file: Path, name: str | None, params: tuple[str, ...], limit: int | None,
-    store_url: str | None, as_json: bool, quiet: bool,
+    metrics: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score predictions that were made elsewhere, and store them as a run.
 
@@ -41,9 +43,11 @@ def score(
     optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
     prediction as it would read a model's reply.
     """
+    from evalkit.metrics.spec import with_metrics
     from evalkit.predictions import PredictionsBackend, read_predictions
 
     item = _one(task, params)
+    item = replace(item, task=with_metrics(item.task, metrics))
     predictions = read_predictions(file)
     repeats = 1 + max(repeat for _, repeat in predictions)
     backend = PredictionsBackend(name or file.name.split(".")[0], predictions)

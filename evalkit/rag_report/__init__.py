@@ -7,7 +7,7 @@ depends on rank, position, k and noise. docs/rag-report.md explains every figure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from evalkit.errors import UsageError, did_you_mean
@@ -39,19 +39,13 @@ def reports(
     runs: Iterable[Run],
     metric: str | None = None,
     right: float | None = None,
-    arms: Callable[[Run], Collection[str] | None] = lambda run: None,
 ) -> list[Report]:
     """A report for each task and model among ``runs``, whose complete ones count, the first of a kind.
 
     ``metric`` is what curves and causes are about, the task's first output metric by default; a sample is
-    right from ``right`` on; ``arms`` tells those of a run's task, where they are known. Raises ``UsageError``
-    for a metric that a task does not have.
+    right from ``right`` on. Raises ``UsageError`` for a metric that a task does not have.
     """
-    found = []
-    for compared in comparisons(runs):
-        missing = tuple(gaps(compared, arms(compared.runs[0])))
-        found.append(_Reporter(store, compared, metric, right).report(missing))
-    return found
+    return [_Reporter(store, compared, metric, right).report() for compared in comparisons(runs)]
 
 
 class _Reporter:
@@ -62,7 +56,7 @@ class _Reporter:
         self.info = _main(compared, metric)
         self.known: dict[str, measure.Samples] = {}
 
-    def report(self, missing: tuple[Gap, ...]) -> Report:
+    def report(self) -> Report:
         compared, info = self.compared, self.info
         first = compared.runs[0].spec
         retrieved, oracle = (self.samples(compared.arm(name)) for name in ("retrieved", "oracle"))
@@ -92,7 +86,7 @@ class _Reporter:
             abstained={
                 n: r.metrics["abstained"] for n, r in compared.arms.items() if "abstained" in r.metrics
             },
-            gaps=missing,
+            gaps=tuple(gaps(compared)),
         )
 
     def seen(self, run: Run) -> measure.Samples:
@@ -161,7 +155,3 @@ def _retrieval(run: Run | None) -> dict[str, Estimate]:
         for info in infos
         if run and info.judges == "retrieval" and info.name in run.metrics
     }
-
-
-def _of_each(arms: Mapping[str, Run], metric: str) -> dict[str, Estimate]:
-    return {name: run.metrics[metric] for name, run in arms.items() if metric in run.metrics}

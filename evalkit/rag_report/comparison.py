@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from evalkit.rag_report.parameters import arms_of, completed
 from evalkit.rag_report.records import Gap
 from evalkit.store.records import MetricInfo, Run
 
@@ -66,10 +67,11 @@ class Comparison(Struct, frozen=True):
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     """The comparisons among ``runs``; of two runs of the same kind the first counts.
 
-    Left out are runs that are not complete, and those over other samples than the first of their kind.
+    Left out are runs that are not complete, and those over other samples than the first of their kind. A run
+    from before its task got a further parameter counts as one with the present default.
     """
     groups: dict[Any, dict[Any, Run]] = {}
-    for run in runs:
+    for run in map(completed, runs):
         if run.ranked and "arm" in run.spec.params:
             groups.setdefault(_kind(run), {}).setdefault(_place(run), run)
     return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
@@ -79,7 +81,8 @@ def with_siblings(store: Store, run: Run) -> list[Run]:
     """A run, and the complete ones of the same task, model and settings in all arms, newest first."""
     base = run.spec.task.partition("[")[0]
     others = store.runs(task=base, model=run.spec.model, status="complete")
-    return [run, *(other for other in others if _kind(other) == _kind(run))]
+    kind = _kind(completed(run))
+    return [run, *(other for other in others if _kind(completed(other)) == kind)]
 
 
 def label(run: Run) -> str:
@@ -98,11 +101,12 @@ def place(run: Run) -> tuple[int, int, int]:
     return arm, params.get("k") or 0, params.get("position") or 0
 
 
-def gaps(compared: Comparison, known: Collection[str] | None = None) -> Iterator[Gap]:
-    """What no run was made for yet, with the command for it; ``known`` are the arms that the task has."""
+def gaps(compared: Comparison) -> Iterator[Gap]:
+    """What no run was made for yet though the task has the arm, with the command for it."""
     base = compared.runs[0]
+    known = arms_of(base) or tuple(WANTED)
     for name, what in WANTED.items():
-        if compared.arm(name) is None and (known is None or name in known):
+        if compared.arm(name) is None and name in known:
             yield Gap(what, command(base, arm=[name]))
     values = [k for k in (1, 3, 5, 10) if k != base.spec.params.get("k")]
     for name, what in (("retrieved", "the curve over k"), ("hidden", "the curve over noise")):

@@ -36,13 +36,14 @@ def add_run(store: Store) -> Callable[..., str]:
         params = {"arm": arm, "k": options.get("k", 2), "position": options.get("position")}
         if "search" in options:
             params["search"] = options["search"]
+        target = {"task": "rag"} | ({"path": str(options["file"])} if "file" in options else {})
         run_id = "-".join(str(value) for value in params.values() if value is not None)
         metrics = options.get("metrics", METRICS)
         store.begin(
             RunSpec(
                 id=run_id, task=f"rag[arm={arm}]", path="task_rag.py", model=options.get("model", "m"),
                 spec=options.get("model", "m"), params=params, metrics=metrics,
-                dataset=options.get("dataset", "d"), n_expected=len(samples), target={"task": "rag"},
+                dataset=options.get("dataset", "d"), n_expected=len(samples), target=target,
             )
         )  # fmt: skip
         store.write(run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -136,8 +137,51 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     commands = [gap.command for gap in made.gaps]
     assert "evalkit run rag -p arm=missing --model m" in commands
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
-    known = reports(three, [three.run("retrieved-2")], arms=lambda run: ("retrieved", "oracle"))[0].gaps
-    assert [gap.command.split()[4] for gap in known] == ["arm=oracle", "arm=retrieved"]
+
+
+TASK = """
+from pathlib import Path
+from typing import Literal
+from evalkit import Answer, Sample, fixture, task
+from evalkit.metrics import exact_match
+
+@fixture
+def corpus(search: str = "bm25") -> Path:
+    return Path()
+
+@task([Sample("a", "?", "b")], metrics=[exact_match()])
+async def rag(sample, model, corpus, arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 2):
+    return Answer(await model.generate("?"))
+"""
+
+
+def test_only_arms_that_the_task_has_are_missed(
+    store: Store, add_run: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "task_two_arms.py").write_text(TASK)
+    add_run("retrieved", RETRIEVED, file=tmp_path / "task_two_arms.py")
+    assert [gap.command.split()[4] for gap in report(store).gaps] == ["arm=oracle", "arm=retrieved"]
+
+
+def test_a_run_that_lacks_a_parameter_has_the_present_default(
+    store: Store, add_run: Callable[..., str], tmp_path: Path
+) -> None:
+    """The oracle's run is from before the task could choose how to search."""
+    file = tmp_path / "task_older.py"
+    file.write_text(TASK)
+    old = add_run("oracle", ORACLE, file=file)
+    for search in ("bm25", "faiss"):
+        add_run("retrieved", RETRIEVED, file=file, search=search)
+    for first in (old, "retrieved-2-bm25"):
+        made = report(store, first)
+        assert set(made.runs.values()) == {old, "retrieved-2-bm25"}
+        assert made.params == {"search": "bm25"}
+    assert set(report(store, "retrieved-2-faiss").runs.values()) == {"retrieved-2-faiss"}
+    file.unlink()
+    from evalkit.rag_report import parameters
+
+    parameters._parameters.cache_clear()
+    assert set(report(store, old).runs.values()) == {old}, "without the task nobody knows its defaults"
 
 
 def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
