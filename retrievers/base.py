@@ -29,6 +29,7 @@ from .checks import Check, check_count, check_files, sha256
 from .chunking import Chunking
 from .corpus import Corpus, indexed_text
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+from .ranking import Hits
 from .rerank import Second
 
 IDS = "ids.json"
@@ -36,7 +37,6 @@ MAX_BATCH = 256  # searches answered at once
 CHECKED = 8  # passages that verify looks at
 
 T = TypeVar("T")
-Hits = list[tuple[int, float]]  # (row, score), best first
 
 
 class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,7 +224,7 @@ class IndexedRetriever(ABC):
             first = max(k, self.options.depth) if self._second else k
             found = self._engine.search([calls[i][0] for i in places], first)
             for i, hits in zip(places, found, strict=True):
-                passages = self._fetch([(ids[row], score) for row, score in hits])
+                passages = self._fetch([(ids[row], score) for row, score in zip(*hits, strict=True)])
                 answers[i] = self._second(calls[i][0], passages, k) if self._second else passages
         return answers
 

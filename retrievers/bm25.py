@@ -11,10 +11,10 @@ import numpy as np
 from evalkit.errors import CorpusError
 from evalkit.types import Passage
 
-from .base import Engine, Hits, IndexedRetriever, Options
+from .base import Engine, IndexedRetriever, Options
 from .checks import Check, check_count
 from .corpus import indexed_text
-from .ranking import best
+from .ranking import Hits, best
 
 K1, B = 0.9, 0.4  # Anserini's defaults
 _WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"

@@ -15,13 +15,14 @@ from evalkit.errors import SetupError
 from evalkit.types import Passage, Progress
 
 from . import shards
-from .base import Engine, Hits, IndexedRetriever, Options
+from .base import Engine, IndexedRetriever, Options
 from .checks import Check, check_count
 from .embedder import Embedder
 from .encoders import DEFAULT_MODEL
 from .families import Rows
 from .local_model import Backend
 from .manifest import read_manifest
+from .ranking import Hits
 from .vectors import Vectors
 
 _ALIKE = 0.99  # cosine of a text's vectors on two machines, or after scalar quantization

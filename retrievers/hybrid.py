@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from evalkit.types import Passage
 
-from .base import Engine, Hits, IndexedRetriever
+from .base import Engine, IndexedRetriever
 from .bm25 import K1, B, LexicalEngine
 from .checks import Check
 from .faiss_index import DenseEngine, DenseOptions
-from .ranking import blend, fuse
+from .ranking import Hits, blend, fuse
 
 
 class HybridOptions(DenseOptions, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class FusionEngine:
         if how.fusion == "weighted":
             weights = (how.dense_weight, 1 - how.dense_weight)
             return [blend(pair, weights, k) for pair in both]
-        return [fuse([[row for row, _ in hits] for hits in pair], k, how.rrf_k) for pair in both]
+        return [fuse([rows for rows, _ in pair], k, how.rrf_k) for pair in both]
 
     def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
         """Both halves'."""

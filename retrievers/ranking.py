@@ -1,4 +1,8 @@
-"""Ranking by score, the same everywhere: higher first, ties by row."""
+"""Ranking by score, the same everywhere: higher first, ties by row.
+
+A ranking is two lists, not pairs: a batch's thousands of pairs would cost more than the rest of evalkit's part
+in a search, half of it for the collector of garbage.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def best(scores: NDArray[Any], k: int, rows: NDArray[Any] | None = None) -> list[tuple[int, float]]:
-    """The ``k`` best (row, score), of ``scores`` (n,) that belong to ``rows`` (n,), by default 0 … n-1."""
+Hits = tuple[list[int], list[float]]  # rows and their scores, best first
+
+
+def best(scores: NDArray[Any], k: int, rows: NDArray[Any] | None = None) -> Hits:
+    """The ``k`` best of ``scores`` (n,) that belong to ``rows`` (n,), by default 0 … n-1."""
     rows = np.arange(len(scores)) if rows is None else rows
     if k < len(scores):
         enough = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]  # with all ties of the last
         scores, rows = scores[enough], rows[enough]
     order = np.lexsort((rows, -scores))[:k]
-    return [(int(rows[i]), float(scores[i])) for i in order]
+    return rows[order].tolist(), scores[order].tolist()
 
 
-def best_rows(scores: NDArray[Any], rows: NDArray[Any], k: int) -> list[list[tuple[int, float]]]:
-    """The same for many queries at once, (q, n) each, where row -1 means that nothing was found."""
-    order = np.lexsort((rows, -scores))[:, :k]
-    each = np.arange(len(rows))[:, None]
-    scores, rows = scores[each, order], rows[each, order]
-    pairs = zip(rows.tolist(), scores.tolist(), strict=True)
-    if rows.size and rows.min() < 0:
-        return [[(row, score) for row, score in zip(r, s, strict=True) if row >= 0] for r, s in pairs]
-    return [list(zip(r, s, strict=True)) for r, s in pairs]
+def in_order(scores: NDArray[Any], rows: NDArray[Any], k: int) -> list[Hits]:
+    """The ``k`` best of rankings (q, n) whose scores never rise, with ties by row. Row -1, at the end of a
+    ranking, means that nothing more was found."""
+    tied = scores[:, 1:] >= scores[:, :-1]
+    if np.count_nonzero(tied):
+        some = np.flatnonzero(tied.any(axis=1))
+        order = np.lexsort((rows[some], -scores[some]))
+        scores[some] = np.take_along_axis(scores[some], order, 1)
+        rows[some] = np.take_along_axis(rows[some], order, 1)
+    rankings = list(zip(rows[:, :k].tolist(), scores[:, :k].tolist(), strict=True))
+    if np.count_nonzero(rows[:, -1] < 0):
+        found = [sum(row >= 0 for row in ranking) for ranking, _ in rankings]
+        return [(r[:n], s[:n]) for (r, s), n in zip(rankings, found, strict=True)]
+    return rankings
 
 
 def scaled(scores: NDArray[Any]) -> NDArray[np.float64]:
@@ -59,23 +71,20 @@ def diversify(
     return picked
 
 
-def blend(
-    rankings: Sequence[Sequence[tuple[int, float]]], weights: Sequence[float], k: int
-) -> list[tuple[int, float]]:
+def blend(rankings: Sequence[Hits], weights: Sequence[float], k: int) -> Hits:
     """Weighted fusion: the ``k`` rows with the highest sum of weight · score scaled to 0 … 1 in its ranking.
 
     A row that a ranking lacks gets 0 of it. Source: Bruch, Gai and Ingber, "An Analysis of Fusion Functions
     for Hybrid Retrieval", TOIS 2023, whose convex combination with min-max normalization this is.
     """
     sums: dict[int, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        values = scaled(np.array([score for _, score in ranking]))
-        for (row, _), value in zip(ranking, values.tolist(), strict=True):
+    for (rows, given), weight in zip(rankings, weights, strict=True):
+        for row, value in zip(rows, scaled(np.array(given)).tolist(), strict=True):
             sums[row] = sums.get(row, 0.0) + weight * value
-    return sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:k]
+    return _highest(sums, k)
 
 
-def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> list[tuple[int, float]]:
+def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> Hits:
     """Reciprocal rank fusion: the ``k`` rows with the highest sum of 1 / (constant + rank), ranks from 1.
 
     Source: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
@@ -85,4 +94,9 @@ def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> list[
     for ranking in rankings:
         for rank, row in enumerate(ranking, 1):
             scores[row] = scores.get(row, 0.0) + 1 / (constant + rank)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k]
+    return _highest(scores, k)
+
+
+def _highest(sums: dict[int, float], k: int) -> Hits:
+    rows = sorted(sums, key=lambda row: (-sums[row], row))[:k]
+    return rows, [sums[row] for row in rows]

@@ -18,7 +18,7 @@ from evalkit.types import Progress
 
 from .encoders import Similarity
 from .families import Plan, Rows, plan, reason, train, train_rows
-from .ranking import best_rows
+from .ranking import Hits, in_order
 from .vectors import Vectors
 
 SHARD_BYTES = 2**30  # of vectors in one file
@@ -172,21 +172,25 @@ class Index:
                 self._shards.set_effort(name, efforts.get(name) or facts[name])
         self._index = self._shards.index
         self._exact = facts["family"] in ("flat", "sq8")
-        self._sign = -1 if similarity == "l2" else 1
-        self._digits = 6 if similarity == "cosine" else 4  # what float32 is good for; the rest is chance
+        self._unit = np.float32(1e6 if similarity == "cosine" else 1e4)  # what float32 is good for
+        self._scale = -self._unit if similarity == "l2" else self._unit
 
-    def nearest(self, vectors: Vectors, k: int) -> list[list[tuple[int, float]]]:
-        """The ``k`` nearest (row, score) for each vector, ties by row.
+    def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
+        """The ``k`` nearest rows and their scores for each vector, ties by row.
 
         Equal texts have equal vectors: an exact index is searched on until the last tie is whole.
         """
         n = min(k + 8 if self._exact else k, self._index.ntotal)
         while True:
             scores, rows = self._index.search(vectors, n)
-            scores = np.round(self._sign * scores, self._digits)
+            if np.count_nonzero(rows[:, -1] < 0):  # an approximate index found less
+                scores[rows < 0] = -np.inf / self._scale
+            scores *= self._scale
+            np.rint(scores, out=scores)
+            scores /= self._unit
             whole = n == self._index.ntotal or not self._exact
             if whole or bool((scores[:, k - 1] > scores[:, -1]).all()):
-                return best_rows(scores, rows, k)
+                return in_order(scores, rows, k)
             n = min(2 * n, self._index.ntotal)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evalkit_retrievers.base import Hits, IndexedRetriever
+from evalkit_retrievers.base import IndexedRetriever
 from evalkit_retrievers.bm25 import BM25Retriever, LexicalEngine
 from evalkit_retrievers.embedder import Embedder
 from evalkit_retrievers.faiss_index import FaissRetriever
 from evalkit_retrievers.hybrid import HybridRetriever
+from evalkit_retrievers.ranking import Hits
 
 from evalkit.errors import CorpusError, IndexMismatch, SetupError, UsageError
 from evalkit.progress import Silent

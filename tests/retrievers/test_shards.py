@@ -64,13 +64,24 @@ def test_scores_are_the_larger_the_nearer_and_ties_go_by_row(tmp_path: Path, sim
     scores = source.vectors @ query[0]
     if similarity == "l2":
         scores = -((source.vectors - query) ** 2).sum(1)
-        assert [row for row, _ in index.nearest(query, 4)[0]] == twins
-    (found,) = index.nearest(query, 50)
-    assert [score for _, score in found] == pytest.approx(np.sort(scores)[::-1][:50].tolist(), abs=2e-4)
-    places = [[row for row, _ in found].index(twin) for twin in twins]
+        assert index.nearest(query, 4)[0][0] == twins
+    ((rows, found),) = index.nearest(query, 50)
+    assert found == pytest.approx(np.sort(scores)[::-1][:50].tolist(), abs=2e-4)
+    places = [rows.index(twin) for twin in twins]
     assert places == list(range(places[0], places[0] + 4))
     for k in (1, 2, 3):
-        assert index.nearest(query, k)[0] == found[:k]
+        assert index.nearest(query, k)[0] == (rows[:k], found[:k])
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "l2"])
+def test_lists_that_hold_less_than_was_asked_for_give_what_they_have(tmp_path: Path, similarity: Any) -> None:
+    source = Clustered(similarity=similarity)
+    facts = shards.build("IVF100,Flat", source, tmp_path, Silent())
+    index = shards.Index(tmp_path, facts, similarity, nprobe=1)
+    for rows, scores in index.nearest(source.vectors[:50], 1_000):
+        assert 1 <= len(rows) == len(scores) < 1_000
+        assert scores == sorted(scores, reverse=True)
+        assert min(rows) >= 0
 
 
 @pytest.mark.parametrize("name", ["sq8", "hnsw", "ivf", "IVF16,SQ8", "IVF40,PQ8x4", "OPQ8,IVF40,PQ8x4"])
