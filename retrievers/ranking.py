@@ -1,6 +1,6 @@
 """Ranking by score, the same everywhere: higher first, ties by row.
 
-A ranking is two lists, not pairs: a batch's thousands of pairs would cost more than the rest of evalkit's part
+A ranking is two lists, not pairs: thousands of pairs a batch would cost more than the rest of evalkit's part
 in a search, half of it for the collector of garbage.
 """
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 
 Hits = tuple[list[int], list[float]]  # rows and their scores, best first
 

@@ -22,7 +22,7 @@ def test_nothing_to_rank() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=6, max_size=6), min_size=1, max_size=5), st.data())
 def test_ties_are_ordered_in_each_ranking_of_a_batch(scores: list[list[int]], data: st.DataObject) -> None:
-    """Rankings as FAISS returns them: falling scores, ties in any order, -1 at the end where it found less."""
+    """As FAISS returns them: falling scores, ties in any order, -1 at the end where it found less."""
     batch, expected, k = [], [], data.draw(st.integers(1, 6))
     for row in scores:
         n = data.draw(st.integers(0, 6))

@@ -55,6 +55,19 @@ def test_an_exact_index_in_shards_is_exact(tmp_path: Path, similarity: str) -> N
     np.testing.assert_array_equal(rows, source.nearest(queries, 10))
 
 
+@pytest.mark.parametrize("name", ["flat", "sq8", "ivf", "IVF40,PQ8x4", "OPQ8,IVF40,PQ8x4"])
+def test_shards_find_what_one_index_finds(tmp_path: Path, name: str) -> None:
+    source, found = Clustered(), []
+    for folder, vectors in ((tmp_path / "whole", N), (tmp_path / "parts", 2_000)):
+        folder.mkdir()
+        facts = shards.build(name, source, folder, Silent(), shard_bytes=vectors * 4 * DIMENSION)
+        found.append(shards.Index(folder, facts, "cosine", nprobe=4).nearest(source.vectors[::97], 10))
+    assert len(list(folder.glob("*.faiss"))) == 3
+    for (rows, scores), (other_rows, other_scores) in zip(*found, strict=True):
+        assert scores == pytest.approx(other_scores, abs=2e-6)
+        assert rows == other_rows
+
+
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "l2"])
 def test_scores_are_the_larger_the_nearer_and_ties_go_by_row(tmp_path: Path, similarity: Any) -> None:
     source = Clustered(2_000, similarity)
