@@ -22,8 +22,10 @@ class Live:
     and only read here, four times a second.
     """
 
-    def __init__(self, bar: Bar, clock: Callable[[], float] = time.monotonic) -> None:
-        self.traffic = Traffic()
+    def __init__(
+        self, bar: Bar, clock: Callable[[], float] = time.monotonic, traffic: Traffic | None = None
+    ) -> None:
+        self.traffic = traffic or Traffic()
         self._bar, self._clock = bar, clock
         self._done, self._samples = 0, ""
         self._begin = (clock(), 0, 0)

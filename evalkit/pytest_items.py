@@ -236,7 +236,8 @@ def _stored(loop: Loop, name: str) -> Run:
 def _incomplete(loop: Loop, run: Run) -> str:
     ended = ", ".join(f"{n} {status}" for status, n in run.counts.items()) or "none"
     errors = (record.error for record in loop.store.records(run.id) if record.error)
-    first = next(errors, None)
+    failed = (f"{metric}: {said}" for metric, (_, said) in loop.store.unscored(run.id).items())
+    first = next(errors, None) or next(failed, None)
     return f"run {run.id} is {run.status}: {run.n} of {run.spec.n_expected} samples ended ({ended})" + (
         f"\n  the first error: {first}" if first else ""
     )

@@ -27,6 +27,7 @@ from evalkit.items import Item, expand, plain
 from evalkit.live import Live
 from evalkit.metrics.spec import with_metrics
 from evalkit.model import Model, canonical
+from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
@@ -235,7 +236,7 @@ async def _drive(
 ) -> Run:
     done = store.done(spec.id)
     expected = spec.n_expected or 0
-    before, began = store.run(spec.id).wall_s, time.perf_counter()
+    earlier, traffic, began = store.run(spec.id), Traffic(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     arguments: dict[str, Any] = {}
@@ -245,7 +246,7 @@ async def _drive(
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
                 arguments = await session.arguments(item.task.fn, item)
-                async with Live(bar) as live:
+                async with Live(bar, traffic=traffic) as live:
                     await engine.run(
                         engine.Work(
                             fn=session.for_samples(item),
@@ -269,8 +270,9 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        store.add_provenance(spec.id, **_described(arguments), **_prompt(store, spec))
-        sum_up(store, item, spec, status, before + time.perf_counter() - began)
+        facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
+        store.add_provenance(spec.id, **facts)
+        sum_up(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.run(spec.id)
 
 
@@ -291,6 +293,13 @@ def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if hasattr(value, "describe")
     }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
+
+
+def _judged(earlier: Run, traffic: Traffic) -> dict[str, dict[str, int]]:
+    """What a judge was asked for this run and what that cost, with the part before it was resumed."""
+    before = earlier.spec.provenance.get("judged", {})
+    whole = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
+    return {"judged": whole} if whole else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:

@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 from evalkit import loop, progress
-from evalkit.cli.output import command, print_json, print_reliance, print_runs, run_document
+from evalkit.cli.output import (
+    Unscored,
+    command,
+    go_on,
+    left_over,
+    print_json,
+    print_reliance,
+    print_runs,
+    run_document,
+)
 from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.store.records import Run, RunSpec
 
@@ -34,6 +43,7 @@ class Driver:
         self.xfailed: list[dict[str, str]] = []
         self.forgiven: set[str] = set()
         self.reliance: Any = []
+        self.unscored: dict[str, Unscored] = {}
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -51,6 +61,7 @@ class Driver:
             if interrupted and self.open_run is not None:
                 self.runs.append(self.store.run(self.open_run.id))
             self._compare_arms()
+            self.unscored = {run.id: self.store.unscored(run.id) for run in self.runs if not run.ranked}
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -93,7 +104,7 @@ class Driver:
             nonlocal asked
             asked += 1
             if asked > 2:
-                os.write(2, f"\nKilled; what is stored is safe.{self._go_on(self.open_run)}\n".encode())
+                os.write(2, f"\nKilled; what is stored is safe.{go_on(self.open_run)}\n".encode())
                 os._exit(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
@@ -112,11 +123,6 @@ class Driver:
                 timer.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    @staticmethod
-    def _go_on(spec: RunSpec | None) -> str:
-        """The command to go on with a run, where there can be one."""
-        return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
 
     async def __call__(
         self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""
@@ -170,7 +176,7 @@ class Driver:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            document: dict[str, Any] = {"runs": [run_document(r) for r in self.runs]}
+            document: dict[str, Any] = {"runs": [run_document(r, self.unscored.get(r.id)) for r in self.runs]}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: some for name, some in lists.items() if some})
             if self.reliance:
@@ -183,7 +189,7 @@ class Driver:
             print_reliance(self.reliance)
         for left in self.runs:
             if not left.ranked:
-                click.echo(f"Run {left.id} is {left.status}.{self._go_on(left.spec)}", err=True)
+                click.echo(left_over(left, self.unscored[left.id]), err=True)
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit.store.records import Run
+from evalkit.store.records import Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def print_json(document: Any) -> None:
         stdout.write(raw + b"\n")
 
 
-def run_document(run: Run) -> dict[str, Any]:
+Unscored = Mapping[str, tuple[int, str]]
+"""The metrics that failed on some samples: on how many, and what one of them said (``Store.unscored``)."""
+
+
+def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
     """A run as ``--json`` shows it."""
     return {
         "id": run.id,
@@ -57,7 +62,30 @@ def run_document(run: Run) -> dict[str, Any]:
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+        **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
     }
+
+
+def go_on(spec: RunSpec | None) -> str:
+    """The command to go on with a run, where there can be one."""
+    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
+
+
+def left_over(run: Run, unscored: Unscored) -> str:
+    """Why a run is not complete, and how to go on where that helps: one line for each reason."""
+    reasons: dict[tuple[int, str], list[str]] = {}
+    for metric, failed in unscored.items():
+        reasons.setdefault(failed, []).append(metric)
+    lines = [f"Run {run.id} is {run.status}."]
+    missing = run.counts.get("error") or run.n < (run.spec.n_expected or 0)
+    if missing:
+        lines[0] += go_on(run.spec)
+    lines += [
+        f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {said}"
+        for (n, said), metrics in reasons.items()
+    ]
+    return "\n".join(lines)
 
 
 def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -108,7 +136,8 @@ def print_runs(runs: Sequence[Run]) -> None:
                 table.add_row(info.name + arrow, *(cell(run.metrics.get(info.name)) for run in columns))
         table.add_section()
         for label, value in _facts():
-            table.add_row(label, *(Text(value(run), style="dim") for run in columns))
+            if any(shown := [value(run) for run in columns]):
+                table.add_row(label, *(Text(one, style="dim") for one in shown))
         console.print(table)
 
 
@@ -117,8 +146,17 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}"
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})"
+    yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
+    yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
+    yield "judge not understood", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def _judged(first: str, second: str, form: str, run: Run) -> str:
+    """Two counts of the run's judge; nothing where there was none, or nothing of the first kind."""
+    counts = run.spec.provenance.get("judged", {})
+    return form.format(counts[first], counts.get(second, 0)) if counts.get(first) else ""
 
 
 def print_slices(run: Run) -> None:

@@ -9,7 +9,15 @@ import click
 import msgspec
 
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import cell, print_json, print_reliance, print_runs, print_slices, run_document
+from evalkit.cli.output import (
+    cell,
+    left_over,
+    print_json,
+    print_reliance,
+    print_runs,
+    print_slices,
+    run_document,
+)
 from evalkit.errors import UsageError
 from evalkit.store.records import Run, SampleRecord
 
@@ -41,14 +49,17 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
+        unscored = {run.id: store.unscored(run.id) for run in chosen if not run.ranked}
     if as_json:
-        print_json({"runs": [run_document(r) for r in chosen]})
+        print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen]})
     elif not chosen:
         click.echo("No runs yet. Try: evalkit run fictional_trials --model baseline:extract")
     elif runs:
         print_runs(chosen)
         for one in chosen:
             print_slices(one)
+            if one.id in unscored:
+                click.echo(left_over(one, unscored[one.id]), err=True)
     else:
         _print_list(chosen)
 

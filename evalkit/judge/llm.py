@@ -18,6 +18,7 @@ from evalkit.connect import connect
 from evalkit.errors import JudgeError
 from evalkit.judge import Relation
 from evalkit.model import Model
+from evalkit.models.traffic import current
 from evalkit.prompts import numbered
 from evalkit.types import Needs, Passage, Response, Sample
 
@@ -52,7 +53,7 @@ class LlmJudge:
         reply = await self._ask(question(passages, sentence), sample)
         relation = read_relation(reply)
         if relation is None:
-            raise JudgeError(f"{self.name} answered {reply[:80]!r}, not one of {', '.join(WORDS)}")
+            raise self._unread(f"answered {reply[:80]!r}, not one of {', '.join(WORDS)}")
         return relation
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
@@ -65,7 +66,7 @@ class LlmJudge:
             lines = lines[1:]
         listed = [match[1] or match[2] for line in lines if (match := _CLAIM.fullmatch(line))]
         if not listed or len(listed) < len(lines):
-            raise JudgeError(f"{self.name} was to list claims, one a line, and said {reply[:80]!r}")
+            raise self._unread(f"was to list claims, one a line, and said {reply[:80]!r}")
         return listed
 
     def describe(self) -> dict[str, Any]:
@@ -79,9 +80,18 @@ class LlmJudge:
 
     async def _ask(self, prompt: str, sample: Sample) -> str:
         response: Response = await self._model.for_sample(sample).generate(prompt)
+        usage = response.usage
+        current.get().judged.update(
+            asked=1, from_cache=int(response.from_cache),
+            prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
+        )  # fmt: skip
         if response.finish_reason != "stop":
-            raise JudgeError(f"{self.name} did not finish ({response.finish_reason}): {response.text[:80]!r}")
+            raise self._unread(f"did not finish ({response.finish_reason}): {response.text[:80]!r}")
         return response.text
+
+    def _unread(self, why: str) -> JudgeError:
+        current.get().judged["unread"] += 1
+        return JudgeError(f"{self.name} {why}")
 
 
 @asynccontextmanager

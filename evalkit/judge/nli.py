@@ -3,19 +3,19 @@
 What several samples ask at the same time is classified as one batch, off the event loop. A premise longer
 than the network reads is read in windows of whole sentences: the sentence is entailed where one window
 entails it, contradicted where none does and one contradicts it. A sentence too long to stand beside any
-premise is neutral: nobody could say that it is supported. ``describe`` says how often each was so.
+premise is neutral: nobody could say that it is supported. How often each was so is counted for the run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evalkit.metrics.pretrained import BATCH, Network, Relation, classified, network, relations_of
+from evalkit.models.traffic import current
 from evalkit.sentences import split_sentences
 from evalkit.types import Passage, Sample
 
@@ -39,7 +39,6 @@ class NliJudge:
         self._labels = relations_of(net)
         self._open: _Batch | None = None
         self._turn = asyncio.Lock()
-        self._asked = Counter(asked=0, asked_in_windows=0, too_long=0)
 
     @classmethod
     async def load(cls, name: str) -> NliJudge:
@@ -49,13 +48,14 @@ class NliJudge:
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
         """Of all the passages together."""
         premise = "\n".join(f"{p.title}\n{p.text}".strip() for p in passages)
-        self._asked["asked"] += 1
+        counts = current.get().judged
+        counts["asked"] += 1
         windows = [premise]
         if self._length(premise, sentence) > self._net.limit:
-            self._asked["asked_in_windows"] += 1
+            counts["asked_in_windows"] += 1
             windows = self._windows(premise, sentence)
         if any(self._length(window, sentence) > self._net.limit for window in windows):
-            self._asked["too_long"] += 1
+            counts["too_long"] += 1
             return "neutral"
         found = await asyncio.gather(*(self._classified((window, sentence)) for window in windows))
         return "entails" if "entails" in found else "contradicts" if "contradicts" in found else "neutral"
@@ -65,11 +65,8 @@ class NliJudge:
         return split_sentences(text)
 
     def describe(self) -> dict[str, Any]:
-        """The network, its labels in their order, and how many premises were read in windows."""
-        return {
-            "judge": self.name, "labels": self._labels, "reads_tokens": self._net.limit,
-            **self._asked,
-        }  # fmt: skip
+        """The network, its labels in their order, and how many tokens it reads."""
+        return {"judge": self.name, "labels": self._labels, "reads_tokens": self._net.limit}
 
     def _windows(self, premise: str, hypothesis: str) -> list[str]:
         """Runs of the premise's sentences that fit beside the hypothesis; one that does not stands alone."""

@@ -16,13 +16,14 @@ from evalkit.errors import ModelError
 @dataclass
 class Traffic:
     """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
-    after the first, and failed tries by kind."""
+    after the first, failed tries by kind, and what a judge was asked and what that cost."""
 
     in_flight: int = 0
     tokens: int = 0
     hits: int = 0
     retries: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    judged: Counter[str] = field(default_factory=Counter)
 
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or else by what it is called in evalkit."""

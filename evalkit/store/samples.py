@@ -121,6 +121,15 @@ class Samples(Runs):
             found.setdefault(metric, []).append((sequence, cluster, value))
         return found
 
+    def unscored(self, run_id: str) -> dict[str, tuple[int, str]]:
+        """The metrics that failed: on how many samples, and what one of them said."""
+        c = t.score.c
+        query = sa.select(c.metric, sa.func.count(), sa.func.min(c.error)).group_by(c.metric)
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
+            return {metric: (n, said) for metric, n, said in rows}
+
     def columns(self, run_id: str) -> dict[str, Column]:
         """The same as numbers, for any number of samples; what estimates are made from."""
         found: dict[str, Column] = {}

@@ -1,5 +1,7 @@
 """The judge that is a language model: what it is asked, how its word is read, and through the command."""
 
+import re
+
 import pytest
 
 from evalkit.errors import JudgeError
@@ -93,10 +95,15 @@ def test_a_run_with_a_judge_is_scored_again_without_it(evalkit, scripted):
     assert run["status"] == "complete"
     assert (run["metrics"]["alce_recall"]["value"], run["metrics"]["biogen_support"]["value"]) == (0.5, 0.5)
     assert sum(scripted.asked.values()) == 4, "three sentences, and one that all samples share"
+    assert run["judged"]["asked"] == 6, "two questions a sample; those that are the same share a reply"
+    assert run["judged"]["prompt_tokens"] > 0
     (again,) = evalkit.json("rescore", run["id"])["runs"]
     assert again["metrics"]["alce_recall"]["value"] == 0.5
-    evalkit.json(*command)
+    (again,) = evalkit.json(*command)["runs"]
     assert sum(scripted.asked.values()) == 4, "verdicts come from the cache"
+    assert (again["judged"]["asked"], again["judged"]["from_cache"]) == (6, 6)
+    shown = evalkit("show", again["id"]).stdout
+    assert re.search(r"judge asked \(cached\) +6 \(6\)", shown)
 
 
 def test_a_judge_that_cannot_be_reached_leaves_samples_to_resume(evalkit, scripted):
@@ -117,6 +124,13 @@ def test_a_judge_that_babbles_leaves_its_metrics_without_a_score(evalkit, script
     assert run["status"] == "incomplete"
     assert "alce_recall" not in run["metrics"]
     assert run["metrics"]["exact_match[strip_citations=False]"]["value"] == 1.0
+    assert run["judged"]["unread"] > 0
+    assert set(run["unscored"]) == {"alce_recall", "biogen_support"}
+    assert run["unscored"]["alce_recall"]["n"] == 3
+    shown = evalkit("show", run["id"])
+    assert "No score on 3 of 3 samples: alce_recall, biogen_support. One of them: MetricError" in shown.stderr
+    assert "answered 'Well, it depends.', not one of SUPPORTED" in shown.stderr
+    assert "Go on with" not in shown.stderr, "every sample ended: resume has nothing to ask"
 
 
 @pytest.mark.parametrize(
