@@ -75,6 +75,7 @@ class Live:
         parts += [f"{traffic.hits:,} from the cache"] if traffic.hits else []
         parts += [f"{traffic.retries:,} retries"] if traffic.retries else []
         troubles = [f"failed calls: {listed(traffic.failures)}"] if traffic.failures else []
+        troubles += [f"retries used up: {traffic.given_up:,} calls given up"] if traffic.given_up else []
         troubles += [f"samples: {self._samples}"] if self._samples else []
         return "\n".join(" · ".join(line) for line in (parts, troubles) if line)
 

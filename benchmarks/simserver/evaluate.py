@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 
 from aiohttp import web
 
 from benchmarks.simserver.http import Live
+from benchmarks.simserver.rates import Bucket
 from benchmarks.simserver.server import Server
 from evalkit import runner
 from evalkit.collect import collect
@@ -57,25 +59,35 @@ def within_budget(live: Live) -> bool:
 
 @asynccontextmanager
 async def serving(
-    faults: Mapping[str, float], *, scale: float = 200.0, port: int = 0
+    faults: Mapping[str, float],
+    *,
+    scale: float = 200.0,
+    port: int = 0,
+    bucket: Bucket | None = None,
+    ssl_context: SSLContext | None = None,
 ) -> AsyncIterator[tuple[Live, int]]:
-    """The simulated server with these faults, and its port."""
+    """The simulated server with these faults, this rate and TLS, and its port."""
     live = Live(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults))
-    web_runner = web.AppRunner(live.application(), shutdown_timeout=0.05)
+    application = live.application()
+    if bucket is not None:
+        bucket.limit(application)
+    web_runner = web.AppRunner(application, shutdown_timeout=0.05)
     await web_runner.setup()
-    await web.TCPSite(web_runner, "127.0.0.1", port).start()
+    await web.TCPSite(web_runner, "127.0.0.1", port, ssl_context=ssl_context).start()
     try:
         yield live, web_runner.addresses[0][1]
     finally:
         await web_runner.cleanup()
 
 
-async def evaluate(folder: Path, port: int, n: int, params: str = "") -> Outcome:
+async def evaluate(
+    folder: Path, port: int, n: int, params: str = "", *, host: str = "http://127.0.0.1"
+) -> Outcome:
     """One run of ``n`` samples with a fresh store in ``folder``."""
     file = folder / "task_asked.py"
     file.write_text(TASK)
     (item,) = collect([str(file)], params={"n": [str(n)]}).items
-    model = f"openai:sim@http://127.0.0.1:{port}?timeout=2{params}"
+    model = f"openai:sim@{host}:{port}?timeout=2{params}"
     with open_store(folder / "evalkit.db") as store:
         async with Session(Silent()) as session:
             run = await runner.start(item, model, store, session, runner.Options())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -77,28 +78,61 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server wants to be left alone: Retry-After, else the reset of a used-up rate.
+class RateLeft(NamedTuple):
+    """Of a rate a server still takes ``units``, requests or tokens, for ``reset_s`` seconds; then ``most``,
+    infinite where it does not say."""
 
-    ``x-ratelimit-remaining-requests: 0`` and ``x-ratelimit-reset-requests: 1m2.5s``, as OpenAI and those who
-    follow it write them; the same for tokens.
-    """
+    units: float
+    reset_s: float
+    most: float
+
+
+def wait_asked(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server wants to be left alone: Retry-After, else the reset of a used-up rate."""
     after = retry_after(headers.get("retry-after"))
     if after is not None:
         return after
-    used = [k for k in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{k}") == "0"]
-    resets = [_span(headers.get(f"x-ratelimit-reset-{kind}") or "") for kind in used]
-    return max((reset for reset in resets if reset is not None), default=None)
+    return max((left.reset_s for left in rates_left(headers).values() if left.units < 1), default=None)
+
+
+def rates_left(headers: Mapping[str, str]) -> dict[str, RateLeft]:
+    """What headers say is left of the rates of ``requests`` and ``tokens``.
+
+    ``x-ratelimit-remaining-requests: 0`` with ``x-ratelimit-reset-requests: 1m2.5s``, as OpenAI, Azure and
+    those who follow them write it; ``anthropic-ratelimit-requests-remaining`` with a time of day.
+    """
+    found = {}
+    for kind in ("requests", "tokens"):
+        name = f"x-ratelimit-{{}}-{kind}"
+        if (units := headers.get(name.format("remaining"))) is None:
+            name = f"anthropic-ratelimit-{kind}-{{}}"
+            if (units := headers.get(name.format("remaining"))) is None:
+                continue
+        reset_s, most = (
+            _span(headers.get(name.format("reset")) or ""),
+            headers.get(name.format("limit")) or "",
+        )
+        if _NUMBER.fullmatch(units) and reset_s is not None:
+            found[kind] = RateLeft(
+                float(units), reset_s, float(most) if _NUMBER.fullmatch(most) else math.inf
+            )
+    return found
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def _span(text: str) -> float | None:
-    """``1m2.5s`` or plain seconds as seconds; None for what is neither."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    """Seconds from now: ``1m2.5s``, plain seconds, or a time in ISO 8601; None for what is none of these."""
+    if _NUMBER.fullmatch(text):
         return float(text)
     parts = _SPAN.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
+    except ValueError:
         return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def retry_after(value: str | None) -> float | None:

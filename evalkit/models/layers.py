@@ -99,9 +99,9 @@ class Retrying(Layer):
     An overload holds back all requests of this model together, so that they do not knock in turn. Where there
     are several endpoints, the schedule holds back those of the one endpoint.
 
-    All tries after the first are at most ``FLOOR`` and a part ``EARNED`` of the requests that were answered:
-    a failure beyond is final. A connection that cannot be made reaches nobody and is no such try; how long it
-    may last, ``Scheduled`` decides.
+    All tries after the first are at most ``FLOOR`` and a part of the requests that were answered, ``EARNED``
+    or the backend's ``retry_budget``: a failure beyond is final. A connection that cannot be made reaches
+    nobody and is no such try; how long it may last, ``Scheduled`` decides.
     """
 
     FLOOR, EARNED = 100, 0.5
@@ -119,6 +119,8 @@ class Retrying(Layer):
         self._tries, self._total, self._base, self._cap = tries, total_s, base_s, cap_s
         self._open_at = 0.0
         self._budget = float(self.FLOOR)
+        earned = getattr(inner, "retry_budget", None)
+        self._earned: float = self.EARNED if earned is None else earned
         self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "lanes", ())) > 1
         self._random = random.Random()
 
@@ -140,7 +142,7 @@ class Retrying(Layer):
                 if isinstance(problem, Overloaded) and not self._elsewhere:
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
-                self._budget += self.EARNED
+                self._budget += self._earned
                 return replace(response, retries=attempt) if attempt else response
             traffic.current.get().retries += 1
             await asyncio.sleep(wait)
@@ -150,7 +152,11 @@ class Retrying(Layer):
         if getattr(problem, "never_begun", False):
             return
         if self._budget < 1:
-            problem.args = (f"{problem} (not tried again: too many requests fail, the retries are used up)",)
+            traffic.current.get().given_up += 1
+            problem.args = (
+                f"{problem} (not tried again: too many requests fail, the retries are used up: {self.FLOOR} "
+                f"and {self._earned:g} × the answered requests; more with ?retry_budget=)",
+            )
             raise problem
         self._budget -= 1
 
@@ -247,8 +253,9 @@ class Scheduled(Layer):
             self._check_answering(problem, loop.time())
             raise
         else:
-            traffic.current.get().tokens += response.usage.completion_tokens
-            schedule.ended(ticket, loop.time(), tokens=response.usage.completion_tokens)
+            usage = response.usage
+            traffic.current.get().tokens += usage.completion_tokens
+            schedule.ended(ticket, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
             return response
         finally:
             schedule.cancel(ticket, loop.time())
@@ -270,15 +277,19 @@ class Scheduled(Layer):
         counts = traffic.current.get()
         counts.in_flight += 1
         try:
-            if not (name := self.scheduler.lanes[ticket.lane].name):
+            lane = self.scheduler.lanes[ticket.lane]
+            if not lane.name:
                 return await self.inner.send(ticket.request)
-            from evalkit.models.endpoints import assigned
+            from evalkit.models.endpoints import Place, assigned
 
-            before = assigned.set(name)
+            place = Place(lane.name)
+            before = assigned.set(place)
             try:
                 return await self.inner.send(ticket.request)
             finally:
                 assigned.reset(before)
+                if place.left:
+                    lane.told(ticket, place.left, asyncio.get_running_loop().time())
         finally:
             counts.in_flight -= 1
 

@@ -14,7 +14,7 @@ from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
 from evalkit.models import probing, wire
 from evalkit.models.echo import Echo, read_echo, read_prompt_logprobs
-from evalkit.models.endpoints import Endpoints
+from evalkit.models.endpoints import Endpoints, note_rates
 from evalkit.models.failures import fail, fail_within
 from evalkit.models.spec import ModelSpec
 from evalkit.models.streamed import Pieces
@@ -54,6 +54,7 @@ class OpenAIBackend:
         self.max_inflight: int | None = spec.options.get("max_inflight")
         self.rates = spec.options.get("rpm"), spec.options.get("tpm")  # at each endpoint
         self.down_timeout: float | None = spec.options.get("down_timeout")
+        self.retry_budget: float | None = spec.options.get("retry_budget")
         self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
         self.endpoints = Endpoints(spec.urls or (self.default_url,))
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
@@ -114,6 +115,7 @@ class OpenAIBackend:
         """The document in a reply. Raises what an error status or a broken body means."""
         if reply.status >= 400:
             fail(reply.status, reply.headers, self._scrub(reply.body), url)
+        note_rates(reply.headers)
         try:
             return msgspec.json.decode(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -232,6 +234,7 @@ class OpenAIBackend:
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
             fail(stream.status, stream.headers, self._scrub(body), url)
+        note_rates(stream.headers)
         pieces = Pieces()
         async for line in stream.lines:
             if not line.startswith(b"data:"):

@@ -41,6 +41,13 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
+def _part(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("a part of the answered requests is wanted, such as 0.5")
+    return value
+
+
 def _formats(text: str) -> tuple[str, ...]:
     names = tuple(text.lower().replace("jpg", "jpeg").split(","))
     if not all(name.isalnum() for name in names):
@@ -66,6 +73,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "first_byte_timeout": _above_zero(float),
     "stall_timeout": _above_zero(float),
     "down_timeout": _above_zero(float),
+    "retry_budget": _part,
     "max_inflight": _above_zero(int),
     "rpm": _above_zero(float),
     "tpm": _above_zero(float),

@@ -16,12 +16,14 @@ from evalkit.errors import ModelError
 @dataclass
 class Traffic:
     """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
-    after the first, failed tries by kind, and what a judge was asked and what that cost."""
+    after the first, failed tries by kind, those that were not tried again for want of retries, and what a judge
+    was asked and what that cost."""
 
     in_flight: int = 0
     tokens: int = 0
     hits: int = 0
     retries: int = 0
+    given_up: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     judged: Counter[str] = field(default_factory=Counter)
 

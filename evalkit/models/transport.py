@@ -203,7 +203,7 @@ class Transport:
         if connecting and url.startswith("https:") and _TLS.search(causes[-1]):
             return Unreachable(
                 f"no TLS connection to {url}: {causes[-1]}. A server without TLS is named with http://; a "
-                "certificate must be one that this machine trusts"
+                "certificate must be one that this machine trusts, or SSL_CERT_FILE names its authority's"
             )
         if connecting:
             return Unreachable(f"nothing answers at {url}: {causes[-1]}")

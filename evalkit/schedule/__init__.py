@@ -124,7 +124,7 @@ class Scheduler:
 
     def opens_at(self, now: float) -> float | None:
         """When the next endpoint that asked for time takes requests again, if any waits."""
-        later = [lane.open_from() for lane in self.lanes] + [self.outage.opens_at]
+        later = [lane.open_from(now) for lane in self.lanes] + [self.outage.opens_at]
         later = [moment for moment in later if moment > now]
         return min(later) if later and len(self) else None
 
@@ -133,21 +133,26 @@ class Scheduler:
         return min(lane.opens_at for lane in self.lanes) - now
 
     def ended(
-        self, ticket: Ticket, now: float, *, tokens: int | None = None, problem: ModelError | None = None
+        self,
+        ticket: Ticket,
+        now: float,
+        *,
+        tokens: int | None = None,
+        prompt: int = 0,
+        problem: ModelError | None = None,
     ) -> None:
-        """A sent request has ended: in a reply of ``tokens``, with a problem, or with neither: given up."""
+        """A sent request has ended: in a reply of ``tokens`` to a ``prompt`` of so many (0 where nobody
+        counted), with a problem, or with neither: given up."""
         lane = self.lanes[ticket.lane]
         full = len(self) > 0 and 2 * lane.in_flight > lane.concurrency.limit  # several may end together
         ticket.state = "gone"
-        lane.in_flight -= 1
+        lane.ends(ticket, prompt, tokens)
         self.in_flight -= 1
         if problem is not None:
             lane.failed(ticket, problem, now, self._sent)
             self._note_outage(problem, ticket.begun, now)
         elif tokens is not None:
             self.outage.answered()
-            if lane.tokens:
-                lane.tokens.correct(tokens - ticket.length)
             lane.succeeded()
             lane.clock(now - ticket.begun, tokens)
             lane.concurrency.ended(ticket.begun, now, tokens, full)
@@ -193,9 +198,9 @@ class Scheduler:
         """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
         that asked for time."""
         if len(self.lanes) == 1:
-            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].open_from() else None
+            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].open_from(now) else None
         well = [lane for lane in self.lanes if lane.well(now)]
-        well = well or [lane for lane in self.lanes if now >= lane.open_from()]
+        well = well or [lane for lane in self.lanes if now >= lane.open_from(now)]
         best, most = None, 0.0
         for lane in well:
             share = lane.free() / lane.concurrency.limit

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
-from evalkit.schedule.limits import Rate
-from evalkit.schedule.prefix import Ticket, characters
+from evalkit.schedule.lengths import Costs
+from evalkit.schedule.limits import Left, Rate
+from evalkit.schedule.prefix import Ticket
 
-_CHARS_PER_TOKEN = 4
+if TYPE_CHECKING:
+    from evalkit.models.failures import RateLeft
 
 
 class Concurrency:
@@ -97,6 +101,7 @@ class Lane:
     ILL_AFTER = 3  # failures in a row
     TOO_OFTEN = 0.1  # this part refused for overload: more than chance
     AWAY_S, LONGEST_AWAY_S = 5.0, 60.0
+    LONGEST_RESET_S = 60.0  # for a longer pause it has to ask, with a 429
 
     def __init__(self, name: str, concurrency: Concurrency) -> None:
         self.name, self.concurrency = name, concurrency
@@ -113,26 +118,53 @@ class Lane:
         self._learned_at = 0
         self.requests: Rate | None = None  # a minute, and tokens: what the user says that a vendor allows
         self.tokens: Rate | None = None
+        self.costs = Costs()
+        self._left: dict[str, Left] = {}  # of its own rates, as its latest reply says
+        self._under_way = 0.0  # tokens of the requests there, where a rate asks for them
 
     def free(self) -> int:
         """Free slots."""
         return self.concurrency.limit - self.in_flight
 
-    def open_from(self) -> float:
+    def open_from(self, now: float) -> float:
         """When it takes requests again, as to what it asked for and to the rates."""
-        return max([self.opens_at, *(rate.opens_at for rate in (self.requests, self.tokens) if rate)])
+        opens = max([self.opens_at, *(rate.opens_at for rate in (self.requests, self.tokens) if rate)])
+        for kind, left in self._left.items():
+            taken = self.in_flight + 1 if kind == "requests" else self._under_way + self.costs.latest
+            opens = max(opens, left.opens_at(taken, self.in_flight, now))
+        return opens
+
+    def told(self, ticket: Ticket, rates: Mapping[str, RateLeft], now: float) -> None:
+        """The reply to a request says what is left of its rates; one to an earlier request is no news."""
+        for kind, rate in rates.items():
+            before = self._left.get(kind)
+            if before is None or ticket.sent > before.sent:
+                until = now + min(rate.reset_s, self.LONGEST_RESET_S)
+                self._left[kind] = Left(rate.units, until, rate.most, ticket.sent)
 
     def sends(self, ticket: Ticket, now: float) -> None:
         """A request goes there."""
         self.in_flight += 1
         if self.requests:
             self.requests.take(1, now)
+        if self.tokens or self._left:
+            ticket.cost = self.costs.of(ticket)
+            self._under_way += ticket.cost
         if self.tokens:
-            self.tokens.take(ticket.length + characters(ticket.request) / _CHARS_PER_TOKEN, now)
+            self.tokens.take(ticket.cost, now)
+
+    def ends(self, ticket: Ticket, prompt: int, tokens: int | None) -> None:
+        """A request is no longer there; where it was answered, its tokens are known."""
+        self.in_flight -= 1
+        self._under_way -= ticket.cost
+        if ticket.cost and tokens is not None:
+            cost = self.costs.counted(ticket, prompt, tokens)
+            if self.tokens:
+                self.tokens.correct(cost - ticket.cost)
 
     def well(self, now: float) -> bool:
         """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
-        if now < self.open_from():
+        if now < self.open_from(now):
             return False
         return not self._away_s or (now >= self._back_at and self.in_flight == 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 
 class Outage:
@@ -63,3 +64,23 @@ class Rate:
     def correct(self, units: float) -> None:
         """They were so many more, or fewer, than was said."""
         self._full_at += units * self._each_s
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an endpoint says it still takes until a moment, and ``most`` after it.
+
+    ``sent`` is the place of the request whose reply said so. Those under way may not be counted in it yet, so
+    no more go than together with them are left.
+    """
+
+    units: float
+    until: float
+    most: float
+    sent: int
+
+    def opens_at(self, taken: float, in_flight: int, now: float) -> float:
+        """When one more may go, with which so many units would be under way. Each reply tells anew."""
+        if now >= self.until:
+            return now + 1.0 if in_flight and taken > self.most else -math.inf
+        return self.until if taken > self.units else -math.inf

@@ -63,13 +63,14 @@ class Ticket:
     """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
-        "begun", "chain", "group", "home", "lane", "length", "node",
+        "begun", "chain", "cost", "group", "home", "lane", "length", "node",
         "number", "request", "sent", "state", "waiter", "work",
     )  # fmt: skip
 
     def __init__(self, number: int, request: Request, chain: tuple[int, ...]) -> None:
         self.number, self.request, self.chain = number, request, chain
         self.length = self.work = 1
+        self.cost = 0.0  # tokens of prompt and reply, once it is sent and where a rate asks for them
         self.group = self.home = self.lane = 0
         self.sent, self.begun = 0, 0.0
         self.state = "waiting"  # then "sent", then "gone"

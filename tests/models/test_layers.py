@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import NotCached, Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.model import Model
-from evalkit.models import load, wrap
+from evalkit.models import load, traffic, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.fake import FakeBackend
 from evalkit.models.layers import Cached, Retrying, Scheduled
@@ -76,6 +76,25 @@ async def test_all_tries_again_are_at_most_a_hundred_and_half_of_what_was_answer
     with pytest.raises(ServerFailed, match="used up"):
         await backend.send(Request(prompt="?", seed=0))
     assert len(fake.requests) == 1 + 100 + 20 + 1 + 10
+
+
+async def test_the_budget_of_tries_is_a_parameter_of_the_model_and_its_end_is_counted():
+    backend = load("openai:tiny@http://127.0.0.1:1?retry_budget=0")
+    assert backend.retry_budget == 0
+    await backend.close()
+    fake = failing(*(ServerFailed(str(i)) for i in range(200)))
+    fake.retry_budget = 2.0
+    retrying = Retrying(fake, tries=1_000, base_s=0.0)
+    before = traffic.current.set(traffic.Traffic())
+    with pytest.raises(ServerFailed, match=r"100.*used up: 100 and 2 × the answered.*\?retry_budget="):
+        await retrying.send(ASK)
+    assert traffic.current.get().given_up == 1
+    traffic.current.reset(before)
+    assert len(fake.requests) == 1 + 100
+    await Retrying(fake, tries=1_000, base_s=0.0).send(ASK)
+    for _ in range(10):
+        await retrying.send(ASK)
+    assert retrying._budget == 20
 
 
 async def test_retry_after_is_obeyed_by_all_requests_together():

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.models import load
+from evalkit.models.failures import rates_left
 from evalkit.models.layers import Retrying
 from evalkit.models.probing import red_png
 from evalkit.types import Image, Message, Needs, Request, Text
@@ -135,6 +137,21 @@ async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
     with pytest.raises(Overloaded) as caught:
         await ask(script.url)
     assert caught.value.retry_after == seconds
+
+
+def test_what_is_left_of_rates_is_read_in_every_dialect():
+    later = (datetime.now(UTC) + timedelta(seconds=60)).isoformat().replace("+00:00", "Z")
+    openai = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s",
+              "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "149984",
+              "x-ratelimit-reset-tokens": "6m0s"}  # fmt: skip
+    assert rates_left(openai) == {"requests": (59, 1, 60), "tokens": (149_984, 360, math.inf)}
+    anthropic = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": later,
+                 "anthropic-ratelimit-tokens-limit": "8000"}  # fmt: skip
+    left = rates_left(anthropic)["tokens"]
+    assert (left.units, left.most) == (0, 8_000)
+    assert 30 < left.reset_s <= 60
+    assert rates_left({"x-ratelimit-remaining-requests": "many", "x-ratelimit-reset-requests": "1s"}) == {}
+    assert rates_left({"x-ratelimit-remaining-requests": "3"}) == {}
 
 
 async def test_the_key_is_sent_and_never_said(script, monkeypatch):

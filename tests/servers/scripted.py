@@ -20,6 +20,7 @@ class Scripted:
         self.url = ""
         self.delay_s = 0.0
         self.held = False  # requests come in and wait
+        self.hangs_up = False  # after each reply
         self.requests = 0  # of any kind
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -51,13 +52,16 @@ class Scripted:
             await asyncio.sleep(0.01)
         answer = {"role": "assistant", "content": self.reply(question)}
         self.answered[question] += 1
-        return web.json_response(
+        reply = web.json_response(
             {
                 "id": "1", "object": "chat.completion", "model": "tiny",
                 "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}],
                 "usage": {"completion_tokens": 2, **self.usage(body)},
             }
         )  # fmt: skip
+        if self.hangs_up:
+            reply.force_close()
+        return reply
 
 
 @contextmanager

@@ -1,0 +1,128 @@
+"""The way to the server fails in the middle of a run: TLS, name resolution, connections that are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.simserver.evaluate import evaluate, right, serving
+from evalkit.errors import SetupError
+from tests.servers.certificates import Authority
+
+N = 40
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """One that is trusted."""
+    trusted = Authority(tmp_path / "trusted")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted.file))
+    return trusted
+
+
+@asynccontextmanager
+async def hanging_up(port: int) -> AsyncIterator[list[bytes]]:
+    """Takes connections and drops them in the middle of the handshake."""
+    begun: list[bytes] = []
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(await reader.read(1))
+        writer.transport.abort()
+
+    async with await asyncio.start_server(drop, "127.0.0.1", port):
+        yield begun
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name", "handshake"])
+async def test_tls_that_fails_for_seconds_costs_nothing(authority, tmp_path, wrong: str) -> None:
+    good = authority.context()
+    async with serving({}, scale=5.0, ssl_context=good) as (live, port):
+        run = asyncio.create_task(evaluate(tmp_path, port, N, "&max_inflight=4", host="https://localhost"))
+        while sum(live.answered.values()) < 8 and not run.done():
+            await asyncio.sleep(0.01)
+    if wrong == "handshake":
+        async with hanging_up(port) as begun:
+            await asyncio.sleep(3)
+        assert begun
+    else:
+        signer = Authority(tmp_path / "unknown") if wrong == "authority" else authority
+        bad = signer.context("elsewhere" if wrong == "name" else "localhost")
+        async with serving({}, port=port, ssl_context=bad) as (untrusted, _):
+            await asyncio.sleep(3)
+        assert not untrusted.asked
+    async with serving({}, port=port, ssl_context=good) as (later, _):
+        outcome = await run
+    assert outcome.samples == right(N)
+    assert 0 < sum(later.asked.values()) < N
+    assert sum((live.asked + later.asked).values()) <= N + 4  # those under way were broken off
+
+
+async def test_a_certificate_that_stays_wrong_stops_the_run_and_says_so(authority, tmp_path) -> None:
+    async with serving({}, scale=5.0, ssl_context=authority.context()) as (live, port):
+        limits = "&max_inflight=4&down_timeout=2"
+        run = asyncio.create_task(evaluate(tmp_path, port, N, limits, host="https://localhost"))
+        while sum(live.answered.values()) < 8 and not run.done():
+            await asyncio.sleep(0.01)
+    async with serving({}, port=port, ssl_context=Authority(tmp_path / "unknown").context()):
+        with pytest.raises(SetupError, match=r"nothing has been answered.*certificate.*resume the run"):
+            await run
+
+
+TASK = """
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match
+
+def samples():
+    for i in range(200):
+        yield Sample(str(i), f"question {i}", "yes")
+
+@task(samples, metrics=[exact_match()])
+async def small(sample, model) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare (util-linux) for names of its own")
+def test_a_name_that_is_not_found_for_seconds_costs_nothing(evalkit, scripted, tmp_path) -> None:
+    """The system's own resolver, on files that a mount namespace puts in the place of its own."""
+    (tmp_path / "task_small.py").write_text(TASK)
+    hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
+    known = "127.0.0.1 localhost model.test\n"
+    hosts.write_text(known)
+    resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    scripted.delay_s, scripted.hangs_up = 0.02, True  # each request looks for the name
+    url = scripted.url.replace("127.0.0.1", "model.test")
+    script = f"""
+        mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf || exit 77
+        exec {sys.executable} -m evalkit run task_small.py --model openai:tiny@{url} --max-inflight 4 --json
+    """
+    process = subprocess.Popen(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script], cwd=tmp_path, env=evalkit.environment,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while sum(scripted.answered.values()) < 40 and process.poll() is None:
+        time.sleep(0.01)
+    if process.poll() == 77 or (process.poll() and "unshare failed" in process.stderr.read()):
+        process.communicate()
+        pytest.skip("no private mounts on this machine")
+    hosts.write_text("127.0.0.1 localhost\n")
+    time.sleep(1)
+    asked = sum(scripted.asked.values())
+    time.sleep(2)
+    assert sum(scripted.asked.values()) == asked < 200
+    hosts.write_text(known)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "Unreachable" in err
+    (run,) = json.loads(out)["runs"]
+    assert (run["status"], run["counts"]) == ("complete", {"ok": 200})
+    assert set(scripted.asked.values()) == {1}
