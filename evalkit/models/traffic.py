@@ -16,8 +16,8 @@ from evalkit.errors import ModelError
 @dataclass
 class Traffic:
     """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
-    after the first, failed tries by kind, those for which no retries were left, and what a judge was asked and
-    what that cost."""
+    after the first, failed tries by kind, those that had no retries left, and what a judge was asked and what
+    that cost."""
 
     in_flight: int = 0
     tokens: int = 0
