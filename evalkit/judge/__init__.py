@@ -6,6 +6,7 @@ scoring, and scoring again, need no judge.
 
     nli:cross-encoder/nli-deberta-v3-base      a classifier of the Hugging Face hub, or a local folder
     llm:openai:NAME@http://HOST:PORT           a model by its spec, asked with the prompts in this folder
+    llm-json:openai:NAME@http://HOST:PORT      the same, its verdicts held to a JSON schema
 """
 
 from __future__ import annotations
@@ -52,13 +53,14 @@ async def open_judge(spec: str, home: Path) -> AsyncIterator[Judge]:
         from evalkit.judge.nli import NliJudge
 
         yield await NliJudge.load(name)
-    elif kind == "llm" and name:
+    elif kind in ("llm", "llm-json") and name:
         from evalkit.judge.llm import connected
 
-        async with connected(name, home / "judgements.db") as judge:
+        async with connected(name, home / "judgements.db", bound=kind == "llm-json") as judge:
             yield judge
     else:
         raise UsageError(
-            f"judge {spec!r}: give nli:MODEL or llm:SPEC.{did_you_mean(kind, ('nli', 'llm'))} "
+            f"judge {spec!r}: give nli:MODEL, llm:SPEC or llm-json:SPEC."
+            f"{did_you_mean(kind, ('nli', 'llm', 'llm-json'))} "
             "For example nli:cross-encoder/nli-deberta-v3-base, llm:openai:NAME@http://HOST:PORT"
         )

@@ -1,7 +1,8 @@
 """A judge that is a language model: one question per passage set and sentence, answered with one word.
 
 Its calls pass cache, retry and schedule like any other. A reply that is not exactly one of the words is no
-judgement: it is an error, never a default.
+judgement: it is an error, never a default. A judge that is *bound* may say nothing else: the server holds its
+reply to a JSON schema.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ RELATION = (PROMPTS / "relation.txt").read_text(encoding="utf-8")
 CLAIMS = (PROMPTS / "claims.txt").read_text(encoding="utf-8")
 
 WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
+VERDICT: dict[str, Any] = {
+    "type": "object", "properties": {"verdict": {"type": "string", "enum": [*WORDS]}},
+    "required": ["verdict"], "additionalProperties": False,
+}  # fmt: skip
 _CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
 
 
@@ -42,15 +47,15 @@ def read_relation(reply: str) -> Relation | None:
 
 
 class LlmJudge:
-    """Asks a model."""
+    """Asks a model. ``bound``: its verdicts, though not its lists of claims, are held to a JSON schema."""
 
-    def __init__(self, model: Model, name: str) -> None:
-        self.name = f"llm:{name}"
-        self._model = model
+    def __init__(self, model: Model, name: str, *, bound: bool = False) -> None:
+        self.name = f"{'llm-json' if bound else 'llm'}:{name}"
+        self._model, self._schema = model, VERDICT if bound else None
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
         """Of all the passages together, as the model sees it."""
-        reply = await self._ask(question(passages, sentence), sample)
+        reply = await self._ask(question(passages, sentence), sample, self._schema)
         relation = read_relation(reply)
         if relation is None:
             raise self._unread(f"answered {reply[:80]!r}, not one of {', '.join(WORDS)}")
@@ -78,8 +83,8 @@ class LlmJudge:
             "defaults": dict(self._model.defaults), "prompts_sha256": hashes,
         }  # fmt: skip
 
-    async def _ask(self, prompt: str, sample: Sample) -> str:
-        response: Response = await self._model.for_sample(sample).generate(prompt)
+    async def _ask(self, prompt: str, sample: Sample, schema: dict[str, Any] | None = None) -> str:
+        response: Response = await self._model.for_sample(sample).generate(prompt, json_schema=schema)
         usage = response.usage
         current.get().judged.update(
             asked=1, from_cache=int(response.from_cache),
@@ -95,7 +100,11 @@ class LlmJudge:
 
 
 @asynccontextmanager
-async def connected(spec: str, responses: Path) -> AsyncIterator[LlmJudge]:
-    """The model of a spec as a judge. Raises ``ProbeError`` with the fix where it is not there."""
-    async with connect(spec, Needs(), responses, stop=asyncio.Event()) as (name, model):
-        yield LlmJudge(model, name)
+async def connected(spec: str, responses: Path, *, bound: bool) -> AsyncIterator[LlmJudge]:
+    """The model of a spec as a judge.
+
+    Raises ``ProbeError`` with the fix where it is not there, or does not keep to a schema that is to bind it.
+    """
+    needs = Needs(json_schema=bound)
+    async with connect(spec, needs, responses, stop=asyncio.Event()) as (name, model):
+        yield LlmJudge(model, name, bound=bound)

@@ -133,10 +133,24 @@ def test_a_judge_that_babbles_leaves_its_metrics_without_a_score(evalkit, script
     assert "Go on with" not in shown.stderr, "every sample ended: resume has nothing to ask"
 
 
+def test_a_real_server_holds_a_babbling_model_to_verdicts(evalkit, llama_server):
+    (evalkit.folder / "task_zinc.py").write_text(TASK)
+    found = {}
+    for kind in ("llm", "llm-json"):
+        judge = f"judge={kind}:openai:tiny@{llama_server}?max_tokens=64"
+        arguments = ("run", "task_zinc.py", "--model", "baseline:gold", "-p", judge)
+        (found[kind],) = evalkit.json(*arguments, code=None)["runs"]
+    free, bound = found["llm"], found["llm-json"]
+    assert (free["status"], free["unscored"]["alce_recall"]["n"]) == ("incomplete", 3)
+    assert (bound["status"], bound["judged"]["asked"]) == ("complete", 6)
+    assert "unread" not in bound["judged"]
+    assert 0 <= bound["metrics"]["alce_recall"]["value"] <= 1
+
+
 @pytest.mark.parametrize(
     ("judge", "message"),
     [
-        ("gpt", "give nli:MODEL or llm:SPEC"),
+        ("gpt", "give nli:MODEL, llm:SPEC or llm-json:SPEC"),
         ("nil:some-model", "Did you mean 'nli'?"),
         ("llm:openai:tiny@http://127.0.0.1:9", "127.0.0.1:9"),
         ("nli:/no/such/folder", "hf download"),
