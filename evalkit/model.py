@@ -99,8 +99,8 @@ class Model:
 
     def for_sample(self, sample: Sample, repeat: int = 0) -> Model:
         """The same model bound to one draw of one sample, with an empty list of calls."""
-        bound = copy.copy(self)
-        bound.calls, bound._sample, bound._repeat = [], sample, repeat
+        bound = Model(self.backend, defaults=self.defaults, facts=self.facts)
+        bound._sample, bound._repeat = sample, repeat
         return bound
 
     @property

@@ -305,7 +305,10 @@ def _judged(earlier: Run, traffic: Traffic) -> dict[str, dict[str, int]]:
 async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
-        await asyncio.to_thread(store.heartbeat, run_id)
+        if store.embedded:  # in a thread it would need a second connection, with a cache of its own
+            store.heartbeat(run_id)
+        else:
+            await asyncio.to_thread(store.heartbeat, run_id)
 
 
 async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:

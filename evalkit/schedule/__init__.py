@@ -96,6 +96,8 @@ class Scheduler:
             self._queues[first.home].remove(first)
             first.group = ticket.group
             self._place(first)
+        if len(self._by_age) > 64 + 2 * len(self):  # what is gone would keep its request in memory
+            self._by_age = deque(old for old in self._by_age if old.state == "waiting")
         self._by_age.append(ticket)
         if len(self._by_length) > 64 + 2 * len(self):
             self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 import msgspec
 
 from evalkit.errors import StoreError
-from evalkit.types import Answer, Image, Sample
+from evalkit.types import Answer, Sample
 
 T = TypeVar("T")
 
@@ -60,21 +59,11 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
     return hashlib.sha256(body).hexdigest(), body
 
 
-def without_images(value: Any, found: dict[str, Image]) -> Any:
-    """A copy of a request's parts with every ``Image`` replaced by its hash; the images go to ``found``."""
-    if isinstance(value, Image):
-        found[value.sha256] = value
-        return {"type": "image", "sha256": value.sha256, "media_type": value.media_type}
-    if isinstance(value, Mapping):
-        return {key: without_images(item, found) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_images(item, found) for item in value]
-    return value
-
-
 def plain_text(text: str) -> str:
     """Text that every database takes: no half surrogate pairs, no NUL."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "\ufffd")
 
 
 def _clean(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class Database:
         self.url = url
         self.name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
         try:
-            self.engine = sa.create_engine(url)
+            # The connection used last has what is needed in its cache; others would fill theirs, too.
+            self.engine = sa.create_engine(url, pool_use_lifo=True)
         except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(
                 f"{url.drivername}: no driver for this database is installed ({error})"
@@ -121,12 +123,38 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
     return parsed
 
 
+def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns, ready for the driver."""
+    _insert(connection, table, rows, missing=False)
+
+
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose key is not there yet; the others stay as they are."""
+    _insert(connection, table, rows, missing=True)
+
+
+def _insert(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], missing: bool
+) -> None:
+    """By the driver itself: SQLAlchemy's work on each row would cost as much as SQLite's."""
     if not rows:
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
+    text, order = _insert_text(table, tuple(rows[0]), missing, connection.dialect)
+    values: list[Any] = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
+    connection.exec_driver_sql(text, values)
+
+
+@cache
+def _insert_text(
+    table: sa.Table, columns: tuple[str, ...], missing: bool, dialect: sa.Dialect
+) -> tuple[str, list[str] | None]:
+    """The statement, and the order of its values where the driver takes them by their places."""
+    kind = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    statement = kind(table).inline()  # asks for no ids
+    if missing:
+        statement = statement.on_conflict_do_nothing()
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    return str(compiled), compiled.positiontup
 
 
 def _connect_sqlite(dbapi: Any, _record: Any) -> None:

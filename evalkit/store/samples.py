@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError
 from evalkit.store import schema as t
-from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack, without_images
-from evalkit.store.database import insert_missing
+from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
+from evalkit.store.database import insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
@@ -34,6 +34,7 @@ class Samples(Runs):
     def write(self, run_id: str, records: Sequence[SampleRecord]) -> None:
         """Commit samples in one transaction. One that is there already is replaced, with its scores."""
         images: dict[str, Image] = {}
+        latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
         items = {record.sequence: _item_row(record.sample, images) for record in records}
         payloads = {record.sequence: _payload(record, images) for record in records}
         with self.writing() as connection:
@@ -41,11 +42,11 @@ class Samples(Runs):
             _store_images(connection, images)
             for some in chunks(items):
                 ids = _item_ids(connection, [items[sequence] for sequence in some])
-                self._replace(connection, key, [r for r in records if r.sequence in set(some)], items, ids)
+                self._replace(connection, key, [latest[sequence] for sequence in some], items, ids)
                 bodies = [
                     {"run_key": key, "sequence": sequence, "body": payloads[sequence]} for sequence in some
                 ]
-                connection.execute(t.payload.insert(), bodies)
+                insert(connection, t.payload, bodies)
 
     def _replace(
         self,
@@ -55,18 +56,17 @@ class Samples(Runs):
         items: Mapping[int, Mapping[str, Any]],
         ids: Mapping[str, int],
     ) -> None:
-        latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
-        s = t.sample.c
-        connection.execute(t.sample.delete().where(s.run_key == key, s.sequence.in_(list(latest))))
-        rows = [_sample_row(key, record, ids[items[n]["digest"]]) for n, record in latest.items()]
+        s, sequences = t.sample.c, [record.sequence for record in records]
+        connection.execute(t.sample.delete().where(s.run_key == key, s.sequence.in_(sequences)))
+        rows = [_sample_row(key, record, ids[items[record.sequence]["digest"]]) for record in records]
         try:
-            connection.execute(t.sample.insert(), rows)
+            insert(connection, t.sample, rows)
         except sa.exc.IntegrityError as error:
             raise StoreError(
                 f"{self.name}: a sample is already in this run at another place: the data set "
                 "holds the same sample twice, or it has changed since the run began. Start a new run"
             ) from error
-        _insert_scores(connection, key, {n: record.scores for n, record in latest.items()})
+        _insert_scores(connection, key, {record.sequence: record.scores for record in records})
 
     def replace_scores(self, run_id: str, scores: Mapping[int, Sequence[Score]]) -> None:
         """Give samples new scores instead of all those they had, in one transaction."""
@@ -148,8 +148,7 @@ class Samples(Runs):
         with self.reading() as connection:
             key = self._row(connection, run_id).key
             wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
-            for row in connection.execute(_in_pieces(wanted.order_by(c.sequence))):
-                yield row.metric, row.sequence, row.cluster, row.value
+            yield from connection.execute(_in_pieces(wanted.order_by(c.sequence)))
 
     def names(self, run_id: str) -> dict[int, tuple[str, int]]:
         """The sample's id and the number of its repeat, by sequence: what two runs are paired by."""
@@ -232,8 +231,7 @@ def _item_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
 
 def _payload(record: SampleRecord, images: dict[str, Image]) -> bytes:
     images.update((image.sha256, image) for image in record.images)
-    requests = tuple(without_images(request, images) for request in record.requests)
-    return pack(Payload(record.answer, requests))
+    return pack(Payload(record.answer, record.requests))
 
 
 def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> None:
@@ -252,8 +250,7 @@ def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> Non
 def _item_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     insert_missing(connection, t.item, rows)
     wanted = t.item.c.digest.in_([row["digest"] for row in rows])
-    found = connection.execute(sa.select(t.item.c.digest, t.item.c.id).where(wanted))
-    return {row.digest: row.id for row in found}
+    return dict(connection.execute(sa.select(t.item.c.digest, t.item.c.id).where(wanted)).all())
 
 
 def _sample_row(key: int, record: SampleRecord, item_id: int) -> dict[str, Any]:
@@ -282,8 +279,7 @@ def _insert_scores(connection: sa.Connection, key: int, scores: Mapping[int, Seq
         for s in some
         for value, error in [_checked(s)]
     ]
-    if rows:
-        connection.execute(t.score.insert(), rows)
+    insert(connection, t.score, rows)
 
 
 def _checked(score: Score) -> tuple[float | None, str | None]:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import StoreError, UsageError
+from evalkit.model import describe
 from evalkit.store import open_store, schema
 from evalkit.store.records import MetricInfo, RunSpec, SampleRecord, Tokens
 from evalkit.store.store import Store
@@ -26,6 +27,7 @@ from evalkit.types import (
     Image,
     Message,
     Passage,
+    Request,
     Response,
     Sample,
     Score,
@@ -152,13 +154,15 @@ def test_images_are_stored_once_and_come_back_with_their_bytes(store: Store, tmp
     pixels = tmp_path / "scan.png"
     pixels.write_bytes(b"\x89PNG" + bytes(5000))
     image, few_shot = Image.open(pixels), Image.of(b"another")
-    request = {
-        "messages": [Message("user", (Text("look"), few_shot)), {"role": "user", "content": [few_shot]}]
-    }
-    request["messages"] = [{"role": "user", "content": [few_shot, image]}]
+    request = describe(Request(messages=(Message("user", (few_shot, image, Text("look"))),)))
     store.begin(spec())
     rows = [
-        record(i, sample=Sample(f"d{i}", "What is it?", images=(image,)), requests=(request,))
+        record(
+            i,
+            sample=Sample(f"d{i}", "What is it?", images=(image,)),
+            requests=(request,),
+            images=(few_shot, image),
+        )
         for i in range(5)
     ]
     store.write("r1", rows)
