@@ -126,3 +126,22 @@ def test_a_name_that_is_not_found_for_seconds_costs_nothing(evalkit, scripted, t
     (run,) = json.loads(out)["runs"]
     assert (run["status"], run["counts"]) == ("complete", {"ok": 200})
     assert set(scripted.asked.values()) == {1}
+
+
+async def test_a_server_that_comes_back_with_another_model_stops_the_run(tmp_path) -> None:
+    async with serving({}, scale=5.0) as (live, port):
+        run = asyncio.create_task(evaluate(tmp_path, port, N, "&max_inflight=4"))
+        while sum(live.answered.values()) < 8 and not run.done():
+            await asyncio.sleep(0.01)
+    async with serving({}, port=port, root="another/model") as (later, _):
+        with pytest.raises(SetupError, match=r"another model.*root: None then, 'another/model' now.*resume"):
+            await run
+    assert not later.asked
+
+
+def test_a_url_that_is_no_api_is_refused_before_the_run(evalkit, scripted, tmp_path) -> None:
+    (tmp_path / "task_small.py").write_text(TASK)
+    for path in ("/somewhere", "/v1/chat/completions"):
+        done = evalkit("run", "task_small.py", "--model", f"openai:tiny@{scripted.url}{path}", code=2)
+        assert f"there is no API at {scripted.url}{path}" in done.stderr
+    assert not scripted.asked

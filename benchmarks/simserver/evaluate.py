@@ -65,9 +65,10 @@ async def serving(
     port: int = 0,
     bucket: Bucket | None = None,
     ssl_context: SSLContext | None = None,
+    root: str | None = None,
 ) -> AsyncIterator[tuple[Live, int]]:
-    """The simulated server with these faults, this rate and TLS, and its port."""
-    live = Live(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults))
+    """The simulated server with these faults, this rate, TLS and a model made of ``root``; and its port."""
+    live = Live(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults), root=root)
     application = live.application()
     if bucket is not None:
         bucket.limit(application)

@@ -26,10 +26,17 @@ class Live:
     """A simulated server in real time. ``asked`` and ``answered`` count requests by what the reply says."""
 
     def __init__(
-        self, server: Server, *, scale: float, seed: int, faults: dict[str, float], says: int | None = None
+        self,
+        server: Server,
+        *,
+        scale: float,
+        seed: int,
+        faults: dict[str, float],
+        says: int | None = None,
+        root: str | None = None,
     ) -> None:
         self.server, self._scale, self._seed, self._faults = server, scale, seed, faults
-        self._says = says
+        self._says, self._root = says, root
         self._wake = asyncio.Event()
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -108,7 +115,9 @@ class Live:
         return response
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "sim", "object": "model"}]})
+        return web.json_response(
+            {"object": "list", "data": [{"id": "sim", "object": "model", "root": self._root}]}
+        )
 
     async def _loads(self, request: web.Request) -> web.Response:
         self._catch_up()

@@ -16,6 +16,7 @@ from evalkit.models import probing, wire
 from evalkit.models.echo import Echo, read_echo, read_prompt_logprobs
 from evalkit.models.endpoints import Endpoints, note_rates
 from evalkit.models.failures import fail, fail_within
+from evalkit.models.restarts import Restarts
 from evalkit.models.spec import ModelSpec
 from evalkit.models.streamed import Pieces
 from evalkit.models.transport import Reply, Stream, Timeouts, Transport
@@ -56,7 +57,8 @@ class OpenAIBackend:
         self.down_timeout: float | None = spec.options.get("down_timeout")
         self.retry_budget: float | None = spec.options.get("retry_budget")
         self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
-        self.endpoints = Endpoints(spec.urls or (self.default_url,))
+        self._restarts = Restarts(self)
+        self.endpoints = Endpoints(spec.urls or (self.default_url,), self._restarts)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
         self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
@@ -88,6 +90,7 @@ class OpenAIBackend:
         probing.same_everywhere(self.endpoints.urls, found)
         told = zip(self.endpoints.urls, found, strict=True)
         self.slots = {url: min(f.max_running, MOST_IN_FLIGHT) for url, f in told if f.max_running}
+        self._restarts.trust(found[0].identity)
         self._counted = {Image, Audio, Video}  # the probe compares for itself
         await probing.check(self, needs)
         self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}

@@ -16,6 +16,7 @@ import msgspec
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
 from evalkit.models import wire
+from evalkit.models.endpoints import Place, assigned
 from evalkit.models.transport import Unreachable
 from evalkit.types import Audio, Image, Message, Needs, Part, Request, Response, ServerFacts, Text
 
@@ -38,26 +39,50 @@ _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
 async def find_model(backend: OpenAIBackend, url: str) -> ServerFacts:
-    """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served."""
+    """The model's facts at one endpoint. Raises ``ProbeError`` where it is not there."""
     try:
-        listing = await backend.get_json(f"{url}/models")
+        return await model_at(backend, url)
     except Unreachable as problem:
         raise ProbeError(f"{problem}. Is the server running? {backend.start_hint}") from None
     except Overloaded as problem:
         raise ProbeError(f"{problem}. It may still be loading the model: try again in a moment") from None
     except ModelError as problem:
         raise ProbeError(str(problem)) from None
-    entries = _entries(listing)
+
+
+async def model_at(backend: OpenAIBackend, url: str) -> ServerFacts:
+    """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served.
+
+    Raises ``ProbeError`` where another one is served, ``ModelError`` where nothing answers.
+    """
+    entries = _entries(await backend.get_json(f"{url}/models"))
     if not entries:
         if backend.model in ("", "default"):
             raise ProbeError(
                 f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
             )
+        await _check_api(backend, url)
         return await backend.facts(url, {"id": backend.model})
     entry = _pick(backend, url, entries)
     backend.model = entry["id"]
     backend.name = f"{backend.spec.provider}:{backend.model}"
     return await backend.facts(url, entry)
+
+
+async def _check_api(backend: OpenAIBackend, url: str) -> None:
+    """Where no models are listed, ask for one token: at a URL that is no API every sample would fail."""
+    ask = Request(messages=(Message("user", "Hello"),), max_tokens=1)
+    before = assigned.set(Place(url))
+    try:
+        await backend.send(ask)
+    except ModelError as problem:
+        if problem.status == 404:
+            raise ProbeError(
+                f"there is no API at {url}: {problem}. A model's URL is that before /chat/completions, "
+                "and mostly ends in /v1"
+            ) from None
+    finally:
+        assigned.reset(before)
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:

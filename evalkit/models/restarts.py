@@ -1,0 +1,54 @@
+"""Whether a server that was away is back with the model that the run began with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from evalkit.errors import ProbeError, SetupError
+from evalkit.models import probing
+
+if TYPE_CHECKING:
+    from evalkit.models.openai import OpenAIBackend
+
+
+class Restarts:
+    """What was found by the probe, and the endpoints whose connections failed since they were looked at."""
+
+    def __init__(self, backend: OpenAIBackend) -> None:
+        self._backend = backend
+        self._known: Mapping[str, Any] | None = None
+        self._doubted: set[str] = set()
+        self._looking = asyncio.Lock()
+
+    def trust(self, identity: Mapping[str, Any]) -> None:
+        """This is the model that is meant."""
+        self._known = identity
+
+    def doubt(self, url: str) -> None:
+        """Its connection broke, or what it said was no reply."""
+        if self._known is not None:
+            self._doubted.add(url)
+
+    async def check(self, url: str) -> None:
+        """Look, where there is doubt. Raises ``SetupError`` for another model, ``ModelError`` while none is
+        there."""
+        if url not in self._doubted:
+            return
+        async with self._looking:
+            if url not in self._doubted:
+                return
+            try:
+                found = (await probing.model_at(self._backend, url)).identity
+            except ProbeError as problem:
+                raise SetupError(f"{problem}. {_ANOTHER}") from None
+            known = self._known or {}
+            if found != known:
+                changed = sorted(k for k in {*known, *found} if known.get(k) != found.get(k))
+                listed = ", ".join(f"{k}: {known.get(k)!r} then, {found.get(k)!r} now" for k in changed)
+                raise SetupError(f"{url} serves another model than before ({listed}). {_ANOTHER}")
+            self._doubted.discard(url)
+
+
+_ANOTHER = "Stopped here: serve the same model again, then resume the run"
