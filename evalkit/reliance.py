@@ -6,7 +6,7 @@ that does not look scores the same in every arm, whatever its score is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -98,12 +98,12 @@ def _is_mean(run: Run, metric: str) -> bool:
 Scored = dict[str, dict[tuple[str, int], tuple[str, float]]]
 
 
-def scored(store: Store, run_id: str) -> Scored:
-    """Cluster and value of each metric by sample and repeat: what two runs are paired by."""
+def scored(store: Store, run_id: str, metrics: Collection[str] | None = None) -> Scored:
+    """Cluster and value of each metric, or of ``metrics``, by sample and repeat: what pairs two runs."""
     names = store.names(run_id)
     return {
         metric: {names[n]: (cluster, value) for n, cluster, value in rows if value is not None}
-        for metric, rows in store.scores(run_id).items()
+        for metric, rows in store.scores(run_id, metrics).items()
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+from altair.utils.schemapi import disable_debug_mode
 
 from evalkit.store.board import Row
 from evalkit.store.records import MetricInfo
@@ -24,6 +25,14 @@ STATUS_COLOURS = {
 }
 MODEL_COLOURS = ["#0f9488", "#D55E00", "#3b8ed0", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
 ROW_HEIGHT = 38
+
+disable_debug_mode()  # to check each piece of a chart is half of what a page costs; a test checks them all
+
+
+def spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
+    """The chart as Vega-Lite, unchecked."""
+    made: dict[str, Any] = chart.to_dict(validate=False)
+    return made
 
 
 def axis_title(info: MetricInfo) -> str:
@@ -65,8 +74,8 @@ def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerCh
     )
     offset = alt.YOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.4))
     base = alt.Chart(pd.DataFrame(lines)).encode(y=y, yOffset=offset, color=colour, tooltip=_TOOLTIP)
-    interval = base.mark_rule(strokeWidth=2.5).encode(x=_x("low:Q", axis_title(info)), x2="high:Q")
-    point = base.mark_point(size=75, filled=True, opacity=1).encode(x="value:Q")
+    interval = base.mark_rule(strokeWidth=2.5).encode(x=_x("low:Q", axis_title(info)), x2=alt.X2("high:Q"))
+    point = base.mark_point(size=75, filled=True, opacity=1).encode(x=alt.X("value:Q"))
     height = sum(20 * sum(line["variant"] == name for line in lines) + 26 for name in rows)
     return (interval + point).properties(height=max(height, 90))
 
@@ -89,8 +98,8 @@ def statuses(counts: Mapping[str, int]) -> alt.Chart:
             color=alt.Color(
                 "status:N", sort=order, scale=colours, legend=alt.Legend(title=None, orient="top")
             ),
-            order="place:Q",
-            tooltip=["status:N", alt.Tooltip("n:Q", title="samples", format=",")],
+            order=alt.Order("place:Q"),
+            tooltip=[alt.Tooltip("status:N"), alt.Tooltip("n:Q", title="samples", format=",")],
         )
         .properties(height=105)
     )
@@ -122,7 +131,13 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
         title=None,
         axis=alt.Axis(labelLimit=260, ticks=False, domain=False, grid=False),
     )
-    tooltip = ["model:N", "metric:N", "shown:N", "interval:N", "n:Q"]
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("metric:N"),
+        alt.Tooltip("shown:N"),
+        alt.Tooltip("interval:N"),
+        alt.Tooltip("n:Q"),
+    ]
     base = alt.Chart(table).encode(x=x, y=y, tooltip=tooltip)
     scale = alt.Scale(domain=[0, 0.5, 1], range=["#f0faf8", "#7ccbbf", "#0b5f58"], interpolate="rgb")
     fill = alt.Color("good:Q", scale=scale, legend=None)
@@ -130,7 +145,7 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     square = {"cornerRadius": 4, "opacity": 1}
     ranked = base.transform_filter("isValid(datum.good)").mark_rect(**square).encode(color=fill)
     plain = base.transform_filter("!isValid(datum.good)").mark_rect(color="#dfe5e4", **square)
-    numbers = base.mark_text(fontSize=12).encode(text="shown:N", color=ink)
+    numbers = base.mark_text(fontSize=12).encode(text=alt.Text("shown:N"), color=ink)
     return (plain + ranked + numbers).properties(height=70 + ROW_HEIGHT * len(models))
 
 
@@ -167,13 +182,19 @@ def _forest(table: pd.DataFrame, order: Sequence[str], title: str) -> alt.LayerC
     colour = alt.condition("datum.compared", alt.value(TEAL), alt.value(GREY))
     base = alt.Chart(table).encode(y=y, color=colour, tooltip=_TOOLTIP)
     dash = alt.condition("datum.compared", alt.value([1, 0]), alt.value([4, 4]))
-    interval = base.mark_rule(strokeWidth=3).encode(x=_x("low:Q", title), x2="high:Q", strokeDash=dash)
+    interval = base.mark_rule(strokeWidth=3).encode(
+        x=_x("low:Q", title), x2=alt.X2("high:Q"), strokeDash=dash
+    )
     solid = (
         base.transform_filter("datum.compared")
         .mark_point(size=130, filled=True, opacity=1)
-        .encode(x="value:Q")
+        .encode(x=alt.X("value:Q"))
     )
-    hollow = base.transform_filter("!datum.compared").mark_point(size=110, strokeWidth=2).encode(x="value:Q")
+    hollow = (
+        base.transform_filter("!datum.compared")
+        .mark_point(size=110, strokeWidth=2)
+        .encode(x=alt.X("value:Q"))
+    )
     return (interval + solid + hollow).properties(height=70 + ROW_HEIGHT * len(order))
 
 

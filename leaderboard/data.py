@@ -81,8 +81,8 @@ def settings(compared: Comparison) -> str:
 
 
 def rag_report(compared: Comparison, metric: str) -> Report:
-    """The RAG report of one comparison; kept, as its runs have ended."""
-    return _rag_report(store_url(), tuple(run.id for run in compared.runs), metric, compared)
+    """The RAG report of one comparison; kept until one of its runs is scored or resumed anew."""
+    return _rag_report(store_url(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
@@ -111,5 +111,7 @@ def _runs(url: str | None) -> list[Run]:
 
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)
-def _rag_report(url: str | None, run_ids: tuple[str, ...], metric: str, _compared: Comparison) -> Report:
+def _rag_report(
+    url: str | None, ended: tuple[tuple[str, float | None], ...], metric: str, _compared: Comparison
+) -> Report:
     return reports(_store(url), _compared.runs, metric)[0]

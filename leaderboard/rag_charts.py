@@ -42,12 +42,16 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
             scale=alt.Scale(domain=["better", "worse", "not known to differ"], range=[TEAL, ORANGE, GREY]),
             legend=alt.Legend(title=None, orient="top"),
         ),
-        tooltip=["pair:N", "meaning:N", *_NUMBERS, _COUNT],
+        tooltip=[alt.Tooltip("pair:N"), alt.Tooltip("meaning:N"), *_NUMBERS, _COUNT],
     )
     x = alt.X("low:Q", title="difference, with its interval", axis=alt.Axis(format="+.3~f", tickCount=6))
-    interval = base.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q")
-    point = base.mark_point(size=130, filled=True, opacity=1).encode(x="value:Q")
-    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="zero:Q")
+    interval = base.mark_rule(strokeWidth=3).encode(x=x, x2=alt.X2("high:Q"))
+    point = base.mark_point(size=130, filled=True, opacity=1).encode(x=alt.X("value:Q"))
+    zero = (
+        alt.Chart(pd.DataFrame({"zero": [0]}))
+        .mark_rule(color=GREY, strokeDash=[4, 4])
+        .encode(x=alt.X("zero:Q"))
+    )
     return (zero + interval + point).properties(height=90 + ROW_HEIGHT * len(lines))
 
 
@@ -57,7 +61,12 @@ def causes(found: Sequence[Cause]) -> alt.LayerChart:
     names = [c.name for c in found]
     base = alt.Chart(pd.DataFrame(lines)).encode(
         y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, grid=False, ticks=False)),
-        tooltip=["cause:N", "meaning:N", alt.Tooltip("count:Q", title="samples", format=","), *_NUMBERS],
+        tooltip=[
+            alt.Tooltip("cause:N"),
+            alt.Tooltip("meaning:N"),
+            alt.Tooltip("count:Q", title="samples", format=","),
+            *_NUMBERS,
+        ],
     )
     axis = alt.Axis(format=".0%", tickCount=6)
 
@@ -67,7 +76,7 @@ def causes(found: Sequence[Cause]) -> alt.LayerChart:
     colours = alt.Scale(domain=names, range=[BLAME[name] for name in names])
     colour = alt.Color("cause:N", scale=colours, legend=None)
     bars = base.mark_bar(size=20).encode(x=x("value:Q"), color=colour)
-    interval = base.mark_rule(strokeWidth=2, color=GREY).encode(x=x("low:Q"), x2="high:Q")
+    interval = base.mark_rule(strokeWidth=2, color=GREY).encode(x=x("low:Q"), x2=alt.X2("high:Q"))
     counts = base.mark_text(align="left", dx=6, color=GREY)
     counts = counts.encode(x=x("high:Q"), text=alt.Text("count:Q", format=","))
     return (bars + interval + counts).properties(height=60 + ROW_HEIGHT * len(names))
@@ -81,16 +90,16 @@ def curve(points: Sequence[Point], x: str, y: str) -> alt.LayerChart:
     lines = [{**_estimate(point.estimate), "at": point.at} for point in points]
     base = alt.Chart(pd.DataFrame(lines)).encode(
         x=alt.X("at:O", sort=[p.at for p in points], title=x, axis=alt.Axis(labelAngle=0, grid=False)),
-        tooltip=["at:N", *_NUMBERS, _COUNT],
+        tooltip=[alt.Tooltip("at:N"), *_NUMBERS, _COUNT],
     )
     scale = alt.Scale(zero=False, nice=True, domain=_reach(points))
     axis = alt.Axis(format=".3~f", tickCount=6)
     interval = base.mark_rule(strokeWidth=2.5, opacity=0.7, color=TEAL, clip=True).encode(
-        y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q"
+        y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2=alt.Y2("high:Q")
     )
     numbers = base.transform_filter("isFinite(toNumber(datum.at))")
-    joined = numbers.mark_line(strokeWidth=1.5, opacity=0.5, color=TEAL).encode(y="value:Q")
-    dots = base.mark_point(size=110, filled=True, opacity=1, color=TEAL).encode(y="value:Q")
+    joined = numbers.mark_line(strokeWidth=1.5, opacity=0.5, color=TEAL).encode(y=alt.Y("value:Q"))
+    dots = base.mark_point(size=110, filled=True, opacity=1, color=TEAL).encode(y=alt.Y("value:Q"))
     return (interval + joined + dots).properties(height=260)
 
 

@@ -99,9 +99,10 @@ class _Reporter:
 
     def _gains(self) -> Iterable[Gain]:
         arms = self.compared.arms
-        scores = {name: scored(self.store, run.id) for name, run in arms.items()}
         pairs = [pair for pair in measure.PAIRS if pair[0] in arms and pair[1] in arms]
         infos = {info.name: info for first, _, _ in pairs for info in output_metrics(arms[first])}
+        paired = {arm for pair in pairs for arm in pair[:2]}
+        scores = {arm: scored(self.store, arms[arm].id, infos) for arm in paired}
         for info in sorted(infos.values(), key=lambda info: info.name != self.info.name):
             for pair in pairs:
                 one, other = (scores[arm].get(info.name, {}) for arm in pair[:2])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from evalkit.metrics.citation import citations
-from evalkit.store.records import Run, SampleRecord
+from evalkit.store.records import Run
 
 if TYPE_CHECKING:
     from evalkit.store.store import Store
@@ -35,33 +35,58 @@ class Seen(Struct, frozen=True):
     used: bool | None
 
 
+class _Graded(Struct):
+    """Of a sample only its grades."""
+
+    relevance: dict[str, int] = {}
+
+
+class _Passage(Struct):
+    """Of a passage only its names."""
+
+    id: str
+    doc_id: str = ""
+
+
+class _Answer(Struct):
+    """Of an answer what was found and shown, and the reply."""
+
+    text: str = ""
+    passages: tuple[_Passage, ...] | None = None
+    ranking: tuple[str, ...] | None = None
+
+
+class _Answered(Struct):
+    answer: _Answer | None = None
+
+
 def look(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
     """The samples of a run that ``metric`` applies to, by id and repeat."""
-    scores = store.scores(run.id)
+    scores = store.scores(run.id, {metric, "citation_recall"})
     clusters = {sequence: (cluster, value) for sequence, cluster, value in scores.get(metric, [])}
     cites = any(info.name.startswith("citation") for info in run.spec.metrics)
     recalled = {sequence: value for sequence, _, value in scores.get("citation_recall", [])}
     found: dict[Key, Seen] = {}
-    for record in store.records(run.id, sequences=clusters):
-        cluster, value = clusters[record.sequence]
-        if value is None:
-            continue
-        used = _used(record, recalled.get(record.sequence)) if cites else None
-        found[record.sample.id, record.repeat] = _seen(record, cluster, value, used)
+    for sequence, key, sample, payload in store.parts(run.id, _Graded, _Answered):
+        cluster, value = clusters.get(sequence, ("", None))
+        if value is not None:
+            answer, answers = payload.answer or _Answer(), gold(sample.relevance)
+            passages = [passage.doc_id or passage.id for passage in answer.passages or ()]
+            used = _used(answer.text, passages, answers, recalled.get(sequence)) if cites else None
+            found[key] = _seen(answers, passages, answer.ranking or (), cluster, value, used)
     return found
 
 
-def gold(record: SampleRecord) -> set[str]:
-    """The documents that answer a sample."""
-    grades = record.sample.relevance
+def gold(grades: Mapping[str, int]) -> set[str]:
+    """The documents that answer a sample: those that no other is graded above."""
     best = max(grades.values(), default=0)
     return {document for document, grade in grades.items() if grade == best > 0}
 
 
-def _seen(record: SampleRecord, cluster: str, score: float, used: bool | None) -> Seen:
-    answers, answer = gold(record), record.answer
-    passages = [] if answer is None else [p.document for p in answer.passages or ()]
-    ranking: Sequence[str] = () if answer is None else answer.ranked or ()
+def _seen(
+    answers: set[str], passages: Sequence[str], ranking: Sequence[str], cluster: str, score: float,
+    used: bool | None,
+) -> Seen:  # fmt: skip
     return Seen(
         cluster=cluster,
         score=score,
@@ -73,14 +98,12 @@ def _seen(record: SampleRecord, cluster: str, score: float, used: bool | None) -
     )
 
 
-def _used(record: SampleRecord, recalled: float | None) -> bool:
+def _used(reply: str, passages: Sequence[str], answers: set[str], recalled: float | None) -> bool:
     """Whether the reply cites a gold document: by the task's own metric, or else by number."""
     if recalled is not None:
         return recalled > 0
-    passages = (record.answer.passages if record.answer else None) or ()
-    answers, reply = gold(record), record.answer.reply if record.answer else ""
     return any(
-        index is not None and passages[index].document in answers
+        index is not None and passages[index] in answers
         for _, cited in citations(reply, len(passages))
         for index in cited
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +17,9 @@ from evalkit.store.database import insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
+
+S = TypeVar("S")
+P = TypeVar("P")
 
 MOST_SLICES = 100
 """Something that has more values than this is no grouping (an id, a date) and makes no slices."""
@@ -110,14 +113,17 @@ class Samples(Runs):
             )
             return {row.status: row.n for row in connection.execute(query)}
 
-    def scores(self, run_id: str) -> dict[str, list[tuple[int, str, float | None]]]:
-        """For each metric ``(sequence, cluster, value)``, by sequence; what runs are compared by.
+    def scores(
+        self, run_id: str, metrics: Collection[str] | None = None
+    ) -> dict[str, list[tuple[int, str, float | None]]]:
+        """For each metric ``(sequence, cluster, value)``, by sequence; what runs are compared by. Only
+        ``metrics``, where they are named.
 
         The cluster is the sample's id where it names none. A value of None: the metric itself failed. Samples
         that the metric does not apply to, and samples that ended in an error, are not in the list.
         """
         found: dict[str, list[tuple[int, str, float | None]]] = {}
-        for metric, sequence, cluster, value in self._scored(run_id):
+        for metric, sequence, cluster, value in self._scored(run_id, metrics):
             found.setdefault(metric, []).append((sequence, cluster, value))
         return found
 
@@ -141,13 +147,17 @@ class Samples(Runs):
             column.values.append(math.nan if value is None else value)
         return found
 
-    def _scored(self, run_id: str) -> Iterator[tuple[str, int, str, float | None]]:
+    def _scored(
+        self, run_id: str, metrics: Collection[str] | None = None
+    ) -> Iterator[tuple[str, int, str, float | None]]:
         c = t.score.c
         join = t.score.join(t.sample).join(t.item)
         query = sa.select(c.metric, c.sequence, t.item.c.cluster, c.value).select_from(join)
         with self.reading() as connection:
             key = self._row(connection, run_id).key
             wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
+            if metrics is not None:
+                wanted = wanted.where(c.metric.in_(metrics))
             yield from connection.execute(_in_pieces(wanted.order_by(c.sequence)))
 
     def names(self, run_id: str) -> dict[int, tuple[str, int]]:
@@ -177,6 +187,21 @@ class Samples(Runs):
             if len(values) <= MOST_SLICES
             for value, members in values.items()
         }
+
+    def parts(
+        self, run_id: str, sample: type[S], payload: type[P]
+    ) -> Iterator[tuple[int, tuple[str, int], S, P]]:
+        """Of each sample its sequence, its id and repeat, and parts of its ``Sample`` and its ``Payload``:
+        those fields, nested ones too, that the given kinds of ``Struct`` have. Cheaper than ``records``.
+        """
+        s, i = t.sample.c, t.item.c
+        query = sa.select(s.sequence, i.document, s.repeat, i.body, t.payload.c.body.label("payload"))
+        query = query.select_from(t.sample.join(t.item).join(t.payload)).order_by(s.sequence)
+        with self.reading() as connection:
+            key = self._row(connection, run_id).key
+            rows = connection.execute(query.where(s.run_key == key).execution_options(yield_per=100))
+            for sequence, document, repeat, body, packed in rows:
+                yield sequence, (document, repeat), unpack(body, sample), unpack(packed, payload)
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
         """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.

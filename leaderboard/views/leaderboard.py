@@ -33,7 +33,7 @@ def main() -> None:
     if info.help:
         st.text(info.help)
     if any(row.estimate for row in rows):
-        st.altair_chart(charts.forest(rows, info), width="stretch")
+        st.vega_lite_chart(charts.spec(charts.forest(rows, info)), width="stretch")
     elif any(row.run.ranked for row in rows):
         st.info("This metric does not apply to this variant of the task.", icon=":material/info:")
     else:
@@ -45,7 +45,7 @@ def main() -> None:
     if ranked:
         st.subheader("All metrics")
         st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
-        st.altair_chart(charts.overview(ranked, task.metrics), width="stretch")
+        st.vega_lite_chart(charts.spec(charts.overview(ranked, task.metrics)), width="stretch")
     across_variants([other for other in tasks if other.base == task.base], info)
 
 
@@ -176,7 +176,7 @@ def across_variants(variants: Sequence[TaskInfo], info: MetricInfo) -> None:
         st.caption(
             "Complete runs. Compare a model with itself from group to group: the questions may differ."
         )
-        st.altair_chart(charts.variants(complete, info), width="stretch")
+        st.vega_lite_chart(charts.spec(charts.variants(complete, info)), width="stretch")
 
 
 main()

@@ -101,7 +101,7 @@ def arms(report: Report) -> None:
     st.caption("The same questions, with other passages in the prompt.")
     own = {name: some[report.metric] for name, some in report.arms.items() if report.metric in some}
     if own:
-        st.altair_chart(charts.metrics(own, _axis(report)), width="stretch")
+        st.vega_lite_chart(charts.spec(charts.metrics(own, _axis(report))), width="stretch")
 
 
 def differences(report: Report) -> None:
@@ -112,7 +112,7 @@ def differences(report: Report) -> None:
         st.caption("Two arms over the same questions are needed; see below.")
         return
     st.caption("Paired, sample by sample: less noise than between two means.")
-    st.altair_chart(rag_charts.differences(gains), width="stretch")
+    st.vega_lite_chart(charts.spec(rag_charts.differences(gains)), width="stretch")
 
 
 def causes(report: Report) -> None:
@@ -122,7 +122,7 @@ def causes(report: Report) -> None:
     st.subheader("Where errors come from")
     sign = "at least" if report.higher_is_better else "at most"
     st.text(f"Right: {report.metric} of {sign} {report.right:.3f} ({report.rule}).")
-    st.altair_chart(rag_charts.causes(report.causes), width="stretch")
+    st.vega_lite_chart(charts.spec(rag_charts.causes(report.causes)), width="stretch")
     with st.expander("What the causes mean"):
         rows = [{"cause": c.name, "n": c.n, "share": c.share.value, "interval": text.interval(c.share),
                  "meaning": c.meaning} for c in report.causes]  # fmt: skip
@@ -146,7 +146,7 @@ def curves(report: Report) -> None:
                 st.subheader(title)
                 st.caption(caption + _fewest(points))
                 y = "gold documents shown" if points is report.shown_by_k else report.metric
-                st.altair_chart(rag_charts.curve(points, x, y), width="stretch")
+                st.vega_lite_chart(charts.spec(rag_charts.curve(points, x, y)), width="stretch")
 
 
 def _fewest(points: Sequence[Point]) -> str:
@@ -160,13 +160,14 @@ def retrieval(report: Report) -> None:
     if report.retrieval:
         with left:
             st.subheader("Retrieval")
-            st.altair_chart(charts.metrics(report.retrieval), width="stretch")
+            st.vega_lite_chart(charts.spec(charts.metrics(report.retrieval)), width="stretch")
     if report.abstained:
         with right:
             st.subheader("Abstains")
             st.caption("Right in the arm missing; wrong where the evidence was shown.")
-            st.altair_chart(
-                charts.metrics(report.abstained, "share of replies that abstain"), width="stretch"
+            st.vega_lite_chart(
+                charts.spec(charts.metrics(report.abstained, "share of replies that abstain")),
+                width="stretch",
             )
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     reliance(run)
     st.subheader("How the samples ended")
     if run.counts:
-        st.altair_chart(charts.statuses(run.counts), width="stretch")
+        st.vega_lite_chart(charts.spec(charts.statuses(run.counts)), width="stretch")
     else:
         st.caption("No sample has ended yet.")
     configuration(run)
@@ -116,7 +116,7 @@ def metrics(run: Run) -> None:
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     left.dataframe(frame, hide_index=True, column_config=config, height=min(38 + 35 * len(frame), 600))
     if right is not None:
-        right.altair_chart(charts.metrics(bounded), width="stretch")
+        right.vega_lite_chart(charts.spec(charts.metrics(bounded)), width="stretch")
 
 
 def slices(run: Run) -> None:
