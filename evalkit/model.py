@@ -144,7 +144,9 @@ class Model:
             "stop": (stop,) if isinstance(stop, str) else stop,
         }
         fields = self._fields(given, extra)
-        messages = await self._showable(_messages(prompt, images))
+        messages = _messages(prompt, images)
+        if images or not isinstance(prompt, str):
+            messages = await self._showable(messages)
         return await self._send(
             Request(
                 messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)

@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -207,12 +208,14 @@ class Shared(Layer):
                 flight.set_result(None)
 
 
+_LOOSE = {"sample", "json_schema", "extra"}
+_hashable = attrgetter(*(name for name in Request.__struct_fields__ if name not in _LOOSE))
+
+
 def _content(request: Request) -> Any:
     """A request as a dictionary key: all that a server sees of it, and the repeat."""
-    hashable = replace(request, sample=None, json_schema=None, extra={})
-    fields = tuple(getattr(hashable, name) for name in hashable.__struct_fields__ if name != "extra")
     loose = canonical([request.json_schema, request.extra]) if request.json_schema or request.extra else b""
-    return (*fields, loose)
+    return _hashable(request), loose
 
 
 class Scheduled(Layer):

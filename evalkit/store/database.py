@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from evalkit.errors import StoreError
 from evalkit.sqlite import use_wal
@@ -149,8 +149,8 @@ def _insert_text(
     table: sa.Table, columns: tuple[str, ...], missing: bool, dialect: sa.Dialect
 ) -> tuple[str, list[str] | None]:
     """The statement, and the order of its values where the driver takes them by their places."""
-    kind = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-    statement = kind(table).inline()  # asks for no ids
+    dialects = import_module(f"sqlalchemy.dialects.{dialect.name}")  # PostgreSQL's takes long to import
+    statement = dialects.insert(table).inline()  # asks for no ids
     if missing:
         statement = statement.on_conflict_do_nothing()
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))

@@ -1,4 +1,8 @@
-"""Bring a store to the schema of this evalkit, or say why not. Alembic is imported only for work."""
+"""Bring a store to the schema of this evalkit, or say why not.
+
+A new store is made from ``schema.py``, an older one is changed by Alembic, which is imported only then. A
+test keeps both ways equal.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError
 from evalkit.store.database import Database
-from evalkit.store.schema import VERSION
+from evalkit.store.schema import VERSION, metadata
 
 
 def migrate(database: Database) -> None:
@@ -16,10 +20,11 @@ def migrate(database: Database) -> None:
     with database.reading() as connection:
         if _version(connection, database.name) == VERSION:
             return
-    with (
-        database.writing() as connection
-    ):  # of several processes that come here at once, the first does the work
-        if _version(connection, database.name) != VERSION:
+    with database.writing() as connection:  # of several processes that come here at once, the first does it
+        found = _version(connection, database.name)
+        if found is None:
+            _create(connection)
+        elif found != VERSION:
             _upgrade(connection)
 
 
@@ -40,6 +45,15 @@ def _version(connection: sa.Connection, name: str | None) -> str | None:
             "Upgrade it: pip install --upgrade evalkit"
         )
     return str(found)
+
+
+def _create(connection: sa.Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    version = sa.Column("version_num", sa.String(32), nullable=False)
+    key = sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc")
+    stamp = sa.Table("alembic_version", sa.MetaData(), version, key)
+    stamp.create(connection)
+    connection.execute(stamp.insert().values(version_num=VERSION))
 
 
 def _upgrade(connection: sa.Connection) -> None:

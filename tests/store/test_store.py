@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from evalkit.errors import StoreError, UsageError
 from evalkit.model import describe
 from evalkit.store import open_store, schema
+from evalkit.store.database import Database
+from evalkit.store.migrate import _upgrade
 from evalkit.store.records import MetricInfo, RunSpec, SampleRecord, Tokens
 from evalkit.store.store import Store
 from evalkit.types import (
@@ -287,19 +289,26 @@ def test_a_run_id_is_used_once(store: Store) -> None:
         store.write("r2", [record(0)])
 
 
-def test_migrations_make_exactly_the_schema(store: Store) -> None:
-    with store.reading() as connection:
+def test_migrations_make_exactly_what_a_new_store_is(store: Store, tmp_path: Path) -> None:
+    migrated = Database(sa.URL.create("sqlite", database=str(tmp_path / "migrated.db")))
+    with migrated.writing() as connection:
+        _upgrade(connection)
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    made = []
+    for one in (store, migrated):
+        with one.reading() as connection:
+            made.append(set(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all()))
+    assert made[0] == made[1]
+    migrated.close()
 
 
-def test_alembic_is_not_imported_for_a_store_that_is_up_to_date(store: Store) -> None:
+def test_alembic_is_imported_only_for_an_older_store(store: Store, tmp_path: Path) -> None:
     code = (
         "import sys; from evalkit.store import open_store; "
-        "open_store(sys.argv[1]); print('alembic' in sys.modules)"
+        "[open_store(path) for path in sys.argv[1:]]; print('alembic' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(store.name)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, str(store.name), str(tmp_path / "new.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
