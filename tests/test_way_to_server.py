@@ -145,3 +145,17 @@ def test_a_url_that_is_no_api_is_refused_before_the_run(evalkit, scripted, tmp_p
         done = evalkit("run", "task_small.py", "--model", f"openai:tiny@{scripted.url}{path}", code=2)
         assert f"there is no API at {scripted.url}{path}" in done.stderr
     assert not scripted.asked
+
+
+def test_a_proxy_is_used_where_the_spec_names_it_and_only_there(evalkit, scripted, tmp_path) -> None:
+    (tmp_path / "task_small.py").write_text(TASK)
+    evalkit.environment["HTTP_PROXY"] = scripted.url
+    run = ["run", "task_small.py", "--limit", "3", "--model"]
+    refused = evalkit(*run, "openai:tiny@http://model.invalid?down_timeout=1", code=2)
+    assert "HTTP_PROXY is not used: name a proxy with ?proxy=" in refused.stderr
+    assert not scripted.requests
+    evalkit(*run, f"openai:tiny@http://model.invalid?proxy={scripted.url}")
+    assert sum(scripted.asked.values()) == 3
+    refused = evalkit(*run, "openai:tiny@http://model.invalid?proxy=http://me:secret@proxy", code=2)
+    assert "a URL without a password is wanted" in refused.stderr
+    assert "secret" not in refused.stderr

@@ -68,7 +68,9 @@ class OpenAIBackend:
         self._counting = asyncio.Lock()
         self._key = self._read_key()
         self.transport = Transport(
-            _timeouts(spec), {"Authorization": f"Bearer {self._key}"} if self._key else None
+            _timeouts(spec),
+            {"Authorization": f"Bearer {self._key}"} if self._key else None,
+            spec.options.get("proxy"),
         )
 
     async def send(self, request: Request) -> Response:

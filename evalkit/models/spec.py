@@ -41,6 +41,15 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
+def _proxy(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise UsageError(
+            "model parameter proxy: a URL without a password is wanted, such as http://proxy.example:3128"
+        )
+    return text
+
+
 def _part(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -73,6 +82,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "first_byte_timeout": _above_zero(float),
     "stall_timeout": _above_zero(float),
     "down_timeout": _above_zero(float),
+    "proxy": _proxy,
     "retry_budget": _part,
     "max_inflight": _above_zero(int),
     "rpm": _above_zero(float),

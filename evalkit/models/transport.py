@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from datetime import timedelta
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError, RequestTimeoutError
+from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
@@ -78,8 +80,10 @@ class Stream:
 class Transport:
     """A pool of kept-alive connections. Made in any thread, used in one event loop."""
 
-    def __init__(self, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
-        self._timeouts = timeouts
+    def __init__(
+        self, timeouts: Timeouts, headers: Mapping[str, str] | None = None, proxy: str | None = None
+    ) -> None:
+        self._timeouts, self._proxy = timeouts, proxy
         self._headers = {**(headers or {}), "Content-Type": "application/json"}
         self._client: Client | None = None
 
@@ -141,16 +145,18 @@ class Transport:
 
     def _pool(self) -> Client:
         if self._client is None:
-            self._client = (
+            builder = (
                 ClientBuilder()
                 .default_headers(self._headers)
                 .connect_timeout(timedelta(seconds=self._timeouts.connect))
                 .timeout(timedelta(seconds=self._timeouts.total))
                 .pool_idle_timeout(_KEEP_ALIVE)
                 .follow_redirects(False)  # the key goes to the server that was named, and to no other
-                .no_proxy()
-                .build()
+                .no_proxy()  # of the environment: what is asked goes where the model's spec says
             )
+            if self._proxy is not None:
+                builder = builder.proxy(ProxyBuilder.all(self._proxy))
+            self._client = builder.build()
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
@@ -206,7 +212,11 @@ class Transport:
                 "certificate must be one that this machine trusts, or SSL_CERT_FILE names its authority's"
             )
         if connecting:
-            return Unreachable(f"nothing answers at {url}: {causes[-1]}")
+            named = {n for n in os.environ if n.upper() in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
+            unused = (
+                f" ({min(named)} is not used: name a proxy with ?proxy=)" if named and not self._proxy else ""
+            )
+            return Unreachable(f"nothing answers at {url}: {causes[-1]}{unused}")
         return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
 
 
