@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -95,7 +96,8 @@ def run(
                 continue
             for text in models:
                 start = partial(runner.start, item, text, drive.store)
-                await drive(start, f"{item.id} with {text}", item.xfail)
+                shown = re.sub("//[^/@]*@", "//***@", text)  # a password is refused, and not repeated
+                await drive(start, f"{item.id} with {shown}", item.xfail)
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
