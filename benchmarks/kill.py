@@ -74,6 +74,7 @@ def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) ->
     assert run["metrics"]["exact_match"]["value"] == sum(i % 3 > 0 for i in range(n)) / n
     with closing(sqlite3.connect(folder / ".evalkit" / "evalkit.db")) as store:
         assert store.execute("SELECT count(*), count(DISTINCT sequence) FROM sample").fetchone() == (n, n)
+    assert len(filed_replies(folder)) == n
     mine = asked(url) - begun
     again = mine.total() - n
     assert len(mine) == n
