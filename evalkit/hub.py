@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import ssl
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,8 @@ import msgspec
 
 from evalkit.errors import CorpusError, UsageError
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 10.0  # as long as huggingface_hub itself waits for an answer
+_YES = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its variables
 
 
 # The branch in which the hub keeps every data set as Parquet: it has those that come as a loading script.
@@ -61,8 +64,8 @@ def hub_rows(
     downloaded is used. Raises ``UsageError`` with the fix where the
     data set can be had neither way, or lacks one of the columns ``fields``.
     """
-    if file is None and not hub_answers():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
+    if file is None:
+        look_for_hub()
     try:
         import datasets
     except ModuleNotFoundError:
@@ -113,14 +116,34 @@ def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]
             yield row
 
 
+def look_for_hub() -> bool:
+    """Whether the hub answers. Where it does not, its libraries are told to use what they have: else each of
+    their requests is tried again for half a minute."""
+    if hub_answers():
+        return True
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in ("huggingface_hub.constants", "datasets.config"):
+        if name in sys.modules:  # which read the variable when they were imported
+            vars(sys.modules[name])["HF_HUB_OFFLINE"] = True
+    return False
+
+
 @cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached at all, asked once and briefly."""
+    """Whether the hub can be reached at all, asked once; not asked where HF_HUB_OFFLINE says not to."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
+        return False
     try:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        urllib.request.urlopen(endpoint, timeout=_TIMEOUT_S).close()  # noqa: S310 - the user's own endpoint
+        urllib.request.urlopen(hub_url(), timeout=_TIMEOUT_S).close()  # noqa: S310 - the user's own endpoint
     except urllib.error.HTTPError:
         return True
-    except (urllib.error.URLError, OSError, ValueError):
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # it is there; its libraries trust other certificates
+    except (OSError, ValueError):
         return False
     return True
+
+
+def hub_url() -> str:
+    """The hub's address, or that of the mirror in HF_ENDPOINT."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")

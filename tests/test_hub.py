@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evalkit import hub
 from evalkit.errors import CorpusError, UsageError
+from tests.servers.scripted import Scripted
 
 ROWS = [{"id": 1, "text": "zinc"}, {"id": 2, "text": "gout"}]
 
@@ -46,3 +49,48 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         list(hub.rows_of(tmp_path, "some/data", None, "test"))
     with pytest.raises(UsageError, match="no such file or folder"):
         list(hub.rows_of(tmp_path / "nowhere", "some/data", None, "test"))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody has looked for the hub yet, and what is found is forgotten."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    for module in (constants, config):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    hub.hub_answers.cache_clear()
+    yield
+    hub.hub_answers.cache_clear()
+
+
+def offline() -> bool:
+    from datasets import config
+    from huggingface_hub import constants, is_offline_mode
+
+    assert config.HF_HUB_OFFLINE == constants.HF_HUB_OFFLINE
+    return bool(is_offline_mode())
+
+
+def test_a_hub_that_is_not_there_is_not_asked_again(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:  # bound, not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        assert not hub.look_for_hub()
+    assert offline()
+
+
+def test_a_hub_that_answers_is_used(fresh: None, monkeypatch: pytest.MonkeyPatch, scripted: Scripted) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", scripted.url)
+    assert hub.look_for_hub()
+    assert not offline()
+
+
+def test_the_hub_is_left_alone_where_the_user_says_so(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, scripted: Scripted
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", scripted.url)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "yes")
+    assert not hub.look_for_hub()
+    assert offline()

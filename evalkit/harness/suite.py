@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import SetupError, UsageError
+from evalkit.harness import catalog
 from evalkit.harness.ask import How, ask, chat, rendered
 from evalkit.harness.pictures import pictures_of
 from evalkit.harness.plain import choices_of, plain, plain_argument, said, target_of
+from evalkit.hub import hub_url, look_for_hub
 from evalkit.model import Model
 from evalkit.types import Answer, Image, Response, Sample
 
+# What ``dataset_path`` may be in place of a name of the hub: kinds of local files.
+_FILES = frozenset({"arrow", "audiofolder", "csv", "imagefolder", "json", "parquet", "text", "xml"})
 LOGPROBS = frozenset({"loglikelihood", "loglikelihood_rolling", "multiple_choice"})
 
 
@@ -59,11 +64,14 @@ class Suite:
         if self.leaves:
             return
         _seed()
+        distant = [c for c in catalog.leaves(self.manager, self.name) if not _is_here(c.get("dataset_path"))]
+        reached = not distant or look_for_hub()
         try:
             built = self.manager.load([self.name])
         except Exception as problem:  # a task's own code, and the data set's loader, may raise anything
             raise SetupError(
                 f"lm-eval cannot load {self.name}: {type(problem).__name__}: {problem}"
+                + ("" if reached else _without_hub(distant))
             ) from problem
         for name, leaf in built["tasks"].items():
             config = leaf.config
@@ -199,6 +207,19 @@ class Suite:
             "n-original": {name: len(docs) for name, docs in self.docs.items()},
             "groups": {name: group.child_names for name, group in self.groups.items()},
         }
+
+
+def _is_here(path: str | None) -> bool:
+    return path is not None and (path in _FILES or Path(path).exists())
+
+
+def _without_hub(configs: Sequence[Mapping[str, Any]]) -> str:
+    """What to do where the hub cannot be asked and its cache lacks a data set."""
+    name = next((str(c["dataset_path"]) for c in configs if c.get("dataset_path")), "NAME")
+    return (
+        f". The hub ({hub_url()}) cannot be reached, or HF_HUB_OFFLINE forbids it. Where it can be, "
+        f"`hf download --repo-type dataset {name}` (or one run there) fills the cache: copy its HF_HOME"
+    )
 
 
 def _seed() -> None:
