@@ -61,11 +61,10 @@ class _Scored:
         values = np.asarray(column.values)
         there = ~np.isnan(values)
         self.failed = len(values) - int(there.sum())
-        self.sequences, self.clusters = (
-            np.asarray(column.sequences)[there],
-            np.asarray(column.clusters)[there],
-        )
-        self.values = values[there]
+        kept = there if self.failed else slice(None)  # a slice copies nothing
+        self.sequences = np.asarray(column.sequences)[kept]
+        self.clusters = np.asarray(column.clusters)[kept]
+        self.values = values[kept]
 
 
 def _estimate(

@@ -162,8 +162,10 @@ def _cluster_numbers(clusters: Clusters | None, n: int) -> NDArray[np.intp] | No
     if len(clusters) != n:
         raise ValueError(f"{len(clusters)} clusters for {n} values")
     if isinstance(clusters, np.ndarray):
+        if len(np.unique(clusters)) == n:
+            return None
         _, first, sorted_numbers = np.unique(clusters, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[sorted_numbers] if len(first) < n else None
+        return np.argsort(np.argsort(first))[sorted_numbers]
     numbers: dict[str | int, int] = {}
     keys = (i if name is None else name for i, name in enumerate(clusters))
     members = [numbers.setdefault(key, len(numbers)) for key in keys]

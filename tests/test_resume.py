@@ -120,7 +120,6 @@ def test_a_second_ctrl_c_does_not_wait_for_replies(evalkit, scripted, run_argume
 
 
 def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) -> None:
-    scripted.delay_s = 0.2
     process = evalkit.start(*run_arguments, "--json")
     wait_for_answers(scripted, 50, process)
     scripted.held = True
@@ -129,7 +128,6 @@ def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) 
     assert f":{process.pid}:" in refused.stderr
     assert "held by another process" in refused.stderr
     assert "Go on with" not in refused.stderr
-    scripted.delay_s = 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     (run,) = json.loads(out)["runs"]
