@@ -42,6 +42,7 @@ from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
 from . import golden
+from .snippets import bioasq_snippets, span
 
 HUB = "enelpol/rag-mini-bioasq"
 EPSILON = 1e-5  # of BioASQ's geometric mean
@@ -55,10 +56,11 @@ _FIELDS = {
     ),
     "passages": ("passage_id", "doc_id", "text"),
 }  # fmt: skip
+_PLACE = ("section", "offset")  # where a snippet stands in its document, if that is told
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
 
 
-def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, str]]:
+def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, Any]]:
     """What is searched: single snippets, or the snippets of each abstract together, in the file's order."""
     home = local_folder(data)
     if home is None:
@@ -68,7 +70,8 @@ def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, str]]:
     documents: dict[str, list[str]] = {}
     for row in _rows(home, "passages"):
         if unit == "snippets":
-            yield {"id": row["passage_id"], "text": row["text"]}
+            place = {name: row[name] for name in _PLACE if row.get(name) is not None}
+            yield {"id": row["passage_id"], "text": row["text"], **place}
         documents.setdefault(row["doc_id"], []).append(row["text"])
     if unit == "documents":
         yield from ({"id": name, "text": " ".join(texts)} for name, texts in documents.items())
@@ -85,15 +88,17 @@ def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sam
         for row in hub_rows(HUB, "question-answer-passages", "test", data, fields=fields):
             yield _from_hub(row)
         return
-    known = {row["doc_id"] for row in _rows(home, "passages")}
+    passages = {row["passage_id"]: row for row in _rows(home, "passages")}
+    known = {row["doc_id"] for row in passages.values()}
     for row in _rows(home, "questions"):
         gold = row["gold_passage_ids"]
         if unit == "documents":
             gold = [name for name in row["gold_doc_ids"] if name in known]
+        marked = [span(name, passages[name]["text"], passages[name]) for name in gold if name in passages]
         yield Sample(
             row["id"], row["question"], tuple(row["ideal_answers"]),
             relevance=dict.fromkeys(gold, 1), slices={"type": row["type"]},
-            metadata={"exact_answer": _exact(row["exact_answer"])},
+            metadata={"exact_answer": _exact(row["exact_answer"]), "snippets": [*filter(None, marked)]},
         )  # fmt: skip
 
 
@@ -182,6 +187,7 @@ IDEAL = (
         rouge("rouge1"), rouge("rougeL"),
     ),
     recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
+    *map(bioasq_snippets, ("precision", "recall", "f1", "ap")),
     citation_precision(), citation_recall(), citation_coverage(),
     biogen("coverage"), biogen("support"), biogen("contradict"),
     abstention(), abstained(), copy_rate(), length(),

@@ -32,7 +32,13 @@ def rows(file: Path, name: str) -> Iterator[Row]:
                     known[place] = f"{document}#{counts[document]}"
                     counts[document] += 1
                     if name == "passages":
-                        yield {"passage_id": known[place], "doc_id": document, "text": snippet["text"]}
+                        yield {
+                            "passage_id": known[place],
+                            "doc_id": document,
+                            "text": snippet["text"],
+                            "section": snippet.get("beginSection"),
+                            "offset": snippet.get("offsetInBeginSection"),
+                        }
                 question["gold_passage_ids"].append(known[place])
         except (KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{file}: question {number} lacks {error}") from None

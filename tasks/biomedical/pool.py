@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 
-def write_pool(documents: Iterable[Mapping[str, str]], home: Path, name: str) -> Path:
+def write_pool(documents: Iterable[Mapping[str, Any]], home: Path, name: str) -> Path:
     """The documents as one file under ``home``, named by its content, so that a changed pool is another."""
     home.mkdir(parents=True, exist_ok=True)
     encode = msgspec.json.Encoder().encode

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from evalkit_tasks.biomedical import bioasq
+from evalkit_tasks.biomedical.snippets import bioasq_snippets
 
-from evalkit import Answer, Sample
+from evalkit import Answer, Passage, Sample
 from evalkit.errors import CorpusError, UsageError
 
 ROWS = Path(__file__).parent / "rows" / "bioasq"
@@ -56,7 +57,11 @@ def golden(file: Path) -> Path:
             "ideal_answer": row["ideal_answers"],
             "exact_answer": row["exact_answer"], "documents": [url(name) for name in row["gold_doc_ids"]],
             "snippets": [
-                {"document": url(passages[name]["doc_id"]), "text": passages[name]["text"]}
+                {
+                    "document": url(passages[name]["doc_id"]), "text": passages[name]["text"],
+                    "beginSection": passages[name]["section"],
+                    "offsetInBeginSection": passages[name]["offset"],
+                }
                 for name in row["gold_passage_ids"]
             ],
         }
@@ -194,3 +199,54 @@ def test_gold_has_full_marks_on_every_exact_answer_of_the_real_set(evalkit, data
     )["runs"]
     assert run["n"] == 476 + 409 + 260
     assert set(scores(run).values()) == {1.0}
+
+
+def shown(*places: tuple[str, str, int, int]) -> Answer:
+    passages = tuple(
+        Passage(id, "x" * (end - begin), metadata={"section": section, "offset": begin})
+        for id, section, begin, end in places
+    )
+    return Answer(passages=passages)
+
+
+def snippet_scores(answer: Answer, marked: list[list]) -> list[float | None]:
+    sample = Sample("q", "?", "a", metadata={"snippets": marked})
+    return [bioasq_snippets(name)(sample, answer) for name in ("precision", "recall", "f1", "ap")]
+
+
+def test_snippets_are_measured_by_characters() -> None:
+    """By hand: of 40 marked characters, the first returned has 10 of its 20, the third all of its 10."""
+    marked = [["d1", "abstract", 0, 20], ["d2", "title", 0, 20]]
+    answer = shown(("d1#0", "abstract", 10, 30), ("d3#0", "abstract", 0, 10), ("d2#4", "title", 5, 15))
+    precision, recall, f1, ap = snippet_scores(answer, marked)
+    assert precision == pytest.approx(20 / 40)
+    assert recall == pytest.approx(20 / 40)
+    assert f1 == pytest.approx(0.5)
+    assert ap == pytest.approx((10 / 20 + 20 / 40) / 2)
+
+
+def test_snippets_that_overlap_are_one_and_other_sections_are_others() -> None:
+    marked = [["d", "abstract", 0, 10], ["d", "abstract", 5, 20], ["d", "abstract", 19, 30]]
+    whole = shown(("d#0", "abstract", 20, 30), ("d#1", "abstract", 0, 12), ("d#2", "abstract", 10, 22))
+    assert snippet_scores(whole, marked) == [1, 1, 1, 1]
+    assert snippet_scores(shown(("d#0", "title", 0, 30)), marked) == [0, 0, 0, 0]
+    assert snippet_scores(shown(), marked) == [0, 0, 0, 0]
+
+
+def test_only_ten_snippets_count_and_average_precision_may_exceed_one() -> None:
+    pieces = shown(*((f"d#{n}", "abstract", 10 * n, 10 * n + 5) for n in range(12)))
+    assert snippet_scores(pieces, [["d", "abstract", 0, 200]]) == pytest.approx([1, 0.25, 0.4, 10])
+
+
+def test_pools_without_places_and_arms_without_retrieval_have_no_snippet_scores() -> None:
+    marked = [["d", "abstract", 0, 10]]
+    assert snippet_scores(Answer(passages=(Passage("d#0", "text"),)), marked) == [None] * 4
+    assert snippet_scores(Answer(passages=None), marked) == [None] * 4
+    assert snippet_scores(shown(("d#0", "abstract", 0, 10)), []) == [None] * 4
+
+
+def test_places_come_with_the_snippets(data: Path) -> None:
+    first = next(bioasq.questions(data / "bioasq", "snippets"))
+    assert len(first.metadata["snippets"]) == len(first.relevance)
+    (row,) = (r for r in bioasq.pool(data / "bioasq", "snippets") if r["id"] == "pmid:16083#0")
+    assert (row["section"], row["offset"]) == ("abstract", 1185)
