@@ -7,7 +7,7 @@ Rows of an index are passages sorted by id, so that "ties are broken by id" mean
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import importlib.metadata
 import tempfile
 import threading
@@ -25,14 +25,14 @@ from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
 from evalkit.types import Passage, Progress
 
 from .batching import Batcher
-from .checks import Check, check_count, check_files, sha256
+from .checks import Check, check_corpus, check_count, check_files, sha256
 from .chunking import Chunking
-from .corpus import Corpus, indexed_text
+from .corpus import Corpus
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+from .passages import Passages, Rows
 from .ranking import Hits
 from .rerank import Second
 
-IDS = "ids.json"
 MAX_BATCH = 256  # searches answered at once
 CHECKED = 8  # passages that verify looks at
 
@@ -102,7 +102,7 @@ class IndexedRetriever(ABC):
         self.directory = directory
         self.progress = progress
         self.stop = threading.Event()
-        self._ids: list[str] | None = None  # of the rows, once the index is loaded
+        self._rows: Rows | None = None  # once the index is loaded
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.kind}-search")
         self._batcher = Batcher(partial(self._in_thread, self._answer), MAX_BATCH)
         if (directory / MANIFEST).exists():
@@ -161,8 +161,7 @@ class IndexedRetriever(ABC):
 
     async def unknown(self, documents: Sequence[str]) -> list[str]:
         """Those of some documents, by id, that the corpus lacks. Needs no index."""
-        known = await asyncio.to_thread(lambda: self.corpus.names)
-        return [document for document in documents if document not in known]
+        return await asyncio.to_thread(self.corpus.unknown, documents)
 
     async def prepare(self) -> None:
         """Build or load the index now."""
@@ -185,7 +184,7 @@ class IndexedRetriever(ABC):
 
         Empty until the index has been loaded, by ``prepare`` or the first ``search``.
         """
-        if self._ids is None:
+        if self._rows is None:
             return {}
         facts: dict[str, Any] = msgspec.to_builtins(read_manifest(self.directory))
         return facts | ({"search": search} if (search := self._searching()) else {})
@@ -204,19 +203,23 @@ class IndexedRetriever(ABC):
         files = check_files(self.directory, manifest.files)
         if files.ok is False:
             return [files]
-        ids = self._ready()
-        rows = sorted({n * (len(ids) - 1) // (CHECKED - 1) for n in range(CHECKED)})
-        passages = self._fetch([(ids[row], 0.0) for row in rows])
+        corpus = check_corpus(self.corpus.read_fingerprint(), manifest.corpus.fingerprint)
+        if corpus.ok is False:
+            return [files, corpus]
+        n = len(self._ready())
+        rows = sorted({number * (n - 1) // (CHECKED - 1) for number in range(CHECKED)})
+        passages = self._fetch((rows, [0.0] * len(rows)))
         return [
             files,
+            corpus,
             check_count("documents", len(self.corpus), manifest.n_documents),
-            check_count("passages", len(ids), manifest.n_passages),
-            *self._engine.check(len(ids), dict(zip(rows, passages, strict=True))),
+            check_count("passages", n, manifest.n_passages),
+            *self._engine.check(n, dict(zip(rows, passages, strict=True))),
         ]
 
     def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
         """One batch. Calls are grouped by ``k``, so that no answer depends on what it was asked with."""
-        ids = self._ready()
+        self._ready()
         answers: list[list[Passage]] = [[] for _ in calls]
         order = sorted(range(len(calls)), key=lambda i: calls[i][1])
         for k, group in groupby(order, key=lambda i: calls[i][1]):
@@ -224,16 +227,19 @@ class IndexedRetriever(ABC):
             first = max(k, self.options.depth) if self._second else k
             found = self._engine.search([calls[i][0] for i in places], first)
             for i, hits in zip(places, found, strict=True):
-                passages = self._fetch([(ids[row], score) for row, score in zip(*hits, strict=True)])
+                passages = self._fetch(hits)
                 answers[i] = self._second(calls[i][0], passages, k) if self._second else passages
         return answers
 
-    def _fetch(self, hits: list[tuple[str, float]]) -> list[Passage]:
+    def _fetch(self, hits: Hits) -> list[Passage]:
         """Passages with their texts. A chunk is cut again from its document: it is not stored twice."""
-        names = [id.rpartition("#")[0] if self.options.chunked else id for id, _ in hits]
-        documents = {d.id: d for d in self.corpus.get(list(dict.fromkeys(names)))}
+        rows, scores = self._ready(), hits[1]
+        ids, places = zip(*map(rows.find, hits[0]), strict=True) if hits[0] else ((), ())
+        names = [id.rpartition("#")[0] if self.options.chunked else id for id in ids]
+        wanted = list(dict.fromkeys(zip(names, places, strict=True)))
+        documents = {d.id: d for d in self.corpus.read(wanted)}
         found = []
-        for name, (id, score) in zip(names, hits, strict=True):
+        for name, id, score in zip(names, ids, scores, strict=True):
             passage = next(p for p in self._cut(documents[name]) if p.id == id)
             found.append(msgspec.structs.replace(passage, score=score))
         return found
@@ -242,37 +248,40 @@ class IndexedRetriever(ABC):
     def _cut(self) -> Callable[[Passage], list[Passage]]:
         return self.options.cutter()
 
-    def _ready(self) -> list[str]:
-        """The ids of the rows; loads the index, and builds it first where there is none."""
-        if self._ids is None:
+    def _ready(self) -> Rows:
+        """The rows; loads the index, and builds it first where there is none."""
+        if self._rows is None:
             if not (self.directory / MANIFEST).exists():
                 self._build()
             self._check()
             self._engine.load(self.directory)
-            self._ids = msgspec.json.decode((self.directory / IDS).read_bytes(), type=list[str])
-        return self._ids
+            self._rows = Rows(self.directory)
+        return self._rows
 
     def _build(self) -> None:
         """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
         engine = self._engine  # first: a missing encoder should be known before the corpus is read
-        passages = self._passages()
-        distinct = _distinct(passages)
-        n_copies = len(passages) - len(distinct)
-        if self.options.deduplicate:
-            passages = distinct
+        n_documents = len(self.corpus)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            passages = Passages(
+                self.corpus,
+                self._cut,
+                self.directory,
+                self.progress,
+                deduplicate=self.options.deduplicate,
+            )
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
                 part = Path(name)
                 facts = engine.build(passages, part)
-                (part / IDS).write_bytes(msgspec.json.encode([passage.id for passage in passages]))
+                passages.write_rows(part)
                 files = {file.name: sha256(file) for file in sorted(part.iterdir())}
                 counts = {
-                    "n_documents": len(self.corpus),
+                    "n_documents": n_documents,
                     "n_repeated": self.corpus.repeated,
                     "n_retracted": self.corpus.retracted,
                     "n_passages": len(passages),
-                    "n_copies": n_copies,
+                    "n_copies": passages.n_copies,
                 }
                 manifest = msgspec.structs.replace(self._manifest(), facts=facts, files=files, **counts)
                 manifest.write(part / MANIFEST)
@@ -281,20 +290,13 @@ class IndexedRetriever(ABC):
         except OSError as error:
             raise SetupError(f"{self.directory}: the index cannot be written: {error}") from error
 
-    def _passages(self) -> list[Passage]:
-        """Every passage without its metadata, by id."""
-        found: list[Passage] = []
-        with self.progress.bar("Reading documents", len(self.corpus)) as bar:
-            for document in self.corpus:
-                found.extend(Passage(p.id, p.text, p.title) for p in self._cut(document))
-                bar.advance()
-        return sorted(found, key=lambda passage: passage.id)
-
     def _manifest(self) -> Manifest:
         """What an index built now would say of itself."""
         return Manifest(
             kind=self.kind,
-            corpus=CorpusFacts(self.corpus.place, self.corpus.fingerprint, self.corpus.layout.name),
+            corpus=CorpusFacts(
+                self.corpus.place, self.corpus.fingerprint, self.corpus.layout.name, self.corpus.stamp
+            ),
             options={
                 name: value
                 for name, value in msgspec.to_builtins(self.options).items()
@@ -306,12 +308,20 @@ class IndexedRetriever(ABC):
         )
 
     def _check(self) -> None:
-        if differences := read_manifest(self.directory).differences(self._manifest()):
+        """Whether the index is what is wanted. The corpus is only read where its files have changed since."""
+        manifest, stamp = read_manifest(self.directory), self.corpus.stamp
+        if manifest.corpus.stamp == stamp:
+            self.corpus.fingerprint = manifest.corpus.fingerprint
+        if differences := manifest.differences(self._manifest()):
             raise IndexMismatch(
                 f"{self.directory} holds an index for something else: {'; '.join(differences)}. To build it "
                 f"anew, delete that folder, or choose another: evalkit index build {self.corpus.path} "
                 f"--retriever {self.kind} --out FOLDER"
             )
+        if manifest.corpus.stamp != stamp:
+            corpus = msgspec.structs.replace(manifest.corpus, stamp=stamp)
+            with contextlib.suppress(OSError):  # an index that cannot be written compares the next time too
+                msgspec.structs.replace(manifest, corpus=corpus).write(self.directory / MANIFEST)
 
     @classmethod
     def _read_options(cls, options: dict[str, Any]) -> Options:
@@ -326,11 +336,3 @@ class IndexedRetriever(ABC):
             return msgspec.convert(options, cls.options_type, strict=False)
         except msgspec.ValidationError as error:
             raise UsageError(f"options of the {cls.kind} retriever: {error}") from None
-
-
-def _distinct(passages: Sequence[Passage]) -> list[Passage]:
-    """Of passages with the same title and text, the first."""
-    first: dict[bytes, Passage] = {}
-    for passage in passages:
-        first.setdefault(hashlib.blake2b(indexed_text(passage).encode(), digest_size=16).digest(), passage)
-    return list(first.values())

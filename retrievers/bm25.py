@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .ranking import Hits, best
 
 K1, B = 0.9, 0.4  # Anserini's defaults
 _WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"
+_BLOCK = 4_096  # texts cut into words at once
 _ANALYSIS = "words, lower case, Lucene's English stop words, Porter stems"
 
 
@@ -26,6 +28,27 @@ class BM25Options(Options, frozen=True, kw_only=True):
 
     k1: float = K1
     b: float = B
+
+
+class Words(Sequence[list[int]]):
+    """The terms of every text as numbers, four bytes each."""
+
+    def __init__(self) -> None:
+        self._all, self._ends = array("i"), array("q", [0])
+
+    def append(self, terms: Iterable[int]) -> None:
+        """Add those of the next text."""
+        self._all.extend(terms)
+        self._ends.append(len(self._all))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        """Those of one text; no slices."""
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self._all[self._ends[row] : self._ends[row + 1]].tolist()
 
 
 class LexicalEngine:
@@ -43,20 +66,26 @@ class LexicalEngine:
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
         """Count and write. Raises ``CorpusError`` where no text holds a word to search."""
         import bm25s
+        from bm25s.tokenization import Tokenized
 
-        tokens = self._tokens([indexed_text(passage) for passage in passages])
-        if not any(tokens):
+        vocabulary: dict[str, int] = {}
+        words = Words()
+        for start in range(0, len(passages), _BLOCK):
+            rows = range(start, min(start + _BLOCK, len(passages)))
+            for tokens in self._tokens([indexed_text(passages[row]) for row in rows]):
+                words.append(vocabulary.setdefault(token, len(vocabulary)) for token in tokens)
+        if not vocabulary:
             raise CorpusError("no document holds a word that BM25 could search (stop words do not count)")
         index = bm25s.BM25(method="lucene", k1=self._k1, b=self._b, backend="numpy")
-        index.index(tokens, show_progress=False)
+        index.index(Tokenized(ids=words, vocab=vocabulary), show_progress=False)
         index.save(str(folder), show_progress=False)
         return {}
 
     def load(self, folder: Path) -> None:
-        """Read the scores into memory."""
+        """Map the scores of the terms into memory: a search reads those of its own."""
         import bm25s
 
-        self._index = bm25s.BM25.load(str(folder), show_progress=False)
+        self._index = bm25s.BM25.load(str(folder), mmap=True, show_progress=False)
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """The best of the rows that share a term with the query."""

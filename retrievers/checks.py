@@ -36,3 +36,9 @@ def check_files(folder: Path, sums: Mapping[str, str]) -> Check:
 def check_count(name: str, found: int, expected: int | None) -> Check:
     """Whether there are as many as the manifest says."""
     return Check(name, found == expected, f"{found:,}" + ("" if found == expected else f", not {expected:,}"))
+
+
+def check_corpus(found: str, expected: str) -> Check:
+    """Whether the corpus, read anew, has the content that was indexed."""
+    told = "its content is that of the index" if found == expected else "its content is not what was indexed"
+    return Check("corpus", found == expected, told)

@@ -1,7 +1,8 @@
 """A corpus: documents in one of several layouts (``layouts.py``), read as a stream or by id.
 
-Each document has an id, a text, maybe a title; everything else is kept as metadata. Only the ids and where
-their lines begin are held in memory: what is not JSON Lines is written as such into the cache first.
+Each document has an id, a text, maybe a title; everything else is kept as metadata. In memory are only hashes
+of the ids and where their lines begin, 24 bytes a document. What is not JSON Lines is written as such
+into the cache first.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.errors import CorpusError, did_you_mean
 from evalkit.paths import cache_dir
@@ -24,6 +27,8 @@ from evalkit.types import Passage, Progress
 
 from . import layouts
 from .documents import document_of, guarded, lines, open_file, row_of
+
+_COMPARED = 100_000  # ids among which one looks for what was meant
 
 
 class Corpus:
@@ -40,7 +45,7 @@ class Corpus:
         self.repeated = self.retracted = 0  # counted by the first pass
         self._progress = progress or Silent()
         self._lock = threading.Lock()
-        self._found: dict[str, int] | None = None
+        self._known: Index | None = None
         self._parents: set[str] = set()
 
     @property
@@ -50,7 +55,24 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content, the same for a JSONL file and its gzip."""
+        """SHA-256 (hex) of the content, the same for a JSONL file and its gzip.
+
+        May be set to what it was found to be when the files had the ``stamp`` that they have now.
+        """
+        return self.read_fingerprint()
+
+    @property
+    def stamp(self) -> str:
+        """What changes when a file is written or another takes its place: sizes, times and inode numbers."""
+        facts = [
+            (file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            for file in self.layout.files
+            for stat in [file.stat()]
+        ]
+        return hashlib.sha256(repr((self.layout.name, layouts.VERSION, facts)).encode()).hexdigest()
+
+    def read_fingerprint(self) -> str:
+        """The fingerprint, by reading the files."""
         digest = hashlib.sha256()
         if self.layout.rows is not None:
             digest.update(f"{self.layout.name} {layouts.VERSION}\n".encode())
@@ -61,71 +83,101 @@ class Corpus:
         return digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._index.offsets)
 
     def __iter__(self) -> Iterator[Passage]:
         """Every document in the order of the files, one in memory at a time."""
-        offsets = self._offsets
+        return (document for _, document in self.documents())
+
+    def documents(self) -> Iterator[tuple[int, Passage]]:
+        """The same, each with the place that ``read`` finds it by."""
+        offsets, n = self._index.offsets, 0
         for number, offset, line in lines(self._lines_file):
-            document = _document(line, f"{self._lines_file}:{number}")
-            if offsets.get(document.id) == offset:
-                yield document
+            if n < len(offsets) and offset == offsets[n]:
+                n += 1
+                yield offset, _document(line, f"{self._lines_file}:{number}")
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Documents by id, in the order asked for. Raises ``CorpusError`` for an unknown id."""
-        offsets = self._offsets
-        for id in ids:
-            if id not in offsets:
-                raise CorpusError(f"{self.path}: no document {id!r}.{did_you_mean(id, offsets)}")
+        places = [(id, self._index.places(id)) for id in ids]
+        for id, found in places:
+            if not found:
+                near = [document.id for document in self] if len(self) <= _COMPARED else []
+                raise CorpusError(f"{self.path}: no document {id!r}.{did_you_mean(id, near)}")
         with self._plain.open("rb") as file:
-            return [self._at(file, offsets[id], id) for id in ids]
+            return [self._one(file, id, found) for id, found in places]
 
-    @property
-    def names(self) -> AbstractSet[str]:
-        """Ids of all documents, and what they name as the document that they were cut from."""
-        return self._offsets.keys() | self._parents
+    def read(self, places: Sequence[tuple[str, int]]) -> list[Passage]:
+        """Documents by id and place, without a pass over the files. Raises ``CorpusError`` where another
+        document is there."""
+        with self._plain.open("rb") as file:
+            return [self._one(file, id, [place]) for id, place in places]
 
-    def _at(self, file: IO[bytes], offset: int, id: str) -> Passage:
+    def unknown(self, documents: Sequence[str]) -> list[str]:
+        """Those that are neither documents nor what documents name as the one that they were cut from."""
+        index = self._index
+        return [name for name in documents if not index.places(name) and name not in self._parents]
+
+    def _one(self, file: IO[bytes], id: str, places: Sequence[int]) -> Passage:
+        for place in places:
+            document = self._at(file, place)
+            if document.id == id:
+                return document
+        raise CorpusError(f"{self.path} was changed while it was in use: start again")
+
+    def _at(self, file: IO[bytes], offset: int) -> Passage:
         file.seek(offset)
-        document = _document(file.readline(), f"{self.path}: byte {offset}")
-        if document.id != id:
-            raise CorpusError(f"{self.path} was changed while it was in use: start again")
-        return document
+        return _document(file.readline(), f"{self.path}: byte {offset}")
 
     @property
-    def _offsets(self) -> dict[str, int]:
-        """Where each document's line begins, by id; one pass over the file, the first time."""
+    def _index(self) -> Index:
+        """Where each document's line begins; one pass over the file, the first time."""
         with self._lock:
-            if self._found is None:
-                self._found = self._scan()
-            return self._found
+            if self._known is None:
+                self._known = self._scan()
+            return self._known
 
-    def _scan(self) -> dict[str, int]:
-        offsets: dict[str, int] = {}
-        numbers: dict[str, int] = {}
-        self.repeated = self.retracted = 0
+    def _scan(self) -> Index:
+        hashes, offsets, retracted = array("Q"), array("q"), bytearray()
         for number, offset, line in lines(self._lines_file):
             document = _document(line, f"{self._lines_file}:{number}")
-            id = document.id
-            if id in offsets:
-                self._check_same(document, offsets[id], number, numbers[id])
-                self.repeated += 1
-                continue
-            offsets[id], numbers[id] = offset, number
-            if document.document != id:
+            hashes.append(_hash(document.id))
+            offsets.append(offset)
+            retracted.append(document.metadata.get("retracted") is True)
+            if document.document != document.id:
                 self._parents.add(document.document)
-            self.retracted += document.metadata.get("retracted") is True
         if not offsets:
             raise CorpusError(f"{self.path}: no documents in it")
-        return offsets
+        every = Index(np.array(hashes), np.array(offsets))
+        once = np.ones(len(offsets), bool)
+        once[self._repeated(every)] = False
+        self.repeated = int((~once).sum())
+        self.retracted = int(np.frombuffer(retracted, bool)[once].sum())
+        return Index(np.array(hashes)[once], every.offsets[once]) if self.repeated else every
 
-    def _check_same(self, document: Passage, offset: int, number: int, first: int) -> None:
+    def _repeated(self, every: Index) -> list[int]:
+        """The documents, by number, whose id an earlier one has with the same text."""
+        found = []
         with self._plain.open("rb") as file:
-            before = self._at(file, offset, document.id)
-        if (before.title, before.text) != (document.title, document.text):
-            where = f"{self._lines_file}:{number}" if self.layout.rows is None else str(self.path)
-            place = f"in line {first}" if self.layout.rows is None else "before"
-            raise CorpusError(f"{where}: id {document.id!r} was already used {place}, with another text")
+            for number, others in every.alike():
+                document = self._at(file, int(every.offsets[number]))
+                before = ((other, self._at(file, int(every.offsets[other]))) for other in others)
+                first = next(((n, earlier) for n, earlier in before if earlier.id == document.id), None)
+                if first is None:
+                    continue
+                if (first[1].title, first[1].text) != (document.title, document.text):
+                    raise self._used_twice(document.id, *every.offsets[[first[0], number]].tolist())
+                found.append(number)
+        return found
+
+    def _used_twice(self, id: str, first: int, again: int) -> CorpusError:
+        where, place = str(self.path), "before"
+        if self.layout.rows is None:
+            numbers = {
+                offset: number for number, offset, _ in lines(self._lines_file) if offset in (first, again)
+            }
+            where, place = f"{self._lines_file}:{numbers[again]}", f"in line {numbers[first]}"
+        return CorpusError(f"{where}: id {id!r} was already used {place}, with another text")
 
     @property
     def _lines_file(self) -> Path:
@@ -161,6 +213,35 @@ class Corpus:
                 document_of(row, where)
                 yield msgspec.json.encode(row, enc_hook=str) + b"\n"
                 bar.advance()
+
+
+class Index:
+    """Where the lines of documents begin: ``offsets`` in the order of the file, and found by a 64-bit hash of
+    the id. Two ids may share one, so what is found is compared with the id that was meant."""
+
+    def __init__(self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
+        self.offsets = offsets
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+
+    def places(self, id: str) -> list[int]:
+        """Where documents of that id, or of one with its hash, begin."""
+        hash = np.uint64(_hash(id))
+        low, high = (np.searchsorted(self._hashes, hash, side) for side in ("left", "right"))
+        return [int(offset) for offset in self.offsets[self._order[low:high]]]
+
+    def alike(self) -> list[tuple[int, list[int]]]:
+        """Documents, by number, with the earlier ones of the same hash."""
+        found = []
+        for place in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]) + 1:
+            start = np.searchsorted(self._hashes, self._hashes[place])
+            found.append((int(self._order[place]), self._order[start:place].tolist()))
+        return sorted(found)
+
+
+def _hash(id: str) -> int:
+    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 def indexed_text(passage: Passage) -> str:

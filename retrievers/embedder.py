@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import threading
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from .local_model import Backend, LocalModel
 from .own_recipe import own_recipe, token_limit
 from .vectors import Store, Vectors, open_store
 from .weights import find_model
+
+_ASKED = 16_384  # keys looked up at once
 
 
 class Embedder:
@@ -91,7 +94,8 @@ class Embedder:
     def embed_blocks(
         self, documents: Sequence[Document], size: int, *, label: str | None = None
     ) -> Iterator[Vectors]:
-        """The same in blocks of ``size`` rows, of which only one is in memory at a time."""
+        """The same in blocks of ``size`` rows, of which only one is in memory at a time; of documents that
+        are read when they are asked for, only a batch."""
         return self._embed(self._documents, documents, self.recipe.document_prefix, size, label)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
@@ -103,31 +107,42 @@ class Embedder:
         self, side: Side, documents: Sequence[Document], prefix: str, size: int, label: str | None
     ) -> Iterator[Vectors]:
         written = self.recipe.written
-        keys = [_key(prefix, written(document)) for document in documents]
+        keys, lengths = [], array("L")
+        for document in documents:
+            keys.append(_key(prefix, written(document)))
+            lengths.append(_length(written(document)))
         with open_store(self._home / f"{side.key}.db") as store:
-            known = store.known(list(dict.fromkeys(keys)))
-            missing = {key: n for n, key in enumerate(keys) if key not in known}
-            del known
-            if missing:
-                texts = {key: written(documents[n]) for key, n in missing.items()}
-                self._encode_missing(side, store, texts, prefix, label)
+            missing: dict[bytes, int] = {}
+            for start in range(0, len(keys), _ASKED):
+                part = keys[start : start + _ASKED]
+                known = store.known(list(dict.fromkeys(part)))
+                missing |= {key: start + n for n, key in enumerate(part) if key not in known}
+            order = sorted(missing, key=lambda key: (-lengths[missing[key]], key))
+            self._encode_missing(side, store, order, lambda key: documents[missing[key]], prefix, label)
             for start in range(0, len(keys), size) if size else ():
                 part = keys[start : start + size]
                 found = store.get(list(dict.fromkeys(part)))
                 yield np.stack([found[key] for key in part])
 
     def _encode_missing(
-        self, side: Side, store: Store, missing: dict[bytes, Document], prefix: str, label: str | None
+        self,
+        side: Side,
+        store: Store,
+        order: Sequence[bytes],
+        document: Callable[[bytes], Document],
+        prefix: str,
+        label: str | None,
     ) -> None:
         """Encode and store, the longest first: a batch holds texts of one length, and goes ever faster."""
-        order = sorted(missing, key=lambda key: (-_length(missing[key]), key))
-        progress = self._progress if label else Silent()
+        if not order:
+            return
+        written, progress = self.recipe.written, self._progress if label else Silent()
         with progress.bar(label or "", len(order)) as bar:
             for start in range(0, len(order), side.batch):
                 if self._stop.is_set():
                     raise SetupError("embedding was interrupted; the same command goes on from here")
                 batch = order[start : start + side.batch]
-                store.put(batch, side.encode([missing[key] for key in batch], prefix))
+                store.put(batch, side.encode([written(document(key)) for key in batch], prefix))
                 bar.advance(len(batch))
 
 

@@ -18,7 +18,7 @@ from . import shards
 from .base import Engine, IndexedRetriever, Options
 from .checks import Check, check_count
 from .embedder import Embedder
-from .encoders import DEFAULT_MODEL
+from .encoders import DEFAULT_MODEL, Document
 from .families import Rows
 from .local_model import Backend
 from .manifest import read_manifest
@@ -53,23 +53,37 @@ class DenseOptions(Options, frozen=True, kw_only=True):
             raise ValueError("nprobe and ef_search must be at least 1")
 
 
-class Embedded:
-    """The embeddings of documents as the source of an index: encoded once, then read in blocks."""
+class Documents(Sequence[Document]):
+    """Title and text of passages, or of some of them, read when they are asked for."""
 
-    def __init__(
-        self, embedder: Embedder, documents: Sequence[tuple[str, str]], stop: threading.Event
-    ) -> None:
-        self._embedder, self._documents, self._stop = embedder, documents, stop
-        self.n, self.similarity = len(documents), embedder.recipe.similarity
+    def __init__(self, passages: Sequence[Passage], rows: Rows | None = None) -> None:
+        self._passages, self._rows = passages, np.arange(len(passages)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        """One of them; no slices."""
+        passage = self._passages[int(self._rows[number])]
+        return passage.title, passage.text
+
+
+class Embedded:
+    """The embeddings of passages as the source of an index: encoded once, then read in blocks."""
+
+    def __init__(self, embedder: Embedder, passages: Sequence[Passage], stop: threading.Event) -> None:
+        self._embedder, self._passages, self._stop = embedder, passages, stop
+        self.n, self.similarity = len(passages), embedder.recipe.similarity
+        documents = Documents(passages)
         embedder.fill(documents, label="Embedding")
 
     def take(self, rows: Rows) -> Vectors:
         """The vectors of some rows."""
-        return self._embedder.embed([self._documents[row] for row in rows])
+        return self._embedder.embed(Documents(self._passages, rows))
 
     def blocks(self) -> Iterator[Vectors]:
         """All vectors in order. Raises ``SetupError`` where it was stopped."""
-        for block in self._embedder.embed_blocks(self._documents, _BLOCK):
+        for block in self._embedder.embed_blocks(Documents(self._passages), _BLOCK):
             if self._stop.is_set():
                 raise SetupError("the build was interrupted; the same command goes on from the embeddings")
             yield block
@@ -96,7 +110,7 @@ class DenseEngine:
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
         """Embed and write. Returns what encoded, and the index that was chosen with its recall."""
-        embedded = Embedded(self._embedder, [(p.title, p.text) for p in passages], self._stop)
+        embedded = Embedded(self._embedder, passages, self._stop)
         facts = shards.build(self._options.index, embedded, folder, self._progress, self._shard_bytes)
         return {"encoder": self._embedder.facts, "index": facts}
 

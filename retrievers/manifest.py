@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,18 @@ import msgspec
 
 from evalkit.errors import SetupError
 
-FORMAT = 1  # raised when an index written before can no longer be read, or would hold other passages
+FORMAT = 2  # raised when an index written before can no longer be read, or would hold other passages
 MANIFEST = "manifest.json"
 PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", "overlap", "deduplicate")
 
 
 class CorpusFacts(msgspec.Struct, frozen=True):
-    """Where the corpus lay, the SHA-256 of its content, and how it is laid out."""
+    """Where the corpus lay, the SHA-256 of its content, how it is laid out, the stamp of its files."""
 
     path: str
     fingerprint: str
     layout: str = "jsonl"
+    stamp: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +50,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        """Write as readable JSON."""
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+        """Write as readable JSON, whole or not at all."""
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+        part.replace(path)
 
     def deciding(self) -> dict[str, Any]:
         """What must agree: not the corpus' place, nor the encoder's name, nor the versions of packages."""

@@ -1,0 +1,124 @@
+"""Passages on disk: while an index is built, and when it is searched.
+
+A corpus of 10⁶ abstracts is a gigabyte and more: its texts go into a file, and memory holds 60 bytes for each
+passage. A finished index keeps the ids of its rows and where their documents begin, and maps both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from evalkit.errors import SetupError
+from evalkit.types import Passage, Progress
+
+from .corpus import Corpus, indexed_text
+
+IDS, ROWS = "ids.bin", "rows.npy"
+
+
+class Passages(Sequence[Passage]):
+    """The passages of a corpus without their metadata, by id. Their texts are in a file of ``folder`` that is
+    gone when this object is.
+
+    ``n_copies`` have title and text of an earlier one; with ``deduplicate`` they are left out.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        cut: Callable[[Passage], list[Passage]],
+        folder: Path,
+        progress: Progress,
+        *,
+        deduplicate: bool = False,
+    ) -> None:
+        self._ends, self._places = array("q", [0]), array("q")
+        digests = bytearray()
+        with (
+            tempfile.TemporaryFile(dir=folder) as file,
+            progress.bar("Reading documents", len(corpus)) as bar,
+        ):
+            for place, document in corpus.documents():
+                for passage in cut(document):
+                    self._put(file, passage, place)
+                    digests += hashlib.blake2b(_bytes(indexed_text(passage)), digest_size=16).digest()
+                bar.advance()
+            file.flush()
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file's name
+        order = np.array(sorted(range(len(self._places)), key=self._id), np.int64)
+        _, first = np.unique(np.frombuffer(digests, "V16")[order], return_index=True)
+        self.n_copies = len(order) - len(first)
+        self._order = order[np.sort(first)] if deduplicate else order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Passage]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, row: Any) -> Any:
+        """The passage of a row; no slices."""
+        n = int(self._order[row])
+        start, *ends = self._ends[3 * n : 3 * n + 4]
+        parts = []
+        for end in ends:
+            parts.append(self._map[start:end].decode("utf-8", "surrogatepass"))
+            start = end
+        id, title, text = parts
+        return Passage(id, text, title)
+
+    def write_rows(self, folder: Path) -> None:
+        """Write what ``Rows`` reads."""
+        rows = np.zeros((len(self), 2), np.int64)
+        with (folder / IDS).open("wb") as file:
+            for row, n in enumerate(self._order.tolist()):
+                file.write(self._id(n))
+                rows[row] = file.tell(), self._places[n]
+        np.save(folder / ROWS, rows)
+
+    def _put(self, file: IO[bytes], passage: Passage, place: int) -> None:
+        end = self._ends[-1]
+        for part in (passage.id, passage.title, passage.text):
+            end += file.write(_bytes(part))
+            self._ends.append(end)
+        self._places.append(place)
+
+    def _id(self, n: int) -> bytes:
+        return self._map[self._ends[3 * n] : self._ends[3 * n + 1]]
+
+
+class Rows:
+    """The ids of an index' rows, and where in the corpus their documents begin: mapped, not read.
+
+    Raises ``SetupError`` where the files are missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._rows = np.load(folder / ROWS, mmap_mode="r")
+            self._ids = np.memmap(folder / IDS, np.uint8, mode="r")
+        except (OSError, ValueError) as error:
+            raise SetupError(
+                f"{folder}: its rows cannot be read ({error}): delete it and build it again"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, row: int) -> tuple[str, int]:
+        """The id of a row's passage, and where its document begins."""
+        start = int(self._rows[row - 1, 0]) if row else 0
+        end, place = self._rows[row].tolist()
+        return self._ids[start:end].tobytes().decode("utf-8", "surrogatepass"), place
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
