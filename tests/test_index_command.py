@@ -37,7 +37,7 @@ def test_a_sound_index_is_described_and_verified(evalkit: Any, corpus: Path, ret
     checked = evalkit.json("index", "verify", "index")
     assert checked["ok"] is True
     names = [check["name"] for check in checked["checks"]]
-    assert names[:3] == ["files", "documents", "passages"]
+    assert names[:4] == ["files", "corpus", "documents", "passages"]
     assert ("vectors" in names) == (retriever != "bm25")
     assert all(check["ok"] for check in checked["checks"])
 

@@ -109,6 +109,17 @@ def test_an_unknown_id_is_an_error_with_the_nearest_one(write: Any, documents: l
         Corpus(write(documents)).get(["asprin-gout"])
 
 
+def test_ids_that_share_a_hash_are_told_apart(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit_retrievers.corpus._hash", lambda id: len(id))
+    rows = [{"id": id, "text": f"text {id}"} for id in ("a", "b", "aa", "c", "b")]
+    corpus = Corpus(write(rows))
+    assert [p.text for p in corpus.get(["c", "b", "aa", "a"])] == ["text c", "text b", "text aa", "text a"]
+    assert [p.id for p in corpus] == ["a", "b", "aa", "c"]
+    assert (len(corpus), corpus.repeated) == (4, 1)
+    with pytest.raises(CorpusError, match=r":4: id 'b' was already used in line 2"):
+        len(Corpus(write([*rows[:2], rows[2], {"id": "b", "text": "other"}], "other.jsonl")))
+
+
 def test_a_file_that_changes_under_way_is_noticed(write: Any) -> None:
     path = write([{"id": "a", "text": "one"}, {"id": "b", "text": "two"}])
     corpus = Corpus(path)

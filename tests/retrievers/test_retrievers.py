@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from evalkit_retrievers.base import IndexedRetriever
 from evalkit_retrievers.bm25 import BM25Retriever, LexicalEngine
+from evalkit_retrievers.corpus import Corpus
 from evalkit_retrievers.embedder import Embedder
 from evalkit_retrievers.faiss_index import FaissRetriever
 from evalkit_retrievers.hybrid import HybridRetriever
@@ -291,6 +293,47 @@ async def test_a_corpus_that_changed_since_is_refused(corpus: Path, tmp_path: Pa
     corpus.write_text(corpus.read_text() + '{"id": "new", "text": "A new trial."}\n')
     with pytest.raises(IndexMismatch, match="corpus fingerprint"):
         BM25Retriever.open(tmp_path / "index", progress=Silent())
+
+
+async def test_the_corpus_is_read_anew_only_where_its_files_have_changed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = BM25Retriever(corpus, tmp_path / "index", progress=Silent())
+    await made.prepare()
+    await made.close()
+    reads: list[Path] = []
+    honest = Corpus.read_fingerprint
+
+    def counted(self: Corpus) -> str:
+        reads.append(self.path)
+        return honest(self)
+
+    monkeypatch.setattr(Corpus, "read_fingerprint", counted)
+
+    async def opened() -> list[bool | None]:
+        made = BM25Retriever.open(tmp_path / "index", progress=Silent())
+        assert await made.search("gout", 1)
+        seen = len(reads)
+        checks = await made.verify()
+        await made.close()
+        assert len(reads) == seen + 1  # always by verify
+        return [check.ok for check in checks]
+
+    assert all(await opened())
+    assert len(reads) == 1
+    os.utime(corpus, (1, 1))
+    assert all(await opened())
+    assert len(reads) == 3
+    await opened()
+    assert len(reads) == 4
+    corpus.write_text(corpus.read_text().replace("We gave", "We sold"))
+    manifest = tmp_path / "index" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["corpus"]["stamp"] = Corpus(corpus).stamp  # as if nothing had changed
+    manifest.write_text(json.dumps(facts))
+    made = BM25Retriever.open(tmp_path / "index", progress=Silent())
+    assert [check.name for check in await made.verify() if not check.ok] == ["corpus"]
+    await made.close()
 
 
 async def test_an_interrupted_build_is_no_index(retriever: IndexedRetriever) -> None:
