@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from evalkit.retrieval_task import settled
+from evalkit.stats import paired
 from evalkit.store import open_store
 from evalkit.trec import Benchmark
 from evalkit.types import Passage
@@ -81,6 +82,17 @@ def test_several_retrievers_become_runs_of_one_task(evalkit: Any, bench: Path) -
     shown = evalkit("show", run.id, "--sample", "q3").stdout
     assert "sleep: 1" in shown
     assert "zinc: not among 1" in shown
+
+
+def test_retrievers_are_compared_query_by_query(evalkit: Any, bench: Path) -> None:
+    (bench.parent / "none.run").write_text("q1 Q0 zinc 1 2.0 x\n")
+    options = ("retrieve", str(bench), "--search", "bm25", "--run", "none.run", "--measure", "RR@10")
+    (one,) = evalkit.json(*options)["against_first"]
+    assert (one["model"], one["less"], one["metric"]) == ("none", "bm25", "RR@10")
+    expected = paired([1, 0, 0], [1, 1, 1], low=0, high=1)
+    assert one["difference"]["value"] == pytest.approx(expected.value)
+    assert tuple(one["difference"]["ci"]) == pytest.approx(expected.ci)
+    assert "Less bm25, sample by sample" in evalkit(*options).stdout
 
 
 def test_dense_and_hybrid_retrievers_are_measured_alike(evalkit: Any, bench: Path) -> None:

@@ -17,6 +17,7 @@ from evalkit.cli.output import (
     command,
     go_on,
     left_over,
+    print_against_first,
     print_json,
     print_reliance,
     print_runs,
@@ -43,6 +44,7 @@ class Driver:
         self.xfailed: list[dict[str, str]] = []
         self.forgiven: set[str] = set()
         self.reliance: Any = []
+        self.against_first: Any = []
         self.unscored: dict[str, Unscored] = {}
         self.open_run: RunSpec | None = None
         self.session: Any = None
@@ -183,10 +185,13 @@ class Driver:
                 from evalkit.reliance import documents
 
                 document["reliance"] = documents(self.reliance)
+            if self.against_first:
+                document["against_first"] = self.against_first
             print_json(document)
         elif self.runs:
             print_runs(self.runs)
             print_reliance(self.reliance)
+            print_against_first(self.against_first)
         for left in self.runs:
             if not left.ranked:
                 click.echo(left_over(left, self.unscored[left.id]), err=True)

@@ -16,6 +16,7 @@ from evalkit.store.records import Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
+    from evalkit.rag_report.settings import Less
     from evalkit.reliance import Reliance
 
 
@@ -211,3 +212,24 @@ def print_reliance(found: Sequence[Reliance]) -> None:
         if not one.looks:
             said = f"{one.model} does as well on {one.task} without looking: no score rests on the image."
             console.print(Text(said, style="bold"))
+
+
+def print_against_first(found: Sequence[Less]) -> None:
+    """Each run less the first, sample by sample."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found:
+        return
+    title = Text(f"Less {found[0].less}, sample by sample")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    runs = {one.run: one.model for one in found}
+    table.add_column("metric", overflow="fold")
+    for model in runs.values():
+        table.add_column(Text(model), justify="right", overflow="fold")
+    cells = {(one.metric, one.run): cell(one.difference) for one in found}
+    for metric in dict.fromkeys(one.metric for one in found):
+        table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
+    Console().print(table)

@@ -11,7 +11,7 @@ from evalkit.rag_report.measure import Scores
 from evalkit.rag_report.records import Report
 from evalkit.reliance import scored
 from evalkit.stats import paired
-from evalkit.store.records import MetricInfo
+from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -41,6 +41,28 @@ def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
         if _retrieved(report):
             groups.setdefault((report.task, report.model), []).append(report)
     return [one for some in groups.values() if len(some) > 1 for one in _compared(store, some)]
+
+
+class Less(Struct, frozen=True):
+    """One metric of a run less that of another over the same samples, paired."""
+
+    metric: str
+    run: str
+    model: str
+    less: str
+    difference: Estimate
+
+
+def against_first(store: Store, runs: Sequence[Run]) -> list[Less]:
+    """Each run of one task less the first, metric by metric."""
+    first = scored(store, runs[0].id)
+    found = []
+    for run in runs[1:]:
+        own = scored(store, run.id)
+        for info in run.spec.metrics:
+            if made := _difference(own.get(info.name, {}), first.get(info.name, {}), info):
+                found.append(Less(info.name, run.id, run.spec.model, runs[0].spec.model, made))
+    return found
 
 
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
