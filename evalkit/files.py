@@ -48,8 +48,12 @@ def load_file(path: Path) -> list[Task]:
 def _tasks_in(path: Path) -> list[Task]:
     module = import_by_path(path)
     tasks = [value for value in vars(module).values() if isinstance(value, Task)]
+    seen: dict[str, Task] = {}
     for one in tasks:
         one.path = path
+        if seen.setdefault(one.name, one) is not one:
+            line = one.fn.__code__.co_firstlineno
+            raise TaskFileError(str(path), line, f"two tasks are called {one.name!r}; rename one")
     return tasks
 
 
@@ -76,11 +80,11 @@ def import_by_path(path: Path) -> ModuleType:
         raise TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}") from None
     except Exception as error:  # a plug-in file may raise anything; it becomes one typed error
         sys.modules.pop(name, None)
-        raise TaskFileError(str(path), _line_in(error, path), f"{type(error).__name__}: {error}") from error
+        raise TaskFileError(str(path), line_in(error, path), f"{type(error).__name__}: {error}") from error
     return module
 
 
-def _line_in(error: Exception, path: Path) -> int | None:
+def line_in(error: Exception, path: Path) -> int | None:
     """The last line of ``path`` that the traceback passes through."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
     return lines[-1] if lines else None

@@ -22,7 +22,7 @@ import msgspec
 
 from evalkit import __version__
 from evalkit.collect import Collection, collect, load_files, selector
-from evalkit.errors import TaskFileError
+from evalkit.errors import SetupError, TaskFileError
 from evalkit.files import display, evalconfs, installed_files, task_files
 from evalkit.items import Item, items_of
 from evalkit.paths import cache_dir
@@ -137,8 +137,8 @@ class _Book(msgspec.Struct):
 
 
 def _remembered(root: str, files: Sequence[Path]) -> Listing:
-    path = cache_dir() / "listings" / f"{hashlib.sha256(root.encode()).hexdigest()[:24]}.msgpack"
-    book = _open(path)
+    path = _book_of(root)
+    book = _open(path) if path else _Book()
     found = Listing()
     entries: dict[str, _Entry] = {}
     confs: dict[Path, list[str]] = {}
@@ -156,9 +156,21 @@ def _remembered(root: str, files: Sequence[Path]) -> Listing:
             entries[name] = entry
             where = display(file)
             found.items += [msgspec.structs.replace(item, where=where) for item in entry.items]
-    if anew or entries.keys() != book.files.keys():
+    if path and (anew or entries.keys() != book.files.keys()):
         _save(path, entries, book.watched)
     return found
+
+
+def _book_of(root: str) -> Path | None:
+    """Where a root's listing is remembered; None where there is no place to write."""
+    try:
+        folder = cache_dir() / "listings"
+        folder.mkdir(exist_ok=True)
+    except (SetupError, OSError):
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    return folder / f"{hashlib.sha256(root.encode()).hexdigest()[:24]}.msgpack"
 
 
 def _import(file: Path, state: State, confs: list[str], found: Listing) -> _Entry | None:
@@ -194,7 +206,6 @@ def _open(path: Path) -> _Book:
 
 def _save(path: Path, entries: dict[str, _Entry], watched: dict[str, State]) -> None:
     book = _Book(_made_by(), {**watched, **_loaded(entries)}, entries)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_bytes(msgspec.msgpack.encode(book))
     beside.replace(path)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from evalkit.closure import wanted_fixture
+from evalkit.errors import EvalkitError, SetupError
+from evalkit.files import display, line_in
 from evalkit.items import Item
 from evalkit.task import Fixture, Scope, parameters_of
-from evalkit.types import Progress
+from evalkit.types import Progress, Sample
 
 Key = tuple[Any, ...]
 
@@ -123,30 +126,88 @@ class Session:
 
 async def _make(fixture: Fixture, values: dict[str, Any], stack: AsyncExitStack) -> Any:
     fn = fixture.fn
+    if fixture.scope == "sample":  # what is raised there is the error of one sample
+        return await _called(fn, values, stack, in_thread=False)
+    with _blamed(fn, f"fixture {fixture.name}"):
+        return await _called(fn, values, stack, in_thread=True)
+
+
+async def _called(
+    fn: Callable[..., Any], values: dict[str, Any], stack: AsyncExitStack, *, in_thread: bool
+) -> Any:
     if inspect.isasyncgenfunction(fn):
         return await stack.enter_async_context(asynccontextmanager(fn)(**values))
     if inspect.isgeneratorfunction(fn):
         return stack.enter_context(contextmanager(fn)(**values))
     if inspect.iscoroutinefunction(fn):
         return await fn(**values)
-    if fixture.scope == "sample":
-        return fn(**values)
     # Plain fixtures read files and download data sets: off the event loop, so that Ctrl-C is heard.
-    return await asyncio.to_thread(fn, **values)
+    return await asyncio.to_thread(fn, **values) if in_thread else fn(**values)
 
 
-async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Any]]:
-    """A function that starts a pass over the item's samples; every pass yields the same ones."""
+@contextmanager
+def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
+    """What a function of a task file raises becomes a ``SetupError`` that names the file and the line."""
+    try:
+        yield
+    except EvalkitError:
+        raise
+    except Exception as error:  # a plug-in may raise anything; it becomes one typed error
+        raise SetupError(f"{_place(fn, error)}{what}: {type(error).__name__}: {error}") from error
+
+
+def _place(fn: Callable[..., Any], error: Exception) -> str:
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return ""
+    path = Path(code.co_filename)
+    return f"{display(path)}:{line_in(error, path) or code.co_firstlineno}: "
+
+
+async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Sample]]:
+    """A function that starts a pass over the item's samples; every pass yields the same ones.
+
+    A pass raises ``SetupError`` for what is no sample, and for whatever the samples function raises.
+    """
     source = item.task.samples
     if not callable(source):
-        return lambda: _from_iterable(source)
+        return lambda: _pass(item, source)
     arguments = await session.arguments(source, item)
 
-    def start() -> AsyncIterator[Any]:
-        made = source(**arguments)
-        return made if hasattr(made, "__aiter__") else _from_iterable(made)
+    async def start() -> AsyncIterator[Sample]:
+        with _blamed(source, "reading the samples"):
+            async for sample in _pass(item, source(**arguments)):
+                yield sample
 
     return start
+
+
+async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
+    async for sample in source if hasattr(source, "__aiter__") else _from_iterable(source):
+        if not isinstance(sample, Sample):
+            raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
+        target = sample.target
+        if not (isinstance(sample.id, str) and isinstance(sample.input, str) and _is_text(target)):
+            _refuse(item, sample)
+        yield sample
+
+
+def _is_text(target: Any) -> bool:
+    return isinstance(target, str) or (
+        isinstance(target, tuple | list) and all(isinstance(one, str) for one in target)
+    )
+
+
+def _refuse(item: Item, sample: Sample) -> None:
+    """A file's numbers and nulls would fail much later, as answers are compared or stored."""
+    wanted = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
+    wrong = [n for n in ("id", "input") if not isinstance(getattr(sample, n), str)] or ["target"]
+    value = getattr(sample, wrong[0])
+    hint = f": {wrong[0]}=str(…)" if isinstance(value, int | float) else ""
+    raise SetupError(
+        f"{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
+        f"({type(value).__name__}), and must be {wanted[wrong[0]]}{hint}"
+    )
 
 
 async def _from_iterable(source: Any) -> AsyncIterator[Any]:

@@ -196,13 +196,15 @@ def task(
             )
         for entry in listed:
             if not isinstance(entry, Metric):
-                raise UsageError(
-                    f"task {fn.__name__!r}: {entry!r} is no metric; call the factory, as in rouge('rougeL')"
-                )
+                said = getattr(entry, "__name__", None) or repr(entry)
+                hint = f"{said}()" if callable(entry) else "rouge('rougeL')"
+                raise UsageError(f"task {fn.__name__!r}: {said} is no metric; call the factory, as in {hint}")
         names = [m.name for m in listed]
         if twice := {n for n in names if names.count(n) > 1}:
             raise UsageError(f"task {fn.__name__!r} has metrics of the same name: {', '.join(sorted(twice))}")
         check_known(min or {}, names, f"min= of task {fn.__name__}", "metric")
+        if _written_twice(fn):
+            raise UsageError(f"two tasks are called {fn.__name__!r}: the first would be lost; rename one")
         marks = getattr(fn, _MARKS, Marks())
         return Task(
             name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or _nothing(), marks,
@@ -210,6 +212,15 @@ def task(
         )  # fmt: skip
 
     return wrap
+
+
+def _written_twice(fn: Callable[..., Any]) -> bool:
+    """Whether the file has a task of this name further up; the same lines run again (a notebook) are one."""
+    before = fn.__globals__.get(fn.__name__)
+    if not isinstance(before, Task):
+        return False
+    first, second = before.fn.__code__, fn.__code__
+    return first.co_filename == second.co_filename and first.co_firstlineno != second.co_firstlineno
 
 
 def parametrize(

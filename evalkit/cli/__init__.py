@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -72,6 +73,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the ``evalkit`` command: errors of ours are one message, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an arrow that a terminal lacks ends no command
     as_json = "--json" in sys.argv
     if as_json:
         from evalkit.cli.output import keep_stdout_for_json, print_json

@@ -55,6 +55,6 @@ def clear(older_than: float | None, store_url: str | None, as_json: bool) -> Non
 def _open(store_url: str | None) -> ResponseCache:
     from evalkit.store import open_store
 
-    store = open_store(store_url)
+    store = open_store(store_url, create=False)
     store.close()
     return ResponseCache(store.home / "responses.db")

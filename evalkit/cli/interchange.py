@@ -50,7 +50,7 @@ def export(runs: tuple[str, ...], form: str, out: Path, store_url: str | None) -
     from evalkit.store import open_store
 
     code = 0
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         for name in runs:
             run = store.run(name)
             for path in export_run(run, store, out):

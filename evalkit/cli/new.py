@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import shlex
 from pathlib import Path
 
 import click
@@ -104,4 +105,5 @@ def new_task(name: str, folder: Path) -> None:
             text = text.replace(word, value)
         path.write_text(text, encoding="utf-8")
         click.echo(f"Wrote {path}")
-    click.echo(f"Try: {command()} run {task_file} --model baseline:gold\n     pytest {test_file}")
+    run, test = shlex.quote(str(task_file)), shlex.quote(str(test_file))
+    click.echo(f"Try: {command()} run {run} --model baseline:gold\n     pytest {test}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit.store.records import Run, RunSpec
+from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -113,6 +113,21 @@ def cell(estimate: Estimate | None) -> str:
     return f"{estimate.value:.{digits}f}{mark} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def safe(text: str) -> str:
+    """Text of a model or a server for a terminal: control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
+    """A metric's name with its direction, and with the number of samples where it does not score all."""
+    arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
+    found = [(run.metrics[info.name].n, run.n) for run in runs if info.name in run.metrics]
+    if all(n == of for n, of in found):
+        return info.name + arrow
+    least, most = min(n for n, _ in found), max(n for n, _ in found)
+    return f"{info.name}{arrow} n={least}" + (f"–{most}" if most > least else "")
+
+
 def print_runs(runs: Sequence[Run]) -> None:
     """A table for each task: metrics down, models across, then how the samples ended."""
     from rich.box import SIMPLE_HEAD
@@ -133,8 +148,7 @@ def print_runs(runs: Sequence[Run]) -> None:
             table.add_column(Text(run.spec.model), justify="right")
         for info in columns[0].spec.metrics:
             if any(info.name in run.metrics for run in columns):
-                arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
-                table.add_row(info.name + arrow, *(cell(run.metrics.get(info.name)) for run in columns))
+                table.add_row(_label(info, columns), *(cell(run.metrics.get(info.name)) for run in columns))
         table.add_section()
         for label, value in _facts():
             if any(shown := [value(run) for run in columns]):

@@ -39,7 +39,7 @@ def rag_report(
     from evalkit.rag_report import reports, settings, with_siblings
     from evalkit.store import open_store
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         chosen = [store.run(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one)}
         found = reports(store, among.values(), metric, right)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,11 @@ from evalkit.cli.options import (
     tags_option,
     time_option,
 )
+from evalkit.cli.output import command
 from evalkit.collect import collect
+from evalkit.config import load_config
 from evalkit.errors import UsageError
+from evalkit.models.spec import find
 
 
 @click.command()
@@ -80,11 +84,13 @@ def run(
             "give a model: --model baseline:extract (needs no server), "
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
+    for text in models:  # a slip in the last one is told before hours go into the first
+        find(text, config=load_config())
     found = collect(targets, **chosen)
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
     if not found.items and not found.broken:
-        raise UsageError("no task matches; see evalkit list")
+        raise UsageError(nothing_matches(targets, keyword, tags))
 
     async def work(drive: Driver) -> None:
         from evalkit import runner
@@ -102,6 +108,15 @@ def run(
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
     sys.exit(USAGE if found.broken and code == OK else code)
+
+
+def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:
+    """What to say where no item is left."""
+    asked = [*([f"-k {keyword!r}"] if keyword else []), *(f"-m {tag!r}" for tag in tags)]
+    here = " ".join(targets)
+    if asked:
+        return f"no task matches {' '.join(asked)}. What there is: {command()} list{f' {here}' * bool(here)}"
+    return f"no task in {here}: a task is an async function with @task above it ({command()} new task NAME)"
 
 
 @click.command()

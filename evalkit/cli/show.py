@@ -17,9 +17,12 @@ from evalkit.cli.output import (
     print_runs,
     print_slices,
     run_document,
+    safe,
 )
 from evalkit.errors import UsageError
 from evalkit.store.records import Run, SampleRecord
+
+WIDE = 120
 
 
 @click.command()
@@ -38,7 +41,7 @@ def show(
     """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
     from evalkit.store import open_store
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         chosen = [store.run(r) for r in runs] or store.runs(task=task, model=model, limit=limit)
         if sample is not None:
             if len(chosen) != 1:
@@ -53,7 +56,10 @@ def show(
     if as_json:
         print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen]})
     elif not chosen:
-        click.echo("No runs yet. Try: evalkit run fictional_trials --model baseline:extract")
+        wanted = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
+        none = f"No run matches {' and '.join(wanted)}. evalkit show lists all runs."
+        first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
+        click.echo(none if wanted else first)
     elif runs:
         print_runs(chosen)
         for one in chosen:
@@ -97,15 +103,23 @@ def _print_list(runs: Sequence[Run]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    # Where five columns would break words in two, three hold two lines each.
+    narrow = console.width < WIDE
     table = Table(box=SIMPLE_HEAD)
-    for name in ("run", "task", "model", "samples", "first metric"):
-        table.add_column(name, no_wrap=name == "run", overflow="fold")
+    names = ["run", "task", "model", "samples", "first metric"]
+    for name in ["run, samples", "task, model", "first metric"] if narrow else names:
+        table.add_column(name, no_wrap=name.startswith("run"), overflow="fold")
     for run in runs:
         count = f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
         first = next((m.name for m in run.spec.metrics if m.name in run.metrics), None)
-        score = f"{first} {cell(run.metrics[first])}" if first else "–"
-        table.add_row(run.id, Text(run.spec.task), Text(run.spec.model), count, score)
-    Console().print(table)
+        score = [first, cell(run.metrics[first])] if first else ["–"]
+        if narrow:
+            row = [f"{run.id}\n{count}", f"{run.spec.task}\n{run.spec.model}", "\n".join(score)]
+        else:
+            row = [run.id, run.spec.task, run.spec.model, count, " ".join(score)]
+        table.add_row(*map(Text, row))
+    console.print(table)
     click.echo("All metrics of a run: evalkit show RUN")
 
 
@@ -132,5 +146,4 @@ def _print_sample(record: SampleRecord) -> None:
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
     for title, text in parts:
         click.echo(click.style(title, bold=True))
-        safe = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-        click.echo("  " + safe.replace("\n", "\n  ") + "\n")
+        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")

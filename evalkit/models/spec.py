@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -234,11 +234,8 @@ def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
     )
 
 
-def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
-    """The backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
-
-    A plug-in's entry point is a callable that takes the ``ModelSpec``.
-    """
+def find(text: str, *, config: Mapping[str, Any] | None = None) -> tuple[ModelSpec, EntryPoint]:
+    """A spec, read, and its provider's entry point, which is not imported yet. Raises ``UsageError``."""
     spec = parse_spec(text, config=config)
     providers = {point.name: point for point in entry_points(group=GROUP)}
     if spec.provider not in providers:
@@ -246,5 +243,14 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
             f"no such model provider: {spec.provider!r}.{did_you_mean(spec.provider, providers)} "
             f"Known: {', '.join(sorted(providers))}."
         )
-    backend: Backend = providers[spec.provider].load()(spec)
+    return spec, providers[spec.provider]
+
+
+def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
+    """The backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
+
+    A plug-in's entry point is a callable that takes the ``ModelSpec``.
+    """
+    spec, provider = find(text, config=config)
+    backend: Backend = provider.load()(spec)
     return backend
