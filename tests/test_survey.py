@@ -7,6 +7,8 @@ import pytest
 from evalkit import Answer, Sample, task
 from evalkit.errors import SetupError
 from evalkit.items import expand
+from evalkit.progress import Silent
+from evalkit.session import Session, samples_of
 from evalkit.survey import survey
 
 
@@ -15,12 +17,8 @@ async def of(samples: list[object], limit: int | None = None):
     async def any_task(sample: Sample) -> Answer:
         return Answer(text="")
 
-    async def source():
-        for sample in samples:
-            yield sample
-
     (item,) = expand(any_task, {}, {}, {})
-    return await survey(item, source, limit)
+    return await survey(item, await samples_of(item, Session(Silent())), limit)
 
 
 async def test_the_fingerprint_is_that_of_all_samples_in_their_order() -> None:
