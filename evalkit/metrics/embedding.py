@@ -83,7 +83,7 @@ def _matched(reply: Any, reference: Any) -> dict[Stat, float]:
     """Each token with the most similar one of the other text; the two that frame a text are not weighed."""
     if len(reply) <= 2 or len(reference) <= 2:
         return {"f": 0.0, "precision": 0.0, "recall": 0.0}
-    similar = reply @ reference.T
+    similar = (reply @ reference.T).clamp(max=1.0)  # equal vectors may come out a rounding above
     precision = float(similar.max(dim=1).values[1:-1].mean())
     recall = float(similar.max(dim=0).values[1:-1].mean())
     f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -126,11 +126,11 @@ def test_marginal_relevance_by_hand() -> None:
 
 def test_weighted_fusion_by_hand() -> None:
     """Dense 9, 5, 1 is 1, 0.5, 0; lexical 30, 10 is 1, 0; a row that is missing counts 0."""
-    fused = blend([[(4, 9.0), (7, 5.0), (2, 1.0)], [(7, 30.0), (1, 10.0)]], [0.3, 0.7], 10)
-    assert [row for row, _ in fused] == [7, 4, 1, 2]
-    assert [score for _, score in fused] == pytest.approx([0.85, 0.3, 0, 0])
+    rows, scores = blend([([4, 7, 2], [9.0, 5.0, 1.0]), ([7, 1], [30.0, 10.0])], [0.3, 0.7], 10)
+    assert rows == [7, 4, 1, 2]
+    assert scores == pytest.approx([0.85, 0.3, 0, 0])
     assert scaled(np.array([2.0, 2.0])).tolist() == [1, 1]
-    assert blend([[], []], [0.5, 0.5], 3) == []
+    assert blend([([], []), ([], [])], [0.5, 0.5], 3) == ([], [])
 
 
 async def test_a_hybrid_is_told_how_to_fuse(corpus: Path, tmp_path: Path) -> None:
@@ -139,12 +139,13 @@ async def test_a_hybrid_is_told_how_to_fuse(corpus: Path, tmp_path: Path) -> Non
         made = cls(corpus, tmp_path / cls.kind, progress=Silent())
         halves.append(await found(made, 100))
     ids = sorted({id for half in halves for id, _ in half})
-    rows = [[(ids.index(id), score) for id, score in half] for half in halves]
-    expected = blend(rows, [0.8, 0.2], 6)
+    rankings = [([ids.index(id) for id, _ in half], [score for _, score in half]) for half in halves]
+    rows, scores = blend(rankings, [0.8, 0.2], 6)
     weighted = HybridRetriever(
         corpus, tmp_path / "hybrid", progress=Silent(), fusion="weighted", dense_weight=0.8
     )
-    assert await found(weighted) == [(ids[row], pytest.approx(score)) for row, score in expected]
+    expected = [(ids[row], pytest.approx(score)) for row, score in zip(rows, scores, strict=True)]
+    assert await found(weighted) == expected
     ranks = [{id: rank for rank, (id, _) in enumerate(half, 1)} for half in halves]
     sums = {id: sum(1 / (100 + r[id]) for r in ranks if id in r) for id in ids}
     medrag = HybridRetriever(corpus, tmp_path / "hybrid", progress=Silent(), rrf_k=100)
