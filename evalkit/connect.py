@@ -14,7 +14,8 @@ from evalkit.earlier import prior
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.cache import ResponseCache
-from evalkit.models.layers import CacheMode, Layer, scheduler_of
+from evalkit.models.layers import CacheMode, Layer
+from evalkit.models.scheduled import scheduler_of
 from evalkit.schedule import Scheduler
 from evalkit.types import Backend, Needs, Request, Response, ServerFacts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from evalkit.errors import SetupError
-from evalkit.models.layers import Prior
+from evalkit.models.scheduled import Prior
 from evalkit.types import Request, ServerFacts
 
 if TYPE_CHECKING:

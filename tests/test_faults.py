@@ -12,7 +12,8 @@ from benchmarks.simserver.http import reply_to
 from evalkit import Answer, Model, Sample, Status, engine, task
 from evalkit.metrics import exact_match
 from evalkit.models import load
-from evalkit.models.layers import Retrying, Scheduled, Shared
+from evalkit.models.layers import Retrying, Shared
+from evalkit.models.scheduled import Scheduled
 from evalkit.progress import Silent
 from evalkit.schedule import Scheduler
 from evalkit.scoring import Scorer

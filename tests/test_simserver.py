@@ -15,7 +15,8 @@ from benchmarks.simserver.http import Live, reply_to
 from benchmarks.simserver.server import Server
 from benchmarks.simserver.work import rag
 from evalkit.models import load
-from evalkit.models.layers import Retrying, Scheduled, Shared
+from evalkit.models.layers import Retrying, Shared
+from evalkit.models.scheduled import Scheduled
 from evalkit.schedule import Scheduler
 
 

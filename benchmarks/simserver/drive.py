@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import Item
-from evalkit.models.layers import Prior
+from evalkit.models.scheduled import Prior
 from evalkit.schedule import Scheduler
 
 

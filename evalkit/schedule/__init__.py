@@ -1,7 +1,7 @@
 """Which waiting request goes to which endpoint next: prefixes together, longest work first, nobody starved.
 
-Everything here is plain bookkeeping without a clock or an event loop: ``models.layers.Scheduled`` drives it
-for real servers, the benchmarks drive the same code in virtual time.
+Everything here is plain bookkeeping without a clock or an event loop: ``models.scheduled.Scheduled`` drives
+it for real servers, the benchmarks drive the same code in virtual time.
 
 The order, in words:
 

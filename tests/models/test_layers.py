@@ -12,7 +12,8 @@ from evalkit.model import Model
 from evalkit.models import load, traffic, wrap
 from evalkit.models.cache import ResponseCache
 from evalkit.models.fake import FakeBackend
-from evalkit.models.layers import Cached, Retrying, Scheduled
+from evalkit.models.layers import Cached, Retrying
+from evalkit.models.scheduled import Scheduled
 from evalkit.schedule import Scheduler
 from evalkit.types import Backend, Message, Needs, Request, Sample
 

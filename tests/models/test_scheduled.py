@@ -16,7 +16,8 @@ from evalkit.errors import Overloaded, RequestRejected, ServerFailed
 from evalkit.models import wrap
 from evalkit.models.endpoints import Endpoints
 from evalkit.models.fake import FakeBackend
-from evalkit.models.layers import Retrying, Scheduled, Shared
+from evalkit.models.layers import Retrying, Shared
+from evalkit.models.scheduled import Scheduled
 from evalkit.models.traffic import current
 from evalkit.models.transport import Unreachable
 from evalkit.schedule import Scheduler
