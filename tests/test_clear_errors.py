@@ -57,3 +57,12 @@ def test_a_terminal_without_arrows(evalkit) -> None:
     (evalkit.folder / "task_s.py").write_text(HEAD + "samples = [Sample('a', 'q', 'x')]\n" + TASK)
     evalkit.environment["PYTHONIOENCODING"] = "ascii"
     assert "1.000" in evalkit("run", "task_s.py", "--model", "baseline:gold").stdout
+
+
+def test_a_run_in_which_no_metric_applies_is_no_success(evalkit) -> None:
+    (evalkit.folder / "task_s.py").write_text(
+        HEAD + "samples = [Sample('a', 'q'), Sample('b', 'r')]\n" + TASK
+    )
+    done = evalkit("run", "task_s.py", "--model", "baseline:echo", code=1)
+    assert "no metric applies to any sample" in done.stderr
+    assert "Sample.target" in done.stderr

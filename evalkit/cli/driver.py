@@ -29,6 +29,11 @@ from evalkit.store.records import Run, RunSpec
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
+def scores_nothing(run: Run) -> bool:
+    """Whether a run has metrics and samples, and none of those scored any of these."""
+    return bool(run.n and run.spec.metrics and not run.metrics)
+
+
 class Driver:
     """Runs several evaluations in one session, gathers their results, and answers signals."""
 
@@ -70,7 +75,11 @@ class Driver:
             return INTERRUPTED
         if self.errors and not self.runs:
             return USAGE
-        failed = [run for run in self.runs if not run.ranked and run.id not in self.forgiven]
+        failed = [
+            run
+            for run in self.runs
+            if (not run.ranked or scores_nothing(run)) and run.id not in self.forgiven
+        ]
         return INCOMPLETE if self.errors or failed else OK
 
     def skip(self, task: str, reason: str) -> None:
@@ -195,6 +204,12 @@ class Driver:
         for left in self.runs:
             if not left.ranked:
                 click.echo(left_over(left, self.unscored[left.id]), err=True)
+            elif scores_nothing(left):
+                click.echo(
+                    f"Run {left.id}: no metric applies to any sample. Most need Sample.target, those of "
+                    f"retrieval Sample.relevance; evalkit rescore {left.id} --metric CALL adds another.",
+                    err=True,
+                )
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
