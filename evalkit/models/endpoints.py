@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from evalkit.errors import ServerFailed
 from evalkit.models.failures import RateLeft, rates_left
+from evalkit.models.restarts import Restarts
 from evalkit.models.transport import Unreachable
-
-if TYPE_CHECKING:
-    from evalkit.models.restarts import Restarts
 
 T = TypeVar("T")
 

@@ -57,7 +57,7 @@ class OpenAIBackend:
         self.down_timeout: float | None = spec.options.get("down_timeout")
         self.retry_budget: float | None = spec.options.get("retry_budget")
         self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
-        self._restarts = Restarts(self)
+        self._restarts = Restarts(partial(probing.model_at, self))
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._restarts)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
         self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from evalkit.errors import ProbeError, SetupError
-from evalkit.models import probing
-
-if TYPE_CHECKING:
-    from evalkit.models.openai import OpenAIBackend
+from evalkit.types import ServerFacts
 
 
 class Restarts:
-    """What was found by the probe, and the endpoints whose connections failed since they were looked at."""
+    """What was found by the probe, and the endpoints whose connections failed since they were looked at.
 
-    def __init__(self, backend: OpenAIBackend) -> None:
-        self._backend = backend
+    ``look`` asks the endpoint of a URL what it serves; it raises ``ProbeError`` where that is not the model.
+    """
+
+    def __init__(self, look: Callable[[str], Awaitable[ServerFacts]]) -> None:
+        self._look = look
         self._known: Mapping[str, Any] | None = None
         self._doubted: set[str] = set()
         self._looking = asyncio.Lock()
@@ -40,7 +40,7 @@ class Restarts:
             if url not in self._doubted:
                 return
             try:
-                found = (await probing.model_at(self._backend, url)).identity
+                found = (await self._look(url)).identity
             except ProbeError as problem:
                 raise SetupError(f"{problem}. {_ANOTHER}") from None
             known = self._known or {}
