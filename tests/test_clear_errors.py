@@ -48,8 +48,9 @@ def test_a_wrong_model_is_told_before_any_run(evalkit) -> None:
     assert not (evalkit.folder / ".evalkit").exists()
 
 
-def test_show_makes_no_store(evalkit) -> None:
-    assert "there is no store yet" in evalkit("show", "--store", "typo.db", code=2).stderr
+@pytest.mark.parametrize("command", [["show"], ["resume", "latest"], ["leaderboard"]])
+def test_what_only_reads_makes_no_store(evalkit, command) -> None:
+    assert "there is no store yet" in evalkit(*command, "--store", "typo.db", code=2).stderr
     assert not (evalkit.folder / "typo.db").exists()
 
 

@@ -37,10 +37,18 @@ def scores_nothing(run: Run) -> bool:
 class Driver:
     """Runs several evaluations in one session, gathers their results, and answers signals."""
 
-    def __init__(self, store_url: str | None, as_json: bool, quiet: bool, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        store_url: str | None,
+        as_json: bool,
+        quiet: bool,
+        options: dict[str, Any],
+        *,
+        create_store: bool = True,
+    ) -> None:
         from evalkit.store import open_store
 
-        self.store = open_store(store_url)
+        self.store = open_store(store_url, create=create_store)
         self.as_json, self.options = as_json, options
         self.progress = progress.for_stream(quiet=quiet)
         self.runs: list[Run] = []

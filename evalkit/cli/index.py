@@ -107,6 +107,8 @@ def search(
     """Find the passages of an index that answer QUESTION."""
     from evalkit.retrieval import retriever_class
 
+    if not question.strip():
+        raise UsageError("the question is empty: evalkit index search DIRECTORY 'what to look for'")
     options = {name: values[-1] for name, values in settings(params).items()}
     shown = progress.for_stream(quiet=quiet)
     made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)

@@ -17,6 +17,10 @@ from evalkit.errors import UsageError
 @store_option
 def leaderboard(port: int, host: str, browser: bool, store_url: str | None) -> None:
     """Serve the leaderboard in a browser, from the score store."""
+    if store_url is not None:
+        from evalkit.store import open_store
+
+        open_store(store_url, create=False).close()
     for point in importlib.metadata.entry_points(group="evalkit.apps", name="leaderboard"):
         point.load()(store_url, port=port, host=host, open_browser=browser)
         return

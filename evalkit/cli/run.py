@@ -141,6 +141,8 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
 
         for name in runs:
             stored = drive.store.run(name)
+            if stored.status == "complete":
+                click.echo(f"Run {stored.id} is complete: nothing is left to ask.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")
 
-    sys.exit(Driver(store_url, as_json, quiet, options).main(work))
+    sys.exit(Driver(store_url, as_json, quiet, options, create_store=False).main(work))
