@@ -109,8 +109,9 @@ class Embedder:
         written = self.recipe.written
         keys, lengths = [], array("L")
         for document in documents:
-            keys.append(_key(prefix, written(document)))
-            lengths.append(_length(written(document)))
+            text = written(document)
+            keys.append(_key(prefix, text))
+            lengths.append(_length(text))
         with open_store(self._home / f"{side.key}.db") as store:
             missing: dict[bytes, int] = {}
             for start in range(0, len(keys), _ASKED):

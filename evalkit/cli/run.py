@@ -84,8 +84,9 @@ def run(
             "give a model: --model baseline:extract (needs no server), "
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
+    config = load_config()
     for text in models:  # a slip in the last one is told before hours go into the first
-        find(text, config=load_config())
+        find(text, config=config)
     found = collect(targets, **chosen)
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
