@@ -241,3 +241,9 @@ def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys: the same bytes for the same content."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two identities of a model, in words."""
+    names = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+    return ", ".join(f"{k}: {then.get(k)!r} then, {now.get(k)!r} now" for k in names)

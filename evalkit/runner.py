@@ -26,7 +26,7 @@ from evalkit.files import load_file
 from evalkit.items import Item, expand, plain
 from evalkit.live import Live
 from evalkit.metrics.spec import with_metrics
-from evalkit.model import Model, canonical
+from evalkit.model import Model, canonical, changes
 from evalkit.models.traffic import Traffic
 from evalkit.scoring import Scorer
 from evalkit.session import Session, samples_of
@@ -165,10 +165,8 @@ async def _metrics_ready(item: Item) -> None:
 def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
     before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
     if before is not None and before != now:
-        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         raise SetupError(
-            f"run {spec.id}: the served model is not the one it began with "
-            f"({', '.join(f'{k}: {before.get(k)!r} then, {now.get(k)!r} now' for k in changed)}). "
+            f"run {spec.id}: the served model is not the one it began with ({changes(before, now)}). "
             "Start a new run, or serve the same model again."
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from evalkit.errors import ProbeError, SetupError
+from evalkit.model import changes
 from evalkit.types import ServerFacts
 
 
@@ -45,9 +46,9 @@ class Restarts:
                 raise SetupError(f"{problem}. {_ANOTHER}") from None
             known = self._known or {}
             if found != known:
-                changed = sorted(k for k in {*known, *found} if known.get(k) != found.get(k))
-                listed = ", ".join(f"{k}: {known.get(k)!r} then, {found.get(k)!r} now" for k in changed)
-                raise SetupError(f"{url} serves another model than before ({listed}). {_ANOTHER}")
+                raise SetupError(
+                    f"{url} serves another model than before ({changes(known, found)}). {_ANOTHER}"
+                )
             self._doubted.discard(url)
 
 
