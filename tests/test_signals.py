@@ -47,9 +47,10 @@ def slow(sample, answer):
 
 @task(samples, metrics=[slow])
 async def many(sample, model) -> Answer:
+    reply = await model.generate(sample.input)
     while (HERE / "block").exists():
         time.sleep(0.01)
-    return Answer(await model.generate(sample.input))
+    return Answer(reply)
 """
 
 
@@ -150,7 +151,7 @@ def test_a_scoring_process_that_is_killed_stops_the_run_with_nothing_lost(
 def workers(pid: int) -> int:
     """How many scoring processes a run has."""
     found = subprocess.run(
-        ["ps", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
     return found.stdout.count("spawn_main")
 
