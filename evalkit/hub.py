@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import os
 import ssl
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -133,13 +135,22 @@ def hub_answers() -> bool:
     """Whether the hub can be reached at all, asked once; not asked where HF_HUB_OFFLINE says not to."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
         return False
+    found: list[bool] = []
+    # The timeout of a request begins once the name is resolved, which a silent name server draws out.
+    asking = threading.Thread(target=lambda: found.append(_answers()), daemon=True)
+    asking.start()
+    asking.join(_TIMEOUT_S)
+    return found == [True]
+
+
+def _answers() -> bool:
     try:
         urllib.request.urlopen(hub_url(), timeout=_TIMEOUT_S).close()  # noqa: S310 - the user's own endpoint
     except urllib.error.HTTPError:
         return True
     except urllib.error.URLError as error:
         return isinstance(error.reason, ssl.SSLError)  # it is there; its libraries trust other certificates
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,23 @@ def test_a_hub_that_is_not_there_is_not_asked_again(fresh: None, monkeypatch: py
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
         assert not hub.look_for_hub()
+    assert offline()
+
+
+def test_a_name_server_that_never_answers_is_not_waited_for(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        assert ended.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr(hub, "_TIMEOUT_S", 0.05)
+    assert not hub.look_for_hub()
+    assert not ended.is_set()  # it was still being looked for
+    ended.set()
     assert offline()
 
 

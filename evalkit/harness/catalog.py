@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.harness.index import whole_manager
 
 INSTALL = "install lm-eval for its tasks and models: pip install 'evalkit[lm-eval]'"
 
@@ -55,12 +56,12 @@ def matching(pattern: str, include_path: Path | None) -> tuple[Any, list[str]]:
     own_first = [False, True] if include_path is not None else [True]
     for defaults in own_first:
         manager = _manager(include_path, defaults)
-        found = [n for n in manager.all_tasks if fnmatch.fnmatchcase(n, pattern)]
+        found = [n for n in sorted(manager.task_index) if fnmatch.fnmatchcase(n, pattern)]
         if found and (defaults or all(_complete(manager, name) for name in found)):
             names = dict.fromkeys(member for name in found for member in _runnable(manager, name))
             return manager, list(names)
     raise UsageError(
-        f"lm-eval has no task {pattern!r}.{did_you_mean(pattern, manager.all_tasks)} "
+        f"lm-eval has no task {pattern!r}.{did_you_mean(pattern, sorted(manager.task_index))} "
         "evalkit list 'lm_eval/*' lists all of them; --include-path DIR adds your own YAML files"
     )
 
@@ -71,7 +72,9 @@ def _manager(include_path: Path | None, defaults: bool) -> Any:
         from lm_eval.tasks import TaskManager
     except ImportError as problem:
         raise UsageError(f"{INSTALL} ({problem})") from None
-    return TaskManager(include_path=include_path, include_defaults=defaults)
+    if defaults:
+        return whole_manager(include_path)
+    return TaskManager(include_path=include_path, include_defaults=False)
 
 
 def _runnable(manager: Any, name: str) -> list[str]:

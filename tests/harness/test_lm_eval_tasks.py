@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.harness import index
 from evalkit.store import open_store
 
 
@@ -45,7 +46,49 @@ def test_lm_eval_is_not_imported_for_other_commands(evalkit: Any) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_unknown_names_are_answered_with_near_ones(evalkit: Any, lab: SimpleNamespace) -> None:
+@pytest.fixture(scope="module")
+def remembered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which lm-eval's index is remembered from one test to the next."""
+    return tmp_path_factory.mktemp("remembered")
+
+
+def test_the_index_is_read_once_and_is_lm_evals_own(
+    remembered: Path, lab: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lm_eval.tasks import TaskManager
+
+    monkeypatch.setenv("EVALKIT_CACHE", str(remembered))
+    read: list[Any] = []
+    begin = TaskManager.__init__
+
+    def counted(self: Any, **arguments: Any) -> None:
+        begin(self, **arguments)
+        read.extend([dict(self.task_index)] if arguments.get("include_defaults", True) else [])
+
+    monkeypatch.setattr(TaskManager, "__init__", counted)
+    first, second = index.whole_manager(None), index.whole_manager(None)
+    (theirs,) = read
+    assert len(theirs) > 10_000
+    assert first.task_index == second.task_index == theirs
+    with_own = index.whole_manager(lab.tasks).task_index
+    assert with_own == {**theirs, **TaskManager(include_path=lab.tasks, include_defaults=False).task_index}
+    assert len(read) == 1
+
+
+def test_a_changed_file_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    file = tmp_path / "more" / "a.yaml"
+    file.write_text("task: a")
+    before = index.state_of(tmp_path)
+    assert index.state_of(tmp_path) == before
+    file.write_text("task: abc")
+    changed = index.state_of(tmp_path)
+    (tmp_path / "b.yaml").touch()
+    assert len({before, changed, index.state_of(tmp_path)}) == 3
+
+
+def test_unknown_names_are_answered_with_near_ones(evalkit: Any, remembered: Path) -> None:
+    evalkit.environment["EVALKIT_CACHE"] = str(remembered)
     said = evalkit("run", "lm_eval/gsm8kk", "--model", "baseline:gold", code=2).stderr
     assert "Did you mean" in said
     assert "--include-path" in said
