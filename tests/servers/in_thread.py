@@ -13,28 +13,29 @@ from aiohttp import web
 @contextmanager
 def in_thread(routes: Sequence[web.RouteDef]) -> Iterator[str]:
     """Serve ``routes`` on a free port of the loopback interface; yields ``http://127.0.0.1:PORT``."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
+    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     app = web.Application(client_max_size=2**28)
     app.add_routes(routes)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
 
-    async def start() -> None:
+    async def run() -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ready.set()
+        await ended.wait()
+        await runner.cleanup()
 
-    def run() -> None:
+    def work() -> None:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(run())
         loop.close()
 
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(60)
+        assert not thread.is_alive()
