@@ -17,7 +17,7 @@ import multiprocessing
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from benchmarks.pages import write_part
 N, BATCH, TOKENS = 192, 32, 256
 
 Features = dict[str, np.ndarray]
-Hidden = Callable[[Features], Any]
+# From batches of tokens to the states of each: (batch, length, dimensions).
+Encode = Callable[[Sequence[Features]], list[Any]]
 
 
 def abstracts(data: Path) -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def model() -> Any:
     return AutoModel.from_pretrained(folder).eval(), folder
 
 
-def by_torch(change: str) -> Hidden:
+def by_torch(change: str, _data: Path) -> Encode:
     """PyTorch in float32, under autocast, or with its linear layers in int8."""
     import torch
 
@@ -61,10 +62,10 @@ def by_torch(change: str) -> Hidden:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=change == "bfloat16"):
             return transformer(**tensors).last_hidden_state.float().numpy()
 
-    return hidden
+    return lambda parts: list(map(hidden, parts))
 
 
-def by_onnx(change: str) -> Hidden:
+def by_onnx(change: str, _data: Path) -> Encode:
     """ONNX Runtime on the model as PyTorch exports it, maybe with int8 weights (dynamic quantization)."""
     import onnxruntime
     import torch
@@ -91,23 +92,45 @@ def by_onnx(change: str) -> Hidden:
         if change == "int8":
             quantize_dynamic(file, file, weight_type=QuantType.QInt8, per_channel=True)
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda features: session.run(None, features)[0]
+    return lambda parts: [session.run(None, features)[0] for features in parts]
 
 
-def by_openvino(precision: str) -> Hidden:
-    """OpenVINO, in float32 or bfloat16."""
+def by_openvino(change: str, data: Path) -> Encode:
+    """OpenVINO: a precision, or int8 as NNCF calibrates it on other abstracts; then how threads are used."""
     import openvino
     from evalkit_retrievers.encoders import recipe_of
     from evalkit_retrievers.local_model import LocalModel
 
     recipe = recipe_of("minilm")
     assert recipe is not None
-    converted = LocalModel(model()[1], recipe, "openvino").converted()
-    compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    return lambda features: compiled({p.any_name: features[p.any_name] for p in compiled.inputs})[0]
+    precision, _, threads = change.partition(" ")
+    core = openvino.Core()
+    converted = core.read_model(LocalModel(model()[1], recipe, "openvino").converted())
+    names = {port.any_name for port in converted.inputs}
+    if precision == "int8":
+        import nncf
+
+        some = nncf.Dataset([{name: part[name] for name in names} for part in batches(data, seed=1)])
+        converted = nncf.quantize(converted, some, model_type=nncf.ModelType.TRANSFORMER)
+    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32" if precision == "f32" else "bf16"}
+    hints["PERFORMANCE_HINT"] = "THROUGHPUT" if threads == "streams" else "LATENCY"
+    if threads == "single":
+        hints["INFERENCE_NUM_THREADS"] = 1
+    compiled = core.compile_model(converted, "CPU", hints)
+    queue = openvino.AsyncInferQueue(compiled, 2 if threads == "streams" else 1)
+
+    def encode(parts: Sequence[Features]) -> list[Any]:
+        states: dict[int, Any] = {}
+        queue.set_callback(lambda done, n: states.update({n: done.get_output_tensor(0).data.copy()}))
+        for number, features in enumerate(parts):
+            queue.start_async({name: features[name] for name in names}, number)
+        queue.wait_all()
+        return [states[number] for number in range(len(parts))]
+
+    return encode
 
 
-WAYS: dict[str, tuple[Callable[[str], Hidden], str, tuple[str, ...]]] = {
+WAYS: dict[str, tuple[Callable[[str, Path], Encode], str, tuple[str, ...]]] = {
     "PyTorch float32": (by_torch, "", ()),
     "PyTorch bfloat16 (autocast)": (by_torch, "bfloat16", ()),
     "PyTorch int8 (dynamic)": (by_torch, "int8", ()),
@@ -115,14 +138,17 @@ WAYS: dict[str, tuple[Callable[[str], Hidden], str, tuple[str, ...]]] = {
     "ONNX Runtime int8 (dynamic)": (by_onnx, "int8", ("onnxruntime", "onnxscript")),
     "OpenVINO float32": (by_openvino, "f32", ("openvino",)),
     "OpenVINO bfloat16": (by_openvino, "bf16", ("openvino",)),
+    "OpenVINO bfloat16, two streams of a thread each": (by_openvino, "bf16 streams", ("openvino",)),
+    "OpenVINO bfloat16, one thread": (by_openvino, "bf16 single", ("openvino",)),
+    "OpenVINO int8 (calibrated by NNCF)": (by_openvino, "int8", ("openvino", "nncf")),
 }
 
 
-def batches(data: Path) -> Iterator[Features]:
-    """The tokens of the sample."""
+def batches(data: Path, seed: int = 0) -> Iterator[Features]:
+    """The tokens of a sample of the abstracts."""
     from transformers import AutoTokenizer
 
-    texts = [" ".join(pair) for pair in random.Random(0).sample(abstracts(data), N)]
+    texts = [" ".join(pair) for pair in random.Random(seed).sample(abstracts(data), N)]
     texts.sort(key=len, reverse=True)
     tokenizer = AutoTokenizer.from_pretrained(model()[1])
     for start in range(0, N, BATCH):
@@ -133,10 +159,10 @@ def batches(data: Path) -> Iterator[Features]:
 def measure(way: str, data: Path) -> tuple[float, float, np.ndarray]:
     """Processor seconds, seconds by the clock, and the vectors (n, 384), mean pooled and normalized."""
     make, change, _ = WAYS[way]
-    hidden, parts = make(change), list(batches(data))
-    pooled(hidden(parts[-1]), parts[-1])
+    encode, parts = make(change, data), list(batches(data))
+    encode(parts[-1:])
     cpu, clock = time.process_time(), time.perf_counter()
-    states = [hidden(part) for part in parts]
+    states = encode(parts)
     cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
     return cpu, clock, np.concatenate([pooled(s, p) for s, p in zip(states, parts, strict=True)])
 
@@ -152,21 +178,19 @@ def pooled(states: Any, features: Features) -> np.ndarray:
 
 def table(data: Path) -> str:
     """Every way that is installed, beside PyTorch in float32."""
-    lines = [
-        "| computed by | abstracts a second of two cores | × PyTorch | least cosine to PyTorch float32 |"
-    ]
-    lines.append("|---|---|---|---|")
+    heads = ["computed by", "abstracts a second of two cores", "× PyTorch", "abstracts/s by the clock"]
+    lines = [f"| {' | '.join([*heads, 'least cosine to PyTorch float32'])} |", "|---|---|---|---|---|"]
     first: tuple[float, np.ndarray] | None = None
     for way, (_, _, packages) in WAYS.items():
         if absent := [name for name in packages if importlib.util.find_spec(name) is None]:
-            lines.append(f"| {way} | not installed: {', '.join(absent)} | | |")
+            lines.append(f"| {way} | not installed: {', '.join(absent)} | | | |")
             continue
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             cpu, clock, vectors = pool.submit(measure, way, data).result()
         first = first or (cpu, vectors)
         cosine = float((vectors * first[1]).sum(1).min())
-        lines.append(f"| {way} | {2 * N / cpu:.0f} | {first[0] / cpu:.1f} | {cosine:.5f} |")
-        print(f"{lines[-1]} clock {clock:.1f} s", flush=True)
+        lines.append(f"| {way} | {2 * N / cpu:.0f} | {first[0] / cpu:.1f} | {N / clock:.0f} | {cosine:.5f} |")
+        print(lines[-1], flush=True)
     return "\n".join(lines)
 
 

@@ -154,7 +154,11 @@ class Side(Protocol):
     computed: str
     key: str
     packages: tuple[str, ...]
-    batch: int
+
+    @property
+    def batch(self) -> int:
+        """How many texts it takes at once."""
+        ...
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
         """The vectors of one batch, (n, dimension)."""
