@@ -22,7 +22,8 @@ leaderboard: $(VENV)/.installed
 	@$(BIN)/evalkit leaderboard --port $(PORT)
 
 test: $(VENV)/.installed-test system lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	# Each worker has one core; files in their order, since the longest ones come first.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
