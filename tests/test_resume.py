@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,16 @@ def run_arguments(tmp_path: Path, scripted) -> list[str]:
     return ["run", "task_many.py", "--model", f"openai:tiny@{scripted.url}", "--max-inflight", "8"]
 
 
-def wait_for_answers(scripted, n: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while sum(scripted.answered.values()) < n and time.monotonic() < deadline:
+def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    while not condition():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
+
+
+def wait_for_answers(scripted, n: int, process: subprocess.Popen[str]) -> None:
+    """Until ``n`` are answered. The others take their time: what a test does next comes before the end."""
+    wait_until(process, lambda: sum(scripted.answered.values()) >= n)
+    scripted.delay_s = 0.2
 
 
 @pytest.mark.parametrize("cache", ["on", "off"])
@@ -51,6 +57,7 @@ def test_kill_9_and_resume_ask_no_completed_request_again(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     answered_before = set(scripted.answered)
+    scripted.delay_s = 0
 
     (stored,) = evalkit.json("show")["runs"]
     assert stored["status"] in ("running", "interrupted")
@@ -85,6 +92,7 @@ def test_ctrl_c_stores_what_ended_and_prints_how_to_go_on(evalkit, scripted, run
     assert 100 <= stored["n"] < N
     assert stored["metrics"]["exact_match"]["bounds"][0] < 1.0
 
+    scripted.delay_s = 0
     (resumed,) = evalkit.json("resume", "latest")["runs"]
     assert resumed["counts"] == {"ok": N}
     assert max(scripted.asked.values()) == 1  # in-flight requests were given time to end
@@ -106,9 +114,8 @@ def test_ctrl_c_while_the_server_is_still_silent_ends_at_once(evalkit, run_argum
 def test_a_second_ctrl_c_does_not_wait_for_replies(evalkit, scripted, run_arguments) -> None:
     process = evalkit.start(*run_arguments)
     wait_for_answers(scripted, 50, process)
-    scripted.delay_s = 600
-    time.sleep(0.3)  # those that began before are answered; eight are held there
-    assert sum(scripted.asked.values()) == sum(scripted.answered.values()) + 8
+    scripted.held = True
+    wait_until(process, lambda: sum(scripted.asked.values()) == sum(scripted.answered.values()) + 8)
     process.send_signal(signal.SIGINT)
     assert "Ctrl-C again stops at once" in next(line for line in process.stderr if line.strip())
     process.send_signal(signal.SIGINT)
@@ -124,7 +131,7 @@ def test_two_processes_do_not_work_on_one_run(evalkit, scripted, run_arguments) 
     wait_for_answers(scripted, 50, process)
     scripted.held = True
     refused = evalkit("resume", "latest", code=2)
-    scripted.held = False
+    scripted.held, scripted.delay_s = False, 0
     assert f":{process.pid}:" in refused.stderr
     assert "held by another process" in refused.stderr
     assert "Go on with" not in refused.stderr

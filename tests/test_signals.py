@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -49,6 +50,7 @@ def slow(sample, answer):
 async def many(sample, model) -> Answer:
     reply = await model.generate(sample.input)
     while (HERE / "block").exists():
+        (HERE / "blocked").touch()
         time.sleep(0.01)
     return Answer(reply)
 """
@@ -67,12 +69,29 @@ def wait_for(process: subprocess.Popen[str], condition) -> None:
         time.sleep(0.005)
 
 
+def wait_for_answers(process: subprocess.Popen[str], scripted, n: int) -> None:
+    """Until more than ``n`` are answered. The others take their time: what a test does next comes before
+    the end of the run."""
+    wait_for(process, lambda: sum(scripted.answered.values()) > n)
+    scripted.delay_s = 0.1
+
+
+def press(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C, once the last one has arrived: signals that come at once are one."""
+    status = Path(f"/proc/{process.pid}/status")
+    while status.exists() and re.search(r"^(Shd|Sig)Pnd:\s*0*[1-9a-f]", status.read_text(), re.MULTILINE):
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+
+
 def read_until(process: subprocess.Popen[str], words: str) -> None:
     assert any(words in line for line in process.stderr), process.poll()
 
 
 def resumed(evalkit, scripted, again: int = 0) -> None:
     """The rest of a run: all there, and no more than ``again`` asked for twice."""
+    scripted.delay_s = 0.01
     (run,) = evalkit.json("resume", "latest")["runs"]
     assert (run["status"], run["counts"]) == ("complete", {"ok": N})
     assert (run["metrics"]["slow"]["n"], run["metrics"]["slow"]["value"]) == (N, 1.0)
@@ -85,7 +104,7 @@ def resumed(evalkit, scripted, again: int = 0) -> None:
 def test_a_third_ctrl_c_ends_what_the_second_could_not(evalkit, scripted, arguments, tmp_path) -> None:
     (tmp_path / "hold").touch()
     process = evalkit.start(*arguments)
-    wait_for(process, lambda: sum(scripted.answered.values()) > 20)
+    wait_for_answers(process, scripted, 20)
     process.send_signal(signal.SIGINT)
     read_until(process, "Ctrl-C again stops at once")
     process.send_signal(signal.SIGTERM)
@@ -104,12 +123,11 @@ def test_a_third_ctrl_c_ends_what_the_second_could_not(evalkit, scripted, argume
 
 def test_three_ctrl_c_end_a_task_that_blocks_the_event_loop(evalkit, scripted, arguments, tmp_path) -> None:
     process = evalkit.start(*arguments)
-    wait_for(process, lambda: sum(scripted.answered.values()) > 20)
+    wait_for_answers(process, scripted, 20)
     (tmp_path / "block").touch()
-    time.sleep(0.3)
+    wait_for(process, (tmp_path / "blocked").exists)
     for _ in range(3):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.1)  # signals that come at once are one
+        press(process)
     _, err = process.communicate()
     assert (process.returncode, "Killed; what is stored is safe" in err) == (130, True)
     (tmp_path / "block").unlink()
@@ -138,7 +156,7 @@ def test_a_scoring_process_that_is_killed_stops_the_run_with_nothing_lost(
     evalkit, scripted, arguments, tmp_path
 ) -> None:
     process = evalkit.start(*arguments, "--window", "40")
-    wait_for(process, lambda: sum(scripted.answered.values()) > 60)
+    wait_for_answers(process, scripted, 60)
     (tmp_path / "die").touch()
     _, err = process.communicate()
     assert process.returncode == 1

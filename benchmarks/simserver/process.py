@@ -37,16 +37,22 @@ def started(module: str, port: int, **options: object) -> Iterator[str]:
     process = subprocess.Popen(command, cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"{url}/v1/models"):
-                    break
-            except urllib.error.URLError:
-                time.sleep(0.1)
+        while not _answers(url):
+            if process.poll() is not None:
+                raise RuntimeError(f"{module} ended with exit code {process.returncode}")
+            time.sleep(0.05)
         yield url
     finally:
         process.terminate()
         process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/v1/models").close()
+    except urllib.error.URLError:
+        return False
+    return True
 
 
 def asked(url: str) -> Counter[str]:
