@@ -8,9 +8,8 @@ The hub's edition has whole abstracts, one ideal answer, and neither types nor e
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,10 +41,9 @@ from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
 from . import golden
-from .snippets import bioasq_snippets, span
+from .snippets import EPSILON, bioasq_snippets, geometric_mean, span
 
 HUB = "enelpol/rag-mini-bioasq"
-EPSILON = 1e-5  # of BioASQ's geometric mean
 
 Unit = Literal["snippets", "documents"]
 ExactArm = Literal["closed_book", "retrieved", "oracle"]
@@ -163,7 +161,7 @@ def bioasq_ap() -> Metric:
 def bioasq_gmap() -> Metric:
     """``bioasq_gmap``: the geometric mean over questions of ``bioasq_ap`` + 0.00001."""
     return Metric(
-        "bioasq_gmap", _ap, judges="retrieval", high=1 + EPSILON, aggregate=_geometric_mean,
+        "bioasq_gmap", _ap, judges="retrieval", high=1 + EPSILON, aggregate=geometric_mean,
         help="geometric mean of bioasq_ap (BioASQ)",
     )  # fmt: skip
 
@@ -177,17 +175,13 @@ def _ap(sample: Sample, answer: Answer) -> float | None:
     return total / min(10, len(sample.relevance))
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(math.fsum(math.log(value + EPSILON) for value in values) / len(values))
-
-
 IDEAL = (
     *where_answerable(
         rouge("rouge2", stat="recall"), rouge("rouge2"), rouge("rougeSU4", stat="recall"), rouge("rougeSU4"),
         rouge("rouge1"), rouge("rougeL"),
     ),
     recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
-    *map(bioasq_snippets, ("precision", "recall", "f1", "ap")),
+    *map(bioasq_snippets, ("precision", "recall", "f1", "ap", "gmap")),
     citation_precision(), citation_recall(), citation_coverage(),
     biogen("coverage"), biogen("support"), biogen("contradict"),
     abstention(), abstained(), copy_rate(), length(),

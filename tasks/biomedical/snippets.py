@@ -6,6 +6,7 @@ Source: BioASQ's Evaluation-Measures (``QuestionAnswerEvaluator``; Balikas et al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from evalkit import Answer, Metric, Sample
 
 MOST = 10
+EPSILON = 1e-5  # of BioASQ's geometric mean
 
 
 class Span(NamedTuple):
@@ -56,17 +58,23 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap"]) -> Metric:
-    """``bioasq_snippets_precision`` …: shared characters over those returned, over those marked, and their
-    harmonic mean; average precision, over min(10, snippets marked).
+def geometric_mean(values: Sequence[float]) -> float:
+    """The geometric mean over questions of their average precisions, each with 0.00001 added."""
+    return math.exp(math.fsum(math.log(value + EPSILON) for value in values) / len(values))
 
-    The last is a sum over returned snippets that share any character with a marked one, of the precision so
-    far. (The challenge's own program counts every snippet of a document with a marked one.) It can exceed 1:
-    several returned snippets may lie in one marked one.
+
+def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"]) -> Metric:
+    """``bioasq_snippets_precision`` …: shared characters over those returned, over those marked, and their
+    harmonic mean; average precision, over min(10, snippets marked), and its geometric mean over questions.
+
+    The average precision is a sum over returned snippets that share any character with a marked one, of the
+    precision so far. (The challenge's own program counts every snippet of a document with a marked one.) It
+    can exceed 1: several returned snippets may lie in one marked one.
     """
     return Metric(
         f"bioasq_snippets_{measure}", partial(_score, measure), judges="retrieval",
-        high=float(MOST) if measure == "ap" else 1.0,
+        high={"ap": MOST, "gmap": MOST + EPSILON}.get(measure, 1.0),
+        aggregate=geometric_mean if measure == "gmap" else None,
         help=f"{measure} of the first ten snippets, by characters (BioASQ)",
     )  # fmt: skip
 
@@ -87,7 +95,7 @@ def _measure(measure: str, returned: Sequence[Span], marked: Sequence[Span]) -> 
     sizes = [one.size for one in returned]
     precision = _share(sum(shared), sum(sizes))
     recall = _share(sum(shared), sum(one.size for one in marked))
-    if measure == "ap":
+    if measure in ("ap", "gmap"):
         so_far = (_share(sum(shared[:n]), sum(sizes[:n])) for n, hit in enumerate(shared, 1) if hit)
         return sum(so_far) / min(MOST, len(marked))
     f1 = _share(2 * precision * recall, precision + recall)

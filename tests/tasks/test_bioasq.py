@@ -238,6 +238,16 @@ def test_only_ten_snippets_count_and_average_precision_may_exceed_one() -> None:
     assert snippet_scores(pieces, [["d", "abstract", 0, 200]]) == pytest.approx([1, 0.25, 0.4, 10])
 
 
+def test_the_geometric_mean_of_snippets_is_that_of_their_average_precisions() -> None:
+    """By hand: of 0.5 and 0, the root of 0.50001 × 0.00001."""
+    gmap = bioasq_snippets("gmap")
+    sample = Sample("q", "?", "a", metadata={"snippets": [["d", "abstract", 0, 20]]})
+    values = [gmap(sample, shown((f"{name}#0", "abstract", 10, 30))) for name in ("d", "elsewhere")]
+    assert values == pytest.approx([0.5, 0.0])
+    assert gmap.aggregate is not None
+    assert gmap.aggregate(values) == pytest.approx(math.sqrt(0.50001 * 1e-5))
+
+
 def test_pools_without_places_and_arms_without_retrieval_have_no_snippet_scores() -> None:
     marked = [["d", "abstract", 0, 10]]
     assert snippet_scores(Answer(passages=(Passage("d#0", "text"),)), marked) == [None] * 4
