@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,12 +119,27 @@ def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
     chosen = [t for t in tasks if t.name == wanted]
     if not chosen and not found.broken:
         known = sorted({t.name for t in tasks})
+        here = {} if path.exists() and where else _names_here()
+        near = did_you_mean(wanted, [*here, *known])
+        for name, file in here.items():
+            if repr(name) in near:
+                target = shlex.quote(f"{file}::{name}")
+                raise UsageError(f"no installed task {wanted!r}. {name!r} is in {file}: evalkit run {target}")
         raise UsageError(
             f"no task {wanted!r}{f' in {where}' if path.exists() and where else ''}."
-            f"{did_you_mean(wanted, known)} Known tasks: {', '.join(known) or 'none'}. "
+            f"{near} Known tasks: {', '.join(known) or 'none'}. "
             "For a task of your own give its file: evalkit run path/to/task_mine.py"
         )
     return chosen
+
+
+def _names_here() -> dict[str, str]:
+    """Functions of the task files in the working directory, and their files; read, not imported."""
+    found = {}
+    for file in sorted(Path().glob("task_*.py")):
+        for name in re.findall(r"^async def (\w+)", file.read_text("utf-8", "replace"), re.MULTILINE):
+            found[name] = file.name
+    return found
 
 
 def _harness_tasks(where: str, include_path: Path | None) -> list[Task]:

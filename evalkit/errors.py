@@ -105,5 +105,7 @@ class JudgeError(EvalkitError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` or an empty string; for the end of a message."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    # Of three letters one may differ; of a longer name half is chance: drug_clas is not blood_cells.
+    cutoff = 0.5 if len(name) <= 3 else 0.6
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""

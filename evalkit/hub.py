@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import CorpusError, UsageError
+from evalkit.rows import Row
 
 _TIMEOUT_S = 10.0  # as long as huggingface_hub itself waits for an answer
 _YES = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its variables
@@ -115,7 +116,9 @@ def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]
                 raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
             if lacking := [field for field in fields if field not in row]:
                 raise CorpusError(f"{path}:{number}: it needs {', '.join(lacking)}")
-            yield row
+            placed = Row(row)
+            placed.place = f"{path}:{number}"
+            yield placed
 
 
 def look_for_hub() -> bool:

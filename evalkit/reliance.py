@@ -79,7 +79,7 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     asked = [
         (info, arm)
         for info in real.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None and _is_mean(real, info.name)
+        if info.judges == "output" and info.higher_is_better is not None and is_mean(real, info.name)
         for arm in OTHERS
         if arm in arms
     ]
@@ -90,7 +90,7 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     )
 
 
-def _is_mean(run: Run, metric: str) -> bool:
+def is_mean(run: Run, metric: str) -> bool:
     """Whether a metric's value is the mean of its samples', so that their differences mean something."""
     return metric in run.metrics and run.metrics[metric].method != "bootstrap"
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from evalkit.closure import wanted_fixture
 from evalkit.errors import EvalkitError, SetupError
 from evalkit.files import display, line_in
 from evalkit.items import Item
+from evalkit.rows import row_place
 from evalkit.task import Fixture, Scope, parameters_of
 from evalkit.types import Progress, Sample
 
@@ -153,7 +156,9 @@ def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
     except EvalkitError:
         raise
     except Exception as error:  # a plug-in may raise anything; it becomes one typed error
-        raise SetupError(f"{_place(fn, error)}{what}: {type(error).__name__}: {error}") from error
+        row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+        said = f"{_place(fn, error)}{what}: {type(error).__name__}: {error}"
+        raise SetupError(f"{said}{row and f' (row of {row})'}") from error
 
 
 def _place(fn: Callable[..., Any], error: Exception) -> str:
@@ -188,7 +193,7 @@ async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
             raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
         target = sample.target
         if not (isinstance(sample.id, str) and isinstance(sample.input, str) and _is_text(target)):
-            _refuse(item, sample)
+            _refuse(item, sample, row_place(_frames(source)))
         yield sample
 
 
@@ -198,14 +203,21 @@ def _is_text(target: Any) -> bool:
     )
 
 
-def _refuse(item: Item, sample: Sample) -> None:
+def _frames(generator: Any) -> Iterator[FrameType]:
+    """Those of a generator and of what it yields from; none of any other iterable."""
+    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
+        yield frame
+        generator = getattr(generator, "gi_yieldfrom", None)
+
+
+def _refuse(item: Item, sample: Sample, place: str) -> None:
     """A file's numbers and nulls would fail much later, as answers are compared or stored."""
     wanted = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
     wrong = [n for n in ("id", "input") if not isinstance(getattr(sample, n), str)] or ["target"]
     value = getattr(sample, wrong[0])
     hint = f": {wrong[0]}=str(…)" if isinstance(value, int | float) else ""
     raise SetupError(
-        f"{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
+        f"{place and f'{place}: '}{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
         f"({type(value).__name__}), and must be {wanted[wrong[0]]}{hint}"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import shlex
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -315,7 +316,8 @@ class IndexedRetriever(ABC):
         if differences := manifest.differences(self._manifest()):
             raise IndexMismatch(
                 f"{self.directory} holds an index for something else: {'; '.join(differences)}. To build it "
-                f"anew, delete that folder, or choose another: evalkit index build {self.corpus.path} "
+                f"anew, delete that folder, or choose another: evalkit index build "
+                f"{shlex.quote(str(self.corpus.path))} "
                 f"--retriever {self.kind} --out FOLDER"
             )
         if manifest.corpus.stamp != stamp:

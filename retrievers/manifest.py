@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def read_manifest(directory: Path) -> Manifest:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise SetupError(
-            f"{directory} holds no index. Build one with: evalkit index build CORPUS --out {directory}"
+            f"{directory} holds no index. "
+            f"Build one with: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SetupError(

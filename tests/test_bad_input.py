@@ -73,6 +73,43 @@ def test_a_syntax_error_is_shown_with_its_line_and_the_other_task_runs(evalkit, 
     assert (run["task"], run["status"]) == ("small", "complete")
 
 
+ROWS_TASK = """
+from pathlib import Path
+from evalkit import Answer, Sample, task
+from evalkit.hub import file_rows
+from evalkit.metrics import exact_match
+
+def read(data):
+    for row in {rows}:
+        yield Sample(row["id"], row["q"], row["a"])
+
+def samples(data: Path = Path(".")):
+    yield from read(data)
+
+@task(samples, metrics=[exact_match()])
+async def rows(sample, model) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+
+
+@pytest.mark.parametrize("rows", ['file_rows(data, "test")', 'list(file_rows(data, "test"))'])
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (
+            {"id": "b", "q": "?", "a": None},
+            "test.jsonl:2: task_rows.py::rows: the target of sample 'b' is None",
+        ),
+        ({"id": "b", "q": "?"}, "task_rows.py:9: reading the samples: KeyError: 'a' (row of test.jsonl:2)"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_file_and_line(evalkit, tmp_path, rows, bad, words) -> None:
+    (tmp_path / "task_rows.py").write_text(ROWS_TASK.format(rows=rows))
+    good = {"id": "a", "q": "?", "a": "yes"}
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, bad, good)))
+    assert words in evalkit("run", "task_rows.py", "--model", "baseline:gold", code=2).stderr
+
+
 def test_a_parameter_that_does_not_exist_names_the_nearest(evalkit, task_file) -> None:
     done = evalkit("run", task_file, "-p", "kk=3", "--model", "baseline:gold", code=2)
     assert "task small has no parameter 'kk'. Did you mean 'k'? Its parameters: k, n" in done.stderr

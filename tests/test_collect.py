@@ -75,6 +75,9 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(project: Path) -> N
         ("task_mine.py::mien", "no task 'mien'.* Did you mean 'mine'"),
         ("task_none.py", "no such file or folder: task_none.py"),
         ("pubmed_rug", "no task 'pubmed_rug'. Did you mean 'pubmed_rag'"),
+        ("mien", "no installed task 'mien'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
+        ("mine", "no installed task 'mine'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
+        ("drug_clas", "no task 'drug_clas'. Known tasks"),  # and not blood_cells
         ("task_mine.py::mine[k]", "write parameters as name=value"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_an_index_without_checksums_says_so(evalkit: Any, corpus: Path) -> None:
     done = evalkit("index", "verify", "index", code=1)
     assert "–      files: the manifest has no checksums" in done.stdout
     assert "WRONG  documents: 13, not 99" in done.stdout
+
+
+def test_commands_that_are_suggested_work_as_they_stand(evalkit: Any, tmp_path: Path) -> None:
+    (tmp_path / "one trial.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    build = ["index", "build", "one trial.jsonl", "--retriever", "bm25"]
+    built = evalkit(*build, "--out", "my index").stdout
+    assert "Indexed 1 document as 1 passage in my index." in built
+    suggested = shlex.split(built.rpartition("Search it with: ")[2])
+    assert suggested[0] == "evalkit"
+    evalkit(*suggested[1:])
+    refused = evalkit(*build, "--out", "my index", "--chunk-words", "9", code=2).stderr
+    again = shlex.split(refused.rpartition("choose another: evalkit ")[2])
+    assert again[:3] == ["index", "build", "one trial.jsonl"]
+    missing = evalkit("index", "info", "no index", code=2).stderr
+    assert shlex.split(missing.rpartition("evalkit ")[2])[-2:] == ["--out", "no index"]
 
 
 def test_what_is_no_index_is_said(evalkit: Any, tmp_path: Path) -> None:

@@ -180,6 +180,12 @@ class Driver:
                 click.echo(f"evalkit: {label}: {error}", err=True)
         self.open_run = None
 
+    def compare(self) -> None:
+        """Each complete run less the first of its task, for the report."""
+        from evalkit.differences import against_first
+
+        self.against_first = against_first(self.store, self.runs)
+
     def _forgive(self, label: str, reason: str, failure: str) -> None:
         if self.open_run is not None:
             self.forgiven.add(self.open_run.id)

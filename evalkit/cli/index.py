@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 
 from evalkit import progress
 from evalkit.cli.options import json_option, quiet_option, settings
-from evalkit.cli.output import print_json
+from evalkit.cli.output import counted, print_json
 from evalkit.errors import UsageError
 
 MANIFEST = "manifest.json"
@@ -56,15 +57,15 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
     if as_json:
         print_json(facts)
     else:
-        click.echo(
-            f"Indexed {facts['n_documents']:,} documents as {facts['n_passages']:,} passages in {out}."
-        )
+        documents = counted(facts["n_documents"], "document")
+        click.echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
         if copies := facts.get("n_copies"):
             left = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
-            click.echo(f"{copies:,} passages have title and text of another: {left}.")
+            have = f"{counted(copies, 'passage')} {'has' if copies == 1 else 'have'}"
+            click.echo(f"{have} title and text of another: {left}.")
         for line in _found_out(facts.get("facts", {})):
             click.echo(line)
-        click.echo(f'Search it with: evalkit index search {out} "your question" -k 5')
+        click.echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
 
 
 def _found_out(facts: dict[str, Any]) -> Iterator[str]:
@@ -215,7 +216,7 @@ def _manifest(directory: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds no index ({MANIFEST} is missing). "
-            f"Build one with: evalkit index build CORPUS --out {directory}"
+            f"Build one with: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None

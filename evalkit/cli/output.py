@@ -16,7 +16,7 @@ from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
-    from evalkit.rag_report.settings import Less
+    from evalkit.differences import Less
     from evalkit.reliance import Reliance
 
 
@@ -111,6 +111,11 @@ def cell(estimate: Estimate | None) -> str:
     low, high = estimate.bounds or estimate.ci
     mark = "?" if estimate.bounds else ""
     return f"{estimate.value:.{digits}f}{mark} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 document``, ``1,024 documents``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def safe(text: str) -> str:
@@ -237,13 +242,18 @@ def print_against_first(found: Sequence[Less]) -> None:
 
     if not found:
         return
-    title = Text(f"Less {found[0].less}, sample by sample")
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
-    runs = {one.run: one.model for one in found}
-    table.add_column("metric", overflow="fold")
-    for model in runs.values():
-        table.add_column(Text(model), justify="right", overflow="fold")
-    cells = {(one.metric, one.run): cell(one.difference) for one in found}
-    for metric in dict.fromkeys(one.metric for one in found):
-        table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
-    Console().print(table)
+    console = Console()
+    for base in dict.fromkeys(one.less_run for one in found):
+        some = [one for one in found if one.less_run == base]
+        # As a title it would be broken to the width of a narrow table.
+        console.print(Text(f"{some[0].task}: less {some[0].less}, sample by sample", style="bold"))
+        table = Table(box=SIMPLE_HEAD)
+        runs = {one.run: one.model for one in some}
+        table.add_column("metric", overflow="fold")
+        for model in runs.values():
+            table.add_column(Text(model), justify="right", overflow="fold")
+        cells = {(one.metric, one.run): cell(one.difference) for one in some}
+        for metric in dict.fromkeys(one.metric for one in some):
+            table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
+        console.print(table)
+    console.print("Where an interval holds 0, the two are not known to differ.")

@@ -112,11 +112,7 @@ async def _work(plan: Plan, drive: Driver) -> None:
         await drive(partial(_search, plan, search, drive), f"{search} on {plan.bench.name}")
     for path in plan.runs:
         await drive(partial(_replay, plan, path, drive), f"{path} on {plan.bench.name}")
-    complete = [run for run in drive.runs if run.ranked]
-    if len(complete) > 1:
-        from evalkit.rag_report.settings import against_first
-
-        drive.against_first = against_first(drive.store, complete)
+    drive.compare()
 
 
 async def _search(plan: Plan, search: str, drive: Driver, session: Session, options: Options) -> Run:

@@ -28,7 +28,7 @@ from evalkit.cli.output import command
 from evalkit.collect import collect
 from evalkit.config import load_config
 from evalkit.errors import UsageError
-from evalkit.models.spec import find
+from evalkit.models.spec import ModelSpec, find
 
 
 @click.command()
@@ -85,8 +85,8 @@ def run(
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
     config = load_config()
-    for text in models:  # a slip in the last one is told before hours go into the first
-        find(text, config=config)
+    # A slip in the last one is told before hours go into the first.
+    check_apart([find(text, config=config)[0] for text in models])
     found = collect(targets, **chosen)
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
@@ -105,10 +105,27 @@ def run(
                 start = partial(runner.start, item, text, drive.store)
                 shown = re.sub("//[^/@]*@", "//***@", text)  # a password is refused, and not repeated
                 await drive(start, f"{item.id} with {shown}", item.xfail)
+        if len(models) == 2:
+            drive.compare()
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
     sys.exit(USAGE if found.broken and code == OK else code)
+
+
+def check_apart(specs: Sequence[ModelSpec]) -> None:
+    """Raises ``UsageError`` for two models of one name at different addresses.
+
+    An address is no part of a model's identity: the cache would answer for the second what the first said.
+    """
+    for i, one in enumerate(specs):
+        for other in specs[:i]:
+            if one.display == other.display and set(one.urls) != set(other.urls):
+                raise UsageError(
+                    f"two models are called {one.display}, at different addresses. Name one of them, "
+                    "?label=NAME, so that scores and cached answers are kept apart; one model that has "
+                    f"several addresses is {one.provider}:{one.name}@URL,URL"
+                )
 
 
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:

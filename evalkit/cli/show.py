@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
     left_over,
+    print_against_first,
     print_json,
     print_reliance,
     print_runs,
     print_slices,
     run_document,
-    safe,
 )
+from evalkit.cli.samples import find_sample, list_samples, print_sample
 from evalkit.errors import UsageError
-from evalkit.store.records import Run, SampleRecord
+from evalkit.store.records import Run
+from evalkit.types import Status
+
+if TYPE_CHECKING:
+    from evalkit.differences import Less
 
 WIDE = 120
 
@@ -31,11 +35,29 @@ WIDE = 120
 @click.option("--model", help="Only runs of this model.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most N runs.")
 @click.option("--sample", metavar="ID", help="One sample of the run, whole: its id, or #SEQUENCE.")
+@click.option("--samples", "listed", is_flag=True, help="The samples of the run, N of them.")
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice([s.value for s in Status]),
+    multiple=True,
+    help="Only its samples that ended so: error, empty … Repeat for several.",
+)
+@click.option(
+    "--at-most", metavar="METRIC=VALUE", help="Only its samples that score so little: exact_match=0."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "markdown", "latex"]),
+    help="All scores with their intervals: csv has a line for each run and metric.",
+)
 @click.option("--reliance", "relies", is_flag=True, help="What RUNS lose without their pictures.")
 @store_option
 @json_option
 def show(
     runs: tuple[str, ...], task: str | None, model: str | None, limit: int, sample: str | None,
+    listed: bool, statuses: tuple[str, ...], at_most: str | None, form: str | None,
     relies: bool, store_url: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
@@ -46,15 +68,27 @@ def show(
         if sample is not None:
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
-            record = _find(store, chosen[0], sample)
-            print_json(record) if as_json else _print_sample(record)
+            record = find_sample(store, chosen[0], sample)
+            print_json(record) if as_json else print_sample(record)
+            return
+        if listed or statuses or at_most:
+            if len(chosen) != 1:
+                raise UsageError("--samples needs one run: evalkit show RUN --samples --status error")
+            list_samples(store, chosen[0], statuses, at_most, limit, as_json)
+            return
+        if form:
+            from evalkit.cli.tables import print_table
+
+            print_table(chosen, form)
             return
         if relies:
             _show_reliance(store, chosen, as_json)
             return
         unscored = {run.id: store.unscored(run.id) for run in chosen if not run.ranked}
+        compared = _compared(store, chosen) if runs else []
     if as_json:
-        print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen]})
+        against = {"against_first": compared} if compared else {}
+        print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen], **against})
     elif not chosen:
         wanted = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(wanted)}. evalkit show lists all runs."
@@ -62,12 +96,19 @@ def show(
         click.echo(none if wanted else first)
     elif runs:
         print_runs(chosen)
+        print_against_first(compared)
         for one in chosen:
             print_slices(one)
             if one.id in unscored:
                 click.echo(left_over(one, unscored[one.id]), err=True)
     else:
         _print_list(chosen)
+
+
+def _compared(store: Any, chosen: Sequence[Run]) -> list[Less]:
+    from evalkit.differences import against_first
+
+    return against_first(store, chosen)
 
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
@@ -85,16 +126,6 @@ def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
             "no complete run with image=real and one in another arm (blank, shuffled, none) among these; "
             "a vision task runs in all of them: evalkit run vqa_rad --model MODEL"
         )
-
-
-def _find(store: Any, run: Run, wanted: str) -> SampleRecord:
-    if wanted.startswith("#") and wanted[1:].isdigit():
-        found: SampleRecord = store.sample(run.id, int(wanted[1:]))
-        return found
-    for record in store.records(run.id):
-        if record.sample.id == wanted:
-            return msgspec.convert(record, SampleRecord)
-    raise UsageError(f"run {run.id} has no sample {wanted!r}")
 
 
 def _print_list(runs: Sequence[Run]) -> None:
@@ -121,29 +152,3 @@ def _print_list(runs: Sequence[Run]) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     click.echo("All metrics of a run: evalkit show RUN")
-
-
-def _print_sample(record: SampleRecord) -> None:
-    """Plain text: what a model wrote is never interpreted, control characters are shown as such."""
-    answer = record.answer
-    parts = [
-        ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
-        ("question", record.sample.input),
-        ("target", "\n".join(record.sample.targets)),
-        ("answer", answer.reply if answer else record.error or ""),
-        (
-            "scores",
-            "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
-        ),
-    ]
-    if ranked := answer.ranked if answer else None:
-        places = {document: rank for rank, document in enumerate(ranked, 1)}
-        relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]
-        where = [f"{name}: {places.get(name, f'not among {len(ranked)}')}" for name in relevant]
-        parts.append(("ranks of the relevant documents", "\n".join(where)))
-    for number, passage in enumerate((answer.passages if answer else None) or (), 1):
-        gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
-        parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
-    for title, text in parts:
-        click.echo(click.style(title, bold=True))
-        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")

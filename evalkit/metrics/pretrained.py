@@ -36,6 +36,8 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
     Without a network connection what an earlier run downloaded is used. Raises ``SetupError`` that says how
     to get weights that are not there, ``UsageError`` for more layers than there are.
     """
+    # bertscore is the one that takes some layers; a folder does not tell it which.
+    hint = f": --metric 'bertscore(\"FOLDER\", layer={layers})'" if layers else ""
     try:
         import transformers
     except ModuleNotFoundError as error:
@@ -55,7 +57,8 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
     except (OSError, ValueError) as error:
         raise SetupError(
             f"the weights of {name} could not be loaded: {str(error).splitlines()[0].rstrip('.')}. "
-            f"Where the hub can be reached: hf download {name} --local-dir FOLDER; then give FOLDER as model"
+            f"Where the hub can be reached: hf download {name} --local-dir FOLDER; then give FOLDER as "
+            f"model{hint}"
         ) from None
     finally:
         transformers.logging.set_verbosity(level)

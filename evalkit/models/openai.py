@@ -147,6 +147,7 @@ class OpenAIBackend:
         known = {
             "provider": self.spec.provider,
             "model": self.model,
+            "label": self.spec.options.get("label"),
             "root": entry.get("root"),
             "version": told.get("version") or told.get("build_info"),
             "context": context,

@@ -9,6 +9,7 @@ import re
 import struct
 import wave
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -65,7 +66,7 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServerFacts:
         return await backend.facts(url, {"id": backend.model})
     entry = _pick(backend, url, entries)
     backend.model = entry["id"]
-    backend.name = f"{backend.spec.provider}:{backend.model}"
+    backend.name = replace(backend.spec, name=backend.model).display
     return await backend.facts(url, entry)
 
 

@@ -84,6 +84,7 @@ class SGLangBackend(OpenAIBackend):
         known = {
             "provider": self.spec.provider,
             "model": self.model,
+            "label": self.spec.options.get("label"),
             "root": model.get("model_path") or entry.get("root"),
             "weight_version": model.get("weight_version"),
             "context": entry.get("max_model_len"),

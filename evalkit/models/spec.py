@@ -64,6 +64,12 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
+def _label(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("a name is wanted")
+    return text.strip()
+
+
 GENERATION: dict[str, Callable[[str], Any]] = {
     "max_tokens": _above_zero(int),
     "temperature": float,
@@ -91,6 +97,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "max_pixels": _above_zero(int),
     "max_side": _above_zero(int),
     "video": _one_of("frames", "file"),
+    "label": _label,
 }
 # Providers whose parameters are those of another library's classes: which there are, only these know.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -113,8 +120,8 @@ class ModelSpec:
 
     @property
     def display(self) -> str:
-        """``provider:name``: what a person calls this model."""
-        return f"{self.provider}:{self.name}"
+        """What a person calls this model: its ``label``, or ``provider:name``."""
+        return str(self.options.get("label") or f"{self.provider}:{self.name}")
 
     @property
     def defaults(self) -> dict[str, Any]:

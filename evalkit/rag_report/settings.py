@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalkit.rag_report.measure import Scores
+from evalkit.differences import difference
 from evalkit.rag_report.records import Report
 from evalkit.reliance import scored
-from evalkit.stats import paired
-from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -43,28 +41,6 @@ def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
     return [one for some in groups.values() if len(some) > 1 for one in _compared(store, some)]
 
 
-class Less(Struct, frozen=True):
-    """One metric of a run less that of another over the same samples, paired."""
-
-    metric: str
-    run: str
-    model: str
-    less: str
-    difference: Estimate
-
-
-def against_first(store: Store, runs: Sequence[Run]) -> list[Less]:
-    """Each run of one task less the first, metric by metric."""
-    first = scored(store, runs[0].id)
-    found = []
-    for run in runs[1:]:
-        own = scored(store, run.id)
-        for info in run.spec.metrics:
-            if made := _difference(own.get(info.name, {}), first.get(info.name, {}), info):
-                found.append(Less(info.name, run.id, run.spec.model, runs[0].spec.model, made))
-    return found
-
-
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
@@ -76,18 +52,9 @@ def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
         for info in run.spec.metrics:
             if info.name not in (*report.retrieval, report.metric):
                 continue
-            base = {} if report is reports[0] else first.get(info.name, {})
-            difference = _difference(own.get(info.name, {}), base, info)
             made = run.metrics[info.name]
-            yield Setting(report.task, report.model, told, run.id, info.name, made, difference)
-
-
-def _difference(here: Scores, there: Scores, info: MetricInfo) -> Estimate | None:
-    shared = [key for key in here if key in there]
-    if not shared:
-        return None
-    a, b = ([some[key][1] for key in shared] for some in (here, there))
-    return paired(a, b, clusters=[here[key][0] for key in shared], low=info.low, high=info.high)
+            less = difference(own, {} if report is reports[0] else first, info)
+            yield Setting(report.task, report.model, told, run.id, info.name, made, less)
 
 
 def _retrieved(report: Report) -> str:

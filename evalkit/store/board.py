@@ -102,14 +102,12 @@ class Board(Samples):
         if metric not in infos:
             raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
         complete = [run for run in runs if run.ranked]
-        same = _samples_of(max(complete, key=lambda run: (run.n, run.started))) if complete else None
+        same = max(complete, key=lambda run: (run.n, run.started)).samples if complete else None
         ranked: list[tuple[Run, Estimate]] = []
         apart: list[Row] = []
         for model in dict.fromkeys(run.spec.model for run in runs):
             newest = next(run for run in runs if run.spec.model == model)
-            best = next(
-                (run for run in complete if run.spec.model == model and _samples_of(run) == same), None
-            )
+            best = next((run for run in complete if run.spec.model == model and run.samples == same), None)
             if best and (estimate := best.metrics.get(metric)) and not math.isnan(estimate.value):
                 ranked.append((best, estimate))
             elif best:
@@ -158,11 +156,6 @@ class Board(Samples):
                 connection.scalar(matching.where(s.sequence > last).limit(1)) is not None if here else False
             )
         return Page(tuple(rows), total, last if later else None, first if earlier else None)
-
-
-def _samples_of(run: Run) -> tuple[str, int, int]:
-    """Runs with the same value were asked the same questions as often."""
-    return run.spec.dataset, run.n, run.spec.repeats
 
 
 def _reason(run: Run) -> str:

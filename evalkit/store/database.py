@@ -109,6 +109,8 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
         raise StoreError(
             "the store's URL cannot be read; write FILE, sqlite:///FILE or a database URL"
         ) from error
+    if parsed.get_backend_name() == "postgres":
+        raise StoreError("postgres:// is a URL of other programs; write it as postgresql://")
     if parsed.get_backend_name() != "sqlite":
         return parsed
     path = Path(parsed.database or "")

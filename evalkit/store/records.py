@@ -122,6 +122,11 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.spec.id
 
     @property
+    def samples(self) -> tuple[str, int, int]:
+        """Runs with the same value were asked the same questions as often."""
+        return self.spec.dataset, self.n, self.spec.repeats
+
+    @property
     def ranked(self) -> bool:
         """Only complete runs may be compared."""
         return self.status == "complete"

@@ -1,9 +1,12 @@
 """BERTScore on a tiny local network: equal to the package bert-score; what cannot be weighed is an error."""
 
+import re
+
 import pytest
 
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import bertscore
+from evalkit.metrics.spec import parse_metric
 from evalkit.types import Answer, Sample
 from tests.metrics import tiny
 
@@ -67,5 +70,9 @@ def test_names_and_wrong_settings(encoder):
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
-    with pytest.raises(SetupError, match=r"could not be loaded: .*hf download .* --local-dir FOLDER"):
+    with pytest.raises(
+        SetupError, match=r"could not be loaded: .*hf download .* --local-dir FOLDER"
+    ) as refused:
         score(bertscore(str(tmp_path), layer=2), "it is safe", "it is safe")
+    call = re.search(r"--metric '(.*)'$", str(refused.value))[1]
+    assert parse_metric(call.replace("FOLDER", str(tmp_path))).name == bertscore(str(tmp_path), layer=2).name

@@ -70,6 +70,13 @@ CONFIG = {
 }
 
 
+def test_a_label_is_what_a_model_is_called():
+    assert parse_spec("openai:q@http://a:1").display == "openai:q"
+    assert parse_spec("openai:q@http://a:1?label=q+at+A").display == "q at A"
+    with pytest.raises(UsageError, match="label= : a name is wanted"):
+        parse_spec("openai:q?label=+")
+
+
 def test_names_from_the_configuration():
     spec = parse_spec("local?max_tokens=7", config=CONFIG)
     assert (spec.provider, spec.name, spec.urls) == ("sglang", "qwen", ("http://h:30000/v1",))

@@ -335,6 +335,9 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
         open_store(other)
     with pytest.raises(StoreError, match="not a directory"):
         open_store(tmp_path)
+    with pytest.raises(StoreError, match="write it as postgresql://") as refused:
+        open_store("postgres://me:secret@server/scores")
+    assert "secret" not in str(refused.value)
     with pytest.raises(StoreError, match="directory cannot be made"):
         open_store(text / "below" / "evalkit.db")
     with pytest.raises(StoreError, match="no store yet"):

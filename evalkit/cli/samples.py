@@ -1,0 +1,102 @@
+"""Samples of a run as ``evalkit show`` prints them: a list, or one whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from evalkit.cli.output import command, print_json, safe
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.store.records import Run, SampleRecord
+
+SHOWN = 100  # characters of a question, a reply or an error in a list
+
+
+def list_samples(
+    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int, as_json: bool
+) -> None:
+    """The first ``limit`` samples with one of ``statuses`` and with a score ``at_most`` METRIC=VALUE."""
+    names = [info.name for info in run.spec.metrics]
+    metric, most = _limit(at_most, names)
+    page = store.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
+    if as_json:
+        print_json({"run": run.id, "total": page.total, "samples": page.rows})
+        return
+    metric = metric or next(iter(names), None)
+    for row in page.rows:
+        scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
+        repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
+        head = f"#{row.sequence} {row.document}{repeat}  {row.status.value}{scored}"
+        click.echo(click.style(safe(head), bold=True))
+        for text in (row.question, row.error or row.reply):
+            click.echo(f"  {_beginning(text)}")
+    click.echo(
+        f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
+        f"One whole: {command()} show {run.id} --sample ID"
+    )
+
+
+def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | None]:
+    """``METRIC=VALUE``; a metric's own name may hold ``=``."""
+    if text is None:
+        return None, None
+    metric, _, value = text.rpartition("=")
+    if metric not in names:
+        raise UsageError(
+            f"--at-most {text!r}: write METRIC=VALUE, such as {names[0] if names else 'exact_match'}=0."
+            f"{did_you_mean(metric, names)} The run's metrics: {', '.join(names)}"
+        )
+    try:
+        return metric, float(value)
+    except ValueError:
+        raise UsageError(f"--at-most {text!r}: {value!r} is no number") from None
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _beginning(text: str | None) -> str:
+    line = safe(" ".join((text or "").split()))
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
+
+
+def find_sample(store: Any, run: Run, wanted: str) -> SampleRecord:
+    if wanted.startswith("#") and wanted[1:].isdigit():
+        found: SampleRecord = store.sample(run.id, int(wanted[1:]))
+        return found
+    for record in store.records(run.id):
+        if record.sample.id == wanted:
+            return msgspec.convert(record, SampleRecord)
+    raise UsageError(
+        f"run {run.id} has no sample {wanted!r}. Which it has: {command()} show {run.id} --samples"
+    )
+
+
+def print_sample(record: SampleRecord) -> None:
+    """Plain text: what a model wrote is never interpreted, control characters are shown as such."""
+    answer = record.answer
+    parts = [
+        ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
+        ("question", record.sample.input),
+        ("target", "\n".join(record.sample.targets)),
+        ("answer", answer.reply if answer else record.error or ""),
+        (
+            "scores",
+            "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
+        ),
+    ]
+    if ranked := answer.ranked if answer else None:
+        places = {document: rank for rank, document in enumerate(ranked, 1)}
+        relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]
+        where = [f"{name}: {places.get(name, f'not among {len(ranked)}')}" for name in relevant]
+        parts.append(("ranks of the relevant documents", "\n".join(where)))
+    for number, passage in enumerate((answer.passages if answer else None) or (), 1):
+        gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
+        parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
+    for title, text in parts:
+        click.echo(click.style(title, bold=True))
+        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")

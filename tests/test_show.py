@@ -1,0 +1,127 @@
+"""``evalkit show`` as someone uses it who compares models: differences, failures, tables for elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from tests.servers.scripted import Scripted, serve
+
+TASK = """
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match, macro_f1
+
+def samples():
+    for i in range(40):
+        yield Sample(f"case-{i}", f"case {i}?", "yes" if i % 2 else "no")
+
+@task(samples, metrics=[exact_match(), macro_f1(["no", "yes"])])
+async def triage(sample, model) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+
+
+def right(question: str) -> str:
+    return "yes" if int(question.split()[1].rstrip("?")) % 2 else "no"
+
+
+@pytest.fixture
+def compared(evalkit: Any, scripted: Scripted, tmp_path: Path) -> Any:
+    """Two models of one name: the old one says always yes, the new one errs in every tenth case."""
+    (tmp_path / "task_triage.py").write_text(TASK)
+    with serve() as new:
+        new.reply = lambda question: "no" if question.endswith("9?") else right(question)
+        old = f"openai:tiny@{scripted.url}?label=old"
+        yield evalkit.json(
+            "run", "task_triage.py", "--model", old, "--model", f"openai:tiny@{new.url}?label=new"
+        )
+
+
+def test_two_models_are_compared_sample_by_sample(compared: Any, evalkit: Any) -> None:
+    assert [run["model"] for run in compared["runs"]] == ["old", "new"]
+    (less,) = compared["against_first"]  # F1 is no mean of its samples: pairs tell nothing of it
+    assert (less["metric"], less["model"], less["less"]) == ("exact_match", "new", "old")
+    difference = np.array([float(i % 10 != 9) - float(i % 2) for i in range(40)])
+    half = t.ppf(0.975, 39) * difference.std(ddof=1) / np.sqrt(40)
+    assert less["difference"]["value"] == pytest.approx(difference.mean())
+    assert less["difference"]["ci"] == pytest.approx([difference.mean() - half, difference.mean() + half])
+    runs = [run["id"] for run in compared["runs"]]
+    assert evalkit.json("show", *runs)["against_first"] == [less]
+    assert "triage: less old, sample by sample" in evalkit("show", *runs).stdout
+
+
+def test_runs_over_other_samples_are_not_compared(compared: Any, evalkit: Any) -> None:
+    evalkit("run", "task_triage.py", "--model", "baseline:gold", "--limit", "20")
+    assert "against_first" not in evalkit.json("show", "latest", compared["runs"][0]["id"])
+
+
+def test_two_servers_models_of_one_name_do_not_answer_for_each_other(
+    evalkit: Any, scripted: Scripted, tmp_path: Path
+) -> None:
+    (tmp_path / "task_triage.py").write_text(TASK)
+    with serve() as other:
+        specs = ["--model", f"openai:tiny@{scripted.url}", "--model", f"openai:tiny@{other.url}"]
+        done = evalkit("run", "task_triage.py", *specs, code=2)
+        assert "two models are called openai:tiny, at different addresses" in done.stderr
+        assert "?label=NAME" in done.stderr
+        assert not scripted.asked
+        specs[-1] += "?label=other"
+        evalkit("run", "task_triage.py", *specs)
+        assert other.asked == scripted.asked != {}
+
+
+def test_failures_are_listed(compared: Any, evalkit: Any) -> None:
+    new = compared["runs"][1]["id"]
+    found = evalkit.json("show", new, "--samples", "--at-most", "exact_match=0")
+    assert [row["document"] for row in found["samples"]] == ["case-9", "case-19", "case-29", "case-39"]
+    text = evalkit("show", new, "--at-most", "exact_match=0", "--limit", "1").stdout
+    assert "#9 case-9  ok  exact_match=0.000\n  case 9?\n  no\n1 of 4 samples that match, of 40." in text
+    assert evalkit.json("show", new, "--status", "error", "--status", "empty")["total"] == 0
+    assert evalkit.json("show", new, "--samples")["total"] == 40
+    refused = evalkit("show", new, "--at-most", "exact_mtch=0", code=2).stderr
+    assert "Did you mean 'exact_match'?" in refused
+    assert "no number" in evalkit("show", new, "--at-most", "exact_match=x", code=2).stderr
+    assert f"show {new} --samples" in evalkit("show", new, "--sample", "case-99", code=2).stderr
+
+
+def test_scores_as_csv_are_those_of_the_json(compared: Any, evalkit: Any) -> None:
+    runs = [run["id"] for run in compared["runs"]]
+    lines = list(csv.DictReader(io.StringIO(evalkit("show", *runs, "--format", "csv").stdout)))
+    assert len(lines) == 4
+    for line in lines:
+        run = next(run for run in compared["runs"] if run["id"] == line["run"])
+        made = run["metrics"][line["metric"]]
+        assert [float(line[name]) for name in ("value", "low", "high")] == [made["value"], *made["ci"]]
+        tokens = int(line["prompt_tokens"]), int(line["completion_tokens"])
+        assert tokens == (run["tokens"]["prompt"], run["tokens"]["completion"])
+    assert len(evalkit("show", "--format", "csv").stdout.splitlines()) == 5
+
+
+def test_scores_as_markdown_and_latex(compared: Any, evalkit: Any) -> None:
+    runs = [run["id"] for run in compared["runs"]]
+    markdown = evalkit("show", *runs, "--format", "markdown").stdout
+    assert "| model | samples | exact_match | macro_f1[no\\|yes] |" in markdown
+    assert "| old | 40 | 0.500 [0.352, 0.648] | " in markdown
+    latex = evalkit("show", *runs, "--format", "latex").stdout
+    assert "model & samples & exact\\_match & macro\\_f1[no|yes] \\\\" in latex
+    assert "old & 40 & 0.500 [0.352, 0.648] & " in latex
+
+
+def test_the_bounds_of_an_incomplete_run_are_called_so(
+    evalkit: Any, scripted: Scripted, tmp_path: Path
+) -> None:
+    (tmp_path / "task_triage.py").write_text(TASK)
+    scripted.fault = lambda n: (400, {}, json.dumps({"error": {"message": "no"}})) if n % 4 == 0 else None
+    evalkit("run", "task_triage.py", "--model", f"openai:tiny@{scripted.url}", code=1)
+    line = next(csv.DictReader(io.StringIO(evalkit("show", "latest", "--format", "csv").stdout)))
+    assert (line["status"], line["method"], line["errors"]) == ("incomplete", "bounds", "10")
+    found = evalkit.json("show", "latest", "--status", "error")
+    assert found["total"] == 10
+    assert "400" in found["samples"][0]["error"]
