@@ -21,8 +21,8 @@ demo: $(VENV)/.installed
 leaderboard: $(VENV)/.installed
 	@$(BIN)/evalkit leaderboard --port $(PORT)
 
+# Each worker has one core. Files go in their order, in which long ones come first.
 test: $(VENV)/.installed-test system lint
-	# Each worker has one core; files in their order, since the longest ones come first.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test

@@ -122,7 +122,7 @@ class OpenAIBackend:
             fail(reply.status, reply.headers, self._scrub(reply.body), url)
         note_rates(reply.headers)
         try:
-            return msgspec.json.decode(reply.body)
+            return wire.decoded(reply.body, reply.headers.get("content-type"))
         except (msgspec.DecodeError, UnicodeDecodeError):
             start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} answered {reply.status} with what is not JSON: {start!r}") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import email.message
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from evalkit.errors import RequestRejected, ServerFailed
@@ -38,6 +40,25 @@ _THINK_END = "</think>"
 # sent. The first row every server knows, the second those that run open weights.
 _STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 _FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+def decoded(body: bytes, content_type: str | None) -> Any:
+    """A JSON document: in UTF-8, as the standard wants it, else in the character set that the type names.
+
+    Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        header = email.message.Message()
+        header["Content-Type"] = content_type or ""
+        try:
+            text = body.decode(header.get_content_charset("utf-8"))
+        except (LookupError, UnicodeError):  # no such character set, or another one
+            text = ""
+        if not text:
+            raise
+    return msgspec.json.decode(text)
 
 
 def data_uri(part: Image | Video) -> str:

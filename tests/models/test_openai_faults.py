@@ -178,6 +178,39 @@ async def test_garbage_is_a_failure_of_the_server(script, body):
         await ask(script.url)
 
 
+LATIN = json.dumps({"choices": [{"message": {"content": "déjà vu"}}]}, ensure_ascii=False).encode("latin-1")
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=ISO-8859-1", 'text/plain; charset="latin1"'])
+async def test_a_reply_in_another_character_set_is_read_where_it_says_so(script, kind):
+    async def reply(request, _):
+        return web.Response(body=LATIN, headers={"Content-Type": kind})
+
+    script.chat(reply)
+    assert (await ask(script.url)).text == "déjà vu"
+
+
+@pytest.mark.parametrize(
+    "charset", ["", "; charset=utf-8", "; charset=none-such", "; charset=rot13", "; charset=idna"]
+)
+async def test_a_reply_in_an_unknown_character_set_is_a_failure_of_the_server(script, charset):
+    async def reply(request, _):
+        return web.Response(body=LATIN, headers={"Content-Type": f"application/json{charset}"})
+
+    script.chat(reply)
+    with pytest.raises(ServerFailed, match="not JSON"):
+        await ask(script.url)
+
+
+async def test_utf_8_is_read_as_such_whatever_it_is_called(script):
+    async def reply(request, _):
+        body = LATIN.decode("latin-1").encode()
+        return web.Response(body=body, headers={"Content-Type": "application/json; charset=latin-1"})
+
+    script.chat(reply)
+    assert (await ask(script.url)).text == "déjà vu"
+
+
 async def test_a_reply_that_never_comes(script):
     async def silence(request, _):
         await asyncio.sleep(2)
