@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import shutil
 import socket
 import sqlite3
@@ -286,3 +287,59 @@ def test_a_full_disk_loses_nothing_and_the_run_resumes(evalkit, tmp_path, script
     assert "resume 0" in done.stdout, done.stdout + done.stderr
     (run,) = json.loads(done.stdout[done.stdout.index('{\n  "runs"') :])["runs"]
     assert (run["status"], run["counts"]) == ("complete", {"ok": 600})
+
+
+def test_a_disk_that_fails_in_the_middle_loses_nothing_and_the_run_resumes(
+    evalkit, task_file, scripted
+) -> None:
+    """As a disk that the system makes read-only: what is written beyond the first bytes of a file fails."""
+    scripted.delay_s = 0.02
+    asking = ["run", task_file, "-p", "n=300", "--model", f"openai:tiny@{scripted.url}"]
+    process = evalkit.start(*asking, "--max-inflight", "8")
+    while sum(scripted.answered.values()) < 60:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    scripted.delay_s = 0.1  # the disk fails before the end
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
+    out, err = process.communicate()
+    assert process.returncode == 1, out + err
+    assert "can no longer be written to or read" in err
+    assert "resume" in err
+    assert "Traceback" not in err
+    assert sum(scripted.asked.values()) < 300
+    scripted.delay_s = 0
+    (run,) = evalkit.json("resume", "latest")["runs"]
+    assert (run["status"], run["counts"]) == ("complete", {"ok": 300})
+    again = sum(times - 1 for times in scripted.asked.values())
+    assert again <= 2 * 8  # those whose replies could not be filed, and those under way
+
+
+@pytest.mark.parametrize("where", [".evalkit", "folder/of/mine"])
+def test_a_folder_that_cannot_be_made_stops_a_run_before_it_asks(
+    evalkit, task_file, tmp_path, scripted, where: str
+) -> None:
+    (tmp_path / where.partition("/")[0]).write_text("a file where the folder would be")
+    asking = ("run", task_file, "--model", f"openai:tiny@{scripted.url}", "--store", f"{where}/evalkit.db")
+    assert "its directory cannot be made" in evalkit(*asking, code=2).stderr
+    assert not scripted.asked
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None, reason="needs unshare (util-linux) for a read-only folder"
+)
+def test_a_read_only_folder_stops_a_run_before_it_asks(evalkit, task_file, tmp_path, scripted) -> None:
+    """Also for root, whom permissions do not bind: a mount that is read-only."""
+    evalkit("run", task_file, "--model", "baseline:gold")
+    command = f"{sys.executable} -m evalkit run task_small.py --model openai:tiny@{scripted.url}"
+    script = f"mount --bind . . && mount -o remount,bind,ro . || exit 77; cd {tmp_path} && exec {command}"
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        text=True, capture_output=True, cwd=tmp_path, env=evalkit.environment, check=False,
+    )  # fmt: skip
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no private mounts on this machine: {done.stderr.strip()[:200]}")
+    assert done.returncode == 2, done.stderr
+    assert "Check the permissions of the file and of its directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not scripted.asked
+    assert len(evalkit.json("show")["runs"]) == 1

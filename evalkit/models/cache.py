@@ -216,6 +216,11 @@ class ResponseCache:
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return f"no space left for the response cache {self.path}: free some, then resume the run"
+        if code == sqlite3.SQLITE_IOERR:
+            return (
+                f"the disk of the response cache {self.path} can no longer be written to or read "
+                f"({problem}): mend it, then resume the run"
+            )
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return self._corrupt(problem)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

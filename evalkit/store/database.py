@@ -90,6 +90,8 @@ class Database:
         known = {
             "disk is full": "the disk is full. What was committed is safe: free some space, then "
             "`evalkit resume RUN` goes on from there",
+            "I/O error": "the disk can no longer be written to or read (disk I/O error). What was committed "
+            "is safe: mend it, then `evalkit resume RUN` goes on from there",
             "not a database": "this file is not an evalkit store. Name another one with --store",
             "malformed": "the file is damaged. `sqlite3 FILE .recover` may save what is in it",
             "readonly": f"the store cannot be written to. {PERMISSIONS}",
