@@ -32,6 +32,8 @@ lint: $(VENV)/.installed-test
 
 conformance: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/conformance.py
+	@test -n "$$EVALKIT_DATA" || echo "EVALKIT_DATA is not set: the retrieval sets are left out" >&2
+	test -z "$$EVALKIT_DATA" || $(BIN)/python -m benchmarks.retrieval_sets "$$EVALKIT_DATA" --write
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.clients --write

@@ -1,9 +1,8 @@
-"""Slow checks against real servers and published figures: ``make conformance``, about fifteen minutes.
+"""Slow checks against real servers: ``python benchmarks/conformance.py``, about fifteen minutes.
 
 Starts the real SGLang and the real vLLM on a CPU with tiny models and checks what evalkit relies on (chat,
-completions, exact log-probabilities, pictures, constraints), drives a RAG run through SGLang, and, where
-EVALKIT_DATA is set, reproduces the published SciFact figure of MiniLM + FAISS. The output replaces the part
-of docs/benchmarks.md between its markers.
+completions, exact log-probabilities, pictures, constraints), and drives a RAG run through SGLang. The output
+replaces the part of docs/benchmarks.md between its markers.
 """
 
 from __future__ import annotations
@@ -183,13 +182,6 @@ def main() -> None:
         if not (venv / "bin" / "python").exists():
             run("bash", kind.installer, venv)
         parts += check_server(kind, venv, arguments.work)
-    if data := os.environ.get("EVALKIT_DATA"):
-        figure = run(sys.executable, ROOT / "benchmarks" / "scifact_dense.py", data)
-        parts.append(
-            f"**SciFact, all-MiniLM-L6-v2 + FAISS** (MTEB publishes 0.64508)\n\n```\n{figure.strip()}\n```"
-        )
-    else:
-        print("EVALKIT_DATA is not set: the SciFact figure is left out", file=sys.stderr)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}", encoding="utf-8")

@@ -4,7 +4,7 @@ DATA is a folder with ``scifact/``. Each way of computing encodes the same 192 a
 batches of 32, in a process of its own; seconds are of processor time on all cores, which other work on the
 machine disturbs less than the clock. What a way needs and is not installed is left out, and named.
 ``--write`` puts the table into docs/benchmarks.md between its markers. The quality of the two ways that
-evalkit has is measured by ``benchmarks/scifact_dense.py``.
+evalkit has: ``python -m benchmarks.retrieval_sets DATA scifact --search faiss --search faiss?backend=torch``.
 """
 
 from __future__ import annotations
