@@ -89,7 +89,7 @@ class RateLeft(NamedTuple):
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server wants to be left alone: Retry-After, else the reset of a used-up rate."""
-    after = retry_after(headers.get("retry-after"))
+    after = _retry_after(headers)
     if after is not None:
         return after
     return max((left.reset_s for left in rates_left(headers).values() if left.units < 1), default=None)
@@ -109,7 +109,7 @@ def rates_left(headers: Mapping[str, str]) -> dict[str, RateLeft]:
             if (units := headers.get(name.format("remaining"))) is None:
                 continue
         reset_s, most = (
-            _span(headers.get(name.format("reset")) or ""),
+            _span(headers.get(name.format("reset")) or "", headers),
             headers.get(name.format("limit")) or "",
         )
         if _NUMBER.fullmatch(units) and reset_s is not None:
@@ -122,7 +122,7 @@ def rates_left(headers: Mapping[str, str]) -> dict[str, RateLeft]:
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
-def _span(text: str) -> float | None:
+def _span(text: str, headers: Mapping[str, str]) -> float | None:
     """Seconds from now: ``1m2.5s``, plain seconds, or a time in ISO 8601; None for what is none of these."""
     if _NUMBER.fullmatch(text):
         return float(text)
@@ -130,24 +130,34 @@ def _span(text: str) -> float | None:
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
+        return max(0.0, datetime.fromisoformat(text).timestamp() - _now(headers))
     except ValueError:
         return None
 
 
-def retry_after(value: str | None) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of a Retry-After header, which holds seconds or a date; None where it says nothing."""
-    if not value:
-        return None
+    value = headers.get("retry-after") or ""
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        when = parsedate_to_datetime(value)
+        return max(0.0, _moment(value) - _now(headers))
     except ValueError:
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - time.time())
+
+
+def _now(headers: Mapping[str, str]) -> float:
+    """Seconds of the epoch by the server's own clock where it tells: that of this machine may be wrong."""
+    try:
+        return _moment(headers.get("date") or "")
+    except ValueError:
+        return time.time()
+
+
+def _moment(text: str) -> float:
+    """Seconds of the epoch. Raises ``ValueError`` for what is no date of HTTP."""
+    when = parsedate_to_datetime(text)
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 
 def _shorten(text: str) -> str:

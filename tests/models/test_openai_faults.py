@@ -130,6 +130,16 @@ async def test_retry_after_in_seconds_or_as_a_date(script, as_date):
     assert 30 < caught.value.retry_after <= 60
 
 
+async def test_a_date_is_meant_by_the_clock_of_the_server_that_names_it(script):
+    there = datetime.now(UTC) - timedelta(hours=1)
+    headers = {"Date": format_datetime(there, usegmt=True),
+               "Retry-After": format_datetime(there + timedelta(seconds=60), usegmt=True)}  # fmt: skip
+    script.chat(says({"error": {"message": "slow down"}}, 429, headers))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after == 60
+
+
 @pytest.mark.parametrize(("reset", "seconds"), [("1m2.5s", 62.5), ("20ms", 0.02), ("7", 7.0), ("soon", None)])
 async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset,
