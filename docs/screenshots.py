@@ -27,6 +27,16 @@ from evalkit.rag_report.comparison import comparisons, with_siblings
 from evalkit.store import open_store
 
 HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700, "rag": 2460}
+PATIENCE_MS = 120_000
+# The script is done, nothing is of an earlier pass, a placeholder or a spinner, every chart has its picture.
+SETTLED = """() => {
+  const app = document.querySelector('[data-testid=stApp]');
+  const waits = '[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]';
+  const drawn = chart => chart.querySelector('canvas, svg');
+  return app?.dataset.testScriptState === 'notRunning' && !document.querySelector(waits)
+    && [...document.querySelectorAll('[data-testid=stVegaLiteChart], [data-testid=stDataFrame]')]
+      .every(drawn);
+}"""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -87,18 +97,31 @@ def main(store: str, out: Path, wanted: str | None) -> None:
 
 
 def take(tab: Page, url: str, picture: Path) -> None:
-    """One page, once it has stopped to change."""
+    """One page, once it is finished."""
     tab.goto(url)
-    tab.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
-    tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
-    tab.wait_for_timeout(1500)
-    tab.get_by_test_id("stSpinner").wait_for(state="detached", timeout=120_000)
-    tab.wait_for_timeout(2500)  # charts draw after the page says that it is ready
+    finished(tab)
     tab.screenshot(path=picture)
     with Image.open(picture) as taken:  # a third of the bytes; other ways to quantize lose rare colours
         few = taken.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         few.save(picture, optimize=True)
     print(f"{picture}: {picture.stat().st_size // 1024} KB")
+
+
+def finished(tab: Page) -> None:
+    """Until the script has run, nothing stands for what is still to come, and three pictures are the same.
+
+    Charts and tables draw after the page says that it is ready, on a loaded machine seconds after.
+    """
+    tab.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for(timeout=PATIENCE_MS)
+    tab.wait_for_function(SETTLED, timeout=PATIENCE_MS)
+    end, same, before = time.monotonic() + PATIENCE_MS / 1000, 0, b""
+    while same < 2:
+        if time.monotonic() > end:
+            raise SystemExit(f"{tab.url} does not come to rest")
+        tab.wait_for_timeout(1000)
+        now = tab.screenshot()
+        same = same + 1 if now == before and tab.evaluate(SETTLED) else 0
+        before = now
 
 
 def wait_for(url: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from evalkit.rag_report import Cause, Gain, Point
 from evalkit.types import Estimate
 
-from .charts import GREY, ROW_HEIGHT, TEAL
+from .charts import GREY, NAMES, ROW_HEIGHT, TEAL
 
 # Okabe and Ito's colours: whose doing it was. Right stands apart by its lightness, too.
 ORANGE, BLUE, LIGHT = "#D55E00", "#3b8ed0", "#7ccbbf"
@@ -36,11 +36,11 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
     ]
     order = [line["pair"] for line in lines]
     base = alt.Chart(pd.DataFrame(lines)).encode(
-        y=alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False)),
+        y=alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, **NAMES)),
         color=alt.Color(
             "verdict:N",
             scale=alt.Scale(domain=["better", "worse", "not known to differ"], range=[TEAL, ORANGE, GREY]),
-            legend=alt.Legend(title=None, orient="top"),
+            legend=alt.Legend(title=None, orient="top", columns=2),  # three are wider than a phone
         ),
         tooltip=[alt.Tooltip("pair:N"), alt.Tooltip("meaning:N"), *_NUMBERS, _COUNT],
     )
@@ -52,7 +52,7 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
         .mark_rule(color=GREY, strokeDash=[4, 4])
         .encode(x=alt.X("zero:Q"))
     )
-    return (zero + interval + point).properties(height=90 + ROW_HEIGHT * len(lines))
+    return (zero + interval + point).properties(height=110 + ROW_HEIGHT * len(lines))
 
 
 def causes(found: Sequence[Cause]) -> alt.LayerChart:
@@ -60,7 +60,7 @@ def causes(found: Sequence[Cause]) -> alt.LayerChart:
     lines = [{**_estimate(c.share), "cause": c.name, "meaning": c.meaning, "count": c.n} for c in found]
     names = [c.name for c in found]
     base = alt.Chart(pd.DataFrame(lines)).encode(
-        y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, grid=False, ticks=False)),
+        y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, **NAMES)),
         tooltip=[
             alt.Tooltip("cause:N"),
             alt.Tooltip("meaning:N"),

@@ -46,7 +46,8 @@ def main() -> None:
         st.subheader("All metrics")
         st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
         st.vega_lite_chart(charts.spec(charts.overview(ranked, task.metrics)), width="stretch")
-    across_variants([other for other in tasks if other.base == task.base], info)
+    models = [row.run.spec.model for row in ranked]
+    across_variants([other for other in tasks if other.base == task.base], info, models)
 
 
 def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
@@ -54,13 +55,16 @@ def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
     bases = list(dict.fromkeys(task.base for task in tasks))
     warn_unknown("task", bases)
     left, right = st.columns([2, 3])
-    base = left.selectbox("Task", bases, key="task", bind="query-params")
+    newest = max(tasks, key=lambda task: task.latest)
+    base = left.selectbox("Task", bases, bases.index(newest.base), key="task", bind="query-params")
     variants = {text.variant(task.params, task.name): task for task in tasks if task.base == base}
     if len(variants) == 1:
         return next(iter(variants.values()))
     warn_unknown("variant", list(variants))
     with right:
-        chosen = st.selectbox("Variant", list(variants), key="variant", bind="query-params")
+        names = list(variants)
+        last = max(range(len(names)), key=lambda i: variants[names[i]].latest)
+        chosen = st.selectbox("Variant", names, last, key="variant", bind="query-params")
     return variants[chosen]
 
 
@@ -84,14 +88,12 @@ def warn_unknown(parameter: str, known: Sequence[str]) -> None:
 
 def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
     """The figures in short."""
-    columns = st.columns(4)
-    columns[0].metric("Complete runs", len(ranked), border=True)
-    columns[1].metric("Samples in each", f"{ranked[0].run.n:,}" if ranked else "–", border=True)
     best = ranked[0].estimate if ranked and info.higher_is_better is not None else None
-    columns[2].metric(
-        f"Best {text.escape(info.name)}", text.number(best.value if best else None), border=True
-    )
-    columns[3].metric("Not ranked", len(rows) - len(ranked), border=True)
+    with st.container(horizontal=True):  # two lines of them on a phone, where columns would be four
+        st.metric("Complete runs", len(ranked), border=True)
+        st.metric("Samples in each", f"{ranked[0].run.n:,}" if ranked else "–", border=True)
+        st.metric(f"Best {text.escape(info.name)}", text.number(best.value if best else None), border=True)
+        st.metric("Not ranked", len(rows) - len(ranked), border=True)
 
 
 def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
@@ -120,7 +122,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         "model": st.column_config.TextColumn("Model", width="medium"),
         "score": st.column_config.NumberColumn(info.name, format="%.3f"),
         "interval": "Interval",
-        "bounds": "Bounds",
+        "bounds": st.column_config.TextColumn("Bounds", width=120),
         "note": st.column_config.TextColumn("Not ranked because", width="medium"),
         "ended": "Ended",
         "run": "Run",
@@ -164,17 +166,22 @@ def table_row(row: Row) -> dict[str, Any]:
     }
 
 
-def across_variants(variants: Sequence[TaskInfo], info: MetricInfo) -> None:
-    """The same metric in the task's other variants."""
+def across_variants(variants: Sequence[TaskInfo], info: MetricInfo, models: Sequence[str]) -> None:
+    """The same metric in the task's other variants, of as many of ``models`` as there are colours."""
+    few = models[: len(charts.MODEL_COLOURS)]
     having = [task for task in variants if info.name in {known.name for known in task.metrics}]
     rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
-    complete = {
-        name: some for name, some in rows.items() if any(row.estimate and row.run.ranked for row in some)
+    shown = {
+        name: [row for row in some if row.estimate and row.run.ranked and row.run.spec.model in few]
+        for name, some in rows.items()
     }
+    complete = {name: some for name, some in shown.items() if some}
     if len(complete) > 1:
         st.subheader("Across variants")
+        left_out = f" The first {len(few)} of {len(models)} models." if len(few) < len(models) else ""
         st.caption(
             "Complete runs. Compare a model with itself from group to group: the questions may differ."
+            + left_out
         )
         st.vega_lite_chart(charts.spec(charts.variants(complete, info)), width="stretch")
 

@@ -77,12 +77,13 @@ def headline(report: Report) -> None:
     wrong = {name: sum(c.n for c in report.causes if c.name in some)
              for name, some in (("retriever", RETRIEVER), ("generator", GENERATOR))}  # fmt: skip
     total = sum(wrong.values())
-    columns = st.columns(4)
+    row = st.container(horizontal=True)
+    columns = [row.container(width="stretch") for _ in range(4)]
     figure(columns[0], "Retrieval gains", gains.get(("retrieved", "closed_book")))
-    figure(columns[1], "Perfect retrieval would still gain", gains.get(("oracle", "retrieved")))
+    figure(columns[1], "Perfect retrieval adds", gains.get(("oracle", "retrieved")))
     for column, (name, n) in zip(columns[2:], wrong.items(), strict=True):
         share = f"{n / total:.0%}" if total else "–"
-        column.metric(f"Wrong answers: the {name}'s", share, border=True)
+        column.metric(f"The {name}'s errors", share, border=True)
         column.caption(f"{n:,} of {total:,} wrong answers" if report.causes else "needs the arm retrieved")
 
 

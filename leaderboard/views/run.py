@@ -77,13 +77,13 @@ def progress(run_id: str) -> None:
 
 def figures(run: Run) -> None:
     """Samples, tokens, calls and time."""
-    columns = st.columns(6)
-    columns[0].metric("Samples", f"{run.n:,}", border=True)
-    columns[1].metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
-    columns[2].metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
-    columns[3].metric("Model calls", f"{run.calls:,}", border=True)
-    columns[4].metric("From cache", f"{run.calls_from_cache:,}", border=True)
-    columns[5].metric("Time", text.duration(run.wall_s), border=True)
+    with st.container(horizontal=True):
+        st.metric("Samples", f"{run.n:,}", border=True)
+        st.metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
+        st.metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
+        st.metric("Model calls", f"{run.calls:,}", border=True)
+        st.metric("From cache", f"{run.calls_from_cache:,}", border=True)
+        st.metric("Time", text.duration(run.wall_s), border=True)
 
 
 def metrics(run: Run) -> None:

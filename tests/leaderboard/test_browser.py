@@ -103,7 +103,7 @@ def test_the_rag_page_draws_its_charts_and_leads_to_a_run(board: str, visit: Vis
     page = visit.page
     page.goto(f"{board}/rag?rag_task=pubmed_rag&rag_model=borealis-8b")
     settled(page)
-    expect(page.get_by_text("Perfect retrieval would still gain")).to_be_visible()
+    expect(page.get_by_text("Perfect retrieval adds")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
     page.get_by_role("button", name="rouge1").or_(page.get_by_role("radio", name="rouge1")).first.click()
     page.wait_for_url("**rag_metric=rouge1*")

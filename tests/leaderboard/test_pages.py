@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import evalkit_leaderboard
 import pytest
-from evalkit_leaderboard import text
+from evalkit_leaderboard import charts, text
 from evalkit_leaderboard.detail import marks
 from streamlit.testing.v1 import AppTest
 
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
 from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status
+from tests.leaderboard.conftest import add_run
 
 APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
 
@@ -234,3 +236,26 @@ def test_a_retrieval_run_shows_ranks_in_place_of_a_reply(tmp_path: Path) -> None
     assert [tuple(row) for row in ranks.to_numpy()] == [("3", "a", 1), ("not found", "gone", 2)]
     board = visit(tmp_path / "evalkit.db", task="retrieval/tiny")
     assert list(board.dataframe[0].value["model"]) == ["bm25"]
+
+
+def test_the_board_opens_with_what_ran_last(tmp_path: Path) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        for arm in ("oracle", "retrieved", "closed_book", "oracle", "retrieved"):
+            add_run(store, f"r{len(store.runs())}", "aurora", 0.6, arm=arm, n=4)
+    app = visit(tmp_path / "evalkit.db")
+    assert app.selectbox[1].options == ["arm=closed_book, k=5", "arm=oracle, k=5", "arm=retrieved, k=5"]
+    assert app.selectbox[1].value == "arm=retrieved, k=5"
+
+
+def test_across_variants_no_two_models_share_a_colour(tmp_path: Path) -> None:
+    colours = len(charts.MODEL_COLOURS)
+    with open_store(tmp_path / "evalkit.db") as store:
+        for arm in ("oracle", "retrieved"):
+            for i in range(colours + 2):
+                add_run(store, f"{arm}{i}", f"model-{i}", i / (colours + 2), arm=arm, n=8)
+    app = visit(tmp_path / "evalkit.db")
+    drawn = json.loads(app.get("vega_lite_chart")[-1].proto.spec)
+    shown = drawn["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    ranked = list(app.dataframe[0].value["model"])
+    assert sorted(ranked[:colours]) == shown
+    assert f"The first {colours} of {colours + 2} models." in texts(app)

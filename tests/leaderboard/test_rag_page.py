@@ -41,11 +41,11 @@ def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) 
     gains = {(g.first, g.second): g for g in report.gains if g.metric == "rouge1"}
     assert figures["Retrieval gains"] == f"{gains['retrieved', 'closed_book'].difference.value:+.3f}"
     still = gains["oracle", "retrieved"].difference.value
-    assert figures["Perfect retrieval would still gain"] == f"{still:+.3f}"
+    assert figures["Perfect retrieval adds"] == f"{still:+.3f}"
     wrong = {c.name: c.n for c in report.causes}
     generator = wrong["retrieved but not used"] + wrong["used but wrong"]
     total = generator + wrong["not retrieved"] + wrong["partly retrieved"]
-    assert figures["Wrong answers: the generator's"] == f"{generator / total:.0%}"
+    assert figures["The generator's errors"] == f"{generator / total:.0%}"
     seen = texts(app)
     assert f"Right: rouge1 of at least {report.right:.3f}" in seen
     assert all(gap.command in seen for gap in report.gaps)
