@@ -15,6 +15,10 @@ import pytest
 from tests.servers.scripted import Scripted, serve
 from tests.servers.start import llama
 
+# Tests read plain text, also those of a user who wants colours everywhere.
+for _name in ("FORCE_COLOR", "PY_COLORS"):
+    os.environ.pop(_name, None)
+
 
 @pytest.fixture(scope="session")
 def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

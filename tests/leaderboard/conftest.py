@@ -300,13 +300,19 @@ def serve(store: Path) -> Iterator[str]:
         command(port), env=os.environ | {"EVALKIT_STORE": str(store)}, cwd=store.parent
     )
     address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health"):
-                break
-        except OSError:
+    try:
+        while not _answers(address):
             assert process.poll() is None, "the board did not start"
             time.sleep(0.1)
-    yield address
-    process.terminate()
-    process.wait()
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/_stcore/health").close()
+    except OSError:
+        return False
+    return True
