@@ -56,7 +56,7 @@ class Command:
         """Start the command without waiting for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "evalkit", *arguments],
-            cwd=self.folder, env=self.environment, text=True,
+            cwd=self.folder, env=self.environment, encoding="utf-8",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

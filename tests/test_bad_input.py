@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import shutil
 import socket
@@ -265,13 +266,13 @@ def test_a_full_disk_loses_nothing_and_the_run_resumes(evalkit, tmp_path, script
     scripted.reply = lambda question: random.Random(question).randbytes(4500).hex()  # does not compress
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = f"{sys.executable} -m evalkit"
+    command = f"'{sys.executable}' -m evalkit"
     script = f"""
         mount -t tmpfs -o size=3m tmpfs . && cd . || exit 77
-        cd {disk}
+        cd "{disk}"
         cat > task_small.py
         {command} run task_small.py -p n=600 --model openai:tiny@{scripted.url}; echo "run $?"
-        mount -o remount,size=64m tmpfs {disk}
+        mount -o remount,size=64m tmpfs "{disk}"
         {command} resume latest; echo "resume $?"
         {command} show --json
     """
@@ -304,7 +305,7 @@ def test_a_disk_that_fails_in_the_middle_loses_nothing_and_the_run_resumes(
     out, err = process.communicate()
     assert process.returncode == 1, out + err
     assert "can no longer be written to or read" in err
-    assert "resume" in err
+    assert re.search("Run .* is interrupted. Go on with: .*resume", err)
     assert "Traceback" not in err
     assert sum(scripted.asked.values()) < 300
     scripted.delay_s = 0
@@ -330,8 +331,8 @@ def test_a_folder_that_cannot_be_made_stops_a_run_before_it_asks(
 def test_a_read_only_folder_stops_a_run_before_it_asks(evalkit, task_file, tmp_path, scripted) -> None:
     """Also for root, whom permissions do not bind: a mount that is read-only."""
     evalkit("run", task_file, "--model", "baseline:gold")
-    command = f"{sys.executable} -m evalkit run task_small.py --model openai:tiny@{scripted.url}"
-    script = f"mount --bind . . && mount -o remount,bind,ro . || exit 77; cd {tmp_path} && exec {command}"
+    command = f"'{sys.executable}' -m evalkit run task_small.py --model openai:tiny@{scripted.url}"
+    script = f"mount --bind . . && mount -o remount,bind,ro . || exit 77; cd '{tmp_path}' && exec {command}"
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
         text=True, capture_output=True, cwd=tmp_path, env=evalkit.environment, check=False,

@@ -32,7 +32,11 @@ def names(document) -> list[str]:
 
 
 def imported(done) -> set[str]:
-    return {Path(line.split()[1]).name for line in done.stderr.splitlines() if line.startswith("imported")}
+    return {
+        Path(line.removeprefix("imported ")).name
+        for line in done.stderr.splitlines()
+        if line.startswith("imported")
+    }
 
 
 def test_only_files_that_changed_are_imported_again(evalkit) -> None:

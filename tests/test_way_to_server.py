@@ -102,8 +102,8 @@ def test_a_name_that_is_not_found_for_seconds_costs_nothing(evalkit, scripted, t
     scripted.delay_s, scripted.hangs_up = 0.02, True  # each request looks for the name
     url = scripted.url.replace("127.0.0.1", "model.test")
     script = f"""
-        mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf || exit 77
-        exec {sys.executable} -m evalkit run task_small.py --model openai:tiny@{url} --max-inflight 4 --json
+        mount --bind "{hosts}" /etc/hosts && mount --bind "{resolver}" /etc/resolv.conf || exit 77
+        exec "{sys.executable}" -m evalkit run task_small.py --model openai:tiny@{url} --max-inflight 4 --json
     """
     process = subprocess.Popen(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script], cwd=tmp_path, env=evalkit.environment,

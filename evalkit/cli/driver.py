@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+import msgspec
 
 from evalkit import loop, progress
 from evalkit.cli.output import (
@@ -74,7 +75,7 @@ class Driver:
             interrupted = True
         finally:
             if interrupted and self.open_run is not None:
-                self.runs.append(self.store.run(self.open_run.id))
+                self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
             self.unscored = {run.id: self.store.unscored(run.id) for run in self.runs if not run.ranked}
             self.store.close()
@@ -172,7 +173,7 @@ class Driver:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
         except (SetupError, UsageError, StoreError) as error:
             if self.open_run is not None:
-                self.runs.append(self.store.run(self.open_run.id))
+                self.runs.append(self._broken_off(self.open_run))
             if xfail:
                 self._forgive(label, xfail, str(error))
             else:
@@ -185,6 +186,11 @@ class Driver:
         from evalkit.differences import against_first
 
         self.against_first = against_first(self.store, self.runs)
+
+    def _broken_off(self, spec: RunSpec) -> Run:
+        """The run as it is stored. It runs no more, also where a failing disk could not take its end."""
+        run = self.store.run(spec.id)
+        return msgspec.structs.replace(run, status="interrupted") if run.status == "running" else run
 
     def _forgive(self, label: str, reason: str, failure: str) -> None:
         if self.open_run is not None:

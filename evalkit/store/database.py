@@ -95,7 +95,8 @@ class Database:
             "not a database": "this file is not an evalkit store. Name another one with --store",
             "malformed": "the file is damaged. `sqlite3 FILE .recover` may save what is in it",
             "readonly": f"the store cannot be written to. {PERMISSIONS}",
-            "unable to open": f"the store cannot be opened. {PERMISSIONS}",
+            "unable to open": f"the store cannot be opened. {PERMISSIONS}. Of one in a read-only folder, "
+            "read a copy",
             "locked": "another process has held the write lock for 30 seconds. Try again when it is done",
         }
         reason = next((text for key, text in known.items() if key in message), message)
