@@ -21,9 +21,9 @@ demo: $(VENV)/.installed
 leaderboard: $(VENV)/.installed
 	@$(BIN)/evalkit leaderboard --port $(PORT)
 
-# Each worker has one core. Files go in their order, in which long ones come first.
+# Each worker has one core.
 test: $(VENV)/.installed-test system lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
