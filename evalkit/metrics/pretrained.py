@@ -38,6 +38,11 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
     """
     # bertscore is the one that takes some layers; a folder does not tell it which.
     hint = f": --metric 'bertscore(\"FOLDER\", layer={layers})'" if layers else ""
+    if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
+        raise SetupError(
+            f"the weights of {name} could not be loaded: there is no such folder. "
+            f"Where the hub can be reached: hf download NAME --local-dir {name}"
+        )
     try:
         import transformers
     except ModuleNotFoundError as error:

@@ -66,7 +66,7 @@ def test_missing_weights_stop_a_run_before_its_first_sample(evalkit):
     for command in (("run", "task_zinc.py", "--model", "baseline:gold"), ("rescore", "latest")):
         done = evalkit(*command, "--metric", weighs, code=None)
         assert done.returncode != 0
-        assert "the weights of /no/such/folder could not be loaded" in done.stderr
+        assert "the weights of /no/such/folder could not be loaded: there is no such folder" in done.stderr
         assert evalkit.json("show")["runs"] == [] or command[0] == "rescore"
         evalkit("run", "task_zinc.py", "--model", "baseline:gold")
     (run, *_) = evalkit.json("show")["runs"]
