@@ -69,13 +69,14 @@ def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
 
 
 def choose_metric(task: TaskInfo) -> MetricInfo:
-    """One of the task's metrics."""
+    """One of the task's metrics: those that a run has, and the one that the address asks for."""
     infos = {info.name: info for info in task.metrics}
     warn_unknown("metric", list(infos))
-    name = st.pills(
-        "Metric", list(infos), default=next(iter(infos)), required=True, key="metric", bind="query-params"
-    )
-    return infos[name or next(iter(infos))]
+    had = {name for run in data.runs() if run.spec.task == task.name for name in run.metrics}
+    had.add(st.query_params.get("metric", ""))
+    names = [name for name in infos if name in had] or list(infos)
+    name = st.pills("Metric", names, default=names[0], required=True, key="metric", bind="query-params")
+    return infos[name or names[0]]
 
 
 def warn_unknown(parameter: str, known: Sequence[str]) -> None:

@@ -259,3 +259,16 @@ def test_across_variants_no_two_models_share_a_colour(tmp_path: Path) -> None:
     ranked = list(app.dataframe[0].value["model"])
     assert sorted(ranked[:colours]) == shown
     assert f"The first {colours} of {colours + 2} models." in texts(app)
+
+
+def test_metrics_that_do_not_apply_are_not_offered(tmp_path: Path) -> None:
+    infos = tuple(map(MetricInfo, ("right", "recall@5", "f1")))
+    with open_store(tmp_path / "evalkit.db") as store:
+        store.begin(RunSpec(id="r1", task="t", path="t.py", model="m", spec="m", metrics=infos, n_expected=2))
+        store.write("r1", [_scored(0), _scored(1)])
+        part = Estimate(0.5, 0.1, (0.3, 0.7), 2)
+        store.finish("r1", "complete", {"right": part, "f1": part}, 1.0)
+    app = visit(tmp_path / "evalkit.db")
+    assert app.get("button_group")[0].options == ["right", "f1"]
+    asked = visit(tmp_path / "evalkit.db", metric="recall@5")
+    assert "This metric does not apply to this variant of the task." in texts(asked)
