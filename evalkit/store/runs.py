@@ -22,7 +22,7 @@ from evalkit.types import Estimate
 T = TypeVar("T")
 
 STALE_S = 30.0
-"""A run whose heartbeat is older than this may be taken over."""
+"""A run of another machine whose heartbeat is older than this may be taken over."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -315,24 +315,31 @@ def _this_process() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """When a process began, in the kernel's ticks: tells it from a later one of its number. Linux only."""
+    """When a process began, in the kernel's ticks: tells it from a later one of its number. Linux only.
+
+    Empty for one that has ended and waits for its parent.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if facts[0] == "Z" else facts[19]
 
 
 def _alive(owner: str, heartbeat: float | None) -> bool:
-    """Whether the process that holds a run still works on it."""
-    if heartbeat is None or time.time() - heartbeat > STALE_S:
-        return False
+    """Whether the process that holds a run still works on it.
+
+    Of a process on this machine the system tells; its heartbeat may be late where a task blocks the event
+    loop, or the clock has been set. Of one elsewhere the heartbeat is all there is to see.
+    """
     host, pid, start = owner.rsplit(":", 2)
+    beats = heartbeat is not None and time.time() - heartbeat <= STALE_S
     if host != socket.gethostname():
-        return True  # its heartbeat is all there is to see from here
+        return beats
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # alive, and another user's
-        return True
-    return _start_of(int(pid)) == start
+        pass
+    return _start_of(int(pid)) == start and (bool(start) or beats)

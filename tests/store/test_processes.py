@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -74,12 +75,16 @@ def test_what_was_committed_outlives_kill_9_and_the_run_can_be_taken_over(tmp_pa
     assert writer.stdout is not None
     assert writer.stdout.readline() == "committed\n"
     with open_store(path) as store:
-        with pytest.raises(StoreError, match=f":{writer.pid}:"):
-            store.claim("r")
+        for clock_set_by_s in (0, 3_600, -7_200):
+            with store.writing() as connection:
+                connection.execute(sa.text(f"UPDATE run SET heartbeat = heartbeat - {clock_set_by_s}"))
+            with pytest.raises(StoreError, match=f":{writer.pid}:"):
+                store.claim("r")
         writer.send_signal(signal.SIGKILL)
-        writer.communicate()
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
         assert store.done("r") == set(range(50))
-        store.claim("r")
+        store.claim("r")  # from one that has ended and that its parent has not asked for
+        writer.communicate()
         store.heartbeat("r")
         store.write("r", [SampleRecord(sequence=50, sample=Sample("d50", "q"), status=Status.OK)])
         assert store.counts("r") == {"ok": 51}
