@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -70,6 +72,21 @@ def test_the_commands_of_the_readme_run(evalkit, scripted, tmp_path: Path) -> No
     assert {r["status"] for r in runs} == {"complete"}
     gold = [r for r in runs if r["model"] == "baseline:gold" and r["task"].startswith("drug_class")]
     assert [r["metrics"]["exact_match"]["value"] for r in gold] == [1.0, 1.0]
+
+
+def test_the_shell_completes_as_the_readme_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    wanted = re.search(r"_EVALKIT_COMPLETE=(\w+) evalkit", text)
+    assert wanted is not None
+    script = Path(sys.executable).parent / "evalkit"
+    typed = f"""
+        evalkit() {{ {shlex.quote(str(script))} "$@"; }}
+        eval "$(env _EVALKIT_COMPLETE={wanted[1]} {shlex.quote(str(script))})"
+        COMP_WORDS=(evalkit ra); COMP_CWORD=1
+        _evalkit_completion {shlex.quote(str(script))} && echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rag-report"]
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -77,6 +77,18 @@ def test_two_servers_models_of_one_name_do_not_answer_for_each_other(
         assert other.asked == scripted.asked != {}
 
 
+@pytest.mark.parametrize(("width", "lines"), [("80", 2), ("130", 1)])
+def test_the_list_breaks_no_word_in_two(compared: Any, evalkit: Any, width: str, lines: int) -> None:
+    evalkit.environment["COLUMNS"] = width
+    listed = evalkit("show").stdout
+    for run in compared["runs"]:
+        at = next(i for i, line in enumerate(listed.splitlines()) if run["id"] in line)
+        shown = " ".join(listed.splitlines()[at : at + lines])
+        low, high = run["metrics"]["exact_match"]["ci"]
+        for word in ("triage", run["model"], "40", "exact_match", f"[{low:.3f}, {high:.3f}]"):
+            assert word in shown
+
+
 def test_failures_are_listed(compared: Any, evalkit: Any) -> None:
     new = compared["runs"][1]["id"]
     found = evalkit.json("show", new, "--samples", "--at-most", "exact_match=0")

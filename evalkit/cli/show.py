@@ -26,8 +26,6 @@ from evalkit.types import Status
 if TYPE_CHECKING:
     from evalkit.differences import Less
 
-WIDE = 120
-
 
 @click.command()
 @click.argument("runs", nargs=-1)
@@ -135,20 +133,22 @@ def _print_list(runs: Sequence[Run]) -> None:
     from rich.text import Text
 
     console = Console()
-    # Where five columns would break words in two, three hold two lines each.
-    narrow = console.width < WIDE
-    table = Table(box=SIMPLE_HEAD)
-    names = ["run", "task", "model", "samples", "first metric"]
-    for name in ["run, samples", "task, model", "first metric"] if narrow else names:
-        table.add_column(name, no_wrap=name.startswith("run"), overflow="fold")
+    names = ["run", "task", "model", "samples", "first metric", "score"]
+    rows = []
     for run in runs:
         count = f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
-        first = next((m.name for m in run.spec.metrics if m.name in run.metrics), None)
-        score = [first, cell(run.metrics[first])] if first else ["–"]
-        if narrow:
-            row = [f"{run.id}\n{count}", f"{run.spec.task}\n{run.spec.model}", "\n".join(score)]
-        else:
-            row = [run.id, run.spec.task, run.spec.model, count, " ".join(score)]
+        first = next((m.name for m in run.spec.metrics if m.name in run.metrics), "–")
+        score = cell(run.metrics[first]) if first in run.metrics else ""
+        rows.append([run.id, run.spec.task, run.spec.model, count, first, score])
+    # Where six columns would break words in two, three hold two lines each.
+    widest = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    if sum(widest) + 3 * len(names) > console.width:
+        names = ["run, samples", "task, model", "first metric"]
+        rows = [[f"{r[0]}\n{r[3]}", f"{r[1]}\n{r[2]}", f"{r[4]}\n{r[5]}".strip()] for r in rows]
+    table = Table(box=SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, no_wrap=name.startswith("run"), overflow="fold")
+    for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
     click.echo("All metrics of a run: evalkit show RUN")

@@ -5,6 +5,8 @@ The reference is the authors' own conclusion, which is cut out of the abstracts 
 by ``-p arm=all`` also ``hidden`` (that abstract among k others), ``distractors`` and ``missing``.
 ``-p judge=nli:MODEL`` or ``llm:SPEC`` has citations and claims weighed too.
 Data: PubMedQA (Jin et al. 2019), hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``.
+With local files, collections in folders beside FOLDER join the pool as distractors; ``-p pool=own`` leaves
+them out.
 
 Know the floor: to repeat the question (``--model baseline:echo``) scores ROUGE-1 27.5, ROUGE-2 11.4, ROUGE-L
 21.9 on 700 of these questions. A summary must beat that to have said anything.
