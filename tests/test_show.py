@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def test_two_models_are_compared_sample_by_sample(compared: Any, evalkit: Any) -
     assert less["difference"]["ci"] == pytest.approx([difference.mean() - half, difference.mean() + half])
     runs = [run["id"] for run in compared["runs"]]
     assert evalkit.json("show", *runs)["against_first"] == [less]
-    assert "triage: less old, sample by sample" in evalkit("show", *runs).stdout
+    text = evalkit("show", *runs).stdout
+    assert "triage: less old, sample by sample" in text
+    assert re.search(r"exact_match +0\.400 \[.*\] \*", text)  # far from 0
 
 
 def test_runs_over_other_samples_are_not_compared(compared: Any, evalkit: Any) -> None:

@@ -229,7 +229,9 @@ def print_reliance(found: Sequence[Reliance]) -> None:
             table.add_row(Text(gap.metric), gap.arm, *numbers, "yes" if gap.looks else "–")
         console.print(table)
         if not one.looks:
-            said = f"{one.model} does as well on {one.task} without looking: no score rests on the image."
+            said = (
+                f"{one.model} is not known to look on {one.task}: no score is surely better with the image."
+            )
             console.print(Text(said, style="bold"))
 
 
@@ -252,8 +254,13 @@ def print_against_first(found: Sequence[Less]) -> None:
         table.add_column("metric", overflow="fold")
         for model in runs.values():
             table.add_column(Text(model), justify="right", overflow="fold")
-        cells = {(one.metric, one.run): cell(one.difference) for one in some}
+        cells = {(one.metric, one.run): f"{cell(one.difference)} {_sure(one.difference)}" for one in some}
         for metric in dict.fromkeys(one.metric for one in some):
             table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
         console.print(table)
-    console.print("Where an interval holds 0, the two are not known to differ.")
+    console.print("* The interval leaves out 0. Without it, the two are not known to differ.")
+
+
+def _sure(difference: Estimate) -> str:
+    """A star for an interval without 0, which rounding may hide."""
+    return " " if difference.ci[0] <= 0 <= difference.ci[1] else "*"

@@ -140,7 +140,7 @@ def reliance(run: Run) -> None:
         st.subheader("Image reliance")
         if not one.looks:
             st.warning(
-                f"{text.escape(one.model)} does as well without looking: no score rests on the image.",
+                f"{text.escape(one.model)} is not known to look: no score is surely better with the image.",
                 icon=":material/visibility_off:",
             )
         rows = [
