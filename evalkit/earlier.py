@@ -56,6 +56,18 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerFacts] | None:
     )
 
 
+def asked_elsewhere(store: Store, run: Run) -> Run | None:
+    """The latest other run of a model of this name whose address was another one: it may be another model."""
+    here = _address(run)
+    others = (other for other in store.runs(model=run.spec.model, limit=50) if other.id != run.id)
+    return next((other for other in others if here and _address(other) not in ("", here)), None)
+
+
+def _address(run: Run) -> str:
+    """The URLs of a run's model as its spec has them; empty where they stand in a configuration."""
+    return run.spec.spec.partition("@http")[2].partition("?")[0]
+
+
 def prior(earlier: Mapping[str, float]) -> Prior:
     """Lengths by sample id as the scheduler asks for them."""
 

@@ -75,9 +75,15 @@ def test_two_servers_models_of_one_name_do_not_answer_for_each_other(
         assert "two models are called openai:tiny, at different addresses" in done.stderr
         assert "?label=NAME" in done.stderr
         assert not scripted.asked
-        specs[-1] += "?label=other"
-        evalkit("run", "task_triage.py", *specs)
+        labelled = f"{specs[-1]}?label=other"
+        done = evalkit("run", "task_triage.py", *specs[:-1], labelled)
         assert other.asked == scripted.asked != {}
+        assert "another address" not in done.stderr
+        # In a command of its own nothing tells it from the same model moved: the cache answers, and is named.
+        done = evalkit("run", "task_triage.py", "--model", specs[-1])
+        assert "40 answers of openai:tiny are from the cache" in done.stderr
+        assert "at another address. If it is another model, name it: ?label=NAME" in done.stderr
+        assert sum(other.asked.values()) == 40
 
 
 @pytest.mark.parametrize(("width", "lines"), [("80", 2), ("130", 1)])

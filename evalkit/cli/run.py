@@ -107,10 +107,25 @@ def run(
                 await drive(start, f"{item.id} with {shown}", item.xfail)
         if len(models) == 2:
             drive.compare()
+        _warn_of_names(drive)
 
     driver = Driver(store_url, as_json, quiet, options)
     code = driver.main(work)
     sys.exit(USAGE if found.broken and code == OK else code)
+
+
+def _warn_of_names(drive: Driver) -> None:
+    """Say which models were answered for by what a server at another address had said."""
+    from evalkit.earlier import asked_elsewhere
+
+    cached = {run.spec.model: run for run in drive.runs if run.calls_from_cache}
+    for name, run in cached.items():
+        if other := asked_elsewhere(drive.store, run):
+            click.echo(
+                f"evalkit: {run.calls_from_cache:,} answers of {name} are from the cache, and run {other.id} "
+                "asked that name at another address. If it is another model, name it: ?label=NAME",
+                err=True,
+            )
 
 
 def check_apart(specs: Sequence[ModelSpec]) -> None:
