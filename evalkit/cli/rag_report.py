@@ -12,7 +12,7 @@ from evalkit.cli.output import cell, print_json
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.rag_report import Gain, Point, Report
+    from evalkit.rag_report import Gain, Point, Report, Setting
     from evalkit.store.records import Run
     from evalkit.types import Estimate
 
@@ -23,25 +23,31 @@ Table = tuple[str, list[str], list[list[str]]]
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--metric", help="What curves and causes are about [default: the task's first output metric].")
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="SETTING",
+    help="Only compare: runs that differ in this setting, such as search. Repeat for several.",
+)
 @click.option("--right", type=float, metavar="SCORE", help="A sample is right from this score on.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @store_option
 @json_option
 def rag_report(
-    runs: tuple[str, ...], metric: str | None, right: float | None, markdown: bool,
+    runs: tuple[str, ...], metric: str | None, by: tuple[str, ...], right: float | None, markdown: bool,
     store_url: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say whether retriever or generator is the weak part, from runs of a RAG task in several arms.
 
     RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the
-    other arms, with other k and positions, join them.
+    other arms, with other k and positions, join them. With --by, so do those that differ in the setting.
     """
     from evalkit.rag_report import reports, settings, with_siblings
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
         chosen = [store.run(name) for name in runs]
-        among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+        among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
         found = reports(store, among.values(), metric, right)
         beside = settings(store, found)
     shown = {run_id for report in found for run_id in report.runs.values()}
@@ -57,17 +63,23 @@ def rag_report(
         print_json({"reports": found, "settings": beside})
         return
     show = _markdown if markdown else _rich
-    for report in found:
+    if by and not beside:
+        raise UsageError(
+            f"nothing to compare: no complete runs of the arm retrieved differ in {', '.join(by)}"
+        )
+    for report in () if by else found:
         _print(report, show)
     if beside:
-        rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in beside]
-        show(
-            (
-                "Settings compared (arm retrieved)",
-                ["model", "settings", "metric", "estimate", "less the first"],
-                rows,
-            )
-        )
+        show(_compared(beside))
+
+
+def _compared(beside: Sequence[Setting]) -> Table:
+    """Settings beside each other; the model is named in the title where it is one."""
+    rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in beside]
+    columns = ["model", "settings", "metric", "estimate", "less the first"]
+    if len({s.model for s in beside}) > 1:
+        return "Settings compared (arm retrieved)", columns, rows
+    return f"Settings compared (arm retrieved, {beside[0].model})", columns[1:], [row[1:] for row in rows]
 
 
 def _reason(run: Run) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from evalkit.errors import UsageError, did_you_mean
 from evalkit.rag_report.parameters import arms_of, completed
 from evalkit.rag_report.records import Gap
 from evalkit.store.records import MetricInfo, Run
@@ -77,12 +78,22 @@ def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
 
 
-def with_siblings(store: Store, run: Run) -> list[Run]:
-    """A run, and the complete ones of the same task, model and settings in all arms, newest first."""
+def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]:
+    """A run, and the complete ones of the same task, model and settings in all arms, newest first.
+
+    The settings named in ``by`` may differ. Raises ``UsageError`` for one that the run's task does not have.
+    """
+    known = [name for name in completed(run).spec.params if name not in SWEPT]
+    for name in by:
+        if name not in known:
+            raise UsageError(
+                f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
+                f"Known: {', '.join(known)}"
+            )
     base = run.spec.task.partition("[")[0]
     others = store.runs(task=base, model=run.spec.model, status="complete")
-    kind = _kind(completed(run))
-    return [run, *(other for other in others if _kind(completed(other)) == kind)]
+    kind = _kind(completed(run), by)
+    return [run, *(other for other in others if _kind(completed(other), by) == kind)]
 
 
 def label(run: Run) -> str:
@@ -145,10 +156,10 @@ def output_metrics(run: Run) -> list[MetricInfo]:
     ]  # fmt: skip
 
 
-def _kind(run: Run) -> tuple[Any, ...]:
-    """What is the same in all runs of one comparison."""
+def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:
+    """What is the same in all runs of one comparison, the settings ``by`` left out."""
     spec = run.spec
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in SWEPT)
+    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in (*SWEPT, *by))
     version = spec.provenance.get("task_version")
     return (
         spec.path,

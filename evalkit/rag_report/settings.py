@@ -44,11 +44,14 @@ def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
+    shown = {_label(report) for report in reports}
     first = scored(store, _retrieved(reports[0]))
     for report in reports:
         run = store.run(_retrieved(report))
         own = scored(store, run.id)
         told = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
+        if len(shown) > 1:  # scores of other numbers of passages
+            told += _label(report).removeprefix("retrieved")
         for info in run.spec.metrics:
             if info.name not in (*report.retrieval, report.metric):
                 continue
@@ -59,5 +62,8 @@ def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
 
 def _retrieved(report: Report) -> str:
     """The id of the run that stands for the arm ``retrieved``; empty where there is none."""
-    label = next((name for name in report.arms if name.partition(" ")[0] == "retrieved"), "")
-    return report.runs.get(label, "")
+    return report.runs.get(_label(report), "")
+
+
+def _label(report: Report) -> str:
+    return next((name for name in report.arms if name.partition(" ")[0] == "retrieved"), "")

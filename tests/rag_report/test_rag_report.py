@@ -196,6 +196,34 @@ def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run
     assert settings(store, reports(store, [store.run(one)])) == []
 
 
+def test_runs_that_differ_in_a_named_setting_join(store: Store, add_run: Callable[..., str]) -> None:
+    worse = {name: ({**scores, "mrr": 0.25}, *rest) for name, (scores, *rest) in RETRIEVED.items()}
+    add_run("retrieved", RETRIEVED, search="bm25")
+    one = add_run("retrieved", RETRIEVED, search="faiss")
+    add_run("retrieved", worse, search="hybrid", k=3)
+    assert [run.id for run in with_siblings(store, store.run(one))][1:] == [one]
+    made = settings(store, reports(store, with_siblings(store, store.run(one), by=["search"])))
+    told = {(s.settings, s.metric): s for s in made}
+    assert {name for name, _ in told} == {"search=faiss k=2", "search=bm25 k=2", "search=hybrid k=3"}
+    assert told["search=faiss k=2", "mrr"].difference is None
+    assert told["search=hybrid k=3", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
+    with pytest.raises(UsageError, match=r"no setting 'serch' to compare\. Did you mean 'search'"):
+        with_siblings(store, store.run(one), by=["serch"])
+
+
+def test_the_command_compares_retrievers_by_the_newest_run(evalkit) -> None:
+    wanted = ["-p", "arm=retrieved", "-p", "search=bm25", "-p", "search=bm25?k1=2", "-p", "topics=6"]
+    runs = evalkit.json("run", "fictional_trials", *wanted, "--model", "baseline:lead")["runs"]
+    made = evalkit.json("rag-report", runs[0]["id"], "--by", "search")["settings"]
+    assert {s["run"] for s in made} == {run["id"] for run in runs}
+    shown = evalkit("rag-report", "latest", "--by", "search", "--markdown").stdout
+    assert "less the first" in shown
+    assert "search=bm25?k1=2" in shown
+    assert "Where errors come from" not in shown
+    nothing = evalkit("rag-report", "latest", "--by", "topics", code=2)
+    assert "no complete runs of the arm retrieved differ in topics" in nothing.stderr
+
+
 def test_an_unknown_metric_and_a_run_without_arms_are_said_to_be_so(three: Store) -> None:
     with pytest.raises(UsageError, match=r"no output metric 'f2'\. Did you mean 'f1'"):
         report(three, metric="f2")
