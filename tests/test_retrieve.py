@@ -92,7 +92,10 @@ def test_retrievers_are_compared_query_by_query(evalkit: Any, bench: Path) -> No
     expected = paired([1, 0, 0], [1, 1, 1], low=0, high=1)
     assert one["difference"]["value"] == pytest.approx(expected.value)
     assert tuple(one["difference"]["ci"]) == pytest.approx(expected.ci)
-    assert "retrieval/tiny: less bm25, sample by sample" in evalkit(*options).stdout
+    shown = evalkit(*options).stdout
+    assert "retrieval/tiny: less bm25, sample by sample" in shown
+    assert "wall" in shown
+    assert "calls" not in shown  # no model was asked
 
 
 def test_dense_and_hybrid_retrievers_are_measured_alike(evalkit: Any, bench: Path) -> None:

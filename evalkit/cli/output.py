@@ -164,8 +164,8 @@ def print_runs(runs: Sequence[Run]) -> None:
 def _facts() -> Iterable[tuple[str, Any]]:
     yield "samples", lambda r: f"{r.n}" if r.ranked else f"{r.n}/{r.spec.n_expected} {r.status}"
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
-    yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}"
-    yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})"
+    yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
+    yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
     yield "judge not understood", partial(_judged, "unread", "asked", "{:,} of {:,}")
