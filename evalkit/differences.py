@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec import Struct
 
-from evalkit.reliance import Scored, is_mean, scored
+from evalkit.reliance import Scored, is_mean
 from evalkit.stats import paired
-from evalkit.store.records import MetricInfo, Run
+from evalkit.store.records import Column, MetricInfo, Run
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -47,18 +48,31 @@ def against_first(store: Store, runs: Sequence[Run]) -> list[Less]:
 
 def _against(store: Store, runs: Sequence[Run]) -> list[Less]:
     first, found = runs[0], []
-    base = scored(store, first.id)
+    base = store.columns(first.id)
     for run in runs[1:]:
-        if run.samples != first.samples:
+        if not run.spec.dataset or run.samples != first.samples:
             continue
-        own = scored(store, run.id)
+        own = store.columns(run.id)
         for info in run.spec.metrics:
-            if not (is_mean(run, info.name) and is_mean(first, info.name)):
+            # Scores made elsewhere may have come without those of their samples.
+            has = info.name in own and info.name in base
+            if not (has and is_mean(run, info.name) and is_mean(first, info.name)):
                 continue
-            if made := difference(own, base, info):
+            if made := _paired(own[info.name], base[info.name], info):
                 names = run.id, run.spec.model, first.id, first.spec.model
                 found.append(Less(run.spec.task, info.name, *names, made))
     return found
+
+
+def _paired(here: Column, there: Column, info: MetricInfo) -> Estimate | None:
+    """By place in the run, for the samples are the same; as numbers, for any number of them."""
+    _, mine, other = np.intersect1d(here.sequences, there.sequences, return_indices=True)
+    a, b = np.asarray(here.values)[mine], np.asarray(there.values)[other]
+    both = ~(np.isnan(a) | np.isnan(b))
+    if not both.any():
+        return None
+    clusters = np.asarray(here.clusters, dtype=np.int64)[mine][both]
+    return paired(a[both].tolist(), b[both].tolist(), clusters=clusters, low=info.low, high=info.high)
 
 
 def difference(here: Scored, there: Scored, info: MetricInfo) -> Estimate | None:

@@ -83,7 +83,7 @@ def show(
             _show_reliance(store, chosen, as_json)
             return
         unscored = {run.id: store.unscored(run.id) for run in chosen if not run.ranked}
-        compared = _compared(store, chosen) if runs else []
+        compared = _compared(store, chosen) if len(runs) > 1 else []
     if as_json:
         against = {"against_first": compared} if compared else {}
         print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen], **against})
