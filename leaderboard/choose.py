@@ -1,6 +1,8 @@
-"""Which run a page shows: the one that the address names, or one that the reader picks."""
+"""What a page shows: what the address names, or what the reader picks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -32,3 +34,12 @@ def choose_run() -> Run | None:
         st.query_params["run"] = picked
         st.rerun()
     return None
+
+
+def warn_unknown(parameter: str, known: Sequence[str]) -> None:
+    """Say so where the address names something that is not there: silence would pass for an answer."""
+    asked = st.query_params.get(parameter)
+    if asked is not None and asked not in known:
+        what = parameter.removeprefix("rag_")
+        st.warning(f"The address asks for a {what} that is not here; this is another one.")
+        st.text(f"asked for: {asked}")

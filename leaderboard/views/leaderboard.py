@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from evalkit_leaderboard import charts, data, text
+from evalkit_leaderboard.choose import warn_unknown
 
 from evalkit.store.board import Row, TaskInfo
 from evalkit.store.records import MetricInfo
@@ -77,14 +78,6 @@ def choose_metric(task: TaskInfo) -> MetricInfo:
     names = [name for name in infos if name in had] or list(infos)
     name = st.pills("Metric", names, default=names[0], required=True, key="metric", bind="query-params")
     return infos[name or names[0]]
-
-
-def warn_unknown(parameter: str, known: Sequence[str]) -> None:
-    """Say so where the address names something that is not there: silence would pass for an answer."""
-    asked = st.query_params.get(parameter)
-    if asked is not None and asked not in known:
-        st.warning(f"The address asks for a {parameter} that is not here; this is another one.")
-        st.text(f"asked for: {asked}")
 
 
 def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 from evalkit_leaderboard import charts, data, rag_charts, text
+from evalkit_leaderboard.choose import warn_unknown
 
 from evalkit.rag_report import Gain, Point, Report
 from evalkit.rag_report.comparison import Comparison, output_metrics
@@ -61,14 +62,6 @@ def choose_metric(compared: Comparison) -> str:
     warn_unknown("rag_metric", names)
     options = {"default": names[0], "required": True, "key": "rag_metric", "bind": "query-params"}
     return st.pills("Metric", names, **options) or names[0]  # type: ignore[call-overload]
-
-
-def warn_unknown(parameter: str, known: Sequence[str]) -> None:
-    """Say so where the address names something that is not there."""
-    asked = st.query_params.get(parameter)
-    if asked is not None and asked not in known:
-        st.warning("The address asks for something that is not here; this is another one.")
-        st.text(f"asked for: {asked}")
 
 
 def headline(report: Report) -> None:
