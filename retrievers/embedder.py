@@ -154,11 +154,7 @@ class Side(Protocol):
     computed: str
     key: str
     packages: tuple[str, ...]
-
-    @property
-    def batch(self) -> int:
-        """How many texts it takes at once."""
-        ...
+    batch: int
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
         """The vectors of one batch, (n, dimension)."""

@@ -30,8 +30,6 @@ from .weights import hash_weights, settings
 
 Backend = Literal["auto", "torch", "openvino"]
 
-_TEXTS = 32  # computed as one; 8 or 64 are as fast
-
 
 class LocalModel:
     """Texts to vectors by the weights in a folder, used as ``recipe`` says.
@@ -39,6 +37,8 @@ class LocalModel:
     Nothing is loaded before the first text. Safe to call from several threads. Raises ``SetupError`` where
     the weights are missing or ``backend`` cannot be had.
     """
+
+    batch = 32
 
     def __init__(self, folder: Path, recipe: Recipe, backend: Backend) -> None:
         self.weights = hash_weights(folder)
@@ -64,11 +64,6 @@ class LocalModel:
         fits = plain and installed and not Path("/dev/nvidiactl").exists()  # PyTorch uses the GPU
         return "openvino" if wanted == "openvino" or (wanted == "auto" and fits) else "torch"
 
-    @cached_property
-    def batch(self) -> int:
-        """How many texts keep it busy."""
-        return _TEXTS * (len(self._queue[0]) if self.backend == "openvino" else 1)
-
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
         """The vectors of one batch, (n, dimension) float32. Raises ``SetupError``."""
         with self._lock:
@@ -91,13 +86,9 @@ class LocalModel:
             "attention_mask": np.array([e.attention_mask for e in encoded], np.int64),
             "token_type_ids": np.array([e.type_ids for e in encoded], np.int64),
         }
-        queue, names = self._queue
-        parts: dict[int, Any] = {}
-        queue.set_callback(lambda done, at: parts.update({at: done.get_output_tensor(0).data.copy()}))
-        for at in range(0, len(texts), _TEXTS):
-            queue.start_async({name: features[name][at : at + _TEXTS] for name in names}, at)
-        queue.wait_all()
-        return np.ascontiguousarray(np.concatenate([parts[at] for at in sorted(parts)]), np.float32)
+        compiled = self._compiled
+        wanted = {port.any_name: features[port.any_name] for port in compiled.inputs}
+        return np.ascontiguousarray(compiled(wanted)[0], np.float32)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -126,14 +117,11 @@ class LocalModel:
         return home / f"{name}.xml"
 
     @cached_property
-    def _queue(self) -> tuple[Any, list[str]]:
-        """The compiled model for several inputs at once, each by its own threads, and the inputs' names:
-        threads that share one wait for each other."""
+    def _compiled(self) -> Any:
         import openvino
 
-        hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _precision()}
-        compiled = openvino.Core().compile_model(self.converted(), "CPU", hints)
-        return openvino.AsyncInferQueue(compiled), [port.any_name for port in compiled.inputs]
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _precision()}
+        return openvino.Core().compile_model(self.converted(), "CPU", hints)
 
     def _convert(self) -> Any:
         """The OpenVINO model of the transformer with its pooling, traced from PyTorch's.
