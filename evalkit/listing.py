@@ -8,7 +8,6 @@ are broken, that import another task file, or that ask a condition (``@skipif``)
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -22,10 +21,10 @@ import msgspec
 
 from evalkit import __version__
 from evalkit.collect import Collection, collect, load_files, selector
-from evalkit.errors import SetupError, TaskFileError
+from evalkit.errors import TaskFileError
 from evalkit.files import display, evalconfs, installed_files, task_files
 from evalkit.items import Item, items_of
-from evalkit.paths import cache_dir
+from evalkit.paths import memory, write_whole
 
 State = tuple[int, int]
 """Time of change in nanoseconds, and size in bytes."""
@@ -137,7 +136,7 @@ class _Book(msgspec.Struct):
 
 
 def _remembered(root: str, files: Sequence[Path]) -> Listing:
-    path = _book_of(root)
+    path = memory("listings", root)
     book = _open(path) if path else _Book()
     found = Listing()
     entries: dict[str, _Entry] = {}
@@ -159,18 +158,6 @@ def _remembered(root: str, files: Sequence[Path]) -> Listing:
     if path and (anew or entries.keys() != book.files.keys()):
         _save(path, entries, book.watched)
     return found
-
-
-def _book_of(root: str) -> Path | None:
-    """Where a root's listing is remembered; None where there is no place to write."""
-    try:
-        folder = cache_dir() / "listings"
-        folder.mkdir(exist_ok=True)
-    except (SetupError, OSError):
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
-    return folder / f"{hashlib.sha256(root.encode()).hexdigest()[:24]}.msgpack"
 
 
 def _import(file: Path, state: State, confs: list[str], found: Listing) -> _Entry | None:
@@ -206,9 +193,7 @@ def _open(path: Path) -> _Book:
 
 def _save(path: Path, entries: dict[str, _Entry], watched: dict[str, State]) -> None:
     book = _Book(_made_by(), {**watched, **_loaded(entries)}, entries)
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(msgspec.msgpack.encode(book))
-    beside.replace(path)
+    write_whole(path, msgspec.msgpack.encode(book))
 
 
 def _loaded(entries: Iterable[str]) -> dict[str, State]:

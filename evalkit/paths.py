@@ -23,3 +23,24 @@ def cache_dir() -> Path:
             "Name another one: export EVALKIT_CACHE=…"
         ) from None
     return path
+
+
+def memory(kind: str, of: str) -> Path | None:
+    """Where a ``kind`` of thing is remembered of a place ``of``; None where there is no place to write."""
+    import hashlib
+
+    try:
+        folder = cache_dir() / kind
+        folder.mkdir(exist_ok=True)
+    except (SetupError, OSError):
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    return folder / f"{hashlib.sha256(of.encode()).hexdigest()[:24]}.msgpack"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file at once: who reads meanwhile gets the old one or the new one."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)

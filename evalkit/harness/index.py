@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import SetupError
-from evalkit.paths import cache_dir
+from evalkit.paths import memory, write_whole
 
 
 class _Book(msgspec.Struct):
@@ -31,7 +30,7 @@ def whole_manager(include_path: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
     root = Path(importlib.import_module("lm_eval.tasks").__path__[0])
-    path = _book_of(root)
+    path = memory("lm_eval", str(root))
     try:
         from lm_eval.tasks._index import Entry, Kind
     except ImportError:  # another version's files lie elsewhere
@@ -54,18 +53,6 @@ def whole_manager(include_path: Path | None) -> Any:
 
 def _plain(entry: Any) -> tuple[str, str | None, Any, list[str]]:
     return entry.kind.name, str(entry.yaml_path) if entry.yaml_path else None, entry.cfg, sorted(entry.tags)
-
-
-def _book_of(root: Path) -> Path | None:
-    """Where the index of an installation is remembered; None where there is no place to write."""
-    try:
-        folder = cache_dir() / "lm_eval"
-        folder.mkdir(exist_ok=True)
-    except (SetupError, OSError):
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
-    return folder / f"{hashlib.sha256(str(root).encode()).hexdigest()[:24]}.msgpack"
 
 
 def state_of(root: Path) -> str:
@@ -104,6 +91,4 @@ def _save(path: Path, book: _Book) -> None:
             return
     except (TypeError, msgspec.MsgspecError):
         return
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(written)
-    beside.replace(path)
+    write_whole(path, written)
