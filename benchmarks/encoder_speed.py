@@ -41,7 +41,7 @@ def abstracts(data: Path) -> list[tuple[str, str]]:
 
 def model() -> Any:
     """The default encoder's transformer, and its folder."""
-    from evalkit_retrievers.weights import find_model
+    from evalkit_retrievers.encoding.model_files import find_model
     from transformers import AutoModel
 
     folder = find_model("all-MiniLM-L6-v2")
@@ -98,8 +98,8 @@ def by_onnx(change: str, _data: Path) -> Encode:
 def by_openvino(change: str, data: Path) -> Encode:
     """OpenVINO: a precision, or int8 as NNCF calibrates it on other abstracts; then how threads are used."""
     import openvino
-    from evalkit_retrievers.encoders import recipe_of
-    from evalkit_retrievers.local_model import LocalModel
+    from evalkit_retrievers.encoding.local import LocalModel
+    from evalkit_retrievers.encoding.recipes import recipe_of
 
     recipe = recipe_of("minilm")
     assert recipe is not None

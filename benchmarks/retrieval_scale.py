@@ -148,15 +148,15 @@ def whole(folder: Path, facts: dict[str, Any]) -> Any:
 def vectors_case(n: int, name: str) -> dict[str, Any]:
     """Build and search one index of generated vectors."""
     import faiss
-    from evalkit_retrievers import shards
+    from evalkit_retrievers.index import faiss_shards
 
     source = Vectors(n)
     queries = source.block(10**6, 1_024)
     with tempfile.TemporaryDirectory() as place, peak() as memory:
         folder = Path(place)
-        facts = shards.build(name, source, folder, progress.Silent())
+        facts = faiss_shards.build(name, source, folder, progress.Silent())
         building = memory["GiB"]
-        index = shards.Index(folder, facts, "cosine")
+        index = faiss_shards.Index(folder, facts, "cosine")
         mapped, direct = index.shards.index, whole(folder, facts)
         rates = {}
         for batch in BATCHES:

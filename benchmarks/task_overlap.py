@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evalkit_retrievers.batching import Batcher
+from evalkit_retrievers.index.batching import Batcher
 
 from evalkit import Answer, Image, Message, Model, Needs, Sample, Text, fixture, task
 from evalkit.connect import connect

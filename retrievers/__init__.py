@@ -1,1 +1,1 @@
-"""Corpora, embeddings and the retrievers over them: FAISS, BM25, hybrid. Found through entry points."""
+"""Retrievers: ``index`` over ``corpus`` and ``encoding``. Found by the entry points of pyproject.toml."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytrec_eval
-from evalkit_retrievers.bm25 import BM25Retriever
+from evalkit_retrievers.index.bm25 import BM25Retriever
 
 from evalkit.progress import Silent
 

@@ -1,0 +1,193 @@
+"""Cutting documents into passages: at sentence borders, by words, tokens or sentences, inside sections.
+
+A document may hold its sections as metadata, ``sections: [[label, text], …]``, as PubMed's structured
+abstracts do. A passage keeps title and metadata of its document, names it as ``doc_id`` and, where it is
+part of a section, that as ``metadata["section"]``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import CorpusError, SetupError, UsageError
+from evalkit.sentences import split_sentences
+from evalkit.types import Passage
+
+from ..encoding.model_files import find_model
+from ..encoding.recipes import DEFAULT_MODEL
+
+SECTIONS = "sections"
+SIZES = ("chunk_words", "chunk_tokens", "chunk_sentences")
+_WORD = re.compile(r"\S+")
+
+Spans = list[tuple[int, int]]  # where the units of a sentence begin and end
+Unit = Callable[[str], Spans]
+
+
+def words(sentence: str) -> Spans:
+    """What stands between white space."""
+    return [match.span() for match in _WORD.finditer(sentence)]
+
+
+def whole(sentence: str) -> Spans:
+    """The sentence itself, as one unit."""
+    return [(0, len(sentence))]
+
+
+def tokens(file: Path) -> Unit:
+    """The tokens of a ``tokenizer.json``, without those that it puts around a text.
+
+    They are counted sentence by sentence. Raises ``SetupError`` for a file that is no tokenizer's.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001 - the package raises nothing narrower
+        raise SetupError(f"{file}: no tokenizer could be read from it: {error}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return partial(_encoded, tokenizer)
+
+
+def _encoded(tokenizer: Any, sentence: str) -> Spans:
+    return list(tokenizer.encode(sentence, add_special_tokens=False).offsets)
+
+
+class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How documents are cut: into passages of at most ``chunk_words`` words, ``chunk_tokens`` tokens of
+    ``tokenizer`` (a model's folder or name, by default the default encoder's) or ``chunk_sentences``
+    sentences, ``overlap`` in sentences. ``chunk_sections``: no passage crosses the border of a section."""
+
+    chunk_words: int | None = None
+    chunk_tokens: int | None = None
+    chunk_sentences: int | None = None
+    chunk_sections: bool = False
+    overlap: int = 0
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
+        if len(sizes) > 1:
+            raise ValueError(f"give only one of {', '.join(SIZES)}")
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.overlap < 0:
+            raise ValueError("overlap must be at least 0")
+        if self.overlap and not sizes:
+            raise ValueError(f"overlap has a meaning only with {', '.join(SIZES)}")
+        if self.tokenizer is not None and self.chunk_tokens is None:
+            raise ValueError("tokenizer has a meaning only with chunk_tokens")
+        if self.tokenizer is not None and Path(self.tokenizer).is_dir():  # read from elsewhere later
+            msgspec.structs.force_setattr(self, "tokenizer", str(Path(self.tokenizer).resolve()))
+
+    @property
+    def chunked(self) -> bool:
+        """Whether a passage may be less than its document."""
+        return self.chunk_sections or self._size is not None
+
+    @property
+    def _size(self) -> int | None:
+        return self.chunk_words or self.chunk_tokens or self.chunk_sentences
+
+    def cutter(self) -> Callable[[Passage], list[Passage]]:
+        """What cuts a document like this. Raises ``SetupError`` where the tokenizer is not there."""
+        if not self.chunked:
+            return lambda document: [document]
+        unit: Unit = words if self.chunk_sentences is None else whole
+        if self.chunk_tokens is not None:
+            unit = tokens(self._tokenizer_file())
+        return partial(chunk, size=self._size, overlap=self.overlap, unit=unit, sections=self.chunk_sections)
+
+    def tokenizer_hash(self) -> str | None:
+        """SHA-256 of the tokenizer's file, where tokens are counted."""
+        if self.chunk_tokens is None:
+            return None
+        return hashlib.sha256(self._tokenizer_file().read_bytes()).hexdigest()
+
+    def _tokenizer_file(self) -> Path:
+        folder = find_model(self.tokenizer or DEFAULT_MODEL)
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise SetupError(
+                f"{folder}: there is no tokenizer.json in it. Passages can be cut by the tokens of any model "
+                "that has one: --tokenizer FOLDER, or a name on the hub"
+            )
+        return file
+
+
+def chunk(
+    document: Passage, size: int | None, overlap: int = 0, *, unit: Unit = words, sections: bool = False
+) -> list[Passage]:
+    """Cut a document at sentence borders into passages of at most ``size`` units.
+
+    Neighbours share their last and first ``overlap`` sentences, fewer where they would leave no room for a
+    new one. A sentence longer than ``size`` is cut between units. With ``sections`` no passage crosses the
+    border of a section, and without a ``size`` each section is one. Passage ids: ``DOC#0``, ``DOC#1``, …
+    Raises ``UsageError`` for sizes without sense, ``CorpusError`` for sections that cannot be read.
+    """
+    if (size is not None and size < 1) or overlap < 0:
+        raise UsageError(f"chunks need a size of at least 1 and overlap ≥ 0, not {size} and {overlap}")
+    parts = _sections(document) if sections else [("", document.text)]
+    rest = {name: value for name, value in document.metadata.items() if name != SECTIONS}
+    found: list[Passage] = []
+    for label, text in parts:
+        for piece in [" ".join(text.split())] if size is None else _pieces(text, size, overlap, unit):
+            found.append(
+                msgspec.structs.replace(
+                    document,
+                    id=f"{document.id}#{len(found)}",
+                    text=piece,
+                    doc_id=document.document,
+                    metadata={**rest, "section": label} if label else rest,
+                )
+            )
+    return found
+
+
+def _sections(document: Passage) -> list[tuple[str, str]]:
+    given = document.metadata.get(SECTIONS)
+    if not given:
+        return [("", document.text)]
+    try:
+        return [(str(label or ""), text) for label, text in msgspec.convert(given, list[tuple[Any, str]])]
+    except msgspec.ValidationError as error:
+        raise CorpusError(
+            f"document {document.id!r}: its sections are no list of [label, text]: {error}"
+        ) from None
+
+
+def _pieces(text: str, size: int, overlap: int, unit: Unit) -> list[str]:
+    sentences: list[str] = []
+    lengths: list[int] = []
+    for sentence in split_sentences(text):
+        folded = " ".join(sentence.split())
+        spans = unit(folded)
+        for start in range(0, len(spans), size):
+            part = spans[start : start + size]
+            sentences.append(folded if len(part) == len(spans) else folded[part[0][0] : part[-1][1]])
+            lengths.append(len(part))
+    spans = _spans(lengths, size, overlap) or [(0, 0)]
+    return [" ".join(sentences[start:end]) for start, end in spans]
+
+
+def _spans(lengths: list[int], size: int, overlap: int) -> Spans:
+    """First and last-plus-one sentence of every chunk; each holds at least one sentence that no other had."""
+    spans: Spans = []
+    start = end = 0
+    while end < len(lengths):
+        while end < len(lengths) and sum(lengths[start : end + 1]) <= size:
+            end += 1
+        spans.append((start, end))
+        start = max(end - overlap, start)
+        while end < len(lengths) and sum(lengths[start : end + 1]) > size:
+            start += 1
+    return spans

@@ -1,0 +1,166 @@
+"""Corpora in other layouts than one JSON Lines file: recognised by what lies there, read row by row.
+
+X.jsonl[.gz]                       one document a line; MedRAG's chunks among them (id, title, content)
+FOLDER/corpus.jsonl[.gz]           BEIR
+FOLDER/[chunk/]*.jsonl[.gz]        MedRAG: many files of chunks
+X.parquet, FOLDER/**/*.parquet     Parquet, such as a data set of the hub, downloaded
+X.xml[.gz], FOLDER/*.xml[.gz]      PubMed's baseline and update files
+FOLDER/state.json                  datasets.save_to_disk
+hf:NAME[:CONFIG[:SPLIT]]           a data set of the Hugging Face hub, or a local folder of its layout
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import CorpusError
+from evalkit.hub import hub_answers
+
+from . import pubmed
+from .jsonl import Row, lines, row_of
+
+HUB = "hf:"
+VERSION = 1  # raised when a reader makes other documents of the same files
+
+Rows = Iterator[tuple[str, Row]]  # where it stands, and its columns
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """A corpus that was recognised: the files that decide about its content, in the order of reading.
+
+    ``rows`` reads them, given a folder for temporary files; None for one JSON Lines file, read as it is.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    rows: Callable[[Path], Rows] | None = None
+
+
+def recognize(path: Path) -> Layout:
+    """What kind of corpus a path names. Raises ``CorpusError`` for nothing, or nothing known."""
+    if str(path).startswith(HUB):
+        return _hub(str(path).removeprefix(HUB))
+    if path.is_file():
+        return _file(path)
+    if not path.is_dir():
+        raise CorpusError(
+            f"{path}: no such file or folder. A corpus is a JSONL file with id, title and text, a folder in "
+            f"BEIR's or MedRAG's layout, Parquet, PubMed XML, or {HUB}NAME for a data set of the hub"
+        )
+    return _folder(path)
+
+
+def _file(path: Path) -> Layout:
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".xml"):
+        return _pubmed([path])
+    if name.endswith(".parquet"):
+        return _parquet([path])
+    return Layout("jsonl", (path,))
+
+
+def _folder(path: Path) -> Layout:
+    for name in ("corpus.jsonl", "corpus.jsonl.gz"):
+        if (path / name).is_file():
+            return Layout("beir", (path / name,))
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        return _saved(path)
+    if chunks := _found(path if path.name == "chunk" else path / "chunk", "*.jsonl", "*.jsonl.gz"):
+        return Layout("medrag", tuple(chunks), lambda _: _lines(chunks))
+    if xml := _found(path, "*.xml", "*.xml.gz"):
+        return _pubmed(xml)
+    if parquet := _found(path, "**/*.parquet"):
+        return _parquet(parquet)
+    raise CorpusError(
+        f"{path}: no corpus in it that is known: no corpus.jsonl (BEIR), chunk/*.jsonl (MedRAG), "
+        "*.parquet, *.xml.gz (PubMed) or state.json (datasets.save_to_disk)"
+    )
+
+
+def _found(folder: Path, *patterns: str) -> list[Path]:
+    return sorted(file for pattern in patterns for file in folder.glob(pattern))
+
+
+def _pubmed(files: Sequence[Path]) -> Layout:
+    return Layout("pubmed", tuple(files), partial(pubmed.current, files))
+
+
+def _parquet(files: Sequence[Path]) -> Layout:
+    return Layout("parquet", tuple(files), lambda _: _parquet_rows(files))
+
+
+def _lines(files: Iterable[Path]) -> Rows:
+    for file in files:
+        for number, _, line in lines(file):
+            where = f"{file}:{number}"
+            yield where, row_of(line, where)
+
+
+def _parquet_rows(files: Iterable[Path]) -> Rows:
+    pyarrow, parquet = _needs("pyarrow"), _needs("pyarrow.parquet")
+    for file in files:
+        number = 0
+        try:
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file}: row {number}", row
+        except (pyarrow.ArrowException, OSError) as error:
+            raise CorpusError(f"{file}: cannot be read as Parquet: {error}") from None
+
+
+def _saved(folder: Path) -> Layout:
+    datasets = _needs("datasets")
+    try:
+        rows = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{folder}: cannot be read as a saved data set: {error}") from None
+    return _dataset(rows, str(folder))
+
+
+def _hub(text: str) -> Layout:
+    """``NAME[:CONFIG[:SPLIT]]``; without a split, the only one that there is."""
+    name, config, split, *more = [*text.split(":"), "", ""]
+    if more[2:] or not name:
+        raise CorpusError(f"{HUB}{text}: write it as {HUB}NAME, {HUB}NAME:CONFIG or {HUB}NAME:CONFIG:SPLIT")
+    if Path(name).is_dir():
+        name = str(Path(name).resolve())
+    elif not hub_answers():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
+    datasets = _needs("datasets")
+    datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(name, config or None, split=split or None)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise CorpusError(
+            f"{HUB}{text} could not be loaded: {str(error).splitlines()[0].rstrip('.')}. "
+            "Is the hub reachable from here? A folder that was downloaded elsewhere will do: hf:FOLDER"
+        ) from None
+    if isinstance(found, dict):
+        if len(found) > 1:
+            raise CorpusError(
+                f"{HUB}{text} has splits {', '.join(found)}: name one, {HUB}{name}:{config}:SPLIT"
+            )
+        found = next(iter(found.values()))
+    return _dataset(found, f"{HUB}{text}")
+
+
+def _dataset(rows: Any, where: str) -> Layout:
+    if isinstance(rows, dict):
+        raise CorpusError(f"{where} holds the splits {', '.join(rows)}: name the folder of one of them")
+    files = tuple(Path(entry["filename"]) for entry in rows.cache_files)
+    return Layout("datasets", files, lambda _: ((f"{where}: row {n}", row) for n, row in enumerate(rows, 1)))
+
+
+def _needs(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise CorpusError(f"this corpus needs the package {module}: pip install 'evalkit[data]'") from None

@@ -1,0 +1,179 @@
+"""An encoder that runs here: by OpenVINO where it is installed, else by PyTorch.
+
+OpenVINO is several times as fast on a CPU (docs/benchmarks.md) and, once a model has been converted, needs
+neither PyTorch nor transformers. It computes in bfloat16 where the processor does so natively, else in
+float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from evalkit.errors import SetupError
+from evalkit.paths import cache_dir
+
+from .model_files import hash_weights, settings
+from .recipes import Document, Recipe
+from .vector_cache import Vectors
+
+Backend = Literal["auto", "torch", "openvino"]
+
+
+class LocalModel:
+    """Texts to vectors by the weights in a folder, used as ``recipe`` says.
+
+    Nothing is loaded before the first text. Safe to call from several threads. Raises ``SetupError`` where
+    the weights are missing or ``backend`` cannot be had.
+    """
+
+    batch = 32
+
+    def __init__(self, folder: Path, recipe: Recipe, backend: Backend) -> None:
+        self.weights = hash_weights(folder)
+        self._folder, self._recipe = folder, recipe
+        self._lock = threading.Lock()
+        self.backend = self._choose(backend)
+        by_torch = ("sentence-transformers", "torch")
+        self.packages: tuple[str, ...] = ("openvino",) if self.backend == "openvino" else by_torch
+        self.computed = f"openvino {_precision()}" if self.backend == "openvino" else "torch float32"
+        way = (self.weights, recipe.pooling, recipe.normalize, recipe.max_tokens, self.computed)
+        self.key = f"{self.weights[:12]}-{hashlib.sha256(repr(way).encode()).hexdigest()[:12]}"
+
+    def _choose(self, wanted: Backend) -> Literal["torch", "openvino"]:
+        plain = self._recipe.pooling is not None and (self._folder / "tokenizer.json").is_file()
+        installed = importlib.util.find_spec("openvino") is not None
+        if wanted == "openvino" and not installed:
+            raise SetupError("backend=openvino needs the package: pip install 'evalkit[encoder]'")
+        if wanted == "openvino" and not plain:
+            raise SetupError(
+                f"{self._folder}: OpenVINO runs encoders that are a transformer and a pooling with a "
+                "tokenizer.json; this one is not. Use backend=torch"
+            )
+        fits = plain and installed and not Path("/dev/nvidiactl").exists()  # PyTorch uses the GPU
+        return "openvino" if wanted == "openvino" or (wanted == "auto" and fits) else "torch"
+
+    def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
+        """The vectors of one batch, (n, dimension) float32. Raises ``SetupError``."""
+        with self._lock:
+            if self.backend == "openvino":
+                return self._by_openvino(texts, prefix)
+            made = self._torch.encode(
+                list(texts),
+                prompt=prefix or None,
+                batch_size=len(texts),
+                normalize_embeddings=self._recipe.normalize,
+                show_progress_bar=False,
+            )
+        return np.ascontiguousarray(made, np.float32)
+
+    def _by_openvino(self, texts: Sequence[Document], prefix: str) -> Vectors:
+        inputs = [prefix + text if isinstance(text, str) else text for text in texts]
+        encoded = self._tokenizer.encode_batch(inputs)
+        features = {
+            "input_ids": np.array([e.ids for e in encoded], np.int64),
+            "attention_mask": np.array([e.attention_mask for e in encoded], np.int64),
+            "token_type_ids": np.array([e.type_ids for e in encoded], np.int64),
+        }
+        compiled = self._compiled
+        wanted = {port.any_name: features[port.any_name] for port in compiled.inputs}
+        return np.ascontiguousarray(compiled(wanted)[0], np.float32)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        made = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        if self._recipe.max_tokens:
+            made.enable_truncation(self._recipe.max_tokens)
+        made.enable_padding(pad_id=settings(self._folder, "config.json").get("pad_token_id") or 0)
+        return made
+
+    def converted(self) -> Path:
+        """The model in OpenVINO's format, kept in the cache, made the first time. Raises ``SetupError``."""
+        import openvino
+
+        ending = "-normalized" if self._recipe.normalize else ""
+        version = importlib.metadata.version("openvino")
+        name = f"{self.weights[:24]}-{self._recipe.pooling}{ending}-{version}"
+        home = cache_dir() / "openvino"
+        home.mkdir(exist_ok=True)
+        if not (home / f"{name}.xml").exists():
+            with tempfile.TemporaryDirectory(dir=home) as part:
+                openvino.save_model(self._convert(), Path(part) / f"{name}.xml", compress_to_fp16=False)
+                for kind in (".bin", ".xml"):  # the second says that both are there
+                    (Path(part) / f"{name}{kind}").replace(home / f"{name}{kind}")
+        return home / f"{name}.xml"
+
+    @cached_property
+    def _compiled(self) -> Any:
+        import openvino
+
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _precision()}
+        return openvino.Core().compile_model(self.converted(), "CPU", hints)
+
+    def _convert(self) -> Any:
+        """The OpenVINO model of the transformer with its pooling, traced from PyTorch's.
+
+        By the frontend itself: ``openvino.convert_model`` reports its use to the maker.
+        """
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        from .pooled import pooled
+
+        with quietly(self._folder), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's: it is told a batch, and works for all shapes
+            module, example = pooled(self._folder, self._recipe)
+            decoder = TorchScriptPythonDecoder(module, example_input=example)
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            return frontend.convert(frontend.load(decoder))
+
+    @cached_property
+    def _torch(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+        recipe = self._recipe
+        with quietly(self._folder):
+            if recipe.pooling is None:
+                return SentenceTransformer(str(self._folder), local_files_only=True)
+            transformer = Transformer(str(self._folder), max_seq_length=self._recipe.max_tokens)
+            pooling = Pooling(transformer.get_embedding_dimension(), recipe.pooling)
+            return SentenceTransformer(modules=[transformer, pooling])
+
+
+def _precision() -> str:
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in able else "f32"
+
+
+@contextmanager
+def quietly(folder: Path) -> Iterator[None]:
+    """Load a model without transformers' progress bar and remarks; its errors become ``SetupError``."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{folder}: the model cannot be loaded: {error}") from error
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()

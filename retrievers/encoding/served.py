@@ -1,0 +1,97 @@
+"""Embeddings and reranking by a server: ``/v1/embeddings`` and ``/v1/rerank`` of SGLang, OpenAI and others.
+
+Called from the retrievers' own thread, never from an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models.spec import load
+
+from .vector_cache import Vectors
+
+_AT_ONCE = 4  # requests in flight: a server batches what comes together
+_TEXTS = 64  # in one request
+_TRIES = 6
+
+
+class Endpoint:
+    """A served model, named as models are: ``openai:NAME[@URL]``, ``sglang:NAME@URL``, ``?api_key_env=…``.
+
+    A request that fails for the moment is tried again, up to six times. Raises ``ModelError`` where that does
+    not help, ``UsageError`` for a spec that cannot be read.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self._spec = spec
+        self.model: str = load(spec).model  # type: ignore[attr-defined]
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """The server's vectors, (n, dimension)."""
+        parts = [list(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)]
+        asked = [{"model": self.model, "input": part, "encoding_format": "float"} for part in parts]
+        rows: list[list[float]] = []
+        for part, reply in zip(parts, self._post("/embeddings", asked), strict=True):
+            rows.extend(_in_order(reply["data"], len(part), "embedding"))
+        return np.array(rows, np.float32)
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query, by the server's reranker."""
+        (reply,) = self._post("/rerank", [{"model": self.model, "query": query, "documents": list(texts)}])
+        rows = reply["results"] if isinstance(reply, dict) else reply  # SGLang sends the bare list
+        name = "relevance_score" if rows and "relevance_score" in rows[0] else "score"
+        return [float(score) for score in _in_order(rows, len(texts), name)]
+
+    def _post(self, path: str, payloads: Sequence[Any]) -> list[Any]:
+        try:
+            return asyncio.run(self._post_all(path, payloads))
+        except RequestRejected as problem:
+            if problem.status != 404:
+                raise
+            raise ProbeError(
+                f"{problem}. This server has no {path}; SGLang has it when started with --is-embedding"
+            ) from None
+
+    async def _post_all(self, path: str, payloads: Sequence[Any]) -> list[Any]:
+        backend: Any = load(self._spec)
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(payload: Any) -> Any:
+            async with places:
+                return await _patiently(
+                    lambda: backend.endpoints.call(lambda url: backend.post(url + path, payload))
+                )
+
+        try:
+            return list(await asyncio.gather(*map(one, payloads)))
+        finally:
+            await backend.close()
+
+
+async def _patiently(ask: Any) -> Any:
+    """Ask again after what may pass, each time after a longer pause, or the one that the server asks for."""
+    for attempt in range(_TRIES):
+        try:
+            return await ask()
+        except (Overloaded, ServerFailed) as problem:
+            if attempt == _TRIES - 1:
+                raise
+            wanted = problem.retry_after if isinstance(problem, Overloaded) else None
+            await asyncio.sleep(max(wanted or 0.0, random.uniform(0, 0.5 * 2**attempt)))
+    raise AssertionError
+
+
+def _in_order(rows: Any, n: int, name: str) -> Iterator[Any]:
+    """One value for each text, by the reply's own indexes. Raises ``ServerFailed`` where one is missing."""
+    try:
+        found = {row["index"]: row[name] for row in rows}
+        yield from [found[i] for i in range(n)]
+    except (KeyError, TypeError) as problem:
+        raise ServerFailed(f"the reply has not one {name!r} for each of {n} texts: {problem!r}") from None

@@ -1,0 +1,158 @@
+"""Dense retrieval: FAISS over embeddings, exact for small corpora, with measured recall for large ones."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from evalkit.errors import SetupError
+from evalkit.types import Passage, Progress
+
+from ..encoding.embedder import Embedder
+from ..encoding.local import Backend
+from ..encoding.recipes import DEFAULT_MODEL, Document
+from ..encoding.vector_cache import Vectors
+from . import faiss_shards
+from .faiss_factory import Rows
+from .indexed import Engine, IndexedRetriever, Options
+from .manifest import read_manifest
+from .topk import Hits
+from .verify import Check, check_count
+
+_ALIKE = 0.99  # cosine of a text's vectors on two machines, or after scalar quantization
+_BLOCK = 16_384  # vectors in memory at once while an index is built
+
+
+class DenseOptions(Options, frozen=True, kw_only=True):
+    """``encoder`` and ``backend``, as ``Embedder`` takes them; ``index``, as ``faiss_factory.plan`` does.
+
+    ``nprobe`` and ``ef_search`` search an IVF or HNSW index with another effort than the one that its
+    measured recall needs.
+    """
+
+    searching: ClassVar[frozenset[str]] = Options.searching | {"nprobe", "ef_search"}
+
+    encoder: str = DEFAULT_MODEL
+    backend: Backend = "auto"
+    index: str = "auto"
+    nprobe: int | None = None
+    ef_search: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name, at, place = self.encoder.rpartition("@")
+        if Path(place).is_dir():  # the manifest may be read from another working directory
+            msgspec.structs.force_setattr(self, "encoder", f"{name}{at}{Path(place).resolve()}")
+        if any(effort is not None and effort < 1 for effort in (self.nprobe, self.ef_search)):
+            raise ValueError("nprobe and ef_search must be at least 1")
+
+
+class Documents(Sequence[Document]):
+    """Title and text of passages, or of some of them, read when they are asked for."""
+
+    def __init__(self, passages: Sequence[Passage], rows: Rows | None = None) -> None:
+        self._passages, self._rows = passages, np.arange(len(passages)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        """One of them; no slices."""
+        passage = self._passages[int(self._rows[number])]
+        return passage.title, passage.text
+
+
+class Embedded:
+    """The embeddings of passages as the source of an index: encoded once, then read in blocks."""
+
+    def __init__(self, embedder: Embedder, passages: Sequence[Passage], stop: threading.Event) -> None:
+        self._embedder, self._passages, self._stop = embedder, passages, stop
+        self.n, self.similarity = len(passages), embedder.recipe.similarity
+        documents = Documents(passages)
+        embedder.fill(documents, label="Embedding")
+
+    def take(self, rows: Rows) -> Vectors:
+        """The vectors of some rows."""
+        return self._embedder.embed(Documents(self._passages, rows))
+
+    def blocks(self) -> Iterator[Vectors]:
+        """All vectors in order. Raises ``SetupError`` where it was stopped."""
+        for block in self._embedder.embed_blocks(Documents(self._passages), _BLOCK):
+            if self._stop.is_set():
+                raise SetupError("the build was interrupted; the same command goes on from the embeddings")
+            yield block
+
+
+class DenseEngine:
+    """A FAISS index of the embeddings. Scores are inner products, or squared distances below zero for l2."""
+
+    def __init__(
+        self,
+        options: DenseOptions,
+        progress: Progress,
+        stop: threading.Event,
+        shard_bytes: int = faiss_shards.SHARD_BYTES,
+    ) -> None:
+        self._options, self._progress, self._stop = options, progress, stop
+        self._shard_bytes = shard_bytes
+        self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
+        self._index: faiss_shards.Index | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The encoder's weights and how it is used; which index was asked for."""
+        return {"encoder": self._embedder.identity, "index": self._options.index}
+
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
+        """Embed and write. Returns what encoded, and the index that was chosen with its recall."""
+        embedded = Embedded(self._embedder, passages, self._stop)
+        facts = faiss_shards.build(self._options.index, embedded, folder, self._progress, self._shard_bytes)
+        return {"encoder": self._embedder.facts, "index": facts}
+
+    def load(self, folder: Path) -> None:
+        """Map the index into memory. Raises ``SetupError`` where it is missing, damaged or too large."""
+        self._folder = folder
+        self._index = faiss_shards.Index(
+            folder,
+            read_manifest(folder).facts["index"],
+            self._embedder.recipe.similarity,
+            nprobe=self._options.nprobe,
+            efSearch=self._options.ef_search,
+        )
+
+    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        """The nearest rows."""
+        assert self._index is not None, "load comes first"
+        return self._index.nearest(self._embedder.embed_queries(queries), k)
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Rows, and the least cosine between some stored vectors and those that the encoder makes now."""
+        opened = faiss_shards.Shards(self._folder)
+        rows = check_count("rows of FAISS", opened.index.ntotal, n)
+        stored = opened.vectors(list(some))
+        if stored is None:
+            return [rows, Check("vectors", None, "not compared: this kind of index keeps none of them whole")]
+        with tempfile.TemporaryDirectory() as empty:  # nothing is taken from the embedding cache
+            fresh = Embedder(self._options.encoder, backend=self._options.backend, cache=Path(empty))
+            made = fresh.embed([(p.title, p.text) for p in some.values()])
+        norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(made, axis=1)
+        least = float(((stored * made).sum(axis=1) / norms).min())
+        found = f"{len(some)} passages embedded anew: cosine with the stored vectors at least {least:.4f}"
+        return [rows, Check("vectors", least >= _ALIKE, found)]
+
+
+class FaissRetriever(IndexedRetriever):
+    """Options: ``encoder``, ``backend``, ``index``, ``nprobe``, ``ef_search`` and those of every index."""
+
+    kind = "faiss"
+    options_type = DenseOptions
+    packages = ("faiss-cpu",)
+
+    def _make_engine(self) -> Engine:
+        assert isinstance(self.options, DenseOptions)
+        return DenseEngine(self.options, self.progress, self.stop)

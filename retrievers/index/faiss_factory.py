@@ -1,0 +1,116 @@
+"""FAISS's families of indexes: which one for how many vectors, and trained on how many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.errors import SetupError, UsageError
+
+from ..encoding.vector_cache import Vectors
+
+# By name, as faiss.index_factory reads it. ``lists`` grows with the corpus, ``bytes`` with the dimension.
+FAMILIES = {
+    "flat": "Flat",
+    "sq8": "SQ8",
+    "hnsw": "HNSW32",
+    "ivf": "IVF{lists},Flat",
+    "ivfpq": "IVF{lists},PQ{bytes}",
+    "opq": "OPQ{bytes},IVF{lists},PQ{bytes}",
+}
+# ``auto``: exact as long as a search takes milliseconds, then lists, then lists of short codes.
+FLAT_UNTIL, IVF_UNTIL = 200_000, 5_000_000
+_TRAIN_PER_LIST = 40
+
+Rows = NDArray[np.int64]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """An index that is to be built: ``factory`` is the string for ``faiss.index_factory``."""
+
+    family: str
+    factory: str
+    n: int
+    dimension: int
+    similarity: Literal["cosine", "dot", "l2"]
+
+    @property
+    def metric(self) -> int:
+        """FAISS's number for the similarity: the larger the better, but for l2."""
+        import faiss
+
+        return int(faiss.METRIC_L2 if self.similarity == "l2" else faiss.METRIC_INNER_PRODUCT)
+
+    @property
+    def effort(self) -> str:
+        """The parameter that trades time for recall; empty where every vector is looked at."""
+        return "efSearch" if "HNSW" in self.factory else "nprobe" if "IVF" in self.factory else ""
+
+    def make(self) -> Any:
+        """The empty index. Raises ``UsageError`` for a factory string that FAISS does not know."""
+        import faiss
+
+        try:
+            return faiss.index_factory(self.dimension, self.factory, self.metric)
+        except RuntimeError as error:
+            raise UsageError(
+                f"no FAISS index {self.factory!r} for {self.dimension} dimensions: {reason(error)}. "
+                f"Known: auto, {', '.join(FAMILIES)}, or a string for faiss.index_factory."
+            ) from None
+
+
+def plan(name: str, n: int, dimension: int, similarity: Literal["cosine", "dot", "l2"]) -> Plan:
+    """The index of that name (``auto``: by size) for ``n`` vectors; any other name is a factory string."""
+    if name == "auto":
+        name = "flat" if n <= FLAT_UNTIL else "ivf" if n <= IVF_UNTIL else "ivfpq"
+    lists = max(1, min(round(4 * n**0.5), n // _TRAIN_PER_LIST))
+    bytes = next(m for m in range(max(1, dimension // 4), 0, -1) if dimension % m == 0)
+    factory = FAMILIES.get(name, name).format(lists=lists, bytes=bytes)
+    return Plan(name if name in FAMILIES else "custom", factory, n, dimension, similarity)
+
+
+def train(plan: Plan, sample: Callable[[], Vectors]) -> Any:
+    """The empty index, trained on ``sample`` if need be. Raises ``SetupError`` where that is too small."""
+
+    index = plan.make()
+    if index.is_trained:
+        return index
+    _hasten(index, plan)
+    vectors = sample()
+    try:
+        index.train(vectors)
+    except RuntimeError as error:
+        raise SetupError(
+            f"index={plan.family} ({plan.factory}) cannot be trained on {len(vectors):,} vectors: "
+            f"{reason(error)}. Fix: index=flat, which is exact and needs no training."
+        ) from None
+    return index
+
+
+def _hasten(index: Any, plan: Plan) -> None:
+    """Learn codes in fewer rounds, from fewer vectors, than FAISS would: recall is measured afterwards."""
+    import faiss
+
+    if plan.factory.startswith("OPQ"):
+        rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
+        rotation.niter = 10  # of 50
+    lists: Any = faiss.try_extract_index_ivf(index)
+    coder: Any = getattr(faiss.downcast_index(lists), "pq", None) if lists is not None else None
+    if coder is not None:
+        coder.cp.niter, coder.cp.max_points_per_centroid = 10, 64  # of 25 and 256
+        coder.cp.min_points_per_centroid = 1  # it warns of each part of the code otherwise
+
+
+def train_rows(plan: Plan) -> Rows:
+    """Which rows to train on: the whole corpus, or an even sample of it where that is enough."""
+    wanted = max(256 * _TRAIN_PER_LIST, _TRAIN_PER_LIST * round(4 * plan.n**0.5))
+    return np.unique(np.linspace(0, plan.n - 1, min(plan.n, wanted)).astype(np.int64))
+
+
+def reason(error: RuntimeError) -> str:
+    """FAISS's own words, without the place in its source."""
+    return str(error).rpartition(": ")[2].strip() or str(error)

@@ -1,0 +1,82 @@
+"""Dense and lexical retrieval together, by reciprocal rank fusion or weighted scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from evalkit.types import Passage
+
+from .bm25 import K1, B, LexicalEngine
+from .dense import DenseEngine, DenseOptions
+from .indexed import Engine, IndexedRetriever
+from .topk import Hits, blend, fuse
+from .verify import Check
+
+
+class HybridOptions(DenseOptions, frozen=True, kw_only=True):
+    """What both halves can be told, and how their rankings become one.
+
+    ``fusion`` is ``rrf`` by ranks, with the constant ``rrf_k`` (MedRAG's is 100), or ``weighted`` by scores
+    scaled to 0 … 1, the dense half's counting ``dense_weight``. Both rankings are read down to ``depth``.
+    """
+
+    searching: ClassVar[frozenset[str]] = DenseOptions.searching | {"fusion", "rrf_k", "dense_weight"}
+
+    k1: float = K1
+    b: float = B
+    fusion: Literal["rrf", "weighted"] = "rrf"
+    rrf_k: int = 60
+    dense_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rrf_k < 1 or not 0 <= self.dense_weight <= 1:
+            raise ValueError("rrf_k must be at least 1 and dense_weight between 0 and 1")
+
+
+class FusionEngine:
+    """Both engines in one folder: their files have different names."""
+
+    def __init__(self, dense: Engine, lexical: Engine, options: HybridOptions) -> None:
+        self._dense, self._lexical, self._options = dense, lexical, options
+
+    def identity(self) -> dict[str, Any]:
+        """Both halves'."""
+        return {"dense": self._dense.identity(), "lexical": self._lexical.identity()}
+
+    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
+        """Build both, the quick one first."""
+        return self._lexical.build(passages, folder) | self._dense.build(passages, folder)
+
+    def load(self, folder: Path) -> None:
+        """Load both."""
+        self._lexical.load(folder)
+        self._dense.load(folder)
+
+    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        """Fused rankings; the scores are sums of reciprocal ranks, or of weighted scores."""
+        depth, how = max(k, self._options.depth), self._options
+        both = zip(self._dense.search(queries, depth), self._lexical.search(queries, depth), strict=True)
+        if how.fusion == "weighted":
+            weights = (how.dense_weight, 1 - how.dense_weight)
+            return [blend(pair, weights, k) for pair in both]
+        return [fuse([rows for rows, _ in pair], k, how.rrf_k) for pair in both]
+
+    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
+        """Both halves'."""
+        return self._dense.check(n, some) + self._lexical.check(n, some)
+
+
+class HybridRetriever(IndexedRetriever):
+    """Options: ``fusion``, ``rrf_k``, ``dense_weight`` and those of both halves."""
+
+    kind = "hybrid"
+    options_type = HybridOptions
+    packages = ("faiss-cpu", "bm25s", "PyStemmer")
+
+    def _make_engine(self) -> Engine:
+        assert isinstance(self.options, HybridOptions)
+        dense = DenseEngine(self.options, self.progress, self.stop)
+        return FusionEngine(dense, LexicalEngine(self.options.k1, self.options.b), self.options)

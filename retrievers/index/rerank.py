@@ -1,0 +1,128 @@
+"""What comes after the first search: a reranker's order, and variety by maximal marginal relevance.
+
+Both look at ``depth`` candidates. A reranker reads the question with each of them: a cross-encoder that runs
+here, or a model behind ``/v1/rerank``. Maximal marginal relevance then picks passages that are relevant and
+unlike those picked before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from evalkit.errors import SetupError
+from evalkit.types import Passage, Progress
+
+from ..corpus.corpus import indexed_text
+from ..encoding.embedder import Embedder
+from ..encoding.local import quietly
+from ..encoding.model_files import find_model, hash_weights
+from ..encoding.recipes import DEFAULT_MODEL, is_served
+from ..encoding.sentence_transformers_config import token_limit
+from ..encoding.served import Endpoint
+from .topk import diversify, scaled
+
+_MOST_TOKENS = 512
+
+
+class Reranker(Protocol):
+    """Scores texts for a question, the higher the better."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One score for each text."""
+        ...
+
+
+class CrossEncoder:
+    """A sentence-transformers cross-encoder in a folder or on the hub; scores are its logits.
+
+    Raises ``SetupError`` where it cannot be found, or gives classes instead of one score.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.folder = find_model(name, "reranker")
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """The logit of each pair of question and text."""
+        pairs = [(query, text) for text in texts]
+        return [float(x) for x in self._model.predict(pairs, batch_size=32, show_progress_bar=False)]
+
+    @cached_property
+    def _model(self) -> Any:
+        import sentence_transformers
+        import torch
+
+        with quietly(self.folder):
+            model = sentence_transformers.CrossEncoder(
+                str(self.folder), local_files_only=True, activation_fn=torch.nn.Identity(),
+                max_length=min(_MOST_TOKENS, token_limit(self.folder) or _MOST_TOKENS),
+            )  # fmt: skip
+        if model.num_labels != 1:
+            raise SetupError(
+                f"{self.folder}: a classifier of {model.num_labels} classes, not a reranker. A reranker is a "
+                "cross-encoder with one output, such as cross-encoder/ms-marco-MiniLM-L6-v2"
+            )
+        return model
+
+
+class Second:
+    """The stages after the first search, as ``rerank`` (a model) and ``mmr`` (0 to 1) ask for them."""
+
+    def __init__(
+        self,
+        rerank: str | None,
+        mmr: float | None,
+        encoder: str | None,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> None:
+        self._rerank, self._mmr, self._encoder = rerank, mmr, encoder or DEFAULT_MODEL
+        self._progress, self._stop = progress, stop
+
+    def __bool__(self) -> bool:
+        return self._rerank is not None or self._mmr is not None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about the order, for provenance."""
+        facts: dict[str, Any] = {}
+        if self._rerank is not None:
+            folder = getattr(self._reranker, "folder", None)
+            facts["rerank"] = self._rerank if folder is None else hash_weights(folder)
+        if self._mmr is not None:
+            facts["mmr"] = {"relevance": self._mmr, "encoder": self._embedder.identity}
+        return facts
+
+    def __call__(self, query: str, found: list[Passage], k: int) -> list[Passage]:
+        """The ``k`` best of ``found`` for the question, best first, with the scores of the last stage."""
+        if not found:
+            return []
+        if self._rerank is not None:
+            scores = self._reranker.rerank(query, [indexed_text(passage) for passage in found])
+            found = _ordered(found, scores)
+        if self._mmr is not None:
+            vectors = self._embedder.embed([(passage.title, passage.text) for passage in found])
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            relevance = scaled(np.array([passage.score for passage in found]))
+            picked = diversify(relevance, vectors @ vectors.T, k, self._mmr)
+            found = [msgspec.structs.replace(found[i], score=score) for i, score in picked]
+        return found[:k]
+
+    @cached_property
+    def _reranker(self) -> Reranker:
+        name = self._rerank or ""
+        return Endpoint(name) if is_served(name) else CrossEncoder(name)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(self._encoder, progress=self._progress, stop=self._stop)
+
+
+def _ordered(found: list[Passage], scores: Sequence[float]) -> list[Passage]:
+    """By the new scores, ties by id."""
+    scored = [msgspec.structs.replace(p, score=s) for p, s in zip(found, scores, strict=True)]
+    return sorted(scored, key=lambda passage: (-passage.score, passage.id))
