@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import write_part
-from evalkit.connect import connect
 from evalkit.models import load
+from evalkit.models.connect import connect
 from evalkit.types import Message, Needs, Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pages import write_part
-from evalkit import progress
+from evalkit.util import progress
 
 DIMENSION, LATENT, BLOCK, K = 384, 32, 16_384, 10
 BATCHES = (1, 16, 256)
@@ -172,7 +172,7 @@ def vectors_case(n: int, name: str) -> dict[str, Any]:
 
 def text_case(n: int, kind: str) -> dict[str, Any]:
     """Index fictional abstracts by a retriever and search it whole, texts of the passages included."""
-    from evalkit.retrieval import retriever_class
+    from evalkit.rag.retrievers import retriever_class
 
     questions = [f"{drug} for {ill} in group {g}" for drug in DRUGS for ill in ILLS for g in range(3)][:256]
     with tempfile.TemporaryDirectory() as place, peak() as memory:

@@ -17,7 +17,7 @@ from benchmarks.simserver.clairvoyant import Servers, clairvoyant, floor
 from benchmarks.simserver.drive import Result, in_order, known, scheduled
 from benchmarks.simserver.server import Server, Speed
 from benchmarks.simserver.work import Item, few_shot, judged, pictures, rag
-from evalkit.schedule import Scheduler
+from evalkit.models.schedule.scheduler import Scheduler
 
 SLOTS, WINDOW = 64, 2_048
 FAST, SLOW = Speed(), Speed(prefill=8_000, step_s=0.02, step_each_s=0.00028)

@@ -16,8 +16,8 @@ from pathlib import Path
 from evalkit_retrievers.index.batching import Batcher
 
 from evalkit import Answer, Image, Message, Model, Needs, Sample, Text, fixture, task
-from evalkit.connect import connect
 from evalkit.metrics import metric
+from evalkit.models.connect import connect
 
 FIND_S = float(os.environ.get("OVERLAP_FIND_S", "0"))
 SCORE_S = float(os.environ.get("OVERLAP_SCORE_S", "0"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.harness import lm_server, parity, task_files
+from tests.lm_eval import lm_server, parity, task_files
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "lm-eval.md"

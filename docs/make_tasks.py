@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.closure import closure, fixtures_for
-from evalkit.collect import collect, iter_tasks
+from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.targets import collect, iter_tasks
 from evalkit.task import Parameter, Task
 
 PAGE = Path(__file__).parent / "tasks.md"

@@ -23,7 +23,7 @@ from evalkit_leaderboard.launch import command
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from evalkit.rag_report.comparison import comparisons, with_siblings
+from evalkit.compare.rag.comparison import comparisons, with_siblings
 from evalkit.store import open_store
 
 HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700, "rag": 2460}

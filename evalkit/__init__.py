@@ -6,11 +6,12 @@ Names are imported when first used, so that ``import evalkit`` costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# At once, not when first used: the submodule of the same name would otherwise take the name.
+# At once, not when first used: submodules of the same names would otherwise take the names.
+from evalkit.metric import metric as metric
 from evalkit.task import task as task
+from evalkit.util.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -31,33 +32,31 @@ _WHERE = {
     "Text": "evalkit.types",
     "Video": "evalkit.types",
     "EvalkitError": "evalkit.errors",
-    "Metric": "evalkit.metrics.base",
+    "Metric": "evalkit.metric",
     "Model": "evalkit.model",
-    "cited": "evalkit.prompts",
-    "evidence": "evalkit.arms",
+    "cited": "evalkit.rag.prompts",
+    "evidence": "evalkit.rag.arms",
     "fixture": "evalkit.task",
-    "metric": "evalkit.metrics.base",
-    "numbered": "evalkit.prompts",
+    "numbered": "evalkit.rag.prompts",
     "Info": "evalkit.task",
     "parametrize": "evalkit.task",
-    "rag_arms": "evalkit.arms",
+    "rag_arms": "evalkit.rag.arms",
     "Value": "evalkit.task",
     "skip": "evalkit.task",
     "skipif": "evalkit.task",
     "xfail": "evalkit.task",
 }
 
-__all__ = ["__version__", "task", *_WHERE]
+__all__ = ["__version__", "metric", "task", *_WHERE]
 
 if TYPE_CHECKING:
-    from evalkit.arms import evidence as evidence
-    from evalkit.arms import rag_arms as rag_arms
     from evalkit.errors import EvalkitError as EvalkitError
-    from evalkit.metrics.base import Metric as Metric
-    from evalkit.metrics.base import metric as metric
+    from evalkit.metric import Metric as Metric
     from evalkit.model import Model as Model
-    from evalkit.prompts import cited as cited
-    from evalkit.prompts import numbered as numbered
+    from evalkit.rag.arms import evidence as evidence
+    from evalkit.rag.arms import rag_arms as rag_arms
+    from evalkit.rag.prompts import cited as cited
+    from evalkit.rag.prompts import numbered as numbered
     from evalkit.task import Info as Info
     from evalkit.task import Value as Value
     from evalkit.task import fixture as fixture
@@ -82,13 +81,4 @@ if TYPE_CHECKING:
     from evalkit.types import Video as Video
 
 
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        value = getattr(importlib.import_module(_WHERE[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from evalkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from evalkit.metrics.base import Metric
+    from evalkit.metric import Metric
     from evalkit.types import Answer, Estimate, Needs, Sample
 
     Aggregate = Callable[
@@ -124,7 +124,7 @@ class Task:
     ``added`` are metrics from the command line, as they were written there.
     ``min`` are thresholds for tests (``docs/pytest.md``): the worst mean of a metric that passes.
 
-    Tasks of another harness (``evalkit.harness``) have no file of ours: ``where`` names theirs, ``facts`` are
+    Tasks of another harness (``evalkit.lm_eval``) have no file of ours: ``where`` names theirs, ``facts`` are
     recorded with each run, ``prepare`` sees each batch of answers before they are scored one by one, and
     ``aggregate`` makes scores of all answers together that replace or join the
     samples' means, out of these means' estimates and the run's parameters.
@@ -182,7 +182,7 @@ def task(
     thresholds by metric, for tests. ``info`` says where the data come from.
     Raises ``UsageError`` for a function that cannot be a task.
     """
-    from evalkit.metrics.base import Metric
+    from evalkit.metric import Metric
 
     listed = tuple(metrics)
 

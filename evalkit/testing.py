@@ -26,21 +26,21 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from evalkit.collect import items_for
-from evalkit.engine import status_of
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.files import load_file
-from evalkit.items import Item, items_of
-from evalkit.metrics.base import Metric
-from evalkit.model import Call, Model, describe
+from evalkit.collection.files import load_task as load_task
+from evalkit.collection.items import Item, items_of
+from evalkit.collection.targets import items_for
+from evalkit.metric import Metric
+from evalkit.model import Call, Model
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
-from evalkit.progress import Silent
-from evalkit.scoring import score
-from evalkit.session import Session, samples_of
+from evalkit.requests import describe
+from evalkit.run.scoring import score
+from evalkit.run.session import Session, samples_of
+from evalkit.status import classify_answer
 from evalkit.task import Task
 from evalkit.types import Answer, Backend, Request, Response, Sample
+from evalkit.util.progress import Silent
 
 __all__ = ["assert_prompt", "check_task", "load_task", "render"]
 
@@ -49,18 +49,6 @@ Means = dict[str, float]
 
 REFUSAL = "I'm sorry, but I can't help with that."
 UPDATE = "EVALKIT_UPDATE_SNAPSHOTS"
-
-
-def load_task(path: str | Path, name: str | None = None) -> Task:
-    """The task of a file; its ``name`` where there are several. Raises ``TaskFileError``, ``UsageError``."""
-    tasks = {task.name: task for task in load_file(Path(path))}
-    if name is None and len(tasks) == 1:
-        return next(iter(tasks.values()))
-    if name not in tasks:
-        raise UsageError(
-            f"{path}: no task {name!r}.{did_you_mean(name or '', tasks)} Its tasks: {', '.join(tasks)}"
-        )
-    return tasks[name]
 
 
 def check_task(
@@ -250,7 +238,7 @@ def _means(item: Item, tried: Sequence[_Tried], kind: str, wrong: list[str]) -> 
     worst = {m.name: m.worst for m in _judged(item)}
     want = {"gold": best, "empty": worst, "refusal": worst}.get(kind, {})
     for one in tried:
-        for scored in score(item.task.metrics, one.sample, one.answer, status_of(one.answer)):
+        for scored in score(item.task.metrics, one.sample, one.answer, classify_answer(one.answer)):
             where = f"  {item.id}, {kind} on sample {one.sample.id!r}: {scored.metric}"
             if scored.value is None:
                 wrong.append(f"{where} failed: {scored.error}")

@@ -23,6 +23,11 @@ class Status(StrEnum):
     UNPARSED = "unparsed"  # the task could not read an answer out of the reply
     ERROR = "error"  # the infrastructure failed: the run is incomplete, the sample can be resumed
 
+    @property
+    def failed(self) -> bool:
+        """Whether the model gave no answer, so that the sample scores as wrong."""
+        return self not in (Status.OK, Status.ERROR)
+
 
 class Text(Struct, frozen=True, tag="text"):
     """A piece of text inside a message."""
@@ -256,6 +261,15 @@ class Answer(Struct, frozen=True):
         if self.ranking is UNSET:
             ids = None if self.passages is None else tuple(dict.fromkeys(p.document for p in self.passages))
             put(self, "ranking", ids)
+
+    def ended(self, status: Status | None) -> Answer:
+        """The same answer with a ``status``, ``ok`` by default."""
+        return msgspec.structs.replace(self, status=status or Status.OK)
+
+    @property
+    def failed(self) -> bool:
+        """Whether its status says that it is no answer; False where no status is set."""
+        return self.status is not None and self.status.failed
 
     @property
     def reply(self) -> str:

@@ -7,11 +7,11 @@ import sys
 
 import streamlit as st
 
-from evalkit.rag_report import Report, reports
-from evalkit.rag_report.comparison import SWEPT, Comparison
-from evalkit.rag_report.comparison import comparisons as compare_rag
-from evalkit.reliance import PARAMETER, Reliance, with_siblings
-from evalkit.reliance import reliance as compare
+from evalkit.compare.image_ablation import PARAMETER, Reliance, with_siblings
+from evalkit.compare.image_ablation import reliance as compare
+from evalkit.compare.rag import Report, reports
+from evalkit.compare.rag.comparison import SWEPT, Comparison
+from evalkit.compare.rag.comparison import comparisons as compare_rag
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
 from evalkit.store.records import Run, SampleRecord

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from evalkit.rag_report import Cause, Gain, Point
+from evalkit.compare.rag import Cause, Gain, Point
 from evalkit.types import Estimate
 
 from .charts import GREY, NAMES, ROW_HEIGHT, TEAL

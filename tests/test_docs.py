@@ -13,7 +13,7 @@ import click
 import pytest
 
 from evalkit.cli import COMMANDS, cli
-from evalkit.collect import collect, iter_tasks
+from evalkit.collection.targets import collect, iter_tasks
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,9 +15,10 @@ from benchmarks.simserver.http import Live, reply_to
 from benchmarks.simserver.server import Server
 from benchmarks.simserver.work import rag
 from evalkit.models import load
-from evalkit.models.layers import Retrying, Shared
-from evalkit.models.scheduled import Scheduled
-from evalkit.schedule import Scheduler
+from evalkit.models.middleware.coalesced import Coalesced
+from evalkit.models.middleware.retrying import Retrying
+from evalkit.models.middleware.scheduled import Scheduled
+from evalkit.models.schedule.scheduler import Scheduler
 
 
 @pytest.mark.parametrize("cache", [24_000, 200_000])
@@ -46,7 +47,7 @@ async def test_over_real_http_every_request_gets_its_own_reply(faults: str) -> N
     await site.start()
     port = runner.addresses[0][1]
     backend = load(f"openai:sim@http://127.0.0.1:{port}")
-    layers = Shared(Retrying(Scheduled(backend, Scheduler(backend.endpoints.urls, each=16)), base_s=0.01))
+    layers = Coalesced(Retrying(Scheduled(backend, Scheduler(backend.endpoints.urls, each=16)), base_s=0.01))
     items = rag(seed=1, n=200, prefixes=8)
     replies = await asyncio.gather(*(layers.send(item.request) for item in items))
     await backend.close()

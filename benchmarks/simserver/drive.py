@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import Item
-from evalkit.models.scheduled import Prior
-from evalkit.schedule import Scheduler
+from evalkit.models.schedule.lengths import Prior
+from evalkit.models.schedule.scheduler import Scheduler
 
 
 @dataclass(frozen=True)

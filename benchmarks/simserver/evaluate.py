@@ -13,13 +13,13 @@ from aiohttp import web
 from benchmarks.simserver.http import Live
 from benchmarks.simserver.rates import Bucket
 from benchmarks.simserver.server import Server
-from evalkit import runner
-from evalkit.collect import collect
-from evalkit.models.layers import Retrying
-from evalkit.progress import Silent
-from evalkit.session import Session
+from evalkit.collection.targets import collect
+from evalkit.models.middleware.retrying import Retrying
+from evalkit.run import runner
+from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
+from evalkit.util.progress import Silent
 
 SLOTS = 16
 TASK = """

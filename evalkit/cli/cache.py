@@ -8,7 +8,7 @@ import click
 
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import print_json
-from evalkit.models.cache import ResponseCache
+from evalkit.models.middleware.response_cache import ResponseCache
 
 
 @click.group()
@@ -21,7 +21,7 @@ def cache() -> None:
 @json_option
 def info(store_url: str | None, as_json: bool) -> None:
     """Say how much the cache holds, where, and since when."""
-    from evalkit.config import cache_size, load_config
+    from evalkit.util.config import cache_size, load_config
 
     responses = _open(store_url)
     found, most = responses.info(), cache_size(load_config())

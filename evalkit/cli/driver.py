@@ -12,7 +12,6 @@ from typing import Any
 import click
 import msgspec
 
-from evalkit import loop, progress
 from evalkit.cli.output import (
     Unscored,
     command,
@@ -25,7 +24,9 @@ from evalkit.cli.output import (
     run_document,
 )
 from evalkit.errors import SetupError, StoreError, UsageError
+from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
+from evalkit.util import progress
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -66,11 +67,11 @@ class Driver:
 
     def main(self, work: Callable[[Driver], Awaitable[None]]) -> int:
         """Run ``work``, print what came of it, and return the exit code."""
-        from evalkit.engine import Stopped
+        from evalkit.run.engine import Stopped
 
         interrupted = False
         try:
-            loop.run(self._in_session(work))
+            event_loop.run(self._in_session(work))
         except (Stopped, asyncio.CancelledError, KeyboardInterrupt):
             interrupted = True
         finally:
@@ -97,7 +98,7 @@ class Driver:
         click.echo(f"Skipped {task}: {reason}", err=True)
 
     async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
-        from evalkit.session import Session
+        from evalkit.run.session import Session
 
         with self._listening():
             async with Session(self.progress) as self.session:
@@ -151,7 +152,7 @@ class Driver:
 
         With ``xfail``, the reason to expect it, a failure is noted as expected.
         """
-        from evalkit.runner import Options
+        from evalkit.run.runner import Options
 
         def started(spec: RunSpec) -> None:
             self.open_run = spec
@@ -183,7 +184,7 @@ class Driver:
 
     def compare(self) -> None:
         """Each complete run less the first of its task, for the report."""
-        from evalkit.differences import against_first
+        from evalkit.compare.differences import against_first
 
         self.against_first = against_first(self.store, self.runs)
 
@@ -201,7 +202,7 @@ class Driver:
     def _compare_arms(self) -> None:
         """Runs of a vision task with its pictures and without: what the pictures are worth."""
         if len(self.runs) > 1:
-            from evalkit.reliance import reliance
+            from evalkit.compare.image_ablation import reliance
 
             self.reliance = reliance(self.store, self.runs)
 
@@ -211,7 +212,7 @@ class Driver:
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: some for name, some in lists.items() if some})
             if self.reliance:
-                from evalkit.reliance import documents
+                from evalkit.compare.image_ablation import documents
 
                 document["reliance"] = documents(self.reliance)
             if self.against_first:

@@ -12,10 +12,10 @@ from typing import Any
 import click
 import msgspec
 
-from evalkit import progress
 from evalkit.cli.options import json_option, quiet_option, settings
 from evalkit.cli.output import counted, print_json
 from evalkit.errors import UsageError
+from evalkit.util import progress
 
 MANIFEST = "manifest.json"
 
@@ -47,7 +47,7 @@ def index() -> None:
 def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text; a folder in BEIR's or MedRAG's
     layout; Parquet; PubMed's XML; or hf:NAME, a data set of the hub."""
-    from evalkit.retrieval import read_search, retriever_class
+    from evalkit.rag.retrievers import read_search, retriever_class
 
     name, own = read_search(retriever)
     given = own | {option: value for option, value in options.items() if value is not None}
@@ -106,7 +106,7 @@ def search(
     directory: Path, question: str, k: int, params: tuple[str, ...], as_json: bool, quiet: bool
 ) -> None:
     """Find the passages of an index that answer QUESTION."""
-    from evalkit.retrieval import retriever_class
+    from evalkit.rag.retrievers import retriever_class
 
     if not question.strip():
         raise UsageError("the question is empty: evalkit index search DIRECTORY 'what to look for'")
@@ -179,7 +179,7 @@ def verify(directory: Path, as_json: bool, quiet: bool) -> None:
 
     Exit code 1 where anything is wrong, 2 where it is no index of its corpus as it is now.
     """
-    from evalkit.retrieval import retriever_class
+    from evalkit.rag.retrievers import retriever_class
 
     made = retriever_class(_kind(directory)).open(directory, progress=progress.for_stream(quiet=quiet))
     if not hasattr(made, "verify"):

@@ -21,7 +21,7 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
     DIR is what was given to lm-eval as --output_path, a folder inside it, or one results_*.json. Samples come
     along where they were logged (--log_samples). What is in the store already stays as it is.
     """
-    from evalkit.interchange.lm_eval_import import import_results
+    from evalkit.lm_eval.import_results import import_results
     from evalkit.store import open_store
 
     with open_store(store_url) as store:
@@ -46,7 +46,7 @@ def export(runs: tuple[str, ...], form: str, out: Path, store_url: str | None) -
     RUNS are run ids, unique prefixes of them, or 'latest'. Prints the files. Exit code 1: a run is
     incomplete, which the files cannot say.
     """
-    from evalkit.interchange.lm_eval_export import export_run
+    from evalkit.lm_eval.export_results import export_run
     from evalkit.store import open_store
 
     code = 0

@@ -9,7 +9,7 @@ import click
 
 from evalkit.cli.options import include_option, json_option, keyword_option, tags_option
 from evalkit.cli.output import print_json
-from evalkit.listing import Listed, Listing, listing
+from evalkit.collection.listing import Listed, Listing, listing
 
 
 @click.command("list")

@@ -23,9 +23,9 @@ def lm_eval(arguments: tuple[str, ...]) -> None:
     try:
         from lm_eval.__main__ import cli_evaluate
 
-        import evalkit.harness.lm  # noqa: F401 - registers the model
+        import evalkit.lm_eval.lm  # noqa: F401 - registers the model
     except ImportError as problem:
-        from evalkit.harness.catalog import INSTALL
+        from evalkit.lm_eval.catalog import INSTALL
 
         raise UsageError(f"{INSTALL} ({problem})") from None
     sys.argv = ["lm_eval", *arguments]

@@ -16,8 +16,8 @@ from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
-    from evalkit.differences import Less
-    from evalkit.reliance import Reliance
+    from evalkit.compare.differences import Less
+    from evalkit.compare.image_ablation import Reliance
 
 
 def command() -> str:

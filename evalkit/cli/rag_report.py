@@ -12,7 +12,7 @@ from evalkit.cli.output import cell, print_json
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.rag_report import Gain, Point, Report, Setting
+    from evalkit.compare.rag import Gain, Point, Report, Setting
     from evalkit.store.records import Run
     from evalkit.types import Estimate
 
@@ -42,7 +42,7 @@ def rag_report(
     RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the
     other arms, with other k and positions, join them. With --by, so do those that differ in the setting.
     """
-    from evalkit.rag_report import reports, settings, with_siblings
+    from evalkit.compare.rag import reports, settings, with_siblings
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:

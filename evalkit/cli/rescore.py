@@ -18,7 +18,7 @@ from evalkit.cli.output import print_json, print_runs, run_document
 @json_option
 def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
     """Score the stored answers of RUNS again, with the task's metrics as they are now; no model is called."""
-    from evalkit import runner
+    from evalkit.run import runner
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:

@@ -16,11 +16,11 @@ from evalkit.cli.options import json_option, quiet_option, store_option
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.items import Item
-    from evalkit.runner import Options
-    from evalkit.session import Session
+    from evalkit.collection.items import Item
+    from evalkit.retrieval.trec import Benchmark, Rankings
+    from evalkit.run.runner import Options
+    from evalkit.run.session import Session
     from evalkit.store.records import Run
-    from evalkit.trec import Benchmark, Rankings
 
 _ENDINGS = re.compile(r"(\.run|\.txt|\.trec)?(\.gz)?$")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -88,8 +88,8 @@ def retrieve(
     BENCH is a folder in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. Each retriever becomes a
     run in the score store, so that the board ranks them.
     """
-    from evalkit.retrieval_task import default_measures
-    from evalkit.trec import read_benchmark
+    from evalkit.retrieval.benchmark import default_measures
+    from evalkit.retrieval.trec import read_benchmark
 
     found = read_benchmark(bench, **files)
     if corpus is not None:
@@ -116,10 +116,10 @@ async def _work(plan: Plan, drive: Driver) -> None:
 
 
 async def _search(plan: Plan, search: str, drive: Driver, session: Session, options: Options) -> Run:
-    from evalkit.paths import cache_dir
-    from evalkit.retrieval import open_retriever
-    from evalkit.retrieval_task import searching, settled
-    from evalkit.trec import write_run
+    from evalkit.rag.retrievers import open_retriever
+    from evalkit.retrieval.benchmark import searching, settled
+    from evalkit.retrieval.trec import write_run
+    from evalkit.util.paths import cache_dir
 
     kept: Rankings = {}
     retriever = open_retriever(search, plan.bench.corpus, cache_dir() / "indexes", progress=session.progress)
@@ -140,8 +140,8 @@ async def _search(plan: Plan, search: str, drive: Driver, session: Session, opti
 
 
 async def _replay(plan: Plan, path: Path, drive: Driver, session: Session, options: Options) -> Run:
-    from evalkit.retrieval_task import replaying
-    from evalkit.trec import read_run
+    from evalkit.retrieval.benchmark import replaying
+    from evalkit.retrieval.trec import read_run
 
     tag, rankings = read_run(path)
     item = replaying(plan.bench, rankings, plan.measures, **{"run file": str(path), "run tag": tag})
@@ -156,8 +156,8 @@ async def _replay(plan: Plan, path: Path, drive: Driver, session: Session, optio
 
 
 async def _start(item: Item, name: str, drive: Driver, session: Session, options: Options) -> Run:
-    from evalkit import runner
-    from evalkit.retrieval_task import NoModel
+    from evalkit.retrieval.benchmark import NoModel
+    from evalkit.run import runner
 
     options.backend = NoModel(name)
     return await runner.start(item, name, drive.store, session, options)

@@ -25,10 +25,10 @@ from evalkit.cli.options import (
     time_option,
 )
 from evalkit.cli.output import command
-from evalkit.collect import collect
-from evalkit.config import load_config
+from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
 from evalkit.models.spec import ModelSpec, find
+from evalkit.util.config import load_config
 
 
 @click.command()
@@ -76,7 +76,7 @@ def run(
     }  # fmt: skip
     if collect_only:
         from evalkit.cli.listing import print_node_ids
-        from evalkit.listing import listing
+        from evalkit.collection.listing import listing
 
         sys.exit(print_node_ids(listing(targets, **chosen), as_json))
     if not models:
@@ -94,8 +94,8 @@ def run(
         raise UsageError(nothing_matches(targets, keyword, tags))
 
     async def work(drive: Driver) -> None:
-        from evalkit import runner
-        from evalkit.metrics.spec import with_metrics
+        from evalkit.collection.with_metrics import with_metrics
+        from evalkit.run import runner
 
         for item in (replace(item, task=with_metrics(item.task, metrics)) for item in found.items):
             if item.skip:
@@ -116,7 +116,7 @@ def run(
 
 def _warn_of_names(drive: Driver) -> None:
     """Say which models were answered for by what a server at another address had said."""
-    from evalkit.earlier import asked_elsewhere
+    from evalkit.run.history import asked_elsewhere
 
     cached = {run.spec.model: run for run in drive.runs if run.calls_from_cache}
     for name, run in cached.items():
@@ -170,7 +170,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
     """
 
     async def work(drive: Driver) -> None:
-        from evalkit import runner
+        from evalkit.run import runner
 
         for name in runs:
             stored = drive.store.run(name)

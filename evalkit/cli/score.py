@@ -12,14 +12,14 @@ import click
 
 from evalkit.cli.driver import Driver
 from evalkit.cli.options import json_option, metric_option, quiet_option, settings, store_option
-from evalkit.collect import collect
+from evalkit.collection.items import Item
+from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
-from evalkit.items import Item
 
 if TYPE_CHECKING:
-    from evalkit.predictions import Key, Prediction
-    from evalkit.runner import Options
-    from evalkit.session import Session
+    from evalkit.models.predictions import Key, Prediction
+    from evalkit.run.runner import Options
+    from evalkit.run.session import Session
     from evalkit.store.records import Run
 
 
@@ -43,8 +43,8 @@ def score(
     optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
     prediction as it would read a model's reply.
     """
-    from evalkit.metrics.spec import with_metrics
-    from evalkit.predictions import PredictionsBackend, read_predictions
+    from evalkit.collection.with_metrics import with_metrics
+    from evalkit.models.predictions import PredictionsBackend, read_predictions
 
     item = _one(task, params)
     item = replace(item, task=with_metrics(item.task, metrics))
@@ -76,9 +76,9 @@ async def _score(
     item: Item, name: str, predictions: dict[Key, Prediction], file: Path, drive: Driver,
     session: Session, options: Options,
 ) -> Run:  # fmt: skip
-    from evalkit import runner
-    from evalkit.predictions import check_ids, with_retrieved
-    from evalkit.session import samples_of
+    from evalkit.models.predictions import check_ids, with_retrieved
+    from evalkit.run import runner
+    from evalkit.run.session import samples_of
 
     known: list[str] = []
     async for sample in (await samples_of(item, session))():

@@ -24,7 +24,7 @@ from evalkit.store.records import Run
 from evalkit.types import Status
 
 if TYPE_CHECKING:
-    from evalkit.differences import Less
+    from evalkit.compare.differences import Less
 
 
 @click.command()
@@ -104,14 +104,14 @@ def show(
 
 
 def _compared(store: Any, chosen: Sequence[Run]) -> list[Less]:
-    from evalkit.differences import against_first
+    from evalkit.compare.differences import against_first
 
     return against_first(store, chosen)
 
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
     """Each run beside the newest of its kind in the other arms."""
-    from evalkit.reliance import documents, reliance, with_siblings
+    from evalkit.compare.image_ablation import documents, reliance, with_siblings
 
     among = {run.id: run for one in chosen for run in with_siblings(store, one)}
     found = reliance(store, among.values())

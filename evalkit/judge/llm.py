@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from evalkit.connect import connect
 from evalkit.errors import JudgeError
 from evalkit.judge import Relation
 from evalkit.model import Model
-from evalkit.models.traffic import current
-from evalkit.prompts import numbered
+from evalkit.models.connect import connect
+from evalkit.models.middleware.call_stats import current
+from evalkit.rag.prompts import numbered
 from evalkit.types import Needs, Passage, Response, Sample
 
 PROMPTS = Path(__file__).parent / "prompts"

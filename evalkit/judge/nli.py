@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.data.sentences import split_sentences
 from evalkit.metrics.pretrained import BATCH, Network, Relation, classified, network, relations_of
-from evalkit.models.traffic import current
-from evalkit.sentences import split_sentences
+from evalkit.models.middleware.call_stats import current
 from evalkit.types import Passage, Sample
 
 Pair = tuple[str, str]

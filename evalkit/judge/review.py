@@ -18,11 +18,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import JudgeError, UsageError
 from evalkit.judge import Judge, Relation
-from evalkit.metrics.base import FAILED
 from evalkit.metrics.citation import citations, without_marks
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Passage, Sample
 
 What = Literal["citations", "claims"]
@@ -102,10 +101,10 @@ class _Asked:
     """The questions of one sample: one that comes again waits for the first answer."""
 
     def __init__(self, judge: Judge, sample: Sample, answer: Answer) -> None:
-        from evalkit.engine import status_of
+        from evalkit.status import classify_answer
 
         self.judge, self.sample, self.passages = judge, sample, answer.passages
-        self.reply = "" if status_of(answer) in FAILED else answer.reply
+        self.reply = "" if classify_answer(answer).failed else answer.reply
         self._known: dict[tuple[tuple[str, ...], str], asyncio.Future[Relation]] = {}
 
     async def relation(self, passages: tuple[Passage, ...], sentence: str) -> Relation:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from evalkit.paths import cache_dir
 from evalkit.types import Image
+from evalkit.util.paths import cache_dir
 
 _VERSION = "1"  # of how pictures are made: raise it when a conversion changes
 

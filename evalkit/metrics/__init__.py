@@ -5,63 +5,64 @@ Names are imported when first used, so that ``import evalkit.metrics`` costs not
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evalkit.util.lazy import lazy_names
 
 _WHERE = {
-    "Metric": "base",
-    "abstained": "abstaining",
-    "abstention": "abstaining",
-    "accuracy": "choice",
-    "alce": "judged",
-    "alignscore": "faithfulness",
-    "average_precision": "retrieval",
-    "bertscore": "embedding",
-    "biogen": "judged",
-    "brier": "calibration",
-    "chrf": "overlap",
-    "citation_coverage": "citation",
-    "citation_precision": "citation",
-    "citation_recall": "citation",
-    "closed_accuracy": "vision",
-    "copy_rate": "sources",
-    "count_within": "vision",
-    "entity_overlap": "mentions",
-    "evidence_direction": "direction",
-    "exact_match": "text",
-    "expected_calibration_error": "calibration",
-    "factoid": "exact",
-    "length": "text",
-    "list_answer": "exact",
-    "macro_f1": "exact",
-    "math_answer": "vision",
-    "meteor": "overlap",
-    "metric": "base",
-    "mrr": "retrieval",
-    "ndcg": "retrieval",
-    "only": "base",
-    "precision": "retrieval",
-    "ragchecker": "judged",
-    "ranking_measure": "ranking",
-    "readability": "grades",
-    "recall": "retrieval",
-    "rouge": "text",
-    "summac": "faithfulness",
-    "token_f1": "text",
-    "token_recall": "vision",
-    "unsupported_numbers": "mentions",
-    "where_answerable": "abstaining",
+    "Metric": "evalkit.metric",
+    "abstained": "evalkit.metrics.abstaining",
+    "abstention": "evalkit.metrics.abstaining",
+    "accuracy": "evalkit.metrics.choice",
+    "alce": "evalkit.metrics.judged",
+    "alignscore": "evalkit.metrics.faithfulness",
+    "average_precision": "evalkit.metrics.retrieval",
+    "bertscore": "evalkit.metrics.embedding",
+    "biogen": "evalkit.metrics.judged",
+    "brier": "evalkit.metrics.calibration",
+    "chrf": "evalkit.metrics.overlap",
+    "citation_coverage": "evalkit.metrics.citation",
+    "citation_precision": "evalkit.metrics.citation",
+    "citation_recall": "evalkit.metrics.citation",
+    "closed_accuracy": "evalkit.metrics.vision",
+    "copy_rate": "evalkit.metrics.sources",
+    "count_within": "evalkit.metrics.vision",
+    "entity_overlap": "evalkit.metrics.mentions",
+    "evidence_direction": "evalkit.metrics.direction",
+    "exact_match": "evalkit.metrics.text",
+    "expected_calibration_error": "evalkit.metrics.calibration",
+    "factoid": "evalkit.metrics.exact",
+    "length": "evalkit.metrics.text",
+    "list_answer": "evalkit.metrics.exact",
+    "macro_f1": "evalkit.metrics.exact",
+    "math_answer": "evalkit.metrics.vision",
+    "meteor": "evalkit.metrics.overlap",
+    "metric": "evalkit.metric",
+    "mrr": "evalkit.metrics.retrieval",
+    "ndcg": "evalkit.metrics.retrieval",
+    "only": "evalkit.metric",
+    "precision": "evalkit.metrics.retrieval",
+    "ragchecker": "evalkit.metrics.judged",
+    "ranking_measure": "evalkit.metrics.ranking",
+    "readability": "evalkit.metrics.grades",
+    "recall": "evalkit.metrics.retrieval",
+    "rouge": "evalkit.metrics.text",
+    "summac": "evalkit.metrics.faithfulness",
+    "token_f1": "evalkit.metrics.text",
+    "token_recall": "evalkit.metrics.vision",
+    "unsupported_numbers": "evalkit.metrics.mentions",
+    "where_answerable": "evalkit.metrics.abstaining",
 }
 
 __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
+    from evalkit.metric import Metric as Metric
+    from evalkit.metric import metric as metric
+    from evalkit.metric import only as only
     from evalkit.metrics.abstaining import abstained as abstained
     from evalkit.metrics.abstaining import abstention as abstention
     from evalkit.metrics.abstaining import where_answerable as where_answerable
-    from evalkit.metrics.base import Metric as Metric
-    from evalkit.metrics.base import metric as metric
-    from evalkit.metrics.base import only as only
     from evalkit.metrics.calibration import brier as brier
     from evalkit.metrics.calibration import expected_calibration_error as expected_calibration_error
     from evalkit.metrics.choice import accuracy as accuracy
@@ -100,13 +101,4 @@ if TYPE_CHECKING:
     from evalkit.metrics.vision import token_recall as token_recall
 
 
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        value = getattr(importlib.import_module(f"evalkit.metrics.{_WHERE[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'evalkit.metrics' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

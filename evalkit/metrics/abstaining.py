@@ -1,6 +1,6 @@
 """Abstaining: saying that the passages do not hold the answer, where they do not, and only there.
 
-A task tells the metrics by ``Answer.metadata["answerable"]`` (set by ``evalkit.arms``), or for a question
+A task tells the metrics by ``Answer.metadata["answerable"]`` (set by ``evalkit.rag.arms``), or for a question
 that nothing in the pool answers by ``Sample.metadata["answerable"]``.
 """
 
@@ -10,9 +10,9 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from evalkit.metrics.base import Function, Metric
+from evalkit.data.sentences import split_sentences
+from evalkit.metric import Function, Metric
 from evalkit.metrics.citation import without_marks
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Sample
 
 ABSTENTION = "The passages do not answer the question."

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from evalkit.errors import MetricError, UsageError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.choice import right_options
 from evalkit.types import Answer, Sample
 

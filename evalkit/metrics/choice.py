@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalkit.errors import MetricError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 

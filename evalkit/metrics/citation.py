@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from evalkit.metrics.base import Metric
-from evalkit.sentences import split_sentences
+from evalkit.data.sentences import split_sentences
+from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 _MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
@@ -59,8 +59,8 @@ def citation_precision() -> Metric:
 
     A passage counts once for each sentence that cites it; a mark that points to no passage is a wrong
     citation; a reply without citations scores 0. Does not apply (None) where the prompt held no passages by
-    design, where the relevant ones were kept out of it by design (see ``evalkit.arms``), or where no document
-    is known to be relevant.
+    design, where the relevant ones were kept out of it by design (see ``evalkit.rag.arms``), or where no
+    document is known to be relevant.
     """
     return Metric(
         "citation_precision", _precision, help="share of citations that point to a relevant document"

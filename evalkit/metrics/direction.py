@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from evalkit.errors import MetricError, SetupError, UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.pretrained import Network, classified, network
 from evalkit.metrics.text import name_of, scored
 from evalkit.types import Answer, Sample

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.pretrained import Network, network
 from evalkit.metrics.text import name_of, scored
 

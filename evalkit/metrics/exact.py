@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metrics.base import FAILED, Metric
+from evalkit.metric import Metric
 from evalkit.metrics.vision import read_label
 from evalkit.types import Answer, Sample
 
@@ -124,7 +124,7 @@ def _label_pair(labels: tuple[str, ...], sample: Sample, answer: Answer) -> floa
         return None
     read = answer.metadata.get("exact_answer")
     said = read_label(answer.reply, labels) if read is None else _only_one(read)
-    place = labels.index(said) if said in labels and answer.status not in FAILED else len(labels)
+    place = labels.index(said) if said in labels and not answer.failed else len(labels)
     return float(labels.index(right) * (len(labels) + 1) + place)
 
 

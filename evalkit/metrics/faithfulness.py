@@ -14,12 +14,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import MetricError, SetupError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.pretrained import Network, classified, network, relations_of
 from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
 from evalkit.metrics.text import name_of
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Sample
 
 VITC = "tals/albert-xlarge-vitaminc-mnli"  # SummaC's best, "vitc"

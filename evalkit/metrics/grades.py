@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from evalkit.errors import SetupError, UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 BioGen = Literal["coverage", "support", "contradict"]

@@ -11,11 +11,11 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal, get_args
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
 from evalkit.metrics.text import scored
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Sample
 
 Stat = Literal["f", "precision", "recall"]

@@ -7,10 +7,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import SetupError, UsageError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.text import name_of, scored
-from evalkit.sentences import split_sentences
 
 
 def chrf(word_order: int = 0) -> Metric:

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from evalkit.data.hub import hub_answers
 from evalkit.errors import SetupError, UsageError
-from evalkit.hub import hub_answers
 
 BATCH = 32  # pairs classified at once
 

@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 # Of these 1 is the most that can be had; others may count documents.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from evalkit.errors import MetricError, UsageError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 Ranking = Sequence[str]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
 

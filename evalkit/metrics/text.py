@@ -14,11 +14,11 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Literal, get_args
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.metrics.skip_bigrams import su4
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Sample
 
 Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum", "rougeSU4"]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from evalkit.errors import MetricError
-from evalkit.metrics.base import Metric
+from evalkit.metric import Metric
 from evalkit.metrics.latex import value_of
 from evalkit.metrics.text import normalize
 from evalkit.types import Answer, Sample

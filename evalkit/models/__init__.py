@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalkit.models.scheduled import wrap
+from evalkit.models.middleware.stack import wrap
 from evalkit.models.spec import ModelSpec, load, parse_spec
 
 __all__ = ["ModelSpec", "load", "parse_spec", "wrap"]

@@ -12,10 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
-from evalkit.prompts import read_numbered, text_of
-from evalkit.sentences import split_sentences
+from evalkit.rag.prompts import read_numbered, text_of
 from evalkit.types import Needs, Request, Response, ServerFacts, Usage
 
 SENTENCES = 3

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from evalkit.errors import StoreError
-from evalkit.sqlite import use_wal
+from evalkit.util.sqlite import use_wal
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # milliseconds; first, so that the others wait too

@@ -9,8 +9,8 @@ import streamlit as st
 from evalkit_leaderboard import charts, data, rag_charts, text
 from evalkit_leaderboard.choose import warn_unknown
 
-from evalkit.rag_report import Gain, Point, Report
-from evalkit.rag_report.comparison import Comparison, output_metrics
+from evalkit.compare.rag import Gain, Point, Report
+from evalkit.compare.rag.comparison import Comparison, output_metrics
 
 GENERATOR = ("retrieved but not used", "used but wrong", "retrieved but wrong")
 RETRIEVER = ("not retrieved", "partly retrieved")

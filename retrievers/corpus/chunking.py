@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import CorpusError, SetupError, UsageError
-from evalkit.sentences import split_sentences
 from evalkit.types import Passage
 
 from ..encoding.model_files import find_model

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import CorpusError, did_you_mean
-from evalkit.paths import cache_dir
-from evalkit.progress import Silent
 from evalkit.types import Passage, Progress
+from evalkit.util.paths import cache_dir
+from evalkit.util.progress import Silent
 
 from . import formats
 from .jsonl import document_of, guarded, lines, open_file, row_of

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
+from evalkit.data.hub import hub_answers
 from evalkit.errors import CorpusError
-from evalkit.hub import hub_answers
 
 from . import pubmed
 from .jsonl import Row, lines, row_of

@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 
 from evalkit.errors import SetupError
-from evalkit.paths import cache_dir
-from evalkit.progress import Silent
 from evalkit.types import Progress
+from evalkit.util.paths import cache_dir
+from evalkit.util.progress import Silent
 
 from .local import Backend, LocalModel
 from .model_files import find_model
@@ -37,9 +37,10 @@ class Embedder:
 
     ``model`` is a name of the registry or of the Hugging Face hub, a folder, ``NAME@FOLDER``, or a served
     model (``openai:NAME@URL``); ``backend`` is ``auto``, ``openvino`` or ``torch``. ``cache`` is the folder
-    of the stored vectors (default: ``evalkit.paths.cache_dir()``). Nothing is loaded before the first text
-    that is not in the cache. ``stop`` ends a long ``embed`` after the batch at hand. Raises ``SetupError``
-    where the model cannot be found.
+    of the stored vectors (default: ``evalkit.util.paths.cache_dir()``). Nothing is loaded before the first
+    text that is not in the cache. ``stop`` ends a long ``embed`` after the batch at hand.
+
+    Raises ``SetupError`` where the model cannot be found.
     """
 
     def __init__(

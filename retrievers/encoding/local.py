@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evalkit.errors import SetupError
-from evalkit.paths import cache_dir
+from evalkit.util.paths import cache_dir
 
 from .model_files import hash_weights, settings
 from .recipes import Document, Recipe

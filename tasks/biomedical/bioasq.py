@@ -16,8 +16,8 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from evalkit import Answer, Metric, Sample, Status
+from evalkit.data.hub import file_rows, hub_rows, local_folder
 from evalkit.errors import UsageError
-from evalkit.hub import file_rows, hub_rows, local_folder
 from evalkit.metrics import (
     abstained,
     abstention,

@@ -11,7 +11,7 @@ import msgspec
 
 from evalkit import Passage, Sample
 from evalkit.errors import CorpusError, UsageError
-from evalkit.trec import read_qrels
+from evalkit.retrieval.trec import read_qrels
 
 CITED = 3  # PMIDs of one citation list that the track looks at
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Passage, Retriever, Sample
-from evalkit.hub import rows_of
+from evalkit.data.hub import rows_of
 
 Journal = Literal["PLOS", "eLife"]
 Split = Literal["validation", "train"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit import Sample
-from evalkit.hub import PARQUET, rows_of
+from evalkit.data.hub import PARQUET, rows_of
 
 Subset = Literal["ms2", "cochrane"]
 

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import msgspec
 
 from evalkit import Answer, Metric, Sample
-from evalkit.metrics.base import Function
+from evalkit.metric import Function
 
 Division = Literal["subjective", "objective_exam", "objective_results", "assessment_and_plan"]
 DIVISIONS: tuple[Division, ...] = get_args(Division)

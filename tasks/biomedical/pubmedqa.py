@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from evalkit.data.hub import hub_rows
 from evalkit.errors import CorpusError, UsageError
-from evalkit.hub import hub_rows
 
 from .pool import write_pool as write_documents
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from evalkit import Sample
-from evalkit.hub import file_rows, hub_rows, local_folder
+from evalkit.data.hub import file_rows, hub_rows, local_folder
 
 HUB = "armanc/pubmed-rct20k"
 

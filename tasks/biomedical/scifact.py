@@ -15,8 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from evalkit import Answer, Metric, Sample
-from evalkit.hub import PARQUET, file_rows, hub_rows, local_folder
-from evalkit.metrics.base import FAILED
+from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
 
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
@@ -130,7 +129,7 @@ def scifact_f1(level: str) -> Metric:
 def _counts(count: Any, sample: Sample, answer: Answer) -> float:
     """Right, said and wanted ones of a claim in one number: a run's F1 needs the sums of all three."""
     evidence = sample.metadata["evidence"]
-    verdicts = {} if answer.status in FAILED else answer.metadata["verdicts"]
+    verdicts = {} if answer.failed else answer.metadata["verdicts"]
     right, said, wanted = count(evidence, verdicts)
     return float((right * _BASE + said) * _BASE + wanted)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Sample, task
-from evalkit.hub import file_rows, hub_rows, local_folder
+from evalkit.data.hub import file_rows, hub_rows, local_folder
 from evalkit.metrics import length, rouge
 
 from .notes import DIVISIONS, within

@@ -16,10 +16,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.arms import Arm
 from evalkit.judge.review import Review
 from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.queries import Asked, Form
+from evalkit.rag.arms import Arm
+from evalkit.rag.queries import Asked, Form
 
 from . import bioasq as reading
 from .bioasq import Unit

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Passage, Sample, Status, task
+from evalkit.data.hub import file_rows
 from evalkit.errors import UsageError
-from evalkit.hub import file_rows
 from evalkit.judge.llm import WORDS, question, read_relation
 from evalkit.judge.review import Review
 from evalkit.metrics import exact_match, macro_f1

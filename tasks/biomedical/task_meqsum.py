@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Sample, task
+from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
 from evalkit.errors import UsageError
-from evalkit.hub import PARQUET, file_rows, hub_rows, local_folder
 from evalkit.metrics import length, rouge
 
 PROMPT = (Path(__file__).parent / "prompts" / "meqsum.txt").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evalkit import Answer, Info, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.choices import Constraint, Method, answer_choice, lettered
+from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
-from evalkit.queries import Asked, ChoiceForm
+from evalkit.rag.queries import Asked, ChoiceForm
 
 from . import mirage as data_set
 from . import pubmedqa

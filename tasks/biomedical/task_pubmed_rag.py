@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.arms import Arm
 from evalkit.judge.review import Review
 from evalkit.metrics import (
     abstained,
@@ -38,7 +37,8 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.queries import Asked, Form
+from evalkit.rag.arms import Arm
+from evalkit.rag.queries import Asked, Form
 
 from . import pubmedqa
 

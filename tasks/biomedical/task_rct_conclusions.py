@@ -14,7 +14,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.arms import Arm
 from evalkit.metrics import (
     abstained,
     abstention,
@@ -28,6 +27,7 @@ from evalkit.metrics import (
     where_answerable,
 )  # fmt: skip
 from evalkit.metrics.abstaining import ABSTENTION
+from evalkit.rag.arms import Arm
 
 from . import rct
 from .pool import write_pool

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import Image, Sample
-from evalkit.hub import file_rows, hub_rows
+from evalkit.data.hub import file_rows, hub_rows
 from evalkit.media import keep_image
 
 # The repository holds a loading script; this revision holds the same data as Parquet, made by the hub.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Needs, Sample, Status, task
-from evalkit.extract import letter
+from evalkit.choice.extract import letter
 from evalkit.media import Arm, image_arms, in_arm
 from evalkit.metrics import accuracy, closed_accuracy, count_within, only
 from evalkit.metrics.vision import read_number, read_yes_no

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Image, Info, Model, Needs, Sample, Status, task
-from evalkit.hub import file_rows, hub_rows
+from evalkit.data.hub import file_rows, hub_rows
 from evalkit.media import Arm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer
 from evalkit.metrics.vision import read_math

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import Image, Sample
-from evalkit.hub import file_rows, hub_rows
+from evalkit.data.hub import file_rows, hub_rows
 from evalkit.media import keep_image
 
 HUB = "flaviagiammarino/vqa-rad"

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from evalkit.data.sentences import split_sentences
 from evalkit.judge import Relation
 from evalkit.judge.review import Review, What
-from evalkit.sentences import split_sentences
 from evalkit.types import Answer, Passage, Sample
 
 from .metrics import bears_out, positioned

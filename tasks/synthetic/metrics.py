@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import msgspec
 
-from evalkit.metrics.base import Metric, only
+from evalkit.metric import Metric, only
 from evalkit.metrics.citation import applies, citations, without_marks
 from evalkit.metrics.mentions import numbers
 from evalkit.types import Answer, Passage, Sample

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalkit.sentences import split_sentences
+from evalkit.data.sentences import split_sentences
 
 from .effects import Direction
 

@@ -26,7 +26,6 @@ from evalkit import (
     rag_arms,
     task,
 )
-from evalkit.arms import Arm, Evidence
 from evalkit.judge import open_judge
 from evalkit.judge.review import Review
 from evalkit.metrics import (
@@ -43,7 +42,8 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.queries import Asked, Form
+from evalkit.rag.arms import Arm, Evidence
+from evalkit.rag.queries import Asked, Form
 
 from . import questions
 from .judge import ExactJudge, TrialReview

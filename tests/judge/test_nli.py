@@ -9,7 +9,7 @@ from transformers import BertForSequenceClassification as Classifier
 
 from evalkit.errors import SetupError
 from evalkit.judge.nli import NliJudge
-from evalkit.models.traffic import Traffic, current
+from evalkit.models.middleware.call_stats import Traffic, current
 from evalkit.store import open_store
 from evalkit.types import Passage, Sample
 

@@ -11,7 +11,7 @@ import pytest
 from altair.utils.schemapi import debug_mode
 from evalkit_leaderboard import charts, rag_charts
 
-from evalkit.rag_report import reports, with_siblings
+from evalkit.compare.rag import reports, with_siblings
 from evalkit.store import open_store
 from evalkit.store.store import Store
 

@@ -8,7 +8,7 @@ import evalkit_leaderboard
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from evalkit.rag_report import reports, with_siblings
+from evalkit.compare.rag import reports, with_siblings
 from evalkit.store import open_store
 
 APP = Path(evalkit_leaderboard.__file__).parent / "app.py"

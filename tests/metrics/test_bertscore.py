@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from evalkit.collection.with_metrics import parse_metric
 from evalkit.errors import MetricError, SetupError, UsageError
 from evalkit.metrics import bertscore
-from evalkit.metrics.spec import parse_metric
 from evalkit.types import Answer, Sample
 from tests.metrics import tiny
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import pearsonr
 
-from evalkit.metrics.spec import parse_metric
+from evalkit.collection.with_metrics import parse_metric
 from evalkit.types import Answer, Sample
 from tests.metrics.tiny import WORDNET
 

@@ -7,7 +7,7 @@ import pytest
 from evalkit.errors import RequestRejected
 from evalkit.model import Model
 from evalkit.models import load
-from evalkit.prompts import numbered
+from evalkit.rag.prompts import numbered
 from evalkit.types import Needs, Passage, Sample
 
 PASSAGES = [

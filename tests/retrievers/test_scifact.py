@@ -11,7 +11,7 @@ import pytest
 import pytrec_eval
 from evalkit_retrievers.index.bm25 import BM25Retriever
 
-from evalkit.progress import Silent
+from evalkit.util.progress import Silent
 
 
 async def test_bm25_gives_the_published_figures(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.model import describe
+from evalkit.requests import describe
 from evalkit.store import open_store, schema
 from evalkit.store.database import Database
 from evalkit.store.migrate import _upgrade

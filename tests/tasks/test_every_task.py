@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from evalkit import Image, Passage, Sample
-from evalkit.closure import closure, fixtures_for
-from evalkit.collect import collect, iter_tasks
+from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.targets import collect, iter_tasks
 from evalkit.media.pixels import plain_png
 from evalkit.task import Task, parameters_of
 from evalkit.testing import assert_prompt, check_task

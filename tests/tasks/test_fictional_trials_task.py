@@ -12,16 +12,16 @@ import msgspec
 import pytest
 
 from evalkit import Model, Passage
-from evalkit.collect import collect
-from evalkit.engine import status_of
-from evalkit.items import Item
+from evalkit.collection.items import Item
+from evalkit.collection.targets import collect
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
-from evalkit.progress import Silent
-from evalkit.scoring import score
-from evalkit.session import Session, samples_of
+from evalkit.run.scoring import score
+from evalkit.run.session import Session, samples_of
+from evalkit.status import classify_answer
 from evalkit.types import Request
+from evalkit.util.progress import Silent
 
 FILE = Path(__file__).parents[2] / "tasks" / "synthetic" / "task_fictional_trials.py"
 # Changed on purpose? Then raise questions.VERSION with it.
@@ -73,7 +73,7 @@ async def run(backend, arm: str, tmp_path: Path, topics: int = 12):
         async for sample in (await samples_of(item, session))():
             model = Model(backend).for_sample(sample)
             answer = await item.task.fn(sample, model, retriever, review, arm=arm)
-            for one in score(item.task.metrics, sample, answer, status_of(answer)):
+            for one in score(item.task.metrics, sample, answer, classify_answer(answer)):
                 assert one.error is None, one
                 totals[one.metric] += one.value
                 counts[one.metric] += 1

@@ -14,10 +14,10 @@ from evalkit_retrievers.index.bm25 import BM25Retriever
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.data.sentences import split_sentences
 from evalkit.errors import CorpusError, IndexMismatch, SetupError, UsageError
-from evalkit.progress import Silent
-from evalkit.sentences import split_sentences
 from evalkit.types import Passage
+from evalkit.util.progress import Silent
 
 TEXT = "One two three. Four five six. Seven eight nine. Ten eleven. Twelve."
 

@@ -15,8 +15,8 @@ from evalkit_retrievers.corpus.corpus import Corpus
 from evalkit_retrievers.index.bm25 import BM25Retriever
 
 from evalkit.errors import CorpusError
-from evalkit.progress import Silent
 from evalkit.types import Passage
+from evalkit.util.progress import Silent
 
 ROWS = [
     {"id": "a", "title": "Zinc", "text": "Zinc for colds.", "year": 2001},

@@ -14,7 +14,7 @@ from evalkit_retrievers.corpus.corpus import Corpus
 from evalkit_retrievers.index.bm25 import BM25Retriever
 
 from evalkit.errors import CorpusError
-from evalkit.progress import Silent
+from evalkit.util.progress import Silent
 
 HEAD = """<?xml version="1.0" encoding="utf-8"?>
 <!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2025//EN" "pubmed_250101.dtd">

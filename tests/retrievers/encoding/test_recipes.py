@@ -18,7 +18,7 @@ from evalkit_retrievers.index.dense import FaissRetriever
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 from evalkit.errors import SetupError
-from evalkit.progress import Silent
+from evalkit.util.progress import Silent
 
 WORDS = "aspirin gout trial of in patients query passage represent this sentence for searching : . ,"
 DOCUMENTS = [("Aspirin in gout", "trial of aspirin in patients."), ("", "gout"), ("Gout", "aspirin, " * 99)]

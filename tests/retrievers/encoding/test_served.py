@@ -14,7 +14,7 @@ from evalkit_retrievers.index.bm25 import BM25Retriever
 from evalkit_retrievers.index.dense import FaissRetriever
 
 from evalkit.errors import ProbeError, ServerFailed, SetupError
-from evalkit.progress import Silent
+from evalkit.util.progress import Silent
 from tests.servers.in_thread import in_thread
 
 

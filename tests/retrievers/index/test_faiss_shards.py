@@ -12,7 +12,7 @@ from evalkit_retrievers.index import faiss_factory, faiss_shards
 from evalkit_retrievers.index.dense import FaissRetriever
 
 from evalkit.errors import SetupError, UsageError
-from evalkit.progress import Silent
+from evalkit.util.progress import Silent
 
 N, DIMENSION = 6_000, 32
 

@@ -16,8 +16,8 @@ from evalkit_retrievers.index.topk import blend, diversify, scaled
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
 
 from evalkit.errors import SetupError, UsageError
-from evalkit.progress import Silent
-from evalkit.retrieval import open_retriever
+from evalkit.rag.retrievers import open_retriever
+from evalkit.util.progress import Silent
 from tests.retrievers.encoding.test_recipes import make_bert
 
 QUERY = "aspirin for patients with gout"

@@ -1,0 +1,1 @@
+"""What every task file finds without defining it."""

@@ -1,0 +1,63 @@
+"""The fixtures that every task file finds without defining them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from evalkit.rag.retrievers import open_retriever
+from evalkit.task import fixture
+from evalkit.types import Progress, Retriever
+from evalkit.util.paths import cache_dir as _cache_dir
+from evalkit.util.progress import for_stream
+
+if TYPE_CHECKING:
+    from evalkit.judge.review import Review
+
+
+@fixture
+def cache_dir() -> Path:
+    """Where downloads, corpora, embeddings and indexes are kept: ``EVALKIT_CACHE`` or the user's cache."""
+    return _cache_dir()
+
+
+@fixture
+def progress() -> Progress:
+    """Where long work reports. A command puts its own in place of this one: several bars share a display."""
+    return for_stream()
+
+
+@fixture
+async def retriever(
+    corpus: Any,
+    cache_dir: Path,
+    progress: Progress,
+    search: str = "faiss",
+    encoder: str | None = None,
+    chunk_words: int | None = None,
+) -> AsyncIterator[Retriever]:
+    """An index over the task's own fixture ``corpus`` (see docs/corpora.md), built when first searched."""
+    options = {"encoder": encoder, "chunk_words": chunk_words}
+    given = {name: value for name, value in options.items() if value is not None}
+    made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)
+    yield made
+    await made.close()
+
+
+@fixture
+async def review(
+    cache_dir: Path, judge: str = "none", claims: Literal["sentences", "judge"] = "sentences"
+) -> AsyncIterator[Review]:
+    """Has answers weighed by a judge: ``await review(sample, answer)``. See ``evalkit.judge``.
+
+    ``judge`` is ``nli:MODEL`` or ``llm:SPEC``; without one, answers go through as they are.
+    """
+    from evalkit.judge import open_judge
+    from evalkit.judge.review import Review
+
+    if judge == "none":
+        yield Review(None, claims)
+        return
+    async with open_judge(judge, cache_dir) as made:
+        yield Review(made, claims)

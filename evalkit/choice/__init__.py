@@ -1,0 +1,1 @@
+"""Multiple choice: asking, and reading an option out of a reply."""

@@ -1,0 +1,136 @@
+"""What a task asks for: the fixtures that its file sees, and all parameters that they lead to."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from evalkit.collection.files import display, evalconfs, import_by_path
+from evalkit.errors import TaskFileError, UsageError, did_you_mean
+from evalkit.task import GIVEN, SCOPES, Fixture, Parameter, Scope, Task, check_known, parameters_of
+
+
+def fixtures_for(path: Path | None) -> dict[str, Fixture]:
+    """Return the fixtures that a task file sees: those of installed packages, then of each ``evalconf.py``
+    from the project's root down to its folder, then its own; the later wins."""
+    modules = list(_installed_fixtures())
+    if path is not None:
+        modules += [import_by_path(conf) for conf in evalconfs(path)]
+        modules.append(import_by_path(path))
+    found: dict[str, Fixture] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Fixture):
+                found[value.name] = overriding(found.get(value.name), value)
+    return found
+
+
+@cache
+def _installed_fixtures() -> tuple[ModuleType, ...]:
+    """Return the modules of the entry points ``evalkit.fixtures``: their fixtures reach every task file."""
+    return tuple(point.load() for point in importlib.metadata.entry_points(group="evalkit.fixtures"))
+
+
+def overriding(above: Fixture | None, fixture: Fixture) -> Fixture:
+    """A fixture that overrides another of its name; one that a module only imported stays as it is."""
+    return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
+
+
+def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]:
+    """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
+
+    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
+    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
+    """
+    found = _Closure(task, fixtures)
+    found.visit(f"task {task.name}", task.fn, "sample")
+    if callable(task.samples):
+        found.visit(f"samples of {task.name}", task.samples, "task")
+    try:
+        check_known(task.axes, found.params, f"@parametrize: task {task.name}")
+    except UsageError as error:
+        raise _at(task.fn, task, str(error)) from None
+    return found.params
+
+
+class _Closure:
+    """Walks from a task along the arguments of its functions to all fixtures and parameters."""
+
+    def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
+        self.task, self.fixtures = task, fixtures
+        self.params: dict[str, Parameter] = {}
+        self.done: set[Callable[..., Any]] = set()
+        self.path: list[Fixture] = []
+
+    def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
+        """Note what ``fn`` asks for; its own ``scope`` is the narrowest that it may ask for."""
+        params, wanted = parameters_of(fn)
+        for param in params.values():
+            self._note(owner, fn, param)
+        if scope != "sample" and (given := [n for n in GIVEN if n in inspect.signature(fn).parameters]):
+            raise _at(
+                fn, self.task, f"{owner} asks for {given[0]!r}, which only @fixture(scope='sample') may"
+            )
+        for name in wanted:
+            if name in self.task.axes:  # an argument without a default that @parametrize fills
+                first = self.task.axes[name][0]
+                self.params.setdefault(name, Parameter(name, first, type(first)))
+                continue
+            fixture = wanted_fixture(name, fn, self.fixtures)
+            if fixture is None:
+                raise _at(fn, self.task, f"{owner} {self._unknown(name)}")
+            if SCOPES.index(fixture.scope) > SCOPES.index(scope):
+                raise _at(
+                    fn, self.task,
+                    f"{owner} lives for a {scope} and asks for fixture {name!r}, which lives for "
+                    f"a {fixture.scope} only",
+                )  # fmt: skip
+            self._follow(owner, fn, fixture)
+
+    def _follow(self, owner: str, fn: Callable[..., Any], fixture: Fixture) -> None:
+        if any(one.fn is fixture.fn for one in self.path):
+            chain = " → ".join(one.name for one in [*self.path, fixture])
+            raise _at(fn, self.task, f"{owner}: fixtures ask for each other in a circle: {chain}")
+        if fixture.fn in self.done:
+            return
+        self.path.append(fixture)
+        self.visit(f"fixture {fixture.name}", fixture.fn, fixture.scope)
+        self.path.pop()
+        self.done.add(fixture.fn)
+
+    def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
+        before = self.params.setdefault(param.name, param)
+        if before.default != param.default and param.name not in self.task.axes:
+            raise _at(
+                fn, self.task,
+                f"{owner}: parameter {param.name!r} has the default {param.default!r} here and "
+                f"{before.default!r} elsewhere in the same task; make them equal",
+            )  # fmt: skip
+
+    def _unknown(self, name: str) -> str:
+        return (
+            f"asks for a fixture {name!r} that nobody defines.{did_you_mean(name, self.fixtures)} "
+            f"Known fixtures: {', '.join(sorted(self.fixtures))}. "
+            "Define it with @fixture in the task file or in evalconf.py beside it"
+        )
+
+
+def wanted_fixture(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
+    """The fixture that ``fn`` means by ``name``: a fixture that asks for its own name means the one above."""
+    found = fixtures.get(name)
+    layer = found
+    while layer is not None:
+        if layer.fn is fn:
+            return layer.above
+        layer = layer.above
+    return found
+
+
+def _at(fn: Callable[..., Any], task: Task, message: str) -> TaskFileError:
+    return TaskFileError(display(task.path), fn.__code__.co_firstlineno, message)

@@ -1,0 +1,142 @@
+"""One task with one set of parameters: what a run is a run of, and how a task expands into such items."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from evalkit.collection.files import display
+from evalkit.collection.fixture_resolution import closure, fixtures_for, overriding
+from evalkit.task import Fixture, Parameter, Task, Value, as_shown, check_known
+from evalkit.types import Needs
+
+
+@dataclass(frozen=True)
+class Item:
+    """One task with one set of parameters: what a run is a run of.
+
+    ``labels`` are the ids of those values of ``params`` that have one. ``skip`` and ``xfail`` are reasons, of
+    the task or of its values.
+    """
+
+    task: Task
+    params: Mapping[str, Any]
+    fixtures: Mapping[str, Fixture]
+    named: tuple[str, ...]
+    where: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    skip: str = ""
+    xfail: str = ""
+
+    @property
+    def id(self) -> str:
+        """The short node id, ``pubmed_rag[arm=oracle,k=5]``."""
+        shown = self.shown
+        inside = ",".join(f"{name}={as_shown(shown[name])}" for name in self.named)
+        return f"{self.task.name}[{inside}]" if inside else self.task.name
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The parameters as they are listed and stored: an id in place of a value that has one."""
+        return {**self.params, **self.labels}
+
+    @property
+    def needs(self) -> Needs:
+        """What the model has to be able to do for these parameters."""
+        needs = self.task.needs
+        return needs(self.params) if callable(needs) else needs
+
+    @property
+    def node_id(self) -> str:
+        """The whole node id, ``tasks/biomedical/task_pubmed_rag.py::pubmed_rag[arm=oracle,k=5]``."""
+        return f"{self.where}::{self.id}"
+
+
+def plain(value: Any) -> Any:
+    """A parameter's value as it is stored."""
+    return str(value) if isinstance(value, Path) else msgspec.to_builtins(value)
+
+
+def items_of(
+    task: Task,
+    params: Mapping[str, Sequence[Any]] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> list[Item]:
+    """The items of a task object: of one that is in no file, with the fixtures of its own module.
+
+    ``values`` take the place of fixtures, by name. Raises ``TaskFileError`` and ``UsageError`` as collecting
+    its file would.
+    """
+    fixtures = fixtures_for(task.path)
+    if task.path is None:
+        own = [value for value in task.fn.__globals__.values() if isinstance(value, Fixture)]
+        fixtures |= {one.name: overriding(fixtures.get(one.name), one) for one in own}
+    for name, value in (values or {}).items():
+        fixtures[name] = Fixture(name, _always(value))
+    return expand(task, params or {}, closure(task, fixtures), fixtures)
+
+
+def _always(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def expand(
+    task: Task,
+    given: Mapping[str, Sequence[str]],
+    known: Mapping[str, Parameter],
+    fixtures: Mapping[str, Fixture],
+) -> list[Item]:
+    """The items of a task: one for each combination of its axes and of the given values.
+
+    An axis that is given is replaced by the given values; ``all`` stands for every value of a parameter that
+    lists its values (``Literal``). Raises ``UsageError`` for an unknown name.
+    """
+    check_known(given, known, f"task {task.name}")
+    axes = dict(task.marks.axes)
+    for name, texts in given.items():
+        if list(texts) == ["all"]:
+            texts = _listed(known[name].hint)
+        axes[name] = [_given(text, axes.get(name, []), known[name]) for text in texts]
+    own = list(inspect.signature(task.fn).parameters)
+    varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
+    named = tuple(
+        n for n in varied
+        if not known[n].is_path and (n in task.axes or [v.value for v in axes[n]] != [known[n].default])
+    )  # fmt: skip
+    defaults = {name: p.default for name, p in known.items()}
+    where = task.where or display(task.path)
+    items = []
+    for combination in itertools.product(*axes.values()):
+        params = defaults | {name: one.value for name, one in zip(axes, combination, strict=True)}
+        labels = {name: one.id for name, one in zip(axes, combination, strict=True) if one.id}
+        skip, xfail = (
+            "; ".join(dict.fromkeys(filter(None, reasons)))
+            for reasons in (
+                [task.marks.skip, *(one.skip for one in combination)],
+                [task.marks.xfail, *(one.xfail for one in combination)],
+            )
+        )
+        items.append(Item(task, params, fixtures, named, where, labels, skip, xfail))
+    return items
+
+
+def _listed(hint: Any) -> tuple[Any, ...]:
+    """Every value of a parameter whose type lists them; ``all`` itself where it is one, or where none."""
+    values = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return ("all",) if "all" in values or not values else values
+
+
+def _given(text: Any, axis: Sequence[Value], parameter: Parameter) -> Value:
+    """The value of an axis that is meant by its id or by itself, or another one."""
+    for one in axis:
+        if one.id and one.id == text:
+            return one
+    value = parameter.convert(text)
+    return next((one for one in axis if one.value == value), Value(value))

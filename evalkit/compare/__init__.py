@@ -1,0 +1,1 @@
+"""What runs say of each other: paired differences, image ablation, thresholds, the RAG report."""

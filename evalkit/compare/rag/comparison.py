@@ -1,0 +1,191 @@
+"""Which runs belong together: one task, model and data set, in several arms, with several k and positions."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from evalkit.compare.rag.parameters import arms_of, completed
+from evalkit.compare.rag.records import Gap
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.store.records import MetricInfo, Run
+
+if TYPE_CHECKING:
+    from evalkit.store.store import Store
+
+SWEPT = ("arm", "k", "position")
+_WITHOUT_K = ("closed_book", "oracle", "contradicting")
+OTHER_ANSWERS = ("contradicting",)  # an arm whose samples have another right answer by design
+WANTED = {
+    "closed_book": "what retrieval gains",
+    "retrieved": "retrieval quality and the causes of errors",
+    "oracle": "what perfect retrieval would still gain",
+    "hidden": "noise, and lost in the middle",
+    "distractors": "the harm of passages that are no help",
+    "missing": "whether it abstains where the evidence is missing",
+}
+
+
+class Comparison(Struct, frozen=True):
+    """Complete runs that differ in arm, ``k`` and ``position`` only, one for each; the wanted ones first."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def k(self) -> Any:
+        """The number of passages that most arms were run with; of several the first run's."""
+        arms: dict[Any, set[str]] = {}
+        for run in self.runs:
+            if run.spec.params["arm"] not in _WITHOUT_K:
+                arms.setdefault(run.spec.params.get("k"), set()).add(run.spec.params["arm"])
+        return max(arms, key=lambda k: len(arms[k]), default=None)
+
+    def arm(self, name: str) -> Run | None:
+        """The run that stands for an arm: of ``k`` passages and at no one position, where there is one."""
+
+        def misses(run: Run) -> tuple[bool, bool]:
+            params = run.spec.params
+            return params.get("k") != k, params.get("position") is not None
+
+        k = self.k
+        return min(self.sweep(name), key=misses, default=None)
+
+    def sweep(self, name: str) -> list[Run]:
+        """All runs of an arm."""
+        return [run for run in self.runs if run.spec.params["arm"] == name]
+
+    @property
+    def arms(self) -> dict[str, Run]:
+        """One run for each arm."""
+        names = dict.fromkeys(str(run.spec.params["arm"]) for run in sorted(self.runs, key=place))
+        return {name: run for name in names if (run := self.arm(name))}
+
+
+def comparisons(runs: Iterable[Run]) -> list[Comparison]:
+    """The comparisons among ``runs``; of two runs of the same kind the first counts.
+
+    Left out are runs that are not complete, and those over other samples than the first of their kind. A run
+    from before its task got a further parameter counts as one with the present default.
+    """
+    groups: dict[Any, dict[Any, Run]] = {}
+    for run in map(completed, runs):
+        if run.ranked and "arm" in run.spec.params:
+            groups.setdefault(_kind(run), {}).setdefault(_place(run), run)
+    return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
+
+
+def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]:
+    """A run, and the complete ones of the same task, model and settings in all arms, newest first.
+
+    The settings named in ``by`` may differ. Raises ``UsageError`` for one that the run's task does not have.
+    """
+    known = [name for name in completed(run).spec.params if name not in SWEPT]
+    for name in by:
+        if name not in known:
+            raise UsageError(
+                f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
+                f"Known: {', '.join(known)}"
+            )
+    base = run.spec.task.partition("[")[0]
+    others = store.runs(task=base, model=run.spec.model, status="complete")
+    kind = _kind(completed(run), by)
+    return [run, *(other for other in others if _kind(completed(other), by) == kind)]
+
+
+def label(run: Run) -> str:
+    """``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``."""
+    params = run.spec.params
+    parts = [str(params["arm"])]
+    if params["arm"] not in _WITHOUT_K:
+        parts += [f"{name}={params[name]}" for name in SWEPT[1:] if params.get(name) is not None]
+    return " ".join(parts)
+
+
+def place(run: Run) -> tuple[int, int, int]:
+    """Where a run stands in a list: by arm, k and position."""
+    order, params = list(WANTED), run.spec.params
+    arm = order.index(params["arm"]) if params["arm"] in order else len(order)
+    return arm, params.get("k") or 0, params.get("position") or 0
+
+
+def gaps(compared: Comparison) -> Iterator[Gap]:
+    """What no run was made for yet though the task has the arm, with the command for it."""
+    base = compared.runs[0]
+    known = arms_of(base) or tuple(WANTED)
+    for name, what in WANTED.items():
+        if compared.arm(name) is None and name in known:
+            yield Gap(what, command(base, arm=[name]))
+    values = [k for k in (1, 3, 5, 10) if k != base.spec.params.get("k")]
+    for name, what in (("retrieved", "the curve over k"), ("hidden", "the curve over noise")):
+        if len({run.spec.params.get("k") for run in compared.sweep(name)}) == 1:
+            yield Gap(what, command(base, arm=[name], k=values))
+
+
+def command(run: Run, **swept: Iterable[Any]) -> str:
+    """The command that makes the run's siblings."""
+    spec = run.spec
+    name = spec.target.get("task") or spec.task.partition("[")[0]
+    words = ["evalkit", "run", f"{spec.path}::{name}" if Path(spec.path).is_file() else name]
+    stored, named = spec.target.get("params", spec.params), spec.target.get("named", ())
+    kept = {
+        name: [value]
+        for name, value in stored.items()
+        if name not in swept
+        and name not in SWEPT
+        and value is not None
+        and (name in named or (isinstance(value, str) and Path(value).is_absolute()))
+    }
+    for name, values in {**swept, **kept}.items():
+        words += [word for value in values for word in ("-p", f"{name}={value}")]
+    words += ["--limit", str(spec.limit)] if spec.limit else []
+    words += ["--repeat", str(spec.repeats)] if spec.repeats > 1 else []
+    return shlex.join([*words, "--model", spec.spec])
+
+
+def output_metrics(run: Run) -> list[MetricInfo]:
+    """The metrics that say how good a reply is, in the task's order: means of its samples' values."""
+    return [
+        info
+        for info in run.spec.metrics
+        if info.judges == "output" and info.higher_is_better is not None and info.name in run.metrics
+        and run.metrics[info.name].method != "bootstrap"
+    ]  # fmt: skip
+
+
+def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:
+    """What is the same in all runs of one comparison, the settings ``by`` left out."""
+    spec = run.spec
+    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in (*SWEPT, *by))
+    version = spec.provenance.get("task_version")
+    return (
+        spec.path,
+        spec.task.partition("[")[0],
+        version,
+        spec.model,
+        spec.spec,
+        spec.limit,
+        spec.repeats,
+        *rest,
+    )
+
+
+def _place(run: Run) -> tuple[Any, ...]:
+    params = run.spec.params
+    return params["arm"], *(None if params["arm"] in _WITHOUT_K else params.get(name) for name in SWEPT[1:])
+
+
+def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:
+    """Those over the samples of the first; an arm that asks for other answers has samples of its own."""
+    plain = [run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS]
+    if not plain:
+        return runs
+    same = plain[0].spec.dataset
+    return {
+        place: run
+        for place, run in runs.items()
+        if run.spec.dataset == same or run.spec.params["arm"] in OTHER_ANSWERS
+    }

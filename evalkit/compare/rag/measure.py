@@ -1,0 +1,159 @@
+"""The figures of a RAG report, out of what was seen of each sample. Pure: no store, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from evalkit.compare.rag.records import Cause, Gain, Point
+from evalkit.compare.rag.seen import Key, Seen
+from evalkit.stats import estimate, paired
+from evalkit.store.records import MetricInfo
+from evalkit.types import Estimate
+
+Samples = Mapping[Key, Seen]
+Scores = Mapping[Key, tuple[str, float]]
+"""Cluster and value of one metric."""
+
+PAIRS = (
+    ("retrieved", "closed_book", "what retrieval gains"),
+    ("oracle", "retrieved", "what perfect retrieval would still gain"),
+    ("oracle", "closed_book", "what the evidence is worth"),
+    ("hidden", "oracle", "what noise around the evidence changes"),
+    ("distractors", "closed_book", "what passages that do not answer change"),
+    ("contradicting", "oracle", "what contradicting evidence changes"),
+)
+CAUSES = {
+    "right with evidence": "right, and cites what answers",
+    "right": "right, and what answers was shown",
+    "right without evidence": "right, though what answers was not shown, or not cited",
+    "not retrieved": "wrong, and nothing that answers was shown",
+    "partly retrieved": "wrong, and not all that answers was shown",
+    "retrieved but not used": "wrong; what answers was shown and is not cited",
+    "used but wrong": "wrong; what answers was shown and is cited",
+    "retrieved but wrong": "wrong, though what answers was shown",
+}
+_BY_CITATION = ("right with evidence", "retrieved but not used", "used but wrong")
+_WITHOUT = ("right", "retrieved but wrong")  # where the task scores no citations
+
+
+class Rule(NamedTuple):
+    """From which score on a sample is right (up to which, where low is good), and why."""
+
+    right: float
+    higher: bool
+    why: str
+
+    def __call__(self, score: float) -> bool:
+        return score >= self.right - 1e-9 if self.higher else score <= self.right + 1e-9
+
+
+def rule(info: MetricInfo, chosen: float | None, oracle: Samples | None, retrieved: Samples | None) -> Rule:
+    """What counts as right: ``chosen``; or the best value, where scores are worst or best; or else as good as
+    the mean with perfect retrieval; without that arm, as the retrieved arm's own mean."""
+    higher = info.higher_is_better is not False
+    if chosen is not None:
+        return Rule(chosen, higher, "as asked for")
+    scores = [seen.score for some in (oracle, retrieved) for seen in (some or {}).values()]
+    high = 1.0 if info.high is None else info.high
+    if set(scores) <= {info.low, high}:
+        return Rule(high if higher else info.low, higher, "the best value")
+    which, name = (oracle, "oracle") if oracle else (retrieved, "retrieved")
+    mean = sum(seen.score for seen in (which or {}).values()) / max(len(which or {}), 1)
+    return Rule(mean, higher, f"as good as the mean of the arm {name}")
+
+
+def gain(info: MetricInfo, pair: tuple[str, str, str], first: Scores, second: Scores) -> Gain | None:
+    """The paired difference of two arms; None where they share no sample."""
+    shared = [key for key in first if key in second]
+    if not shared:
+        return None
+    a, b = [first[key][1] for key in shared], [second[key][1] for key in shared]
+    clusters = [first[key][0] for key in shared]
+    difference = paired(a, b, clusters=clusters, low=info.low, high=info.high)
+    higher = info.higher_is_better is not False
+    return Gain(info.name, higher, *pair, sum(a) / len(a), sum(b) / len(b), difference)
+
+
+def causes(samples: Samples, right: Rule) -> tuple[Cause, ...]:
+    """How the samples of the retrieved arm ended: each in one cause, so that their shares add up to 1.
+
+    Only samples with a gold document are counted. Without citations, what was used cannot be told.
+    """
+    counted = [seen for seen in samples.values() if seen.needed]
+    if not counted:
+        return ()
+    names = [_cause(seen, right(seen.score)) for seen in counted]
+    clusters = [seen.cluster for seen in counted]
+    left_out = _BY_CITATION if all(seen.used is None for seen in counted) else _WITHOUT
+    return tuple(
+        Cause(
+            name,
+            CAUSES[name],
+            names.count(name),
+            estimate([float(n == name) for n in names], clusters=clusters, low=0, high=1),
+        )
+        for name in CAUSES
+        if name not in left_out
+    )
+
+
+def _cause(seen: Seen, right: bool) -> str:
+    if right:
+        if seen.shown and seen.used is None:
+            return "right"
+        return "right with evidence" if seen.shown and seen.used else "right without evidence"
+    if not seen.shown:
+        return "not retrieved"
+    if seen.shown < seen.needed:
+        return "partly retrieved"
+    if seen.used is None:
+        return "retrieved but wrong"
+    return "used but wrong" if seen.used else "retrieved but not used"
+
+
+def by_rank(samples: Samples, info: MetricInfo) -> tuple[Point, ...]:
+    """The score by the rank of the first gold document; those too far down to be shown, and not found."""
+
+    def place(seen: Seen) -> str:
+        if seen.rank is None:
+            return "not found"
+        return str(seen.rank) if seen.shown else "not shown"
+
+    order = [*map(str, sorted({s.rank for s in samples.values() if s.rank})), "not shown", "not found"]
+    return curve(((place(seen), key, seen) for key, seen in samples.items()), info, order)
+
+
+def by_position(runs: Sequence[Samples], info: MetricInfo) -> tuple[Point, ...]:
+    """The score by the position of the first gold passage in the prompt, over the runs of the arm hidden."""
+    found = [(s.position, key, s) for some in runs for key, s in some.items() if s.position is not None]
+    order = list(map(str, sorted({position for position, _, _ in found})))
+    return curve(((str(position), key, seen) for position, key, seen in found), info, order)
+
+
+def curve(
+    placed: Iterable[tuple[str, Key, Seen]],
+    info: MetricInfo | None,
+    order: Sequence[str],
+    value: Callable[[Seen], float] = lambda seen: seen.score,
+) -> tuple[Point, ...]:
+    """The mean at each place. A sample that is at a place several times counts once, with its mean there.
+
+    ``info`` is None for values between 0 and 1 that are no metric's.
+    """
+    at: dict[str, dict[Key, list[Seen]]] = {}
+    for place, key, seen in placed:
+        at.setdefault(place, {}).setdefault(key, []).append(seen)
+    low, high = (0.0, 1.0) if info is None else (info.low, info.high)
+
+    def made(samples: Mapping[Key, Sequence[Seen]]) -> Estimate:
+        values = [sum(map(value, some)) / len(some) for some in samples.values()]
+        clusters = [some[0].cluster for some in samples.values()]
+        return estimate(values, clusters=clusters, low=low, high=high)
+
+    return tuple(Point(place, made(at[place])) for place in order if place in at)
+
+
+def evidence_shown(seen: Seen) -> float:
+    """Share of the gold documents that the prompt held, of those that it had room for."""
+    return seen.shown / seen.needed if seen.needed else 0.0

@@ -1,0 +1,1 @@
+"""Where data come from: the hub, places in files, sentences."""

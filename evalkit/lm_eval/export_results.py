@@ -1,0 +1,237 @@
+"""Runs as lm-eval's result files, which its own tables, readers and uploads take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evalkit import __version__
+from evalkit.errors import UsageError
+from evalkit.lm_eval import PREFIX
+from evalkit.store.records import Run, SampleRecord
+from evalkit.store.store import Store
+
+_UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # in the names of models, by lm-eval's rule
+_SAFE = re.compile(r"[^\w.-]+")
+
+
+def export_run(run: Run, store: Store, out: Path) -> list[Path]:
+    """Write ``MODEL/results_DATE.json`` and ``MODEL/samples_TASK_DATE.jsonl`` for each task of a run.
+
+    Returns the files. Raises ``UsageError`` where they cannot be written.
+    """
+    moment = datetime.fromtimestamp(run.started, UTC).replace(tzinfo=None).isoformat().replace(":", "-")
+    folder = out / _UNSAFE.sub("__", run.spec.model)
+    parts = _parts(run)
+    files = {name: folder / f"samples_{_SAFE.sub('_', name)}_{moment}.jsonl" for name in parts}
+    results = folder / f"results_{moment}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        hashes = _write_samples(run, store, parts, files)
+        text = json.dumps(_document(run, parts, hashes), indent=2, ensure_ascii=False)
+        results.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(f"{out}: {problem.strerror}") from None
+    return [results, *files.values()]
+
+
+def _write_samples(
+    run: Run, store: Store, parts: Mapping[str, Mapping[str, str]], files: Mapping[str, Path]
+) -> dict[str, str]:
+    """Write each task's samples; the hash of its documents, prompts and targets, as lm-eval makes it."""
+    filtered = _filters(run)
+    hashes: dict[str, list[str]] = {name: [] for name in parts}
+    ensembles = dict.fromkeys(key.rpartition(",")[2] for metrics in parts.values() for key in metrics)
+    with ExitStack() as stack:
+        streams = {n: stack.enter_context(f.open("w", encoding="utf-8")) for n, f in files.items()}
+        for ensemble in ensembles:  # one filter after the other, as lm-eval does
+            for record in store.records(run.id):
+                named = str(record.sample.metadata.get("task"))
+                name = named if named in parts else next(iter(parts))
+                here = {k.rpartition(",")[0]: m for k, m in parts[name].items() if k.endswith(f",{ensemble}")}
+                if here:
+                    line = _line(record, ensemble, here, filtered(record).get(ensemble))
+                    hashes[name].append(line["doc_hash"] + line["prompt_hash"] + line["target_hash"])
+                    streams[name].write(json.dumps(line, ensure_ascii=False) + "\n")
+    return {name: _hash("".join(some)) for name, some in hashes.items()}
+
+
+def _filters(run: Run) -> Callable[[SampleRecord], Mapping[str, Any]]:
+    """Responses after filtering, by filter: as they were imported, or by lm-eval's filters once more."""
+    if not run.spec.task.startswith(PREFIX) or "imported_from" in run.spec.provenance:
+        return lambda record: (record.answer.metadata if record.answer else {}).get("filtered_resps") or {}
+    from evalkit.lm_eval.tasks import filters_of
+
+    folder = run.spec.target["params"].get("include_path")
+    apply = filters_of(run.spec.target["task"], Path(folder) if folder else None)
+    return lambda record: apply(record.sample, record.answer) if record.answer else {}
+
+
+def _parts(run: Run) -> dict[str, dict[str, str]]:
+    """The tasks of a run that have samples, each with its metrics: lm-eval's name to the run's.
+
+    Names are ``metric,filter``; a metric of another task of evalkit gets the filter ``none``. In a group the
+    members' metrics are called ``member/metric,filter``.
+    """
+    told = run.spec.provenance.get("lm_eval") or {}
+    name = _task_name(run)
+    leaves = [leaf for leaf in told.get("configs") or {} if leaf != name] or [name]
+    if leaves == [name]:
+        return {name: {_keyed(metric): metric for metric in run.metrics}}
+    return {
+        leaf: {m.removeprefix(f"{leaf}/"): m for m in run.metrics if m.startswith(f"{leaf}/")}
+        for leaf in leaves
+    }
+
+
+def _task_name(run: Run) -> str:
+    return run.spec.task.partition("[")[0].removeprefix(PREFIX)
+
+
+def _keyed(metric: str) -> str:
+    return metric if "," in metric else f"{metric},none"
+
+
+def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]) -> dict[str, Any]:
+    told = run.spec.provenance.get("lm_eval") or {}
+    name = _task_name(run)
+    groups = {} if name in parts else _groups(run, parts)
+    counts = {leaf: _counted(run, metrics) for leaf, metrics in parts.items()}
+    entries = {leaf: _entry(run, leaf, metrics, counts[leaf]) for leaf, metrics in parts.items()}
+    shots = told.get("n-shot") or {}
+    original = told.get("n-original") or {}
+    return {
+        "results": {**groups, **entries},
+        **({"groups": groups} if groups else {}),
+        "group_subtasks": told.get("groups") or ({} if name not in parts else {name: []}),
+        "configs": {leaf: (told.get("configs") or {}).get(leaf) or {"task": leaf} for leaf in parts},
+        "versions": {
+            **dict.fromkeys(groups, run.spec.provenance.get("task_version")),
+            **{leaf: (told.get("versions") or {}).get(leaf) for leaf in parts},
+        },
+        "n-shot": {leaf: shots.get(leaf) or 0 for leaf in parts},
+        "higher_is_better": {n: _directions(run, keys) for n, keys in {**_named(groups), **parts}.items()},
+        "n-samples": {
+            leaf: {"original": original.get(leaf) or n, "effective": n} for leaf, n in counts.items()
+        },
+        "config": {
+            "model": "evalkit",
+            "model_args": {"spec": run.spec.spec},
+            "batch_sizes": [],
+            "limit": run.spec.limit,
+            "bootstrap_iters": run.spec.params.get("bootstrap_iters"),
+        },
+        "evalkit": {
+            "version": __version__,
+            "run": run.id,
+            "status": run.status,
+            "params": _jsonable(run.spec.params),
+        },
+        "date": run.started,
+        "lm_eval_version": told.get("version"),
+        "task_hashes": hashes,
+        "model_source": run.spec.model.partition(":")[0],
+        "model_name": run.spec.model,
+        "model_name_sanitized": _UNSAFE.sub("__", run.spec.model),
+        "total_evaluation_time_seconds": str(run.wall_s),
+    }  # fmt: skip
+
+
+def _groups(run: Run, parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of a group and of the groups inside it: all metrics that are no leaf's."""
+    own: dict[str, dict[str, str]] = {}
+    for metric in run.metrics:
+        head, slash, key = metric.partition("/")
+        if not (slash and head in parts):
+            own.setdefault(head if slash else _task_name(run), {})[key if slash else metric] = metric
+    return {name: _entry(run, name, metrics, run.n) for name, metrics in own.items()}
+
+
+def _named(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    return {name: {key: key for key in entry if "," in key} for name, entry in groups.items()}
+
+
+def _counted(run: Run, metrics: Mapping[str, str]) -> int:
+    return max((run.metrics[m].n for m in metrics.values()), default=run.n)
+
+
+def _entry(run: Run, name: str, metrics: Mapping[str, str], n: int) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "alias": name, "sample_len": n}
+    for key, metric in metrics.items():
+        base, _, ensemble = key.rpartition(",")
+        estimate = run.metrics[metric]
+        entry[key] = estimate.value
+        entry[f"{base}_stderr,{ensemble}"] = estimate.se if math.isfinite(estimate.se) else "N/A"
+    return entry
+
+
+def _directions(run: Run, metrics: Mapping[str, str]) -> dict[str, bool | None]:
+    infos = {info.name: info.higher_is_better for info in run.spec.metrics}
+    return {key.rpartition(",")[0]: infos.get(metric) for key, metric in metrics.items()}
+
+
+def _line(record: SampleRecord, ensemble: str, metrics: Mapping[str, str], filtered: Any) -> dict[str, Any]:
+    """A sample as lm-eval logs it, under one filter; ``metrics`` are lm-eval's names to the run's."""
+    told = record.sample.metadata
+    values = {score.metric: score.value for score in record.scores}
+    scored = {base: values[metric] for base, metric in metrics.items() if values.get(metric) is not None}
+    arguments = _arguments(record)
+    resps = (record.answer.metadata if record.answer else {}).get("resps")
+    resps = resps or [[record.answer.reply if record.answer else ""]]
+    doc = _jsonable(told.get("doc") or {"id": record.sample.id, "input": record.sample.input})
+    target = str(told.get("target", "; ".join(record.sample.targets)))
+    return {
+        "doc_id": told.get("doc_id", record.sequence),
+        "doc": doc,
+        "target": target,
+        "arguments": {
+            f"gen_args_{i}": {f"arg_{j}": one for j, one in enumerate(args)}
+            for i, args in enumerate(arguments)
+        },
+        "resps": _texts(resps),
+        "filtered_resps": _texts(filtered or [draws[0] for draws in resps]),
+        "filter": ensemble,
+        "metrics": list(scored),
+        "doc_hash": told.get("doc_hash") or _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+        "prompt_hash": told.get("prompt_hash") or _hash(str(arguments[0][0]) if arguments[0] else ""),
+        "target_hash": told.get("target_hash") or _hash(target),
+        "status": record.status.value,
+        **scored,
+    }
+
+
+def _arguments(record: SampleRecord) -> list[list[Any]]:
+    told = record.sample.metadata
+    if "requests" in told:
+        return [[_argument(arg) for arg in request["args"]] for request in told["requests"]]
+    if told.get("arguments"):
+        return [list(arguments) for arguments in told["arguments"]]
+    return [[json.dumps(_jsonable(request), ensure_ascii=False)] for request in record.requests] or [
+        [record.sample.input]
+    ]
+
+
+def _argument(arg: Any) -> Any:
+    """A chat as lm-eval logs it: its messages as JSON."""
+    chat = isinstance(arg, dict) and "messages" in arg
+    return json.dumps(arg["messages"], ensure_ascii=False) if chat else arg
+
+
+def _texts(value: Any) -> Any:
+    """lm-eval writes every response as text, so that readers of tables find one type."""
+    return [_texts(one) for one in value] if isinstance(value, list | tuple) else str(value)
+
+
+def _jsonable(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,212 @@
+"""lm-eval's result files as runs in the store: ``results_*.json`` and the ``samples_*.jsonl`` beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.lm_eval import PREFIX
+from evalkit.lm_eval.metrics import range_of
+from evalkit.stats import estimate
+from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
+from evalkit.store.store import Store
+from evalkit.types import Answer, Estimate, Sample, Score, Status
+
+_Z95 = 1.959963984540054
+_BATCH = 100
+# In an entry of ``results``: what is no score.
+_OTHER = frozenset({"name", "alias", "sample_len", "sample_count"})
+
+
+def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
+    """Bring every task of every result file under ``where`` into the store. Returns the runs, and the ids of
+    those that were there already. Raises ``UsageError`` for a folder without results, or a broken file.
+    """
+    if not where.exists():
+        raise UsageError(f"{where}: no such file or folder")
+    files = [where] if where.is_file() else sorted(where.rglob("results_*.json"))
+    if not files:
+        raise UsageError(f"{where}: no results_*.json here; lm-eval writes it with --output_path")
+    made: list[Run] = []
+    known: list[str] = []
+    for path in files:
+        document = _read(path)
+        for task in document["results"]:
+            spec = _spec(document, task, path)
+            file = _samples_file(path, task)
+            records = list(_records(file)) if file else []  # before anything is stored: a line may be broken
+            try:
+                store.begin(spec)
+            except StoreError:
+                known.append(spec.id)
+                continue
+            made.append(_fill(store, spec, document, task, records))
+    return made, known
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{path}: {problem}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
+        raise UsageError(f"{path}: no results of lm-eval: the key 'results' is missing")
+    return document
+
+
+def _samples_file(path: Path, task: str) -> Path | None:
+    """The samples that belong to a result file: written at the same moment, so of the same name's end."""
+    moment = path.stem.removeprefix("results_")
+    file = path.with_name(f"samples_{task}_{moment}.jsonl")
+    return file if file.is_file() else None
+
+
+def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
+    config = document.get("config") or {}
+    model = document.get("model_name") or config.get("model_name") or "unknown"
+    source = document.get("model_source") or config.get("model") or "lm-eval"
+    n = _count(document, task)
+    content = hashlib.sha256(path.read_bytes() + task.encode()).hexdigest()
+    return RunSpec(
+        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(_date(document)))}-{content[:6]}",
+        task=PREFIX + task,
+        path=path.name,
+        model=str(model) if ":" in str(model) else f"{source}:{model}",
+        spec=str(config.get("model_args") or ""),
+        tags=("lm_eval", "imported"),
+        metrics=tuple(_infos(document, task)),
+        n_expected=n,
+        dataset=str((document.get("task_hashes") or {}).get(task, "")),
+        target={"path": None, "task": PREFIX + task, "params": {}, "named": [], "model": "", "given": True},
+        provenance={
+            "imported_from": path.name,
+            "lm_eval": {
+                "version": document.get("lm_eval_version"),
+                "configs": {task: (document.get("configs") or {}).get(task)},
+                "versions": {task: (document.get("versions") or {}).get(task)},
+                "n-shot": {task: (document.get("n-shot") or {}).get(task)},
+                "n-original": {task: _original(document, task, n)},
+                "groups": _members(document, task),
+            },
+            "config": config,
+            **{key: document[key] for key in ("git_hash", "date", "chat_template_sha") if key in document},
+        },
+    )
+
+
+def _date(document: Mapping[str, Any]) -> float:
+    date = document.get("date")
+    return float(date) if isinstance(date, int | float) else 0.0
+
+
+def _count(document: Mapping[str, Any], task: str) -> int:
+    counted = (document.get("n-samples") or {}).get(task) or {}
+    return int(counted.get("effective") or document["results"][task].get("sample_len") or 0)
+
+
+def _original(document: Mapping[str, Any], task: str, n: int) -> int:
+    return int(((document.get("n-samples") or {}).get(task) or {}).get("original") or n)
+
+
+def _members(document: Mapping[str, Any], task: str) -> dict[str, list[str]]:
+    members = (document.get("group_subtasks") or {}).get(task)
+    return {task: list(members)} if members else {}
+
+
+def _infos(document: Mapping[str, Any], task: str) -> Iterator[MetricInfo]:
+    better = (document.get("higher_is_better") or {}).get(task) or {}
+    for name in _scores(document["results"][task]):
+        base = name.partition(",")[0]
+        yield MetricInfo(name, *range_of(base), better.get(base), help="imported from lm-eval")
+
+
+def _scores(values: Mapping[str, Any]) -> list[str]:
+    """The names of an entry's scores, ``metric,filter``."""
+    named = (key for key, value in values.items() if key not in _OTHER and isinstance(value, int | float))
+    return [key for key in named if not key.partition(",")[0].endswith("_stderr")]
+
+
+def _fill(
+    store: Store, spec: RunSpec, document: Mapping[str, Any], task: str, records: list[SampleRecord]
+) -> Run:
+    values: dict[str, list[float]] = {}
+    for score in (score for record in records for score in record.scores):
+        if score.value is not None:
+            values.setdefault(score.metric, []).append(score.value)
+    for start in range(0, len(records), _BATCH):
+        store.write(spec.id, records[start : start + _BATCH])
+    entry = document["results"][task]
+    metrics = {n: _estimate(entry, n, values.get(n, []), spec.n_expected or 0) for n in _scores(entry)}
+    seconds = document.get("total_evaluation_time_seconds")
+    store.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
+    return store.run(spec.id)
+
+
+def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) -> Estimate:
+    """The file's own value and error; the interval from the samples where the value is their mean."""
+    base, _, ensemble = name.partition(",")
+    value, error = float(entry[name]), entry.get(f"{base}_stderr,{ensemble}")
+    se = float(error) if isinstance(error, int | float) else math.inf
+    low, high = range_of(base)
+    if values and math.isclose(sum(values) / len(values), value, rel_tol=1e-9, abs_tol=1e-12):
+        made = estimate(values, low=low, high=high)
+        return msgspec.structs.replace(made, value=value, se=se if math.isfinite(se) else made.se)
+    if math.isfinite(se):
+        ci = max(value - _Z95 * se, low), min(value + _Z95 * se, math.inf if high is None else high)
+        return Estimate(value, se, ci, n, "normal")
+    return Estimate(value, se, (low, math.inf if high is None else high), n, "undetermined")
+
+
+def _records(file: Path) -> Iterator[SampleRecord]:
+    """Samples, in the order of the file's first filter; a line for each filter becomes one record."""
+    lines: dict[Any, list[dict[str, Any]]] = {}
+    with file.open(encoding="utf-8") as stream:
+        for number, text in enumerate(stream, 1):
+            try:
+                line = json.loads(text)
+                lines.setdefault(line["doc_id"], []).append(line)
+            except (ValueError, KeyError, TypeError) as problem:
+                raise UsageError(f"{file}:{number}: no sample of lm-eval: {problem!r}") from None
+    for sequence, (doc_id, some) in enumerate(lines.items()):
+        yield _record(sequence, str(doc_id), some)
+
+
+def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> SampleRecord:
+    first = lines[0]
+    requests = [list(argument.values()) for argument in (first.get("arguments") or {}).values()]
+    resps = first.get("resps") or []
+    text = _first_text(resps)
+    kept = ("doc_hash", "prompt_hash", "target_hash")
+    hashes: dict[str, Any] = {key: first[key] for key in kept if key in first}
+    sample = Sample(
+        id=doc_id,
+        input=str(requests[0][0]) if requests and requests[0] else "",
+        target=str(first.get("target", "")),
+        metadata={"doc_id": first["doc_id"], "doc": first.get("doc"), "arguments": requests, **hashes},
+    )
+    filtered = {line.get("filter", "none"): line.get("filtered_resps") for line in lines}
+    answer = Answer(text=text, status=Status.OK, metadata={"resps": resps, "filtered_resps": filtered})
+    scores = tuple(score for line in lines for score in _line_scores(line))
+    return SampleRecord(sequence=sequence, sample=sample, status=Status.OK, answer=answer, scores=scores)
+
+
+def _first_text(resps: Any) -> str:
+    while isinstance(resps, list) and resps:
+        resps = resps[0]
+    return resps if isinstance(resps, str) else ""
+
+
+def _line_scores(line: Mapping[str, Any]) -> Iterator[Score]:
+    """The numbers of one line. Pairs, which only their aggregation turns into a score, stay in the file."""
+    for base in line.get("metrics") or []:
+        value = line.get(base)
+        if isinstance(value, int | float) and math.isfinite(value):
+            yield Score(f"{base},{line.get('filter', 'none')}", float(value))

@@ -1,0 +1,107 @@
+"""lm-eval's metrics as evalkit metrics: one for each metric and filter, named as lm-eval names them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from evalkit.metric import Metric
+from evalkit.stats import estimate
+from evalkit.types import Answer, Estimate, Sample, Status
+
+Aggregation = Callable[[Sequence[Any]], Any]
+
+_RANGES: dict[str, tuple[float, float | None]] = {
+    "acc": (0, 1), "acc_norm": (0, 1), "acc_bytes": (0, 1), "acc_mutual_info": (0, 1),
+    "exact_match": (0, 1), "f1": (0, 1), "mcc": (-1, 1), "brier_score": (0, 2),
+    "bleu": (0, 100), "chrf": (0, 100), "chrf++": (0, 100), "ter": (0, None),
+    "perplexity": (0, None), "word_perplexity": (0, None), "byte_perplexity": (0, None),
+    "bits_per_byte": (0, None),
+}  # fmt: skip
+_DESCENDING = frozenset(
+    {"ter", "brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+)
+# Corpus scores without a standard error of lm-eval's: evalkit draws its own.
+_CHEAP = frozenset({"weighted_perplexity", "bits_per_byte", "brier_score"})
+_DRAWS = 1000
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class HarnessMetric(Metric):
+    """lm-eval scores every reply as it is, cut short or empty: so does this, to give its scores."""
+
+    def __post_init__(self) -> None:
+        """No worst score is needed: none is ever put in place of lm-eval's."""
+
+    def __call__(self, sample: Sample, answer: Answer, status: Status | None = None) -> float | None:
+        """The value for one document; None where lm-eval gives none, or none that is a finite number."""
+        value = self.fn(sample, answer)
+        return value if value is not None and math.isfinite(value) else None
+
+
+def range_of(base: str) -> tuple[float, float | None]:
+    """The lowest and the highest value of one of lm-eval's metrics, as far as they are known."""
+    return _RANGES.get(base, (-math.inf, None))
+
+
+def make_metric(
+    name: str, base: str, fn: Callable[[Sample, Answer], float | None], higher_is_better: bool | None
+) -> HarnessMetric:
+    """A metric called ``name``, whose range is that of lm-eval's metric ``base``."""
+    low, high = range_of(base)
+    better = base not in _DESCENDING if higher_is_better is None else higher_is_better
+    return HarnessMetric(name, fn, low, high, better, help="as lm-eval computes it")
+
+
+def per_document(item: Any, aggregation: Aggregation) -> float | None:
+    """What one document contributes: its number, or the aggregation of it alone where it is a pair."""
+    if isinstance(item, bool | int | float | np.bool_ | np.integer | np.floating):
+        return float(item)
+    try:
+        return float(aggregation([item]))
+    except (ArithmeticError, TypeError, ValueError, LookupError):
+        return None  # a score that has no meaning for a single document
+
+
+def estimate_of(
+    metric: HarnessMetric,
+    value: float,
+    stderr: Any,
+    items: Sequence[Any],
+    aggregation: Aggregation | None,
+    mean: Estimate | None,
+) -> Estimate:
+    """lm-eval's value and standard error with an interval. ``mean``: the estimate from the documents' scores,
+    whose interval stands where lm-eval takes their mean as well."""
+    n = len(items)
+    if mean is not None:
+        se = stderr if isinstance(stderr, float) else mean.se
+        return replace(mean, value=value, se=se)
+    if stderr == 0 and (metric.low, metric.high) == (0, 1) and value in (0, 1):
+        return replace(estimate([value] * n, low=0, high=1), value=value, se=0.0)  # all right, or all wrong
+    if isinstance(stderr, float) and math.isfinite(stderr):
+        reach = _Z95 * stderr
+        return Estimate(value, stderr, _within(metric, value - reach, value + reach), n, "bootstrap")
+    if getattr(aggregation, "__name__", "") in _CHEAP and aggregation is not None and n > 1:
+        return _bootstrapped(metric, value, items, aggregation)
+    return Estimate(value, math.inf, _within(metric, -math.inf, math.inf), n, "undetermined")
+
+
+def _bootstrapped(
+    metric: HarnessMetric, value: float, items: Sequence[Any], aggregation: Aggregation
+) -> Estimate:
+    random = np.random.default_rng(0)
+    n = len(items)
+    draws = [float(aggregation([items[i] for i in random.integers(0, n, n)])) for _ in range(_DRAWS)]
+    low, high = (float(x) for x in np.quantile(draws, (0.025, 0.975)))
+    return Estimate(value, float(np.std(draws, ddof=1)), _within(metric, low, high), n, "bootstrap")
+
+
+def _within(metric: HarnessMetric, low: float, high: float) -> tuple[float, float]:
+    return max(low, metric.low), min(high, math.inf if metric.high is None else metric.high)

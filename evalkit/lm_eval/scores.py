@@ -1,0 +1,260 @@
+"""lm-eval's scores of stored answers: its filters, metrics, aggregation and standard errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.errors import MetricError
+from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, make_metric, per_document
+from evalkit.lm_eval.suite import Suite
+from evalkit.types import Answer, Estimate, Sample
+
+BOOTSTRAP_ITERS = 1000
+Items = dict[tuple[str, str], list[Any]]
+
+
+def declared(configs: Sequence[Mapping[str, Any]]) -> tuple[HarnessMetric, ...]:
+    """The metrics as far as the YAML files name them: for lists, before anything is loaded."""
+    from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
+
+    names: dict[str, str] = {}
+    for config in configs:
+        listed = config.get("metric_list")
+        if listed is None and "class" not in config:
+            defaults = DEFAULT_METRIC_REGISTRY[config.get("output_type", "generate_until")]
+            listed = [{"metric": name} for name in defaults]
+        filters = [f["name"] for f in config.get("filter_list") or [{"name": "none"}]]
+        for entry in listed or []:
+            base = str(getattr(entry["metric"], "__name__", entry["metric"])).rpartition(".")[2]
+            names.update({f"{base},{name}": base for name in filters})
+    return tuple(make_metric(name, base, unloaded, None) for name, base in names.items())
+
+
+@dataclass
+class Scores:
+    """The scores of one suite's documents."""
+
+    suite: Suite
+    _filtered: dict[int, tuple[Answer, list[Any]]] = field(default_factory=dict)
+    _scored: tuple[Answer, dict[str, dict[str, Any]]] | None = None
+
+    def prepare(self, answered: Sequence[tuple[Sample, Answer]]) -> None:
+        """Filter a batch at once: some of lm-eval's filters take long to set up, however few replies."""
+        self._filtered = {}
+        try:
+            for name, some in _by_task(answered).items():
+                made = [(answer, self._instances(sample, answer)) for sample, answer in some]
+                self._filter(name, [instance for _, instances in made for instance in instances])
+                self._filtered.update({id(answer): (answer, instances) for answer, instances in made})
+        except Exception:  # noqa: BLE001 - plug-in code: each document alone will show which one is at fault
+            self._filtered = {}
+
+    def filtered(self, sample: Sample, answer: Answer) -> dict[str, list[Any]]:
+        """One document's responses as each filter leaves them, one for each request."""
+        name, instances = sample.metadata["task"], self._instances(sample, answer)
+        self._filter(name, instances)
+        return {
+            e.name: [i.filtered_resps[e.name] for i in instances] for e in self.suite.leaves[name]._filters
+        }
+
+    def _filter(self, name: str, instances: list[Any]) -> None:
+        for ensemble in self.suite.leaves[name]._filters:
+            ensemble.apply(instances)
+
+    def metrics(self) -> tuple[HarnessMetric, ...]:
+        """The metrics of the loaded tasks; in a group, its own first, then those of each member."""
+        found: dict[str, HarnessMetric] = {}
+        for group in self.suite.groups.values():
+            for key, base, better in self._group_keys(group):
+                name = key if group.name == self.suite.name else f"{group.name}/{key}"
+                found[name] = make_metric(name, base, self._scorer(group, key), better)
+        for leaf_name, leaf in self.suite.leaves.items():
+            for base, better in self._directions(leaf).items():
+                for ensemble in leaf._filters:
+                    key = f"{base},{ensemble.name}"
+                    name = self._named(leaf_name, key)
+                    found[name] = make_metric(name, base, self._scorer(leaf, key), better)
+        return tuple(found.values())
+
+    def _named(self, leaf: str, key: str) -> str:
+        alone = len(self.suite.leaves) == 1 and not self.suite.groups
+        return key if alone or leaf == self.suite.name else f"{leaf}/{key}"
+
+    def _group_keys(self, group: Any) -> Iterator[tuple[str, str, bool | None]]:
+        for entry in group.aggregate_metric_list or []:
+            members = group.get_all_tasks()
+            filters = entry.filter_list or dict.fromkeys(e.name for m in members for e in m._filters)
+            known = [d for m in members if entry.metric in (d := self._directions(m))]
+            better = known[0][entry.metric] if known else None
+            yield from ((f"{entry.metric},{name}", entry.metric, better) for name in filters)
+
+    def _directions(self, leaf: Any) -> dict[str, bool | None]:
+        better = leaf.higher_is_better()
+        return {name: better.get(name) for name in leaf.aggregation()}
+
+    def _scorer(self, part: Any, key: str) -> Callable[[Sample, Answer], float | None]:
+        """A metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
+        members = part.get_all_tasks() if hasattr(part, "get_all_tasks") else [part]
+        inside = {member.task_name for member in members}
+        base, _, ensemble = key.partition(",")
+
+        def score(sample: Sample, answer: Answer) -> float | None:
+            name = sample.metadata["task"]
+            if name not in inside:
+                return None
+            values = self._values(sample, answer).get(ensemble, {})
+            if base not in values:
+                return None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # scikit-learn's, of scores that one document cannot have
+                return per_document(values[base], self._aggregation(name, base))
+
+        return score
+
+    def _values(self, sample: Sample, answer: Answer) -> dict[str, dict[str, Any]]:
+        """What lm-eval makes of one document, by filter; kept for the next metric of the same answer."""
+        if self._scored is None or self._scored[0] is not answer:
+            name = sample.metadata["task"]
+            _, instances = self._filtered.get(id(answer), (None, None))
+            if instances is None:
+                instances = self._instances(sample, answer)
+                self._filter(name, instances)
+            rows = self._results(name, [(sample.metadata["doc_id"], instances)])
+            self._scored = (answer, {ensemble: made[0] for ensemble, made in rows.items()})
+        return self._scored[1]
+
+    def _processed(
+        self, name: str, answered: Sequence[tuple[Sample, Answer]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """lm-eval's filters and ``process_results`` over documents of one task, by filter."""
+        grouped = [(s.metadata["doc_id"], self._instances(s, a)) for s, a in answered]
+        self._filter(name, [instance for _, instances in grouped for instance in instances])
+        return self._results(name, grouped)
+
+    def _results(
+        self, name: str, grouped: Sequence[tuple[int, list[Any]]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        leaf, docs = self.suite.leaves[name], self.suite.docs[name]
+        return {
+            ensemble.name: [
+                leaf.process_results(docs[doc_id], [i.filtered_resps[ensemble.name] for i in instances])
+                for doc_id, instances in grouped
+            ]
+            for ensemble in leaf._filters
+        }
+
+    def _instances(self, sample: Sample, answer: Answer) -> list[Any]:
+        from lm_eval.api.instance import Instance
+
+        name, doc_id = sample.metadata["task"], sample.metadata["doc_id"]
+        doc = self.suite.docs[name][doc_id]
+        pairs = zip(sample.metadata["requests"], answer.metadata["resps"], strict=True)
+        return [
+            Instance(
+                request_type=request["type"],
+                doc=doc,
+                arguments=tuple(request["args"]),
+                idx=i,
+                metadata=(name, doc_id, request["repeats"]),
+                resps=[tuple(r) if isinstance(r, list) else r for r in resps],
+            )
+            for i, (request, resps) in enumerate(pairs)
+        ]
+
+    def aggregate(
+        self,
+        answered: Sequence[tuple[Sample, Answer]],
+        estimates: Mapping[str, Estimate],
+        params: Mapping[str, Any],
+    ) -> dict[str, Estimate]:
+        """lm-eval's own scores and standard errors over all documents, and those of its groups.
+
+        Raises ``MetricError`` where lm-eval's code fails.
+        """
+        try:
+            return self._aggregate(answered, estimates, int(params.get("bootstrap_iters", BOOTSTRAP_ITERS)))
+        except Exception as problem:  # metrics are plug-in code, which may raise anything
+            raise MetricError(
+                f"lm-eval's aggregation failed: {type(problem).__name__}: {problem}"
+            ) from problem
+
+    def _aggregate(
+        self, answered: Sequence[tuple[Sample, Answer]], estimates: Mapping[str, Estimate], iters: int
+    ) -> dict[str, Estimate]:
+        from lm_eval.api.metrics import mean
+        from lm_eval.evaluator_utils import _process_results
+
+        raw = self._items(answered)
+        accumulated: Any = {
+            name: {"task": self.suite.leaves[name], "raw_metrics": items, "logged_samples": []}
+            for name, items in raw.items()
+        }
+        with _in_one_process():
+            results = _process_results(accumulated, self.suite.groups, iters).metrics
+        declared = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
+        found: dict[str, Estimate] = {}
+        for part, values in results.items():
+            for key, value in values.items():
+                base, comma, ensemble = key.partition(",")
+                if not comma or base.endswith("_stderr"):
+                    continue
+                name = self._named(part, key)
+                items = raw[part][base, ensemble] if part in raw else [0] * values["sample_len"]
+                aggregation = self._aggregation(part, base) if part in raw else None
+                metric = declared.get(name) or make_metric(name, base, unloaded, None)
+                stderr = values.get(f"{base}_stderr,{ensemble}")
+                own = estimates.get(name) if aggregation is mean else None
+                stderr = float(stderr) if stderr not in (None, "N/A") else None
+                found[name] = estimate_of(metric, float(value), stderr, items, aggregation, own)
+        return found
+
+    def _items(
+        self, answered: Sequence[tuple[Sample, Answer]]
+    ) -> dict[str, dict[tuple[str, str], list[Any]]]:
+        """lm-eval's raw metrics: for each task, by metric and filter, one item for each document."""
+        by_task = _by_task(answered)
+        found: dict[str, dict[tuple[str, str], list[Any]]] = {}
+        for name in (n for n in self.suite.leaves if n in by_task):
+            items: dict[tuple[str, str], list[Any]] = defaultdict(list)
+            for ensemble, rows in self._processed(name, by_task[name]).items():
+                for row in rows:
+                    for base, value in row.items():
+                        items[base, ensemble].append(value)
+            found[name] = items
+        return found
+
+    def _aggregation(self, leaf: str, base: str) -> Any:
+        from lm_eval.api.metrics import mean
+
+        return self.suite.leaves[leaf].aggregation().get(base, mean)
+
+
+def _by_task(answered: Sequence[tuple[Sample, Answer]]) -> dict[str, list[tuple[Sample, Answer]]]:
+    found: dict[str, list[tuple[Sample, Answer]]] = {}
+    for sample, answer in answered:
+        found.setdefault(sample.metadata["task"], []).append((sample, answer))
+    return found
+
+
+@contextlib.contextmanager
+def _in_one_process() -> Iterator[None]:
+    """lm-eval's bootstrap forks and prints; here it must not: threads are running, and stdout is JSON's."""
+    before = os.environ.get("DISABLE_MULTIPROC")
+    os.environ["DISABLE_MULTIPROC"] = "1"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if before is None:
+            del os.environ["DISABLE_MULTIPROC"]
+
+
+def unloaded(sample: Sample, answer: Answer) -> float | None:
+    raise MetricError("this metric's task is not loaded yet")

@@ -1,0 +1,139 @@
+"""What a metric is: a named function of one sample and its answer, with the facts needed to report it.
+
+``import evalkit`` imports this module, so it imports nothing that takes long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, overload
+
+from evalkit.errors import MetricError, UsageError
+
+if TYPE_CHECKING:
+    from evalkit.types import Answer, Sample, Status
+
+Function = Callable[["Sample", "Answer"], float | None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number for one sample.
+
+    ``name`` carries the parameters (``recall@5``). ``fn`` returns None where the metric does not apply to
+    the sample *by design of the task* (no gold document, an arm without retrieval), never because of what
+    the model said. ``judges`` says whose work is measured: a failed reply scores ``worst`` on an ``output``
+    metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same. An
+    ``output`` metric without a finite worst score raises ``UsageError``.
+    ``higher_is_better`` is None for descriptive numbers, which are never ranked.
+    A run's value is the mean of its samples' values, or what ``aggregate`` makes of them: then ``low`` and
+    ``high`` are the range of the run's value, and the samples' may be anything that it understands. Such an
+    ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
+    ``ready`` is called once before a run begins, and raises ``SetupError`` where a package, weights or a word
+    list that the metric needs are not there: better then than at every sample.
+    """
+
+    name: str
+    fn: Function
+    low: float = 0.0
+    high: float | None = 1.0
+    higher_is_better: bool | None = True
+    judges: Literal["output", "retrieval", "fact"] = "output"
+    unit: str = ""
+    help: str = ""
+    aggregate: Callable[[Sequence[float]], float] | None = None
+    ready: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.judges == "output" and not math.isfinite(self.worst):
+            raise UsageError(
+                f"metric {self.name!r} has no worst score, which a reply that is no answer would get: "
+                f"give a finite {'high' if self.higher_is_better is False else 'low'}="
+            )
+
+    @property
+    def worst(self) -> float:
+        """The score of a reply that is no answer."""
+        if self.higher_is_better is False:
+            return math.inf if self.high is None else self.high
+        return self.low
+
+    def __call__(self, sample: Sample, answer: Answer, status: Status | None = None) -> float | None:
+        """Score one sample, ``ok`` without a ``status``. Returns None where the metric does not apply.
+
+        Raises ``MetricError`` for a value that is not finite or lies outside the metric's range.
+        """
+        if self.aggregate is not None:
+            answer = answer.ended(status)
+        value = self.fn(sample, answer)
+        if value is None:
+            return None
+        if self.judges == "output" and status and status.failed and self.aggregate is None:
+            return self.worst
+        return self._checked(float(value), sample)
+
+    def _checked(self, value: float, sample: Sample) -> float:
+        high = math.inf if self.high is None else self.high
+        slack = 1e-9  # of rounding
+        if self.aggregate is not None and math.isfinite(value):
+            return value
+        if not math.isfinite(value) or not self.low - slack <= value <= high + slack:
+            raise MetricError(
+                f"{self.name} gave {value} on sample {sample.id!r}, outside its range [{self.low}, {high}]; "
+                "declare the range with low= and high= (high=None: no upper end)"
+            )
+        return min(max(value, self.low), high)
+
+
+@overload
+def metric(fn: Function) -> Metric: ...
+
+
+@overload
+def metric(
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float | None = 1.0,
+    higher_is_better: bool | None = True,
+    judges: Literal["output", "retrieval", "fact"] = "output",
+    unit: str = "",
+) -> Callable[[Function], Metric]: ...
+
+
+def metric(
+    fn: Function | None = None,
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float | None = 1.0,
+    higher_is_better: bool | None = True,
+    judges: Literal["output", "retrieval", "fact"] = "output",
+    unit: str = "",
+) -> Metric | Callable[[Function], Metric]:
+    """Make ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``."""
+
+    def wrap(f: Function) -> Metric:
+        doc = (f.__doc__ or "").strip().split("\n")[0]
+        return Metric(name or f.__name__, f, low, high, higher_is_better, judges, unit, doc)
+
+    return wrap if fn is None else wrap(fn)
+
+
+def only(m: Metric, name: str | None = None, /, **slices: str) -> Metric:
+    """The same metric for the samples of some slices: ``only(exact_match(), answer_type="open")``.
+
+    Its name says so, ``exact_match[answer_type=open]``, where none is given. Elsewhere it does not apply.
+    """
+    if name is None:
+        told = ",".join(f"{key}={value}" for key, value in slices.items())
+        name = f"{m.name[:-1]},{told}]" if m.name.endswith("]") else f"{m.name}[{told}]"
+    return replace(m, name=name, fn=partial(_only, m.fn, slices))
+
+
+def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:
+    applies = all(sample.slices.get(name) == value for name, value in slices.items())
+    return fn(sample, answer) if applies else None

@@ -1,0 +1,1 @@
+"""The layers around one call of a model, a file each; ``stack.py`` has their order."""

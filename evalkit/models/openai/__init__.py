@@ -1,0 +1,1 @@
+"""Adapters of OpenAI-compatible servers and SGLang, and what they are made of."""

@@ -1,0 +1,354 @@
+"""Any OpenAI-compatible server: chat and completions, streaming or not, images, schemas, prompt logprobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.media.sniff import look
+from evalkit.models.openai import probe, wire
+from evalkit.models.openai.byte_semaphore import ByteLimit
+from evalkit.models.openai.endpoints import Endpoints, note_rates
+from evalkit.models.openai.http_errors import fail, fail_within
+from evalkit.models.openai.identity_guard import Restarts
+from evalkit.models.openai.prompt_logprobs import Echo, read_echo, read_prompt_logprobs
+from evalkit.models.openai.sse import Pieces
+from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
+from evalkit.models.spec import ModelSpec
+from evalkit.types import Audio, Image, Needs, Request, Response, ServerFacts, Takes, Video
+
+# What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
+MOST_IN_FLIGHT = 256
+_VENDOR = "https://api.openai.com/"
+# Where servers tell their version and, llama.cpp, how many requests they answer at once.
+_PAGES = {"llamacpp": "/props", "vllm": "/version"}
+
+
+class OpenAIBackend:
+    """``openai:NAME[@URL]``: without a URL OpenAI's own service, with one any server that speaks its API."""
+
+    key_env: str | None = "OPENAI_API_KEY"
+    default_url = _VENDOR + "v1"
+    start_hint = "Start it, for example: vllm serve MODEL --port 8000"
+    logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
+    image_formats: tuple[str, ...] = ("png", "jpeg")  # what every server reads; others are named by ?images=
+    # Known after a probe of images: prompt tokens of a small picture, and whether the usage counts them.
+    image_cost = 0
+    reports_image_tokens = False
+
+    def __init__(self, spec: ModelSpec) -> None:
+        way = spec.options.get("logprobs")
+        if way is not None and way not in self.logprob_ways:
+            raise UsageError(
+                f"{spec.provider}: has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
+            )
+        self.spec = spec
+        self.name = spec.display
+        self.defaults = spec.defaults
+        self.model = spec.name
+        self.max_inflight: int | None = spec.options.get("max_inflight")
+        self.rates = spec.options.get("rpm"), spec.options.get("tpm")  # at each endpoint
+        self.down_timeout: float | None = spec.options.get("down_timeout")
+        self.retry_budget: float | None = spec.options.get("retry_budget")
+        self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
+        self._restarts = Restarts(partial(probe.model_at, self))
+        self.endpoints = Endpoints(spec.urls or (self.default_url,), self._restarts)
+        self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there
+        self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
+        self.takes = self._takes()
+        self._bytes = ByteLimit()
+        self._counted: set[type] = set()
+        self._counting = asyncio.Lock()
+        self._key = self._read_key()
+        self.transport = Transport(
+            _timeouts(spec),
+            {"Authorization": f"Bearer {self._key}"} if self._key else None,
+            spec.options.get("proxy"),
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
+        if request.continuation is not None:
+            return await self.score(request)
+        exchange = partial(self._generate, request=request)
+        if not (size := wire.media_bytes(request)):
+            return await self.endpoints.call(exchange)
+        async with self._bytes.hold(size):
+            response = await self.endpoints.call(exchange)
+        self._check_seen(request, response)
+        await self._check_counted(request, response)
+        return response
+
+    async def probe(self, needs: Needs) -> ServerFacts:
+        """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
+        found = [await probe.find_model(self, url) for url in self.endpoints.urls]
+        probe.same_everywhere(self.endpoints.urls, found)
+        told = zip(self.endpoints.urls, found, strict=True)
+        self.slots = {url: min(f.max_running, MOST_IN_FLIGHT) for url, f in told if f.max_running}
+        self._restarts.trust(found[0].identity)
+        self._counted = {Image, Audio, Video}  # the probe compares for itself
+        await probe.check(self, needs)
+        self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}
+        return found[0]
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self.transport.close()
+
+    async def get_json(self, url: str) -> Any:
+        """A document of the server, decoded; None where it has no such page. Raises as ``send`` does."""
+        reply = await self.transport.get(url)
+        if reply.status in (404, 405):
+            return None
+        return self.decoded(reply, url)
+
+    async def post(self, url: str, payload: Any) -> Any:
+        """Post to the server and decode its reply. Raises as ``send`` does."""
+        reply = await self.transport.post_json(url, payload)
+        data = self.decoded(reply, url)
+        fail_within(data, self._scrub(reply.body), url)
+        return data
+
+    def decoded(self, reply: Reply, url: str) -> Any:
+        """The document in a reply. Raises what an error status or a broken body means."""
+        if reply.status >= 400:
+            fail(reply.status, reply.headers, self._scrub(reply.body), url)
+        note_rates(reply.headers)
+        try:
+            return wire.decoded(reply.body, reply.headers.get("content-type"))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
+            raise ServerFailed(f"{url} answered {reply.status} with what is not JSON: {start!r}") from None
+
+    async def check_logprobs(self) -> None:
+        """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
+        await self.endpoints.call(lambda url: probe.check_echo(self, url))
+
+    async def check_images(self) -> Response:
+        """Refuse a server that does not see images. Raises ``ProbeError``, ``ModelError``."""
+        seen = await probe.check_images(self)
+        self.reports_image_tokens = bool(seen.usage.image_tokens)
+        return seen
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+        """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
+        meta, owner = entry.get("meta") or {}, entry.get("owned_by")
+        page = _PAGES.get(owner or "")
+        told = await self.get_json(url.removesuffix("/v1") + page) if page else None
+        told = told if isinstance(told, dict) else {}
+        context = entry.get("max_model_len") or meta.get("n_ctx")
+        known = {
+            "provider": self.spec.provider,
+            "model": self.model,
+            "label": self.spec.options.get("label"),
+            "root": entry.get("root"),
+            "version": told.get("version") or told.get("build_info"),
+            "context": context,
+            "quantization": meta.get("ftype"),
+            "parameters": meta.get("n_params"),
+            "bytes": meta.get("size"),
+        }
+        identity = {name: value for name, value in known.items() if value is not None}
+        # More connections than llama.cpp has slots stall it for seconds: each idle one holds a thread until
+        # its keep-alive ends.
+        running = told.get("total_slots")
+        self.tells_load = self.tells_load and running is None
+        return ServerFacts(identity, context, running, {"owned_by": owner})
+
+    async def score(self, request: Request) -> Response:
+        """Log-probabilities of a continuation, by reading the prompt through ``/completions``."""
+        context, continuation = request.prompt or "", request.continuation or ""
+        check_continuation(request)
+        start = time.perf_counter()
+        data, echoed = await self.endpoints.call(
+            lambda url: self.read_prompt(url, context + continuation, **request.extra)
+        )
+        first = echoed.border(continuation)
+        scored = echoed.logprobs[first:]
+        return Response(
+            text="",
+            usage=wire.read_usage(data.get("usage")),
+            model=wire.as_text(data.get("model")) or self.model,
+            logprobs=tuple(scored),
+            is_greedy=echoed.is_greedy(first),
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def read_prompt(self, url: str, prompt: str, **extra: Any) -> tuple[Any, Echo]:
+        """Let the server read ``prompt``: its whole reply, and the log-probabilities of its tokens."""
+        ranked = self.spec.options.get("logprobs") == "prompt_logprobs"
+        payload = {
+            "model": self.model,
+            "prompt": prompt,
+            **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
+            **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
+            **extra,
+        }
+        data = await self.post(f"{url}/completions", payload)
+        return data, read_prompt_logprobs(data) if ranked else read_echo(data)
+
+    async def _generate(self, url: str, request: Request) -> Response:
+        if request.regex is not None and self._vendor:
+            raise RequestRejected("OpenAI's service takes no regex: use json_schema")
+        chat = self.uses_chat(request)
+        if wire.media_of(request):  # reading and encoding pictures takes milliseconds
+            payload = await asyncio.to_thread(self._payload, request, chat)
+        else:
+            payload = self._payload(request, chat)
+        target = f"{url}/chat/completions" if chat else f"{url}/completions"
+        start = time.perf_counter()
+        if payload.get("stream"):
+            async with self.transport.stream_json(target, payload) as stream:
+                return await self._read_stream(stream, target, start)
+        data = await self.post(target, payload)
+        choice = wire.read_choice(data)
+        message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
+        return wire.reply(
+            choice,
+            message,
+            usage=wire.read_usage(data.get("usage")),
+            model=wire.as_text(data.get("model")) or self.model,
+            latency_s=time.perf_counter() - start,
+        )
+
+    def uses_chat(self, request: Request) -> bool:
+        """Whether a request goes through the chat template."""
+        return request.prompt is None and self.spec.options.get("api", "chat") == "chat"
+
+    def _payload(self, request: Request, chat: bool) -> dict[str, Any]:
+        payload: dict[str, Any] = {"model": self.model}
+        if chat:
+            payload["messages"] = [wire.message_payload(message) for message in request.messages]
+        else:
+            payload["prompt"] = wire.plain_prompt(request)
+        payload.update(wire.sampling_payload(request, full=self.full_sampling))
+        if self._vendor and chat:
+            payload["max_completion_tokens"] = payload.pop("max_tokens")
+        if self.spec.options.get("stream"):
+            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        return payload | request.extra
+
+    async def _read_stream(self, stream: Stream, url: str, start: float) -> Response:
+        """Put a streamed reply together. Raises ``ServerFailed`` where it ends too early."""
+        if stream.status >= 400:
+            body = b"\n".join([line async for line in stream.lines])
+            fail(stream.status, stream.headers, self._scrub(body), url)
+        note_rates(stream.headers)
+        pieces = Pieces()
+        async for line in stream.lines:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                pieces.done = True
+                break
+            self._add(pieces, data, url, start)
+        if not pieces.whole:
+            raise ServerFailed(f"{url} broke off in the middle of a streamed reply")
+        return wire.reply(
+            {"finish_reason": pieces.finish},
+            pieces.message(),
+            usage=wire.read_usage(pieces.usage),
+            model=pieces.model or self.model,
+            latency_s=time.perf_counter() - start,
+            first_token_s=pieces.first_token_s,
+        )
+
+    def _add(self, pieces: Pieces, data: bytes, url: str, start: float) -> None:
+        try:
+            chunk = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = self._scrub(data)[:200].decode("utf-8", "replace")
+            raise ServerFailed(f"{url} streamed what is not JSON: {said!r}") from None
+        fail_within(chunk, self._scrub(data), url)
+        pieces.add(chunk, time.perf_counter() - start)
+
+    def _check_seen(self, request: Request, response: Response) -> None:
+        """Refuse a reply to pictures that the server dropped. Raises ``RequestRejected``."""
+        shown = request.images
+        counted = response.usage.image_tokens
+        if not shown:
+            return
+        if counted == 0 or (counted is None and self.reports_image_tokens):
+            raise RequestRejected(
+                "the server dropped the image: it counted no image tokens. Check its chat template "
+                "and that the model sees images"
+            )
+        tokens = response.usage.prompt_tokens
+        if 0 < tokens < len(shown) * self.image_cost:
+            # A smaller picture than the probe's may cost less: look closer before refusing.
+            sizes = [look(image.read()).size for image in shown]
+            large = sum(size is not None and min(size) >= probe.PICTURE for size in sizes)
+            if tokens < large * self.image_cost:
+                raise RequestRejected(
+                    f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
+                    f"least {self.image_cost} tokens each"
+                )
+
+    async def _check_counted(self, request: Request, response: Response) -> None:
+        """Once for each kind of medium: it must cost prompt tokens. Raises ``RequestRejected``.
+
+        Servers drop what their chat template does not know, and answer the text alone.
+        """
+        for kind in dict.fromkeys(type(part) for part in wire.media_of(request)):
+            async with self._counting:
+                if kind in self._counted or not response.usage.prompt_tokens:
+                    continue
+                bare = wire.without(request, kind)
+                fewer = await self.endpoints.call(partial(self._generate, request=bare))
+                if fewer.usage.prompt_tokens >= response.usage.prompt_tokens:
+                    raise RequestRejected(
+                        f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
+                        "Check the model and its chat template"
+                    )
+                self._counted.add(kind)
+
+    def _takes(self) -> Takes:
+        options = self.spec.options
+        formats = options.get("images") or (*self.image_formats, *(("webp",) if self._vendor else ()))
+        return Takes(
+            images=frozenset(f"image/{name}" for name in formats),
+            audio=frozenset(wire.AUDIO_FORMATS),
+            video=options.get("video") == "file",
+            max_pixels=options.get("max_pixels"),
+            max_side=options.get("max_side"),
+        )
+
+    def _read_key(self) -> str | None:
+        named = self.spec.options.get("api_key_env")
+        key = os.environ.get(named or self.key_env or "") or None
+        if named and key is None:
+            raise UsageError(f"{named} is not set; it should hold the API key: export {named}=…")
+        if self._vendor and key is None:
+            raise ProbeError(
+                f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
+                f"or name your own server: {self.name}@http://127.0.0.1:8000"
+            )
+        return key
+
+    def _scrub(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"***") if self._key else body
+
+
+def check_continuation(request: Request) -> None:
+    """Refuse what has no log-probability. Raises ``RequestRejected``."""
+    if not request.continuation:
+        raise RequestRejected("an empty continuation has no log-probability")
+
+
+def _timeouts(spec: ModelSpec) -> Timeouts:
+    options = spec.options
+    total = options.get("timeout", Timeouts.total)
+    return Timeouts(
+        connect=options.get("connect_timeout", Timeouts.connect),
+        first_byte=options.get("first_byte_timeout", total),
+        stall=options.get("stall_timeout", Timeouts.stall),
+        total=total,
+    )

@@ -1,0 +1,269 @@
+"""Checks before a run: is the model there, and can it do what the task needs? What fails is refused."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import math
+import re
+import struct
+import wave
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
+from evalkit.media.pixels import plain_png
+from evalkit.models.openai import wire
+from evalkit.models.openai.endpoints import Place, assigned
+from evalkit.models.openai.transport import Unreachable
+from evalkit.types import Audio, Image, Message, Needs, Part, Request, Response, ServerFacts, Text
+
+if TYPE_CHECKING:
+    from evalkit.models.openai.backend import OpenAIBackend
+
+PICTURE = 64  # width and height of the probe's pictures, in pixels
+# Unlikely words: of a phrase that every model knows by heart each token has the same probability, near 1, and
+# a server that shifts them by a place would not be found out.
+PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
+# How far a token's log-probability may lie from itself between reading and writing it, in half precision.
+_TOLERANCE = 0.25
+_SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+_SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
+
+
+async def find_model(backend: OpenAIBackend, url: str) -> ServerFacts:
+    """The model's facts at one endpoint. Raises ``ProbeError`` where it is not there."""
+    try:
+        return await model_at(backend, url)
+    except Unreachable as problem:
+        raise ProbeError(f"{problem}. Is the server running? {backend.start_hint}") from None
+    except Overloaded as problem:
+        raise ProbeError(f"{problem}. It may still be loading the model: try again in a moment") from None
+    except ModelError as problem:
+        raise ProbeError(str(problem)) from None
+
+
+async def model_at(backend: OpenAIBackend, url: str) -> ServerFacts:
+    """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served.
+
+    Raises ``ProbeError`` where another one is served, ``ModelError`` where nothing answers.
+    """
+    entries = _entries(await backend.get_json(f"{url}/models"))
+    if not entries:
+        if backend.model in ("", "default"):
+            raise ProbeError(
+                f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
+            )
+        await _check_api(backend, url)
+        return await backend.facts(url, {"id": backend.model})
+    entry = _pick(backend, url, entries)
+    backend.model = entry["id"]
+    backend.name = replace(backend.spec, name=backend.model).display
+    return await backend.facts(url, entry)
+
+
+async def _check_api(backend: OpenAIBackend, url: str) -> None:
+    """Where no models are listed, ask for one token: at a URL that is no API every sample would fail."""
+    ask = Request(messages=(Message("user", "Hello"),), max_tokens=1)
+    before = assigned.set(Place(url))
+    try:
+        await backend.send(ask)
+    except ModelError as problem:
+        if problem.status == 404:
+            raise ProbeError(
+                f"there is no API at {url}: {problem}. A model's URL is that before /chat/completions, "
+                "and mostly ends in /v1"
+            ) from None
+    finally:
+        assigned.reset(before)
+
+
+def _entries(listing: Any) -> list[dict[str, Any]]:
+    data = listing.get("data") if isinstance(listing, dict) else None
+    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+
+
+def _pick(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    if backend.model in ("", "default") and len(entries) == 1:
+        return entries[0]
+    for entry in entries:
+        if backend.model == entry["id"]:
+            return entry
+    names = [e["id"] for e in entries]
+    near = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
+    ordered = (near + [n for n in names if n not in near])[:10]
+    raise ProbeError(
+        f"{url} does not serve {backend.model!r}. It serves: {', '.join(ordered)}"
+        f"{', …' if len(names) > 10 else ''}. Try {backend.spec.provider}:{ordered[0]}@{url}"
+    )
+
+
+def same_everywhere(urls: Sequence[str], found: Sequence[ServerFacts]) -> None:
+    """Endpoints of one model must serve one model. Raises ``ProbeError``."""
+    for url, facts in zip(urls, found, strict=True):
+        if facts.identity != found[0].identity:
+            differs = {
+                key: (found[0].identity.get(key), facts.identity.get(key))
+                for key in found[0].identity.keys() | facts.identity.keys()
+                if found[0].identity.get(key) != facts.identity.get(key)
+            }
+            raise ProbeError(f"{urls[0]} and {url} serve different models: {differs}")
+
+
+async def check(backend: OpenAIBackend, needs: Needs) -> None:
+    """Try out what the task needs and nothing else. Raises ``ProbeError``."""
+    checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
+        (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),
+        (needs.images, "images", backend.check_images),
+        (needs.audio, "sound", lambda: check_audio(backend)),
+        (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
+        (needs.regex, "a regex", lambda: check_regex(backend)),
+    ]
+    for wanted, what, attempt in checks:
+        if not wanted:
+            continue
+        try:
+            await attempt()
+        except ModelError as problem:
+            raise ProbeError(f"the task needs {what}, and {backend.name} cannot: {problem}") from None
+
+
+async def check_echo(backend: OpenAIBackend, url: str) -> None:
+    """Prompt log-probabilities must be those with which the server itself would go on writing."""
+    sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
+    asked = {"model": backend.model, **sampling, "logprobs": 1}
+    _, echoed = await backend.read_prompt(url, PROBE_TEXT)
+    echoed.border(PROBE_TEXT[-8:])
+    for place in places(len(echoed.tokens)):
+        rest = "".join(echoed.tokens[place:])
+        prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(rest)]
+        written = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
+        compare_best(backend, echoed.best[place], _best_written(written))
+    if any(
+        own is not None and top is not None and own > top + _TOLERANCE
+        for own, top in zip(echoed.logprobs, echoed.best, strict=True)
+    ):
+        raise_shifted(backend)
+
+
+def places(count: int) -> list[int]:
+    """Where in a probe of ``count`` tokens reading and writing are compared: several, the last too."""
+    return sorted({count // 3, count // 2, 2 * count // 3, count - 1} - {0})
+
+
+def _best_written(data: Any) -> float | None:
+    logprobs = wire.read_choice(data).get("logprobs") or {}
+    tops = logprobs.get("top_logprobs") or [None]
+    return max(tops[0].values()) if isinstance(tops[0], dict) and tops[0] else None
+
+
+def compare_best(backend: OpenAIBackend, read: float | None, written: float | None) -> None:
+    """The most probable next token has one log-probability, whether read or written."""
+    if read is None or written is None or abs(read - written) > _TOLERANCE:
+        raise_shifted(backend)
+
+
+def raise_shifted(backend: OpenAIBackend) -> NoReturn:
+    """Raise the error for log-probabilities that belong to other tokens."""
+    raise ProbeError(
+        f"{backend.name}: the server's prompt log-probabilities are not those of its own generation "
+        "(missing, shifted or of another distribution). Use SGLang or vLLM for this task"
+    )
+
+
+async def check_images(backend: OpenAIBackend) -> Response:
+    """A picture must change what the server counts or says, and so must a second one.
+
+    Returns the reply to one picture. A server that says it takes one picture only is believed.
+    """
+    question = Text("What colour is the image?")
+    red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
+    plain = await _say(backend, question)
+    seen = await _say(backend, red, question)
+    if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
+        raise ProbeError(
+            f"{backend.name}: the server drops images without a word: a picture changed neither its token "
+            "count nor its answer. Check that the model sees images, and its chat template"
+        )
+    try:
+        both = await _say(backend, red, blue, question)
+    except RequestRejected:
+        return seen
+    backend.image_cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
+    if backend.image_cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
+        raise ProbeError(
+            f"{backend.name}: the server keeps one image of several without a word: a second picture did not "
+            "change its token count. Check its chat template and its limit of images in a prompt"
+        )
+    return seen
+
+
+async def check_audio(backend: OpenAIBackend) -> None:
+    """A sound must change what the server counts or says."""
+    question = Text("What do you hear?")
+    plain = await _say(backend, question)
+    heard = await _say(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
+        raise ProbeError(
+            f"{backend.name}: the server drops sounds without a word: one changed neither its token count "
+            "nor its answer. Check that the model hears"
+        )
+
+
+async def _say(backend: OpenAIBackend, *parts: Part) -> Response:
+    return await backend.send(Request(messages=(Message("user", parts),), max_tokens=16))
+
+
+def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> bytes:
+    """A plain tone as a WAV file: one channel, 16 bits."""
+    values = (round(12000 * math.sin(2 * math.pi * hertz * i / rate)) for i in range(round(seconds * rate)))
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(b"".join(struct.pack("<h", value) for value in values))
+    return out.getvalue()
+
+
+async def check_schema(backend: OpenAIBackend) -> None:
+    """A schema must bind a reply that would not be JSON otherwise."""
+    response = await backend.send(_hello(json_schema=_SCHEMA))
+    try:
+        value = msgspec.json.decode(response.text)
+    except msgspec.DecodeError:
+        value = None
+    bound = isinstance(value, dict) and isinstance(value.get("ok"), bool)
+    # A weak model pads with blanks for as long as the schema lets it; it is bound all the same.
+    padded = response.finish_reason == "length" and _SCHEMA_START.match(response.text)
+    if not bound and not padded:
+        raise ProbeError(
+            f"{backend.name}: the server does not keep to a JSON schema; it answered {response.text[:80]!r}"
+        )
+
+
+async def check_regex(backend: OpenAIBackend) -> None:
+    """A pattern must bind a reply that would not match it otherwise."""
+    response = await backend.send(_hello(regex="(yes|no)"))
+    if not re.fullmatch("yes|no", response.text):
+        raise ProbeError(
+            f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. "
+            "SGLang and vLLM keep to one"
+        )
+
+
+def _hello(**constraint: Any) -> Request:
+    return Request(messages=(Message("user", "Say hello."),), max_tokens=64, **constraint)
+
+
+def red_png(size: int = PICTURE) -> bytes:
+    """A plain red square as a PNG file."""
+    return plain_png(size, size, (220, 30, 30))

@@ -1,0 +1,282 @@
+"""SGLang's own server: native generation, exact prompt log-probabilities by token ids, server facts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed
+from evalkit.models.openai import probe, wire
+from evalkit.models.openai.backend import OpenAIBackend, check_continuation
+from evalkit.models.openai.http_errors import raise_for
+from evalkit.models.openai.label_scores import LabelScores
+from evalkit.models.openai.load_monitor import load_of
+from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, decomposed
+from evalkit.models.spec import ModelSpec
+from evalkit.types import Request, Response, ServerFacts, Usage
+
+# What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
+_IDENTITY = (
+    "chat_template",
+    "completion_template",
+    "default_chat_template_kwargs",
+    "dtype",
+    "kv_cache_dtype",
+    "load_format",
+    "lora_paths",
+    "quantization",
+    "reasoning_parser",
+    "revision",
+    "version",
+)
+_SERVER = (
+    "attention_backend",
+    "chunked_prefill_size",
+    "device",
+    "dp_size",
+    "enable_deterministic_inference",
+    "grammar_backend",
+    "max_total_tokens",
+    "random_seed",
+    "sampling_backend",
+    "schedule_policy",
+    "speculative_algorithm",
+    "tp_size",
+)
+
+
+# Candidates for a border that are looked at in one call.
+_BATCH = 16
+
+
+class SGLangBackend(OpenAIBackend):
+    """``sglang:NAME[@URL]``: chat as on any compatible server, prompts and scoring through ``/generate``."""
+
+    key_env = None
+    default_url = "http://127.0.0.1:30000/v1"
+    start_hint = "Start it: python -m sglang.launch_server --model-path MODEL --port 30000"
+    logprob_ways = ("native", "score")
+
+    image_formats = ("png", "jpeg", "webp")
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._labels = LabelScores(self._score_labels) if spec.options.get("logprobs") == "score" else None
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
+        if request.continuation is None and not self.uses_chat(request):
+            return await self.endpoints.call(lambda url: self._native(url, request))
+        return await super().send(request)
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+        """What is known of the server at ``url``. Raises ``ProbeError`` where it would truncate silently."""
+        root = _root(url)
+        server = await self._info(root, "server_info")
+        model = await self._info(root, "model_info")
+        if server.get("allow_auto_truncate"):
+            raise ProbeError(
+                f"{root} runs with --allow-auto-truncate: it would cut long prompts without a word. "
+                "Start it without that option"
+            )
+        known = {
+            "provider": self.spec.provider,
+            "model": self.model,
+            "label": self.spec.options.get("label"),
+            "root": model.get("model_path") or entry.get("root"),
+            "weight_version": model.get("weight_version"),
+            "context": entry.get("max_model_len"),
+            **{name: server.get(name) for name in _IDENTITY},
+        }
+        load = await load_of(self, url)
+        states = server.get("internal_states") or []
+        each = sum(state.get("effective_max_running_requests_per_dp") or 0 for state in states)
+        running = (load and load.most) or server.get("max_running_requests") or each or None
+        return ServerFacts(
+            {name: value for name, value in known.items() if value is not None},
+            entry.get("max_model_len"),
+            running,
+            {name: server[name] for name in _SERVER if server.get(name) is not None},
+        )
+
+    async def check_logprobs(self) -> None:
+        """Prompt log-probabilities must be those of generation. Raises ``ProbeError``, ``ModelError``."""
+        await self.endpoints.call(self._check_native)
+
+    async def score(self, request: Request) -> Response:
+        """Exact log-probabilities of a continuation's tokens."""
+        check_continuation(request)
+        return await self.endpoints.call(lambda url: self._score(url, request))
+
+    async def _score(self, url: str, request: Request) -> Response:
+        start = time.perf_counter()
+        context, continuation = request.prompt or "", request.continuation or ""
+        before, whole = await self._tokens(url, [context, context + continuation])
+        first = await self._border(url, before, whole, continuation)
+        if first == 0:
+            raise RequestRejected(NO_CONTEXT)
+        if self._labels is not None and first == len(whole) - 1:
+            value = await self._labels.logprob(whole[:first], whole[first])
+            return Response(
+                text="", model=self.model, logprobs=(value,), latency_s=time.perf_counter() - start
+            )
+        meta = (await self._read(url, whole, first - 1))["meta_info"]
+        rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
+        if [row[1] for row in rows] != whole[first:]:
+            raise ServerFailed(f"{url} returned log-probabilities of other tokens than it was sent")
+        return Response(
+            text="",
+            usage=_usage(meta),
+            model=self.model,
+            logprobs=tuple(row[0] for row in rows),
+            is_greedy=all(row[1] == top[0][1] for row, top in zip(rows, tops, strict=True)),
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def _score_labels(self, context: list[int], labels: list[int]) -> Any:
+        """Probabilities of the tokens ``labels`` behind ``context``, over the whole vocabulary."""
+        payload = {"query": context[:-1], "items": [context[-1:]], "label_token_ids": labels}
+        payload |= {"apply_softmax": False, "model": self.model}
+        return await self.endpoints.call(lambda url: self.post(f"{url}/score", payload))
+
+    async def _native(self, url: str, request: Request) -> Response:
+        """Complete a plain prompt: no chat template is applied."""
+        start = time.perf_counter()
+        payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
+        data = await self._generate_native(url, payload)
+        meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
+        reasoning, text = wire.split_reasoning(data.get("text") or "")
+        return Response(
+            text=text,
+            reasoning=reasoning,
+            finish_reason=wire.finish_reason(finish.get("type")),
+            usage=_usage(meta),
+            model=self.model,
+            latency_s=time.perf_counter() - start,
+        )
+
+    async def _read(self, url: str, ids: list[int], start_len: int) -> dict[str, Any]:
+        """Let the server read ``ids``; rows from ``start_len`` on, the first of them without a value."""
+        return await self._generate_native(
+            url,
+            {
+                "input_ids": ids,
+                "sampling_params": {"max_new_tokens": 0, "temperature": 0.0},
+                "return_logprob": True,
+                "logprob_start_len": start_len,
+                "top_logprobs_num": 1,
+            },
+        )
+
+    async def _generate_native(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
+        target = f"{_root(url)}/generate"
+        data = await self.post(target, payload)
+        if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
+            raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
+        finish = data["meta_info"].get("finish_reason") or {}
+        if finish.get("type") == "abort":
+            raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
+        return data
+
+    async def _tokens(self, url: str, texts: list[str]) -> list[list[int]]:
+        target = f"{url}/tokenize"
+        data = await self.post(target, {"model": self.model, "prompt": texts})
+        tokens = data.get("tokens") if isinstance(data, dict) else None
+        if not isinstance(tokens, list) or len(tokens) != len(texts):
+            raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
+        return tokens
+
+    async def _border(self, url: str, before: list[int], whole: list[int], continuation: str) -> int:
+        """The first token of ``whole`` that holds a character of ``continuation``.
+
+        Mostly that is where the context's own tokens end. Where the border lies inside a token, the two
+        texts are cut differently around it, and only the tokens' text tells.
+        """
+        if whole[: len(before)] == before and len(before) < len(whole):
+            return len(before)
+        shared = common_prefix(before, whole)
+        border: int | None = None
+        for start in range(shared, len(whole), _BATCH):
+            places = range(start, min(start + _BATCH, len(whole)))
+            payload = {"tokens": [whole[place:] for place in places], "skip_special_tokens": False}
+            data = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
+            spelled = zip(places, map(decomposed, data["text"]), strict=True)
+            holding = [place for place, text in spelled if text.endswith(decomposed(continuation))]
+            border = holding[-1] if holding else border
+            if len(holding) < len(places):
+                break
+        if border is None:
+            raise RequestRejected(f"the server's tokens do not spell the continuation {continuation!r}")
+        return border
+
+    async def _check_native(self, url: str) -> None:
+        (ids,) = await self._tokens(url, [probe.PROBE_TEXT])
+        meta = (await self._read(url, ids, 0))["meta_info"]
+        rows, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
+        if not tops or len(tops) != len(ids) or [row[1] for row in rows or ()] != ids:
+            probe.raise_shifted(self)
+        if self._labels is not None:
+            one = await self._labels.logprob(ids[:-1], ids[-1])
+            probe.compare_best(self, rows[-1][0], one)
+        for place in probe.places(len(ids)):
+            written = await self._generate_native(
+                url,
+                {
+                    "input_ids": ids[:place],
+                    "sampling_params": {"max_new_tokens": 1, "temperature": 0.0},
+                    "return_logprob": True,
+                    "top_logprobs_num": 1,
+                },
+            )
+            best = written["meta_info"]["output_top_logprobs"][0][0][0]
+            probe.compare_best(self, tops[place][0][0], best)
+
+    async def _info(self, root: str, page: str) -> dict[str, Any]:
+        """A page of facts, under its name of today or of before; empty where a router hides it."""
+        data = await self.get_json(f"{root}/{page}") or await self.get_json(f"{root}/get_{page}")
+        return data if isinstance(data, dict) else {}
+
+
+def common_prefix(context: list[int], whole: list[int]) -> int:
+    """How many tokens two texts share from the start on."""
+    pairs = enumerate(zip(context, whole, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(context), len(whole)))
+
+
+def _sampling(request: Request) -> dict[str, Any]:
+    """Native sampling parameters, each of them. A misspelled ``extra`` is refused by the server."""
+    sampling: dict[str, Any] = {
+        "max_new_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": -1,
+        "min_p": 0.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "repetition_penalty": 1.0,
+    }
+    if request.stop:
+        sampling["stop"] = list(request.stop)
+    if request.seed is not None:
+        sampling["sampling_seed"] = request.seed
+    if request.json_schema is not None:
+        sampling["json_schema"] = msgspec.json.encode(request.json_schema).decode()
+    if request.regex is not None:
+        sampling["regex"] = request.regex
+    return sampling | request.extra
+
+
+def _usage(meta: dict[str, Any]) -> Usage:
+    return Usage(
+        prompt_tokens=meta.get("prompt_tokens") or 0,
+        completion_tokens=meta.get("completion_tokens") or 0,
+        cached_tokens=meta.get("cached_tokens") or 0,
+        reasoning_tokens=meta.get("reasoning_tokens") or 0,
+        image_tokens=meta.get("image_tokens"),
+    )
+
+
+def _root(url: str) -> str:
+    return url.removesuffix("/v1")

@@ -1,0 +1,274 @@
+"""Which waiting request goes to which endpoint next: prefixes together, longest work first, nobody starved.
+
+Everything here is plain bookkeeping without a clock or an event loop: ``models.scheduled.Scheduled`` drives
+it for real servers, the benchmarks drive the same code in virtual time.
+
+The order, in words:
+
+1. An endpoint stays with the prefix it is on, longest predicted request first, until no more of it waits.
+2. Then comes the prefix of a request that too many others have overtaken, or of one so long that it would
+   outlast the rest (longest first, at the end of a run). Where either can wait no more, it goes at once.
+3. Else the neighbour with most work: first those that share most of the prefix.
+
+Each prefix has a home among the endpoints (rendezvous hashing), which keeps it unless another endpoint has
+less than half as much waiting. Endpoints take work when they have room, so each gets what it delivers, and
+at the end of a run a slow one leaves the rest to those that would be done with it sooner, and all along the
+longest to faster ones.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import zlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from evalkit.errors import ModelError, Overloaded, ServerFailed
+from evalkit.models.schedule.endpoint import Concurrency, Lane
+from evalkit.models.schedule.lengths import REMEMBERED, Lengths
+from evalkit.models.schedule.limits import Outage, Rate
+from evalkit.models.schedule.prefix import PrefixQueue, Ticket, characters, prefix_chain
+from evalkit.types import Request
+
+__all__ = ["HARD", "Concurrency", "Lane", "Rate", "Scheduler", "Ticket", "prefix_chain"]
+
+# How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
+SOFT, HARD = 2, 4
+# A long request's prefix comes next when the rest takes less than so many times as long; when it goes now.
+SOON, LATE = 2.0, 1.0
+# An endpoint that takes so many times as long for a token is slow.
+SLOWER = 1.2
+# A reply that may well come is so many times as long as the typical one.
+SPREAD = 4.0
+# What reading a prompt costs beside writing a reply: characters that weigh as much as one output token.
+_CHARS_PER_TOKEN_OF_WORK = 32
+
+
+class Scheduler:
+    """One queue for one model on one or several endpoints.
+
+    ``submit`` a request, ask ``next`` until it returns None, and report each sent ticket to ``ended``; a
+    ticket that is no longer wanted goes through ``cancel``. At most ``each`` requests are under way at an
+    endpoint and ``together`` at all; with ``grows`` above ``each`` an endpoint may earn itself more. An
+    endpoint that is known to have so many ``slots`` gets that many.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] = ("",),
+        *,
+        each: int = 64,
+        grows: int = 0,
+        slots: Mapping[str, int] | None = None,
+        together: int | None = None,
+    ) -> None:
+        known = slots or {}
+        self.lanes = [
+            Lane(name, Concurrency(known.get(name, each), known.get(name, max(each, grows))))
+            for name in endpoints
+        ]
+        self.lengths = Lengths()
+        self.outage = Outage()
+        self._together = together or math.inf
+        self._queues = [PrefixQueue() for _ in endpoints]
+        # Beginnings of prompts that were seen, with the first request that had it while that waits.
+        self._begun: dict[int, Ticket | None] = {}
+        self._last: list[tuple[int, int]] = [(i, -1) for i in range(len(endpoints))]  # queue and group
+        self._by_age: deque[Ticket] = deque()
+        self._by_length: list[tuple[int, Ticket]] = []
+        self._tokens = self._submitted = self._left = self._most = self._sent = self.in_flight = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._submitted - self._left
+
+    def submit(self, request: Request, known: int | None = None) -> Ticket:
+        """Put a request into the queue; ``known`` are the tokens of an earlier reply to it."""
+        ticket = Ticket(self._submitted, request, prefix_chain(request))
+        ticket.group = self._group(ticket)
+        ticket.length = self.lengths.predict(ticket, known)
+        ticket.work = ticket.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
+        self._place(ticket)
+        if (first := self._begun.get(ticket.group)) is not None:  # the prefix is one only now
+            self._begun[ticket.group] = None
+            self._queues[first.home].remove(first)
+            first.group = ticket.group
+            self._place(first)
+        if len(self._by_age) > 64 + 2 * len(self):  # what is gone would keep its request in memory
+            self._by_age = deque(old for old in self._by_age if old.state == "waiting")
+        self._by_age.append(ticket)
+        if len(self._by_length) > 64 + 2 * len(self):
+            self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]
+            heapq.heapify(self._by_length)
+        heapq.heappush(self._by_length, (-ticket.length, ticket))
+        self._tokens += ticket.length
+        self._submitted += 1
+        self._most = max(self._most, len(self))
+        return ticket
+
+    def next(self, now: float) -> Ticket | None:
+        """The request to send now, to endpoint ``ticket.lane``; None where nothing waits or none has room."""
+        if not len(self) or self.in_flight >= self._together or self.outage.holds(now, self.in_flight):
+            return None
+        lane = self._free_lane(now)
+        if lane is None:
+            return None
+        ticket = self._pick(lane)
+        self._leave_queue(ticket)
+        self._sent += 1
+        ticket.state, ticket.lane, ticket.sent, ticket.begun = "sent", lane, self._sent, now
+        self._last[lane] = (ticket.home, ticket.group)
+        self.lanes[lane].sends(ticket, now)
+        self.in_flight += 1
+        return ticket
+
+    def opens_at(self, now: float) -> float | None:
+        """When the next endpoint that asked for time takes requests again, if any waits."""
+        later = [lane.open_from(now) for lane in self.lanes] + [self.outage.opens_at]
+        later = [moment for moment in later if moment > now]
+        return min(later) if later and len(self) else None
+
+    def closed_for(self, now: float) -> float:
+        """Seconds for which all endpoints asked to be left alone; below 0 where one of them did not."""
+        return min(lane.opens_at for lane in self.lanes) - now
+
+    def ended(
+        self,
+        ticket: Ticket,
+        now: float,
+        *,
+        tokens: int | None = None,
+        prompt: int = 0,
+        problem: ModelError | None = None,
+    ) -> None:
+        """A sent request has ended: in a reply of ``tokens`` to a ``prompt`` of so many (0 where nobody
+        counted), with a problem, or with neither: given up."""
+        lane = self.lanes[ticket.lane]
+        full = len(self) > 0 and 2 * lane.in_flight > lane.concurrency.limit  # several may end together
+        ticket.state = "gone"
+        lane.ends(ticket, prompt, tokens)
+        self.in_flight -= 1
+        if problem is not None:
+            lane.failed(ticket, problem, now, self._sent)
+            self._note_outage(problem, ticket.begun, now)
+        elif tokens is not None:
+            self.outage.answered()
+            lane.succeeded()
+            lane.clock(now - ticket.begun, tokens)
+            lane.concurrency.ended(ticket.begun, now, tokens, full)
+            self.lengths.observe(ticket, tokens)
+
+    def cancel(self, ticket: Ticket, now: float) -> None:
+        """Forget a request, wherever it is. Harmless where it has ended."""
+        if ticket.state == "waiting":
+            self._queues[ticket.home].remove(ticket)
+            self._leave_queue(ticket)
+            ticket.state = "gone"
+        elif ticket.state == "sent":
+            self.ended(ticket, now)
+
+    def _note_outage(self, problem: ModelError, begun: float, now: float) -> None:
+        """One endpoint that cannot be reached is no outage where there are others."""
+        if not isinstance(problem, ServerFailed | Overloaded):
+            self.outage.answered()
+            return
+        sure = len(self.lanes) == 1 and getattr(problem, "never_begun", False)
+        self.outage.failed(begun, now, sum(lane.concurrency.limit for lane in self.lanes), sure=sure)
+
+    def _group(self, ticket: Ticket) -> int:
+        """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
+        if len(self._begun) > REMEMBERED:
+            self._begun = dict(itertools.islice(self._begun.items(), REMEMBERED // 2, None))
+        group = 0
+        for piece in ticket.chain[:-1]:
+            if piece in self._begun:
+                group = piece
+            else:
+                self._begun[piece] = ticket if len(self.lanes) > 1 else None
+        return group
+
+    def _place(self, ticket: Ticket) -> None:
+        """Into the queue of its prefix's home."""
+        if len(self.lanes) > 1:
+            name = b"%d" % ticket.group
+            ticket.home = max(range(len(self.lanes)), key=lambda i: zlib.crc32(name, self.lanes[i].salt))
+        self._queues[ticket.home].push(ticket)
+
+    def _free_lane(self, now: float) -> int | None:
+        """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
+        that asked for time."""
+        if len(self.lanes) == 1:
+            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].open_from(now) else None
+        well = [lane for lane in self.lanes if lane.well(now)]
+        well = well or [lane for lane in self.lanes if now >= lane.open_from(now)]
+        best, most = None, 0.0
+        for lane in well:
+            share = lane.free() / lane.concurrency.limit
+            if share > most and not self._sooner_elsewhere(lane, well):
+                best, most = self.lanes.index(lane), share
+        return best
+
+    def _sooner_elsewhere(self, lane: Lane, well: Sequence[Lane]) -> bool:
+        """Whether another endpoint would end a longish request sooner, even after all else that waits: at the
+        end of a run a slow endpoint had better stay idle."""
+        longish = SPREAD * self._tokens / len(self)
+        return any(
+            other.pace * (self._tokens / other.concurrency.limit + longish) < lane.pace * longish
+            for other in well
+            if 0 < other.pace < lane.pace
+        )
+
+    def _slow(self, lane: Lane) -> bool:
+        """Whether another endpoint is clearly faster: what takes longest had better run there."""
+        return any(0 < SLOWER * other.pace < lane.pace for other in self.lanes)
+
+    def _pick(self, lane: int) -> Ticket:
+        """Take the next request for an endpoint out of its queue."""
+        at, group = self._last[lane]
+        goes_on = self._queues[at].groups[group] > 0
+        chosen = self._overtaken(HARD if goes_on else SOFT)
+        if chosen is None and not self._slow(self.lanes[lane]):
+            chosen = self._outlasting(LATE if goes_on else SOON)
+        if chosen is None:
+            return self._queues[self._source(lane)].pop(lane)
+        queue = self._queues[chosen.home]
+        queue.stay(lane, chosen)
+        queue.remove(chosen)
+        return chosen
+
+    def _overtaken(self, times: int) -> Ticket | None:
+        """The oldest request, where younger ones, so many times the longest queue, went before it."""
+        while self._by_age[0].state != "waiting":
+            self._by_age.popleft()
+        oldest = self._by_age[0]
+        return oldest if self._left - oldest.number >= times * self._most else None
+
+    def _outlasting(self, margin: float) -> Ticket | None:
+        """The longest request, where it stands out and takes longer than all the rest in all the slots."""
+        while self._by_length[0][1].state != "waiting":
+            heapq.heappop(self._by_length)
+        longest = self._by_length[0][1]
+        if longest.length * len(self) <= 1.5 * self._tokens:
+            return None
+        slots = min(self._together, sum([lane.concurrency.limit for lane in self.lanes]))
+        alone = longest.length * max([lane.haste for lane in self.lanes])
+        return longest if margin * alone * slots >= self._tokens else None
+
+    def _source(self, lane: int) -> int:
+        """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""
+        queues = self._queues
+        at, group = self._last[lane]
+        if queues[at].groups[group]:
+            return at
+        fullest = max(range(len(queues)), key=lambda i: queues[i].work)
+        return lane if len(queues[lane]) and 2 * queues[lane].work >= queues[fullest].work else fullest
+
+    def _leave_queue(self, ticket: Ticket) -> None:
+        if len(self.lanes) > 1:
+            for piece in ticket.chain[:-1]:
+                if self._begun.get(piece) is ticket:
+                    self._begun[piece] = None
+        self._tokens -= ticket.length
+        self._left += 1

@@ -1,0 +1,73 @@
+"""The pytest plug-in: task files as tests, the fixture ``evaluate``, prompts pinned by snapshot.
+
+    pytest --evalkit-model sglang:NAME@http://127.0.0.1:30000 evals/
+
+Every pytest run on a machine with evalkit loads this module: it imports nothing of evalkit before an option
+or a fixture of it is used, and without them changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from evalkit.pytest_plugin.items import EvalFile, Evaluate
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("evalkit", "evaluation of models")
+    add = group.addoption
+    add("--evalkit-model", action="append", default=[], metavar="SPEC", dest="evalkit_models",
+        help="run task_*.py files as tests of this model; repeat for several")  # fmt: skip
+    add("--evalkit-param", action="append", default=[], metavar="NAME=VALUE", dest="evalkit_params",
+        help="set a parameter of the tasks; repeat to sweep")  # fmt: skip
+    add("--evalkit-limit", type=int, metavar="N", help="only the first N samples of each task")
+    add("--evalkit-min", action="append", default=[], metavar="METRIC=VALUE", dest="evalkit_min",
+        help="threshold; goes before the task's own min=")  # fmt: skip
+    add("--evalkit-whole-interval", action="store_true",
+        help="a threshold is met by the worse end of the interval, not by the mean")  # fmt: skip
+    add("--evalkit-baseline", action="append", default=[], metavar="RUN", dest="evalkit_baselines",
+        help="stored run to be no worse than, by a paired test; one for each task")  # fmt: skip
+    add("--evalkit-margin", type=float, default=0.02, metavar="D",
+        help="how much worse than the baseline is no matter [0.02]")  # fmt: skip
+    add("--evalkit-store", metavar="URL", help="score store [.evalkit/evalkit.db]")
+    add("--evalkit-update-snapshots", action="store_true",
+        help="write the prompts of assert_prompt anew")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("evalkit_update_snapshots"):
+        os.environ["EVALKIT_UPDATE_SNAPSHOTS"] = "1"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> EvalFile | None:
+    if not parent.config.getoption("evalkit_models") or not file_path.match("task_*.py"):
+        return None
+    from evalkit.pytest_plugin.items import EvalFile
+
+    return EvalFile.from_parent(parent, path=file_path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("evalkit_models") and config.getoption("evalkit_params"):
+        from evalkit.pytest_plugin.items import check_params
+
+        check_params(config, items)
+
+
+@pytest.fixture
+def evaluate(request: pytest.FixtureRequest) -> Evaluate:
+    """``evaluate(task, model, limit=…, **parameters)`` runs a task and returns the stored run."""
+    from evalkit.pytest_plugin.items import loop_of
+
+    return loop_of(request.config).evaluate
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if "evalkit.pytest_plugin.items" in sys.modules:
+        sys.modules["evalkit.pytest_plugin.items"].close_loop(config)

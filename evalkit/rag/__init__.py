@@ -1,0 +1,1 @@
+"""Retrieval-augmented tasks: arms, queries, prompts, retrievers by name."""

@@ -1,0 +1,63 @@
+"""Requests as plain values: what is stored, hashed and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from evalkit.types import Audio, Image, Part, Request, Text, Video
+
+
+def describe(request: Request) -> dict[str, Any]:
+    """A request as plain values: images by hash, ``sample`` left out, empty fields too."""
+    plain: dict[str, Any] = {}
+    if request.messages:
+        plain["messages"] = [{"role": m.role, "content": _plain(m.content)} for m in request.messages]
+    plain["max_tokens"], plain["temperature"] = request.max_tokens, request.temperature
+    plain["top_p"], plain["repeat"] = request.top_p, request.repeat
+    if request.stop:
+        plain["stop"] = list(request.stop)
+    if request.json_schema:
+        plain["json_schema"] = request.json_schema
+    if request.extra:
+        plain["extra"] = request.extra
+    for name in ("prompt", "continuation", "seed", "regex"):
+        if (value := getattr(request, name)) is not None:
+            plain[name] = value
+    return plain
+
+
+def _plain(content: str | tuple[Part, ...]) -> Any:
+    return content if isinstance(content, str) else [_plain_part(part) for part in content]
+
+
+def _plain_part(part: Part) -> dict[str, Any]:
+    """A part as it is stored and hashed: media by the hash of their bytes and how these were made."""
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    named: dict[str, Any] = {"sha256": part.sha256, "media_type": part.media_type}
+    match part:
+        case Image():
+            size = list(part.size) if part.size else None
+            return {"type": "image", **named, **_given(made=part.made, size=size)}
+        case Audio():
+            return {"type": "audio", **named}
+        case Video():
+            return {"type": "video", **named, **_given(frames=part.frames, fps=part.fps)}
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys: the same bytes for the same content."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two identities of a model, in words."""
+    names = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+    return ", ".join(f"{k}: {then.get(k)!r} then, {now.get(k)!r} now" for k in names)

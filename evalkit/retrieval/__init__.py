@@ -1,0 +1,1 @@
+"""Retrieval measured alone: benchmarks with judgements, TREC files."""

@@ -1,0 +1,1 @@
+"""One run: survey, engine, scoring, estimates, provenance."""

@@ -1,0 +1,118 @@
+"""What a run comes to: estimates of each metric, whole and by slice, from what is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.collection.items import Item
+from evalkit.errors import MetricError
+from evalkit.stats import bootstrap, estimate, incomplete_bounds
+from evalkit.store.records import Column, MetricInfo, RunSpec, RunStatus
+from evalkit.types import Estimate
+
+if TYPE_CHECKING:
+    from evalkit.store.store import Store
+    from evalkit.task import Aggregate
+
+Value = Callable[[Sequence[float]], float]
+"""What a metric makes of its samples' values instead of their mean."""
+
+
+def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
+    """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
+    counts = store.counts(spec.id)
+    missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
+    columns = {name: _Scored(column) for name, column in store.columns(spec.id).items()}
+    aggregates = {m.name: m.aggregate for m in item.task.metrics}
+    metrics: dict[str, Estimate] = {}
+    for info in spec.metrics:
+        if (scored := columns.get(info.name)) is None:
+            continue
+        if scored.failed and status == "complete":
+            status = "incomplete"
+        if not len(scored.values):
+            continue
+        aggregate, lost = aggregates.get(info.name), missing + scored.failed
+        made = _estimate(info, aggregate, scored.values, scored.clusters)
+        if lost and aggregate:
+            made = msgspec.structs.replace(made, bounds=(info.low, _or_infinite(info.high)))
+        elif lost:
+            bounds = incomplete_bounds(scored.values, lost, info.low, info.high)
+            made = msgspec.structs.replace(made, bounds=bounds)
+        metrics[info.name] = made
+    if missing and status == "complete":
+        status = "incomplete"
+    if item.task.aggregate is not None and counts:
+        status = _aggregate(store, item.task.aggregate, spec, status, metrics)
+    slices = _by_slice(store.slices(spec.id), spec.metrics, columns, aggregates)
+    store.finish(spec.id, status, metrics, wall_s, slices)
+
+
+class _Scored:
+    """A column without the samples on which the metric failed: sequences (sorted), clusters, values."""
+
+    def __init__(self, column: Column) -> None:
+        values = np.asarray(column.values)
+        there = ~np.isnan(values)
+        self.failed = len(values) - int(there.sum())
+        kept = there if self.failed else slice(None)  # a slice copies nothing
+        self.sequences = np.asarray(column.sequences)[kept]
+        self.clusters = np.asarray(column.clusters)[kept]
+        self.values = values[kept]
+
+
+def _estimate(
+    info: MetricInfo, aggregate: Value | None, values: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> Estimate:
+    if aggregate:
+        return bootstrap(values, aggregate, clusters=clusters, low=info.low, high=info.high)
+    return estimate(values, clusters=clusters, low=info.low, high=info.high)
+
+
+def _by_slice(
+    slices: Mapping[str, Sequence[int]],
+    metrics: Sequence[MetricInfo],
+    columns: Mapping[str, _Scored],
+    aggregates: Mapping[str, Value | None],
+) -> dict[str, dict[str, Estimate]]:
+    """Estimates over the scored samples of each slice, by metric. What is missing is in none."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for part in sorted(slices):
+        members = np.asarray(slices[part])
+        for info in metrics:
+            if (scored := columns.get(info.name)) is None or not len(scored.values):
+                continue
+            places = np.searchsorted(scored.sequences, members).clip(max=len(scored.sequences) - 1)
+            places = places[scored.sequences[places] == members]
+            if len(places):
+                some, of = scored.values[places], scored.clusters[places]
+                found.setdefault(part, {})[info.name] = _estimate(info, aggregates.get(info.name), some, of)
+    return found
+
+
+def _aggregate(
+    store: Store, aggregate: Aggregate, spec: RunSpec, status: RunStatus, metrics: dict[str, Estimate]
+) -> RunStatus:
+    """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
+    answered = [(r.sample, r.answer) for r in store.records(spec.id) if r.answer is not None]
+    try:
+        made = aggregate(answered, metrics, spec.target.get("params", {})) if answered else {}
+    except MetricError as problem:
+        store.add_provenance(spec.id, aggregation_error=str(problem))
+        return "incomplete" if status == "complete" else status
+    ranges = {m.name: (m.low, _or_infinite(m.high)) for m in spec.metrics}
+    for name, one in made.items():
+        open_ended = one.bounds is None and status != "complete"
+        bounds = ranges.get(name, (-math.inf, math.inf)) if open_ended else one.bounds
+        metrics[name] = msgspec.structs.replace(one, bounds=bounds)
+    return status
+
+
+def _or_infinite(high: float | None) -> float:
+    return math.inf if high is None else high

@@ -1,0 +1,64 @@
+"""A first pass over a task's samples, before any call is paid for."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from evalkit.collection.items import Item
+from evalkit.errors import SetupError
+from evalkit.types import Sample
+
+Samples = Callable[[], AsyncIterator[Sample]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How many samples there are, and the SHA-256 (hex) of all of them in their order."""
+
+    n: int
+    fingerprint: str
+
+
+async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
+    """Count and fingerprint the samples. Raises ``SetupError`` for none or a repeated id."""
+    ids = array("q")  # hashes, eight bytes each: the ids of a million samples would take a hundred megabytes
+    digest = hashlib.sha256()
+    encode = msgspec.json.Encoder(order="sorted").encode
+    async for sample in _first(samples, limit):
+        ids.append(hash(sample.id))
+        digest.update(encode(msgspec.structs.replace(sample, images=())))
+        for image in sample.images:
+            digest.update(image.sha256.encode())
+    if not ids:
+        raise SetupError(f"{item.node_id}: the data set is empty")
+    hashes, counts = np.unique(np.asarray(ids), return_counts=True)
+    if len(hashes) < len(ids):
+        await _refuse_repeated(item, samples, limit, set(hashes[counts > 1].tolist()))
+    return Survey(len(ids), digest.hexdigest())
+
+
+async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, suspects: set[int]) -> None:
+    """Another pass over the samples whose ids have one of these hashes: equal ids, or mere chance?"""
+    seen: set[str] = set()
+    async for sample in _first(samples, limit):
+        if hash(sample.id) not in suspects:
+            continue
+        if sample.id in seen:
+            raise SetupError(f"{item.node_id}: two samples have the id {sample.id!r}; ids must be unique")
+        seen.add(sample.id)
+
+
+async def _first(samples: Samples, limit: int | None) -> AsyncIterator[Sample]:
+    """The samples, or only the first of them."""
+    number = 0
+    async for sample in samples():
+        if number == limit:
+            return
+        number += 1
+        yield sample

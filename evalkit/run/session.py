@@ -1,0 +1,227 @@
+"""The fixtures of one evalkit command: each made once for its parameters, torn down in reverse order.
+
+Three scopes lie inside each other: the session, the run of one item, one sample. Each holds what it made
+and the stack that tears it down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from evalkit.collection.files import display, line_in
+from evalkit.collection.fixture_resolution import wanted_fixture
+from evalkit.collection.items import Item
+from evalkit.data.source_location import row_place
+from evalkit.errors import EvalkitError, SetupError
+from evalkit.task import Fixture, Scope, parameters_of
+from evalkit.types import Progress, Sample
+
+Key = tuple[Any, ...]
+
+
+class _Scope:
+    """What was made in one scope, and its teardown."""
+
+    def __init__(self) -> None:
+        self.made: dict[Key, Any] = {}
+        self.stack = AsyncExitStack()
+
+
+class Session:
+    """Makes and keeps fixtures. Use ``async with Session(progress) as session``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._session = _Scope()
+        self._task = self._session  # a scope of its own only while an item runs
+
+    async def __aenter__(self) -> Session:
+        await self._session.stack.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self._session.stack.__aexit__(*exception)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The run of one item: its end tears down the fixtures of scope ``task``."""
+        self._task = _Scope()
+        try:
+            async with self._task.stack:
+                yield
+        finally:
+            self._task = self._session
+
+    async def arguments(self, fn: Callable[..., Any], item: Item) -> dict[str, Any]:
+        """Everything that ``fn`` asks for but ``sample``, ``model`` and fixtures that live for a sample.
+
+        What those stand on is made here too, once, before samples begin to ask for it side by side.
+        """
+        params, wanted = parameters_of(fn)
+        values = {name: item.params[name] for name in [*params, *wanted] if name in item.params}
+        for name in wanted:
+            if name in values:
+                continue
+            fixture = wanted_fixture(name, fn, item.fixtures)
+            assert fixture is not None  # collecting has found every name
+            if fixture.scope == "sample":
+                await self.arguments(fixture.fn, item)
+            else:
+                values[name] = (await self._fixture(fixture, item, {}, None))[1]
+        return values
+
+    def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
+        """The task's function, which makes and tears down around each sample what lives only so long."""
+        fn = item.task.fn
+        mine: dict[str, Fixture] = {}
+        for name in parameters_of(fn)[1]:
+            fixture = wanted_fixture(name, fn, item.fixtures)
+            if name not in item.params and fixture is not None and fixture.scope == "sample":
+                mine[name] = fixture
+        return partial(self._with_fixtures, item, mine) if mine else fn
+
+    async def _with_fixtures(
+        self, item: Item, mine: dict[str, Fixture], /, sample: Any, model: Any, **arguments: Any
+    ) -> Any:
+        scope, given = _Scope(), {"sample": sample, "model": model}
+        async with scope.stack:
+            for name, fixture in mine.items():
+                arguments[name] = (await self._fixture(fixture, item, given, scope))[1]
+            return await item.task.fn(sample=sample, model=model, **arguments)
+
+    async def _fixture(
+        self, fixture: Fixture, item: Item, given: dict[str, Any], sample: _Scope | None
+    ) -> tuple[Key, Any]:
+        """A fixture's identity (its function, parameters and the identities it stands on) and value."""
+        if fixture.name == "progress" and fixture.above is None:
+            return ("progress",), self.progress
+        params, wanted = parameters_of(fixture.fn)
+        values = {p: item.params[p] for p in [*params, *wanted] if p in item.params}
+        settings = tuple((name, repr(value)) for name, value in values.items())
+        keys: list[Key] = []
+        for name in wanted:
+            if name in values:
+                continue
+            inner = wanted_fixture(name, fixture.fn, item.fixtures)
+            assert inner is not None  # collecting has found every name
+            inner_key, values[name] = await self._fixture(inner, item, given, sample)
+            keys.append(inner_key)
+        values |= {n: v for n, v in given.items() if n in inspect.signature(fixture.fn).parameters}
+        key: Key = (fixture.fn, settings, tuple(keys))
+        scope = self._scope(fixture.scope, sample)
+        if key not in scope.made:
+            scope.made[key] = await _make(fixture, values, scope.stack)
+        return key, scope.made[key]
+
+    def _scope(self, name: Scope, sample: _Scope | None) -> _Scope:
+        if name == "sample" and sample is not None:
+            return sample
+        return self._session if name == "session" else self._task
+
+
+async def _make(fixture: Fixture, values: dict[str, Any], stack: AsyncExitStack) -> Any:
+    fn = fixture.fn
+    if fixture.scope == "sample":  # what is raised there is the error of one sample
+        return await _called(fn, values, stack, in_thread=False)
+    with _blamed(fn, f"fixture {fixture.name}"):
+        return await _called(fn, values, stack, in_thread=True)
+
+
+async def _called(
+    fn: Callable[..., Any], values: dict[str, Any], stack: AsyncExitStack, *, in_thread: bool
+) -> Any:
+    if inspect.isasyncgenfunction(fn):
+        return await stack.enter_async_context(asynccontextmanager(fn)(**values))
+    if inspect.isgeneratorfunction(fn):
+        return stack.enter_context(contextmanager(fn)(**values))
+    if inspect.iscoroutinefunction(fn):
+        return await fn(**values)
+    # Plain fixtures read files and download data sets: off the event loop, so that Ctrl-C is heard.
+    return await asyncio.to_thread(fn, **values) if in_thread else fn(**values)
+
+
+@contextmanager
+def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
+    """What a function of a task file raises becomes a ``SetupError`` that names the file and the line."""
+    try:
+        yield
+    except EvalkitError:
+        raise
+    except Exception as error:  # a plug-in may raise anything; it becomes one typed error
+        row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+        said = f"{_place(fn, error)}{what}: {type(error).__name__}: {error}"
+        raise SetupError(f"{said}{row and f' (row of {row})'}") from error
+
+
+def _place(fn: Callable[..., Any], error: Exception) -> str:
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return ""
+    path = Path(code.co_filename)
+    return f"{display(path)}:{line_in(error, path) or code.co_firstlineno}: "
+
+
+async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Sample]]:
+    """A function that starts a pass over the item's samples; every pass yields the same ones.
+
+    A pass raises ``SetupError`` for what is no sample, and for whatever the samples function raises.
+    """
+    source = item.task.samples
+    if not callable(source):
+        return lambda: _pass(item, source)
+    arguments = await session.arguments(source, item)
+
+    async def start() -> AsyncIterator[Sample]:
+        with _blamed(source, "reading the samples"):
+            async for sample in _pass(item, source(**arguments)):
+                yield sample
+
+    return start
+
+
+async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
+    async for sample in source if hasattr(source, "__aiter__") else _from_iterable(source):
+        if not isinstance(sample, Sample):
+            raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
+        target = sample.target
+        if not (isinstance(sample.id, str) and isinstance(sample.input, str) and _is_text(target)):
+            _refuse(item, sample, row_place(_frames(source)))
+        yield sample
+
+
+def _is_text(target: Any) -> bool:
+    return isinstance(target, str) or (
+        isinstance(target, tuple | list) and all(isinstance(one, str) for one in target)
+    )
+
+
+def _frames(generator: Any) -> Iterator[FrameType]:
+    """Those of a generator and of what it yields from; none of any other iterable."""
+    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
+        yield frame
+        generator = getattr(generator, "gi_yieldfrom", None)
+
+
+def _refuse(item: Item, sample: Sample, place: str) -> None:
+    """A file's numbers and nulls would fail much later, as answers are compared or stored."""
+    wanted = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
+    wrong = [n for n in ("id", "input") if not isinstance(getattr(sample, n), str)] or ["target"]
+    value = getattr(sample, wrong[0])
+    hint = f": {wrong[0]}=str(…)" if isinstance(value, int | float) else ""
+    raise SetupError(
+        f"{place and f'{place}: '}{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
+        f"({type(value).__name__}), and must be {wanted[wrong[0]]}{hint}"
+    )
+
+
+async def _from_iterable(source: Any) -> AsyncIterator[Any]:
+    for value in source:
+        yield value

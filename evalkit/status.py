@@ -1,0 +1,39 @@
+"""How a sample ended, read off its answer."""
+
+from __future__ import annotations
+
+import re
+
+from evalkit.types import Answer, Response, Status
+
+# A refusal at the very start of a short reply. Version 1 of the rule; a longer reply has said more than no.
+_REFUSAL = re.compile(
+    r"\W*(?:i['’]?m sorry,? but |sorry,? but |i apologi[sz]e,? but )?"
+    r"(?:i|we)(?: am|['’]m)? (?:cannot|can['’]?t|can not|unable to|not able to|won['’]?t) "
+    r"(?:assist|help|answer|provide|comply|fulfil|do that|discuss|give)",
+    re.IGNORECASE,
+)
+_REFUSAL_CHARS = 300
+
+
+def classify_answer(answer: Answer) -> Status:
+    """How a reply ended: as the task said; else refused by the server, truncated, empty, refused in words.
+
+    That it could not be read says least: a reply that is also cut off or empty is called that.
+    """
+    if answer.status not in (None, Status.UNPARSED):
+        return answer.status
+    response = answer.response
+    if response is not None and response.finish_reason == "refusal":
+        return Status.REFUSED
+    if response is not None and response.finish_reason == "length":
+        return Status.TRUNCATED
+    if answer.choice is None and not answer.reply.strip() and not _scored(response):
+        return Status.EMPTY
+    if len(answer.reply) <= _REFUSAL_CHARS and _REFUSAL.match(answer.reply):
+        return Status.REFUSED
+    return answer.status or Status.OK
+
+
+def _scored(response: Response | None) -> bool:
+    return response is not None and response.logprobs is not None

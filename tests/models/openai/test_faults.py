@@ -1,0 +1,574 @@
+"""What servers do wrong, served by a real HTTP server, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+
+from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models import load
+from evalkit.models.middleware.retrying import Retrying
+from evalkit.models.openai.http_errors import rates_left
+from evalkit.models.openai.probe import red_png
+from evalkit.types import Image, Message, Needs, Request, Text
+
+ASK = Request(messages=(Message("user", "What is 2+2?"),))
+
+
+def says(text, status=200, headers=None, **more):
+    """A handler that answers a chat with ``text``; a dictionary becomes the whole body."""
+    body = text
+    if isinstance(text, str) or text is None:
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text} | more,
+            "finish_reason": "stop",
+        }
+        body = {"model": "tiny", "choices": [choice]}
+
+    async def handler(request, _):
+        return web.json_response(body, status=status, headers=headers)
+
+    return handler
+
+
+def raw(body: bytes, status=200):
+    async def handler(request, _):
+        return web.Response(body=body, status=status)
+
+    return handler
+
+
+def stream(*lines: str):
+    async def handler(request, _):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for line in lines:
+            await response.write(line.encode() + b"\n\n")
+        return response
+
+    return handler
+
+
+def delta(finish=None, **fields):
+    return "data: " + json.dumps({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
+
+
+async def ask(url: str, request: Request = ASK, params: str = ""):
+    backend = load(f"openai:tiny@{url}{params}")
+    try:
+        return await backend.send(request)
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "words"),
+    [
+        (401, {"error": {"message": "bad key"}}, ProbeError, ["401", "bad key", "api_key_env"]),
+        (403, {"detail": "no"}, ProbeError, ["403", "no"]),
+        (
+            404,
+            {"error": {"message": "The model `tiny` does not exist.", "code": 404}},
+            ProbeError,
+            ["`tiny`"],
+        ),
+        (404, {"error": "nothing here"}, RequestRejected, ["404", "nothing here"]),
+        (
+            400,
+            {"object": "error", "message": "maximum context length of 1024"},
+            RequestRejected,
+            ["context length"],
+        ),
+        (400, {"error": "unknown field `top_k`"}, RequestRejected, ["top_k", "sampling=standard"]),
+        (422, {"detail": [{"loc": ["body"], "msg": "extra"}]}, RequestRejected, ["422", "extra"]),
+        (429, {"error": {"message": "no money", "code": "insufficient_quota"}}, ProbeError, ["no money"]),
+        (429, {"error": {"message": "slow down"}}, Overloaded, ["slow down"]),
+        (503, {"error": {"message": "The request queue is full."}}, Overloaded, ["queue is full"]),
+        (408, {}, ServerFailed, ["408"]),
+        (409, {}, ServerFailed, ["409"]),
+        (425, {}, ServerFailed, ["425"]),
+        (410, {}, RequestRejected, ["410"]),
+        (500, {"error": {"message": "boom", "code": 500}}, ServerFailed, ["500", "boom"]),
+    ],
+)
+async def test_statuses_and_error_bodies(script, status, body, error, words):
+    script.chat(says(body, status))
+    with pytest.raises(error) as caught:
+        await ask(script.url)
+    assert type(caught.value) is error
+    for word in words:
+        assert word in str(caught.value)
+
+
+async def test_plain_text_and_empty_error_bodies(script):
+    script.chat(raw(b"Failed to deserialize the JSON body", 422), raw(b"", 502))
+    with pytest.raises(RequestRejected, match="Failed to deserialize"):
+        await ask(script.url)
+    with pytest.raises(ServerFailed, match="502"):
+        await ask(script.url)
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+async def test_retry_after_in_seconds_or_as_a_date(script, as_date):
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    value = later if as_date else "60"
+    script.chat(says({"error": {"message": "slow down"}}, 429, {"Retry-After": value}))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after is not None
+    assert 30 < caught.value.retry_after <= 60
+
+
+async def test_a_date_is_meant_by_the_clock_of_the_server_that_names_it(script):
+    there = datetime.now(UTC) - timedelta(hours=1)
+    headers = {"Date": format_datetime(there, usegmt=True),
+               "Retry-After": format_datetime(there + timedelta(seconds=60), usegmt=True)}  # fmt: skip
+    script.chat(says({"error": {"message": "slow down"}}, 429, headers))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after == 60
+
+
+@pytest.mark.parametrize(("reset", "seconds"), [("1m2.5s", 62.5), ("20ms", 0.02), ("7", 7.0), ("soon", None)])
+async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset,
+               "x-ratelimit-remaining-tokens": "9", "x-ratelimit-reset-tokens": "9h"}  # fmt: skip
+    script.chat(says({"error": {"message": "slow down"}}, 429, headers))
+    with pytest.raises(Overloaded) as caught:
+        await ask(script.url)
+    assert caught.value.retry_after == seconds
+
+
+def test_what_is_left_of_rates_is_read_in_every_dialect():
+    later = (datetime.now(UTC) + timedelta(seconds=60)).isoformat().replace("+00:00", "Z")
+    openai = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s",
+              "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "149984",
+              "x-ratelimit-reset-tokens": "6m0s"}  # fmt: skip
+    assert rates_left(openai) == {"requests": (59, 1, 60), "tokens": (149_984, 360, math.inf)}
+    anthropic = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": later,
+                 "anthropic-ratelimit-tokens-limit": "8000"}  # fmt: skip
+    left = rates_left(anthropic)["tokens"]
+    assert (left.units, left.most) == (0, 8_000)
+    assert 30 < left.reset_s <= 60
+    assert rates_left({"x-ratelimit-remaining-requests": "many", "x-ratelimit-reset-requests": "1s"}) == {}
+    assert rates_left({"x-ratelimit-remaining-requests": "3"}) == {}
+
+
+async def test_the_key_is_sent_and_never_said(script, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    script.chat(says({"error": {"message": "wrong key sk-very-secret"}}, 401), raw(b"<sk-very-secret>"))
+    for error in (ProbeError, ServerFailed):
+        with pytest.raises(error) as caught:
+            await ask(script.url, params="?api_key_env=MY_KEY")
+        assert "sk-very-secret" not in str(caught.value)
+    assert script.headers[0]["Authorization"] == "Bearer sk-very-secret"
+
+
+async def test_a_vendor_without_a_key_is_refused(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ProbeError, match="OPENAI_API_KEY is not set"):
+        load("openai:gpt-4o-mini")
+
+
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b"\xff\xfe", b"[]", b'{"choices": []}', b""])
+async def test_garbage_is_a_failure_of_the_server(script, body):
+    script.chat(raw(body))
+    with pytest.raises(ServerFailed):
+        await ask(script.url)
+
+
+LATIN = json.dumps({"choices": [{"message": {"content": "déjà vu"}}]}, ensure_ascii=False).encode("latin-1")
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=ISO-8859-1", 'text/plain; charset="latin1"'])
+async def test_a_reply_in_another_character_set_is_read_where_it_says_so(script, kind):
+    async def reply(request, _):
+        return web.Response(body=LATIN, headers={"Content-Type": kind})
+
+    script.chat(reply)
+    assert (await ask(script.url)).text == "déjà vu"
+
+
+@pytest.mark.parametrize(
+    "charset", ["", "; charset=utf-8", "; charset=none-such", "; charset=rot13", "; charset=idna"]
+)
+async def test_a_reply_in_an_unknown_character_set_is_a_failure_of_the_server(script, charset):
+    async def reply(request, _):
+        return web.Response(body=LATIN, headers={"Content-Type": f"application/json{charset}"})
+
+    script.chat(reply)
+    with pytest.raises(ServerFailed, match="not JSON"):
+        await ask(script.url)
+
+
+async def test_utf_8_is_read_as_such_whatever_it_is_called(script):
+    async def reply(request, _):
+        body = LATIN.decode("latin-1").encode()
+        return web.Response(body=body, headers={"Content-Type": "application/json; charset=latin-1"})
+
+    script.chat(reply)
+    assert (await ask(script.url)).text == "déjà vu"
+
+
+async def test_a_reply_that_never_comes(script):
+    async def silence(request, _):
+        await asyncio.sleep(2)
+
+    script.chat(silence)
+    with pytest.raises(ServerFailed, match=r"did not answer in time.*timeout=0\.2 s"):
+        await ask(script.url, params="?timeout=0.2")
+
+
+async def test_a_stream_that_stands_still(script):
+    async def stuck(request, _):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(2)
+        return response
+
+    script.chat(stuck)
+    with pytest.raises(ServerFailed, match=r"first_byte_timeout=0\.2 s"):
+        await ask(script.url, params="?stream=true&first_byte_timeout=0.2")
+
+
+async def test_a_stream_that_stalls_is_given_up_and_one_that_is_only_slow_is_not(script):
+    async def halting(request, body):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for word in ("a", "b", "c", "d"):
+            await response.write((delta(content=word) + "\n\n").encode())
+            await asyncio.sleep(0.4)
+        if body["seed"] == 1:
+            await asyncio.sleep(60)
+        await response.write((delta("stop") + "\n\ndata: [DONE]\n\n").encode())
+        return response
+
+    script.chat(halting)
+    params = "?stream=true&stall_timeout=1.5"
+    slow, stalled = await asyncio.gather(
+        *(ask(script.url, Request(messages=ASK.messages, seed=seed), params) for seed in (2, 1)),
+        return_exceptions=True,
+    )
+    assert slow.text == "abcd"
+    assert slow.latency_s >= 1.6
+    assert slow.latency_s - slow.first_token_s > 0.8  # handed on as it came
+    assert isinstance(stalled, ServerFailed)
+    assert re.search(r"in the middle of a reply.*1\.5 s \(stall_timeout\)", str(stalled))
+
+
+async def test_a_connection_that_breaks(script):
+    async def hang_up(request, _):
+        request.transport.abort()
+        return web.Response()
+
+    script.chat(hang_up)
+    with pytest.raises(ServerFailed, match="broke"):
+        await ask(script.url)
+
+
+async def test_nothing_listens(unused_tcp_port):
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(ServerFailed, match=r"nothing answers at .*Connection refused"):
+        await ask(url)
+    backend = load(f"openai:tiny@{url}")
+    with pytest.raises(ProbeError, match="Is the server running"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_no_tls_and_no_such_host_say_so(script):
+    secure = script.url.replace("http:", "https:")  # it speaks plain HTTP
+    with pytest.raises(ServerFailed, match=r"no TLS connection to https.*named with http://"):
+        await ask(secure)
+    with pytest.raises(ServerFailed, match=r"nothing answers at http://no-such-host\.invalid.*lookup"):
+        await ask("http://no-such-host.invalid")
+    for url in (secure, "http://no-such-host.invalid"):
+        backend = load(f"openai:tiny@{url}")
+        with pytest.raises(ProbeError, match=r"TLS|lookup"):
+            await backend.probe(Needs())
+        await backend.close()
+
+
+async def test_500_then_ok_is_tried_again(script):
+    script.chat(says({}, 500), raw(b"???"), says("4"))
+    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
+    response = await backend.send(ASK)
+    await backend.close()
+    assert (response.text, response.retries) == ("4", 2)
+
+
+async def test_a_rejected_request_is_not_tried_again(script):
+    script.chat(says({"error": "no"}, 400))
+    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
+    with pytest.raises(RequestRejected):
+        await backend.send(ASK)
+    await backend.close()
+    assert len(script.seen) == 1
+
+
+async def test_wrong_model_name_lists_the_served_ones(script):
+    backend = load(f"openai:tinyer@{script.url}")
+    with pytest.raises(ProbeError, match=r"does not serve 'tinyer'. It serves: tinier, tiny"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_two_endpoints_must_serve_the_same_model(script):
+    async def models(request, body):
+        return web.json_response({"data": [{"id": "tiny", "max_model_len": len(script.seen)}]})
+
+    script.replies["/v1/models"] = models
+    backend = load(f"openai:tiny@{script.url},{script.url}/v1")
+    with pytest.raises(ProbeError, match=r"different models: {'context': \(1, 2\)}"):
+        await backend.probe(Needs())
+    await backend.close()
+
+
+async def test_a_server_that_is_down_is_passed_over(script, unused_tcp_port):
+    script.chat(says("4"))
+    backend = load(f"openai:tiny@http://127.0.0.1:{unused_tcp_port},{script.url}")
+    answers = await asyncio.gather(*(backend.send(ASK) for _ in range(5)))
+    await backend.close()
+    assert [a.text for a in answers] == ["4"] * 5
+
+
+# --- what no second try can help
+
+
+async def test_a_gigantic_reply_is_refused_before_it_fills_the_memory(script) -> None:
+    sent = 0
+
+    async def endless(request, body):
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while sent < 2**30:
+                await response.write(b" " * 2**20)
+                sent += 2**20
+        except ConnectionError:
+            pass
+        return response
+
+    script.replies["/v1/chat/completions"] = endless
+    backend = load(f"openai:tiny@{script.url}")
+    with pytest.raises(RequestRejected, match=r"more than 256 MB"):
+        await Retrying(backend).send(ASK)
+    await backend.close()
+    assert sent < 2**29
+
+
+async def test_a_redirect_is_refused_and_the_key_goes_nowhere(script, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+
+    async def moved(request, body):
+        raise web.HTTPTemporaryRedirect(f"{script.url}/elsewhere")
+
+    script.replies["/v1/chat/completions"] = moved
+    backend = load(f"openai:tiny@{script.url}?api_key_env=MY_KEY")
+    with pytest.raises(RequestRejected, match=r"sends its clients to .*/elsewhere.*does not follow"):
+        await Retrying(backend).send(ASK)
+    await backend.close()
+    assert [path for path, _ in script.seen] == ["/v1/chat/completions"]
+
+
+def misshapen(document):
+    """The document with each of its parts in turn as something else."""
+    yield from (None, 5, "x", [], {}, [1], {"a": 1})
+    inside = {dict: lambda: document.items(), list: lambda: enumerate(document)}
+    for key, part in list(inside.get(type(document), list)()):
+        for bad in misshapen(part):
+            copy = document.copy()
+            copy[key] = bad
+            yield copy
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_reply_of_any_shape_is_read_or_is_a_failure_of_the_request(script, streamed):
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}
+    message = {"content": "4", "reasoning_content": "2 and 2", "refusal": None}
+    choice = {"index": 0, "delta" if streamed else "message": message, "finish_reason": "stop"}
+    right = {"model": "tiny", "choices": [choice], "usage": usage}
+    backend = load(f"openai:tiny@{script.url}?stream={streamed}")
+    for document in misshapen(right):
+        script.chat(stream("data: " + json.dumps(document), "data: [DONE]") if streamed else says(document))
+        try:
+            response = await backend.send(ASK)
+        except ModelError:
+            continue
+        assert isinstance(response.text, str), document
+        assert isinstance(response.model, str), document
+        assert isinstance(response.usage.prompt_tokens, int), document
+    await backend.close()
+
+
+# --- what is read out of a reply
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        ({"content": "4"}, "4", ""),
+        ({"content": None}, "", ""),
+        ({}, "", ""),
+        ({"content": [{"type": "text", "text": "4"}]}, "4", ""),
+        ({"content": "4", "reasoning_content": "2 and 2"}, "4", "2 and 2"),
+        ({"content": "<think>\n2 and 2\n</think>\n\n4"}, "4", "2 and 2"),
+        ({"content": "2 and 2</think>4"}, "4", "2 and 2"),
+        ({"content": "<think>2 and"}, "", "2 and"),
+        ({"content": "4, as I <think>"}, "4, as I <think>", ""),
+    ],
+)
+async def test_text_and_reasoning(script, message, text, reasoning):
+    script.chat(says({"choices": [{"message": message, "finish_reason": "stop"}]}))
+    response = await ask(script.url)
+    assert (response.text, response.reasoning) == (text, reasoning)
+
+
+async def test_finish_reasons(script):
+    for said, finish in [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "refusal"),
+        (None, "stop"),
+    ]:
+        script.chat(says({"choices": [{"message": {"content": "x"}, "finish_reason": said}]}))
+        assert (await ask(script.url)).finish_reason == finish
+    script.chat(says(None, refusal="I will not."))
+    response = await ask(script.url)
+    assert (response.finish_reason, response.text) == ("refusal", "I will not.")
+    script.chat(says({"choices": [{"message": {"content": "ha"}, "finish_reason": "abort"}]}))
+    with pytest.raises(ServerFailed, match="aborted"):
+        await ask(script.url)
+
+
+async def test_usage_wherever_it_stands(script):
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "reasoning_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 3, "multimodal_tokens": {"image": 5}},
+        "completion_tokens_details": None,
+    }
+    script.chat(says({"choices": [{"message": {"content": "x"}}], "usage": usage}))
+    got = (await ask(script.url)).usage
+    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (9, 4, 3)
+    assert (got.reasoning_tokens, got.image_tokens) == (2, 5)
+
+
+# --- streams
+
+
+async def test_a_stream_with_null_deltas_and_without_done(script):
+    usage = 'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}'
+    script.chat(
+        stream(
+            ": ping",
+            delta(role="assistant", content=None),
+            delta(content="4"),
+            delta(),
+            delta("length"),
+            usage,
+        )
+    )
+    response = await ask(script.url, params="?stream=true")
+    assert (response.text, response.finish_reason, response.usage.completion_tokens) == ("4", "length", 2)
+    assert response.first_token_s is not None
+    assert 0 < response.first_token_s <= response.latency_s
+
+
+async def test_an_error_after_200_in_a_stream(script):
+    script.chat(stream(delta(content="4"), 'data: {"error": {"message": "out of memory", "code": 500}}'))
+    with pytest.raises(ServerFailed, match="out of memory"):
+        await ask(script.url, params="?stream=true")
+    script.chat(stream('data: {"object":"error","message":"context length","code":400}', "data: [DONE]"))
+    with pytest.raises(RequestRejected, match="context length"):
+        await ask(script.url, params="?stream=true")
+
+
+async def test_an_error_inside_a_whole_reply_means_what_its_code_says(script):
+    for code, error in ((400, RequestRejected), (429, Overloaded), ("server_error", ServerFailed)):
+        script.chat(says({"error": {"message": "no luck", "code": code}}))
+        with pytest.raises(error, match="no luck"):
+            await ask(script.url)
+
+
+async def test_a_stream_that_breaks_off(script):
+    script.chat(stream(delta(content="4")), stream("data: {oops"))
+    for _ in range(2):
+        with pytest.raises(ServerFailed, match=r"broke off|not JSON"):
+            await ask(script.url, params="?stream=true")
+
+
+async def test_a_long_line_in_a_stream(script):
+    script.chat(stream(delta(content="x" * 1_000_000), delta("stop"), "data: [DONE]"))
+    assert len((await ask(script.url, params="?stream=true")).text) == 1_000_000
+
+
+async def test_a_stream_without_end_is_given_up(script):
+    async def endless(request, _):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        events = (delta(content="x" * 1000) + "\n\n").encode() * 1000
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(events)
+        return response
+
+    script.chat(endless)
+    with pytest.raises(RequestRejected, match="more than 256 MB"):
+        await ask(script.url, params="?stream=true")
+
+
+# --- what is sent
+
+
+async def test_every_sampling_parameter_is_sent(script):
+    script.chat(says("4"))
+    request = Request(messages=ASK.messages, seed=3, stop=("\n",), extra={"min_tokens": 2})
+    await ask(script.url, request)
+    await ask(script.url, request, "?sampling=standard")
+    full, standard = script.seen[0][1], script.seen[1][1]
+    common = {"max_tokens": 512, "temperature": 0.0, "top_p": 1.0, "seed": 3, "stop": ["\n"], "min_tokens": 2}
+    assert common.items() <= full.items()
+    assert common.items() <= standard.items()
+    assert {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}.items() <= full.items()
+    assert "top_k" not in standard
+
+
+async def test_images_go_byte_for_byte_and_in_order(script, tmp_path):
+    script.chat(says("red"))
+    path = tmp_path / "red.png"
+    path.write_bytes(red_png())
+    jpeg = Image.of(b"not really a jpeg", "image/jpeg")
+    parts = (Text("first"), Image.open(path), Text("then"), jpeg)
+    await ask(script.url, Request(messages=(Message("user", parts),)))
+    sent = script.seen[0][1]["messages"][0]["content"]
+    assert [part["type"] for part in sent] == ["text", "image_url", "text", "image_url"]
+    head, _, body = sent[1]["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert hashlib.sha256(base64.b64decode(body)).hexdigest() == parts[1].sha256
+    assert base64.b64decode(sent[3]["image_url"]["url"].partition(",")[2]) == b"not really a jpeg"
+
+
+async def test_plain_completions(script):
+    async def complete(request, body):
+        return web.json_response({"choices": [{"text": " 4", "finish_reason": "stop"}]})
+
+    script.replies["/v1/completions"] = complete
+    assert (await ask(script.url, Request(prompt="2+2="))).text == " 4"
+    assert (await ask(script.url, ASK, "?api=completions")).text == " 4"
+    assert [body["prompt"] for _, body in script.seen] == ["2+2=", "What is 2+2?"]
+    with pytest.raises(RequestRejected, match="api=chat"):
+        await ask(script.url, Request(messages=ASK.messages * 2), "?api=completions")

@@ -1,0 +1,264 @@
+"""Pictures on the wire: order, bytes and count as the server received them; what is dropped is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import tracemalloc
+
+import PIL.Image
+import pytest
+from aiohttp import web
+
+from evalkit.errors import ProbeError, RequestRejected, UsageError
+from evalkit.media.pixels import plain_png
+from evalkit.model import Model
+from evalkit.models import load, wrap
+from evalkit.models.openai.byte_semaphore import ByteLimit
+from evalkit.models.openai.probe import red_png, tone_wav
+from evalkit.types import Audio, Image, Message, Needs, Request, Text, Video
+
+RED, GREEN, BLUE = (plain_png(70, 66, c) for c in ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+
+
+def said(cost=16, dropped=()):
+    """Answers; every part that is no text costs ``cost`` tokens, but for the kinds that are ``dropped``."""
+
+    async def answer(request, body):
+        content = body["messages"][-1]["content"]
+        kinds = [part["type"] for part in content] if isinstance(content, list) else []
+        tokens = 10 + sum(cost for kind in kinds if kind not in ("text", *dropped))
+        choice = {"message": {"content": "ok"}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": tokens}})
+
+    return answer
+
+
+@pytest.fixture
+async def model(script):
+    script.chat(said())
+    backend = load(f"openai:tiny@{script.url}")
+    yield Model(wrap(backend), defaults=backend.defaults)
+    await backend.close()
+
+
+def parts_of(body):
+    """Kind and payload of each part of the last message, media decoded."""
+    found = []
+    for part in body["messages"][-1]["content"]:
+        value = part[part["type"]]
+        if part["type"] in ("image_url", "video_url"):
+            head, _, data = value["url"].partition(",")
+            found.append((head, base64.b64decode(data)))
+        elif part["type"] == "input_audio":
+            found.append((value["format"], base64.b64decode(value["data"])))
+        else:
+            found.append(("text", value))
+    return found
+
+
+async def test_parts_arrive_in_their_order_byte_for_byte(script, model, tmp_path):
+    path = tmp_path / "green.png"
+    path.write_bytes(GREEN)
+    message = Message(
+        "user", (Text("one"), Image.of(RED), Image.open(path), Text("two"), Image.of(BLUE), Text("three"))
+    )
+    await model.generate([Message("system", "Look."), message])
+    body = script.seen[0][1]
+    png = "data:image/png;base64"
+    assert parts_of(body) == [
+        ("text", "one"), (png, RED), (png, GREEN), ("text", "two"), (png, BLUE), ("text", "three"),
+    ]  # fmt: skip
+    assert body["messages"][0] == {"role": "system", "content": "Look."}
+
+
+async def test_what_the_server_does_not_take_arrives_converted(script, model):
+    out = io.BytesIO()
+    PIL.Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(out, "TIFF")
+    await model.generate("?", images=[Image.of(out.getvalue(), "image/tiff")])
+    (head, data), _ = parts_of(script.seen[0][1])
+    arrived = PIL.Image.open(io.BytesIO(data))
+    assert (head, arrived.format, arrived.size) == ("data:image/png;base64", "PNG", (30, 20))
+    assert arrived.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+
+
+async def test_limits_of_the_spec(script):
+    script.chat(said())
+    backend = load(f"openai:tiny@{script.url}?max_side=35&images=png,webp&video=file")
+    model = Model(wrap(backend))
+    out = io.BytesIO()
+    PIL.Image.new("RGB", (30, 20)).save(out, "WEBP")
+    film = Video("0" * 64, "video/mp4", data=b"film")
+    parts = (Image.of(RED), Image.of(out.getvalue()), film, Text("?"))
+    await model.generate([Message("user", parts)])
+    await backend.close()
+    small, webp, whole, _ = parts_of(script.seen[0][1])
+    assert PIL.Image.open(io.BytesIO(small[1])).size == (35, 33)
+    assert webp == ("data:image/webp;base64", out.getvalue())
+    assert whole == ("data:video/mp4;base64", b"film")
+    with pytest.raises(UsageError, match="picture formats"):
+        load(f"openai:tiny@{script.url}?images=,")
+
+
+async def test_sound_is_sent_as_input_audio(script, model):
+    tone = tone_wav(0.05)
+    await model.generate([Message("user", (Audio.of(tone), Text("What is it?")))])
+    assert parts_of(script.seen[0][1])[0] == ("wav", tone)
+
+
+async def test_a_converted_picture_has_a_cache_key_of_its_own(script, model):
+    first, second = Model(model.backend), Model(model.backend)
+    await first.generate("?", images=[Image.of(RED)])
+    model.backend.inner.inner.takes = load(f"openai:t@{script.url}?max_side=20").takes
+    await second.generate("?", images=[Image.of(RED)])
+    one, two = (m.describe(m.calls[0].request)["messages"][0]["content"][0] for m in (first, second))
+    assert one["sha256"] != two["sha256"]
+    assert two["size"] == [20, 18]
+
+
+class Counting:
+    """A server that counts tokens of text and pictures, of at most ``most`` pictures."""
+
+    def __init__(self, script, cost=16, most=99, reported=None):
+        self.cost, self.most, self.reported = cost, most, reported
+        script.replies["/v1/chat/completions"] = self.answer
+
+    async def answer(self, request, body):
+        content = body["messages"][-1]["content"]
+        shown = min(
+            self.most, sum(p["type"] == "image_url" for p in content) if isinstance(content, list) else 0
+        )
+        details = {} if self.reported is None else {"prompt_tokens_details": {"image_tokens": self.reported}}
+        usage = {"prompt_tokens": 10 + shown * self.cost, **details}
+        choice = {"message": {"content": "red"}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("most", "error"),
+    [(99, None), (1, "keeps one image of several"), (0, "drops images without a word")],
+)
+async def test_the_probe_counts_pictures(script, most, error):
+    Counting(script, most=most)
+    backend = load(f"openai:tiny@{script.url}")
+    if error:
+        with pytest.raises(ProbeError, match=error):
+            await backend.probe(Needs(images=True))
+    else:
+        await backend.probe(Needs(images=True))
+    await backend.close()
+
+
+async def test_pictures_that_are_dropped_in_the_run_are_no_answer(script):
+    server = Counting(script)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Needs(images=True))
+    several = Request(messages=(Message("user", (*(Image.of(p) for p in (RED, GREEN, BLUE)), Text("?"))),))
+    assert (await backend.send(several)).text == "red"
+    server.most = 1
+    with pytest.raises(RequestRejected, match="26 prompt tokens are too few for 3 images"):
+        await backend.send(several)
+    small = Request(
+        messages=(Message("user", (*(Image.of(plain_png(8, 8, (i, 0, 0))) for i in range(3)), Text("?"))),)
+    )
+    assert (await backend.send(small)).text == "red", "smaller ones than the probe's may cost less"
+    server.reported = 0
+    with pytest.raises(RequestRejected, match="counted no image tokens"):
+        await backend.send(small)
+    await backend.close()
+
+
+async def test_what_the_chat_template_does_not_know_is_noticed_at_its_first_use(script):
+    """SGLang with a template that knows no films: it answers the text alone, as if nothing had been shown."""
+    script.chat(said(dropped=("video_url", "input_audio")))
+    backend = load(f"openai:tiny@{script.url}?video=file")
+    model = Model(wrap(backend))
+    film, tone = Video("0" * 64, "video/mp4", data=b"film"), Audio.of(tone_wav(0.05))
+    for part, name in ((film, "video"), (tone, "audio")):
+        for _ in range(2):
+            with pytest.raises(RequestRejected, match=f"dropped the {name}: as many prompt tokens"):
+                await model.generate([Message("user", (part, Image.of(RED), Text("?")))])
+    script.seen.clear()
+    for _ in range(3):
+        await model.generate("?", images=[Image.of(RED)])
+    assert len(script.seen) == 4, "pictures are compared once"
+    await backend.close()
+
+
+async def test_sound_that_is_dropped_is_refused_before_the_run(script):
+    script.chat(said(dropped=("input_audio",)))
+    backend = load(f"openai:tiny@{script.url}")
+    with pytest.raises(ProbeError, match="drops sounds"):
+        await backend.probe(Needs(audio=True))
+    await backend.close()
+
+
+async def test_a_picture_is_read_when_its_turn_comes(script, tmp_path):
+    """100 requests of 2 MB each, two at a time: what lies in memory is a few requests, not 100."""
+    script.chat(said())
+    noise = red_png() + b"\0" * 2_000_000 + b"IEND"
+    paths = []
+    for i in range(20):
+        path = tmp_path / f"{i}.png"
+        path.write_bytes(noise + bytes([i]))
+        paths.append(path)
+    backend = load(f"openai:tiny@{script.url}?max_inflight=2")
+    model = Model(wrap(backend))
+    images = [Image.open(path) for path in paths for _ in range(5)]
+    script.seen = Forgetful()
+    tracemalloc.start()
+    replies = await asyncio.gather(*(model.generate("?", images=[image], max_tokens=4) for image in images))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    await backend.close()
+    assert {r.text for r in replies} == {"ok"}
+    assert peak < 120e6, f"{peak / 1e6:.0f} MB; all 100 together are 270 MB"
+
+
+class Forgetful(list):
+    """Keeps nothing: the test's own server must not hold what it was sent."""
+
+    def append(self, item):
+        pass
+
+
+async def test_bytes_in_flight_are_bounded():
+    limit, held, most, order = ByteLimit(100), 0, 0, []
+
+    async def use(name, size):
+        nonlocal held, most
+        async with limit.hold(size):
+            held += size
+            most = max(most, held)
+            order.append(name)
+            await asyncio.sleep(0.001)
+            held -= size
+
+    await asyncio.gather(*(use(i, size) for i, size in enumerate([60, 30, 50, 10, 250, 0, 40])))
+    assert order == [0, 1, 2, 3, 4, 5, 6], "first come, first served"
+    assert most == 250, "one that is larger than the limit goes alone"
+
+
+async def test_a_wait_for_room_can_be_given_up():
+    limit = ByteLimit(100)
+    async with limit.hold(100):
+        waiting = asyncio.create_task(_hold(limit, 50))
+        behind = asyncio.create_task(_hold(limit, 60))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        assert not behind.done()
+    assert await behind == 60
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def _hold(limit, size):
+    async with limit.hold(size):
+        return size
