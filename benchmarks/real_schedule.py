@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.pages import write_part
 from evalkit.models import load
 from evalkit.models.connect import connect
-from evalkit.types import Message, Needs, Request, Response
+from evalkit.types import Message, Request, Requirements, Response
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS, ROUTER = (30131, 30132), 30130
@@ -127,7 +127,7 @@ async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -
         async with limit:
             return await backend.send(request)
 
-    await backend.probe(Needs())
+    await backend.probe(Requirements())
     replies = await asyncio.gather(*map(one, asked))
     await backend.close()
     return replies
@@ -137,7 +137,7 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
     """As evalkit sends them in a run."""
     with tempfile.TemporaryDirectory() as home:
         async with connect(
-            f"sglang:wide@{','.join(urls)}", Needs(), Path(home) / "responses.db",
+            f"sglang:wide@{','.join(urls)}", Requirements(), Path(home) / "responses.db",
             stop=asyncio.Event(), max_inflight=at_once,
         ) as (_, model):  # fmt: skip
             return await asyncio.gather(*map(model.backend.send, asked))

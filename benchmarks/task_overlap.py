@@ -15,7 +15,7 @@ from pathlib import Path
 
 from evalkit_retrievers.index.batching import Batcher
 
-from evalkit import Answer, Image, Message, Model, Needs, Sample, Text, fixture, task
+from evalkit import Answer, Image, Message, Model, Requirements, Sample, Text, fixture, task
 from evalkit.metrics import metric
 from evalkit.models.connect import connect
 
@@ -43,7 +43,10 @@ async def finder() -> Batcher[int, str]:
 @fixture(scope="task")
 async def judge(cache_dir: Path, judge_spec: str = "baseline:lead") -> AsyncIterator[Model]:
     """A second model, on a server of its own."""
-    async with connect(judge_spec, Needs(), cache_dir / "judge.db", stop=asyncio.Event()) as (_, model):
+    async with connect(judge_spec, Requirements(), cache_dir / "judge.db", stop=asyncio.Event()) as (
+        _,
+        model,
+    ):
         yield model
 
 

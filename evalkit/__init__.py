@@ -21,7 +21,7 @@ _WHERE = {
     "Estimate": "evalkit.types",
     "Image": "evalkit.types",
     "Message": "evalkit.types",
-    "Needs": "evalkit.types",
+    "Requirements": "evalkit.types",
     "Passage": "evalkit.types",
     "Progress": "evalkit.types",
     "Request": "evalkit.types",
@@ -69,10 +69,10 @@ if TYPE_CHECKING:
     from evalkit.types import Estimate as Estimate
     from evalkit.types import Image as Image
     from evalkit.types import Message as Message
-    from evalkit.types import Needs as Needs
     from evalkit.types import Passage as Passage
     from evalkit.types import Progress as Progress
     from evalkit.types import Request as Request
+    from evalkit.types import Requirements as Requirements
     from evalkit.types import Response as Response
     from evalkit.types import Retriever as Retriever
     from evalkit.types import Sample as Sample

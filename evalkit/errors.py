@@ -40,10 +40,14 @@ class TaskFileError(EvalkitError):
 
 
 class ModelError(EvalkitError):
-    """One request failed. ``status`` is the HTTP status where there was one. ``too_much``: it took too long,
-    as at a server with too many requests."""
+    """One request failed. ``status`` is the HTTP status where there was one.
 
-    too_much = False
+    ``suggests_overload``: it took too long, as at a server with too many requests.
+    ``not_sent``: it did not reach the server, so that another endpoint may take it at once.
+    """
+
+    suggests_overload = False
+    not_sent = False
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -59,12 +63,7 @@ class Overloaded(ModelError):
 
 
 class ServerFailed(ModelError):
-    """A failure of the server or the way to it; another try may succeed.
-
-    ``never_begun``: the request did not reach the server, so that another endpoint may take it at once.
-    """
-
-    never_begun = False
+    """A failure of the server or the way to it; another try may succeed."""
 
 
 class RequestRejected(ModelError):

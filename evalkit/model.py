@@ -15,13 +15,13 @@ from evalkit.requests import describe
 from evalkit.types import (
     Backend,
     Image,
+    MediaSupport,
     Message,
     Part,
     Request,
     Response,
     Sample,
-    ServerFacts,
-    Takes,
+    ServerInfo,
     Text,
 )
 
@@ -41,11 +41,11 @@ class Model:
     """A model, as a task uses it. ``defaults`` hold what the task does not say itself."""
 
     def __init__(
-        self, backend: Backend, *, defaults: Mapping[str, Any] | None = None, facts: ServerFacts | None = None
+        self, backend: Backend, *, defaults: Mapping[str, Any] | None = None, facts: ServerInfo | None = None
     ) -> None:
         self.backend = backend
         self.defaults = dict(defaults or {})
-        self.facts = facts or ServerFacts()
+        self.facts = facts or ServerInfo()
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0
@@ -167,7 +167,7 @@ class Model:
         """Messages whose pictures, sounds and films are such as the backend takes. Raises ``ModelError``."""
         if all(isinstance(message.content, str) for message in messages):
             return messages
-        takes: Takes | None = getattr(self.backend, "takes", None)
+        takes: MediaSupport | None = getattr(self.backend, "takes", None)
         if takes is None:
             return messages
         from evalkit.media import ready_soon

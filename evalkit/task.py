@@ -21,7 +21,7 @@ from evalkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from evalkit.metric import Metric
-    from evalkit.types import Answer, Estimate, Needs, Sample
+    from evalkit.types import Answer, Estimate, Requirements, Sample
 
     Aggregate = Callable[
         [Sequence[tuple[Sample, Answer]], Mapping[str, Estimate], Mapping[str, Any]], Mapping[str, Estimate]
@@ -111,10 +111,10 @@ class Marks:
     dynamic: bool = False
 
 
-def _nothing() -> Needs:
-    from evalkit.types import Needs
+def _nothing() -> Requirements:
+    from evalkit.types import Requirements
 
-    return Needs()
+    return Requirements()
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Task:
     metrics: tuple[Metric, ...]
     tags: tuple[str, ...] = ()
     version: str = "1"
-    needs: Needs | Callable[[Mapping[str, Any]], Needs] = field(default_factory=_nothing)
+    needs: Requirements | Callable[[Mapping[str, Any]], Requirements] = field(default_factory=_nothing)
     marks: Marks = field(default_factory=Marks)
     path: Path | None = None
     min: Mapping[str, float] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def task(
     tags: Iterable[str] = (),
     name: str | None = None,
     version: str | int = "1",
-    needs: Needs | Callable[[Mapping[str, Any]], Needs] | None = None,
+    needs: Requirements | Callable[[Mapping[str, Any]], Requirements] | None = None,
     min: Mapping[str, float] | None = None,
     info: Info | None = None,
 ) -> Callable[[Callable[..., Any]], Task]:

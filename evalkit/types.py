@@ -306,7 +306,7 @@ class Estimate(Struct, frozen=True):
     bounds: tuple[float, float] | None = None
 
 
-class Needs(Struct, frozen=True):
+class Requirements(Struct, frozen=True):
     """What a task asks of a model, checked by a probe before the run."""
 
     logprobs: bool = False
@@ -316,7 +316,7 @@ class Needs(Struct, frozen=True):
     audio: bool = False
 
 
-class Takes(Struct, frozen=True):
+class MediaSupport(Struct, frozen=True):
     """What a backend takes besides text; a backend without a ``takes`` takes everything as it is.
 
     ``images`` and ``audio`` are media types; what is not among the images is converted to PNG first.
@@ -331,7 +331,7 @@ class Takes(Struct, frozen=True):
     max_side: int | None = None
 
 
-class ServerFacts(Struct, frozen=True):
+class ServerInfo(Struct, frozen=True):
     """What a probe found out. ``identity`` goes into every cache key: model, revision, server arguments."""
 
     identity: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -348,7 +348,7 @@ class Backend(Protocol):
         """Answer one request. Raises ``evalkit.errors.ModelError``."""
         ...
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """Check that the model is alive and can do what is needed. Raises ``evalkit.errors.ProbeError``."""
         ...
 

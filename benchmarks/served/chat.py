@@ -11,7 +11,7 @@ import msgspec
 from benchmarks.served.common import connect, expect
 from evalkit.errors import ProbeError, RequestRejected
 from evalkit.models import load
-from evalkit.types import Needs
+from evalkit.types import Requirements
 
 ANSWERS = {"What is the capital of France?": "Paris", "What is 2+2?": "4", "What is 3+5?": "8"}
 SCHEMA = {
@@ -25,7 +25,7 @@ SCHEMA = {
 async def check_probe(args: argparse.Namespace) -> str:
     """Server facts, and everything that a task can need."""
     backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
-    facts = await backend.probe(Needs(logprobs=True, images=args.images, json_schema=True, regex=True))
+    facts = await backend.probe(Requirements(logprobs=True, images=args.images, json_schema=True, regex=True))
     await backend.close()
     told = [f"{name} {facts.identity[name]}" for name in ("version", "dtype") if name in facts.identity]
     return ", ".join([*told, f"context {facts.max_context}"])
@@ -35,7 +35,7 @@ async def check_wrong_model(args: argparse.Namespace) -> str:
     """Some servers answer under any name: the probe must not."""
     backend = load(f"{args.provider}:no-such-model@{args.url}")
     try:
-        await backend.probe(Needs())
+        await backend.probe(Requirements())
     except ProbeError as refused:
         return str(refused).partition(". ")[2][:60]
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.model import Model
 from evalkit.models import load, wrap
-from evalkit.types import Needs
+from evalkit.types import Requirements
 
 Check = Callable[[argparse.Namespace], Awaitable[str]]
 
@@ -19,7 +19,7 @@ async def connect(args: argparse.Namespace, params: str = "", provider: str = ""
     """The served model, probed. ``provider``, where it is not that of the command line."""
     backend: Any = load(f"{provider or args.provider}:{args.model}@{args.url}{params}")
     try:
-        facts = await backend.probe(Needs())
+        facts = await backend.probe(Requirements())
         yield Model(wrap(backend, identity=facts.identity), defaults=backend.defaults, facts=facts)
     finally:
         await backend.close()

@@ -15,12 +15,12 @@ import msgspec
 from evalkit.cli.output import (
     Unscored,
     command,
-    go_on,
-    left_over,
+    incomplete_reasons,
     print_against_first,
     print_json,
     print_reliance,
     print_runs,
+    resume_hint,
     run_document,
 )
 from evalkit.errors import SetupError, StoreError, UsageError
@@ -36,7 +36,7 @@ def scores_nothing(run: Run) -> bool:
     return bool(run.n and run.spec.metrics and not run.metrics)
 
 
-class Driver:
+class RunBatch:
     """Runs several evaluations in one session, gathers their results, and answers signals."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Driver:
         self.session: Any = None
         self.stop = asyncio.Event()
 
-    def main(self, work: Callable[[Driver], Awaitable[None]]) -> int:
+    def main(self, work: Callable[[RunBatch], Awaitable[None]]) -> int:
         """Run ``work``, print what came of it, and return the exit code."""
         from evalkit.run.engine import Stopped
 
@@ -97,7 +97,7 @@ class Driver:
         self.skipped.append({"task": task, "reason": reason})
         click.echo(f"Skipped {task}: {reason}", err=True)
 
-    async def _in_session(self, work: Callable[[Driver], Awaitable[None]]) -> None:
+    async def _in_session(self, work: Callable[[RunBatch], Awaitable[None]]) -> None:
         from evalkit.run.session import Session
 
         with self._listening():
@@ -125,7 +125,7 @@ class Driver:
             nonlocal asked
             asked += 1
             if asked > 2:
-                os.write(2, f"\nKilled; what is stored is safe.{go_on(self.open_run)}\n".encode())
+                os.write(2, f"\nKilled; what is stored is safe.{resume_hint(self.open_run)}\n".encode())
                 os._exit(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
@@ -224,7 +224,7 @@ class Driver:
             print_against_first(self.against_first)
         for left in self.runs:
             if not left.ranked:
-                click.echo(left_over(left, self.unscored[left.id]), err=True)
+                click.echo(incomplete_reasons(left, self.unscored[left.id]), err=True)
             elif scores_nothing(left):
                 click.echo(
                     f"Run {left.id}: no metric applies to any sample. Most need Sample.target, those of "

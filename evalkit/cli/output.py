@@ -16,7 +16,7 @@ from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import Less
+    from evalkit.compare.differences import PairedDifference
     from evalkit.compare.image_ablation import Reliance
 
 
@@ -68,12 +68,12 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
     }
 
 
-def go_on(spec: RunSpec | None) -> str:
+def resume_hint(spec: RunSpec | None) -> str:
     """The command to go on with a run, where there can be one."""
     return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
 
 
-def left_over(run: Run, unscored: Unscored) -> str:
+def incomplete_reasons(run: Run, unscored: Unscored) -> str:
     """Why a run is not complete, and how to go on where that helps: one line for each reason."""
     reasons: dict[tuple[int, str], list[str]] = {}
     for metric, failed in unscored.items():
@@ -81,7 +81,7 @@ def left_over(run: Run, unscored: Unscored) -> str:
     lines = [f"Run {run.id} is {run.status}."]
     missing = run.counts.get("error") or run.n < (run.spec.n_expected or 0)
     if missing:
-        lines[0] += go_on(run.spec)
+        lines[0] += resume_hint(run.spec)
     lines += [
         f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {said}"
         for (n, said), metrics in reasons.items()
@@ -235,7 +235,7 @@ def print_reliance(found: Sequence[Reliance]) -> None:
             console.print(Text(said, style="bold"))
 
 
-def print_against_first(found: Sequence[Less]) -> None:
+def print_against_first(found: Sequence[PairedDifference]) -> None:
     """Each run less the first, sample by sample."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -245,8 +245,8 @@ def print_against_first(found: Sequence[Less]) -> None:
     if not found:
         return
     console = Console()
-    for base in dict.fromkeys(one.less_run for one in found):
-        some = [one for one in found if one.less_run == base]
+    for base in dict.fromkeys(one.baseline_run for one in found):
+        some = [one for one in found if one.baseline_run == base]
         # As a title it would be broken to the width of a narrow table.
         console.print(Text(f"{some[0].task}: less {some[0].less}, sample by sample", style="bold"))
         table = Table(box=SIMPLE_HEAD)

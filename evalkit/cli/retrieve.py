@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from evalkit.cli.driver import Driver
+from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, quiet_option, store_option
 from evalkit.errors import UsageError
 
@@ -103,11 +103,11 @@ def retrieve(
         bench=found, searches=searches, runs=runs, measures=measures or tuple(default_measures(k)), k=k,
         unknown=unknown, out_run=out_run,
     )  # fmt: skip
-    driver = Driver(store_url, as_json, quiet, {"limit": limit, "window": 1024})
+    driver = RunBatch(store_url, as_json, quiet, {"limit": limit, "window": 1024})
     sys.exit(driver.main(partial(_work, plan)))
 
 
-async def _work(plan: Plan, drive: Driver) -> None:
+async def _work(plan: Plan, drive: RunBatch) -> None:
     for search in plan.searches:
         await drive(partial(_search, plan, search, drive), f"{search} on {plan.bench.name}")
     for path in plan.runs:
@@ -115,7 +115,7 @@ async def _work(plan: Plan, drive: Driver) -> None:
     drive.compare()
 
 
-async def _search(plan: Plan, search: str, drive: Driver, session: Session, options: Options) -> Run:
+async def _search(plan: Plan, search: str, drive: RunBatch, session: Session, options: Options) -> Run:
     from evalkit.rag.retrievers import open_retriever
     from evalkit.retrieval.benchmark import searching, settled
     from evalkit.retrieval.trec import write_run
@@ -139,7 +139,7 @@ async def _search(plan: Plan, search: str, drive: Driver, session: Session, opti
     return done
 
 
-async def _replay(plan: Plan, path: Path, drive: Driver, session: Session, options: Options) -> Run:
+async def _replay(plan: Plan, path: Path, drive: RunBatch, session: Session, options: Options) -> Run:
     from evalkit.retrieval.benchmark import replaying
     from evalkit.retrieval.trec import read_run
 
@@ -155,7 +155,7 @@ async def _replay(plan: Plan, path: Path, drive: Driver, session: Session, optio
     return await _start(item, _ENDINGS.sub("", path.name), drive, session, options)
 
 
-async def _start(item: Item, name: str, drive: Driver, session: Session, options: Options) -> Run:
+async def _start(item: Item, name: str, drive: RunBatch, session: Session, options: Options) -> Run:
     from evalkit.retrieval.benchmark import NoModel
     from evalkit.run import runner
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.driver import OK, USAGE, Driver
+from evalkit.cli.driver import OK, USAGE, RunBatch
 from evalkit.cli.options import (
     include_option,
     json_option,
@@ -93,7 +93,7 @@ def run(
     if not found.items and not found.broken:
         raise UsageError(nothing_matches(targets, keyword, tags))
 
-    async def work(drive: Driver) -> None:
+    async def work(drive: RunBatch) -> None:
         from evalkit.collection.with_metrics import with_metrics
         from evalkit.run import runner
 
@@ -109,12 +109,12 @@ def run(
             drive.compare()
         _warn_of_names(drive)
 
-    driver = Driver(store_url, as_json, quiet, options)
+    driver = RunBatch(store_url, as_json, quiet, options)
     code = driver.main(work)
     sys.exit(USAGE if found.broken and code == OK else code)
 
 
-def _warn_of_names(drive: Driver) -> None:
+def _warn_of_names(drive: RunBatch) -> None:
     """Say which models were answered for by what a server at another address had said."""
     from evalkit.run.history import asked_elsewhere
 
@@ -169,7 +169,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
     RUNS are run ids, unique prefixes of them, or 'latest'.
     """
 
-    async def work(drive: Driver) -> None:
+    async def work(drive: RunBatch) -> None:
         from evalkit.run import runner
 
         for name in runs:
@@ -178,4 +178,4 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
                 click.echo(f"Run {stored.id} is complete: nothing is left to ask.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")
 
-    sys.exit(Driver(store_url, as_json, quiet, options, create_store=False).main(work))
+    sys.exit(RunBatch(store_url, as_json, quiet, options, create_store=False).main(work))

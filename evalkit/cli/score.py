@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.cli.driver import Driver
+from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, metric_option, quiet_option, settings, store_option
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
@@ -52,9 +52,9 @@ def score(
     repeats = 1 + max(repeat for _, repeat in predictions)
     backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
     options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
-    driver = Driver(store_url, as_json, quiet, options)
+    driver = RunBatch(store_url, as_json, quiet, options)
 
-    async def work(drive: Driver) -> None:
+    async def work(drive: RunBatch) -> None:
         await drive(partial(_score, item, backend.name, predictions, file, drive), f"{item.id} from {file}")
 
     sys.exit(driver.main(work))
@@ -73,7 +73,7 @@ def _one(target: str, params: tuple[str, ...]) -> Item:
 
 
 async def _score(
-    item: Item, name: str, predictions: dict[Key, Prediction], file: Path, drive: Driver,
+    item: Item, name: str, predictions: dict[Key, Prediction], file: Path, drive: RunBatch,
     session: Session, options: Options,
 ) -> Run:  # fmt: skip
     from evalkit.models.predictions import check_ids, with_retrieved

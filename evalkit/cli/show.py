@@ -10,7 +10,7 @@ import click
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
-    left_over,
+    incomplete_reasons,
     print_against_first,
     print_json,
     print_reliance,
@@ -24,7 +24,7 @@ from evalkit.store.records import Run
 from evalkit.types import Status
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import Less
+    from evalkit.compare.differences import PairedDifference
 
 
 @click.command()
@@ -98,12 +98,12 @@ def show(
         for one in chosen:
             print_slices(one)
             if one.id in unscored:
-                click.echo(left_over(one, unscored[one.id]), err=True)
+                click.echo(incomplete_reasons(one, unscored[one.id]), err=True)
     else:
         _print_list(chosen)
 
 
-def _compared(store: Any, chosen: Sequence[Run]) -> list[Less]:
+def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
     from evalkit.compare.differences import against_first
 
     return against_first(store, chosen)

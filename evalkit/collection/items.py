@@ -15,7 +15,7 @@ import msgspec
 from evalkit.collection.files import display
 from evalkit.collection.fixture_resolution import closure, fixtures_for, overriding
 from evalkit.task import Fixture, Parameter, Task, Value, as_shown, check_known
-from evalkit.types import Needs
+from evalkit.types import Requirements
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Item:
         return {**self.params, **self.labels}
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Requirements:
         """What the model has to be able to do for these parameters."""
         needs = self.task.needs
         return needs(self.params) if callable(needs) else needs

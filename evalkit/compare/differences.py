@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from evalkit.store.store import Store
 
 
-class Less(Struct, frozen=True):
+class PairedDifference(Struct, frozen=True):
     """One metric of a run less that of another over the same samples, paired.
 
-    ``run`` and ``model`` are those of the run, ``less_run`` and ``less`` those of the other.
+    ``run`` and ``model`` are those of the run, ``baseline_run`` and ``less`` those of the other.
     """
 
     task: str
     metric: str
     run: str
     model: str
-    less_run: str
+    baseline_run: str
     less: str
     difference: Estimate
 
 
-def against_first(store: Store, runs: Sequence[Run]) -> list[Less]:
+def against_first(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     """Of each task, every complete run less the first one, metric by metric.
 
     Compared are runs that asked the same samples as often, and metrics that are means of their samples.
@@ -46,7 +46,7 @@ def against_first(store: Store, runs: Sequence[Run]) -> list[Less]:
     return [less for some in by_task.values() if len(some) > 1 for less in _against(store, some)]
 
 
-def _against(store: Store, runs: Sequence[Run]) -> list[Less]:
+def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     first, found = runs[0], []
     base = store.columns(first.id)
     for run in runs[1:]:
@@ -60,7 +60,7 @@ def _against(store: Store, runs: Sequence[Run]) -> list[Less]:
                 continue
             if made := _paired(own[info.name], base[info.name], info):
                 names = run.id, run.spec.model, first.id, first.spec.model
-                found.append(Less(run.spec.task, info.name, *names, made))
+                found.append(PairedDifference(run.spec.task, info.name, *names, made))
     return found
 
 

@@ -21,7 +21,7 @@ from evalkit.model import Model
 from evalkit.models.connect import connect
 from evalkit.models.middleware.call_stats import current
 from evalkit.rag.prompts import numbered
-from evalkit.types import Needs, Passage, Response, Sample
+from evalkit.types import Passage, Requirements, Response, Sample
 
 PROMPTS = Path(__file__).parent / "prompts"
 RELATION = (PROMPTS / "relation.txt").read_text(encoding="utf-8")
@@ -105,6 +105,6 @@ async def connected(spec: str, responses: Path, *, bound: bool) -> AsyncIterator
 
     Raises ``ProbeError`` with the fix where it is not there, or does not keep to a schema that is to bind it.
     """
-    needs = Needs(json_schema=bound)
+    needs = Requirements(json_schema=bound)
     async with connect(spec, needs, responses, stop=asyncio.Event()) as (name, model):
         yield LlmJudge(model, name, bound=bound)

@@ -15,9 +15,9 @@ from typing import Any
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
-from evalkit.types import Needs, Request, Response, ServerFacts
+from evalkit.types import Request, Requirements, Response, ServerInfo
 
-Asked = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
+QueryRewritingRetriever = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
 
 
 class LmEvalBackend:
@@ -42,15 +42,15 @@ class LmEvalBackend:
             self.max_inflight = asked
         self._lm: Any = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="lm-eval")
-        self._waiting: list[Asked] = []
+        self._waiting: list[QueryRewritingRetriever] = []
         self._runner: asyncio.Task[None] | None = None
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """Load the model. Raises ``ProbeError``, ``UsageError``."""
         if needs.images or needs.json_schema or needs.regex:
             raise ProbeError(f"{self.name}: models of lm-eval take text alone, and no schema or regex")
         await self._in_thread(self._load)
-        return ServerFacts(self._identity(), getattr(self._lm, "max_length", None), None, {})
+        return ServerInfo(self._identity(), getattr(self._lm, "max_length", None), None, {})
 
     async def send(self, request: Request) -> Response:
         """Answer one request, with others. Raises ``RequestRejected``."""

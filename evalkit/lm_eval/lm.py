@@ -18,7 +18,7 @@ from evalkit.lm_eval.ask import ChatText, How, ask, chat
 from evalkit.lm_eval.pictures import pictures_of
 from evalkit.model import Model
 from evalkit.models.connect import connect
-from evalkit.types import Needs
+from evalkit.types import Requirements
 from evalkit.util.paths import cache_dir
 
 
@@ -50,7 +50,7 @@ class EvalkitLM(LM):  # type: ignore[misc]
         threading.Thread(target=self._loop.run_forever, name="evalkit", daemon=True).start()
         self._stack = AsyncExitStack()
         path = Path(responses) if responses else cache_dir() / "responses.db"
-        connected = connect(str(spec), Needs(), path, stop=asyncio.Event(), max_inflight=max_inflight)
+        connected = connect(str(spec), Requirements(), path, stop=asyncio.Event(), max_inflight=max_inflight)
         self.name, self._model = self._wait(self._stack.enter_async_context(connected))
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:

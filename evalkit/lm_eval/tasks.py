@@ -16,7 +16,7 @@ from evalkit.lm_eval.suite import LOGPROBS, Shape, Suite
 from evalkit.model import Model
 from evalkit.store.records import RunSpec
 from evalkit.task import Task
-from evalkit.types import Answer, Needs, Sample
+from evalkit.types import Answer, Requirements, Sample
 
 FEWSHOT_SEED = 1234
 
@@ -90,7 +90,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         samples=samples,
         metrics=declared(configs),
         tags=tuple(dict.fromkeys(["lm_eval", *(t for c in configs[:1] for t in _tags(c))])),
-        needs=Needs(
+        needs=Requirements(
             logprobs=any(c.get("output_type") in LOGPROBS for c in configs),
             images=any(c.get("doc_to_image") is not None for c in configs),
         ),
@@ -103,7 +103,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         suite.load()
         made.metrics = scores.metrics()
         made.version = str(suite.version)
-        made.needs = Needs(logprobs=suite.scores_likelihoods, images=suite.shows_pictures)
+        made.needs = Requirements(logprobs=suite.scores_likelihoods, images=suite.shows_pictures)
 
     if load:
         prepare()

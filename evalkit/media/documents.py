@@ -14,10 +14,10 @@ from evalkit.errors import UsageError
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import pillow, plain, png
 from evalkit.media.sniff import look
-from evalkit.types import Image, Takes
+from evalkit.types import Image, MediaSupport
 
 Window = tuple[float, float]
-_NOTHING = Takes(images=frozenset())  # every page becomes a PNG of its own
+_NOTHING = MediaSupport(images=frozenset())  # every page becomes a PNG of its own
 _PERCENTILES = (0.5, 99.5)
 
 

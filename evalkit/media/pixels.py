@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, SetupError
 from evalkit.media.kept import Made
-from evalkit.types import Takes
+from evalkit.types import MediaSupport
 
 
 def pillow() -> Any:
@@ -25,7 +25,7 @@ def pillow() -> Any:
     return PIL.Image
 
 
-def to_png(data: bytes, media_type: str, takes: Takes, name: str) -> Made | None:
+def to_png(data: bytes, media_type: str, takes: MediaSupport, name: str) -> Made | None:
     """One picture as a PNG that is read the same everywhere; None where the original already is.
 
     Raises ``RequestRejected`` with the reason where it cannot be read, or holds several pictures.
@@ -43,7 +43,7 @@ def to_png(data: bytes, media_type: str, takes: Takes, name: str) -> Made | None
         raise RequestRejected(f"{name} ({media_type}) cannot be read as a picture: {problem}") from None
 
 
-def plain(picture: Any, origin: str, takes: Takes) -> Made | None:
+def plain(picture: Any, origin: str, takes: MediaSupport) -> Made | None:
     """A Pillow image as PNG, or None where nothing had to change and the server takes ``origin``."""
     from PIL import ImageOps
 
@@ -93,7 +93,7 @@ def _opaque(picture: Any, steps: list[str]) -> Any:
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
 
 
-def _smaller(picture: Any, takes: Takes, steps: list[str]) -> Any:
+def _smaller(picture: Any, takes: MediaSupport, steps: list[str]) -> Any:
     size = fitting(picture.size, takes)
     if size == picture.size:
         return picture
@@ -101,7 +101,7 @@ def _smaller(picture: Any, takes: Takes, steps: list[str]) -> Any:
     return picture.resize(size, pillow().Resampling.LANCZOS)
 
 
-def fitting(size: tuple[int, int], takes: Takes) -> tuple[int, int]:
+def fitting(size: tuple[int, int], takes: MediaSupport) -> tuple[int, int]:
     """The largest size of the same shape within ``max_side`` and ``max_pixels``; never larger than it is."""
     width, height = size
     scale = min(

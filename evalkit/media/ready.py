@@ -11,12 +11,12 @@ from evalkit.errors import RequestRejected
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import fitting, to_png
 from evalkit.media.sniff import look
-from evalkit.types import Audio, Image, Message, Part, Takes, Video
+from evalkit.types import Audio, Image, MediaSupport, Message, Part, Video
 
 _DOCUMENTS = ("application/pdf", "application/dicom")
 
 
-async def ready_soon(messages: tuple[Message, ...], takes: Takes) -> tuple[Message, ...]:
+async def ready_soon(messages: tuple[Message, ...], takes: MediaSupport) -> tuple[Message, ...]:
     """``ready_messages`` in threads of their own: what stands in line for conversion must not hold up
     requests that are on their way, nor the store. Raises ``RequestRejected``."""
     return await asyncio.get_running_loop().run_in_executor(_threads(), ready_messages, messages, takes)
@@ -27,7 +27,7 @@ def _threads() -> Executor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="media")
 
 
-def ready_messages(messages: tuple[Message, ...], takes: Takes) -> tuple[Message, ...]:
+def ready_messages(messages: tuple[Message, ...], takes: MediaSupport) -> tuple[Message, ...]:
     """Messages with every part such as ``takes`` allows. Raises ``RequestRejected`` with the reason."""
     return tuple(
         m
@@ -37,7 +37,7 @@ def ready_messages(messages: tuple[Message, ...], takes: Takes) -> tuple[Message
     )
 
 
-def _ready(part: Part, takes: Takes) -> tuple[Part, ...]:
+def _ready(part: Part, takes: MediaSupport) -> tuple[Part, ...]:
     match part:
         case Image():
             return (ready_image(part, takes),)
@@ -48,7 +48,7 @@ def _ready(part: Part, takes: Takes) -> tuple[Part, ...]:
     return (part,)
 
 
-def ready_image(image: Image, takes: Takes) -> Image:
+def ready_image(image: Image, takes: MediaSupport) -> Image:
     """The picture itself, or what it was made into. Raises ``RequestRejected``."""
     data = _bytes(image)
     found = look(data)
@@ -78,7 +78,7 @@ def _as_it_is(image: Image, media_type: str) -> Image:
     return Image(image.sha256, media_type, image.path, image.data, image.made, image.size)
 
 
-def _ready_audio(audio: Audio, takes: Takes) -> Audio:
+def _ready_audio(audio: Audio, takes: MediaSupport) -> Audio:
     if not takes.audio:
         raise RequestRejected("this model takes no sound")
     media_type = look(_bytes(audio)).media_type
@@ -88,7 +88,7 @@ def _ready_audio(audio: Audio, takes: Takes) -> Audio:
     return Audio(audio.sha256, media_type, audio.path, audio.data)
 
 
-def _ready_video(video: Video, takes: Takes) -> tuple[Part, ...]:
+def _ready_video(video: Video, takes: MediaSupport) -> tuple[Part, ...]:
     if video.frames is None and video.fps is None:
         if takes.video:
             return (video,)

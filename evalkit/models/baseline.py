@@ -16,7 +16,7 @@ from evalkit.data.sentences import split_sentences
 from evalkit.errors import RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
 from evalkit.rag.prompts import read_numbered, text_of
-from evalkit.types import Needs, Request, Response, ServerFacts, Usage
+from evalkit.types import Request, Requirements, Response, ServerInfo, Usage
 
 SENTENCES = 3
 _WORD = re.compile(r"\w+")
@@ -61,9 +61,9 @@ class BaselineBackend:
         text = self._answer(request)
         return Response(text=text, model=self.name, usage=_words(prompt, text))
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """A baseline is always there."""
-        return ServerFacts({"provider": "baseline", "model": self._baseline})
+        return ServerInfo({"provider": "baseline", "model": self._baseline})
 
     async def close(self) -> None:
         """There is nothing to release."""

@@ -17,7 +17,7 @@ from evalkit.models.middleware.stack import scheduler_of
 from evalkit.models.middleware.stopping import Stopping
 from evalkit.models.schedule.lengths import prior
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Backend, Needs, ServerFacts
+from evalkit.types import Backend, Requirements, ServerInfo
 from evalkit.util.config import cache_size, load_config
 
 _queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValueDictionary()
@@ -26,20 +26,20 @@ _queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValue
 @asynccontextmanager
 async def connect(
     text: str,
-    needs: Needs,
+    needs: Requirements,
     responses: Path,
     *,
     stop: asyncio.Event,
     mode: CacheMode = "on",
-    salt: str = "",
+    namespace: str = "",
     max_inflight: int | None = None,
     given: Backend | None = None,
     earlier: Mapping[str, float] | None = None,
-    known: tuple[str, ServerFacts] | None = None,
+    known: tuple[str, ServerInfo] | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """A model that is known to be alive and able, with the name to show for it.
 
-    ``responses`` is the cache's file, ``mode`` and ``salt`` say what is found in it (``Cached``).
+    ``responses`` is the cache's file, ``mode`` and ``namespace`` say what is found in it (``Cached``).
     Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
     which is then no more than its name. ``earlier`` holds the tokens of earlier replies by sample id: the
     scheduler lets what takes long begin early. ``known`` are name and facts of an earlier
@@ -54,7 +54,7 @@ async def connect(
         gated = Stopping(backend, stop)
         wrapped = wrap(
             gated, cache=cache, identity=facts.identity, max_inflight=max_inflight,
-            mode=mode, salt=salt, prior=prior(earlier) if earlier else None,
+            mode=mode, namespace=namespace, prior=prior(earlier) if earlier else None,
             scheduler=_queue(backend, max_inflight),
         )  # fmt: skip
         name = text if given else known[0] if known and served else backend.name

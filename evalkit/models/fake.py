@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from evalkit.types import Needs, Request, Response, ServerFacts
+from evalkit.types import Request, Requirements, Response, ServerInfo
 
 Reply = str | Response
 Function = Callable[[Request], Reply | Awaitable[Reply]]
@@ -33,9 +33,9 @@ class FakeBackend:
         reply = await made if inspect.isawaitable(made) else made
         return reply if isinstance(reply, Response) else Response(text=reply, model=self.name)
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """It can do everything its function can."""
-        return ServerFacts({"provider": "fake", "model": self.name})
+        return ServerInfo({"provider": "fake", "model": self.name})
 
     async def close(self) -> None:
         """There is nothing to release."""

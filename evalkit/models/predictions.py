@@ -11,7 +11,7 @@ import msgspec
 
 from evalkit.collection.items import Item
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
-from evalkit.types import Answer, Needs, Passage, Request, Response, Sample, ServerFacts
+from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -106,9 +106,9 @@ class PredictionsBackend:
             raise RequestRejected(f"the file has no prediction for it (repeat {request.repeat})")
         return Response(text=one.text, model=self.name, finish_reason=one.finish_reason)
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """A file is there once it was read."""
-        return ServerFacts({"provider": "predictions", "model": self.name})
+        return ServerInfo({"provider": "predictions", "model": self.name})
 
     async def close(self) -> None:
         """There is nothing to release."""

@@ -7,7 +7,7 @@
                their rankings are fused, which any retriever can do)
     multi      the question, and queries that the model writes in other words
 
-A task passes its retriever through ``Asked`` and searches as before:
+A task passes its retriever through ``QueryRewritingRetriever`` and searches as before:
 
     asked = Asked(retriever, sample, model, query)
     passages = await asked.search(sample.input, k)
@@ -30,8 +30,8 @@ from evalkit.errors import SetupError
 from evalkit.model import Model
 from evalkit.types import Answer, Passage, Retriever, Sample
 
-Form = Literal["question", "hyde", "multi"]
-ChoiceForm = Literal["question", "options", "hyde", "multi"]
+QueryStrategy = Literal["question", "hyde", "multi"]
+ChoiceQueryStrategy = Literal["question", "options", "hyde", "multi"]
 
 REWORDINGS = 3
 DEPTH = 100  # how far down rankings are fused, at least
@@ -43,7 +43,7 @@ MULTI = (_HERE / "query_multi.txt").read_text(encoding="utf-8").removesuffix("\n
 _BULLET = re.compile(r"^\s*(?:[-*•]+|\(?\d{1,2}[.):])?\s*")
 
 
-async def formed(sample: Sample, model: Model, form: ChoiceForm) -> list[str]:
+async def formed(sample: Sample, model: Model, form: ChoiceQueryStrategy) -> list[str]:
     """The queries for a sample, the question first where it is one of them.
 
     A reply without any text leaves the question alone. Raises ``SetupError`` for ``options`` of a sample
@@ -69,11 +69,11 @@ async def formed(sample: Sample, model: Model, form: ChoiceForm) -> list[str]:
     return [question]
 
 
-class Asked:
+class QueryRewritingRetriever:
     """A retriever for one sample that is searched by the queries of a form, made at the first search."""
 
     def __init__(
-        self, retriever: Retriever, sample: Sample, model: Model, form: ChoiceForm = "question"
+        self, retriever: Retriever, sample: Sample, model: Model, form: ChoiceQueryStrategy = "question"
     ) -> None:
         self._retriever, self._sample, self._model, self._form = retriever, sample, model, form
         self.queries: list[str] = []

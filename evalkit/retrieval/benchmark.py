@@ -24,7 +24,17 @@ from evalkit.metrics.retrieval import trec_order
 from evalkit.retrieval.trec import Benchmark, Qrels, Rankings
 from evalkit.store.records import RunSpec
 from evalkit.task import Info, Task
-from evalkit.types import Answer, Needs, Passage, Request, Response, Retriever, Sample, ServerFacts, Status
+from evalkit.types import (
+    Answer,
+    Passage,
+    Request,
+    Requirements,
+    Response,
+    Retriever,
+    Sample,
+    ServerInfo,
+    Status,
+)
 
 PREFIX = "retrieval/"
 SHOWN = 10  # passages that are stored with their texts
@@ -45,9 +55,9 @@ class NoModel:
         """Nobody is there to answer. Raises ``SetupError``."""
         raise SetupError("a retrieval benchmark asks no model")
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """A retriever is ready when it was made."""
-        return ServerFacts({"provider": "retriever", "model": self.name})
+        return ServerInfo({"provider": "retriever", "model": self.name})
 
     async def close(self) -> None:
         """There is nothing to release."""

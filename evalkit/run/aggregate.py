@@ -24,7 +24,7 @@ Value = Callable[[Sequence[float]], float]
 """What a metric makes of its samples' values instead of their mean."""
 
 
-def sum_up(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
+def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
     """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
     counts = store.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from evalkit.models.middleware.call_stats import Traffic, current
+from evalkit.models.middleware.call_stats import CallStats, current
 from evalkit.types import Bar
 
 REFRESH_S = 0.25
@@ -15,17 +15,17 @@ REFRESH_S = 0.25
 RECENT_S = 15.0
 
 
-class Live:
+class RunDisplay:
     """A run's bar: passes on how many samples ended, and notes beside it what the model is doing.
 
-    The figures of all calls that are made inside of ``async with`` are counted where they arise (``Traffic``)
-    and only read here, four times a second.
+    The figures of all calls that are made inside of ``async with`` are counted where they arise
+    (``CallStats``) and only read here, four times a second.
     """
 
     def __init__(
-        self, bar: Bar, clock: Callable[[], float] = time.monotonic, traffic: Traffic | None = None
+        self, bar: Bar, clock: Callable[[], float] = time.monotonic, traffic: CallStats | None = None
     ) -> None:
-        self.traffic = traffic or Traffic()
+        self.traffic = traffic or CallStats()
         self._bar, self._clock = bar, clock
         self._done, self._samples = 0, ""
         self._begin = (clock(), 0, 0)
@@ -40,7 +40,7 @@ class Live:
         """Which samples did not end well, in words."""
         self._samples = text
 
-    async def __aenter__(self) -> Live:
+    async def __aenter__(self) -> RunDisplay:
         """Count from here on, and keep the bar's note up to date."""
         self._before = current.set(self.traffic)
         self._watching = asyncio.create_task(self._watch())

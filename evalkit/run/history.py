@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from evalkit.errors import SetupError
-from evalkit.types import ServerFacts
+from evalkit.types import ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.store.records import Run
@@ -38,7 +38,7 @@ def earlier_lengths(store: Store, task: str, model: str) -> dict[str, float]:
     return store.lengths(max(runs, key=tells).id) if runs else {}
 
 
-def earlier_probe(store: Store, model: str) -> tuple[str, ServerFacts] | None:
+def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
     """Name and facts of a model, as the latest run with this spec found them; None for a baseline.
 
     Raises ``SetupError`` where no run tells.
@@ -47,7 +47,7 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerFacts] | None:
         return None
     for run in store.runs(limit=None):
         if run.spec.spec == model and not run.spec.target.get("given") and "model" in run.spec.provenance:
-            return run.spec.model, msgspec.convert(run.spec.provenance["model"], ServerFacts)
+            return run.spec.model, msgspec.convert(run.spec.provenance["model"], ServerInfo)
     raise SetupError(
         f"--cache only: no run in the store has asked {model} yet, so nothing says which model that is. "
         "Run it once with --cache on"

@@ -22,17 +22,17 @@ from evalkit.collection.sources import item_of
 from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import SetupError
 from evalkit.model import Model
-from evalkit.models.middleware.call_stats import Traffic
+from evalkit.models.middleware.call_stats import CallStats
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
-from evalkit.run.aggregate import sum_up
-from evalkit.run.display import Live
+from evalkit.run.aggregate import aggregate_run
+from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.types import Backend, Sample, ServerFacts
+from evalkit.types import Backend, Sample, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -161,7 +161,7 @@ async def _metrics_ready(item: Item) -> None:
             await asyncio.to_thread(metric.ready)
 
 
-def _check_same_model(spec: RunSpec, facts: ServerFacts) -> None:
+def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
     if before is not None and before != now:
         raise SetupError(
@@ -180,7 +180,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     mode = "off" if options.backend is not None else options.cache or "on"
     return connect(
         text, item.needs, store.home / "responses.db",
-        stop=options.stop, mode=mode, salt=run_id, max_inflight=options.max_inflight,
+        stop=options.stop, mode=mode, namespace=run_id, max_inflight=options.max_inflight,
         given=options.backend, earlier=earlier_lengths(store, item.id, text),
         known=earlier_probe(store, text) if mode == "only" else None,
     )  # fmt: skip
@@ -197,7 +197,7 @@ async def _drive(
 ) -> Run:
     done = store.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.run(spec.id), Traffic(), time.perf_counter()
+    earlier, traffic, began = store.run(spec.id), CallStats(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     arguments: dict[str, Any] = {}
@@ -207,7 +207,7 @@ async def _drive(
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
                 arguments = await session.arguments(item.task.fn, item)
-                async with Live(bar, traffic=traffic) as live:
+                async with RunDisplay(bar, traffic=traffic) as live:
                     await engine.run(
                         engine.Work(
                             fn=session.for_samples(item),
@@ -233,7 +233,7 @@ async def _drive(
         beat.cancel()
         facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
         store.add_provenance(spec.id, **facts)
-        sum_up(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
+        aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.run(spec.id)
 
 
@@ -256,7 +256,7 @@ def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 
 
-def _judged(earlier: Run, traffic: Traffic) -> dict[str, dict[str, int]]:
+def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
     """What a judge was asked for this run and what that cost, with the part before it was resumed."""
     before = earlier.spec.provenance.get("judged", {})
     whole = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
@@ -294,7 +294,7 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
             await _rescore_batch(batch, run.id, store, scorer)
     store.set_metrics(run.id, spec.metrics, item.task.added)
     before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
-    sum_up(store, item, spec, before, run.wall_s)
+    aggregate_run(store, item, spec, before, run.wall_s)
     return store.run(run.id)
 
 

@@ -26,7 +26,7 @@ from .local import Backend, LocalModel
 from .model_files import find_model
 from .recipes import DEFAULT_MODEL, Document, Encoder, Recipe, read_encoder, served_recipe
 from .sentence_transformers_config import own_recipe, token_limit
-from .served import Endpoint
+from .served import ServedModel
 from .vector_cache import Store, Vectors, open_store
 
 _ASKED = 16_384  # keys looked up at once
@@ -105,7 +105,7 @@ class Embedder:
         return blocks[0] if blocks else np.zeros((0, 0), np.float32)
 
     def _embed(
-        self, side: Side, documents: Sequence[Document], prefix: str, size: int, label: str | None
+        self, side: TextEncoder, documents: Sequence[Document], prefix: str, size: int, label: str | None
     ) -> Iterator[Vectors]:
         written = self.recipe.written
         keys, lengths = [], array("L")
@@ -128,7 +128,7 @@ class Embedder:
 
     def _encode_missing(
         self,
-        side: Side,
+        side: TextEncoder,
         store: Store,
         order: Sequence[bytes],
         document: Callable[[bytes], Document],
@@ -148,7 +148,7 @@ class Embedder:
                 bar.advance(len(batch))
 
 
-class Side(Protocol):
+class TextEncoder(Protocol):
     """The encoder of documents, or of questions. ``key`` names the file of its vectors."""
 
     weights: str
@@ -169,7 +169,7 @@ class Served:
     batch = 256
 
     def __init__(self, spec: str, recipe: Recipe) -> None:
-        self._endpoint, self._normalize = Endpoint(spec), recipe.normalize
+        self._endpoint, self._normalize = ServedModel(spec), recipe.normalize
         self.weights = self._endpoint.model
         self.computed = f"served as {spec.partition('?')[0]}"
         self.key = hashlib.sha256(repr((spec, recipe.normalize)).encode()).hexdigest()[:24]
@@ -183,7 +183,7 @@ class Served:
         return vectors
 
 
-def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, Side, Side]:
+def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, TextEncoder, TextEncoder]:
     """How the encoder is used, and what encodes documents and questions."""
     if encoder.served:
         recipe = served_recipe(encoder)

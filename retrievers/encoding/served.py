@@ -22,7 +22,7 @@ _TEXTS = 64  # in one request
 _TRIES = 6
 
 
-class Endpoint:
+class ServedModel:
     """A served model, named as models are: ``openai:NAME[@URL]``, ``sglang:NAME@URL``, ``?api_key_env=…``.
 
     A request that fails for the moment is tried again, up to six times. Raises ``ModelError`` where that does

@@ -56,7 +56,7 @@ def build(
     chosen = plan(name, source.n, queries.shape[1], source.similarity)
     trained = train(chosen, lambda: source.take(train_rows(chosen)))
     ends = [time.perf_counter()]
-    truth = Truth(queries, chosen.metric, RECALL_AT + 1)
+    truth = GroundTruth(queries, chosen.metric, RECALL_AT + 1)
     with progress.bar("Indexing", source.n) as bar:
         first = 0
         for block in _written(trained, source.blocks(), folder, shard_bytes):
@@ -77,7 +77,7 @@ def sample_rows(n: int) -> Rows:
     return np.sort(np.random.default_rng(0).choice(n, min(n, SAMPLE), replace=False)).astype(np.int64)
 
 
-class Truth:
+class GroundTruth:
     """The exact nearest neighbours of some vectors, found block by block."""
 
     def __init__(self, queries: Vectors, metric: int, k: int) -> None:

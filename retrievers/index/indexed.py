@@ -30,7 +30,7 @@ from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages, Rows
 from .batching import Batcher
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
-from .rerank import Second
+from .rerank import Reranking
 from .topk import Hits
 from .verify import Check, check_corpus, check_count, check_files, sha256
 
@@ -119,9 +119,9 @@ class IndexedRetriever(ABC):
         """The engine that these options ask for."""
 
     @cached_property
-    def _second(self) -> Second:
+    def _second(self) -> Reranking:
         encoder = getattr(self.options, "encoder", None)  # BM25 has none: the default one compares passages
-        return Second(self.options.rerank, self.options.mmr, encoder, self.progress, self.stop)
+        return Reranking(self.options.rerank, self.options.mmr, encoder, self.progress, self.stop)
 
     def _searching(self) -> dict[str, Any]:
         """The options of the search that are not their defaults, and the models behind them."""

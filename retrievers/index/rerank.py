@@ -24,7 +24,7 @@ from ..encoding.local import quietly
 from ..encoding.model_files import find_model, hash_weights
 from ..encoding.recipes import DEFAULT_MODEL, is_served
 from ..encoding.sentence_transformers_config import token_limit
-from ..encoding.served import Endpoint
+from ..encoding.served import ServedModel
 from .topk import diversify, scaled
 
 _MOST_TOKENS = 512
@@ -70,7 +70,7 @@ class CrossEncoder:
         return model
 
 
-class Second:
+class Reranking:
     """The stages after the first search, as ``rerank`` (a model) and ``mmr`` (0 to 1) ask for them."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Second:
     @cached_property
     def _reranker(self) -> Reranker:
         name = self._rerank or ""
-        return Endpoint(name) if is_served(name) else CrossEncoder(name)
+        return ServedModel(name) if is_served(name) else CrossEncoder(name)
 
     @cached_property
     def _embedder(self) -> Embedder:

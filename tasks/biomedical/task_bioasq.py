@@ -19,7 +19,7 @@ from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fix
 from evalkit.judge.review import Review
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.rag.arms import Arm
-from evalkit.rag.queries import Asked, Form
+from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
 
 from . import bioasq as reading
 from .bioasq import Unit
@@ -42,10 +42,10 @@ def corpus(cache_dir: Path, data: Path | None = None, unit: Unit = "snippets") -
 @rag_arms
 async def bioasq(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Arm = "retrieved", k: int = 10, position: int | None = None, query: Form = "question",
+    arm: Arm = "retrieved", k: int = 10, position: int | None = None, query: QueryStrategy = "question",
 ) -> Answer:  # fmt: skip
     """Write the ideal answer to a biomedical question, with citations."""
-    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await evidence(sample, asked, arm, k=k, position=position)
     if shown.passages is None:
         prompt = ASK["bioasq_memory"].format(question=sample.input)

@@ -14,11 +14,11 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from evalkit import Answer, Info, Model, Needs, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import Answer, Info, Model, Requirements, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
-from evalkit.rag.queries import Asked, ChoiceForm
+from evalkit.rag.queries import ChoiceQueryStrategy, QueryRewritingRetriever
 
 from . import mirage as data_set
 from . import pubmedqa
@@ -67,7 +67,7 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
         licence="public domain (US); each set under its own",
         size="7,663 questions in five sets",
     ),
-    needs=lambda params: Needs(
+    needs=lambda params: Requirements(
         logprobs=params["method"] == "likelihood",
         **({params["constraint"]: True} if params["method"] == "constrained" else {}),
     ),
@@ -77,10 +77,10 @@ async def mirage(
     sample: Sample, model: Model, retriever: Retriever,
     arm: Arm = "retrieved", k: int = 32, method: Method = "generate", permute: int | None = None,
     circular: bool = False, extractor: str = "letter.v1", constraint: Constraint = "regex",
-    max_tokens: int = 1024, reasoning_tokens: int = 0, query: ChoiceForm = "question",
+    max_tokens: int = 1024, reasoning_tokens: int = 0, query: ChoiceQueryStrategy = "question",
 ) -> Answer:  # fmt: skip
     """Choose the right option of a medical question."""
-    asked = Asked(retriever, sample, model, query)
+    asked = QueryRewritingRetriever(retriever, sample, model, query)
     found = await asked.search(sample.input, k) if arm == "retrieved" else None
     before = PASSAGES.format(passages=numbered(found)) if found is not None else ""
 

@@ -38,7 +38,7 @@ from evalkit.metrics import (
 )
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.rag.arms import Arm
-from evalkit.rag.queries import Asked, Form
+from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
 
 from . import pubmedqa
 
@@ -82,10 +82,10 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 @rag_arms
 async def pubmed_rag(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Arm = "retrieved", k: int = 5, position: int | None = None, query: Form = "question",
+    arm: Arm = "retrieved", k: int = 5, position: int | None = None, query: QueryStrategy = "question",
 ) -> Answer:  # fmt: skip
     """Write the cited conclusion of a PubMed abstract that has to be found first."""
-    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await evidence(sample, asked, arm, k=k, position=position)
     if shown.passages is None:
         response = await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=256)

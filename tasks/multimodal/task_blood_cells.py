@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Needs, Sample, Status, task
+from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.choice.extract import letter
 from evalkit.media import Arm, image_arms, in_arm
 from evalkit.metrics import accuracy, closed_accuracy, count_within, only
@@ -41,7 +41,7 @@ def samples(
         licence="MIT",
         size="364 photographs, with several questions each",
     ),
-    needs=Needs(images=True),
+    needs=Requirements(images=True),
 )
 @image_arms
 async def blood_cells(sample: Sample, model: Model) -> Answer:

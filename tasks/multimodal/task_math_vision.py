@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Image, Info, Model, Needs, Sample, Status, task
+from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, task
 from evalkit.data.hub import file_rows, hub_rows
 from evalkit.media import Arm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer
@@ -50,7 +50,7 @@ def samples(
     samples,
     metrics=[math_answer()],
     tags=["multimodal", "mathematics"],
-    needs=Needs(images=True),
+    needs=Requirements(images=True),
     info=Info(
         source="MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
         licence="MIT",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Needs, Sample, Status, task
+from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.media import Arm, image_arms, in_arm
 from evalkit.metrics import closed_accuracy, exact_match, only, token_recall
 from evalkit.metrics.vision import read_yes_no
@@ -38,7 +38,7 @@ def samples(
         licence="CC0-1.0",
         size="451 questions (test), 1,793 (train)",
     ),
-    needs=Needs(images=True),
+    needs=Requirements(images=True),
 )
 @image_arms
 async def vqa_rad(sample: Sample, model: Model) -> Answer:

@@ -43,7 +43,7 @@ from evalkit.metrics import (
 )
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.rag.arms import Arm, Evidence
-from evalkit.rag.queries import Asked, Form
+from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
 
 from . import questions
 from .judge import ExactJudge, TrialReview
@@ -108,10 +108,10 @@ async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, posi
 @rag_arms
 async def fictional_trials(
     sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None, query: Form = "question",
+    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None, query: QueryStrategy = "question",
 ) -> Answer:  # fmt: skip
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
-    asked = Asked(retriever, sample, model, query if arm == "retrieved" else "question")
+    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await show(sample, asked, arm, k, position)
     wanted = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
     if shown.passages is None:

@@ -9,7 +9,7 @@ from transformers import BertForSequenceClassification as Classifier
 
 from evalkit.errors import SetupError
 from evalkit.judge.nli import NliJudge
-from evalkit.models.middleware.call_stats import Traffic, current
+from evalkit.models.middleware.call_stats import CallStats, current
 from evalkit.store import open_store
 from evalkit.types import Passage, Sample
 
@@ -87,7 +87,7 @@ async def test_two_labels_are_enough_and_names_without_meaning_are_not(tmp_path)
 
 async def test_a_long_premise_is_read_in_windows_of_whole_sentences(folder):
     judge = await NliJudge.load(folder)
-    current.set(counts := Traffic())
+    current.set(counts := CallStats())
     parts = [f"{text.capitalize()}." for text in sentences(300)]
     shown = (Passage("p", " ".join(parts[:30])), Passage("q", " ".join(parts[30:40])))
     hypothesis = "zinc is safe"

@@ -19,7 +19,7 @@ from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
 from evalkit.models.openai.probe import tone_wav
-from evalkit.types import Audio, Image, Message, Sample, Takes, Text, Video
+from evalkit.types import Audio, Image, MediaSupport, Message, Sample, Text, Video
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ready(image: Image, **limits) -> Image:
-    (message,) = ready_messages((Message("user", (image,)),), Takes(**limits))
+    (message,) = ready_messages((Message("user", (image,)),), MediaSupport(**limits))
     (part,) = message.content
     assert isinstance(part, Image)
     return part
@@ -317,7 +317,9 @@ def film(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("sampling", [{"frames": 4}, {"fps": 1.0}])
 def test_a_film_is_sent_as_the_frames_asked_for(film: Path, sampling: dict) -> None:
     video = Video.open(film, **sampling)
-    (message,) = ready_messages((Message("user", (Text("Watch:"), video, Text("What is it?"))),), Takes())
+    (message,) = ready_messages(
+        (Message("user", (Text("Watch:"), video, Text("What is it?"))),), MediaSupport()
+    )
     assert [type(part) for part in message.content] == [Text, Image, Image, Image, Image, Text]
     greys = [np.asarray(shown(part)).mean() for part in message.content[1:5]]
     assert greys == pytest.approx([30, 90, 150, 210], abs=8)
@@ -326,18 +328,18 @@ def test_a_film_is_sent_as_the_frames_asked_for(film: Path, sampling: dict) -> N
 
 def test_a_whole_film_goes_only_to_servers_that_sample_it(film: Path) -> None:
     messages = (Message("user", (Video.open(film),)),)
-    assert ready_messages(messages, Takes(video=True)) == messages
+    assert ready_messages(messages, MediaSupport(video=True)) == messages
     with pytest.raises(RequestRejected, match=r"frames=8.*\?video=file"):
-        ready_messages(messages, Takes())
+        ready_messages(messages, MediaSupport())
     with pytest.raises(RequestRejected, match="the most is 512"):
-        ready_messages((Message("user", (Video.open(film, frames=1000),)),), Takes())
+        ready_messages((Message("user", (Video.open(film, frames=1000),)),), MediaSupport())
     (film.parent / "not.mp4").write_bytes(b"nothing")
     with pytest.raises(RequestRejected, match="cannot be read as a film"):
-        ready_messages((Message("user", (Video.open(film.parent / "not.mp4", frames=2),)),), Takes())
+        ready_messages((Message("user", (Video.open(film.parent / "not.mp4", frames=2),)),), MediaSupport())
 
 
 def test_sounds_are_wav_or_mp3(tmp_path: Path) -> None:
-    takes = Takes(audio=frozenset({"audio/wav", "audio/mpeg"}))
+    takes = MediaSupport(audio=frozenset({"audio/wav", "audio/mpeg"}))
     tone = Audio.of(tone_wav(0.1), "application/octet-stream")
     (message,) = ready_messages((Message("user", (tone,)),), takes)
     assert message.content[0].media_type == "audio/wav"
@@ -346,7 +348,7 @@ def test_sounds_are_wav_or_mp3(tmp_path: Path) -> None:
     assert look(b"ID3\x04" + bytes(20)).media_type == "audio/mpeg"
     assert look(b"\xff\xfb\x90\x00" + bytes(20)).media_type == "audio/mpeg"
     with pytest.raises(RequestRejected, match="takes no sound"):
-        ready_messages((Message("user", (tone,)),), Takes())
+        ready_messages((Message("user", (tone,)),), MediaSupport())
     with pytest.raises(RequestRejected, match=r"audio/ogg: sounds are sent as audio/mpeg, audio/wav"):
         ready_messages((Message("user", (Audio.of(b"OggS" + bytes(20)),)),), takes)
 
@@ -404,7 +406,7 @@ def test_a_size_that_only_pillow_can_tell_is_kept_by_blank() -> None:
 
 async def test_the_stored_request_names_every_picture_and_how_it_was_made() -> None:
     backend = FakeBackend(lambda request: "ok")
-    backend.takes = Takes(max_side=16)
+    backend.takes = MediaSupport(max_side=16)
     model = Model(backend)
     await model.generate("Compare.", images=[saved(gradient(), "TIFF"), RED])
     (call,) = model.calls

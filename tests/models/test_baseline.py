@@ -8,7 +8,7 @@ from evalkit.errors import RequestRejected
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.rag.prompts import numbered
-from evalkit.types import Needs, Passage, Sample
+from evalkit.types import Passage, Requirements, Sample
 
 PASSAGES = [
     Passage("1", "Cats sleep a lot. They sleep most of the day. Dogs bark. Birds sing.", title="On cats"),
@@ -96,7 +96,7 @@ async def test_gold_scores_the_right_choice_best(target, continuations, best):
 @pytest.mark.parametrize("name", ["lead", "copy", "extract", "random", "gold", "empty", "echo"])
 async def test_every_baseline_has_an_identity_and_counts_words(name):
     backend = load(f"baseline:{name}?temperature=1")
-    facts = await backend.probe(Needs(logprobs=True, images=True, json_schema=True))
+    facts = await backend.probe(Requirements(logprobs=True, images=True, json_schema=True))
     assert facts.identity == {"provider": "baseline", "model": name}
     assert backend.defaults == {"temperature": 1.0}
     assert not backend.cacheable

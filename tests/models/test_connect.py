@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from evalkit import Needs, Request, Sample
+from evalkit import Request, Requirements, Sample
 from evalkit.models.connect import connect
 from evalkit.models.fake import FakeBackend
 
@@ -21,7 +21,7 @@ async def test_what_took_long_in_an_earlier_run_begins_early(tmp_path: Path) -> 
 
     earlier = {"short": 5.0, "long": 400.0, "middle": 90.0}
     async with connect(
-        "fake", Needs(), tmp_path / "responses.db",
+        "fake", Requirements(), tmp_path / "responses.db",
         stop=asyncio.Event(), max_inflight=1, given=FakeBackend(reply), earlier=earlier,
     ) as (_, model):  # fmt: skip
         bound = {name: model.for_sample(Sample(name, f"about {name}")) for name in ("now", *earlier)}
@@ -38,7 +38,7 @@ async def test_a_stopping_run_sends_nothing_more(tmp_path: Path) -> None:
     stop = asyncio.Event()
     backend = FakeBackend(lambda request: asked.append(request.messages[0].content) or "yes")
     async with connect(
-        "fake", Needs(), tmp_path / "responses.db", stop=stop, given=backend
+        "fake", Requirements(), tmp_path / "responses.db", stop=stop, given=backend
     ) as (_, model):  # fmt: skip
         await model.generate("before")
         stop.set()

@@ -8,7 +8,7 @@ import types
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.fake import FakeBackend
-from evalkit.types import Needs
+from evalkit.types import Requirements
 
 
 async def test_a_plug_in_gets_the_whole_spec(tmp_path, monkeypatch):
@@ -29,6 +29,6 @@ async def test_a_plug_in_gets_the_whole_spec(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     backend = load("mine:x?max_tokens=7&extra.greeting=hello")
-    assert (await backend.probe(Needs())).identity["model"] == "mine:x"
+    assert (await backend.probe(Requirements())).identity["model"] == "mine:x"
     model = Model(wrap(backend), defaults=backend.defaults)
     assert (await model.generate("?")).text == "hello 7"

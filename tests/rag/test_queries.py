@@ -12,7 +12,7 @@ import pytest
 from evalkit.errors import SetupError
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
-from evalkit.rag.queries import Asked, ChoiceForm, formed, fuse
+from evalkit.rag.queries import ChoiceQueryStrategy, QueryRewritingRetriever, formed, fuse
 from evalkit.store import open_store
 from evalkit.types import Answer, Passage, Sample
 
@@ -54,7 +54,7 @@ class Shelf:
         ("multi", "", [ZINC.input]),
     ],
 )
-async def test_the_forms_of_a_query(form: ChoiceForm, reply: str, expected: list[str]) -> None:
+async def test_the_forms_of_a_query(form: ChoiceQueryStrategy, reply: str, expected: list[str]) -> None:
     model = writing(reply)
     assert await formed(ZINC, model, form) == expected
     assert len(model.calls) == (form in ("hyde", "multi"))
@@ -77,7 +77,7 @@ def test_fusion_by_hand() -> None:
 
 async def test_the_question_alone_goes_to_the_retriever_as_it_is() -> None:
     shelf = Shelf({"other words": "ab"})
-    asked = Asked(shelf, ZINC, writing("never asked"))
+    asked = QueryRewritingRetriever(shelf, ZINC, writing("never asked"))
     assert [p.score for p in await asked.search("other words", 2)] == [9.0, 9.0]
     assert shelf.asked == [("other words", 2)]
     assert asked.noted(Answer(text="x")).metadata == {}
@@ -86,7 +86,7 @@ async def test_the_question_alone_goes_to_the_retriever_as_it_is() -> None:
 async def test_the_model_is_asked_once_for_all_searches_of_a_sample() -> None:
     model = writing("zinc")
     shelf = Shelf({ZINC.input: "ab", "zinc": "cb"})
-    asked = Asked(shelf, ZINC, model, "multi")
+    asked = QueryRewritingRetriever(shelf, ZINC, model, "multi")
     assert [p.id for p in await asked.search(ZINC.input, 2)] == ["b", "a"]
     assert [p.id for p in await asked.search(ZINC.input, 1)] == ["b"]
     assert len(model.calls) == 1

@@ -13,7 +13,7 @@ import pytest
 from evalkit import Answer, Sample, Status, task
 from evalkit.collection.items import expand
 from evalkit.metric import metric
-from evalkit.run.aggregate import sum_up
+from evalkit.run.aggregate import aggregate_run
 from evalkit.stats import bootstrap, estimate
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int = 0) -> Run:
-    """A run of these samples and scores, two repeats of none; what ``sum_up`` makes of it."""
+    """A run of these samples and scores, two repeats of none; what ``aggregate_run`` makes of it."""
     (item,) = expand(any_task, {}, {}, {})
     spec = RunSpec(
         id="r", task="t", path="t.py", model="m", spec="baseline:m", metrics=(MetricInfo("kept"),),
@@ -59,7 +59,7 @@ def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int 
             for n, (one, score) in enumerate(samples)
         ],
     )
-    sum_up(store, item, spec, "complete", 1.0)
+    aggregate_run(store, item, spec, "complete", 1.0)
     return store.run("r")
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from evalkit.errors import Overloaded, ServerFailed
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
-from evalkit.run.display import Live
+from evalkit.run.display import RunDisplay
 from evalkit.types import Request, Response, Usage
 from evalkit.util.progress import Lines, Rich
 
@@ -38,7 +38,7 @@ class Board:
 
 def test_rates_are_those_of_the_last_seconds_and_troubles_stand_on_a_line_of_their_own() -> None:
     clock, board = Clock(), Board()
-    live = Live(board, clock)
+    live = RunDisplay(board, clock)
     traffic = live.traffic
     live.refresh()
     assert board.text == "0 in flight"
@@ -68,7 +68,7 @@ def test_rates_are_those_of_the_last_seconds_and_troubles_stand_on_a_line_of_the
 
 async def test_it_ends_with_the_figures_of_the_whole() -> None:
     clock, board = Clock(), Board()
-    async with Live(board, clock) as live:
+    async with RunDisplay(board, clock) as live:
         live.advance(10)
         live.traffic.tokens += 500
         clock.now = 100
@@ -86,9 +86,9 @@ async def test_every_layer_counts_where_it_happens() -> None:
 
     model = wrap(FakeBackend(answer))
     judge = wrap(FakeBackend(lambda request: Response(text="yes", usage=Usage(completion_tokens=2))))
-    async with Live(Board()) as before:
+    async with RunDisplay(Board()) as before:
         await judge.send(Request(prompt="b"))
-    async with Live(Board()) as live:
+    async with RunDisplay(Board()) as live:
         await asyncio.gather(model.send(Request(prompt="a")), judge.send(Request(prompt="a")))
     assert before.traffic.tokens == 2
     traffic = live.traffic

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from benchmarks.kill import check_sound
-from evalkit.cli.driver import INTERRUPTED, OK, Driver
+from evalkit.cli.driver import INTERRUPTED, OK, RunBatch
 from evalkit.store.records import RunSpec
 
 N = 200
@@ -184,20 +184,20 @@ def driven(tmp_path: Path, work: Any, limit: float) -> int:
 
 
 def _driven(tmp_path: Path, work: Any, limit: float) -> int:
-    driver = Driver(str(tmp_path / "evalkit.db"), False, True, {"time_limit": limit})
+    driver = RunBatch(str(tmp_path / "evalkit.db"), False, True, {"time_limit": limit})
     spec = RunSpec(id="r", task="t", path="t", model="m", spec="m")
     driver.store.begin(spec)
     driver.open_run = spec
     return driver.main(work)
 
 
-async def pressed_before_the_limit(driver: Driver) -> None:
+async def pressed_before_the_limit(driver: RunBatch) -> None:
     signal.raise_signal(signal.SIGINT)
     await driver.stop.wait()
     await asyncio.sleep(1.3)  # the limit comes and goes
 
 
-async def pressed_after_the_limit(driver: Driver) -> None:
+async def pressed_after_the_limit(driver: RunBatch) -> None:
     await driver.stop.wait()
     signal.raise_signal(signal.SIGTERM)
     await asyncio.sleep(60)

@@ -17,9 +17,9 @@ CacheMode = Literal["on", "off", "refresh", "only"]
 class Cached(Layer):
     """Answers from the cache what was answered before. The modes are those of ``--cache``:
 
-    ``on`` finds what any run was answered. ``off`` files under the ``salt`` (the run) and finds no more than
-    that: a resumed run pays nothing twice. ``refresh`` finds what ``off`` does and files for all runs, too.
-    ``only`` asks nobody.
+    ``on`` finds what any run was answered. ``off`` files under the ``namespace`` (the run) and finds no more
+    than that: a resumed run pays nothing twice. ``refresh`` finds what ``off`` does and files for all runs,
+    too. ``only`` asks nobody.
     """
 
     def __init__(
@@ -28,19 +28,19 @@ class Cached(Layer):
         cache: ResponseCache,
         identity: Mapping[str, Any],
         mode: CacheMode = "on",
-        salt: str = "",
+        namespace: str = "",
     ) -> None:
         super().__init__(inner)
         self._cache, self._identity, self._only = cache, identity, mode == "only"
         # Where answers are found, and filed; the last is filed first.
-        self._salts = {"off": (salt,), "refresh": (salt, "")}.get(mode, ("",))
+        self._salts = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
 
     async def send(self, request: Request) -> Response:
         """The cached response, or the model's, which is filed before it is handed on.
 
         Raises ``NotCached`` where only the cache may answer and it cannot.
         """
-        keys = [request_key(self._identity, request, salt) for salt in self._salts]
+        keys = [request_key(self._identity, request, namespace) for namespace in self._salts]
         if (known := self._cache.get(keys[0])) is not None:
             call_stats.current.get().hits += 1
             return known

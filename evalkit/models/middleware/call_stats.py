@@ -14,7 +14,7 @@ from evalkit.errors import ModelError
 
 
 @dataclass
-class Traffic:
+class CallStats:
     """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
     after the first, failed tries by kind, those that had no retries left, and what a judge was asked and what
     that cost."""
@@ -32,5 +32,5 @@ class Traffic:
         self.failures[str(problem.status or type(problem).__name__)] += 1
 
 
-_UNREAD = Traffic()  # of calls outside of a run
-current: ContextVar[Traffic] = ContextVar("traffic", default=_UNREAD)
+_UNREAD = CallStats()  # of calls outside of a run
+current: ContextVar[CallStats] = ContextVar("traffic", default=_UNREAD)

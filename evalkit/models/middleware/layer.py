@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalkit.types import Backend, Needs, Request, Response, ServerFacts
+from evalkit.types import Backend, Request, Requirements, Response, ServerInfo
 
 
 class Layer:
-    """A backend around another one; subclasses change ``send``, and count in the run's ``Traffic``."""
+    """A backend around another one; subclasses change ``send``, and count in the run's ``CallStats``."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
@@ -21,7 +21,7 @@ class Layer:
         """Pass the request on."""
         return await self.inner.send(request)
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """Pass the question on."""
         return await self.inner.probe(needs)
 

@@ -32,9 +32,9 @@ _COMPRESS_ABOVE = 1024
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 
 
-def request_key(identity: Mapping[str, Any], request: Request, salt: str = "") -> bytes:
+def request_key(identity: Mapping[str, Any], request: Request, namespace: str = "") -> bytes:
     """What a response is filed under: the model, every parameter, message, image hash, the repeat index."""
-    content = {"v": _KEY_VERSION, "model": identity, "request": describe(request), "salt": salt}
+    content = {"v": _KEY_VERSION, "model": identity, "request": describe(request), "salt": namespace}
     return hashlib.sha256(canonical(content)).digest()
 
 

@@ -46,12 +46,12 @@ class Retrying(Layer):
         self._budget = float(self.FLOOR)
         earned = getattr(inner, "retry_budget", None)
         self._earned: float = self.EARNED if earned is None else earned
-        self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "lanes", ())) > 1
+        self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "endpoints", ())) > 1
         self._random = random.Random()
 
     async def send(self, request: Request) -> Response:
         """The response, with the number of ``retries`` it took. Raises the last failure."""
-        give_up, attempt, never_begun = math.inf, 0, 0
+        give_up, attempt, not_sent = math.inf, 0, 0
         while True:
             await self._wait_until_open()
             try:
@@ -60,8 +60,8 @@ class Retrying(Layer):
                 wait = self._wait_after(attempt, problem)
                 give_up = min(give_up, time.monotonic() + self._total)
                 attempt += 1
-                never_begun += getattr(problem, "never_begun", False)
-                if attempt - never_begun >= self._tries or time.monotonic() + wait > give_up:
+                not_sent += problem.not_sent
+                if attempt - not_sent >= self._tries or time.monotonic() + wait > give_up:
                     raise
                 self._pay(problem)
                 if isinstance(problem, Overloaded) and not self._elsewhere:
@@ -74,7 +74,7 @@ class Retrying(Layer):
 
     def _pay(self, problem: ModelError) -> None:
         """Raises the failure where the budget is used up."""
-        if getattr(problem, "never_begun", False):
+        if problem.not_sent:
             return
         if self._budget < 1:
             call_stats.current.get().given_up += 1

@@ -9,7 +9,8 @@ from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.retrying import LONGEST_WAIT_S
 from evalkit.models.schedule.lengths import Prior
-from evalkit.models.schedule.scheduler import Scheduler, Ticket
+from evalkit.models.schedule.prefix import QueuedRequest
+from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.types import Backend, Request, Response
 
 # An outage may last so long, such as a server's restart, before the run stops.
@@ -31,12 +32,12 @@ class Scheduled(Layer):
 
     async def send(self, request: Request) -> Response:
         """Send when it is this request's turn; where an endpoint cannot be reached, by another."""
-        spare = len(self.scheduler.lanes) - 1
+        spare = len(self.scheduler.endpoints) - 1
         while True:
             try:
                 return await self._send_once(request)
             except ServerFailed as problem:
-                if not spare or not problem.never_begun:
+                if not spare or not problem.not_sent:
                     raise
                 spare -= 1
 
@@ -74,11 +75,11 @@ class Scheduled(Layer):
                 f"{problem}. It wants to be left alone for {asked:.0f} s: stopped here, resume the run then"
             ) from None
 
-    async def _send_to(self, ticket: Ticket) -> Response:
+    async def _send_to(self, ticket: QueuedRequest) -> Response:
         counts = call_stats.current.get()
         counts.in_flight += 1
         try:
-            lane = self.scheduler.lanes[ticket.lane]
+            lane = self.scheduler.endpoints[ticket.lane]
             if not lane.name:
                 return await self.inner.send(ticket.request)
             from evalkit.models.openai.endpoints import Place, assigned

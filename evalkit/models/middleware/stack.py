@@ -11,7 +11,7 @@ from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
 from evalkit.models.schedule.lengths import Prior
-from evalkit.models.schedule.limits import Rate
+from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.types import Backend
 
@@ -26,14 +26,14 @@ def wrap(
     identity: Mapping[str, Any] | None = None,
     mode: CacheMode = "on",
     max_inflight: int | None = None,
-    salt: str = "",
+    namespace: str = "",
     prior: Prior | None = None,
     scheduler: Scheduler | None = None,
 ) -> Backend:
     """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot.
 
     Backends that read the sample itself (``cacheable = False``) are never cached nor shared. ``identity`` is
-    that of the probe's ``ServerFacts``. ``max_inflight`` bounds the requests under way at all endpoints
+    that of the probe's ``ServerInfo``. ``max_inflight`` bounds the requests under way at all endpoints
     together; it defaults to the backend's own. Where there is none, each endpoint gets as many as its probe
     learned that it runs at once; where nobody says, it begins with 64 and may earn up to 256. ``prior`` says
     how many tokens an earlier reply to such a request had. ``scheduler`` is one that others use, too.
@@ -45,7 +45,7 @@ def wrap(
     whole = Coalesced(whole)
     if cache is None:
         return whole
-    return Cached(whole, cache, identity or {}, mode, salt)
+    return Cached(whole, cache, identity or {}, mode, namespace)
 
 
 def scheduler_of(backend: Backend, max_inflight: int | None = None) -> Scheduler:
@@ -59,6 +59,6 @@ def scheduler_of(backend: Backend, max_inflight: int | None = None) -> Scheduler
         slots = getattr(backend, "slots", None)
         queue = Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots)
     rpm, tpm = getattr(backend, "rates", (None, None))
-    for lane in queue.lanes:
-        lane.requests, lane.tokens = rpm and Rate(rpm), tpm and Rate(tpm)
+    for lane in queue.endpoints:
+        lane.requests, lane.tokens = rpm and TokenBucket(rpm), tpm and TokenBucket(tpm)
     return queue

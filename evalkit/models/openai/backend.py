@@ -13,7 +13,7 @@ import msgspec
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
-from evalkit.models.openai.byte_semaphore import ByteLimit
+from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints, note_rates
 from evalkit.models.openai.http_errors import fail, fail_within
 from evalkit.models.openai.identity_guard import Restarts
@@ -21,7 +21,7 @@ from evalkit.models.openai.prompt_logprobs import Echo, read_echo, read_prompt_l
 from evalkit.models.openai.sse import Pieces
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec
-from evalkit.types import Audio, Image, Needs, Request, Response, ServerFacts, Takes, Video
+from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 
 # What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
 MOST_IN_FLIGHT = 256
@@ -63,7 +63,7 @@ class OpenAIBackend:
         self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.takes = self._takes()
-        self._bytes = ByteLimit()
+        self._bytes = ByteSemaphore()
         self._counted: set[type] = set()
         self._counting = asyncio.Lock()
         self._key = self._read_key()
@@ -86,7 +86,7 @@ class OpenAIBackend:
         await self._check_counted(request, response)
         return response
 
-    async def probe(self, needs: Needs) -> ServerFacts:
+    async def probe(self, needs: Requirements) -> ServerInfo:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         found = [await probe.find_model(self, url) for url in self.endpoints.urls]
         probe.same_everywhere(self.endpoints.urls, found)
@@ -137,7 +137,7 @@ class OpenAIBackend:
         self.reports_image_tokens = bool(seen.usage.image_tokens)
         return seen
 
-    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
         meta, owner = entry.get("meta") or {}, entry.get("owned_by")
         page = _PAGES.get(owner or "")
@@ -160,7 +160,7 @@ class OpenAIBackend:
         # its keep-alive ends.
         running = told.get("total_slots")
         self.tells_load = self.tells_load and running is None
-        return ServerFacts(identity, context, running, {"owned_by": owner})
+        return ServerInfo(identity, context, running, {"owned_by": owner})
 
     async def score(self, request: Request) -> Response:
         """Log-probabilities of a continuation, by reading the prompt through ``/completions``."""
@@ -310,10 +310,10 @@ class OpenAIBackend:
                     )
                 self._counted.add(kind)
 
-    def _takes(self) -> Takes:
+    def _takes(self) -> MediaSupport:
         options = self.spec.options
         formats = options.get("images") or (*self.image_formats, *(("webp",) if self._vendor else ()))
-        return Takes(
+        return MediaSupport(
             images=frozenset(f"image/{name}" for name in formats),
             audio=frozenset(wire.AUDIO_FORMATS),
             video=options.get("video") == "file",

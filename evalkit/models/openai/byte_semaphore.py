@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 IN_FLIGHT_BYTES = 512 * 2**20
 
 
-class ByteLimit:
+class ByteSemaphore:
     """At most ``most`` bytes at once, first come first served; one request alone may be larger."""
 
     def __init__(self, most: int = IN_FLIGHT_BYTES) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from evalkit.errors import ServerFailed
-from evalkit.models.openai.http_errors import RateLeft, rates_left
+from evalkit.models.openai.http_errors import ReportedRateLimit, rates_left
 from evalkit.models.openai.identity_guard import Restarts
 from evalkit.models.openai.transport import Unreachable
 
@@ -21,7 +21,7 @@ class Place:
     """The server that a request goes to, and what its reply says is left of the server's rates."""
 
     url: str
-    left: Mapping[str, RateLeft] = field(default_factory=dict)
+    left: Mapping[str, ReportedRateLimit] = field(default_factory=dict)
 
 
 # Where the scheduler sends the request that the running coroutine is about.

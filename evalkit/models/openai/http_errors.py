@@ -78,7 +78,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-class RateLeft(NamedTuple):
+class ReportedRateLimit(NamedTuple):
     """Of a rate a server still takes ``units``, requests or tokens, for ``reset_s`` seconds; then ``most``,
     infinite where it does not say."""
 
@@ -95,7 +95,7 @@ def wait_asked(headers: Mapping[str, str]) -> float | None:
     return max((left.reset_s for left in rates_left(headers).values() if left.units < 1), default=None)
 
 
-def rates_left(headers: Mapping[str, str]) -> dict[str, RateLeft]:
+def rates_left(headers: Mapping[str, str]) -> dict[str, ReportedRateLimit]:
     """What headers say is left of the rates of ``requests`` and ``tokens``.
 
     ``x-ratelimit-remaining-requests: 0`` with ``x-ratelimit-reset-requests: 1m2.5s``, as OpenAI, Azure and
@@ -113,7 +113,7 @@ def rates_left(headers: Mapping[str, str]) -> dict[str, RateLeft]:
             headers.get(name.format("limit")) or "",
         )
         if _NUMBER.fullmatch(units) and reset_s is not None:
-            found[kind] = RateLeft(
+            found[kind] = ReportedRateLimit(
                 float(units), reset_s, float(most) if _NUMBER.fullmatch(most) else math.inf
             )
     return found

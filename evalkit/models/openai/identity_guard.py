@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.errors import ProbeError, SetupError
 from evalkit.requests import changes
-from evalkit.types import ServerFacts
+from evalkit.types import ServerInfo
 
 
 class Restarts:
@@ -17,7 +17,7 @@ class Restarts:
     ``look`` asks the endpoint of a URL what it serves; it raises ``ProbeError`` where that is not the model.
     """
 
-    def __init__(self, look: Callable[[str], Awaitable[ServerFacts]]) -> None:
+    def __init__(self, look: Callable[[str], Awaitable[ServerInfo]]) -> None:
         self._look = look
         self._known: Mapping[str, Any] | None = None
         self._doubted: set[str] = set()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit.errors import ModelError
-from evalkit.models.schedule.scheduler import Lane, Scheduler
+from evalkit.models.schedule.endpoint import Endpoint
+from evalkit.models.schedule.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -65,7 +66,7 @@ def read_metrics(page: str) -> Load | None:
 
 async def watch(backend: OpenAIBackend, scheduler: Scheduler, every_s: float = EVERY_S) -> None:
     """Ask every few seconds each busy endpoint that answers such questions, until cancelled."""
-    asked = {lane.name: lane for lane in scheduler.lanes}
+    asked = {lane.name: lane for lane in scheduler.endpoints}
     before: dict[str, Load] = {}
     told: set[str] = set()
     while asked:
@@ -90,7 +91,7 @@ async def watch(backend: OpenAIBackend, scheduler: Scheduler, every_s: float = E
                 _tell(lane, last, load)
 
 
-def _tell(lane: Lane, last: Load, load: Load) -> None:
+def _tell(lane: Endpoint, last: Load, load: Load) -> None:
     """What waited twice is no accident. Of what others sent there, nothing is ours to hold back."""
     waiting, running = min(last.waiting, load.waiting), max(last.running, load.running)
     ours = min(1.0, lane.in_flight / max(1, running + waiting))

@@ -19,7 +19,7 @@ from evalkit.media.pixels import plain_png
 from evalkit.models.openai import wire
 from evalkit.models.openai.endpoints import Place, assigned
 from evalkit.models.openai.transport import Unreachable
-from evalkit.types import Audio, Image, Message, Needs, Part, Request, Response, ServerFacts, Text
+from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -39,7 +39,7 @@ _SCHEMA = {
 _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
-async def find_model(backend: OpenAIBackend, url: str) -> ServerFacts:
+async def find_model(backend: OpenAIBackend, url: str) -> ServerInfo:
     """The model's facts at one endpoint. Raises ``ProbeError`` where it is not there."""
     try:
         return await model_at(backend, url)
@@ -51,7 +51,7 @@ async def find_model(backend: OpenAIBackend, url: str) -> ServerFacts:
         raise ProbeError(str(problem)) from None
 
 
-async def model_at(backend: OpenAIBackend, url: str) -> ServerFacts:
+async def model_at(backend: OpenAIBackend, url: str) -> ServerInfo:
     """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served.
 
     Raises ``ProbeError`` where another one is served, ``ModelError`` where nothing answers.
@@ -106,7 +106,7 @@ def _pick(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> di
     )
 
 
-def same_everywhere(urls: Sequence[str], found: Sequence[ServerFacts]) -> None:
+def same_everywhere(urls: Sequence[str], found: Sequence[ServerInfo]) -> None:
     """Endpoints of one model must serve one model. Raises ``ProbeError``."""
     for url, facts in zip(urls, found, strict=True):
         if facts.identity != found[0].identity:
@@ -118,7 +118,7 @@ def same_everywhere(urls: Sequence[str], found: Sequence[ServerFacts]) -> None:
             raise ProbeError(f"{urls[0]} and {url} serve different models: {differs}")
 
 
-async def check(backend: OpenAIBackend, needs: Needs) -> None:
+async def check(backend: OpenAIBackend, needs: Requirements) -> None:
     """Try out what the task needs and nothing else. Raises ``ProbeError``."""
     checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
         (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),

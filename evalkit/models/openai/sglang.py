@@ -15,7 +15,7 @@ from evalkit.models.openai.label_scores import LabelScores
 from evalkit.models.openai.load_monitor import load_of
 from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, decomposed
 from evalkit.models.spec import ModelSpec
-from evalkit.types import Request, Response, ServerFacts, Usage
+from evalkit.types import Request, Response, ServerInfo, Usage
 
 # What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
 _IDENTITY = (
@@ -71,7 +71,7 @@ class SGLangBackend(OpenAIBackend):
             return await self.endpoints.call(lambda url: self._native(url, request))
         return await super().send(request)
 
-    async def facts(self, url: str, entry: dict[str, Any]) -> ServerFacts:
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """What is known of the server at ``url``. Raises ``ProbeError`` where it would truncate silently."""
         root = _root(url)
         server = await self._info(root, "server_info")
@@ -94,7 +94,7 @@ class SGLangBackend(OpenAIBackend):
         states = server.get("internal_states") or []
         each = sum(state.get("effective_max_running_requests_per_dp") or 0 for state in states)
         running = (load and load.most) or server.get("max_running_requests") or each or None
-        return ServerFacts(
+        return ServerInfo(
             {name: value for name, value in known.items() if value is not None},
             entry.get("max_model_len"),
             running,

@@ -39,13 +39,13 @@ _TLS = re.compile("certificate|corrupt message|peer|handshake|alert", re.IGNOREC
 class Unreachable(ServerFailed):
     """No connection could be made: the request was certainly not begun, another endpoint may take it."""
 
-    never_begun = True
+    not_sent = True
 
 
 class TooSlow(ServerFailed):
     """A limit of time was reached: many of these mean that the server has too much to do."""
 
-    too_much = True
+    suggests_overload = True
 
 
 @dataclass(frozen=True)

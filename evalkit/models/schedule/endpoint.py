@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
-from evalkit.models.schedule.lengths import Costs
-from evalkit.models.schedule.limits import Left, Rate
-from evalkit.models.schedule.prefix import Ticket
+from evalkit.models.schedule.lengths import TokenCostEstimator
+from evalkit.models.schedule.limits import RateLimitWindow, TokenBucket
+from evalkit.models.schedule.prefix import QueuedRequest
 
 if TYPE_CHECKING:
-    from evalkit.models.openai.http_errors import RateLeft
+    from evalkit.models.openai.http_errors import ReportedRateLimit
 
 
 class Concurrency:
@@ -95,19 +95,19 @@ class Concurrency:
         self._restart(now)
 
 
-class Lane:
+class Endpoint:
     """One endpoint: what it may take, what it has, whether it is well."""
 
-    ILL_AFTER = 3  # failures in a row
+    FAILURES_BEFORE_QUARANTINE = 3  # failures in a row
     TOO_OFTEN = 0.1  # this part refused for overload: more than chance
-    AWAY_S, LONGEST_AWAY_S = 5.0, 60.0
+    QUARANTINE_S, LONGEST_AWAY_S = 5.0, 60.0
     LONGEST_RESET_S = 60.0  # for a longer pause it has to ask, with a 429
 
     def __init__(self, name: str, concurrency: Concurrency) -> None:
         self.name, self.concurrency = name, concurrency
-        self.salt = zlib.crc32(name.encode())
+        self.namespace = zlib.crc32(name.encode())
         self.in_flight = 0
-        self.pace = 0.0  # seconds for an output token, as one request sees it; 0 until it is known
+        self.seconds_per_token = 0.0  # of output, as one request sees it; 0 until it is known
         self.fastest = math.inf  # the same of the request that was disturbed least lately
         self._tokens = self._seconds = 0.0
         self._refused = self._answered = 0.0  # of the last fifty or so
@@ -116,10 +116,11 @@ class Lane:
         self._back_at = -math.inf
         self.opens_at = -math.inf  # what it asked for with Retry-After
         self._learned_at = 0
-        self.requests: Rate | None = None  # a minute, and tokens: what the user says that a vendor allows
-        self.tokens: Rate | None = None
-        self.costs = Costs()
-        self._left: dict[str, Left] = {}  # of its own rates, as its latest reply says
+        # What the user says that a vendor allows in a minute.
+        self.requests: TokenBucket | None = None
+        self.tokens: TokenBucket | None = None
+        self.costs = TokenCostEstimator()
+        self._left: dict[str, RateLimitWindow] = {}  # of its own rates, as its latest reply says
         self._under_way = 0.0  # tokens of the requests there, where a rate asks for them
 
     def free(self) -> int:
@@ -134,15 +135,15 @@ class Lane:
             opens = max(opens, left.opens_at(taken, self.in_flight, now))
         return opens
 
-    def told(self, ticket: Ticket, rates: Mapping[str, RateLeft], now: float) -> None:
+    def told(self, ticket: QueuedRequest, rates: Mapping[str, ReportedRateLimit], now: float) -> None:
         """The reply to a request says what is left of its rates; one to an earlier request is no news."""
         for kind, rate in rates.items():
             before = self._left.get(kind)
             if before is None or ticket.sent > before.sent:
                 until = now + min(rate.reset_s, self.LONGEST_RESET_S)
-                self._left[kind] = Left(rate.units, until, rate.most, ticket.sent)
+                self._left[kind] = RateLimitWindow(rate.units, until, rate.most, ticket.sent)
 
-    def sends(self, ticket: Ticket, now: float) -> None:
+    def sends(self, ticket: QueuedRequest, now: float) -> None:
         """A request goes there."""
         self.in_flight += 1
         if self.requests:
@@ -153,7 +154,7 @@ class Lane:
         if self.tokens:
             self.tokens.take(ticket.cost, now)
 
-    def ends(self, ticket: Ticket, prompt: int, tokens: int | None) -> None:
+    def ends(self, ticket: QueuedRequest, prompt: int, tokens: int | None) -> None:
         """A request is no longer there; where it was answered, its tokens are known."""
         self.in_flight -= 1
         self._under_way -= ticket.cost
@@ -178,30 +179,30 @@ class Lane:
         self._refused *= 0.98
         self._tokens = 0.98 * self._tokens + 1 + tokens
         self._seconds = 0.98 * self._seconds + seconds
-        self.pace = self._seconds / self._tokens
+        self.seconds_per_token = self._seconds / self._tokens
         self.fastest = min(1.001 * self.fastest, seconds / (1 + tokens))
 
     @property
-    def haste(self) -> float:
+    def idle_speedup(self) -> float:
         """Its pace when it need not read prompts meanwhile, in parts of its pace now."""
-        return min(1.0, self.fastest / self.pace) if self.pace else 1.0
+        return min(1.0, self.fastest / self.seconds_per_token) if self.seconds_per_token else 1.0
 
-    def failed(self, ticket: Ticket, problem: ModelError, now: float, sent: int) -> None:
+    def failed(self, ticket: QueuedRequest, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
         news = ticket.sent > self._learned_at
         if isinstance(problem, Overloaded) and problem.retry_after is not None:
             self.opens_at = max(self.opens_at, now + problem.retry_after)
-        if isinstance(problem, Overloaded) or problem.status in (408, 504) or problem.too_much:
+        if isinstance(problem, Overloaded) or problem.status in (408, 504) or problem.suggests_overload:
             self._refused, self._answered = 1 + 0.98 * self._refused, 0.98 * self._answered
             often = self._refused > self.TOO_OFTEN * (self._refused + self._answered)
             if often and news:
                 self.concurrency.overloaded(now)
                 self._learned_at = sent
         if isinstance(problem, ServerFailed):
-            self._failures += self.ILL_AFTER if problem.never_begun else 1
-            if (self._failures >= self.ILL_AFTER or self._away_s) and news:
-                self._away_s = min(self.LONGEST_AWAY_S, max(self.AWAY_S, 2 * self._away_s))
+            self._failures += self.FAILURES_BEFORE_QUARANTINE if problem.not_sent else 1
+            if (self._failures >= self.FAILURES_BEFORE_QUARANTINE or self._away_s) and news:
+                self._away_s = min(self.LONGEST_AWAY_S, max(self.QUARANTINE_S, 2 * self._away_s))
                 self._back_at, self._learned_at = now + self._away_s, sent
-                self.pace = 0.0
+                self.seconds_per_token = 0.0
         elif not isinstance(problem, Overloaded):  # it refused this request: it is well
             self.succeeded()

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 from evalkit.media.sniff import look
-from evalkit.models.schedule.prefix import Ticket, characters
+from evalkit.models.schedule.prefix import QueuedRequest, characters
 from evalkit.types import Image, Request
 
 # The tokens of an earlier reply to a request; None where there was none.
@@ -30,7 +30,7 @@ def prior(earlier: Mapping[str, float]) -> Prior:
     return tokens
 
 
-class Lengths:
+class OutputLengthPredictor:
     """Predicts output tokens: as is known, else the mean seen of this prefix, of this beginning, of
     requests with the same ``max_tokens``; before anything is seen, ``max_tokens``."""
 
@@ -39,7 +39,7 @@ class Lengths:
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def predict(self, ticket: Ticket, known: int | None) -> int:
+    def predict(self, ticket: QueuedRequest, known: int | None) -> int:
         """Output tokens to expect, between 1 and ``max_tokens``; ``known`` from an earlier run or not."""
         request = ticket.request
         if request.continuation is not None:
@@ -48,14 +48,14 @@ class Lengths:
             known = self._learned(ticket)
         return max(1, min(known, request.max_tokens))
 
-    def _learned(self, ticket: Ticket) -> int:
+    def _learned(self, ticket: QueuedRequest) -> int:
         for key in self._keys(ticket):
             n, total = self._seen.get(key, _NOTHING)
             if n >= self.ENOUGH:
                 return total // n
         return ticket.request.max_tokens
 
-    def observe(self, ticket: Ticket, tokens: int) -> None:
+    def observe(self, ticket: QueuedRequest, tokens: int) -> None:
         """Remember how long a reply was."""
         if len(self._seen) > REMEMBERED:
             self._seen = dict(itertools.islice(self._seen.items(), REMEMBERED // 2, None))
@@ -64,12 +64,12 @@ class Lengths:
             self._seen[key] = (n + 1, total + tokens)
 
     @staticmethod
-    def _keys(ticket: Ticket) -> tuple[tuple[int, int], ...]:
+    def _keys(ticket: QueuedRequest) -> tuple[tuple[int, int], ...]:
         most = ticket.request.max_tokens
         return (ticket.group, most), (ticket.chain[1] if len(ticket.chain) > 1 else 0, most), (-1, most)
 
 
-class Costs:
+class TokenCostEstimator:
     """Predicts the tokens that a request takes of a rate: its reply, a quarter of its characters, and its
     pictures, as many for each as replies have counted so far; before that by their size."""
 
@@ -77,14 +77,14 @@ class Costs:
         self.latest = 0.0
         self._pictures = self._tokens = 0.0
 
-    def of(self, ticket: Ticket) -> float:
+    def of(self, ticket: QueuedRequest) -> float:
         """Tokens of prompt and reply to expect."""
         images = ticket.request.images
         shown = len(images) * self._tokens / self._pictures if self._pictures else sum(map(_by_size, images))
         self.latest = ticket.length + characters(ticket.request) / _CHARS_PER_TOKEN + shown
         return self.latest
 
-    def counted(self, ticket: Ticket, prompt: int, reply: int) -> float:
+    def counted(self, ticket: QueuedRequest, prompt: int, reply: int) -> float:
         """Tokens that a request took; ``prompt`` is 0 where the server does not count."""
         if not prompt:
             return ticket.cost - ticket.length + reply

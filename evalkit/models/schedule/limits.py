@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 
-class Outage:
+class CircuitBreaker:
     """Whether nothing answers any more: then one request asks now and then, and all others wait.
 
     So many failures in a row make an outage that none of the requests under way was answered in between;
@@ -43,7 +43,7 @@ class Outage:
         return now - self._began if self._pause else 0.0
 
 
-class Rate:
+class TokenBucket:
     """So many units a minute, evenly: a bucket that runs out at this rate and holds a second's worth."""
 
     BURST_S = 1.0
@@ -67,7 +67,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RateLimitWindow:
     """What an endpoint says it still takes until a moment, and ``most`` after it.
 
     ``sent`` is the place of the request whose reply said so. Those under way may not be counted in it yet, so

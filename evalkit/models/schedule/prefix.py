@@ -59,7 +59,7 @@ def characters(request: Request) -> int:
     return count
 
 
-class Ticket:
+class QueuedRequest:
     """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
@@ -77,7 +77,7 @@ class Ticket:
         self.node: _Node | None = None
         self.waiter: Any = None
 
-    def __lt__(self, other: Ticket) -> bool:
+    def __lt__(self, other: QueuedRequest) -> bool:
         return self.number < other.number
 
 
@@ -89,7 +89,7 @@ class _Node:
     def __init__(self, label: tuple[int, ...], parent: _Node | None) -> None:
         self.label, self.parent = label, parent
         self.children: dict[int, _Node] = {}
-        self.here: list[tuple[int, Ticket]] = []  # a heap: requests that end here, longest first
+        self.here: list[tuple[int, QueuedRequest]] = []  # a heap: requests that end here, longest first
         self.ranking: list[tuple[int, int, _Node]] = []  # a heap: children by work, with outdated entries
         self.count = self.work = 0
 
@@ -147,7 +147,7 @@ class PrefixQueue:
         """Sum of what waits."""
         return self._root.work
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueuedRequest) -> None:
         """Add a request."""
         node = ticket.node = self._find(ticket.chain)
         heapq.heappush(node.here, (-ticket.work, ticket))
@@ -171,7 +171,7 @@ class PrefixQueue:
             at += shared
         return node
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: QueuedRequest) -> None:
         """Take a certain request out."""
         node = ticket.node
         ticket.node = None
@@ -185,7 +185,7 @@ class PrefixQueue:
                 del node.parent.children[node.label[0]]
             node = node.parent
 
-    def pop(self, lane: int) -> Ticket:
+    def pop(self, lane: int) -> QueuedRequest:
         """The next request for an endpoint: as near as can be to the one it took last."""
         node = self._places.get(lane, self._root)
         while not node.count:
@@ -202,7 +202,7 @@ class PrefixQueue:
         self.remove(ticket)
         return ticket
 
-    def stay(self, lane: int, ticket: Ticket) -> None:
+    def stay(self, lane: int, ticket: QueuedRequest) -> None:
         """The endpoint goes on from this request's prefix; before ``remove``."""
         assert ticket.node is not None
         self._places[lane] = ticket.node

@@ -26,13 +26,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
-from evalkit.models.schedule.endpoint import Concurrency, Lane
-from evalkit.models.schedule.lengths import REMEMBERED, Lengths
-from evalkit.models.schedule.limits import Outage, Rate
-from evalkit.models.schedule.prefix import PrefixQueue, Ticket, characters, prefix_chain
+from evalkit.models.schedule.endpoint import Concurrency, Endpoint
+from evalkit.models.schedule.lengths import REMEMBERED, OutputLengthPredictor
+from evalkit.models.schedule.limits import CircuitBreaker
+from evalkit.models.schedule.prefix import PrefixQueue, QueuedRequest, characters, prefix_chain
 from evalkit.types import Request
-
-__all__ = ["HARD", "Concurrency", "Lane", "Rate", "Scheduler", "Ticket", "prefix_chain"]
 
 # How many longest queues may overtake a request before its prefix comes next, and before it goes at once.
 SOFT, HARD = 2, 4
@@ -65,28 +63,28 @@ class Scheduler:
         together: int | None = None,
     ) -> None:
         known = slots or {}
-        self.lanes = [
-            Lane(name, Concurrency(known.get(name, each), known.get(name, max(each, grows))))
+        self.endpoints = [
+            Endpoint(name, Concurrency(known.get(name, each), known.get(name, max(each, grows))))
             for name in endpoints
         ]
-        self.lengths = Lengths()
-        self.outage = Outage()
+        self.lengths = OutputLengthPredictor()
+        self.outage = CircuitBreaker()
         self._together = together or math.inf
         self._queues = [PrefixQueue() for _ in endpoints]
         # Beginnings of prompts that were seen, with the first request that had it while that waits.
-        self._begun: dict[int, Ticket | None] = {}
+        self._begun: dict[int, QueuedRequest | None] = {}
         self._last: list[tuple[int, int]] = [(i, -1) for i in range(len(endpoints))]  # queue and group
-        self._by_age: deque[Ticket] = deque()
-        self._by_length: list[tuple[int, Ticket]] = []
+        self._by_age: deque[QueuedRequest] = deque()
+        self._by_length: list[tuple[int, QueuedRequest]] = []
         self._tokens = self._submitted = self._left = self._most = self._sent = self.in_flight = 0
 
     def __len__(self) -> int:
         """How many wait."""
         return self._submitted - self._left
 
-    def submit(self, request: Request, known: int | None = None) -> Ticket:
+    def submit(self, request: Request, known: int | None = None) -> QueuedRequest:
         """Put a request into the queue; ``known`` are the tokens of an earlier reply to it."""
-        ticket = Ticket(self._submitted, request, prefix_chain(request))
+        ticket = QueuedRequest(self._submitted, request, prefix_chain(request))
         ticket.group = self._group(ticket)
         ticket.length = self.lengths.predict(ticket, known)
         ticket.work = ticket.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
@@ -108,7 +106,7 @@ class Scheduler:
         self._most = max(self._most, len(self))
         return ticket
 
-    def next(self, now: float) -> Ticket | None:
+    def next(self, now: float) -> QueuedRequest | None:
         """The request to send now, to endpoint ``ticket.lane``; None where nothing waits or none has room."""
         if not len(self) or self.in_flight >= self._together or self.outage.holds(now, self.in_flight):
             return None
@@ -120,23 +118,23 @@ class Scheduler:
         self._sent += 1
         ticket.state, ticket.lane, ticket.sent, ticket.begun = "sent", lane, self._sent, now
         self._last[lane] = (ticket.home, ticket.group)
-        self.lanes[lane].sends(ticket, now)
+        self.endpoints[lane].sends(ticket, now)
         self.in_flight += 1
         return ticket
 
     def opens_at(self, now: float) -> float | None:
         """When the next endpoint that asked for time takes requests again, if any waits."""
-        later = [lane.open_from(now) for lane in self.lanes] + [self.outage.opens_at]
+        later = [lane.open_from(now) for lane in self.endpoints] + [self.outage.opens_at]
         later = [moment for moment in later if moment > now]
         return min(later) if later and len(self) else None
 
     def closed_for(self, now: float) -> float:
         """Seconds for which all endpoints asked to be left alone; below 0 where one of them did not."""
-        return min(lane.opens_at for lane in self.lanes) - now
+        return min(lane.opens_at for lane in self.endpoints) - now
 
     def ended(
         self,
-        ticket: Ticket,
+        ticket: QueuedRequest,
         now: float,
         *,
         tokens: int | None = None,
@@ -145,7 +143,7 @@ class Scheduler:
     ) -> None:
         """A sent request has ended: in a reply of ``tokens`` to a ``prompt`` of so many (0 where nobody
         counted), with a problem, or with neither: given up."""
-        lane = self.lanes[ticket.lane]
+        lane = self.endpoints[ticket.lane]
         full = len(self) > 0 and 2 * lane.in_flight > lane.concurrency.limit  # several may end together
         ticket.state = "gone"
         lane.ends(ticket, prompt, tokens)
@@ -160,7 +158,7 @@ class Scheduler:
             lane.concurrency.ended(ticket.begun, now, tokens, full)
             self.lengths.observe(ticket, tokens)
 
-    def cancel(self, ticket: Ticket, now: float) -> None:
+    def cancel(self, ticket: QueuedRequest, now: float) -> None:
         """Forget a request, wherever it is. Harmless where it has ended."""
         if ticket.state == "waiting":
             self._queues[ticket.home].remove(ticket)
@@ -174,10 +172,10 @@ class Scheduler:
         if not isinstance(problem, ServerFailed | Overloaded):
             self.outage.answered()
             return
-        sure = len(self.lanes) == 1 and getattr(problem, "never_begun", False)
-        self.outage.failed(begun, now, sum(lane.concurrency.limit for lane in self.lanes), sure=sure)
+        sure = len(self.endpoints) == 1 and problem.not_sent
+        self.outage.failed(begun, now, sum(lane.concurrency.limit for lane in self.endpoints), sure=sure)
 
-    def _group(self, ticket: Ticket) -> int:
+    def _group(self, ticket: QueuedRequest) -> int:
         """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
         if len(self._begun) > REMEMBERED:
             self._begun = dict(itertools.islice(self._begun.items(), REMEMBERED // 2, None))
@@ -186,50 +184,53 @@ class Scheduler:
             if piece in self._begun:
                 group = piece
             else:
-                self._begun[piece] = ticket if len(self.lanes) > 1 else None
+                self._begun[piece] = ticket if len(self.endpoints) > 1 else None
         return group
 
-    def _place(self, ticket: Ticket) -> None:
+    def _place(self, ticket: QueuedRequest) -> None:
         """Into the queue of its prefix's home."""
-        if len(self.lanes) > 1:
+        if len(self.endpoints) > 1:
             name = b"%d" % ticket.group
-            ticket.home = max(range(len(self.lanes)), key=lambda i: zlib.crc32(name, self.lanes[i].salt))
+            ticket.home = max(
+                range(len(self.endpoints)), key=lambda i: zlib.crc32(name, self.endpoints[i].namespace)
+            )
         self._queues[ticket.home].push(ticket)
 
     def _free_lane(self, now: float) -> int | None:
         """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
         that asked for time."""
-        if len(self.lanes) == 1:
-            return 0 if self.lanes[0].free() > 0 and now >= self.lanes[0].open_from(now) else None
-        well = [lane for lane in self.lanes if lane.well(now)]
-        well = well or [lane for lane in self.lanes if now >= lane.open_from(now)]
+        if len(self.endpoints) == 1:
+            return 0 if self.endpoints[0].free() > 0 and now >= self.endpoints[0].open_from(now) else None
+        well = [lane for lane in self.endpoints if lane.well(now)]
+        well = well or [lane for lane in self.endpoints if now >= lane.open_from(now)]
         best, most = None, 0.0
         for lane in well:
             share = lane.free() / lane.concurrency.limit
             if share > most and not self._sooner_elsewhere(lane, well):
-                best, most = self.lanes.index(lane), share
+                best, most = self.endpoints.index(lane), share
         return best
 
-    def _sooner_elsewhere(self, lane: Lane, well: Sequence[Lane]) -> bool:
+    def _sooner_elsewhere(self, lane: Endpoint, well: Sequence[Endpoint]) -> bool:
         """Whether another endpoint would end a longish request sooner, even after all else that waits: at the
         end of a run a slow endpoint had better stay idle."""
         longish = SPREAD * self._tokens / len(self)
         return any(
-            other.pace * (self._tokens / other.concurrency.limit + longish) < lane.pace * longish
+            other.seconds_per_token * (self._tokens / other.concurrency.limit + longish)
+            < lane.seconds_per_token * longish
             for other in well
-            if 0 < other.pace < lane.pace
+            if 0 < other.seconds_per_token < lane.seconds_per_token
         )
 
-    def _slow(self, lane: Lane) -> bool:
+    def _slow(self, lane: Endpoint) -> bool:
         """Whether another endpoint is clearly faster: what takes longest had better run there."""
-        return any(0 < SLOWER * other.pace < lane.pace for other in self.lanes)
+        return any(0 < SLOWER * other.seconds_per_token < lane.seconds_per_token for other in self.endpoints)
 
-    def _pick(self, lane: int) -> Ticket:
+    def _pick(self, lane: int) -> QueuedRequest:
         """Take the next request for an endpoint out of its queue."""
         at, group = self._last[lane]
         goes_on = self._queues[at].groups[group] > 0
         chosen = self._overtaken(HARD if goes_on else SOFT)
-        if chosen is None and not self._slow(self.lanes[lane]):
+        if chosen is None and not self._slow(self.endpoints[lane]):
             chosen = self._outlasting(LATE if goes_on else SOON)
         if chosen is None:
             return self._queues[self._source(lane)].pop(lane)
@@ -238,22 +239,22 @@ class Scheduler:
         queue.remove(chosen)
         return chosen
 
-    def _overtaken(self, times: int) -> Ticket | None:
+    def _overtaken(self, times: int) -> QueuedRequest | None:
         """The oldest request, where younger ones, so many times the longest queue, went before it."""
         while self._by_age[0].state != "waiting":
             self._by_age.popleft()
         oldest = self._by_age[0]
         return oldest if self._left - oldest.number >= times * self._most else None
 
-    def _outlasting(self, margin: float) -> Ticket | None:
+    def _outlasting(self, margin: float) -> QueuedRequest | None:
         """The longest request, where it stands out and takes longer than all the rest in all the slots."""
         while self._by_length[0][1].state != "waiting":
             heapq.heappop(self._by_length)
         longest = self._by_length[0][1]
         if longest.length * len(self) <= 1.5 * self._tokens:
             return None
-        slots = min(self._together, sum([lane.concurrency.limit for lane in self.lanes]))
-        alone = longest.length * max([lane.haste for lane in self.lanes])
+        slots = min(self._together, sum([lane.concurrency.limit for lane in self.endpoints]))
+        alone = longest.length * max([lane.idle_speedup for lane in self.endpoints])
         return longest if margin * alone * slots >= self._tokens else None
 
     def _source(self, lane: int) -> int:
@@ -265,8 +266,8 @@ class Scheduler:
         fullest = max(range(len(queues)), key=lambda i: queues[i].work)
         return lane if len(queues[lane]) and 2 * queues[lane].work >= queues[fullest].work else fullest
 
-    def _leave_queue(self, ticket: Ticket) -> None:
-        if len(self.lanes) > 1:
+    def _leave_queue(self, ticket: QueuedRequest) -> None:
+        if len(self.endpoints) > 1:
             for piece in ticket.chain[:-1]:
                 if self._begun.get(piece) is ticket:
                     self._begun[piece] = None

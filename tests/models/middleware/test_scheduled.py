@@ -22,7 +22,7 @@ from evalkit.models.middleware.scheduled import Scheduled
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.transport import Unreachable
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Needs, Request, Response, Usage
+from evalkit.types import Request, Requirements, Response, Usage
 from tests.models.schedule.asking import ask
 
 
@@ -253,7 +253,7 @@ async def test_a_judge_on_the_same_server_stands_in_the_same_queue(script: Any, 
     home: dict[str, Any] = {
         "stop": asyncio.Event(),
         "responses": tmp_path / "responses.db",
-        "needs": Needs(),
+        "needs": Requirements(),
     }
     async with (
         connect(f"openai:tiny@{script.url}", max_inflight=3, **home) as (_, model),

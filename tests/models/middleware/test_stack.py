@@ -17,7 +17,7 @@ from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Backend, Message, Needs, Request, Sample
+from evalkit.types import Backend, Message, Request, Requirements, Sample
 
 ASK = Request(messages=(Message("user", "hello"),))
 
@@ -88,7 +88,7 @@ async def test_the_budget_of_tries_is_a_parameter_of_the_model_and_its_end_is_co
     fake = failing(*(ServerFailed(str(i)) for i in range(200)))
     fake.retry_budget = 2.0
     retrying = Retrying(fake, tries=1_000, base_s=0.0)
-    before = call_stats.current.set(call_stats.Traffic())
+    before = call_stats.current.set(call_stats.CallStats())
     with pytest.raises(ServerFailed, match=r"100.*used up: 100 and 2 × the answered.*\?retry_budget="):
         await retrying.send(ASK)
     assert call_stats.current.get().given_up == 1
@@ -156,7 +156,7 @@ async def test_the_cache_answers_once_per_content(tmp_path):
     assert (await model.generate("hi")).from_cache
     other = Model(wrap(fake, cache=cache, identity={"model": "b"}))
     assert not (await other.generate("hi")).from_cache
-    again = Cached(fake, cache, {"model": "a"}, mode="refresh", salt="run")
+    again = Cached(fake, cache, {"model": "a"}, mode="refresh", namespace="run")
     assert not (await Model(again).generate("hi")).from_cache
     assert (await Model(again).generate("hi")).from_cache  # the same run, resumed, does not pay twice
     offline = Cached(failing(AssertionError("asked")), cache, {"model": "a"}, mode="only")
@@ -178,7 +178,7 @@ async def test_a_failure_is_never_cached(tmp_path):
 async def test_baselines_read_the_sample_and_are_never_cached(tmp_path):
     cache = ResponseCache(tmp_path / "r.db")
     backend = load("baseline:gold")
-    facts = await backend.probe(Needs())
+    facts = await backend.probe(Requirements())
     model = Model(wrap(backend, cache=cache, identity=facts.identity))
     for target in ("one", "two"):
         assert (await model.for_sample(Sample("s", "?", target=target)).generate("same")).text == target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from evalkit.models import load
-from evalkit.types import Needs
+from evalkit.types import Requirements
 
 
 async def test_vllm_tells_its_version(script):
@@ -19,9 +19,9 @@ async def test_vllm_tells_its_version(script):
 
     script.replies |= {"/v1/models": models, "/version": version}
     backend = load(f"openai:@{script.url}")
-    told = (await backend.probe(Needs())).identity
+    told = (await backend.probe(Requirements())).identity
     del script.replies["/version"]  # behind a router that hides it
-    hidden = (await backend.probe(Needs())).identity
+    hidden = (await backend.probe(Requirements())).identity
     await backend.close()
     assert (told["version"], told["root"], told["context"]) == ("0.32.0", "someone/model", 2048)
     assert hidden == {name: value for name, value in told.items() if name != "version"}
@@ -29,7 +29,7 @@ async def test_vllm_tells_its_version(script):
 
 async def test_llama_cpp_tells_its_build(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
-    facts = await backend.probe(Needs())
+    facts = await backend.probe(Requirements())
     await backend.close()
     assert facts.identity["version"].startswith("b")
     assert facts.max_running == 4

@@ -20,7 +20,7 @@ from evalkit.models import load
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.openai.http_errors import rates_left
 from evalkit.models.openai.probe import red_png
-from evalkit.types import Image, Message, Needs, Request, Text
+from evalkit.types import Image, Message, Request, Requirements, Text
 
 ASK = Request(messages=(Message("user", "What is 2+2?"),))
 
@@ -283,7 +283,7 @@ async def test_nothing_listens(unused_tcp_port):
         await ask(url)
     backend = load(f"openai:tiny@{url}")
     with pytest.raises(ProbeError, match="Is the server running"):
-        await backend.probe(Needs())
+        await backend.probe(Requirements())
     await backend.close()
 
 
@@ -296,7 +296,7 @@ async def test_no_tls_and_no_such_host_say_so(script):
     for url in (secure, "http://no-such-host.invalid"):
         backend = load(f"openai:tiny@{url}")
         with pytest.raises(ProbeError, match=r"TLS|lookup"):
-            await backend.probe(Needs())
+            await backend.probe(Requirements())
         await backend.close()
 
 
@@ -320,7 +320,7 @@ async def test_a_rejected_request_is_not_tried_again(script):
 async def test_wrong_model_name_lists_the_served_ones(script):
     backend = load(f"openai:tinyer@{script.url}")
     with pytest.raises(ProbeError, match=r"does not serve 'tinyer'. It serves: tinier, tiny"):
-        await backend.probe(Needs())
+        await backend.probe(Requirements())
     await backend.close()
 
 
@@ -331,7 +331,7 @@ async def test_two_endpoints_must_serve_the_same_model(script):
     script.replies["/v1/models"] = models
     backend = load(f"openai:tiny@{script.url},{script.url}/v1")
     with pytest.raises(ProbeError, match=r"different models: {'context': \(1, 2\)}"):
-        await backend.probe(Needs())
+        await backend.probe(Requirements())
     await backend.close()
 
 

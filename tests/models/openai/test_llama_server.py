@@ -11,20 +11,20 @@ from evalkit.errors import ProbeError, RequestRejected
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.openai.probe import red_png
-from evalkit.types import Image, Message, Needs, Request, Text
+from evalkit.types import Image, Message, Request, Requirements, Text
 
 
 @pytest.fixture
 async def tiny(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
-    facts = await backend.probe(Needs())
+    facts = await backend.probe(Requirements())
     yield Model(wrap(backend, identity=facts.identity), defaults=backend.defaults, facts=facts)
     await backend.close()
 
 
 async def test_probe_and_identity(llama_server):
     backend = load(f"openai:@{llama_server}")
-    facts = await backend.probe(Needs(json_schema=True))
+    facts = await backend.probe(Requirements(json_schema=True))
     await backend.close()
     assert backend.name == "openai:tiny"
     assert (facts.max_context, facts.max_running) == (8192, 4)
@@ -96,7 +96,7 @@ async def test_many_at_once(tiny):
 async def test_missing_prompt_logprobs_are_refused_before_the_run(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
     with pytest.raises(ProbeError, match="log-probabilities"):
-        await backend.probe(Needs(logprobs=True))
+        await backend.probe(Requirements(logprobs=True))
     with pytest.raises(RequestRejected, match="echo"):
         await backend.send(Request(prompt="What is", continuation=" 2"))
     await backend.close()
@@ -105,15 +105,15 @@ async def test_missing_prompt_logprobs_are_refused_before_the_run(llama_server):
 async def test_ignored_regex_and_images_are_refused_before_the_run(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
     with pytest.raises(ProbeError, match="regex"):
-        await backend.probe(Needs(regex=True))
+        await backend.probe(Requirements(regex=True))
     with pytest.raises(ProbeError, match=r"needs images.*image input is not supported"):
-        await backend.probe(Needs(images=True))
+        await backend.probe(Requirements(images=True))
     await backend.close()
 
 
 async def test_an_image_is_seen(llava_server):
     backend = load(f"openai:tiny@{llava_server}")
-    await backend.probe(Needs(images=True))
+    await backend.probe(Requirements(images=True))
     model = Model(backend)
     picture = Image.of(red_png())
     response = await model.generate("What colour is the image?", images=[picture], max_tokens=8)

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from evalkit.models import load, wrap
 from evalkit.models.openai.load_monitor import Load, read_loads, read_metrics, watch
-from evalkit.models.schedule.scheduler import Concurrency, Scheduler
-from evalkit.types import Needs, Request
+from evalkit.models.schedule.endpoint import Concurrency
+from evalkit.models.schedule.scheduler import Scheduler
+from evalkit.types import Request, Requirements
 
 # From SGLang 0.5.23 with two data-parallel ranks, without what is not read here.
 PAGE = {
@@ -62,11 +63,11 @@ async def test_sglang_begins_with_what_it_runs_and_each_endpoint_with_its_own(sc
 
     script.replies["/v1/loads"] = loads
     backend = load(f"sglang:tiny@{script.url}")
-    assert (await backend.probe(Needs())).max_running == 96
-    assert wrap(backend).scheduler.lanes[0].concurrency.limit == 96
+    assert (await backend.probe(Requirements())).max_running == 96
+    assert wrap(backend).scheduler.endpoints[0].concurrency.limit == 96
     await backend.close()
     two = Scheduler(["a", "b"], grows=256, slots={"a": 8})
-    assert [(c.limit, c.most) for c in (lane.concurrency for lane in two.lanes)] == [(8, 8), (64, 256)]
+    assert [(c.limit, c.most) for c in (lane.concurrency for lane in two.endpoints)] == [(8, 8), (64, 256)]
 
 
 async def test_only_a_full_endpoint_is_asked_and_only_what_waits_twice_counts(script) -> None:
@@ -90,7 +91,7 @@ async def test_only_a_full_endpoint_is_asked_and_only_what_waits_twice_counts(sc
     limits = []
     while not limits or limits[-1] == 64:
         await asyncio.sleep(0.01)
-        limits.append(schedule.lanes[0].concurrency.limit)
+        limits.append(schedule.endpoints[0].concurrency.limit)
     watching.cancel()
     await backend.close()
     assert not waiting

@@ -15,9 +15,9 @@ from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.media.pixels import plain_png
 from evalkit.model import Model
 from evalkit.models import load, wrap
-from evalkit.models.openai.byte_semaphore import ByteLimit
+from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.probe import red_png, tone_wav
-from evalkit.types import Audio, Image, Message, Needs, Request, Text, Video
+from evalkit.types import Audio, Image, Message, Request, Requirements, Text, Video
 
 RED, GREEN, BLUE = (plain_png(70, 66, c) for c in ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
 
@@ -149,16 +149,16 @@ async def test_the_probe_counts_pictures(script, most, error):
     backend = load(f"openai:tiny@{script.url}")
     if error:
         with pytest.raises(ProbeError, match=error):
-            await backend.probe(Needs(images=True))
+            await backend.probe(Requirements(images=True))
     else:
-        await backend.probe(Needs(images=True))
+        await backend.probe(Requirements(images=True))
     await backend.close()
 
 
 async def test_pictures_that_are_dropped_in_the_run_are_no_answer(script):
     server = Counting(script)
     backend = load(f"openai:tiny@{script.url}")
-    await backend.probe(Needs(images=True))
+    await backend.probe(Requirements(images=True))
     several = Request(messages=(Message("user", (*(Image.of(p) for p in (RED, GREEN, BLUE)), Text("?"))),))
     assert (await backend.send(several)).text == "red"
     server.most = 1
@@ -195,7 +195,7 @@ async def test_sound_that_is_dropped_is_refused_before_the_run(script):
     script.chat(said(dropped=("input_audio",)))
     backend = load(f"openai:tiny@{script.url}")
     with pytest.raises(ProbeError, match="drops sounds"):
-        await backend.probe(Needs(audio=True))
+        await backend.probe(Requirements(audio=True))
     await backend.close()
 
 
@@ -229,7 +229,7 @@ class Forgetful(list):
 
 
 async def test_bytes_in_flight_are_bounded():
-    limit, held, most, order = ByteLimit(100), 0, 0, []
+    limit, held, most, order = ByteSemaphore(100), 0, 0, []
 
     async def use(name, size):
         nonlocal held, most
@@ -246,7 +246,7 @@ async def test_bytes_in_flight_are_bounded():
 
 
 async def test_a_wait_for_room_can_be_given_up():
-    limit = ByteLimit(100)
+    limit = ByteSemaphore(100)
     async with limit.hold(100):
         waiting = asyncio.create_task(_hold(limit, 50))
         behind = asyncio.create_task(_hold(limit, 60))

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.models import load
-from evalkit.types import Needs, Request
+from evalkit.types import Request, Requirements
 
 PROBE = ["The", " brown", " dog", " of", " seven", "?", " Lazy", " 41", " over", " fox."]
 
@@ -91,7 +91,7 @@ async def test_what_has_no_log_probability(script):
 async def probe(script):
     backend = load(f"openai:tiny@{script.url}")
     try:
-        await backend.probe(Needs(logprobs=True))
+        await backend.probe(Requirements(logprobs=True))
     finally:
         await backend.close()
 
@@ -135,7 +135,7 @@ def vllm(tokens, own, best):
 async def with_prompt_logprobs(script, request=None):
     backend = load(f"openai:tiny@{script.url}?logprobs=prompt_logprobs")
     try:
-        return await (backend.send(request) if request else backend.probe(Needs(logprobs=True)))
+        return await (backend.send(request) if request else backend.probe(Requirements(logprobs=True)))
     finally:
         await backend.close()
 

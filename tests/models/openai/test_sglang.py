@@ -14,7 +14,7 @@ from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.openai.probe import red_png
-from evalkit.types import Image, Message, Needs, Request, Text
+from evalkit.types import Image, Message, Request, Requirements, Text
 
 VOCABULARY = ["The", " qu", "ick", " quick", " b", "r", " br", "own", " brown", "ead", " fox", "é", " "]
 SERVER = {
@@ -127,7 +127,7 @@ async def test_the_first_token_of_a_text_has_no_log_probability(backend):
 
 
 async def test_facts_hold_what_changes_replies_and_no_key(sglang, backend):
-    facts = await backend.probe(Needs())
+    facts = await backend.probe(Requirements())
     wanted = {"root": "org/model", "weight_version": "3", "dtype": "bfloat16", "version": "0.5.23"}
     assert wanted.items() <= facts.identity.items()
     assert facts.server == {"tp_size": 2}
@@ -137,26 +137,26 @@ async def test_facts_hold_what_changes_replies_and_no_key(sglang, backend):
 async def test_older_servers_call_their_pages_otherwise(sglang, backend):
     for name in ("server_info", "model_info"):
         sglang.script.replies[f"/get_{name}"] = sglang.script.replies.pop(f"/{name}")
-    assert (await backend.probe(Needs())).identity["weight_version"] == "3"
+    assert (await backend.probe(Requirements())).identity["weight_version"] == "3"
 
 
 async def test_a_server_that_cuts_prompts_is_refused(sglang, backend):
     sglang.server["allow_auto_truncate"] = True
     with pytest.raises(ProbeError, match="allow-auto-truncate"):
-        await backend.probe(Needs())
+        await backend.probe(Requirements())
 
 
 async def test_an_image_that_is_dropped_later(sglang, backend):
     picture = Request(messages=(Message("user", (Image.of(red_png()), Text("?"))),))
     sglang.usage["prompt_tokens_details"] = {"image_tokens": 4}
-    await backend.probe(Needs(images=True))
+    await backend.probe(Requirements(images=True))
     assert (await backend.send(picture)).usage.image_tokens == 4
     del sglang.usage["prompt_tokens_details"]
     with pytest.raises(RequestRejected, match="dropped the image"):
         await backend.send(picture)
     sglang.usage["prompt_tokens"] = 20
     with pytest.raises(ProbeError, match=r"needs images.*dropped"):
-        await backend.probe(Needs(images=True))
+        await backend.probe(Requirements(images=True))
 
 
 async def test_plain_prompts_are_native_and_complete(sglang, backend):

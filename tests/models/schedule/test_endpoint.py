@@ -9,7 +9,8 @@ import pytest
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.models.openai.transport import TooSlow
-from evalkit.models.schedule.scheduler import Concurrency, Scheduler
+from evalkit.models.schedule.endpoint import Concurrency
+from evalkit.models.schedule.scheduler import Scheduler
 from tests.models.schedule.asking import ask
 
 
@@ -72,7 +73,7 @@ def test_one_overload_counts_once_for_all_that_were_under_way(problem: ModelErro
         schedule.submit(ask(str(i)))
     for ticket in list(iter(lambda: schedule.next(0.0), None)):
         schedule.ended(ticket, 0.0, problem=problem)
-    assert schedule.lanes[0].concurrency.limit == 48
+    assert schedule.endpoints[0].concurrency.limit == 48
 
 
 def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
@@ -82,4 +83,4 @@ def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
         while (ticket := schedule.next(i)) is not None:
             busy = i > 100 and rng.random() < 0.03
             schedule.ended(ticket, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
-    assert schedule.lanes[0].concurrency.limit >= 48
+    assert schedule.endpoints[0].concurrency.limit >= 48

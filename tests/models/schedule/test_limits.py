@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from evalkit.errors import Overloaded, ServerFailed
-from evalkit.models.openai.http_errors import RateLeft
+from evalkit.models.openai.http_errors import ReportedRateLimit
 from evalkit.models.openai.transport import Unreachable
-from evalkit.models.schedule.scheduler import Rate, Scheduler
+from evalkit.models.schedule.limits import TokenBucket
+from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.types import Image, Message, Request, Text
 from tests.models.schedule.asking import ask
 
@@ -30,8 +31,8 @@ def sent_at(schedule: Scheduler, until: float, answers, step: float = 0.01) -> l
 @pytest.mark.parametrize("endpoints", [["a"], ["a", "b"]])
 def test_requests_a_minute_are_kept_at_each_endpoint_and_spread_evenly(endpoints: list[str]) -> None:
     schedule = Scheduler(endpoints, each=32)
-    for lane in schedule.lanes:
-        lane.requests = Rate(120)
+    for lane in schedule.endpoints:
+        lane.requests = TokenBucket(120)
     for i in range(1_000):
         schedule.submit(ask(str(i)))
     sent = sent_at(schedule, 60, lambda now: None)
@@ -44,7 +45,7 @@ def test_requests_a_minute_are_kept_at_each_endpoint_and_spread_evenly(endpoints
 
 def test_tokens_a_minute_are_those_that_were_counted_in_the_end() -> None:
     schedule = Scheduler(["a"], each=32)
-    schedule.lanes[0].tokens = Rate(6_000)
+    schedule.endpoints[0].tokens = TokenBucket(6_000)
     for i in range(1_000):
         schedule.submit(ask(f"{i:080}"))  # 20 tokens and a reply of 10, though it might have 100
     sent = sent_at(schedule, 60, lambda now: None)
@@ -67,18 +68,18 @@ def with_pictures(i: int, *pictures: Image) -> Request:
 )
 def test_before_any_was_counted_a_picture_costs_tokens_by_its_size(size, guessed: int) -> None:
     schedule = Scheduler(["a"], each=32)
-    schedule.lanes[0].tokens = Rate(6_000)
+    schedule.endpoints[0].tokens = TokenBucket(6_000)
     shown = picture(*size) if size else Image.of(b"nothing known", "image/png")
     schedule.submit(with_pictures(0, shown, shown))
     ticket = schedule.next(0.0)
     assert ticket.cost == 10 + 10 + 2 * guessed
-    assert schedule.lanes[0].open_from(0.0) == pytest.approx(ticket.cost / 100 - 1)  # 100 tokens a second
+    assert schedule.endpoints[0].open_from(0.0) == pytest.approx(ticket.cost / 100 - 1)  # 100 tokens a second
 
 
 @pytest.mark.parametrize("each_costs", [20, 3_000])
 def test_pictures_count_in_the_tokens_a_minute_as_replies_say(each_costs: int) -> None:
     schedule = Scheduler(["a"], each=4)
-    schedule.lanes[0].tokens = Rate(60_000)
+    schedule.endpoints[0].tokens = TokenBucket(60_000)
     for i in range(4_000):
         schedule.submit(with_pictures(i, picture(300, 300 + i)))
     sent, under_way = 0, []
@@ -96,9 +97,9 @@ def test_no_more_go_than_a_server_says_are_left_of_its_rates() -> None:
     schedule = Scheduler(["a"], each=8)
     for i in range(100):
         schedule.submit(ask(str(i)))
-    lane = schedule.lanes[0]
+    lane = schedule.endpoints[0]
     first, *_ = under_way = list(iter(lambda: schedule.next(0.0), None))
-    lane.told(first, {"requests": RateLeft(3, 10.0, 6)}, 1.0)
+    lane.told(first, {"requests": ReportedRateLimit(3, 10.0, 6)}, 1.0)
     for ticket in under_way[:5]:
         schedule.ended(ticket, 1.0, tokens=10)
     assert schedule.next(1.0) is None  # three are there, and three are left
@@ -106,11 +107,13 @@ def test_no_more_go_than_a_server_says_are_left_of_its_rates() -> None:
     schedule.ended(under_way[5], 1.5, tokens=10)
     under_way = [*under_way[6:], schedule.next(1.5)]
     assert schedule.next(1.5) is None
-    lane.told(first, {"requests": RateLeft(100, 10.0, 6)}, 2.0)  # an old reply is no news
+    lane.told(first, {"requests": ReportedRateLimit(100, 10.0, 6)}, 2.0)  # an old reply is no news
     assert schedule.next(2.0) is None
     later = list(iter(lambda: schedule.next(11.0), None))
     assert len(under_way) + len(later) == 6
-    lane.told(later[0], {"tokens": RateLeft(250, 10.0, 5_000)}, 12.0)  # a request is taken for 100 and a bit
+    lane.told(
+        later[0], {"tokens": ReportedRateLimit(250, 10.0, 5_000)}, 12.0
+    )  # a request is taken for 100 and a bit
     for ticket in (*under_way, *later):
         schedule.ended(ticket, 12.0)
     assert len(list(iter(lambda: schedule.next(12.0), None))) == 2

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from evalkit.errors import Overloaded, RequestRejected, ServerFailed
-from evalkit.models.schedule.scheduler import HARD, Scheduler, Ticket, prefix_chain
+from evalkit.models.schedule.prefix import QueuedRequest, prefix_chain
+from evalkit.models.schedule.scheduler import HARD, Scheduler
 from evalkit.types import Image, Message, Request, Text
 from tests.models.schedule.asking import ask
 
@@ -40,9 +41,9 @@ class Machine(RuleBasedStateMachine):
             together=self.TOGETHER,
         )
         self.now = 0.0
-        self.waiting: list[Ticket] = []
-        self.sent: list[Ticket] = []
-        self.overtaken: dict[Ticket, int] = {}
+        self.waiting: list[QueuedRequest] = []
+        self.sent: list[QueuedRequest] = []
+        self.overtaken: dict[QueuedRequest, int] = {}
         self.closed: dict[int, float] = {}  # until when an endpoint asked to be left alone
         self.most_waiting = self.cancelled = 0
 
@@ -64,9 +65,9 @@ class Machine(RuleBasedStateMachine):
             for other in self.waiting:
                 self.overtaken[other] += other.number < ticket.number
         full = len(self.sent) >= self.TOGETHER
-        some_room = any(lane.free() > 0 and lane.well(self.now) for lane in self.schedule.lanes)
+        some_room = any(lane.free() > 0 and lane.well(self.now) for lane in self.schedule.endpoints)
         # Where speeds are known, a slow endpoint may be left idle for a faster one.
-        choosy = any(lane.pace for lane in self.schedule.lanes) and self.sent
+        choosy = any(lane.seconds_per_token for lane in self.schedule.endpoints) and self.sent
         assert not self.waiting or full or not some_room or choosy
 
     @precondition(lambda self: self.sent)
@@ -98,7 +99,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), running=st.integers(0, 9), waiting=st.integers(0, 9))
     def queue_at_the_server(self, which: int, running: int, waiting: int) -> None:
-        self.schedule.lanes[which].concurrency.queued(running, waiting, self.now)
+        self.schedule.endpoints[which].concurrency.queued(running, waiting, self.now)
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -108,7 +109,7 @@ class Machine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert len(self.schedule) == len(self.waiting)
         assert self.schedule.in_flight == len(self.sent) <= self.TOGETHER
-        for i, lane in enumerate(self.schedule.lanes):
+        for i, lane in enumerate(self.schedule.endpoints):
             assert lane.in_flight == sum(t.lane == i for t in self.sent) <= max(self.EACH, self.GROWS)
             assert 1 <= lane.concurrency.limit <= max(self.EACH, self.GROWS)
 
@@ -225,7 +226,7 @@ def test_a_prefix_stays_at_its_endpoint_while_both_are_busy() -> None:
     for _ in range(400):
         schedule.submit(ask(f"p{rng.randrange(20)}", str(rng.random())))
     seen: dict[str, set[int]] = {}
-    under_way: list[Ticket] = []
+    under_way: list[QueuedRequest] = []
     while True:
         while (ticket := schedule.next(0.0)) is not None:
             under_way.append(ticket)
@@ -233,4 +234,6 @@ def test_a_prefix_stays_at_its_endpoint_while_both_are_busy() -> None:
         if not under_way:
             break
         schedule.ended(under_way.pop(rng.randrange(len(under_way))), 0.0, tokens=1)
-    assert sum(len(lanes) for lanes in seen.values()) <= 24  # of 20 if nothing ever moved, 40 by chance
+    assert (
+        sum(len(endpoints) for endpoints in seen.values()) <= 24
+    )  # of 20 if nothing ever moved, 40 by chance
