@@ -25,9 +25,13 @@ REQUESTS, AT_ONCE = 10_000, 64
 JSON = {"content-type": "application/json"}
 # Clients by name, with the package that each needs; slow ones get a tenth of the requests.
 CLIENTS = {
-    "pyreqwest": "pyreqwest", "aiohttp": "aiohttp", "rnet": "rnet", "curl_cffi": "curl_cffi",
-    "niquests": "niquests", "httpx": "httpx",
-}  # fmt: skip
+    "pyreqwest": "pyreqwest",
+    "aiohttp": "aiohttp",
+    "rnet": "rnet",
+    "curl_cffi": "curl_cffi",
+    "niquests": "niquests",
+    "httpx": "httpx",
+}
 SLOW = {"httpx", "niquests"}
 
 

@@ -72,20 +72,50 @@ class Kind:
 
 KINDS = (
     Kind(
-        "SGLang", "sglang", "/health_generate",
+        "SGLang",
+        "sglang",
+        "/health_generate",
         {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        ("-m", "sglang.launch_server", "--device", "cpu", "--attention-backend", "torch_native",
-         "--sampling-backend", "pytorch", "--disable-overlap-schedule", "--max-total-tokens", "32768",
-         "--enable-cache-report", "--sleep-on-idle", "--random-seed", "1", "--model-path"),
+        (
+            "-m",
+            "sglang.launch_server",
+            "--device",
+            "cpu",
+            "--attention-backend",
+            "torch_native",
+            "--sampling-backend",
+            "pytorch",
+            "--disable-overlap-schedule",
+            "--max-total-tokens",
+            "32768",
+            "--enable-cache-report",
+            "--sleep-on-idle",
+            "--random-seed",
+            "1",
+            "--model-path",
+        ),
     ),
     Kind(
-        "vLLM", "openai", "/health",
-        {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1",
-         "VLLM_NO_USAGE_STATS": "1"},
-        ("-m", "vllm.entrypoints.openai.api_server", "--max-model-len", "8192", "--enforce-eager",
-         "--enable-prompt-tokens-details", "--model"),
+        "vLLM",
+        "openai",
+        "/health",
+        {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+        },
+        (
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--max-model-len",
+            "8192",
+            "--enforce-eager",
+            "--enable-prompt-tokens-details",
+            "--model",
+        ),
     ),
-)  # fmt: skip
+)
 MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl")
 
 
@@ -94,9 +124,12 @@ def serving(kind: Kind, venv: Path, model: Path, log: Path) -> Iterator[None]:
     """The real server for one model folder; ready after half a minute or three."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            kind.command(venv, model), stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, **kind.settings}, start_new_session=True,
-        )  # fmt: skip
+            kind.command(venv, model),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **kind.settings},
+            start_new_session=True,
+        )
     try:
         _wait(kind, process, log)
         yield
@@ -125,10 +158,11 @@ def with_bos(source: Path, target: Path) -> None:
     number = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == first)
     one, begin = {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": first, "type_id": 0}}
     tokenizer["post_processor"] = {
-        "type": "TemplateProcessing", "single": [begin, one],
+        "type": "TemplateProcessing",
+        "single": [begin, one],
         "pair": [begin, one, {"Sequence": {"id": "B", "type_id": 1}}],
         "special_tokens": {first: {"id": first, "ids": [number], "tokens": [first]}},
-    }  # fmt: skip
+    }
     (target / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     path = target / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"bos_token": first}))
@@ -150,17 +184,37 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
         with serving(kind, venv, model, work / f"{kind.name}-{name}.log"):
             images = ["--images"] if name == "tiny-qwen2vl" else []
             table = run(
-                sys.executable, "-m", "benchmarks.served", "--provider", kind.provider, "--url", URL,
-                "--reference", model, *images,
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                "benchmarks.served",
+                "--provider",
+                kind.provider,
+                "--url",
+                URL,
+                "--reference",
+                model,
+                *images,
+            )
             parts.append(f"**{name} on {kind.name}**\n\n{table.strip()}")
             if (kind.provider, name) == ("sglang", "tiny-text"):
                 shown = run(
-                    sys.executable, "-m", "evalkit", "run", "fictional_trials", "-p", "k=3",
-                    "--model", f"sglang:tiny@{URL}", "--store", work / "evalkit.db", COLUMNS="100",
-                )  # fmt: skip
-                parts.append(f"**A RAG run through SGLang** (a model of 1 MB: only the path is judged)\n\n"
-                             f"```\n{_plain(shown)}\n```")  # fmt: skip
+                    sys.executable,
+                    "-m",
+                    "evalkit",
+                    "run",
+                    "fictional_trials",
+                    "-p",
+                    "k=3",
+                    "--model",
+                    f"sglang:tiny@{URL}",
+                    "--store",
+                    work / "evalkit.db",
+                    COLUMNS="100",
+                )
+                parts.append(
+                    f"**A RAG run through SGLang** (a model of 1 MB: only the path is judged)\n\n"
+                    f"```\n{_plain(shown)}\n```"
+                )
     return parts
 
 

@@ -86,9 +86,14 @@ def by_onnx(change: str, _data: Path) -> Encode:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "model.onnx"
         torch.onnx.export(
-            Ordered(), example, file, input_names=names, dynamo=True, external_data=False,
+            Ordered(),
+            example,
+            file,
+            input_names=names,
+            dynamo=True,
+            external_data=False,
             dynamic_shapes=((axes,) * 3,),
-        )  # fmt: skip
+        )
         if change == "int8":
             quantize_dynamic(file, file, weight_type=QuantType.QInt8, per_channel=True)
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])

@@ -65,8 +65,10 @@ def _completion(body: bytes) -> bytes:
 def _http(body: bytes, found: bool = True) -> bytes:
     status = b"200 OK" if found else b"404 Not Found"
     return b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
-        status, len(body), body,
-    )  # fmt: skip
+        status,
+        len(body),
+        body,
+    )
 
 
 async def serve(port: int) -> None:

@@ -43,9 +43,19 @@ def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) ->
     rng, name = random.Random(seed), f"run {seed}"
     cache = ("on", "off")[seed % 2]
     first = [
-        "run", str(TASK), "-p", f"n={n}", "-p", f"name={name}", "--cache", cache,
-        "--model", f"openai:sim@{url}", "--max-inflight", str(INFLIGHT),
-    ]  # fmt: skip
+        "run",
+        str(TASK),
+        "-p",
+        f"n={n}",
+        "-p",
+        f"name={name}",
+        "--cache",
+        cache,
+        "--model",
+        f"openai:sim@{url}",
+        "--max-inflight",
+        str(INFLIGHT),
+    ]
     begun = Counter(asked(url))
     kills = 0
     while kills < most:
@@ -88,9 +98,13 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "EVALKIT_CACHE": str(folder / "cache")}
     environment.pop("EVALKIT_STORE", None)
     return subprocess.Popen(
-        [sys.executable, "-m", "evalkit", *words, "-q"], cwd=folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "evalkit", *words, "-q"],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def wait_for(process: subprocess.Popen[str], url: str, requests: int) -> None:

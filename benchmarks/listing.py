@@ -35,8 +35,11 @@ def listed(folder: Path, what: str, code: int = 0) -> subprocess.CompletedProces
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "evalkit", "list", str(folder / "evals")],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     print(
         f"{what:>20}: {time.perf_counter() - start:6.2f} s, {len(done.stdout.splitlines())} lines", flush=True
     )

@@ -47,11 +47,22 @@ def seconds(slow: set[str], n: int) -> float:
     }
     with tempfile.TemporaryDirectory() as home:
         command = [
-            sys.executable, "-m", "evalkit", "run", str(task), "-q", "--json",
-            "--model", f"openai:sim@http://127.0.0.1:{ports['model']}?max_side={SENT}&max_inflight=64",
-            "-p", f"judge_spec=openai:sim@http://127.0.0.1:{ports['judge']}?max_inflight=64",
-            "-p", f"n={n}", "--store", f"{home}/evalkit.db",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "evalkit",
+            "run",
+            str(task),
+            "-q",
+            "--json",
+            "--model",
+            f"openai:sim@http://127.0.0.1:{ports['model']}?max_side={SENT}&max_inflight=64",
+            "-p",
+            f"judge_spec=openai:sim@http://127.0.0.1:{ports['judge']}?max_inflight=64",
+            "-p",
+            f"n={n}",
+            "--store",
+            f"{home}/evalkit.db",
+        ]
         write_pictures(Path(home) / "pictures", n, LARGE if "image encoding" in slow else SENT)
         environment = {**os.environ, **settings, "EVALKIT_CACHE": f"{home}/cache"}
         done = subprocess.run(command, cwd=home, env=environment, stdout=subprocess.PIPE, check=True)

@@ -77,9 +77,12 @@ def serving(command: Sequence[Any], ready: str, log: Path, **environment: str) -
     """A server that answers at the URL ``ready`` before it is handed over; stopped in the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, **environment}, start_new_session=True,
-        )  # fmt: skip
+            list(map(str, command)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
     try:
         for _ in range(600):
             if process.poll() is not None:
@@ -100,12 +103,35 @@ def serving(command: Sequence[Any], ready: str, log: Path, **environment: str) -
 def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
     """SGLang on a CPU."""
     command = [
-        venv / "bin" / "python", "-m", "sglang.launch_server", "--model-path", model,
-        "--served-model-name", "wide", "--device", "cpu", "--host", "127.0.0.1", "--port", port,
-        "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
-        "--disable-overlap-schedule", "--dtype", "float32", "--max-total-tokens", MEMORY_TOKENS,
-        "--max-running-requests", AT_ONCE, "--enable-cache-report", "--sleep-on-idle", "--random-seed", 1,
-    ]  # fmt: skip
+        venv / "bin" / "python",
+        "-m",
+        "sglang.launch_server",
+        "--model-path",
+        model,
+        "--served-model-name",
+        "wide",
+        "--device",
+        "cpu",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--attention-backend",
+        "torch_native",
+        "--sampling-backend",
+        "pytorch",
+        "--disable-overlap-schedule",
+        "--dtype",
+        "float32",
+        "--max-total-tokens",
+        MEMORY_TOKENS,
+        "--max-running-requests",
+        AT_ONCE,
+        "--enable-cache-report",
+        "--sleep-on-idle",
+        "--random-seed",
+        1,
+    ]
     settings = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     ready = f"http://127.0.0.1:{port}/health_generate"
     return serving(command, ready, work / f"sglang-{port}.log", **settings)
@@ -137,9 +163,12 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
     """As evalkit sends them in a run."""
     with tempfile.TemporaryDirectory() as home:
         async with connect(
-            f"sglang:wide@{','.join(urls)}", Requirements(), Path(home) / "responses.db",
-            stop=asyncio.Event(), max_inflight=at_once,
-        ) as (_, model):  # fmt: skip
+            f"sglang:wide@{','.join(urls)}",
+            Requirements(),
+            Path(home) / "responses.db",
+            stop=asyncio.Event(),
+            max_inflight=at_once,
+        ) as (_, model):
             return await asyncio.gather(*map(model.backend.send, asked))
 
 

@@ -166,8 +166,14 @@ def vectors_case(n: int, name: str) -> dict[str, Any]:
                 partial(mapped.search, part, K),
                 partial(direct.search, part, K),
             )
-    return {"n": n, "name": name, **facts, "GiB": building, "rates": rates,
-            "threads": faiss.omp_get_max_threads()}  # fmt: skip
+    return {
+        "n": n,
+        "name": name,
+        **facts,
+        "GiB": building,
+        "rates": rates,
+        "threads": faiss.omp_get_max_threads(),
+    }
 
 
 def text_case(n: int, kind: str) -> dict[str, Any]:

@@ -23,9 +23,15 @@ from benchmarks.pages import write_part
 SEARCHES = ("bm25", "faiss", "hybrid")
 MEASURES = ("nDCG@10", "R@10", "R@100", "RR@10")
 NAMES = {
-    "ndcg_at_10": "nDCG@10", "recall_at_10": "R@10", "recall_at_100": "R@100", "mrr_at_10": "RR@10",
-    "ndcg@10": "nDCG@10", "r@10": "R@10", "r@100": "R@100", "mrr@10": "RR@10",
-}  # fmt: skip
+    "ndcg_at_10": "nDCG@10",
+    "recall_at_10": "R@10",
+    "recall_at_100": "R@100",
+    "mrr_at_10": "RR@10",
+    "ndcg@10": "nDCG@10",
+    "r@10": "R@10",
+    "r@100": "R@100",
+    "mrr@10": "RR@10",
+}
 TOLERANCE = 0.01
 
 Figures = dict[str, float]
@@ -81,9 +87,11 @@ def pubmedqa(data: Path, out: Path) -> Bench:
             documents[prefix + row["doc_id"]] = f"{row['title']} {row['text']}"
     questions = list(rows(data / "pubmedqa" / "questions.jsonl.gz"))
     home = write_beir(
-        out / "pubmedqa", documents, {q["id"]: q["question"] for q in questions},
+        out / "pubmedqa",
+        documents,
+        {q["id"]: q["question"] for q in questions},
         {q["id"]: q["gold_doc_ids"] for q in questions},
-    )  # fmt: skip
+    )
     return Bench(home, "PubMedQA, 9,659 abstracts", _reference(data, "BM25 question->gold abstract"))
 
 

@@ -35,9 +35,13 @@ def main() -> None:
             lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as other,
         ):
             rows = parity.both(
-                folder / "tasks", parity.setups(), parity.served(one.url, folder / "tokenizer"),
-                f"openai:tiny@{other.url}", folder, ("-p", f"tokenizer={folder / 'tokenizer'}"),
-            )  # fmt: skip
+                folder / "tasks",
+                parity.setups(),
+                parity.served(one.url, folder / "tokenizer"),
+                f"openai:tiny@{other.url}",
+                folder,
+                ("-p", f"tokenizer={folder / 'tokenizer'}"),
+            )
     if differing := [row for row in rows if not row.equal]:
         raise SystemExit(f"not equal: {differing}")
     text = PAGE.read_text(encoding="utf-8")

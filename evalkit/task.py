@@ -207,9 +207,17 @@ def task(
             raise UsageError(f"two tasks are called {fn.__name__!r}: the first would be lost; rename one")
         marks = getattr(fn, _MARKS, Marks())
         return Task(
-            name or fn.__name__, fn, samples, listed, tuple(tags), str(version), needs or _nothing(), marks,
-            min=dict(min or {}), info=info or Info(),
-        )  # fmt: skip
+            name or fn.__name__,
+            fn,
+            samples,
+            listed,
+            tuple(tags),
+            str(version),
+            needs or _nothing(),
+            marks,
+            min=dict(min or {}),
+            info=info or Info(),
+        )
 
     return wrap
 

@@ -56,9 +56,12 @@ class Command:
         """Start the command without waiting for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "evalkit", *arguments],
-            cwd=self.folder, env=self.environment, encoding="utf-8",
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self.environment,
+            encoding="utf-8",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def __call__(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run the command; fail the test where its exit code is not ``code``."""

@@ -118,9 +118,10 @@ def test_a_parameter_that_does_not_exist_names_the_nearest(evalkit, task_file) -
 
 
 def test_a_model_spec_that_cannot_be_read_says_what_one_is(evalkit, task_file) -> None:
-    assert "no such model provider: 'opnai'. Did you mean 'openai'?" in evalkit(
-        "run", task_file, "--model", "opnai:x@http://127.0.0.1:1", code=2
-    ).stderr  # fmt: skip
+    assert (
+        "no such model provider: 'opnai'. Did you mean 'openai'?"
+        in evalkit("run", task_file, "--model", "opnai:x@http://127.0.0.1:1", code=2).stderr
+    )
     assert "give a model: --model baseline:extract" in evalkit("run", task_file, code=2).stderr
 
 
@@ -146,8 +147,17 @@ def test_a_401_stops_the_run_without_asking_everything_and_shows_no_key(
 ) -> None:
     evalkit.environment["OPENAI_API_KEY"] = "sk-very-secret-key"
     scripted.fault = lambda n: (401, {}, '{"error": {"message": "bad key sk-very-secret-key"}}')
-    done = evalkit("run", task_file, "-p", "n=500", "--max-inflight", "2",
-                   "--model", f"openai:tiny@{scripted.url}", code=1)  # fmt: skip
+    done = evalkit(
+        "run",
+        task_file,
+        "-p",
+        "n=500",
+        "--max-inflight",
+        "2",
+        "--model",
+        f"openai:tiny@{scripted.url}",
+        code=1,
+    )
     assert "401" in done.stderr
     assert sum(scripted.asked.values()) < 10
     assert scripted.keys == {"Bearer sk-very-secret-key"}
@@ -170,8 +180,17 @@ def test_a_429_is_obeyed_and_the_run_completes(evalkit, task_file, scripted) -> 
 
 def test_a_server_that_wants_an_hour_of_peace_gets_it_and_the_run_stops(evalkit, task_file, scripted) -> None:
     scripted.fault = lambda n: (429, {"Retry-After": "3600"}, "quota") if n > 10 else None
-    document = evalkit.json("run", task_file, "-p", "n=500", "--max-inflight", "1",
-                            "--model", f"openai:tiny@{scripted.url}", code=1)  # fmt: skip
+    document = evalkit.json(
+        "run",
+        task_file,
+        "-p",
+        "n=500",
+        "--max-inflight",
+        "1",
+        "--model",
+        f"openai:tiny@{scripted.url}",
+        code=1,
+    )
     assert "wants to be left alone for 3600 s: stopped here, resume the run then" in document["errors"][0]
     assert sum(scripted.asked.values()) == 10 + 1
     assert document["runs"][0]["counts"] == {"ok": 10}
@@ -278,8 +297,13 @@ def test_a_full_disk_loses_nothing_and_the_run_resumes(evalkit, tmp_path, script
     """
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        input=TASK, text=True, capture_output=True, cwd=disk, env=evalkit.environment, check=False,
-    )  # fmt: skip
+        input=TASK,
+        text=True,
+        capture_output=True,
+        cwd=disk,
+        env=evalkit.environment,
+        check=False,
+    )
     if done.returncode == 77 or "unshare failed" in done.stderr:
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()[:200]}")
     assert "run 1" in done.stdout, done.stdout + done.stderr
@@ -335,8 +359,12 @@ def test_a_read_only_folder_stops_a_run_before_it_asks(evalkit, task_file, tmp_p
     script = f"mount --bind . . && mount -o remount,bind,ro . || exit 77; cd '{tmp_path}' && exec {command}"
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        text=True, capture_output=True, cwd=tmp_path, env=evalkit.environment, check=False,
-    )  # fmt: skip
+        text=True,
+        capture_output=True,
+        cwd=tmp_path,
+        env=evalkit.environment,
+        check=False,
+    )
     if done.returncode == 77 or "unshare failed" in done.stderr:
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()[:200]}")
     assert done.returncode == 2, done.stderr

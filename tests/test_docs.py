@@ -54,8 +54,13 @@ def test_the_commands_of_the_readme_run(evalkit, scripted, tmp_path: Path) -> No
     (tmp_path / "task_mine.py").write_text(example[1])
     folder = tmp_path / "pubmedqa"
     folder.mkdir()
-    question = {"id": "1", "question": "Does zinc shorten colds?", "long_answer": "It does.",
-                "decision": "yes", "gold_doc_ids": ["pmid:1"]}  # fmt: skip
+    question = {
+        "id": "1",
+        "question": "Does zinc shorten colds?",
+        "long_answer": "It does.",
+        "decision": "yes",
+        "gold_doc_ids": ["pmid:1"],
+    }
     (folder / "questions.jsonl").write_text(json.dumps(question) + "\n")
     (folder / "docs.jsonl").write_text('{"doc_id": "pmid:1", "text": "Zinc lozenges shortened colds."}\n')
     ran = 0

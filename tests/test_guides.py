@@ -34,8 +34,12 @@ def test_every_file_and_command_of_the_guides_works(page: str, tmp_path: Path) -
             options = ["-p", "no:asyncio", "-p", "no:cacheprovider"] if words[0] == "pytest" else []
             done = subprocess.run(
                 [sys.executable, "-W", "error", "-m", *words, *options],
-                cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             assert "incomplete" not in done.stdout
             ran += 1

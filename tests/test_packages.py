@@ -94,10 +94,23 @@ def test_an_installed_package_brings_tasks_a_model_and_a_retriever(evalkit, tmp_
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-build-isolation",
-         "--no-deps", "--no-index", "--target", str(tmp_path / "site"), str(tmp_path / "source")],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--no-build-isolation",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(tmp_path / "site"),
+            str(tmp_path / "source"),
+        ],
+        check=True,
+        capture_output=True,
+    )
     evalkit.environment["PYTHONPATH"] = str(tmp_path / "site")
     listed = evalkit.json("list", "-k", "repeat_word")["tasks"]
     assert [t["id"] for t in listed] == ["repeat_word"]

@@ -31,8 +31,12 @@ def test_a_sound_task_passes_in_every_arm() -> None:
     assert means.keys() == {"sound[polite=false]", "sound[polite=true]"}
     made = means["sound[polite=true]"]
     assert {kind: made[kind]["exact_match"] for kind in made} == {
-        "gold": 1, "empty": 0, "refusal": 0, "letters": 0, "other": 0,
-    }  # fmt: skip
+        "gold": 1,
+        "empty": 0,
+        "refusal": 0,
+        "letters": 0,
+        "other": 0,
+    }
 
 
 async def test_it_works_inside_an_async_test() -> None:

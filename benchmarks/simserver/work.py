@@ -76,10 +76,12 @@ def pictures(seed: int, n: int = 2_000, studies: int = 150) -> list[Item]:
     """Questions on studies of one to four pictures (300–1,200 tokens each), shuffled; short replies."""
     rng = random.Random(seed)
     shown = [
-        [(Image.of(b"%d picture %d of study %d" % (seed, i, study)), rng.randint(300, 1_200))
-         for i in range(rng.randint(1, 4))]
+        [
+            (Image.of(b"%d picture %d of study %d" % (seed, i, study)), rng.randint(300, 1_200))
+            for i in range(rng.randint(1, 4))
+        ]
         for study in range(studies)
-    ]  # fmt: skip
+    ]
     items = []
     for i in range(n):
         images, asked = shown[i % studies], rng.randint(15, 60)

@@ -200,10 +200,12 @@ async def _constrained(shown: Sample, model: Model, prompt: Prompt | None, choos
         schema = {"type": "string", "enum": list(letters)}
         constraint: dict[str, Any] = {
             "json_schema": {
-                "type": "object", "properties": {"answer": schema},
-                "required": ["answer"], "additionalProperties": False,
+                "type": "object",
+                "properties": {"answer": schema},
+                "required": ["answer"],
+                "additionalProperties": False,
             }
-        }  # fmt: skip
+        }
         gold = gold and msgspec.json.encode({"answer": gold}).decode()
     else:
         constraint = {"regex": f"({'|'.join(letters)})"}

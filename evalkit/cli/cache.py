@@ -26,8 +26,16 @@ def info(store_url: str | None, as_json: bool) -> None:
     responses = _open(store_url)
     found, most = responses.info(), cache_size(load_config())
     if as_json:
-        print_json({"path": str(responses.path), "responses": found.responses, "bytes": found.bytes,
-                    "max_bytes": most, "first": found.first, "last": found.last})  # fmt: skip
+        print_json(
+            {
+                "path": str(responses.path),
+                "responses": found.responses,
+                "bytes": found.bytes,
+                "max_bytes": most,
+                "first": found.first,
+                "last": found.last,
+            }
+        )
     else:
         limit = f" of {most / 1e6:,.1f}" if most else ""
         since = f", since {time.strftime('%Y-%m-%d', time.localtime(found.first))}" if found.first else ""

@@ -20,9 +20,13 @@ from evalkit.collection.listing import Listed, Listing, listing
 @include_option
 @json_option
 def list_(
-    targets: tuple[str, ...], keyword: str | None, tags: tuple[str, ...], fresh: bool,
-    include_path: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    targets: tuple[str, ...],
+    keyword: str | None,
+    tags: tuple[str, ...],
+    fresh: bool,
+    include_path: Path | None,
+    as_json: bool,
+) -> None:
     """List tasks with their parameters and metrics. TARGETS as for evalkit run."""
     found = listing(targets, keyword=keyword, tags=tags, include_path=include_path, fresh=fresh)
     if as_json:

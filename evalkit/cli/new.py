@@ -86,8 +86,14 @@ def new() -> None:
 
 @new.command("task")
 @click.argument("name")
-@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), default=".", metavar="DIR",
-              help="Where to write it [default: here].")  # fmt: skip
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    metavar="DIR",
+    help="Where to write it [default: here].",
+)
 def new_task(name: str, folder: Path) -> None:
     """Write task_NAME.py and its test, both of which run as they are."""
     if not name.isidentifier() or keyword.iskeyword(name) or name in ("task", "samples"):
@@ -98,8 +104,12 @@ def new_task(name: str, folder: Path) -> None:
             raise UsageError(f"{path} is there already; take another name, or another folder with --dir")
     folder.mkdir(parents=True, exist_ok=True)
     task_file, test_file = files
-    words = {"TITLE": name.replace("_", " ").capitalize(), "TASK_FILE": str(task_file),
-             "TEST_FILE": str(test_file), "NAME": name}  # fmt: skip
+    words = {
+        "TITLE": name.replace("_", " ").capitalize(),
+        "TASK_FILE": str(task_file),
+        "TEST_FILE": str(test_file),
+        "NAME": name,
+    }
     for path, text in files.items():
         for word, value in words.items():
             text = text.replace(word, value)

@@ -34,9 +34,14 @@ Table = tuple[str, list[str], list[list[str]]]
 @store_option
 @json_option
 def rag_report(
-    runs: tuple[str, ...], metric: str | None, by: tuple[str, ...], right: float | None, markdown: bool,
-    store_url: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    runs: tuple[str, ...],
+    metric: str | None,
+    by: tuple[str, ...],
+    right: float | None,
+    markdown: bool,
+    store_url: str | None,
+    as_json: bool,
+) -> None:
     """Say whether retriever or generator is the weak part, from runs of a RAG task in several arms.
 
     RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the

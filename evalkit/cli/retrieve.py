@@ -79,10 +79,20 @@ class Plan(msgspec.Struct, kw_only=True):
 @json_option
 @quiet_option
 def retrieve(
-    bench: Path, searches: tuple[str, ...], runs: tuple[Path, ...], measures: tuple[str, ...], k: int,
-    unknown: str, out_run: str | None, limit: int | None, store_url: str | None, as_json: bool, quiet: bool,
-    corpus: Path | None, **files: Any,
-) -> None:  # fmt: skip
+    bench: Path,
+    searches: tuple[str, ...],
+    runs: tuple[Path, ...],
+    measures: tuple[str, ...],
+    k: int,
+    unknown: str,
+    out_run: str | None,
+    limit: int | None,
+    store_url: str | None,
+    as_json: bool,
+    quiet: bool,
+    corpus: Path | None,
+    **files: Any,
+) -> None:
     """Measure retrievers on a benchmark with judgements, query by query, as trec_eval does.
 
     BENCH is a folder in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. Each retriever becomes a
@@ -100,9 +110,14 @@ def retrieve(
             f"--out-run {out_run}: with {len(searches)} retrievers, put {{}} where its name belongs"
         )
     plan = Plan(
-        bench=found, searches=searches, runs=runs, measures=measures or tuple(default_measures(k)), k=k,
-        unknown=unknown, out_run=out_run,
-    )  # fmt: skip
+        bench=found,
+        searches=searches,
+        runs=runs,
+        measures=measures or tuple(default_measures(k)),
+        k=k,
+        unknown=unknown,
+        out_run=out_run,
+    )
     driver = RunBatch(store_url, as_json, quiet, {"limit": limit, "window": 1024})
     sys.exit(driver.main(partial(_work, plan)))
 

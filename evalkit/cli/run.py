@@ -62,18 +62,30 @@ from evalkit.util.config import load_config
 @json_option
 @quiet_option
 def run(
-    targets: tuple[str, ...], models: tuple[str, ...], params: tuple[str, ...], keyword: str | None,
-    tags: tuple[str, ...], metrics: tuple[str, ...], collect_only: bool, include_path: Path | None,
-    store_url: str | None, as_json: bool, quiet: bool, **options: Any,
-) -> None:  # fmt: skip
+    targets: tuple[str, ...],
+    models: tuple[str, ...],
+    params: tuple[str, ...],
+    keyword: str | None,
+    tags: tuple[str, ...],
+    metrics: tuple[str, ...],
+    collect_only: bool,
+    include_path: Path | None,
+    store_url: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Evaluate models on tasks.
 
     TARGETS are files (task_mine.py), folders, FILE::name[k=5], names of installed tasks (see evalkit list),
     or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
     """
     chosen: dict[str, Any] = {
-        "params": settings(params), "keyword": keyword, "tags": tags, "include_path": include_path,
-    }  # fmt: skip
+        "params": settings(params),
+        "keyword": keyword,
+        "tags": tags,
+        "include_path": include_path,
+    }
     if collect_only:
         from evalkit.cli.listing import print_node_ids
         from evalkit.collection.listing import listing

@@ -34,9 +34,16 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 def score(
-    task: str, file: Path, name: str | None, params: tuple[str, ...], limit: int | None,
-    metrics: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    task: str,
+    file: Path,
+    name: str | None,
+    params: tuple[str, ...],
+    limit: int | None,
+    metrics: tuple[str, ...],
+    store_url: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Score predictions that were made elsewhere, and store them as a run.
 
     TASK is one item, such as pubmed_rag[arm=closed_book]. FILE is JSON Lines: {"id": …, "prediction": …},
@@ -73,9 +80,14 @@ def _one(target: str, params: tuple[str, ...]) -> Item:
 
 
 async def _score(
-    item: Item, name: str, predictions: dict[Key, Prediction], file: Path, drive: RunBatch,
-    session: Session, options: Options,
-) -> Run:  # fmt: skip
+    item: Item,
+    name: str,
+    predictions: dict[Key, Prediction],
+    file: Path,
+    drive: RunBatch,
+    session: Session,
+    options: Options,
+) -> Run:
     from evalkit.models.predictions import check_ids, with_retrieved
     from evalkit.run import runner
     from evalkit.run.session import samples_of

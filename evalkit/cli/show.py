@@ -54,10 +54,19 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def show(
-    runs: tuple[str, ...], task: str | None, model: str | None, limit: int, sample: str | None,
-    listed: bool, statuses: tuple[str, ...], at_most: str | None, form: str | None,
-    relies: bool, store_url: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    runs: tuple[str, ...],
+    task: str | None,
+    model: str | None,
+    limit: int,
+    sample: str | None,
+    listed: bool,
+    statuses: tuple[str, ...],
+    at_most: str | None,
+    form: str | None,
+    relies: bool,
+    store_url: str | None,
+    as_json: bool,
+) -> None:
     """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
     from evalkit.store import open_store
 

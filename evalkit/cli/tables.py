@@ -51,14 +51,26 @@ def _lines(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
                 continue
             low, high = made.bounds or made.ci
             yield {
-                "run": run.id, "task": run.spec.task, "model": run.spec.model, "status": run.status,
-                "metric": info.name, "value": made.value, "low": low, "high": high, "se": made.se,
-                "n": made.n, "method": "bounds" if made.bounds else made.method,
-                "higher_is_better": info.higher_is_better, "samples": run.n,
-                "errors": run.counts.get("error", 0), "calls": run.calls,
-                "calls_from_cache": run.calls_from_cache, "prompt_tokens": run.tokens.prompt,
-                "completion_tokens": run.tokens.completion, "wall_s": round(run.wall_s, 3),
-            }  # fmt: skip
+                "run": run.id,
+                "task": run.spec.task,
+                "model": run.spec.model,
+                "status": run.status,
+                "metric": info.name,
+                "value": made.value,
+                "low": low,
+                "high": high,
+                "se": made.se,
+                "n": made.n,
+                "method": "bounds" if made.bounds else made.method,
+                "higher_is_better": info.higher_is_better,
+                "samples": run.n,
+                "errors": run.counts.get("error", 0),
+                "calls": run.calls,
+                "calls_from_cache": run.calls_from_cache,
+                "prompt_tokens": run.tokens.prompt,
+                "completion_tokens": run.tokens.completion,
+                "wall_s": round(run.wall_s, 3),
+            }
 
 
 def _markdown(task: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -87,10 +87,11 @@ class _Closure:
                 raise _at(fn, self.task, f"{owner} {self._unknown(name)}")
             if SCOPES.index(fixture.scope) > SCOPES.index(scope):
                 raise _at(
-                    fn, self.task,
+                    fn,
+                    self.task,
                     f"{owner} lives for a {scope} and asks for fixture {name!r}, which lives for "
                     f"a {fixture.scope} only",
-                )  # fmt: skip
+                )
             self._follow(owner, fn, fixture)
 
     def _follow(self, owner: str, fn: Callable[..., Any], fixture: Fixture) -> None:
@@ -108,10 +109,11 @@ class _Closure:
         before = self.params.setdefault(param.name, param)
         if before.default != param.default and param.name not in self.task.axes:
             raise _at(
-                fn, self.task,
+                fn,
+                self.task,
                 f"{owner}: parameter {param.name!r} has the default {param.default!r} here and "
                 f"{before.default!r} elsewhere in the same task; make them equal",
-            )  # fmt: skip
+            )
 
     def _unknown(self, name: str) -> str:
         return (

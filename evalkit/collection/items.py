@@ -107,9 +107,10 @@ def expand(
     own = list(inspect.signature(task.fn).parameters)
     varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
     named = tuple(
-        n for n in varied
+        n
+        for n in varied
         if not known[n].is_path and (n in task.axes or [v.value for v in axes[n]] != [known[n].default])
-    )  # fmt: skip
+    )
     defaults = {name: p.default for name, p in known.items()}
     where = task.where or display(task.path)
     items = []

@@ -58,9 +58,15 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
         """The item as ``--json`` shows it."""
         marks = {"skip": self.skip, "xfail": self.xfail}
         return {
-            "id": self.id, "node_id": self.node_id, "doc": self.doc, "tags": self.tags, "params": self.params,
-            "metrics": self.metrics, "version": self.version, **{k: v for k, v in marks.items() if v},
-        }  # fmt: skip
+            "id": self.id,
+            "node_id": self.node_id,
+            "doc": self.doc,
+            "tags": self.tags,
+            "params": self.params,
+            "metrics": self.metrics,
+            "version": self.version,
+            **{k: v for k, v in marks.items() if v},
+        }
 
 
 @dataclass

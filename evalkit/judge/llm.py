@@ -29,9 +29,11 @@ CLAIMS = (PROMPTS / "claims.txt").read_text(encoding="utf-8")
 
 WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
 VERDICT: dict[str, Any] = {
-    "type": "object", "properties": {"verdict": {"type": "string", "enum": [*WORDS]}},
-    "required": ["verdict"], "additionalProperties": False,
-}  # fmt: skip
+    "type": "object",
+    "properties": {"verdict": {"type": "string", "enum": [*WORDS]}},
+    "required": ["verdict"],
+    "additionalProperties": False,
+}
 _CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
 
 
@@ -76,20 +78,26 @@ class LlmJudge:
 
     def describe(self) -> dict[str, Any]:
         """The model as the probe found it, its sampling, and the hashes of the prompts."""
-        hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in
-                  (("relation", RELATION), ("claims", CLAIMS))}  # fmt: skip
+        hashes = {
+            name: hashlib.sha256(text.encode()).hexdigest()
+            for name, text in (("relation", RELATION), ("claims", CLAIMS))
+        }
         return {
-            "judge": self.name, "identity": self._model.facts.identity,
-            "defaults": dict(self._model.defaults), "prompts_sha256": hashes,
-        }  # fmt: skip
+            "judge": self.name,
+            "identity": self._model.facts.identity,
+            "defaults": dict(self._model.defaults),
+            "prompts_sha256": hashes,
+        }
 
     async def _ask(self, prompt: str, sample: Sample, schema: dict[str, Any] | None = None) -> str:
         response: Response = await self._model.for_sample(sample).generate(prompt, json_schema=schema)
         usage = response.usage
         current.get().judged.update(
-            asked=1, from_cache=int(response.from_cache),
-            prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
-        )  # fmt: skip
+            asked=1,
+            from_cache=int(response.from_cache),
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+        )
         if response.finish_reason != "stop":
             raise self._unread(f"did not finish ({response.finish_reason}): {response.text[:80]!r}")
         return response.text

@@ -141,7 +141,7 @@ def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]
         "model_name": run.spec.model,
         "model_name_sanitized": _UNSAFE.sub("__", run.spec.model),
         "total_evaluation_time_seconds": str(run.wall_s),
-    }  # fmt: skip
+    }
 
 
 def _groups(run: Run, parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,12 +17,23 @@ from evalkit.types import Answer, Estimate, Sample, Status
 Aggregation = Callable[[Sequence[Any]], Any]
 
 _RANGES: dict[str, tuple[float, float | None]] = {
-    "acc": (0, 1), "acc_norm": (0, 1), "acc_bytes": (0, 1), "acc_mutual_info": (0, 1),
-    "exact_match": (0, 1), "f1": (0, 1), "mcc": (-1, 1), "brier_score": (0, 2),
-    "bleu": (0, 100), "chrf": (0, 100), "chrf++": (0, 100), "ter": (0, None),
-    "perplexity": (0, None), "word_perplexity": (0, None), "byte_perplexity": (0, None),
+    "acc": (0, 1),
+    "acc_norm": (0, 1),
+    "acc_bytes": (0, 1),
+    "acc_mutual_info": (0, 1),
+    "exact_match": (0, 1),
+    "f1": (0, 1),
+    "mcc": (-1, 1),
+    "brier_score": (0, 2),
+    "bleu": (0, 100),
+    "chrf": (0, 100),
+    "chrf++": (0, 100),
+    "ter": (0, None),
+    "perplexity": (0, None),
+    "word_perplexity": (0, None),
+    "byte_perplexity": (0, None),
     "bits_per_byte": (0, None),
-}  # fmt: skip
+}
 _DESCENDING = frozenset(
     {"ter", "brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
 )

@@ -42,9 +42,12 @@ def evidence_direction(model: str, kind: Kind = "delta_ei") -> Metric:
     if kind == "agreement":
         told = "share of questions on which reply and reference give the same direction"
     return Metric(
-        name, partial(_direction, model, kind), higher_is_better=kind == "agreement", help=told,
+        name,
+        partial(_direction, model, kind),
+        higher_is_better=kind == "agreement",
+        help=told,
         ready=partial(network, "AutoModelForSequenceClassification", model),
-    )  # fmt: skip
+    )
 
 
 def _direction(model: str, kind: Kind, sample: Sample, answer: Answer) -> float | None:
@@ -77,8 +80,10 @@ def _directions(net: Network, pairs: Pairs, text: str) -> Any:
             "one no difference and one increase"
         )
     separator = net.tokenizer.sep_token
-    questions = [f"{intervention} {separator} {outcome}".strip() if intervention or outcome else "" for
-                 intervention, outcome in pairs]  # fmt: skip
+    questions = [
+        f"{intervention} {separator} {outcome}".strip() if intervention or outcome else ""
+        for intervention, outcome in pairs
+    ]
     longest = max(len(net.tokenizer(question, text)["input_ids"]) for question in questions)
     if longest > net.limit:
         raise MetricError(f"evidence direction: a text of {longest} tokens, {net.name} reads {net.limit}")

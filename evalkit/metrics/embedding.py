@@ -64,9 +64,11 @@ def bertscore(
     )
     compare = partial(_bertscore, model, depth, stat, truncate)
     return Metric(
-        name, partial(scored, compare, True), help=f"BERTScore ({stat}), layer {depth} of {title}",
+        name,
+        partial(scored, compare, True),
+        help=f"BERTScore ({stat}), layer {depth} of {title}",
         ready=partial(network, "AutoModel", model, depth),
-    )  # fmt: skip
+    )
 
 
 def _bertscore(

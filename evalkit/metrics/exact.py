@@ -64,9 +64,11 @@ def macro_f1(labels: Sequence[str] = ("yes", "no")) -> Metric:
         raise UsageError(f"macro_f1: labels is {labels!r}, two or more different words are wanted")
     name = "macro_f1" if known == ("yes", "no") else f"macro_f1[{'|'.join(known)}]"
     return Metric(
-        name, partial(_label_pair, known), help=f"macro F1 over {', '.join(known)}",
+        name,
+        partial(_label_pair, known),
+        help=f"macro F1 over {', '.join(known)}",
         aggregate=partial(_macro_f1, len(known)),
-    )  # fmt: skip
+    )
 
 
 def _factoid(kind: Factoid, sample: Sample, answer: Answer) -> float | None:

@@ -42,9 +42,12 @@ def summac(model: str = VITC, *, max_sentences: int | None = None, source: Sourc
     ) + checked("summac", source)
     fn = partial(_weighed, partial(_summac, model, max_sentences), -1.0, source)
     return Metric(
-        name, fn, low=-1.0, help="SummaC-ZS: the reply's sentences entailed by the sources'",
+        name,
+        fn,
+        low=-1.0,
+        help="SummaC-ZS: the reply's sentences entailed by the sources'",
         ready=partial(network, "AutoModelForSequenceClassification", model),
-    )  # fmt: skip
+    )
 
 
 def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Source = "passages") -> Metric:
@@ -60,9 +63,11 @@ def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Sourc
     )
     fn = partial(_weighed, partial(_alignscore, checkpoint, backbone), 0.0, source)
     return Metric(
-        name, fn, help="AlignScore: alignment of the reply's sentences with the sources",
+        name,
+        fn,
+        help="AlignScore: alignment of the reply's sentences with the sources",
         ready=partial(_aligner, checkpoint, backbone),
-    )  # fmt: skip
+    )
 
 
 def _weighed(weigh: Weigh, lowest: float, source: Source, sample: Sample, answer: Answer) -> float | None:

@@ -40,9 +40,14 @@ def readability(formula: Formula = "fkgl") -> Metric:
         )
     function, title = _FORMULAS[formula]
     return Metric(
-        formula, partial(_grade, function), high=HARDEST, higher_is_better=False, unit="grade", help=title,
+        formula,
+        partial(_grade, function),
+        high=HARDEST,
+        higher_is_better=False,
+        unit="grade",
+        help=title,
         ready=_textstat,
-    )  # fmt: skip
+    )
 
 
 def _grade(function: str, sample: Sample, answer: Answer) -> float:

@@ -21,10 +21,18 @@ from evalkit.types import Answer, Sample
 BioGen = Literal["coverage", "support", "contradict"]
 Alce = Literal["recall", "precision"]
 RagChecker = Literal[
-    "precision", "recall", "f1", "claim_recall", "context_precision", "context_utilization",
-    "noise_sensitivity_relevant", "noise_sensitivity_irrelevant", "hallucination", "self_knowledge",
+    "precision",
+    "recall",
+    "f1",
+    "claim_recall",
+    "context_precision",
+    "context_utilization",
+    "noise_sensitivity_relevant",
+    "noise_sensitivity_irrelevant",
+    "hallucination",
+    "self_knowledge",
     "faithfulness",
-]  # fmt: skip
+]
 Sentences = list[dict[str, Any]]
 Matrix = Any  # of bool: claims × passages
 
@@ -87,9 +95,12 @@ def ragchecker(kind: RagChecker = "f1") -> Metric:
     _check("ragchecker", kind, get_args(RagChecker))
     retrieval = kind in ("claim_recall", "context_precision")
     return _metric(
-        f"ragchecker_{kind}", kind, partial(_ragchecker, kind), f"RAGChecker's {kind.replace('_', ' ')}",
+        f"ragchecker_{kind}",
+        kind,
+        partial(_ragchecker, kind),
+        f"RAGChecker's {kind.replace('_', ' ')}",
         judges="retrieval" if retrieval else "fact" if kind == "self_knowledge" else "output",
-    )  # fmt: skip
+    )
 
 
 def _check(factory: str, kind: str, known: tuple[str, ...]) -> None:
@@ -136,9 +147,12 @@ def _alce(kind: Alce, sentences: Sentences) -> float:
     if kind == "recall":
         return _share([float(one) for one in entailed])
     return _share(
-        [float(whole and needed) for sentence, whole in zip(sentences, entailed, strict=True)
-         for needed in sentence["needed"]]
-    )  # fmt: skip
+        [
+            float(whole and needed)
+            for sentence, whole in zip(sentences, entailed, strict=True)
+            for needed in sentence["needed"]
+        ]
+    )
 
 
 def _share(values: list[float]) -> float:

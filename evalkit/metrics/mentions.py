@@ -75,9 +75,11 @@ def unsupported_numbers(source: Source = "passages") -> Metric:
     Does not apply where the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
     """
     return Metric(
-        "unsupported_numbers" + checked("unsupported_numbers", source), partial(_unsupported, source),
-        higher_is_better=False, help="share of the reply's numbers that no source holds",
-    )  # fmt: skip
+        "unsupported_numbers" + checked("unsupported_numbers", source),
+        partial(_unsupported, source),
+        higher_is_better=False,
+        help="share of the reply's numbers that no source holds",
+    )
 
 
 def entity_overlap(stat: Stat = "f") -> Metric:

@@ -99,10 +99,13 @@ def relations_of(net: Network) -> list[Relation]:
     """
     names = [str(net.model.config.id2label[i]).lower() for i in range(net.model.config.num_labels)]
     labels: list[Relation] = [
-        "entails" if name in ("entailment", "entails", "supported", "support") else
-        "contradicts" if name.startswith(("contradict", "refute")) else "neutral"
+        "entails"
+        if name in ("entailment", "entails", "supported", "support")
+        else "contradicts"
+        if name.startswith(("contradict", "refute"))
+        else "neutral"
         for name in names
-    ]  # fmt: skip
+    ]
     if labels.count("entails") != 1:
         raise SetupError(
             f"{net.name} is no judge: none of its labels ({', '.join(names)}) is called entailment. "

@@ -53,9 +53,12 @@ def copy_rate(source: Source = "passages") -> Metric:
     the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
     """
     return Metric(
-        "copy_rate" + checked("copy_rate", source), partial(_copied, source), higher_is_better=None,
-        judges="fact", help="longest span copied from a source / length of the reply",
-    )  # fmt: skip
+        "copy_rate" + checked("copy_rate", source),
+        partial(_copied, source),
+        higher_is_better=None,
+        judges="fact",
+        help="longest span copied from a source / length of the reply",
+    )
 
 
 def _copied(source: Source, sample: Sample, answer: Answer) -> float | None:

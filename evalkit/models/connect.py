@@ -53,10 +53,15 @@ async def connect(
         facts = known[1] if known and served else await backend.probe(needs)
         gated = Stopping(backend, stop)
         wrapped = wrap(
-            gated, cache=cache, identity=facts.identity, max_inflight=max_inflight,
-            mode=mode, namespace=namespace, prior=prior(earlier) if earlier else None,
+            gated,
+            cache=cache,
+            identity=facts.identity,
+            max_inflight=max_inflight,
+            mode=mode,
+            namespace=namespace,
+            prior=prior(earlier) if earlier else None,
             scheduler=_queue(backend, max_inflight),
-        )  # fmt: skip
+        )
         name = text if given else known[0] if known and served else backend.name
         async with _watched(backend, wrapped):
             yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)

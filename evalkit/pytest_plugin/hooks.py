@@ -22,22 +22,53 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("evalkit", "evaluation of models")
     add = group.addoption
-    add("--evalkit-model", action="append", default=[], metavar="SPEC", dest="evalkit_models",
-        help="run task_*.py files as tests of this model; repeat for several")  # fmt: skip
-    add("--evalkit-param", action="append", default=[], metavar="NAME=VALUE", dest="evalkit_params",
-        help="set a parameter of the tasks; repeat to sweep")  # fmt: skip
+    add(
+        "--evalkit-model",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        dest="evalkit_models",
+        help="run task_*.py files as tests of this model; repeat for several",
+    )
+    add(
+        "--evalkit-param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="evalkit_params",
+        help="set a parameter of the tasks; repeat to sweep",
+    )
     add("--evalkit-limit", type=int, metavar="N", help="only the first N samples of each task")
-    add("--evalkit-min", action="append", default=[], metavar="METRIC=VALUE", dest="evalkit_min",
-        help="threshold; goes before the task's own min=")  # fmt: skip
-    add("--evalkit-whole-interval", action="store_true",
-        help="a threshold is met by the worse end of the interval, not by the mean")  # fmt: skip
-    add("--evalkit-baseline", action="append", default=[], metavar="RUN", dest="evalkit_baselines",
-        help="stored run to be no worse than, by a paired test; one for each task")  # fmt: skip
-    add("--evalkit-margin", type=float, default=0.02, metavar="D",
-        help="how much worse than the baseline is no matter [0.02]")  # fmt: skip
+    add(
+        "--evalkit-min",
+        action="append",
+        default=[],
+        metavar="METRIC=VALUE",
+        dest="evalkit_min",
+        help="threshold; goes before the task's own min=",
+    )
+    add(
+        "--evalkit-whole-interval",
+        action="store_true",
+        help="a threshold is met by the worse end of the interval, not by the mean",
+    )
+    add(
+        "--evalkit-baseline",
+        action="append",
+        default=[],
+        metavar="RUN",
+        dest="evalkit_baselines",
+        help="stored run to be no worse than, by a paired test; one for each task",
+    )
+    add(
+        "--evalkit-margin",
+        type=float,
+        default=0.02,
+        metavar="D",
+        help="how much worse than the baseline is no matter [0.02]",
+    )
     add("--evalkit-store", metavar="URL", help="score store [.evalkit/evalkit.db]")
-    add("--evalkit-update-snapshots", action="store_true",
-        help="write the prompts of assert_prompt anew")  # fmt: skip
+    add("--evalkit-update-snapshots", action="store_true", help="write the prompts of assert_prompt anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:

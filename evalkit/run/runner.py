@@ -179,11 +179,17 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
 
     mode = "off" if options.backend is not None else options.cache or "on"
     return connect(
-        text, item.needs, store.home / "responses.db",
-        stop=options.stop, mode=mode, namespace=run_id, max_inflight=options.max_inflight,
-        given=options.backend, earlier=earlier_lengths(store, item.id, text),
+        text,
+        item.needs,
+        store.home / "responses.db",
+        stop=options.stop,
+        mode=mode,
+        namespace=run_id,
+        max_inflight=options.max_inflight,
+        given=options.backend,
+        earlier=earlier_lengths(store, item.id, text),
         known=earlier_probe(store, text) if mode == "only" else None,
-    )  # fmt: skip
+    )
 
 
 async def _drive(

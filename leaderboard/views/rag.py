@@ -67,8 +67,10 @@ def choose_metric(compared: Comparison) -> str:
 def headline(report: Report) -> None:
     """The answer in short: what each part is worth, and whose doing the errors are."""
     gains = {(g.first, g.second): g for g in report.gains if g.metric == report.metric}
-    wrong = {name: sum(c.n for c in report.causes if c.name in some)
-             for name, some in (("retriever", RETRIEVER), ("generator", GENERATOR))}  # fmt: skip
+    wrong = {
+        name: sum(c.n for c in report.causes if c.name in some)
+        for name, some in (("retriever", RETRIEVER), ("generator", GENERATOR))
+    }
     total = sum(wrong.values())
     row = st.container(horizontal=True)
     columns = [row.container(width="stretch") for _ in range(4)]
@@ -118,8 +120,16 @@ def causes(report: Report) -> None:
     st.text(f"Right: {report.metric} of {sign} {report.right:.3f} ({report.rule}).")
     st.vega_lite_chart(charts.spec(rag_charts.causes(report.causes)), width="stretch")
     with st.expander("What the causes mean"):
-        rows = [{"cause": c.name, "n": c.n, "share": c.share.value, "interval": text.interval(c.share),
-                 "meaning": c.meaning} for c in report.causes]  # fmt: skip
+        rows = [
+            {
+                "cause": c.name,
+                "n": c.n,
+                "share": c.share.value,
+                "interval": text.interval(c.share),
+                "meaning": c.meaning,
+            }
+            for c in report.causes
+        ]
         config = {"share": st.column_config.NumberColumn(format="percent")}
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
 

@@ -59,9 +59,11 @@ class CrossEncoder:
 
         with quietly(self.folder):
             model = sentence_transformers.CrossEncoder(
-                str(self.folder), local_files_only=True, activation_fn=torch.nn.Identity(),
+                str(self.folder),
+                local_files_only=True,
+                activation_fn=torch.nn.Identity(),
                 max_length=min(_MOST_TOKENS, token_limit(self.folder) or _MOST_TOKENS),
-            )  # fmt: skip
+            )
         if model.num_labels != 1:
             raise SetupError(
                 f"{self.folder}: a classifier of {model.num_labels} classes, not a reranker. A reranker is a "

@@ -36,7 +36,7 @@ from evalkit.metrics import (
     recall,
     rouge,
     where_answerable,
-)  # fmt: skip
+)
 from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
@@ -50,10 +50,16 @@ ExactArm = Literal["closed_book", "retrieved", "oracle"]
 
 _FIELDS = {
     "questions": (
-        "id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids",
+        "id",
+        "type",
+        "question",
+        "ideal_answers",
+        "exact_answer",
+        "gold_doc_ids",
+        "gold_passage_ids",
     ),
     "passages": ("passage_id", "doc_id", "text"),
-}  # fmt: skip
+}
 _PLACE = ("section", "offset")  # where a snippet stands in its document, if that is told
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
 
@@ -94,10 +100,13 @@ def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sam
             gold = [name for name in row["gold_doc_ids"] if name in known]
         marked = [span(name, passages[name]["text"], passages[name]) for name in gold if name in passages]
         yield Sample(
-            row["id"], row["question"], tuple(row["ideal_answers"]),
-            relevance=dict.fromkeys(gold, 1), slices={"type": row["type"]},
+            row["id"],
+            row["question"],
+            tuple(row["ideal_answers"]),
+            relevance=dict.fromkeys(gold, 1),
+            slices={"type": row["type"]},
             metadata={"exact_answer": _exact(row["exact_answer"]), "snippets": [*filter(None, marked)]},
-        )  # fmt: skip
+        )
 
 
 def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
@@ -109,9 +118,13 @@ def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterat
         if exact is not None:
             target = exact if isinstance(exact, str) else "\n".join(names[0] for names in exact)
             yield Sample(
-                sample.id, sample.input, target,
-                relevance=sample.relevance, slices=sample.slices, metadata=sample.metadata,
-            )  # fmt: skip
+                sample.id,
+                sample.input,
+                target,
+                relevance=sample.relevance,
+                slices=sample.slices,
+                metadata=sample.metadata,
+            )
 
 
 def read_exact(sample: Sample, answer: Answer) -> Answer:
@@ -161,9 +174,13 @@ def bioasq_ap() -> Metric:
 def bioasq_gmap() -> Metric:
     """``bioasq_gmap``: the geometric mean over questions of ``bioasq_ap`` + 0.00001."""
     return Metric(
-        "bioasq_gmap", _ap, judges="retrieval", high=1 + EPSILON, aggregate=geometric_mean,
+        "bioasq_gmap",
+        _ap,
+        judges="retrieval",
+        high=1 + EPSILON,
+        aggregate=geometric_mean,
         help="geometric mean of bioasq_ap (BioASQ)",
-    )  # fmt: skip
+    )
 
 
 def _ap(sample: Sample, answer: Answer) -> float | None:
@@ -177,18 +194,36 @@ def _ap(sample: Sample, answer: Answer) -> float | None:
 
 IDEAL = (
     *where_answerable(
-        rouge("rouge2", stat="recall"), rouge("rouge2"), rouge("rougeSU4", stat="recall"), rouge("rougeSU4"),
-        rouge("rouge1"), rouge("rougeL"),
+        rouge("rouge2", stat="recall"),
+        rouge("rouge2"),
+        rouge("rougeSU4", stat="recall"),
+        rouge("rougeSU4"),
+        rouge("rouge1"),
+        rouge("rougeL"),
     ),
-    recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
+    recall(10),
+    mrr(),
+    bioasq_ap(),
+    bioasq_gmap(),
     *map(bioasq_snippets, ("precision", "recall", "f1", "ap", "gmap")),
-    citation_precision(), citation_recall(), citation_coverage(),
-    biogen("coverage"), biogen("support"), biogen("contradict"),
-    abstention(), abstained(), copy_rate(), length(),
-)  # fmt: skip
+    citation_precision(),
+    citation_recall(),
+    citation_coverage(),
+    biogen("coverage"),
+    biogen("support"),
+    biogen("contradict"),
+    abstention(),
+    abstained(),
+    copy_rate(),
+    length(),
+)
 EXACT = (
-    only(closed_accuracy(), "yesno_accuracy", type="yesno"), macro_f1(),
+    only(closed_accuracy(), "yesno_accuracy", type="yesno"),
+    macro_f1(),
     *(only(one, one.name, type="factoid") for one in map(factoid, ("strict", "lenient", "mrr"))),
     *(only(one, one.name, type="list") for one in map(list_answer, ("precision", "recall", "f"))),
-    recall(10), mrr(), bioasq_ap(), bioasq_gmap(),
-)  # fmt: skip
+    recall(10),
+    mrr(),
+    bioasq_ap(),
+    bioasq_gmap(),
+)

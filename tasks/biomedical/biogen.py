@@ -38,9 +38,12 @@ def topics(data: Path | None = None) -> Iterator[Sample]:
         try:
             name = str(row["id"] if "id" in row else row["topic_id"])
             yield Sample(
-                name, row["question"], row.get("answer", ""),
-                relevance=qrels.get(name, {}), metadata={"narrative": row.get("narrative", "")},
-            )  # fmt: skip
+                name,
+                row["question"],
+                row.get("answer", ""),
+                relevance=qrels.get(name, {}),
+                metadata={"narrative": row.get("narrative", "")},
+            )
         except (KeyError, TypeError) as error:
             raise CorpusError(f"{file}: topic {number} needs id, question and narrative ({error})") from None
 

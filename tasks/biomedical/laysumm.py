@@ -29,9 +29,12 @@ def articles(
         headings += [""] * (len(texts) - len(headings))
         sections = [(h.strip(), t.strip()) for h, t in zip(headings, texts, strict=False) if t.strip()]
         sample = Sample(
-            f"{journal}-{split}-{number}", sections[0][1], row["summary"],
-            slices={"journal": journal}, metadata={"title": row["title"], "sections": len(sections) - 1},
-        )  # fmt: skip
+            f"{journal}-{split}-{number}",
+            sections[0][1],
+            row["summary"],
+            slices={"journal": journal},
+            metadata={"title": row["title"], "sections": len(sections) - 1},
+        )
         yield sample, sections[1:]
 
 

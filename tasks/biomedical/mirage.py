@@ -91,10 +91,12 @@ def _sample(subset: str, where: str, id_: str, row: dict[str, Any]) -> Sample:
         letters = sorted(options)
         subject = (row.get("meta") or {}).get("subject")
         return Sample(
-            f"{subset}:{id_}", question, options[answer],
+            f"{subset}:{id_}",
+            question,
+            options[answer],
             choices=tuple(options[letter] for letter in letters),
             slices={"subset": SUBSETS[subset], **({"subject": subject} if subject else {})},
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise CorpusError(
             f"{where}: a question needs question, options {{A: …}} and answer, one of their letters ({error})"

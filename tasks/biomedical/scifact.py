@@ -76,10 +76,14 @@ def claims(data: Path | None = None) -> Iterator[Sample]:
 def _sample(name: str, claim: str, cited: Sequence[str], evidence: Evidence) -> Sample:
     label = next((label for label, _ in evidence.values()), LABELS[2])
     return Sample(
-        name, claim, label,
-        relevance=dict.fromkeys(cited, 1), choices=LABELS, slices={"label": label},
+        name,
+        claim,
+        label,
+        relevance=dict.fromkeys(cited, 1),
+        choices=LABELS,
+        slices={"label": label},
         metadata={"evidence": evidence},
-    )  # fmt: skip
+    )
 
 
 def written(evidence: Evidence, documents: Sequence[str]) -> str:

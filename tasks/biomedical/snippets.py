@@ -72,11 +72,13 @@ def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"])
     can exceed 1: several returned snippets may lie in one marked one.
     """
     return Metric(
-        f"bioasq_snippets_{measure}", partial(_score, measure), judges="retrieval",
+        f"bioasq_snippets_{measure}",
+        partial(_score, measure),
+        judges="retrieval",
         high={"ap": MOST, "gmap": MOST + EPSILON}.get(measure, 1.0),
         aggregate=geometric_mean if measure == "gmap" else None,
         help=f"{measure} of the first ten snippets, by characters (BioASQ)",
-    )  # fmt: skip
+    )
 
 
 def _score(measure: str, sample: Sample, answer: Answer) -> float | None:

@@ -39,16 +39,19 @@ def samples(
 @task(
     samples,
     metrics=[
-        rouge("rouge1", stem=False), rouge("rouge2", stem=False), rouge("rougeLsum", stem=False),
+        rouge("rouge1", stem=False),
+        rouge("rouge2", stem=False),
+        rouge("rougeLsum", stem=False),
         *(within(rouge("rouge1", stem=False), division) for division in DIVISIONS),
         length(),
     ],
     tags=["biomedical", "summarization", "dialogue"],
     info=Info(
-        "ACI-BENCH, Yim et al. 2023; hub id mkieffer/ACI-Bench", licence="CC BY 4.0",
+        "ACI-BENCH, Yim et al. 2023; hub id mkieffer/ACI-Bench",
+        licence="CC BY 4.0",
         size="40 visits in each of three test sets",
     ),
-)  # fmt: skip
+)
 async def aci_bench(sample: Sample, model: Model) -> Answer:
     """Write the clinical note of a visit from its conversation."""
     return Answer(await model.generate(PROMPT.format(dialogue=sample.input), max_tokens=1500))

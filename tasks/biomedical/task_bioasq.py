@@ -29,8 +29,9 @@ PROMPTS = Path(__file__).parent / "prompts"
 ASK = {path.stem: path.read_text(encoding="utf-8") for path in PROMPTS.glob("bioasq_*.txt")}
 SOURCE = Info(
     "BioASQ, Tsatsaronis et al. 2015, Krithara et al. 2023; hub id enelpol/rag-mini-bioasq",
-    licence="CC BY 2.5", size="1,497 questions (editions 7 to 9)",
-)  # fmt: skip
+    licence="CC BY 2.5",
+    size="1,497 questions (editions 7 to 9)",
+)
 
 
 @fixture
@@ -41,9 +42,15 @@ def corpus(cache_dir: Path, data: Path | None = None, unit: Unit = "snippets") -
 @task(reading.questions, metrics=reading.IDEAL, tags=["biomedical", "rag", "summarization"], info=SOURCE)
 @rag_arms
 async def bioasq(
-    sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Arm = "retrieved", k: int = 10, position: int | None = None, query: QueryStrategy = "question",
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    review: Review,
+    arm: Arm = "retrieved",
+    k: int = 10,
+    position: int | None = None,
+    query: QueryStrategy = "question",
+) -> Answer:
     """Write the ideal answer to a biomedical question, with citations."""
     asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await evidence(sample, asked, arm, k=k, position=position)

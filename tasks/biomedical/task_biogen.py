@@ -48,19 +48,33 @@ def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
 @task(
     reading.topics,
     metrics=[
-        measure("coverage"), measure("support"), measure("contradict"),
-        citation_coverage(), citation_precision(), recall(10), ndcg(10),
-        rouge("rougeL"), copy_rate(), length(),
+        measure("coverage"),
+        measure("support"),
+        measure("contradict"),
+        citation_coverage(),
+        citation_precision(),
+        recall(10),
+        ndcg(10),
+        rouge("rougeL"),
+        copy_rate(),
+        length(),
     ],
     tags=["biomedical", "rag", "citations"],
-    info=Info("TREC BioGen, Gupta et al. 2024; trec-biogen.github.io", licence="NIST's terms for TREC",
-              size="65 topics (2024)"),
-)  # fmt: skip
+    info=Info(
+        "TREC BioGen, Gupta et al. 2024; trec-biogen.github.io",
+        licence="NIST's terms for TREC",
+        size="65 topics (2024)",
+    ),
+)
 @parametrize(arm=["retrieved"])
 async def biogen(
-    sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 10,
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    review: Review,
+    arm: Literal["retrieved", "oracle"] = "retrieved",
+    k: int = 10,
+) -> Answer:
     """Answer a biomedical question with citations of PubMed abstracts."""
     shown = await evidence(sample, retriever, arm, k=k)
     passages = shown.passages or ()

@@ -43,19 +43,31 @@ def samples(
 @task(
     samples,
     metrics=[
-        rouge("rouge1"), rouge("rouge2"), rouge("rougeLsum", sentences="split"),
-        readability("fkgl"), readability("dcrs"), readability("cli"),
-        copy_rate(), copy_rate("input"), length(),
+        rouge("rouge1"),
+        rouge("rouge2"),
+        rouge("rougeLsum", sentences="split"),
+        readability("fkgl"),
+        readability("dcrs"),
+        readability("cli"),
+        copy_rate(),
+        copy_rate("input"),
+        length(),
     ],
     tags=["biomedical", "rag", "summarization", "lay"],
-    info=Info("BioLaySumm, Goldsack et al. 2022; hub ids BioLaySumm/BioLaySumm2025-PLOS and -eLife",
-              licence="CC BY 4.0 (articles)", size="241 articles of eLife, 1,376 of PLOS (validation)"),
-)  # fmt: skip
+    info=Info(
+        "BioLaySumm, Goldsack et al. 2022; hub ids BioLaySumm/BioLaySumm2025-PLOS and -eLife",
+        licence="CC BY 4.0 (articles)",
+        size="241 articles of eLife, 1,376 of PLOS (validation)",
+    ),
+)
 @parametrize(arm=["abstract", "retrieved", "article"])
 async def biolaysumm(
-    sample: Sample, model: Model, retriever: Retriever,
-    arm: Literal["abstract", "retrieved", "article"] = "retrieved", k: int = 3,
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    arm: Literal["abstract", "retrieved", "article"] = "retrieved",
+    k: int = 3,
+) -> Answer:
     """Summarize a biomedical article for people without a background in it."""
     shown = None
     if arm == "retrieved":

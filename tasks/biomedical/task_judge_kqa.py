@@ -28,10 +28,13 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
     for number, row in enumerate(file_rows(data, "nli_judgements")):
         agree = "all" if len(set(row["labels"])) == 1 else "most"
         yield Sample(
-            str(number), row["claim"], RELATIONS[row["majority"]], cluster=row["question"],
+            str(number),
+            row["claim"],
+            RELATIONS[row["majority"]],
+            cluster=row["question"],
             slices={"physicians": f"{agree} agree", "system": row["system"], "claim": row["claim_kind"]},
             metadata={"answer": row["answer"]},
-        )  # fmt: skip
+        )
 
 
 @task(

@@ -33,14 +33,20 @@ def samples(
 @task(
     samples,
     metrics=[
-        rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), citation_coverage(), copy_rate(), length(),
+        rouge("rouge1"),
+        rouge("rouge2"),
+        rouge("rougeL"),
+        citation_coverage(),
+        copy_rate(),
+        length(),
     ],
     tags=["biomedical", "summarization", "multi-document", "consumer"],
     info=Info(
-        "MEDIQA 2021, Ben Abacha et al. 2021; github.com/abachaa/MEDIQA2021", licence="CC BY 4.0",
+        "MEDIQA 2021, Ben Abacha et al. 2021; github.com/abachaa/MEDIQA2021",
+        licence="CC BY 4.0",
         size="50 questions with 192 answers (validation)",
     ),
-)  # fmt: skip
+)
 async def mediqa_mas(sample: Sample, model: Model) -> Answer:
     """Sum up several answers to a health question in one."""
     shown = tuple(Passage(one["answer_id"], one["text"]) for one in sample.metadata["answers"])

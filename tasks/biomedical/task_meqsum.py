@@ -42,10 +42,11 @@ def samples(
     metrics=[rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), length()],
     tags=["biomedical", "summarization", "consumer"],
     info=Info(
-        "MeQSum, Ben Abacha and Demner-Fushman 2019; hub id bigbio/meqsum", licence="CC BY 4.0",
+        "MeQSum, Ben Abacha and Demner-Fushman 2019; hub id bigbio/meqsum",
+        licence="CC BY 4.0",
         size="1,000 messages",
     ),
-)  # fmt: skip
+)
 async def meqsum(sample: Sample, model: Model) -> Answer:
     """Sum up a patient's message as one short question."""
     return Answer(await model.generate(PROMPT.format(message=sample.input), max_tokens=100))

@@ -74,11 +74,20 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
 )
 @parametrize(arm=["closed_book", "retrieved"])
 async def mirage(
-    sample: Sample, model: Model, retriever: Retriever,
-    arm: Arm = "retrieved", k: int = 32, method: Method = "generate", permute: int | None = None,
-    circular: bool = False, extractor: str = "letter.v1", constraint: Constraint = "regex",
-    max_tokens: int = 1024, reasoning_tokens: int = 0, query: ChoiceQueryStrategy = "question",
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    arm: Arm = "retrieved",
+    k: int = 32,
+    method: Method = "generate",
+    permute: int | None = None,
+    circular: bool = False,
+    extractor: str = "letter.v1",
+    constraint: Constraint = "regex",
+    max_tokens: int = 1024,
+    reasoning_tokens: int = 0,
+    query: ChoiceQueryStrategy = "question",
+) -> Answer:
     """Choose the right option of a medical question."""
     asked = QueryRewritingRetriever(retriever, sample, model, query)
     found = await asked.search(sample.input, k) if arm == "retrieved" else None
@@ -88,9 +97,17 @@ async def mirage(
         return before + ASK[method].format(question=shown.input, options=lettered(shown.choices))
 
     answer = await answer_choice(
-        sample, model, prompt, method=method, permute=permute, circular=circular,
-        extractor=extractor, constraint=constraint, max_tokens=max_tokens, reasoning_tokens=reasoning_tokens,
-    )  # fmt: skip
+        sample,
+        model,
+        prompt,
+        method=method,
+        permute=permute,
+        circular=circular,
+        extractor=extractor,
+        constraint=constraint,
+        max_tokens=max_tokens,
+        reasoning_tokens=reasoning_tokens,
+    )
     if found is None:
         return answer
     ranking = tuple(dict.fromkeys(p.document for p in found))

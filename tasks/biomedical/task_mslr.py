@@ -32,17 +32,30 @@ def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") ->
 @task(
     mslr_data.reviews,
     metrics=[
-        rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), recall(10), mrr(), ndcg(10), copy_rate(), length(),
+        rouge("rouge1"),
+        rouge("rouge2"),
+        rouge("rougeL"),
+        recall(10),
+        mrr(),
+        ndcg(10),
+        copy_rate(),
+        length(),
     ],
     tags=["biomedical", "rag", "summarization", "multi-document"],
-    info=Info("MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",
-              licence="Apache-2.0", size="2,021 reviews of MS², 470 of Cochrane (validation)"),
-)  # fmt: skip
+    info=Info(
+        "MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",
+        licence="Apache-2.0",
+        size="2,021 reviews of MS², 470 of Cochrane (validation)",
+    ),
+)
 @parametrize(arm=["oracle"])
 async def mslr(
-    sample: Sample, model: Model, retriever: Retriever,
-    arm: Literal["oracle", "retrieved"] = "oracle", studies: int = 25,
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    arm: Literal["oracle", "retrieved"] = "oracle",
+    studies: int = 25,
+) -> Answer:
     """Write the conclusion of a systematic review from the abstracts of its studies."""
     if arm == "retrieved" and not sample.input:
         raise SetupError("mslr[arm=retrieved] searches by a review's background: -p subset=ms2")

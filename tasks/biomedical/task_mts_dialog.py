@@ -18,14 +18,27 @@ from evalkit.metrics import length, rouge
 
 PROMPT = (Path(__file__).parent / "prompts" / "mts_dialog.txt").read_text(encoding="utf-8")
 SECTIONS = {
-    "FAM/SOCHX": "family history and social history", "GENHX": "history of present illness",
-    "PASTMEDICALHX": "past medical history", "CC": "chief complaint", "PASTSURGICAL": "past surgical history",
-    "ALLERGY": "allergies", "ROS": "review of systems", "MEDICATIONS": "medications",
-    "ASSESSMENT": "assessment", "EXAM": "physical examination", "DIAGNOSIS": "diagnosis",
-    "DISPOSITION": "disposition", "PLAN": "plan", "EDCOURSE": "emergency department course",
-    "IMMUNIZATIONS": "immunizations", "IMAGING": "imaging", "GYNHX": "gynecologic history",
-    "PROCEDURES": "procedures", "OTHER_HISTORY": "other history", "LABS": "laboratory results",
-}  # fmt: skip
+    "FAM/SOCHX": "family history and social history",
+    "GENHX": "history of present illness",
+    "PASTMEDICALHX": "past medical history",
+    "CC": "chief complaint",
+    "PASTSURGICAL": "past surgical history",
+    "ALLERGY": "allergies",
+    "ROS": "review of systems",
+    "MEDICATIONS": "medications",
+    "ASSESSMENT": "assessment",
+    "EXAM": "physical examination",
+    "DIAGNOSIS": "diagnosis",
+    "DISPOSITION": "disposition",
+    "PLAN": "plan",
+    "EDCOURSE": "emergency department course",
+    "IMMUNIZATIONS": "immunizations",
+    "IMAGING": "imaging",
+    "GYNHX": "gynecologic history",
+    "PROCEDURES": "procedures",
+    "OTHER_HISTORY": "other history",
+    "LABS": "laboratory results",
+}
 
 
 def samples(
@@ -48,10 +61,11 @@ def samples(
     metrics=[*(rouge(kind, stem=False) for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")), length()],
     tags=["biomedical", "summarization", "dialogue"],
     info=Info(
-        "MTS-Dialog, Ben Abacha et al. 2023; hub id lyumengxian/MTS-Dialog", licence="CC BY 4.0",
+        "MTS-Dialog, Ben Abacha et al. 2023; hub id lyumengxian/MTS-Dialog",
+        licence="CC BY 4.0",
         size="200 conversations (test 1), 100 (validation), 1,201 (train)",
     ),
-)  # fmt: skip
+)
 async def mts_dialog(sample: Sample, model: Model) -> Answer:
     """Write one section of a clinical note from a short conversation."""
     section = SECTIONS.get(sample.slices["section"], sample.slices["section"].lower())

@@ -45,11 +45,17 @@ from . import pubmedqa
 PROMPTS = Path(__file__).parent / "prompts"
 FROM_PASSAGES = (PROMPTS / "conclude_from_passages.txt").read_text(encoding="utf-8")
 WEIGHED = [
-    alce("recall"), alce("precision"),
-    biogen("coverage"), biogen("support"), biogen("contradict"),
-    ragchecker("f1"), ragchecker("claim_recall"), ragchecker("context_utilization"),
-    ragchecker("faithfulness"), ragchecker("hallucination"),
-]  # fmt: skip
+    alce("recall"),
+    alce("precision"),
+    biogen("coverage"),
+    biogen("support"),
+    biogen("contradict"),
+    ragchecker("f1"),
+    ragchecker("claim_recall"),
+    ragchecker("context_utilization"),
+    ragchecker("faithfulness"),
+    ragchecker("hallucination"),
+]
 FROM_MEMORY = (PROMPTS / "conclude_from_memory.txt").read_text(encoding="utf-8")
 
 
@@ -62,28 +68,46 @@ def corpus(cache_dir: Path, data: Path | None = None, pool: Literal["all", "own"
 def samples(data: Path | None = None) -> Iterator[Sample]:
     for row in pubmedqa.questions(data):
         yield Sample(
-            row.id, row.question, row.conclusion,
-            relevance={row.document: 1}, slices={"decision": row.decision},
-        )  # fmt: skip
+            row.id,
+            row.question,
+            row.conclusion,
+            relevance={row.document: 1},
+            slices={"decision": row.decision},
+        )
 
 
 @task(
     samples,
     metrics=[
         *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), rouge("rougeLsum")),
-        recall(1), recall(5), recall(10), mrr(), ndcg(10),
-        citation_precision(), citation_recall(), citation_coverage(),
-        abstention(), abstained(), length(), *where_answerable(*WEIGHED),
+        recall(1),
+        recall(5),
+        recall(10),
+        mrr(),
+        ndcg(10),
+        citation_precision(),
+        citation_recall(),
+        citation_coverage(),
+        abstention(),
+        abstained(),
+        length(),
+        *where_answerable(*WEIGHED),
     ],
     tags=["biomedical", "rag", "summarization"],
     version=2,
     info=Info("PubMedQA, Jin et al. 2019; hub id qiaojin/PubMedQA", licence="MIT", size="1,000 questions"),
-)  # fmt: skip
+)
 @rag_arms
 async def pubmed_rag(
-    sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: Arm = "retrieved", k: int = 5, position: int | None = None, query: QueryStrategy = "question",
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    review: Review,
+    arm: Arm = "retrieved",
+    k: int = 5,
+    position: int | None = None,
+    query: QueryStrategy = "question",
+) -> Answer:
     """Write the cited conclusion of a PubMed abstract that has to be found first."""
     asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await evidence(sample, asked, arm, k=k, position=position)

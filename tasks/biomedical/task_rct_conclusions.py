@@ -25,7 +25,7 @@ from evalkit.metrics import (
     recall,
     rouge,
     where_answerable,
-)  # fmt: skip
+)
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.rag.arms import Arm
 
@@ -46,20 +46,32 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
     rct.trials,
     metrics=[
         *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL")),
-        recall(1), recall(10), mrr(), ndcg(10), citation_precision(),
-        abstention(), abstained(), copy_rate(), length(),
+        recall(1),
+        recall(10),
+        mrr(),
+        ndcg(10),
+        citation_precision(),
+        abstention(),
+        abstained(),
+        copy_rate(),
+        length(),
     ],
     tags=["biomedical", "rag", "summarization"],
     info=Info(
         "Evidence Inference, DeYoung et al. 2020; hub id armanc/pubmed-rct20k (PubMed-RCT)",
-        licence="MIT; each article under its own", size="1,907 conclusions",
+        licence="MIT; each article under its own",
+        size="1,907 conclusions",
     ),
-)  # fmt: skip
+)
 @rag_arms
 async def rct_conclusions(
-    sample: Sample, model: Model, retriever: Retriever,
-    arm: Arm = "retrieved", k: int = 5, position: int | None = None,
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    arm: Arm = "retrieved",
+    k: int = 5,
+    position: int | None = None,
+) -> Answer:
     """Write the conclusion of a trial."""
     shown = await evidence(sample, retriever, arm, k=k, position=position)
     if shown.passages is None:

@@ -39,19 +39,33 @@ def corpus(cache_dir: Path, abstracts: dict[str, Abstract]) -> Path:
 @task(
     reading.claims,
     metrics=[
-        accuracy(), macro_f1(LABELS), scifact_f1("abstract_label"), scifact_f1("abstract_rationale"),
-        scifact_f1("sentence_selection"), scifact_f1("sentence_label"),
-        recall(1), recall(10), mrr(), ndcg(10),
+        accuracy(),
+        macro_f1(LABELS),
+        scifact_f1("abstract_label"),
+        scifact_f1("abstract_rationale"),
+        scifact_f1("sentence_selection"),
+        scifact_f1("sentence_label"),
+        recall(1),
+        recall(10),
+        mrr(),
+        ndcg(10),
     ],
     tags=["biomedical", "rag", "claims"],
-    info=Info("SciFact, Wadden et al. 2020; hub id allenai/scifact", licence="CC BY 4.0, ODC-By 1.0",
-              size="300 claims (development set), 5,183 abstracts"),
-)  # fmt: skip
+    info=Info(
+        "SciFact, Wadden et al. 2020; hub id allenai/scifact",
+        licence="CC BY 4.0, ODC-By 1.0",
+        size="300 claims (development set), 5,183 abstracts",
+    ),
+)
 @parametrize(arm=["retrieved", "oracle"])
 async def scifact(
-    sample: Sample, model: Model, retriever: Retriever, abstracts: dict[str, Abstract],
-    arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 3,
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    abstracts: dict[str, Abstract],
+    arm: Literal["retrieved", "oracle"] = "retrieved",
+    k: int = 3,
+) -> Answer:
     """Verify a scientific claim with evidence from abstracts."""
     shown = await evidence(sample, retriever, arm, k=k)
     names = list(dict.fromkeys(passage.document for passage in shown.passages or ()))
@@ -62,8 +76,10 @@ async def scifact(
     )
     label, verdicts = reading.read(response.text, names)
     return Answer(
-        response, passages=shown.passages, ranking=shown.ranking,
+        response,
+        passages=shown.passages,
+        ranking=shown.ranking,
         choice=None if label is None else LABELS.index(label),
         status=None if label else Status.UNPARSED,
         metadata={"verdicts": verdicts, "exact_answer": [label] if label else []},
-    )  # fmt: skip
+    )

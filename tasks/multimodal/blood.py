@@ -42,13 +42,15 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
 def sample_of(row: dict[str, Any], picture: Image) -> Sample:
     """One question as a sample: a letter is the target of a choice."""
     return Sample(
-        row["id"], row["question"], row["answer"],
+        row["id"],
+        row["question"],
+        row["answer"],
         choices=tuple(row.get("options", {}).values()),
         images=(picture,),
         cluster=picture.sha256[:16],
         slices={"answer_type": row["answer_type"], "about": row["id"].rpartition("-")[2]},
         metadata={"tolerance": row.get("tolerance", 0)},
-    )  # fmt: skip
+    )
 
 
 def asked(name: str, cells: list[Cell]) -> Iterator[dict[str, Any]]:
@@ -57,30 +59,41 @@ def asked(name: str, cells: list[Cell]) -> Iterator[dict[str, Any]]:
     platelets = sum(cell.label == "Platelets" for cell in cells)
     red = sum(cell.label == "RBC" for cell in cells)
     yield {
-        "id": f"{name}-wbc", "answer": str(len(white)), "answer_type": "number",
+        "id": f"{name}-wbc",
+        "answer": str(len(white)),
+        "answer_type": "number",
         "question": "How many white blood cells (large cells with a dark purple nucleus) are in this blood "
         "smear image? Answer with a number.",
-    }  # fmt: skip
+    }
     yield {
-        "id": f"{name}-plt", "answer": "yes" if platelets else "no", "answer_type": "closed",
+        "id": f"{name}-plt",
+        "answer": "yes" if platelets else "no",
+        "answer_type": "closed",
         "question": "Are any platelets visible in this blood smear image?",
-    }  # fmt: skip
+    }
     if platelets:
         yield {
-            "id": f"{name}-nplt", "answer": str(platelets), "answer_type": "number", "tolerance": 1,
+            "id": f"{name}-nplt",
+            "answer": str(platelets),
+            "answer_type": "number",
+            "tolerance": 1,
             "question": "How many platelets are in this blood smear image? Answer with a number.",
-        }  # fmt: skip
+        }
     yield {
-        "id": f"{name}-rbc", "answer": "A" if red <= 8 else "B" if red <= 15 else "C",
+        "id": f"{name}-rbc",
+        "answer": "A" if red <= 8 else "B" if red <= 15 else "C",
         "answer_type": "choice",
-        "question": "About how many red blood cells are visible in this image?", "options": RANGES,
-    }  # fmt: skip
+        "question": "About how many red blood cells are visible in this image?",
+        "options": RANGES,
+    }
     if len(white) == 1 and min(abs(white[0].x - 0.5), abs(white[0].y - 0.5)) > MARGIN:
         yield {
-            "id": f"{name}-pos", "answer": "ABCD"[(white[0].x > 0.5) + 2 * (white[0].y > 0.5)],
+            "id": f"{name}-pos",
+            "answer": "ABCD"[(white[0].x > 0.5) + 2 * (white[0].y > 0.5)],
             "question": "In which quarter of the image does the centre of the white blood cell lie?",
-            "answer_type": "choice", "options": QUARTERS,
-        }  # fmt: skip
+            "answer_type": "choice",
+            "options": QUARTERS,
+        }
 
 
 def _hub_cells(row: dict[str, Any]) -> list[Cell]:

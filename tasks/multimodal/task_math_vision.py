@@ -35,9 +35,13 @@ def problems(data: Path | None, split: str) -> Iterator[Sample]:
             "form": "choice" if row["options"] else "free",
         }
         yield Sample(
-            row["id"], row["question"], row["answer"],
-            choices=tuple(row["options"]), images=(figure,), slices=slices,
-        )  # fmt: skip
+            row["id"],
+            row["question"],
+            row["answer"],
+            choices=tuple(row["options"]),
+            images=(figure,),
+            slices=slices,
+        )
 
 
 def samples(

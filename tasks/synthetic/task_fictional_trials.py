@@ -97,19 +97,33 @@ async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, posi
 @task(
     samples,
     metrics=[
-        *where_answerable(*EXACT, *HARD), answering(citation_precision()), answering(citation_recall()),
-        *where_answerable(alce("recall")), abstention(), abstained(), *where_answerable(rouge("rougeLsum")),
-        recall(5), mrr(), ndcg(10), length(),
+        *where_answerable(*EXACT, *HARD),
+        answering(citation_precision()),
+        answering(citation_recall()),
+        *where_answerable(alce("recall")),
+        abstention(),
+        abstained(),
+        *where_answerable(rouge("rougeLsum")),
+        recall(5),
+        mrr(),
+        ndcg(10),
+        length(),
     ],
     tags=["biomedical", "rag", "summarization", "synthetic"],
     version=questions.VERSION,
     info=Info("generated from a seed", licence="Apache-2.0", size="40 questions; any number by -p topics=N"),
-)  # fmt: skip
+)
 @rag_arms
 async def fictional_trials(
-    sample: Sample, model: Model, retriever: Retriever, review: Review,
-    arm: TrialArm = "retrieved", k: int = 5, position: int | None = None, query: QueryStrategy = "question",
-) -> Answer:  # fmt: skip
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    review: Review,
+    arm: TrialArm = "retrieved",
+    k: int = 5,
+    position: int | None = None,
+    query: QueryStrategy = "question",
+) -> Answer:
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
     asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
     shown = await show(sample, asked, arm, k, position)

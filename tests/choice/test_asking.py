@@ -220,14 +220,17 @@ async def test_likelihood_of_letters_compares_what_follows_the_prompt():
 async def test_probabilities_are_in_the_order_of_the_data():
     answer = await ask(
         lambda r: Response(text="", logprobs=(-1.0 if r.continuation == " A" else -9.0,)),
-        method="likelihood", permute=4,
-    )  # fmt: skip
+        method="likelihood",
+        permute=4,
+    )
     first = answer.metadata["order"][0]
     assert (answer.choice, max(range(4), key=answer.metadata["probabilities"].__getitem__)) == (first, first)
     turned = await ask(
         lambda r: Response(text="", logprobs=(-1.0 if r.continuation == " A" else -9.0,)),
-        method="likelihood", permute=4, circular=True,
-    )  # fmt: skip
+        method="likelihood",
+        permute=4,
+        circular=True,
+    )
     assert turned.metadata["probabilities"] == pytest.approx([0.25] * 4), "a bias for A tells nothing"
     assert (turned.choice, score(turned)) == (None, 0.0)
 

@@ -14,8 +14,19 @@ def test_the_new_task_runs_and_its_test_passes(evalkit) -> None:
     assert "run evals/task_blood_sugar.py --model baseline:gold" in out
     runs = evalkit.json("run", "evals", "--model", "baseline:gold", "--model", "baseline:empty")["runs"]
     assert [run["metrics"]["exact_match"]["value"] for run in runs] == [1.0, 0.0]
-    command = [sys.executable, "-m", "pytest", "-p", "no:asyncio", "-W", "error", "-rA", "evals",
-               "--evalkit-model", "baseline:gold"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:asyncio",
+        "-W",
+        "error",
+        "-rA",
+        "evals",
+        "--evalkit-model",
+        "baseline:gold",
+    ]
     environment = {**os.environ, "EVALKIT_CACHE": str(evalkit.folder / "cache")}
     done = subprocess.run(
         command, cwd=evalkit.folder, env=environment, capture_output=True, text=True, check=False
@@ -23,10 +34,23 @@ def test_the_new_task_runs_and_its_test_passes(evalkit) -> None:
     assert "3 passed" in done.stdout, done.stdout
     assert "organ makes insulin" in (evalkit.folder / "evals" / "prompt_blood_sugar.txt").read_text()
     linted = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,I,UP,B",
-         "--line-length", "110", "evals"],
-        cwd=evalkit.folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--isolated",
+            "--select",
+            "E,F,W,I,UP,B",
+            "--line-length",
+            "110",
+            "evals",
+        ],
+        cwd=evalkit.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert linted.returncode == 0, linted.stdout
 
 

@@ -80,8 +80,12 @@ def test_missing_predictions_leave_bounds_and_no_rank(score) -> None:
 
 
 def test_garbage_is_scored_as_garbage(score) -> None:
-    rows = [{"id": "q0", "reply": ""}, {"id": "q1", "reply": "I cannot help with that."},
-            {"id": "q2", "reply": "zzz"}, {"id": "q3", "reply": "b", "finish_reason": "length"}]  # fmt: skip
+    rows = [
+        {"id": "q0", "reply": ""},
+        {"id": "q1", "reply": "I cannot help with that."},
+        {"id": "q2", "reply": "zzz"},
+        {"id": "q3", "reply": "b", "finish_reason": "length"},
+    ]
     (run,) = score(rows)["runs"]
     assert run["counts"] == {"empty": 1, "truncated": 1, "unparsed": 2}
     assert run["metrics"]["exact_match"]["value"] == 0.0
@@ -89,10 +93,16 @@ def test_garbage_is_scored_as_garbage(score) -> None:
 
 def test_repeats_and_what_was_retrieved_are_taken_from_the_file(score) -> None:
     rows = [
-        {"id": f"q{i}", "prediction": "AB"[i % 2], "repeat": r, "ranking": [f"d{i}" if r else "other"],
-         "passages": [{"id": f"d{i}", "text": "Zinc."}]}
-        for i in range(4) for r in range(2)
-    ]  # fmt: skip
+        {
+            "id": f"q{i}",
+            "prediction": "AB"[i % 2],
+            "repeat": r,
+            "ranking": [f"d{i}" if r else "other"],
+            "passages": [{"id": f"d{i}", "text": "Zinc."}],
+        }
+        for i in range(4)
+        for r in range(2)
+    ]
     (run,) = score(rows)["runs"]
     assert (run["n"], run["n_expected"]) == (8, 8)
     assert run["metrics"]["recall@1"]["value"] == 0.5
@@ -143,16 +153,25 @@ def test_published_predictions_score_as_published_by_the_official_extraction(sco
     """MIRAGE, Table 6: GPT-3.5 with chain of thought on MMLU-Med."""
     system = "gpt-3.5-turbo-16k-0613/cot"
     (published,) = [
-        row for row in json.loads((data / "mirage" / "published.json").read_text())
+        row
+        for row in json.loads((data / "mirage" / "published.json").read_text())
         if (row["dataset"], row["system"]) == ("mirage/mmlu", system)
-    ]  # fmt: skip
+    ]
     lines = gzip.decompress((data / "mirage" / "mmlu.predictions.jsonl.gz").read_bytes()).splitlines()
     rows = [row for row in map(json.loads, lines) if row["system"] == system]
     predictions = [{"id": f"mmlu:{row['id']}", "prediction": row["raw"]} for row in rows]
     (run,) = score(
-        predictions, "-p", f"data={data / 'mirage'}", "-p", "subset=mmlu", "-p", "extractor=mirage.v1",
-        "--name", system, target="mirage[arm=closed_book]",
-    )["runs"]  # fmt: skip
+        predictions,
+        "-p",
+        f"data={data / 'mirage'}",
+        "-p",
+        "subset=mmlu",
+        "-p",
+        "extractor=mirage.v1",
+        "--name",
+        system,
+        target="mirage[arm=closed_book]",
+    )["runs"]
     assert (run["n"], run["model"]) == (published["n"], system)
     assert 100 * run["metrics"]["accuracy"]["value"] == pytest.approx(published["published"], abs=0.005)
 

@@ -297,8 +297,11 @@ def test_single_values_of_an_axis_are_named_skipped_and_expected_to_fail(evalkit
     assert document["xfailed"][0]["reason"] == "too hard"
     listed = evalkit.json("list", "task_single.py")["tasks"]
     assert [(t.get("skip"), t.get("xfail")) for t in listed] == [
-        (None, None), (None, "too hard"), ("takes a day", None), ("takes a day", "too hard")
-    ]  # fmt: skip
+        (None, None),
+        (None, "too hard"),
+        ("takes a day", None),
+        ("takes a day", "too hard"),
+    ]
     # What was said of a value holds however it is chosen; other values are as good as any.
     options = ("-p", "k=100", "-p", "k=7", "-p", "how=plain", "--model", "baseline:gold")
     chosen = evalkit.json("run", "task_single.py", *options)
@@ -311,8 +314,11 @@ def test_pytest_skips_single_values_too(evalkit) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-rsx", "-p", "no:asyncio", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "--evalkit-model", "baseline:gold", "task_single.py"],
-        cwd=evalkit.folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=evalkit.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 passed, 2 skipped, 1 xfailed" in done.stdout, done.stdout
     assert "takes a day" in done.stdout
     assert "too hard" in done.stdout

@@ -45,10 +45,15 @@ async def test_words_that_can_be_read(reply, relation):
 @pytest.mark.parametrize(
     "reply",
     [
-        "", "yes", "supported", "UNSUPPORTED", "Either SUPPORTED or CONTRADICTED.",
-        Response(text="SUPPORTED", finish_reason="length"), Response(text="", finish_reason="refusal"),
+        "",
+        "yes",
+        "supported",
+        "UNSUPPORTED",
+        "Either SUPPORTED or CONTRADICTED.",
+        Response(text="SUPPORTED", finish_reason="length"),
+        Response(text="", finish_reason="refusal"),
     ],
-)  # fmt: skip
+)
 async def test_words_that_cannot_are_errors(reply):
     with pytest.raises(JudgeError, match=r"llm:fake (answered|did not finish)"):
         await judge_of(reply)[0].relation(SHOWN, "…", SAMPLE)

@@ -14,9 +14,28 @@ from evalkit.store import open_store
 from evalkit.types import Passage, Sample
 
 WORDS = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zinc", "iron", "shortens", "colds", "is", "safe", "inert",
-    "not", "a", "the", "of", "by", "days", ".", ",", "and",
-]  # fmt: skip
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "zinc",
+    "iron",
+    "shortens",
+    "colds",
+    "is",
+    "safe",
+    "inert",
+    "not",
+    "a",
+    "the",
+    "of",
+    "by",
+    "days",
+    ".",
+    ",",
+    "and",
+]
 SAMPLE = Sample("s", "q")
 LABELS = {0: "CONTRADICTION", 1: "ENTAILMENT", 2: "NEUTRAL"}
 MEANING = {"CONTRADICTION": "contradicts", "ENTAILMENT": "entails", "NEUTRAL": "neutral"}
@@ -27,10 +46,16 @@ def make(folder, labels=LABELS) -> str:
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=48).save_pretrained(folder)
     torch.manual_seed(11)
     shape = BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=48, initializer_range=1.0, id2label=labels,
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=48,
+        initializer_range=1.0,
+        id2label=labels,
         num_labels=len(labels),
-    )  # fmt: skip
+    )
     Classifier(shape).save_pretrained(folder)
     return str(folder)
 

@@ -57,13 +57,18 @@ async def test_verdicts_on_citations():
     found = answer.metadata["judged"]["citations"]
     assert [s["cited"] for s in found] == [[0, 2], [1], [0, 1, 2], [None]]
     assert [s["alone"] for s in found] == [
-        ["entails", "neutral"], ["contradicts"], ["neutral", "neutral", "neutral"], ["neutral"],
-    ]  # fmt: skip
+        ["entails", "neutral"],
+        ["contradicts"],
+        ["neutral", "neutral", "neutral"],
+        ["neutral"],
+    ]
     assert [s["together"] for s in found] == [True, False, True, False]
     assert [s["needed"] for s in found] == [[True, False], [False], [True, True, False], [False]]
     # by hand: 2 of 4 sentences entailed; of 7 citations 1 + 2 needed, 1 supports, 1 contradicts
-    scores = [metric(SAMPLE, answer) for metric in
-              (alce("recall"), alce("precision"), biogen("support"), biogen("contradict"))]  # fmt: skip
+    scores = [
+        metric(SAMPLE, answer)
+        for metric in (alce("recall"), alce("precision"), biogen("support"), biogen("contradict"))
+    ]
     assert scores == pytest.approx([2 / 4, 3 / 7, 1 / 7, 1 / 7])
 
 

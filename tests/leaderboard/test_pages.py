@@ -194,10 +194,17 @@ def test_a_vision_run_shows_its_slices_and_what_its_pictures_are_worth(tmp_path:
         for arm in ("real", "blank"):
             store.begin(
                 RunSpec(
-                    id=arm, task=f"scans[image={arm}]", path="task_scans.py", model="blind", spec="blind",
-                    params={"image": arm}, metrics=(info,), n_expected=4, target={"task": "scans"},
+                    id=arm,
+                    task=f"scans[image={arm}]",
+                    path="task_scans.py",
+                    model="blind",
+                    spec="blind",
+                    params={"image": arm},
+                    metrics=(info,),
+                    n_expected=4,
+                    target={"task": "scans"},
                 )
-            )  # fmt: skip
+            )
             store.write(arm, [_scored(n) for n in range(4)])
             part = Estimate(0.5, 0.1, (0.3, 0.7), 2)
             store.finish(arm, "complete", {"right": part}, 1.0, {"organ=chest": {"right": part}})
@@ -218,15 +225,26 @@ def _scored(n: int) -> SampleRecord:
 def test_a_retrieval_run_shows_ranks_in_place_of_a_reply(tmp_path: Path) -> None:
     answer = Answer(passages=(Passage("b", "The text."),), ranking=("b", "c", "a"), status=Status.OK)
     record = SampleRecord(
-        sequence=0, status=Status.OK, answer=answer, scores=(Score("nDCG@10", 0.5),),
+        sequence=0,
+        status=Status.OK,
+        answer=answer,
+        scores=(Score("nDCG@10", 0.5),),
         sample=Sample("q1", "which?", relevance={"a": 1, "b": 0, "gone": 2}),
-    )  # fmt: skip
+    )
     with open_store(tmp_path / "evalkit.db") as store:
         info = MetricInfo("nDCG@10", judges="retrieval")
         store.begin(
-            RunSpec(id="r1", task="retrieval/tiny", path="tiny", model="bm25", spec="bm25", metrics=(info,),
-                    n_expected=1, dataset="d")
-        )  # fmt: skip
+            RunSpec(
+                id="r1",
+                task="retrieval/tiny",
+                path="tiny",
+                model="bm25",
+                spec="bm25",
+                metrics=(info,),
+                n_expected=1,
+                dataset="d",
+            )
+        )
         store.write("r1", [record])
         store.finish("r1", "complete", {"nDCG@10": Estimate(0.5, 0.0, (0.5, 0.5), 1)}, 1.0)
     app = visit(tmp_path / "evalkit.db", "samples", run="r1", sample="0")

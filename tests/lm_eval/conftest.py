@@ -38,10 +38,16 @@ def local_model(lab: SimpleNamespace) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(str(lab.tokenizer))
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+    )
     folder: Path = lab.folder / "tiny-hf"
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

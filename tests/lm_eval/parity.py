@@ -29,9 +29,16 @@ class Setup:
 
 
 GENERATED = (
-    "g_exact", "g_plain_target", "g_filters", "g_votes", "g_letters", "g_custom", "g_corpus",
-    "g_many_targets", "g_prefix",
-)  # fmt: skip
+    "g_exact",
+    "g_plain_target",
+    "g_filters",
+    "g_votes",
+    "g_letters",
+    "g_custom",
+    "g_corpus",
+    "g_many_targets",
+    "g_prefix",
+)
 CHOSEN = ("c_three", "c_yes_no", "c_information", "c_inputs")
 SCORED = ("l_last_word", "r_prose")
 REAL = ("real_pubmedqa", "real_conclusions", "real_medqa", "real_prose")
@@ -45,42 +52,57 @@ def setups() -> list[Setup]:
         Setup("plain", GENERATED + CHOSEN + SCORED),
         Setup("group", ("all_chosen",)),
         Setup(
-            "few-shot, own seed", ("g_exact", "c_inputs", "l_last_word"),
+            "few-shot, own seed",
+            ("g_exact", "c_inputs", "l_last_word"),
             ("-p", "num_fewshot=4", "-p", "fewshot_seed=7", "-p", "gen_kwargs=max_gen_toks=5"),
             {"num_fewshot": 4, "fewshot_random_seed": 7, "gen_kwargs": "max_gen_toks=5"},
         ),
         Setup(
-            "chat, turns", ("g_exact", "g_filters", "g_prefix"), template,
-            {"apply_chat_template": True, "fewshot_as_multiturn": True}, chat=True,
+            "chat, turns",
+            ("g_exact", "g_filters", "g_prefix"),
+            template,
+            {"apply_chat_template": True, "fewshot_as_multiturn": True},
+            chat=True,
         ),
         Setup(
-            "chat, one turn, system", ("g_filters", "g_plain_target"),
+            "chat, one turn, system",
+            ("g_filters", "g_plain_target"),
             (*template, "-p", "fewshot_as_multiturn=false", "-p", f"system_instruction={asks}"),
             {"apply_chat_template": True, "fewshot_as_multiturn": False, "system_instruction": asks},
             chat=True,
         ),
         Setup(
-            "chat template of the tokenizer", ("g_filters", "c_three", "l_last_word"), template,
+            "chat template of the tokenizer",
+            ("g_filters", "c_three", "l_last_word"),
+            template,
             {"apply_chat_template": True, "fewshot_as_multiturn": True},
         ),
         Setup(
-            "pictures", ("v_colours",), template, {"apply_chat_template": True}, chat=True,
+            "pictures",
+            ("v_colours",),
+            template,
+            {"apply_chat_template": True},
+            chat=True,
             model_args={"max_images": 9},
         ),
         Setup(
-            "pictures, the first, few-shot", ("v_colours",),
+            "pictures, the first, few-shot",
+            ("v_colours",),
             (*template, "-p", "max_images=1", "-p", "num_fewshot=2"),
-            {"apply_chat_template": True, "fewshot_as_multiturn": True, "num_fewshot": 2}, chat=True,
+            {"apply_chat_template": True, "fewshot_as_multiturn": True, "num_fewshot": 2},
+            chat=True,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def served(url: str, tokenizer: Path) -> dict[bool, dict[str, Any]]:
     """lm-eval's models for a server: for plain texts, and for chats."""
     texts = {
-        "model": "tiny", "base_url": f"{url}/completions", "tokenizer": str(tokenizer),
+        "model": "tiny",
+        "base_url": f"{url}/completions",
+        "tokenizer": str(tokenizer),
         "tokenizer_backend": "huggingface",
-    }  # fmt: skip
+    }
     chats = {"model": "tiny", "base_url": f"{url}/chat/completions"}
     return {
         False: {"model": "local-completions", "model_args": texts},
@@ -154,17 +176,25 @@ def _process(script: str, plan: dict[str, Any], scratch: Path) -> list[Any]:
     file.write_text(json.dumps({"output": str(output), **plan}))
     done = subprocess.run(
         [sys.executable, str(HERE / script), str(file)],
-        cwd=scratch, env=environment(scratch), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=scratch,
+        env=environment(scratch),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-6000:]
     found: list[Any] = json.loads(output.read_text())
     return found
 
 
 def both(
-    include_path: Path, setups: Sequence[Setup], served: dict[bool, dict[str, Any]], spec: str, scratch: Path,
+    include_path: Path,
+    setups: Sequence[Setup],
+    served: dict[bool, dict[str, Any]],
+    spec: str,
+    scratch: Path,
     more: Sequence[str] = (),
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Every score of lm-eval's own runs beside evalkit's; both work at the same time."""
     with ThreadPoolExecutor(1) as other:
         running = other.submit(theirs, include_path, setups, served, scratch)
@@ -185,11 +215,16 @@ def rows(setup: Setup, their: dict[str, Any], our: dict[str, dict[str, Any]]) ->
             estimate = _find(our, task, key)
             made.append(
                 Row(
-                    setup.name, task, key, value, estimate and estimate["value"],
-                    None if error in (None, "N/A") else error, estimate and estimate["se"],
+                    setup.name,
+                    task,
+                    key,
+                    value,
+                    estimate and estimate["value"],
+                    None if error in (None, "N/A") else error,
+                    estimate and estimate["se"],
                     values.get("sample_len", 0),
                 )
-            )  # fmt: skip
+            )
     return made
 
 
@@ -206,7 +241,12 @@ def _find(our: dict[str, dict[str, Any]], task: str, key: str) -> dict[str, Any]
 def environment(scratch: Path) -> dict[str, str]:
     """No network, and caches of its own."""
     return {
-        **os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(scratch / "datasets"),
-        "TQDM_DISABLE": "1", "EVALKIT_CACHE": str(scratch / "cache"), "DISABLE_MULTIPROC": "1",
-        "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(scratch / "datasets"),
+        "TQDM_DISABLE": "1",
+        "EVALKIT_CACHE": str(scratch / "cache"),
+        "DISABLE_MULTIPROC": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "1",
+    }

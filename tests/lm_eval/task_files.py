@@ -187,11 +187,15 @@ def _generated() -> dict[str, dict[str, Any]]:
     return {
         "g_exact": {**generate, "metric_list": [EXACT]},
         "g_plain_target": {
-            **generate, "description": "Answer the question in a word.\n\n",
-            "metric_list": [_metric("exact_match")], "generation_kwargs": {"until": ["."]},
+            **generate,
+            "description": "Answer the question in a word.\n\n",
+            "metric_list": [_metric("exact_match")],
+            "generation_kwargs": {"until": ["."]},
         },
         "g_filters": {
-            **generate, "num_fewshot": 3, "metric_list": [EXACT],
+            **generate,
+            "num_fewshot": 3,
+            "metric_list": [EXACT],
             "filter_list": [
                 _filter("strict-match", named, FIRST),
                 _filter("flexible-extract", last, FIRST),
@@ -201,7 +205,9 @@ def _generated() -> dict[str, dict[str, Any]]:
             ],
         },
         "g_votes": {
-            **generate, "repeats": 5, "metric_list": [EXACT],
+            **generate,
+            "repeats": 5,
+            "metric_list": [EXACT],
             "generation_kwargs": {**until, "do_sample": True, "temperature": 0.7},
             "filter_list": [
                 _filter("maj@5", named, vote, FIRST),
@@ -212,85 +218,117 @@ def _generated() -> dict[str, dict[str, Any]]:
         "g_letters": {
             **generate,
             "doc_to_text": "{{question}} (A) {{choices[0]}} (B) {{choices[1]}} (C) {{choices[2]}}\nAnswer:",
-            "doc_to_target": "{{'(' ~ ['A','B','C'][gold] ~ ')'}}", "metric_list": [_metric("exact_match")],
+            "doc_to_target": "{{'(' ~ ['A','B','C'][gold] ~ ')'}}",
+            "metric_list": [_metric("exact_match")],
             "filter_list": [
-                _filter("letters", {
-                    "function": "multi_choice_regex", "group_select": 0, "ignore_case": True,
-                    "ignore_punctuation": True, "regex_pattern": "(\\([A-Z]\\))",
-                }, FIRST),
+                _filter(
+                    "letters",
+                    {
+                        "function": "multi_choice_regex",
+                        "group_select": 0,
+                        "ignore_case": True,
+                        "ignore_punctuation": True,
+                        "regex_pattern": "(\\([A-Z]\\))",
+                    },
+                    FIRST,
+                ),
             ],
         },
         "g_custom": {
-            **generate, "process_docs": "!function utils.keep_short",
-            "process_results": "!function utils.scores", "filter_list": [_filter("last", word, FIRST)],
+            **generate,
+            "process_docs": "!function utils.keep_short",
+            "process_results": "!function utils.scores",
+            "filter_list": [_filter("last", word, FIRST)],
             "metric_list": [_metric("hit"), _metric("length", "median")],
         },
         "g_corpus": {
-            **generate, "num_fewshot": 1, "metric_list": [
-                _metric("bleu", "bleu"), _metric("chrf", "chrf"), _metric("chrf++", "chrf++"),
+            **generate,
+            "num_fewshot": 1,
+            "metric_list": [
+                _metric("bleu", "bleu"),
+                _metric("chrf", "chrf"),
+                _metric("chrf++", "chrf++"),
                 _metric("ter", "ter", better=False),
             ],
         },
         "g_many_targets": {**generate, "doc_to_target": "also", "metric_list": [EXACT]},
         "g_prefix": {**generate, "gen_prefix": "It is", "num_fewshot": 2, "metric_list": [EXACT]},
-    }  # fmt: skip
+    }
 
 
 def _chosen() -> dict[str, dict[str, Any]]:
     choose = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold"}
     return {
         "c_three": {
-            **choose, "num_fewshot": 2, "fewshot_config": {"sampler": "first_n"}, "metric_list": [
-                _metric("acc"), _metric("acc_norm"), _metric("acc_bytes"), _metric("exact_match"),
+            **choose,
+            "num_fewshot": 2,
+            "fewshot_config": {"sampler": "first_n"},
+            "metric_list": [
+                _metric("acc"),
+                _metric("acc_norm"),
+                _metric("acc_bytes"),
+                _metric("exact_match"),
                 _metric("brier_score", "brier_score", better=False),
             ],
         },
         "c_default": {**choose, "test_split": "train"},
         "c_yes_no": {
-            "output_type": "multiple_choice", "doc_to_text": "{{claim}}\nTrue?",
-            "doc_to_choice": ["no", "yes"], "doc_to_target": "{{['no', 'yes'].index(right)}}",
+            "output_type": "multiple_choice",
+            "doc_to_text": "{{claim}}\nTrue?",
+            "doc_to_choice": ["no", "yes"],
+            "doc_to_target": "{{['no', 'yes'].index(right)}}",
             "metric_list": [_metric("acc"), _metric("f1", "f1"), _metric("mcc", "matthews_corrcoef")],
         },
         "c_information": {**choose, "metric_list": [_metric("acc"), _metric("acc_mutual_info")]},
         "c_inputs": {
-            "output_type": "multiple_choice", "doc_to_text": "{{gold}}",
+            "output_type": "multiple_choice",
+            "doc_to_text": "{{gold}}",
             "doc_to_choice": "{{[blank.replace('_', choices[0]), blank.replace('_', choices[1]), "
             "blank.replace('_', choices[2])]}}",
-            "doc_to_target": "{{'and nothing else'}}", "metric_list": [_metric("acc")],
+            "doc_to_target": "{{'and nothing else'}}",
+            "metric_list": [_metric("acc")],
         },
-    }  # fmt: skip
+    }
 
 
 def _scored() -> dict[str, dict[str, Any]]:
     return {
         "l_last_word": {
-            "output_type": "loglikelihood", "doc_to_target": "{{' ' ~ answer}}", "num_fewshot": 1,
+            "output_type": "loglikelihood",
+            "doc_to_target": "{{' ' ~ answer}}",
+            "num_fewshot": 1,
             "metric_list": [_metric("perplexity", "perplexity", better=False), _metric("acc")],
         },
         "r_prose": {
-            "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}",
+            "output_type": "loglikelihood_rolling",
+            "doc_to_text": "",
+            "doc_to_target": "{{text}}",
             "metric_list": [
                 _metric("word_perplexity", "weighted_perplexity", better=False),
                 _metric("byte_perplexity", "weighted_perplexity", better=False),
                 _metric("bits_per_byte", "bits_per_byte", better=False),
             ],
         },
-    }  # fmt: skip
+    }
 
 
 def _shown() -> dict[str, dict[str, Any]]:
     short = {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 24}, "metric_list": [EXACT]}
     return {
         "v_colours": {
-            **short, "output_type": "generate_until", "doc_to_image": "!function utils.pictures",
+            **short,
+            "output_type": "generate_until",
+            "doc_to_image": "!function utils.pictures",
             "description": "Look closely.",
         },
         "v_likely": {
-            "output_type": "multiple_choice", "doc_to_image": "!function utils.pictures",
-            "doc_to_choice": list(SHOWN), "doc_to_target": "answer",
+            "output_type": "multiple_choice",
+            "doc_to_image": "!function utils.pictures",
+            "doc_to_choice": list(SHOWN),
+            "doc_to_target": "answer",
         },
         "a_sounds": {**short, "output_type": "generate_until", "doc_to_audio": "!function utils.pictures"},
-    }  # fmt: skip
+    }
 
 
 def _groups() -> dict[str, dict[str, Any]]:
@@ -316,34 +354,48 @@ def write_real(folder: Path, data: Path) -> None:
 
     def over(name: str) -> dict[str, Any]:
         return {
-            "dataset_path": "json", "test_split": "test", "num_fewshot": 1, "fewshot_split": "test",
+            "dataset_path": "json",
+            "test_split": "test",
+            "num_fewshot": 1,
+            "fewshot_split": "test",
             "dataset_kwargs": {"data_files": {"test": str(folder / f"{name}.jsonl")}},
-        }  # fmt: skip
+        }
 
     asked = "Question: {{question}}\nAnswer:"
     brier = _metric("brier_score", "brier_score", better=False)
     tasks: dict[str, dict[str, Any]] = {
         "real_pubmedqa": {
-            **over("pubmedqa"), "output_type": "multiple_choice", "doc_to_text": asked,
-            "doc_to_choice": ["yes", "no", "maybe"], "doc_to_target": "decision",
+            **over("pubmedqa"),
+            "output_type": "multiple_choice",
+            "doc_to_text": asked,
+            "doc_to_choice": ["yes", "no", "maybe"],
+            "doc_to_target": "decision",
             "metric_list": [_metric("acc"), _metric("acc_norm"), brier],
         },
         "real_conclusions": {
-            **over("pubmedqa"), "output_type": "generate_until", "doc_to_text": "{{question}}",
-            "doc_to_target": "long_answer", "generation_kwargs": {"until": ["\n"], "max_gen_toks": 32},
+            **over("pubmedqa"),
+            "output_type": "generate_until",
+            "doc_to_text": "{{question}}",
+            "doc_to_target": "long_answer",
+            "generation_kwargs": {"until": ["\n"], "max_gen_toks": 32},
             "metric_list": [_metric("bleu", "bleu"), _metric("chrf", "chrf")],
         },
         "real_medqa": {
-            **over("medqa"), "output_type": "multiple_choice", "doc_to_text": asked,
+            **over("medqa"),
+            "output_type": "multiple_choice",
+            "doc_to_text": asked,
             "doc_to_choice": "{{options.values() | list}}",
             "doc_to_target": "{{['A', 'B', 'C', 'D'].index(answer)}}",
             "metric_list": [_metric("acc"), _metric("acc_norm")],
         },
         "real_prose": {
-            **over("pubmedqa"), "num_fewshot": 0, "output_type": "loglikelihood_rolling", "doc_to_text": "",
+            **over("pubmedqa"),
+            "num_fewshot": 0,
+            "output_type": "loglikelihood_rolling",
+            "doc_to_text": "",
             "doc_to_target": "long_answer",
         },
-    }  # fmt: skip
+    }
     for name, own in tasks.items():
         (folder / f"{name}.yaml").write_text(_dump({"task": name, **own}))
 

@@ -44,9 +44,24 @@ def test_the_comparison_covers_all_kinds_of_scores(served_rows: list[Any]) -> No
     metrics = {row.metric.partition(",")[0] for row in served_rows}
     assert len(tasks) >= 16
     assert metrics >= {
-        "acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "mcc", "brier_score", "bleu",
-        "chrf", "chrf++", "ter", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "hit",
-    }  # fmt: skip
+        "acc",
+        "acc_norm",
+        "acc_bytes",
+        "acc_mutual_info",
+        "exact_match",
+        "f1",
+        "mcc",
+        "brier_score",
+        "bleu",
+        "chrf",
+        "chrf++",
+        "ter",
+        "perplexity",
+        "word_perplexity",
+        "byte_perplexity",
+        "bits_per_byte",
+        "hit",
+    }
     values = [row.theirs for row in served_rows]
     assert sum(0 < value < 1 for value in values) > len(values) / 2  # a model that is right now and then
 

@@ -61,10 +61,22 @@ def written_by_lm_eval(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """What lm-eval itself writes of a run with evalkit's random baseline."""
     out = tmp_path_factory.mktemp("theirs")
     command = [
-        sys.executable, "-m", "evalkit", "lm-eval", "--model", "evalkit",
-        "--model_args", "spec=openai:tiny@URL", "--tasks", "both,names",
-        "--include_path", str(folder), "--output_path", str(out), "--log_samples",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "evalkit",
+        "lm-eval",
+        "--model",
+        "evalkit",
+        "--model_args",
+        "spec=openai:tiny@URL",
+        "--tasks",
+        "both,names",
+        "--include_path",
+        str(folder),
+        "--output_path",
+        str(out),
+        "--log_samples",
+    ]
     with _server() as url:
         command[command.index("spec=openai:tiny@URL")] = f"spec=openai:tiny@{url}"
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_offline(out))

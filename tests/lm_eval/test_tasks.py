@@ -121,8 +121,13 @@ def test_gold_is_right_and_a_rescore_changes_nothing(evalkit: Any, lab: SimpleNa
 def test_a_stopped_run_goes_on_and_ends_with_the_same_scores(evalkit: Any, lab: SimpleNamespace) -> None:
     with lab.serve() as server:
         command = (
-            "run", "lm_eval/c_three", "--model", f"openai:tiny@{server.url}", "--include-path", str(lab.tasks)
-        )  # fmt: skip
+            "run",
+            "lm_eval/c_three",
+            "--model",
+            f"openai:tiny@{server.url}",
+            "--include-path",
+            str(lab.tasks),
+        )
         (whole,) = evalkit.json(*command)["runs"]
         server.failing = 12
         run = evalkit.json(*command, "--cache", "off", code=1)["runs"][0]
@@ -151,9 +156,14 @@ def test_a_group_without_a_score_of_its_own_stands_for_its_members(
 def test_whole_texts_need_a_tokenizer_and_the_message_says_so(evalkit: Any, lab: SimpleNamespace) -> None:
     with lab.serve() as server:
         said = evalkit(
-            "run", "lm_eval/r_prose", "--model", f"openai:tiny@{server.url}",
-            "--include-path", str(lab.tasks), code=1,
-        ).stderr  # fmt: skip
+            "run",
+            "lm_eval/r_prose",
+            "--model",
+            f"openai:tiny@{server.url}",
+            "--include-path",
+            str(lab.tasks),
+            code=1,
+        ).stderr
     assert "-p tokenizer=" in said
 
 

@@ -247,9 +247,13 @@ def test_dicom_is_windowed_in_the_units_of_its_modality(tmp_path: Path) -> None:
     """A CT in Hounsfield units, window 40/400: -160 is black, 239 white (DICOM PS3.3 C.11.2.1.2)."""
     hounsfield = np.array([[-1000, -160, 40, 239, 3000, 0]], np.int16)
     path = dicom(
-        tmp_path / "ct.dcm", (hounsfield + 1024).astype(np.uint16),
-        RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 500], WindowWidth=[400, 2000],
-    )  # fmt: skip
+        tmp_path / "ct.dcm",
+        (hounsfield + 1024).astype(np.uint16),
+        RescaleSlope=1,
+        RescaleIntercept=-1024,
+        WindowCenter=[40, 500],
+        WindowWidth=[400, 2000],
+    )
     (image,) = open_images(path)
     grey = np.asarray(shown(image))[0]
     assert list(grey[[0, 1, 3, 4]]) == [0, 0, 255, 255]
@@ -360,8 +364,11 @@ def test_pictures_stand_where_the_text_names_them() -> None:
     message = interleaved("Is <image2> darker than\n<image1>\nor not?", [RED, GREEN])
     assert message.content == (Text("Is"), GREEN, Text("darker than"), RED, Text("or not?"))
     assert interleaved("First <image>, then <image>", [RED, GREEN]).content == (
-        Text("First"), RED, Text(", then"), GREEN,
-    )  # fmt: skip
+        Text("First"),
+        RED,
+        Text(", then"),
+        GREEN,
+    )
     assert interleaved("What is this?", [RED, GREEN]).content == (RED, GREEN, Text("What is this?"))
     assert interleaved("Again <image1> <image1>", [RED]).content == (Text("Again"), RED)
     assert interleaved("Look: <image1>", []).content == (Text("Look:"),)

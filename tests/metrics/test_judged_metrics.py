@@ -9,9 +9,18 @@ from evalkit.types import Answer, Passage, Sample, Status
 SAMPLE = Sample("s", "q", "the reference")
 E, C, N = "entails", "contradicts", "neutral"
 RAGCHECKER = (
-    "precision", "recall", "f1", "claim_recall", "context_precision", "context_utilization", "faithfulness",
-    "noise_sensitivity_relevant", "noise_sensitivity_irrelevant", "hallucination", "self_knowledge",
-)  # fmt: skip
+    "precision",
+    "recall",
+    "f1",
+    "claim_recall",
+    "context_precision",
+    "context_utilization",
+    "faithfulness",
+    "noise_sensitivity_relevant",
+    "noise_sensitivity_irrelevant",
+    "hallucination",
+    "self_knowledge",
+)
 
 
 def judged(**verdicts):
@@ -87,29 +96,45 @@ def table(*rows):
 def claims(by_reference, by_reply, reply, reference):
     return judged(
         claims={
-            "reply": [*by_reference], "reference": [*by_reply],
-            "reply_by_reference": table(by_reference)[0], "reference_by_reply": table(by_reply)[0],
-            "reply_by_passages": reply, "reference_by_passages": reference,
+            "reply": [*by_reference],
+            "reference": [*by_reply],
+            "reply_by_reference": table(by_reference)[0],
+            "reference_by_reply": table(by_reply)[0],
+            "reply_by_passages": reply,
+            "reference_by_passages": reference,
         }
-    )  # fmt: skip
+    )
 
 
 # examples/checking_outputs.json of RAGChecker, which prints the metrics beside the verdicts
 NILE = claims(
-    "NEEEEEEEENC", "EEEEEECNEENNNNNENNNNEE",
+    "NEEEEEEEENC",
+    "EEEEEECNEENNNNNENNNNEE",
     table("NENN", *["NNNN"] * 5, "NENN", "NNNN", "ENNE", "NNNE", "NNNN"),
     table("NENN", "NNNN", "NNNN", "ENNN", "EENN", "ENNE", "CCNN", *["NNNN"] * 14, "NENN"),
-)  # fmt: skip
+)
 FLAG = claims(
-    "NEEEE", "EECENEEE",
+    "NEEEE",
+    "EECENEEE",
     table("NEN", "NEE", "CEE", "ENE", "CEE"),
     table("NEN", "NEE", "NEN", "CEE", "NNE", "ENE", "EEE", "NEE"),
-)  # fmt: skip
+)
 
 
 def test_equal_to_ragcheckers_published_example():
-    nile = [8 / 11, 0.5, 0.5925925925925926, 0.22727272727272727, 0.75, 1.0, 0.36363636363636365,
-            0.18181818181818182, 0.0, 0.09090909090909091, 0.5454545454545454]  # fmt: skip
+    nile = [
+        8 / 11,
+        0.5,
+        0.5925925925925926,
+        0.22727272727272727,
+        0.75,
+        1.0,
+        0.36363636363636365,
+        0.18181818181818182,
+        0.0,
+        0.09090909090909091,
+        0.5454545454545454,
+    ]
     assert values(ragchecker, RAGCHECKER, NILE) == pytest.approx(nile)
     five = ("precision", "recall", "claim_recall", "context_precision", "faithfulness")
     assert values(ragchecker, five, FLAG) == pytest.approx([0.8, 0.75, 1.0, 1.0, 1.0])

@@ -71,9 +71,12 @@ NLTK = (
 
 def run(home: Path, *pairs: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *pairs], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", SCRIPT, *pairs],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "NLTK_DATA": str(home), "HOME": str(home), "WNSEARCHDIR": str(folder or home)},
-    )  # fmt: skip
+    )
 
 
 def test_meteor(tmp_path):

@@ -15,10 +15,19 @@ from evalkit.retrieval.trec import read_qrels, read_run
 from evalkit.types import Answer, Sample
 
 PRINTED = {
-    "map": "AP", "Rprec": "Rprec", "bpref": "Bpref", "recip_rank": "RR", "ndcg": "nDCG",
-    "P_5": "P@5", "P_100": "P@100", "recall_100": "R@100", "ndcg_cut_10": "nDCG@10", "map_cut_100": "AP@100",
-    "success_1": "Success@1", "num_ret": "NumRet",
-}  # fmt: skip
+    "map": "AP",
+    "Rprec": "Rprec",
+    "bpref": "Bpref",
+    "recip_rank": "RR",
+    "ndcg": "nDCG",
+    "P_5": "P@5",
+    "P_100": "P@100",
+    "recall_100": "R@100",
+    "ndcg_cut_10": "nDCG@10",
+    "map_cut_100": "AP@100",
+    "success_1": "Success@1",
+    "num_ret": "NumRet",
+}
 
 
 def test_trec_evals_printed_figures_query_by_query(data: Path) -> None:
@@ -38,9 +47,13 @@ def test_trec_evals_printed_figures_query_by_query(data: Path) -> None:
 
 def test_they_agree_with_the_functions_that_tasks_use() -> None:
     pairs = [
-        ("nDCG@10", ndcg(10)), ("AP@5", average_precision(5)), ("R@3", recall(3)), ("P@4", precision(4)),
-        ("RR@10", mrr(10)), ("AP", average_precision()),
-    ]  # fmt: skip
+        ("nDCG@10", ndcg(10)),
+        ("AP@5", average_precision(5)),
+        ("R@3", recall(3)),
+        ("P@4", precision(4)),
+        ("RR@10", mrr(10)),
+        ("AP", average_precision()),
+    ]
     chance = random.Random(5)
     for _ in range(50):
         documents = [f"d{n}" for n in range(12)]

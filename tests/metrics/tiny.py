@@ -25,9 +25,14 @@ def bert(folder: Path, words: str, *, labels: Mapping[int, str] | None = None, l
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=limit).save_pretrained(folder)
     torch.manual_seed(11)
     shape = {
-        "vocab_size": len(known), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 32, "max_position_embeddings": limit, "initializer_range": 1.0,
-    }  # fmt: skip
+        "vocab_size": len(known),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": limit,
+        "initializer_range": 1.0,
+    }
     if labels is None:
         BertModel(BertConfig(**shape)).save_pretrained(folder)
     else:

@@ -21,9 +21,14 @@ async def test_what_took_long_in_an_earlier_run_begins_early(tmp_path: Path) -> 
 
     earlier = {"short": 5.0, "long": 400.0, "middle": 90.0}
     async with connect(
-        "fake", Requirements(), tmp_path / "responses.db",
-        stop=asyncio.Event(), max_inflight=1, given=FakeBackend(reply), earlier=earlier,
-    ) as (_, model):  # fmt: skip
+        "fake",
+        Requirements(),
+        tmp_path / "responses.db",
+        stop=asyncio.Event(),
+        max_inflight=1,
+        given=FakeBackend(reply),
+        earlier=earlier,
+    ) as (_, model):
         bound = {name: model.for_sample(Sample(name, f"about {name}")) for name in ("now", *earlier)}
         asked = [asyncio.create_task(m.generate(f"Tell me about {n}")) for n, m in bound.items()]
         await asyncio.sleep(0.05)
@@ -37,9 +42,10 @@ async def test_a_stopping_run_sends_nothing_more(tmp_path: Path) -> None:
     asked: list[str] = []
     stop = asyncio.Event()
     backend = FakeBackend(lambda request: asked.append(request.messages[0].content) or "yes")
-    async with connect(
-        "fake", Requirements(), tmp_path / "responses.db", stop=stop, given=backend
-    ) as (_, model):  # fmt: skip
+    async with connect("fake", Requirements(), tmp_path / "responses.db", stop=stop, given=backend) as (
+        _,
+        model,
+    ):
         await model.generate("before")
         stop.set()
         late = asyncio.create_task(model.generate("after"))

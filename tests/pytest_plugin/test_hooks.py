@@ -54,9 +54,13 @@ class Project:
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments], cwd=self.folder, capture_output=True, text=True,
-            env={**os.environ, "EVALKIT_CACHE": str(self.folder / "cache"), "COLUMNS": "160"}, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "EVALKIT_CACHE": str(self.folder / "cache"), "COLUMNS": "160"},
+            check=False,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 

@@ -103,11 +103,21 @@ def pubmedqa(tmp_path: Path) -> Path:
     home = tmp_path / "pubmedqa"
     home.mkdir()
     rows = [
-        {"id": "1", "question": "Does zinc shorten colds?", "long_answer": "Yes.", "decision": "yes",
-         "gold_doc_ids": ["d1"]},
-        {"id": "2", "question": "Is walking safe?", "long_answer": "Yes.", "decision": "yes",
-         "gold_doc_ids": ["d2"]},
-    ]  # fmt: skip
+        {
+            "id": "1",
+            "question": "Does zinc shorten colds?",
+            "long_answer": "Yes.",
+            "decision": "yes",
+            "gold_doc_ids": ["d1"],
+        },
+        {
+            "id": "2",
+            "question": "Is walking safe?",
+            "long_answer": "Yes.",
+            "decision": "yes",
+            "gold_doc_ids": ["d2"],
+        },
+    ]
     docs = [
         {"doc_id": "d1", "text": "Lozenges, rhinovirus."},
         {"doc_id": "d2", "text": "Ambulation, fracture."},
@@ -127,9 +137,21 @@ def test_a_task_takes_the_form_as_a_parameter_and_pays_for_its_calls_once(
 
     scripted.reply = reply
     command = [
-        "run", "pubmed_rag", "--model", f"openai:tiny@{scripted.url}", "-p", f"data={pubmedqa}",
-        "-p", "search=bm25", "-p", "arm=retrieved", "-p", "query=question", "-p", "query=multi",
-    ]  # fmt: skip
+        "run",
+        "pubmed_rag",
+        "--model",
+        f"openai:tiny@{scripted.url}",
+        "-p",
+        f"data={pubmedqa}",
+        "-p",
+        "search=bm25",
+        "-p",
+        "arm=retrieved",
+        "-p",
+        "query=question",
+        "-p",
+        "query=multi",
+    ]
     plain, multi = evalkit.json(*command)["runs"]
     assert multi["task"] == "pubmed_rag[arm=retrieved,query=multi,search=bm25]"
     assert (plain["metrics"]["recall@5"]["value"], multi["metrics"]["recall@5"]["value"]) == (0, 1)
@@ -146,8 +168,17 @@ def test_a_task_takes_the_form_as_a_parameter_and_pays_for_its_calls_once(
 def test_gold_stays_gold_under_every_form(evalkit: Any, pubmedqa: Path) -> None:
     forms = [word for form in ("question", "hyde", "multi") for word in ("-p", f"query={form}")]
     done = evalkit.json(
-        "run", "pubmed_rag", "--model", "baseline:gold", "-p", f"data={pubmedqa}", "-p", "search=bm25",
-        "-p", "arm=retrieved", *forms,
-    )  # fmt: skip
+        "run",
+        "pubmed_rag",
+        "--model",
+        "baseline:gold",
+        "-p",
+        f"data={pubmedqa}",
+        "-p",
+        "search=bm25",
+        "-p",
+        "arm=retrieved",
+        *forms,
+    )
     assert [run["status"] for run in done["runs"]] == ["complete"] * 3
     assert len({json.dumps(run["metrics"]["recall@5"]) for run in done["runs"]}) == 1

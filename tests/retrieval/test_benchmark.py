@@ -208,9 +208,16 @@ def test_bm25_on_scifact_is_as_published(evalkit: Any, data: Path) -> None:
 def test_a_published_run_on_scifact_gives_what_trec_eval_gives(evalkit: Any, data: Path) -> None:
     expected = json.loads((data / "scifact" / "trec_eval_expected.json").read_text())
     names = {
-        "ndcg_cut_10": "nDCG@10", "map": "AP", "map_cut_10": "AP@10", "recall_100": "R@100", "P_10": "P@10",
-        "recip_rank": "RR", "bpref": "Bpref", "Rprec": "Rprec", "success_5": "Success@5",
-    }  # fmt: skip
+        "ndcg_cut_10": "nDCG@10",
+        "map": "AP",
+        "map_cut_10": "AP@10",
+        "recall_100": "R@100",
+        "P_10": "P@10",
+        "recip_rank": "RR",
+        "bpref": "Bpref",
+        "Rprec": "Rprec",
+        "success_5": "Success@5",
+    }
     asked = [word for name in names.values() for word in ("--measure", name)]
     run = data / "scifact" / "bm25.test.run.gz"
     found = measured(evalkit, data / "scifact", "--run", str(run), *asked)
@@ -267,9 +274,11 @@ def test_bm25_on_the_pubmedqa_pool(evalkit: Any, data: Path, tmp_path: Path) -> 
     assert len(documents) == 9659
     questions = list(lines(data / "pubmedqa" / "questions.jsonl.gz"))
     bench = beir(
-        tmp_path / "pool", documents, {q["id"]: q["question"] for q in questions},
+        tmp_path / "pool",
+        documents,
+        {q["id"]: q["question"] for q in questions},
         {q["id"]: dict.fromkeys(q["gold_doc_ids"], 1) for q in questions},
-    )  # fmt: skip
+    )
     agrees(evalkit, bench, reference(data, "BM25 question->gold abstract"))
 
 

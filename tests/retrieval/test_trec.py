@@ -61,8 +61,11 @@ def test_a_run_comes_back_as_it_was_written_in_trec_evals_order(tmp_path: Path) 
     write_run(tmp_path / "x.run", "my retriever", rankings)
     assert read_run(tmp_path / "x.run") == ("my-retriever", rankings)
     assert [line.split()[2:4] for line in (tmp_path / "x.run").read_text().splitlines()] == [
-        ["c", "1"], ["b", "2"], ["a", "3"], ["z", "1"],
-    ]  # fmt: skip
+        ["c", "1"],
+        ["b", "2"],
+        ["a", "3"],
+        ["z", "1"],
+    ]
     (tmp_path / "x.run.gz").write_bytes(gzip.compress((tmp_path / "x.run").read_bytes()))
     assert read_run(tmp_path / "x.run.gz")[1] == rankings
     with pytest.raises(UsageError, match="cannot hold 'two words'"):

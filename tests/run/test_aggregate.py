@@ -42,9 +42,14 @@ def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int 
     """A run of these samples and scores, two repeats of none; what ``aggregate_run`` makes of it."""
     (item,) = expand(any_task, {}, {}, {})
     spec = RunSpec(
-        id="r", task="t", path="t.py", model="m", spec="baseline:m", metrics=(MetricInfo("kept"),),
+        id="r",
+        task="t",
+        path="t.py",
+        model="m",
+        spec="baseline:m",
+        metrics=(MetricInfo("kept"),),
         n_expected=len(samples) + missing,
-    )  # fmt: skip
+    )
     store.begin(spec)
     store.write(
         "r",

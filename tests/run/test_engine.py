@@ -44,9 +44,14 @@ async def run(
     made = task(samples_of(n), metrics=metrics or [exact_match()])(fn)
     with Scorer(made) as scorer, Silent().bar("", n) as bar:
         work = Work(
-            fn=fn, arguments={}, model=Model(FakeBackend(reply)), samples=source, scorer=scorer, bar=bar,
+            fn=fn,
+            arguments={},
+            model=Model(FakeBackend(reply)),
+            samples=source,
+            scorer=scorer,
+            bar=bar,
             **{"repeats": 1, "done": set(), "write": write or keep, **options},
-        )  # fmt: skip
+        )
         try:
             await engine.run(work)
         finally:
@@ -183,8 +188,13 @@ async def test_resuming_asks_only_for_what_is_missing() -> None:
 async def test_repeats_are_samples_of_their_own() -> None:
     stored = await run(lambda r: str(r.repeat), 3, repeats=2)
     assert [(r.sample.id, r.repeat, r.answer.reply) for _, r in sorted(stored.items())] == [
-        ("0", 0, "0"), ("0", 1, "1"), ("1", 0, "0"), ("1", 1, "1"), ("2", 0, "0"), ("2", 1, "1"),
-    ]  # fmt: skip
+        ("0", 0, "0"),
+        ("0", 1, "1"),
+        ("1", 0, "0"),
+        ("1", 1, "1"),
+        ("2", 0, "0"),
+        ("2", 1, "1"),
+    ]
 
 
 async def test_asked_to_stop_it_finishes_what_is_in_flight_and_no_more() -> None:

@@ -49,9 +49,16 @@ async def run(url: str, n: int = N) -> dict[int, SampleRecord]:
     try:
         with Scorer(sim) as scorer, Silent().bar("", n) as bar:
             work = engine.Work(
-                fn=sim.fn, arguments={}, model=Model(layers), samples=source, repeats=1, done=set(), bar=bar,
-                scorer=scorer, write=lambda batch: stored.update({r.sequence: r for r in batch}),
-            )  # fmt: skip
+                fn=sim.fn,
+                arguments={},
+                model=Model(layers),
+                samples=source,
+                repeats=1,
+                done=set(),
+                bar=bar,
+                scorer=scorer,
+                write=lambda batch: stored.update({r.sequence: r for r in batch}),
+            )
             await engine.run(work)
     finally:
         await backend.close()

@@ -141,9 +141,14 @@ def test_ctrl_c_of_a_terminal_reaches_the_scoring_processes_too_and_harms_nothin
 ) -> None:
     scripted.delay_s = 0.1
     process = subprocess.Popen(
-        [sys.executable, "-m", "evalkit", *arguments], cwd=evalkit.folder, env=evalkit.environment,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0,
-    )  # fmt: skip
+        [sys.executable, "-m", "evalkit", *arguments],
+        cwd=evalkit.folder,
+        env=evalkit.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
     wait_for(process, lambda: workers(process.pid))
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate()

@@ -16,10 +16,21 @@ class Authority:
         folder.mkdir()
         self._folder, self.file = folder, folder / "authority.pem"
         _openssl(
-            folder, "req", "-x509", *_KEY, "-keyout", "authority.key", "-out", "authority.pem",
-            "-subj", "/CN=an authority of tests", "-days", "2",
-            "-addext", "basicConstraints=critical,CA:TRUE",
-        )  # fmt: skip
+            folder,
+            "req",
+            "-x509",
+            *_KEY,
+            "-keyout",
+            "authority.key",
+            "-out",
+            "authority.pem",
+            "-subj",
+            "/CN=an authority of tests",
+            "-days",
+            "2",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+        )
 
     def context(self, name: str = "localhost") -> ssl.SSLContext:
         """What a server called ``name`` needs."""
@@ -27,9 +38,23 @@ class Authority:
         (folder / "names").write_text(f"subjectAltName=DNS:{name}\n")
         _openssl(folder, "req", *_KEY, "-keyout", "server.key", "-out", "wish.csr", "-subj", f"/CN={name}")
         _openssl(
-            folder, "x509", "-req", "-in", "wish.csr", "-CA", "authority.pem", "-CAkey", "authority.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.pem",
-        )  # fmt: skip
+            folder,
+            "x509",
+            "-req",
+            "-in",
+            "wish.csr",
+            "-CA",
+            "authority.pem",
+            "-CAkey",
+            "authority.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+            "-out",
+            "server.pem",
+        )
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(folder / "server.pem", folder / "server.key")
         return context

@@ -54,11 +54,13 @@ class Scripted:
         self.answered[question] += 1
         reply = web.json_response(
             {
-                "id": "1", "object": "chat.completion", "model": "tiny",
+                "id": "1",
+                "object": "chat.completion",
+                "model": "tiny",
                 "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}],
                 "usage": {"completion_tokens": 2, **self.usage(body)},
             }
-        )  # fmt: skip
+        )
         if self.hangs_up:
             reply.force_close()
         return reply

@@ -92,10 +92,16 @@ def finished(
 ) -> None:
     store.begin(
         RunSpec(
-            id=run_id, task="t[k=1]", path="p", model=model, spec="s", metrics=(F1, LENGTH, LOSS),
-            n_expected=3, dataset=dataset,
+            id=run_id,
+            task="t[k=1]",
+            path="p",
+            model=model,
+            spec="s",
+            metrics=(F1, LENGTH, LOSS),
+            n_expected=3,
+            dataset=dataset,
         )
-    )  # fmt: skip
+    )
     states = [Status.OK] * (n - 1) + [Status.ERROR if status == "incomplete" else Status.OK]
     rows = [SampleRecord(sequence=i, sample=Sample(f"d{i}", "q"), status=s) for i, s in enumerate(states)]
     store.write(run_id, rows)

@@ -53,12 +53,16 @@ def golden(file: Path) -> Path:
     passages = {row["passage_id"]: row for row in rows_in("passages")}
     questions = [
         {
-            "id": row["id"], "type": row["type"], "body": row["question"],
+            "id": row["id"],
+            "type": row["type"],
+            "body": row["question"],
             "ideal_answer": row["ideal_answers"],
-            "exact_answer": row["exact_answer"], "documents": [url(name) for name in row["gold_doc_ids"]],
+            "exact_answer": row["exact_answer"],
+            "documents": [url(name) for name in row["gold_doc_ids"]],
             "snippets": [
                 {
-                    "document": url(passages[name]["doc_id"]), "text": passages[name]["text"],
+                    "document": url(passages[name]["doc_id"]),
+                    "text": passages[name]["text"],
                     "beginSection": passages[name]["section"],
                     "offsetInBeginSection": passages[name]["offset"],
                 }
@@ -66,7 +70,7 @@ def golden(file: Path) -> Path:
             ],
         }
         for row in rows_in("questions")
-    ]  # fmt: skip
+    ]
     questions[0]["exact_answer"] = "Yes."
     questions[1]["exact_answer"] = ["KDR9", "kinase receptor 9"]
     questions[1]["ideal_answer"] = questions[1]["ideal_answer"][0]
@@ -151,9 +155,17 @@ def test_each_type_is_scored_by_its_own_measure(evaluate) -> None:
     run = evaluate(load_task(file, "bioasq_exact"), reply, data=ROWS, arm="closed_book")
     values = {name: m.value for name, m in run.metrics.items()}
     assert values == pytest.approx(
-        {"yesno_accuracy": 0, "macro_f1": 0, "factoid_strict": 0, "factoid_lenient": 1, "factoid_mrr": 1 / 2,
-         "list_precision": 2 / 3, "list_recall": 2 / 3, "list_f": 2 / 3}
-    )  # fmt: skip
+        {
+            "yesno_accuracy": 0,
+            "macro_f1": 0,
+            "factoid_strict": 0,
+            "factoid_lenient": 1,
+            "factoid_mrr": 1 / 2,
+            "list_precision": 2 / 3,
+            "list_recall": 2 / 3,
+            "list_f": 2 / 3,
+        }
+    )
 
 
 def test_a_third_of_the_real_ideal_answers_are_copies(data: Path) -> None:
@@ -171,9 +183,15 @@ def test_a_third_of_the_real_ideal_answers_are_copies(data: Path) -> None:
 def test_copying_the_first_gold_passage_has_the_known_score_on_the_real_set(evalkit, data: Path) -> None:
     """ROUGE-1/2/L 51.02/39.36/47.18, of an independent script over the same files."""
     (run,) = evalkit.json(
-        "run", "bioasq[arm=oracle]", "-p", f"data={data / 'bioasq'}", "-p", "search=bm25",
-        "--model", "baseline:copy",
-    )["runs"]  # fmt: skip
+        "run",
+        "bioasq[arm=oracle]",
+        "-p",
+        f"data={data / 'bioasq'}",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:copy",
+    )["runs"]
     values = scores(run)
     assert run["n"] == 1497
     assert values["rouge1"] == pytest.approx(0.5102, abs=1e-4)
@@ -186,9 +204,17 @@ def test_copying_the_first_gold_passage_has_the_known_score_on_the_real_set(eval
 def test_bm25_finds_what_it_is_known_to_find(evalkit, data: Path, unit: str, recall: float) -> None:
     """Recall@10 of an independent script's BM25 over the same snippets and abstracts."""
     (run,) = evalkit.json(
-        "run", "bioasq[arm=retrieved]", "-p", f"data={data / 'bioasq'}", "-p", f"unit={unit}",
-        "-p", "search=bm25", "--model", "baseline:empty",
-    )["runs"]  # fmt: skip
+        "run",
+        "bioasq[arm=retrieved]",
+        "-p",
+        f"data={data / 'bioasq'}",
+        "-p",
+        f"unit={unit}",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:empty",
+    )["runs"]
     assert run["n"] == 1497
     assert scores(run)["recall@10"] == pytest.approx(recall, abs=0.003)
 

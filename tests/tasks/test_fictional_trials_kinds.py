@@ -138,9 +138,11 @@ def test_references_score_full_marks_and_abstaining_does_not_win(seed: int) -> N
 
 STANDS, GONE, OTHER = (Passage(f"FT-000000{n}", f"Torvadrax 0.6{n}") for n in (1, 2, 3))
 RETRACTED = Sample(
-    "1", "?", relevance={"FT-0000001": 2},
+    "1",
+    "?",
+    relevance={"FT-0000001": 2},
     metadata={"drug": "torvadrax", "trials": {"FT-0000001": ""}, "retracted": {"FT-0000002": "0.62"}},
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,21 @@ def test_whether_a_retraction_is_heeded(text: str, score: float) -> None:
 
 def test_gold_scores_full_marks_and_empty_none_in_every_arm_of_a_hard_literature(evalkit) -> None:
     runs = evalkit.json(
-        "run", "fictional_trials", "-p", "arm=all", "-p", "difficulty=hard", "-p", "search=bm25",
-        "-p", "topics=25", "--model", "baseline:gold", "--model", "baseline:empty",
-    )["runs"]  # fmt: skip
+        "run",
+        "fictional_trials",
+        "-p",
+        "arm=all",
+        "-p",
+        "difficulty=hard",
+        "-p",
+        "search=bm25",
+        "-p",
+        "topics=25",
+        "--model",
+        "baseline:gold",
+        "--model",
+        "baseline:empty",
+    )["runs"]
     assert len(runs) == 14
     others = {"length", "abstained", "recall@5", "mrr", "ndcg@10"}
     seen: set[str] = set()

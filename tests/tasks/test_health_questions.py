@@ -55,7 +55,7 @@ def test_gold_has_full_marks_on_the_real_files(evalkit, data: Path, task, folder
 def test_repeating_the_message_is_the_floor_that_is_told(evalkit, data: Path) -> None:
     (run,) = evalkit.json(
         "run", "meqsum", "-p", f"data={data / 'question_summarization'}", "--model", "baseline:echo"
-    )["runs"]  # fmt: skip
+    )["runs"]
     told = task_meqsum.__doc__ or ""
     for kind, name in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
         assert f"{name} {100 * run['metrics'][kind]['value']:.1f}" in " ".join(told.split())

@@ -21,10 +21,17 @@ def local(tmp_path: Path) -> Path:
     folder = tmp_path / "kqa"
     folder.mkdir()
     rows = [
-        {"question": "Zinc?", "system": "askk", "answer": ANSWER, "claim": claim, "claim_kind": "Must_have",
-         "labels": labels, "majority": labels[0]}
+        {
+            "question": "Zinc?",
+            "system": "askk",
+            "answer": ANSWER,
+            "claim": claim,
+            "claim_kind": "Must_have",
+            "labels": labels,
+            "majority": labels[0],
+        }
         for claim, labels in ROWS
-    ]  # fmt: skip
+    ]
     (folder / "nli_judgements.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 

@@ -28,14 +28,16 @@ BENCHMARK = {
     },
     "pubmedqa": {
         "11": {
-            "question": "Does zinc shorten colds?", "options": {**YES_NO, "C": "maybe"}, "answer": "A",
+            "question": "Does zinc shorten colds?",
+            "options": {**YES_NO, "C": "maybe"},
+            "answer": "A",
             "PMID": [11],
         },
     },
     "bioasq": {
         "5a": {"question": "Is gout caused by statins?", "options": YES_NO, "answer": "B", "PMID": [33, 34]},
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -96,10 +98,24 @@ def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("method", ["generate", "constrained", "likelihood"])
 def test_gold_scores_full_marks_and_empty_none_in_both_arms(evalkit, benchmark, documents, method) -> None:
     runs = evalkit.json(
-        "run", "mirage", "-p", f"data={benchmark}", "-p", f"documents={documents}", "-p", "search=bm25",
-        "-p", f"method={method}", "-p", "circular=true", "-p", "permute=1",
-        "--model", "baseline:gold", *(("--model", "baseline:empty") if method != "likelihood" else ()),
-    )["runs"]  # fmt: skip
+        "run",
+        "mirage",
+        "-p",
+        f"data={benchmark}",
+        "-p",
+        f"documents={documents}",
+        "-p",
+        "search=bm25",
+        "-p",
+        f"method={method}",
+        "-p",
+        "circular=true",
+        "-p",
+        "permute=1",
+        "--model",
+        "baseline:gold",
+        *(("--model", "baseline:empty") if method != "likelihood" else ()),
+    )["runs"]
     assert len(runs) == (4 if method != "likelihood" else 2)
     for run in runs:
         gold = run["model"] == "baseline:gold"
@@ -113,9 +129,19 @@ def test_gold_scores_full_marks_and_empty_none_in_both_arms(evalkit, benchmark, 
 
 def test_the_search_sees_the_question_and_the_prompt_the_passages(evalkit, benchmark, documents) -> None:
     run = evalkit.json(
-        "run", "mirage[arm=retrieved]", "-p", f"data={benchmark}", "-p", f"documents={documents}",
-        "-p", "search=bm25", "-p", "k=2", "--model", "baseline:gold",
-    )["runs"][0]  # fmt: skip
+        "run",
+        "mirage[arm=retrieved]",
+        "-p",
+        f"data={benchmark}",
+        "-p",
+        f"documents={documents}",
+        "-p",
+        "search=bm25",
+        "-p",
+        "k=2",
+        "--model",
+        "baseline:gold",
+    )["runs"][0]
     prompt = evalkit.json("show", run["id"], "--sample", "medqa:0000")["requests"][0]["messages"][0][
         "content"
     ]
@@ -162,9 +188,17 @@ def test_what_a_real_server_cannot_do_is_refused_and_the_rest_runs(evalkit, benc
 def test_the_real_questions(evalkit, data: Path) -> None:
     """Gold full marks, empty none, guessing one in four within its own interval; by subset."""
     runs = evalkit.json(
-        "run", "mirage[arm=closed_book]", "-p", f"data={data / 'mirage'}", "--model", "baseline:gold",
-        "--model", "baseline:random", "--model", "baseline:empty",
-    )["runs"]  # fmt: skip
+        "run",
+        "mirage[arm=closed_book]",
+        "-p",
+        f"data={data / 'mirage'}",
+        "--model",
+        "baseline:gold",
+        "--model",
+        "baseline:random",
+        "--model",
+        "baseline:empty",
+    )["runs"]
     found = {run["model"].partition(":")[2]: run["metrics"]["accuracy"] for run in runs}
     assert [run["n"] for run in runs] == [2362, 2362, 2362]
     assert (found["gold"]["value"], found["empty"]["value"]) == (1.0, 0.0)

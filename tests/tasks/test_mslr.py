@@ -45,8 +45,19 @@ def test_cochrane_s_reviews_have_nothing_to_search_by(evalkit, tmp_path: Path) -
     del row["background"]
     (tmp_path / "validation.jsonl").write_text(json.dumps(row) + "\n")
     run = evalkit(
-        "run", "mslr", "-p", f"data={tmp_path}", "-p", "subset=cochrane", "-p", "arm=retrieved",
-        "-p", "search=bm25", "--model", "baseline:gold", code=None,
-    )  # fmt: skip
+        "run",
+        "mslr",
+        "-p",
+        f"data={tmp_path}",
+        "-p",
+        "subset=cochrane",
+        "-p",
+        "arm=retrieved",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:gold",
+        code=None,
+    )
     assert run.returncode != 0
     assert "searches by a review's background" in run.stderr + run.stdout

@@ -77,9 +77,10 @@ def test_the_published_figures_of_19_systems(evalkit, data: Path) -> None:
         file.write_text(
             "".join(
                 json.dumps({"id": one["id"], "prediction": one["output"]}) + "\n"
-                for one in outputs if one["system"] == row["system"]
+                for one in outputs
+                if one["system"] == row["system"]
             )
-        )  # fmt: skip
+        )
         run = evalkit.json(
             "score", "aci_bench", str(file), "--name", f"system-{number}", "-p", f"data={home}"
         )
@@ -93,7 +94,7 @@ def test_the_published_figures_of_19_systems(evalkit, data: Path) -> None:
 def test_gold_on_the_real_set_misses_only_the_bigrams_of_single_words(evalkit, data: Path) -> None:
     (run,) = evalkit.json(
         "run", "mts_dialog", "-p", f"data={data / 'mts_dialog'}", "--model", "baseline:gold"
-    )["runs"]  # fmt: skip
+    )["runs"]
     one_word = sum(len(s.targets[0].split()) == 1 for s in task_mts_dialog.samples(data / "mts_dialog"))
     values = {name.split("[")[0]: m["value"] for name, m in run["metrics"].items()}
     assert (run["n"], one_word) == (200, 14)

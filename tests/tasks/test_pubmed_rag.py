@@ -51,11 +51,14 @@ def parquet(tmp_path: Path) -> Path:
 
     rows = [
         {
-            "pubid": int(i), "question": q, "long_answer": a, "final_decision": d,
+            "pubid": int(i),
+            "question": q,
+            "long_answer": a,
+            "final_decision": d,
             "context": {"contexts": ABSTRACTS[i].split(". "), "labels": ["A", "B"], "meshes": ["M"]},
         }
         for i, q, a, d in ROWS
-    ]  # fmt: skip
+    ]
     path = tmp_path / "train.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     return path
@@ -90,9 +93,21 @@ def test_broken_data_is_named_with_its_line(local: Path) -> None:
 
 def test_gold_scores_full_marks_and_empty_none_in_every_arm(evalkit, local: Path) -> None:
     runs = evalkit.json(
-        "run", "pubmed_rag", "-p", "arm=all", "-p", f"data={local}", "-p", "search=bm25", "-p", "k=2",
-        "--model", "baseline:gold", "--model", "baseline:empty",
-    )["runs"]  # fmt: skip
+        "run",
+        "pubmed_rag",
+        "-p",
+        "arm=all",
+        "-p",
+        f"data={local}",
+        "-p",
+        "search=bm25",
+        "-p",
+        "k=2",
+        "--model",
+        "baseline:gold",
+        "--model",
+        "baseline:empty",
+    )["runs"]
     assert len(runs) == 12
     retrieval = {"recall@1", "recall@5", "recall@10", "mrr", "ndcg@10"}
     for run in runs:
@@ -141,9 +156,15 @@ def test_the_whole_real_set_gives_the_published_floor_and_the_known_bm25_figures
     """Repeating the question scores ROUGE-1/2/L 27.45/11.43/21.86; BM25 over 9,659 abstracts nDCG@10 0.9496
     (figures of an independent script over the same files)."""
     runs = evalkit.json(
-        "run", "pubmed_rag[arm=retrieved]", "-p", f"data={data / 'pubmedqa'}", "-p", "search=bm25",
-        "--model", "baseline:echo",
-    )["runs"]  # fmt: skip
+        "run",
+        "pubmed_rag[arm=retrieved]",
+        "-p",
+        f"data={data / 'pubmedqa'}",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:echo",
+    )["runs"]
     scores = {name: m["value"] for name, m in runs[0]["metrics"].items()}
     assert runs[0]["n"] == 700
     assert scores["rouge1"] == pytest.approx(0.2745, abs=5e-5)
@@ -156,9 +177,15 @@ def test_the_whole_real_set_gives_the_published_floor_and_the_known_bm25_figures
 def test_a_real_server_answers_it_end_to_end(evalkit, llama_server: str, local: Path) -> None:
     """llama.cpp's own server with a tiny model: every sample accounted for, the request stored as sent."""
     (run,) = evalkit.json(
-        "run", "pubmed_rag[arm=retrieved]", "-p", f"data={local}", "-p", "search=bm25",
-        "--model", f"openai:tiny@{llama_server}",
-    )["runs"]  # fmt: skip
+        "run",
+        "pubmed_rag[arm=retrieved]",
+        "-p",
+        f"data={local}",
+        "-p",
+        "search=bm25",
+        "--model",
+        f"openai:tiny@{llama_server}",
+    )["runs"]
     assert (run["status"], run["n"]) == ("complete", 3)
     assert sum(run["counts"].values()) == 3
     assert run["tokens"]["prompt"] > 300

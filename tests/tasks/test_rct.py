@@ -59,9 +59,15 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 def test_repeating_the_title_has_the_known_score_and_it_finds_the_abstract(evalkit, data: Path) -> None:
     """ROUGE-1/2/L 28.92/10.70/21.55, of an independent script over the same files."""
     (run,) = evalkit.json(
-        "run", "rct_conclusions[arm=retrieved]", "-p", f"data={data}/rct_conclusions", "-p", "search=bm25",
-        "--model", "baseline:echo",
-    )["runs"]  # fmt: skip
+        "run",
+        "rct_conclusions[arm=retrieved]",
+        "-p",
+        f"data={data}/rct_conclusions",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:echo",
+    )["runs"]
     values = {name: m["value"] for name, m in run["metrics"].items()}
     assert run["n"] == 1907
     assert values["rouge1"] == pytest.approx(0.2892, abs=1e-4)

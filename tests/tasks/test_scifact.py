@@ -19,12 +19,18 @@ def test_the_hub_s_rows_of_one_claim_are_joined(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     local = list(scifact.claims(ROWS))
     rows = [
-        {"id": int(s.id), "claim": s.input, "evidence_doc_id": document, "evidence_label": label,
-         "evidence_sentences": sentences, "cited_doc_ids": [int(name) for name in s.relevance]}
+        {
+            "id": int(s.id),
+            "claim": s.input,
+            "evidence_doc_id": document,
+            "evidence_label": label,
+            "evidence_sentences": sentences,
+            "cited_doc_ids": [int(name) for name in s.relevance],
+        }
         for s in local
         for document, (label, sets) in (s.metadata["evidence"] or {"": ("", [[]])}).items()
         for sentences in sets
-    ]  # fmt: skip
+    ]
     assert len(rows) == 4
     file = tmp_path / "validation.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), file)
@@ -37,13 +43,16 @@ def test_the_hub_s_rows_of_one_claim_are_joined(tmp_path: Path, monkeypatch: pyt
     [
         ("[2] CONTRADICT: 4, 5", "CONTRADICT", {"b": ("CONTRADICT", [3, 4])}),
         ("- [1]: supports (1) and more\n**2** refutes 3", "SUPPORT", {"a": ("SUPPORT", [0])}),
-        ("[1] SUPPORT 1\n[2] CONTRADICT 2\n[3] CONTRADICT 1", "CONTRADICT",
-         {"a": ("SUPPORT", [0]), "b": ("CONTRADICT", [1]), "c": ("CONTRADICT", [0])}),
+        (
+            "[1] SUPPORT 1\n[2] CONTRADICT 2\n[3] CONTRADICT 1",
+            "CONTRADICT",
+            {"a": ("SUPPORT", [0]), "b": ("CONTRADICT", [1]), "c": ("CONTRADICT", [0])},
+        ),
         ("[9] SUPPORT 1", None, {}),
         ("Not enough info.", "NOT ENOUGH INFO", {}),
         ("I support this claim.", None, {}),
     ],
-)  # fmt: skip
+)
 def test_replies_are_read(reply: str, label: str | None, verdicts: dict) -> None:
     assert scifact.read(reply, ["a", "b", "c"]) == (label, verdicts)
 
@@ -87,9 +96,15 @@ def test_the_real_claims(evalkit, data: Path) -> None:
     """Gold is right about all; who sees no evidence about 112 of 300; an independent script's BM25 has
     nDCG@10 0.6780 and recall@10 0.8038 over the same abstracts."""
     (gold,) = evalkit.json(
-        "run", "scifact[arm=oracle]", "-p", f"data={data / 'scifact'}", "-p", "search=bm25",
-        "--model", "baseline:gold",
-    )["runs"]  # fmt: skip
+        "run",
+        "scifact[arm=oracle]",
+        "-p",
+        f"data={data / 'scifact'}",
+        "-p",
+        "search=bm25",
+        "--model",
+        "baseline:gold",
+    )["runs"]
     values = {name: m["value"] for name, m in gold["metrics"].items()}
     assert gold["n"] == 300
     assert set(values.values()) == {1.0}

@@ -81,10 +81,16 @@ def test_vqa_rad_from_both_layouts(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_hf")
 def test_math_vision_from_the_hub_s_layout(tmp_path: Path) -> None:
     row = {
-        "id": "7", "question": "How many?\n<image1>", "options": ["1", "2"], "image": "images/7.jpg",
-        "decoded_image": {"bytes": jpeg("green"), "path": "7.jpg"}, "solution": None, "answer": "B",
-        "level": 2, "subject": "counting",
-    }  # fmt: skip
+        "id": "7",
+        "question": "How many?\n<image1>",
+        "options": ["1", "2"],
+        "image": "images/7.jpg",
+        "decoded_image": {"bytes": jpeg("green"), "path": "7.jpg"},
+        "solution": None,
+        "answer": "B",
+        "level": 2,
+        "subject": "counting",
+    }
     (sample,) = task_math_vision.problems(parquet(tmp_path / "m.parquet", [row]), "testmini")
     assert (sample.target, sample.choices, sample.images[0].read()) == ("B", ("1", "2"), jpeg("green"))
     assert sample.slices == {"level": "2", "subject": "counting", "form": "choice"}
@@ -93,16 +99,25 @@ def test_math_vision_from_the_hub_s_layout(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_hf")
 def test_blood_cells_from_the_hub_s_boxes(tmp_path: Path) -> None:
     row = {
-        "image_id": 3, "image": {"bytes": jpeg("pink", (100, 80)), "path": None}, "width": 100, "height": 80,
+        "image_id": 3,
+        "image": {"bytes": jpeg("pink", (100, 80)), "path": None},
+        "width": 100,
+        "height": 80,
         "objects": {
-            "id": [1, 2, 3], "area": [1, 1, 1], "category": [2, 1, 0],
+            "id": [1, 2, 3],
+            "area": [1, 1, 1],
+            "category": [2, 1, 0],
             "bbox": [[70.0, 50.0, 20.0, 20.0], [0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 4.0, 4.0]],
         },
-    }  # fmt: skip
+    }
     made = {s.slices["about"]: s for s in blood.questions(parquet(tmp_path / "b.parquet", [row]), "test")}
     assert {about: s.target for about, s in made.items()} == {
-        "wbc": "1", "plt": "yes", "nplt": "1", "rbc": "A", "pos": "D",
-    }  # fmt: skip
+        "wbc": "1",
+        "plt": "yes",
+        "nplt": "1",
+        "rbc": "A",
+        "pos": "D",
+    }
 
 
 def test_questions_made_from_boxes_are_those_of_the_local_file(data: Path) -> None:
@@ -140,9 +155,15 @@ def test_the_model_is_shown_what_the_arm_says(evalkit, scripted, folder: Path) -
         scripted.bodies.clear()
         scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
         (run,) = evalkit.json(
-            "run", f"vqa_rad[image={arm}]", "-p", f"data={folder}", "--cache", "off",
-            "--model", f"openai:tiny@{scripted.url}",
-        )["runs"]  # fmt: skip
+            "run",
+            f"vqa_rad[image={arm}]",
+            "-p",
+            f"data={folder}",
+            "--cache",
+            "off",
+            "--model",
+            f"openai:tiny@{scripted.url}",
+        )["runs"]
         asked = [b for b in scripted.bodies if "Question:" in str(b["messages"])]
         shown = {_question(body): _pictures(body) for body in asked}
         assert run["status"] == "complete"
@@ -216,9 +237,13 @@ def test_a_real_model_that_sees_is_told_from_one_that_does_not(
     """llama.cpp with a tiny LLaVA that names colours: the gap to every arm is clear; a baseline has none."""
     (tmp_path / "task_colours.py").write_text(COLOURS)
     found = evalkit.json(
-        "run", "task_colours.py::colours",
-        "--model", f"openai:tiny@{llava_server}", "--model", "baseline:echo",
-    )  # fmt: skip
+        "run",
+        "task_colours.py::colours",
+        "--model",
+        f"openai:tiny@{llava_server}",
+        "--model",
+        "baseline:echo",
+    )
     tiny, blind = found["reliance"]
     assert (tiny["model"], tiny["looks"], blind["model"], blind["looks"]) == (
         "openai:tiny",
@@ -268,14 +293,19 @@ def test_what_was_made_for_the_server_is_stored_beside_the_original(evalkit, scr
 
     scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
     evalkit(
-        "run", "vqa_rad[image=real]", "-p", f"data={folder}",
-        "--model", f"openai:tiny@{scripted.url}?max_side=16",
-    )  # fmt: skip
+        "run",
+        "vqa_rad[image=real]",
+        "-p",
+        f"data={folder}",
+        "--model",
+        f"openai:tiny@{scripted.url}?max_side=16",
+    )
     request = evalkit.json("show", "latest", "--sample", "1")["requests"][0]
     picture, text = request["messages"][0]["content"]
     assert (picture["size"], picture["made"]) == (
-        [16, 12], "image/jpeg to image/png; resized from 32x24 to 16x12",
-    )  # fmt: skip
+        [16, 12],
+        "image/jpeg to image/png; resized from 32x24 to 16x12",
+    )
     assert text["text"].endswith("Question: Is it red?\n")
     with sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db") as db:
         blobs = dict(db.execute("select sha256, data from blob"))
@@ -290,8 +320,15 @@ def _grey(size: tuple[int, int]) -> bytes:
 def test_vqa_rad_on_the_real_pictures(evalkit, data: Path) -> None:
     """157 pictures, 1,132 questions, 669 of them closed."""
     found = evalkit.json(
-        "run", "vqa_rad[image=real]", "-p", f"data={data / 'vqa_rad'}", "-p", "split=all", *GOLD, *EMPTY,
-    )["runs"]  # fmt: skip
+        "run",
+        "vqa_rad[image=real]",
+        "-p",
+        f"data={data / 'vqa_rad'}",
+        "-p",
+        "split=all",
+        *GOLD,
+        *EMPTY,
+    )["runs"]
     gold, empty = found
     assert (gold["n"], set(scores(gold).values()), set(scores(empty).values())) == (1132, {1.0}, {0.0})
     assert gold["metrics"]["closed_accuracy"]["n"] == 669
@@ -303,9 +340,17 @@ def test_vqa_rad_on_the_real_pictures(evalkit, data: Path) -> None:
 def test_always_yes_is_a_baseline_and_no_more(evalkit, scripted, data: Path) -> None:
     scripted.usage = lambda body: {"prompt_tokens": 10 + 16 * str(body["messages"]).count("'image_url':")}
     found = evalkit.json(
-        "run", "vqa_rad", "-p", f"data={data / 'vqa_rad'}", "-p", "image=real", "-p", "image=blank",
-        "--model", f"openai:tiny@{scripted.url}",
-    )  # fmt: skip
+        "run",
+        "vqa_rad",
+        "-p",
+        f"data={data / 'vqa_rad'}",
+        "-p",
+        "image=real",
+        "-p",
+        "image=blank",
+        "--model",
+        f"openai:tiny@{scripted.url}",
+    )
     real, blank = found["runs"]
     assert real["metrics"]["closed_accuracy"]["n"] == 148
     assert scores(real) == scores(blank)
@@ -320,9 +365,15 @@ def test_always_yes_is_a_baseline_and_no_more(evalkit, scripted, data: Path) -> 
 def test_blood_cells_and_math_vision_on_the_real_pictures(evalkit, data: Path) -> None:
     for task, folder, n in (("blood_cells", "bccd", 597), ("math_vision", "math_v", 150)):
         gold, chance, empty = evalkit.json(
-            "run", f"{task}[image=real]", "-p", f"data={data / folder}",
-            *GOLD, "--model", "baseline:random", *EMPTY,
-        )["runs"]  # fmt: skip
+            "run",
+            f"{task}[image=real]",
+            "-p",
+            f"data={data / folder}",
+            *GOLD,
+            "--model",
+            "baseline:random",
+            *EMPTY,
+        )["runs"]
         assert gold["n"] == n
         assert set(scores(gold).values()) == {1.0}
         assert set(scores(empty).values()) == {0.0}

@@ -151,9 +151,11 @@ def output_metrics(run: Run) -> list[MetricInfo]:
     return [
         info
         for info in run.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None and info.name in run.metrics
+        if info.judges == "output"
+        and info.higher_is_better is not None
+        and info.name in run.metrics
         and run.metrics[info.name].method != "bootstrap"
-    ]  # fmt: skip
+    ]
 
 
 def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:

@@ -84,9 +84,13 @@ def gold(grades: Mapping[str, int]) -> set[str]:
 
 
 def _seen(
-    answers: set[str], passages: Sequence[str], ranking: Sequence[str], cluster: str, score: float,
+    answers: set[str],
+    passages: Sequence[str],
+    ranking: Sequence[str],
+    cluster: str,
+    score: float,
     used: bool | None,
-) -> Seen:  # fmt: skip
+) -> Seen:
     return Seen(
         cluster=cluster,
         score=score,

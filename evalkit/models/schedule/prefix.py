@@ -63,9 +63,21 @@ class QueuedRequest:
     """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
-        "begun", "chain", "cost", "group", "home", "lane", "length", "node",
-        "number", "request", "sent", "state", "waiter", "work",
-    )  # fmt: skip
+        "begun",
+        "chain",
+        "cost",
+        "group",
+        "home",
+        "lane",
+        "length",
+        "node",
+        "number",
+        "request",
+        "sent",
+        "state",
+        "waiter",
+        "work",
+    )
 
     def __init__(self, number: int, request: Request, chain: tuple[int, ...]) -> None:
         self.number, self.request, self.chain = number, request, chain

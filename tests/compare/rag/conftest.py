@@ -41,11 +41,18 @@ def add_run(store: Store) -> Callable[..., str]:
         metrics = options.get("metrics", METRICS)
         store.begin(
             RunSpec(
-                id=run_id, task=f"rag[arm={arm}]", path="task_rag.py", model=options.get("model", "m"),
-                spec=options.get("model", "m"), params=params, metrics=metrics,
-                dataset=options.get("dataset", "d"), n_expected=len(samples), target=target,
+                id=run_id,
+                task=f"rag[arm={arm}]",
+                path="task_rag.py",
+                model=options.get("model", "m"),
+                spec=options.get("model", "m"),
+                params=params,
+                metrics=metrics,
+                dataset=options.get("dataset", "d"),
+                n_expected=len(samples),
+                target=target,
             )
-        )  # fmt: skip
+        )
         store.write(run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())])
         means = {
             info.name: estimate(values, low=0, high=1)

@@ -132,8 +132,10 @@ async def test_retry_after_in_seconds_or_as_a_date(script, as_date):
 
 async def test_a_date_is_meant_by_the_clock_of_the_server_that_names_it(script):
     there = datetime.now(UTC) - timedelta(hours=1)
-    headers = {"Date": format_datetime(there, usegmt=True),
-               "Retry-After": format_datetime(there + timedelta(seconds=60), usegmt=True)}  # fmt: skip
+    headers = {
+        "Date": format_datetime(there, usegmt=True),
+        "Retry-After": format_datetime(there + timedelta(seconds=60), usegmt=True),
+    }
     script.chat(says({"error": {"message": "slow down"}}, 429, headers))
     with pytest.raises(Overloaded) as caught:
         await ask(script.url)
@@ -142,8 +144,12 @@ async def test_a_date_is_meant_by_the_clock_of_the_server_that_names_it(script):
 
 @pytest.mark.parametrize(("reset", "seconds"), [("1m2.5s", 62.5), ("20ms", 0.02), ("7", 7.0), ("soon", None)])
 async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
-    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset,
-               "x-ratelimit-remaining-tokens": "9", "x-ratelimit-reset-tokens": "9h"}  # fmt: skip
+    headers = {
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": reset,
+        "x-ratelimit-remaining-tokens": "9",
+        "x-ratelimit-reset-tokens": "9h",
+    }
     script.chat(says({"error": {"message": "slow down"}}, 429, headers))
     with pytest.raises(Overloaded) as caught:
         await ask(script.url)
@@ -152,12 +158,19 @@ async def test_a_used_up_rate_says_when_it_is_reset(script, reset, seconds):
 
 def test_what_is_left_of_rates_is_read_in_every_dialect():
     later = (datetime.now(UTC) + timedelta(seconds=60)).isoformat().replace("+00:00", "Z")
-    openai = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s",
-              "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "149984",
-              "x-ratelimit-reset-tokens": "6m0s"}  # fmt: skip
+    openai = {
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1s",
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-tokens": "149984",
+        "x-ratelimit-reset-tokens": "6m0s",
+    }
     assert rates_left(openai) == {"requests": (59, 1, 60), "tokens": (149_984, 360, math.inf)}
-    anthropic = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": later,
-                 "anthropic-ratelimit-tokens-limit": "8000"}  # fmt: skip
+    anthropic = {
+        "anthropic-ratelimit-tokens-remaining": "0",
+        "anthropic-ratelimit-tokens-reset": later,
+        "anthropic-ratelimit-tokens-limit": "8000",
+    }
     left = rates_left(anthropic)["tokens"]
     assert (left.units, left.most) == (0, 8_000)
     assert 30 < left.reset_s <= 60

@@ -73,8 +73,13 @@ async def test_parts_arrive_in_their_order_byte_for_byte(script, model, tmp_path
     body = script.seen[0][1]
     png = "data:image/png;base64"
     assert parts_of(body) == [
-        ("text", "one"), (png, RED), (png, GREEN), ("text", "two"), (png, BLUE), ("text", "three"),
-    ]  # fmt: skip
+        ("text", "one"),
+        (png, RED),
+        (png, GREEN),
+        ("text", "two"),
+        (png, BLUE),
+        ("text", "three"),
+    ]
     assert body["messages"][0] == {"role": "system", "content": "Look."}
 
 

@@ -106,9 +106,13 @@ def test_a_name_that_is_not_found_for_seconds_costs_nothing(evalkit, scripted, t
         exec "{sys.executable}" -m evalkit run task_small.py --model openai:tiny@{url} --max-inflight 4 --json
     """
     process = subprocess.Popen(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script], cwd=tmp_path, env=evalkit.environment,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=tmp_path,
+        env=evalkit.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     while sum(scripted.answered.values()) < 40 and process.poll() is None:
         time.sleep(0.01)
     if process.poll() == 77 or (process.poll() and "unshare failed" in process.stderr.read()):
