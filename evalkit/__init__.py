@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from evalkit.metric import metric as metric
 from evalkit.task import task as task
 from evalkit.util.lazy import lazy_names
-
-__version__ = "0.1.0"
+from evalkit.util.version import VERSION as __version__
 
 _WHERE = {
     "Answer": "evalkit.types",

@@ -19,12 +19,12 @@ from typing import Any
 
 import msgspec
 
-from evalkit import __version__
 from evalkit.collection.files import display, evalconfs, installed_files, task_files
 from evalkit.collection.items import Item, items_of
 from evalkit.collection.targets import Collection, collect, load_files, selector
 from evalkit.errors import TaskFileError
 from evalkit.util.paths import memory, write_whole
+from evalkit.util.version import VERSION
 
 State = tuple[int, int]
 """Time of change in nanoseconds, and size in bytes."""
@@ -184,7 +184,7 @@ def _import(file: Path, state: State, confs: list[str], found: Listing) -> _Entr
 
 
 def _made_by() -> str:
-    return f"1 {__version__} {sys.version}"
+    return f"1 {VERSION} {sys.version}"
 
 
 def _open(path: Path) -> _Book:
