@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from evalkit import __version__
 from evalkit.errors import EvalkitError
+from evalkit.util.version import VERSION
 
 COMMANDS = {
     "run": ("evalkit.cli.run", "Evaluate models on tasks."),
@@ -58,7 +58,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="evalkit")
+@click.version_option(VERSION, prog_name="evalkit")
 def cli() -> None:
     """Evaluate language and vision-language models on biomedical and multimodal tasks.
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evalkit import __version__
 from evalkit.errors import UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.store.records import Run, SampleRecord
 from evalkit.store.store import Store
+from evalkit.util.version import VERSION
 
 _UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # in the names of models, by lm-eval's rule
 _SAFE = re.compile(r"[^\w.-]+")
@@ -129,7 +129,7 @@ def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]
             "bootstrap_iters": run.spec.params.get("bootstrap_iters"),
         },
         "evalkit": {
-            "version": __version__,
+            "version": VERSION,
             "run": run.id,
             "status": run.status,
             "params": _jsonable(run.spec.params),
