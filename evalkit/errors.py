@@ -11,7 +11,8 @@ EvalkitError
 ├── SetupError            nothing can go on: the run stops, what is done stays
 │   ├── ProbeError        the model is not there or cannot do what the task needs
 │   ├── CorpusError       a broken corpus (path, line)
-│   └── IndexMismatch     an index that was built for something else
+│   ├── IndexMismatch     an index that was built for something else
+│   └── NotInstalled      a package that an extra of evalkit brings (see extras.py)
 ├── StoreError            the score store: too new, full, locked by another run
 ├── MetricError           a metric cannot be computed
 └── JudgeError            a judge's word cannot be read
@@ -88,6 +89,10 @@ class CorpusError(SetupError):
 
 class IndexMismatch(SetupError):
     """An index that was built from another corpus, encoder or chunking."""
+
+
+class NotInstalled(SetupError):
+    """Something that an extra of evalkit brings is not installed. A run without any sample is not kept."""
 
 
 class StoreError(EvalkitError):

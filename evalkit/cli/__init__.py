@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from evalkit.errors import EvalkitError
+from evalkit.extras import not_installed
 from evalkit.util.version import VERSION
 
 COMMANDS = {
@@ -83,7 +84,10 @@ def main() -> None:
         keep_stdout_for_json()
     try:
         cli()
-    except EvalkitError as error:
+    except (EvalkitError, ImportError) as problem:
+        error = problem if isinstance(problem, EvalkitError) else not_installed(problem)
+        if error is None:
+            raise
         click.echo(f"evalkit: {error}", err=True)
         if as_json:
             print_json({"runs": [], "errors": [str(error)]})

@@ -173,7 +173,7 @@ class RunBatch:
             if xfail and not self.runs[-1].ranked:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
         except (SetupError, UsageError, StoreError) as error:
-            if self.open_run is not None:
+            if self.open_run is not None and self.open_run.id in self.store:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:
                 self._forgive(label, xfail, str(error))

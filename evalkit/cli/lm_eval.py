@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from evalkit.errors import UsageError
+from evalkit.extras import load
 
 
 # --help, too, is lm-eval's.
@@ -20,13 +20,8 @@ from evalkit.errors import UsageError
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval(arguments: tuple[str, ...]) -> None:
     """Run lm-eval's own command, which then knows --model evalkit --model_args spec=…."""
-    try:
-        from lm_eval.__main__ import cli_evaluate
+    command = load("lm_eval.__main__", "evalkit lm-eval", "lm-eval")
+    import evalkit.lm_eval.lm  # noqa: F401 - registers the model
 
-        import evalkit.lm_eval.lm  # noqa: F401 - registers the model
-    except ImportError as problem:
-        from evalkit.lm_eval.catalog import INSTALL
-
-        raise UsageError(f"{INSTALL} ({problem})") from None
     sys.argv = ["lm_eval", *arguments]
-    cli_evaluate()
+    command.cli_evaluate()

@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from evalkit.cli.output import cell
-from evalkit.errors import SetupError
+from evalkit.extras import load
 from evalkit.store.records import Run
 
 
 def print_table(runs: Sequence[Run], form: str) -> None:
     """``csv``: a line for each run and metric. ``markdown``, ``latex``: for each task its runs down, metrics
-    across, each value with its interval. Raises ``SetupError`` where pandas is missing."""
+    across, each value with its interval. Raises ``NotInstalled`` where pandas is missing."""
     if form == "csv":
         click.echo(_csv(runs), nl=False)
         return
@@ -81,14 +81,9 @@ def _markdown(task: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def _latex(task: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Needs ``\\usepackage{booktabs}``."""
-    try:
-        import jinja2  # noqa: F401  (pandas writes LaTeX by it)
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            f"--format latex needs the package {error.name}: pip install 'evalkit[leaderboard]'"
-        ) from None
-    made: str = pd.DataFrame(list(map(list, rows)), columns=list(head)).to_latex(
+    pandas = load("pandas", "--format latex")
+    load("jinja2", "--format latex")  # pandas writes LaTeX by it
+    made: str = pandas.DataFrame(list(map(list, rows)), columns=list(head)).to_latex(
         index=False, escape=True, column_format="l" + "r" * (len(head) - 1), caption=None
     )
     return f"% {task}\n{made}"

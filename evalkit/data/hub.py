@@ -19,6 +19,7 @@ import msgspec
 
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError, UsageError
+from evalkit.extras import load
 
 _TIMEOUT_S = 10.0  # as long as huggingface_hub itself waits for an answer
 _YES = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its variables
@@ -69,10 +70,7 @@ def hub_rows(
     """
     if file is None:
         look_for_hub()
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise UsageError(f"{repository} needs the package datasets: pip install 'evalkit[data]'") from None
+    datasets = load("datasets", repository)
     datasets.disable_progress_bars()
     try:
         if file is not None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from evalkit.errors import RequestRejected, SetupError
+from evalkit.extras import load
 from evalkit.model import Model
 from evalkit.types import Image, Message, Response, Text
 
@@ -161,14 +162,9 @@ class _Tokenizer:
     """A Hugging Face tokenizer, as far as lm-eval's rules need one."""
 
     def __init__(self, name: str) -> None:
+        transformers = load("transformers", f"-p tokenizer={name}", "lm-eval")
         try:
-            from transformers import AutoTokenizer
-        except ImportError as problem:
-            raise SetupError(
-                f"a tokenizer needs transformers: pip install transformers ({problem})"
-            ) from None
-        try:
-            self._inner: Any = AutoTokenizer.from_pretrained(name)
+            self._inner: Any = transformers.AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as problem:
             raise SetupError(f"-p tokenizer={name}: {problem}") from None
         self.apply_chat_template = self._inner.apply_chat_template

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError, did_you_mean
+from evalkit.extras import load
 from evalkit.models.spec import ModelSpec
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
@@ -143,15 +144,11 @@ class LmEvalBackend:
     def _load(self) -> None:
         if self._lm is not None:
             return
-        try:
-            import lm_eval.models
-            from lm_eval.api.registry import model_registry
-            from lm_eval.utils import handle_arg_string
-        except ImportError as problem:
-            from evalkit.lm_eval.catalog import INSTALL
+        models = load("lm_eval.models", "a model of lm-eval", "lm-eval")
+        from lm_eval.api.registry import model_registry
+        from lm_eval.utils import handle_arg_string
 
-            raise UsageError(f"{INSTALL} ({problem})") from None
-        known = list(lm_eval.models.MODEL_MAPPING)
+        known = list(models.MODEL_MAPPING)
         if self.spec.name not in model_registry:
             raise UsageError(
                 f"lm-eval has no model {self.spec.name!r}.{did_you_mean(self.spec.name, known)} "

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.extras import load
 from evalkit.lm_eval.task_index import whole_manager
-
-INSTALL = "install lm-eval for its tasks and models: pip install 'evalkit[lm-eval]'"
 
 
 def leaves(manager: Any, name: str) -> Iterator[dict[str, Any]]:
@@ -68,13 +67,10 @@ def matching(pattern: str, include_path: Path | None) -> tuple[Any, list[str]]:
 
 @cache
 def _manager(include_path: Path | None, defaults: bool) -> Any:
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError as problem:
-        raise UsageError(f"{INSTALL} ({problem})") from None
+    tasks = load("lm_eval.tasks", "a task of lm-eval", "lm-eval")
     if defaults:
         return whole_manager(include_path)
-    return TaskManager(include_path=include_path, include_defaults=False)
+    return tasks.TaskManager(include_path=include_path, include_defaults=False)
 
 
 def _runnable(manager: Any, name: str) -> list[str]:

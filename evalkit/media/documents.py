@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.extras import load
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import pillow, plain, png
 from evalkit.media.sniff import look
@@ -56,10 +57,7 @@ def _chosen(pages: list[int] | None, count: int, path: str) -> list[int]:
 
 
 def _pdf(data: bytes, pages: list[int] | None, dpi: int, path: str) -> list[Made]:
-    try:
-        import pypdfium2
-    except ModuleNotFoundError:
-        raise UsageError("PDF needs pypdfium2: pip install 'evalkit[pdf]'") from None
+    pypdfium2 = load("pypdfium2", "PDF")
     pillow()
     try:
         document = pypdfium2.PdfDocument(data)
@@ -92,12 +90,10 @@ def _frames(data: bytes, pages: list[int] | None, media_type: str, path: str) ->
 
 
 def _dicom(data: bytes, pages: list[int] | None, window: Window | None, path: str) -> list[Made]:
-    try:
-        import pydicom
-        from pydicom.errors import InvalidDicomError
-        from pydicom.pixels import pixel_array
-    except ModuleNotFoundError:
-        raise UsageError("DICOM needs pydicom: pip install 'evalkit[dicom]'") from None
+    pydicom = load("pydicom", "DICOM")
+    from pydicom.errors import InvalidDicomError
+    from pydicom.pixels import pixel_array
+
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
         pixels = pixel_array(dataset)

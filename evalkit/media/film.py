@@ -6,7 +6,8 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from evalkit.errors import RequestRejected, SetupError
+from evalkit.errors import RequestRejected
+from evalkit.extras import load
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import png
 from evalkit.types import Image, Video
@@ -23,11 +24,7 @@ def frames_of(video: Video) -> tuple[Image, ...]:
 
 
 def _sample(video: Video) -> Iterator[Made]:
-    try:
-        import av
-        from av.error import FFmpegError
-    except ModuleNotFoundError:
-        raise SetupError("frames of a film need PyAV: pip install 'evalkit[video]'") from None
+    av = load("av", "a film")
     name = video.path or f"film {video.sha256[:12]}"
     try:
         with av.open(video.path or io.BytesIO(video.read())) as container:
@@ -35,7 +32,7 @@ def _sample(video: Video) -> Iterator[Made]:
                 raise RequestRejected(f"{name} holds no film")
             times = _times(video, _duration(container, container.streams.video[0], av.time_base), name)
             yield from _at(container, times)
-    except (FFmpegError, OSError) as problem:
+    except (av.error.FFmpegError, OSError) as problem:
         raise RequestRejected(f"{name} cannot be read as a film: {problem}") from None
 
 

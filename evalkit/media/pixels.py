@@ -9,20 +9,15 @@ import zlib
 from functools import lru_cache
 from typing import Any
 
-from evalkit.errors import RequestRejected, SetupError
+from evalkit.errors import RequestRejected
+from evalkit.extras import load
 from evalkit.media.kept import Made
 from evalkit.types import MediaSupport
 
 
 def pillow() -> Any:
-    """``PIL.Image``. Raises ``SetupError`` where Pillow is not installed."""
-    try:
-        import PIL.Image
-    except ModuleNotFoundError:
-        raise SetupError(
-            "a picture has to be converted, which needs Pillow: pip install 'evalkit[images]'"
-        ) from None
-    return PIL.Image
+    """Return ``PIL.Image``. Raises ``NotInstalled`` where Pillow is not installed."""
+    return load("PIL.Image", "a picture that has to be converted")
 
 
 def to_png(data: bytes, media_type: str, takes: MediaSupport, name: str) -> Made | None:

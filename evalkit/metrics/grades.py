@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal, get_args
 
-from evalkit.errors import SetupError, UsageError, did_you_mean
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.extras import load
 from evalkit.metric import Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
@@ -58,8 +59,4 @@ def _grade(function: str, sample: Sample, answer: Answer) -> float:
 
 
 def _textstat() -> Any:
-    try:
-        import textstat
-    except ModuleNotFoundError:
-        raise SetupError("readability needs the package textstat: pip install 'evalkit[metrics]'") from None
-    return textstat
+    return load("textstat", "readability")

@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import SetupError, UsageError
+from evalkit.extras import load
 from evalkit.metric import Metric
 from evalkit.metrics.text import name_of, scored
 
@@ -23,7 +24,7 @@ def chrf(word_order: int = 0) -> Metric:
         raise UsageError(f"chrf: word_order is {word_order}, at least 0 is wanted")
     name = name_of("chrf", word_order=(word_order, 0))
     fn = partial(scored, partial(_chrf, word_order), True)
-    return Metric(name, fn, help="character n-gram F2 (chrF)", ready=_sacrebleu)
+    return Metric(name, fn, help="character n-gram F2 (chrF)", ready=partial(load, "sacrebleu", "chrf"))
 
 
 def meteor() -> Metric:
@@ -41,16 +42,8 @@ def meteor() -> Metric:
 
 
 def _chrf(word_order: int, reply: str, references: tuple[str, ...]) -> float:
-    score = _sacrebleu().sentence_chrf(reply, list(references), word_order=word_order)
+    score = load("sacrebleu", "chrf").sentence_chrf(reply, list(references), word_order=word_order)
     return float(score.score) / 100
-
-
-def _sacrebleu() -> Any:
-    try:
-        import sacrebleu
-    except ModuleNotFoundError:
-        raise SetupError("chrf needs the package sacrebleu: pip install 'evalkit[metrics]'") from None
-    return sacrebleu
 
 
 def _meteor(reply: str, references: tuple[str, ...]) -> float:
@@ -68,10 +61,7 @@ def _words(text: str) -> list[str]:
 
 @cache
 def _wordnet() -> Any:
-    try:
-        from nltk.corpus import wordnet
-    except ModuleNotFoundError:
-        raise SetupError("meteor needs the package nltk: pip install 'evalkit[metrics]'") from None
+    wordnet = load("nltk.corpus", "meteor").wordnet
     try:
         wordnet.ensure_loaded()
     except LookupError:

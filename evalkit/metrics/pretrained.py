@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from evalkit.data.hub import hub_answers
 from evalkit.errors import SetupError, UsageError
+from evalkit.extras import load
 
 BATCH = 32  # pairs classified at once
 
@@ -43,10 +44,7 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
             f"the weights of {name} could not be loaded: there is no such folder. "
             f"Where the hub can be reached: hf download NAME --local-dir {name}"
         )
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise SetupError(f"{name} needs the package {error.name}: pip install 'evalkit[metrics]'") from None
+    transformers = load("transformers", name, "metrics")
     source: dict[str, Any] = {"local_files_only": Path(name).is_dir() or not hub_answers()}
     level = transformers.logging.get_verbosity()
     transformers.logging.disable_progress_bar()

@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.extras import load
 from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
@@ -53,12 +54,7 @@ def ranking_measure(name: str) -> Metric:
 
 @cache
 def _parsed(name: str) -> Any:
-    try:
-        import ir_measures
-    except ModuleNotFoundError:
-        raise UsageError(
-            "measuring rankings needs the package ir-measures: pip install 'evalkit[rag]'"
-        ) from None
+    ir_measures = load("ir_measures", "measuring rankings")
     try:
         measure = ir_measures.parse_measure(name)
         list(ir_measures.iter_calc([measure], [ir_measures.Qrel("1", "1", 1)], []))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit.errors import ServerFailed, SetupError, StoreError
+from evalkit.extras import not_installed
 from evalkit.run.display import listed
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
@@ -175,6 +176,9 @@ class _Run:
             self._fail(problem)
             return
         except Exception as problem:  # noqa: BLE001 - the one boundary: a sample's failure is its status
+            if missing := not_installed(problem):
+                self._fail(missing)
+                return
             status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
             self._count_failure(problem)
         calls = model.calls

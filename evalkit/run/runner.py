@@ -20,7 +20,7 @@ import msgspec
 from evalkit.collection.items import Item, plain
 from evalkit.collection.sources import item_of
 from evalkit.collection.with_metrics import with_metrics
-from evalkit.errors import SetupError
+from evalkit.errors import NotInstalled, SetupError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.requests import canonical, changes
@@ -121,7 +121,11 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
             spec = spec_of(run_id, item, name, model, model_text, found, options)
             store.begin(spec)
             options.on_start(spec)
-            return await _drive(item, spec, model, samples, store, session, options)
+            try:
+                return await _drive(item, spec, model, samples, store, session, options)
+            except NotInstalled:
+                store.discard(run_id)
+                raise
 
 
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:

@@ -21,6 +21,7 @@ from evalkit.collection.fixture_resolution import wanted_fixture
 from evalkit.collection.items import Item
 from evalkit.data.source_location import row_place
 from evalkit.errors import EvalkitError, SetupError
+from evalkit.extras import not_installed
 from evalkit.task import Fixture, Scope, parameters_of
 from evalkit.types import Progress, Sample
 
@@ -156,6 +157,8 @@ def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
     except EvalkitError:
         raise
     except Exception as error:  # a plug-in may raise anything; it becomes one typed error
+        if missing := not_installed(error, what):
+            raise missing from None
         row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
         said = f"{_place(fn, error)}{what}: {type(error).__name__}: {error}"
         raise SetupError(f"{said}{row and f' (row of {row})'}") from error

@@ -61,6 +61,19 @@ class Runs(Database):
                 )
             )
 
+    def __contains__(self, run_id: str) -> bool:
+        """Return whether there is a run of exactly this id."""
+        with self.reading() as connection:
+            return connection.scalar(sa.select(t.run.c.key).where(t.run.c.id == run_id)) is not None
+
+    def discard(self, run_id: str) -> None:
+        """Remove a run, unless a sample of the run is stored."""
+        with self.writing() as connection:
+            key = self._row(connection, run_id).key
+            if not _totals(connection, [key]):
+                connection.execute(t.run_metric.delete().where(t.run_metric.c.run_key == key))
+                connection.execute(t.run.delete().where(t.run.c.key == key))
+
     def claim(self, run_id: str) -> None:
         """Take a run for this process, to go on with it. Raises ``StoreError`` if a live process has it."""
         with self.writing() as connection:
