@@ -11,7 +11,6 @@ hf:NAME[:CONFIG[:SPLIT]]           a data set of the Hugging Face hub, or a loca
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ import msgspec
 
 from evalkit.data.hub import hub_answers
 from evalkit.errors import CorpusError
+from evalkit.extras import load
 
 from . import pubmed
 from .jsonl import Row, lines, row_of
@@ -104,7 +104,7 @@ def _lines(files: Iterable[Path]) -> Rows:
 
 
 def _parquet_rows(files: Iterable[Path]) -> Rows:
-    pyarrow, parquet = _needs("pyarrow"), _needs("pyarrow.parquet")
+    pyarrow, parquet = load("pyarrow", "Parquet"), load("pyarrow.parquet", "Parquet")
     for file in files:
         number = 0
         try:
@@ -117,7 +117,7 @@ def _parquet_rows(files: Iterable[Path]) -> Rows:
 
 
 def _saved(folder: Path) -> Layout:
-    datasets = _needs("datasets")
+    datasets = load("datasets", "this corpus")
     try:
         rows = datasets.load_from_disk(str(folder))
     except (OSError, ValueError) as error:
@@ -134,7 +134,7 @@ def _hub(text: str) -> Layout:
         name = str(Path(name).resolve())
     elif not hub_answers():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else every request is tried six times
-    datasets = _needs("datasets")
+    datasets = load("datasets", "this corpus")
     datasets.disable_progress_bars()
     try:
         found = datasets.load_dataset(name, config or None, split=split or None)
@@ -157,10 +157,3 @@ def _dataset(rows: Any, where: str) -> Layout:
         raise CorpusError(f"{where} holds the splits {', '.join(rows)}: name the folder of one of them")
     files = tuple(Path(entry["filename"]) for entry in rows.cache_files)
     return Layout("datasets", files, lambda _: ((f"{where}: row {n}", row) for n, row in enumerate(rows, 1)))
-
-
-def _needs(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise CorpusError(f"this corpus needs the package {module}: pip install 'evalkit[data]'") from None

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evalkit.errors import SetupError
+from evalkit.errors import NotInstalled, SetupError
 from evalkit.util.paths import cache_dir
 
 from .model_files import hash_weights, settings
@@ -55,7 +55,7 @@ class LocalModel:
         plain = self._recipe.pooling is not None and (self._folder / "tokenizer.json").is_file()
         installed = importlib.util.find_spec("openvino") is not None
         if wanted == "openvino" and not installed:
-            raise SetupError("backend=openvino needs the package: pip install 'evalkit[encoder]'")
+            raise NotInstalled("backend=openvino needs the package: pip install 'evalkit[encoder]'")
         if wanted == "openvino" and not plain:
             raise SetupError(
                 f"{self._folder}: OpenVINO runs encoders that are a transformer and a pooling with a "

