@@ -6,7 +6,6 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -328,31 +327,29 @@ def _this_process() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """When a process began, in the kernel's ticks: tells it from a later one of its number. Linux only.
+    """Return when a process began, in hundredths of a second after the machine did.
 
-    Empty for one that has ended and waits for its parent.
+    The time tells the process from a later one of the same number, also where the clock has been set.
+    Empty for a process that has ended, or waits for its parent to hear that it has.
     """
+    import psutil
+
     try:
-        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return str(round((process.create_time() - psutil.boot_time()) * 100))
+    except psutil.Error:
         return ""
-    return "" if facts[0] == "Z" else facts[19]
 
 
 def _alive(owner: str, heartbeat: float | None) -> bool:
-    """Whether the process that holds a run still works on it.
+    """Return whether the process that holds a run still works on it.
 
     Of a process on this machine the system tells; its heartbeat may be late where a task blocks the event
     loop, or the clock has been set. Of one elsewhere the heartbeat is all there is to see.
     """
     host, pid, start = owner.rsplit(":", 2)
-    beats = heartbeat is not None and time.time() - heartbeat <= STALE_S
-    if host != socket.gethostname():
-        return beats
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # alive, and another user's
-        pass
-    return _start_of(int(pid)) == start and (bool(start) or beats)
+    if host == socket.gethostname() and start:
+        return _start_of(int(pid)) == start
+    return heartbeat is not None and time.time() - heartbeat <= STALE_S

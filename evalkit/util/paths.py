@@ -9,12 +9,17 @@ from evalkit.errors import SetupError
 
 
 def cache_dir() -> Path:
-    """``$EVALKIT_CACHE``, else ``evalkit`` in the user's cache folder. Made where it is missing.
+    """Return ``$EVALKIT_CACHE``, else ``evalkit`` in ``$XDG_CACHE_HOME`` or the system's folder for caches.
 
-    Raises ``SetupError`` where it cannot be made.
+    The folder is made where it is missing. Raises ``SetupError`` where it cannot be made.
     """
-    home = os.environ.get("EVALKIT_CACHE")
-    path = Path(home) if home else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "evalkit"
+    own, shared = os.environ.get("EVALKIT_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own or shared:
+        path = Path(own) if own else Path(shared or "", "evalkit").expanduser()
+    else:
+        import platformdirs
+
+        path = platformdirs.user_cache_path("evalkit", appauthor=False)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
