@@ -6,7 +6,6 @@ disk. So an index may be larger than memory, and n × dimension floats are never
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 
 from evalkit.errors import SetupError
 from evalkit.types import Progress
@@ -264,5 +264,5 @@ def check_fits(folder: Path, bytes: int, family: str, memory: int) -> None:
 
 
 def memory_bytes() -> int:
-    """The memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory of this machine, in bytes."""
+    return int(psutil.virtual_memory().total)
