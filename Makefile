@@ -1,5 +1,8 @@
 # make demo         the main job on embedded defaults: corpus, FAISS index, cited summaries, scores
-# make test         everything that CI checks: lint, types, tests
+# make test         everything that CI checks: lint, types, layers, documentation, tests
+# make lint         format, lint, types and the layers of imports: what pre-commit checks, too
+# make docs         the documentation as a site in build/docs; a dead link or an unlisted page fails
+# make build        wheel and sdist in dist/; the wheel runs the demo's task in a fresh environment
 # make leaderboard  serve the board on 127.0.0.1
 # make soak         faults and kill -9 at random instants, for minutes
 # make bench        what a run costs, beside other harnesses; into docs/benchmarks.md
@@ -13,7 +16,7 @@ PORT ?= 8501
 BASELINES := --model baseline:gold --model baseline:extract --model baseline:lead \
              --model baseline:random --model baseline:empty
 
-.PHONY: demo test leaderboard bench conformance soak system lint clean
+.PHONY: demo test leaderboard bench conformance soak system lint docs build clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/evalkit run fictional_trials $(BASELINES)
@@ -22,13 +25,24 @@ leaderboard: $(VENV)/.installed
 	@$(BIN)/evalkit leaderboard --port $(PORT)
 
 # Each worker has one core.
-test: $(VENV)/.installed-test system lint
+test: $(VENV)/.installed-test system lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-test
+	@echo "Building the documentation into build/docs ..."
+	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html docs build/docs
+
+build: $(VENV)/.installed-test
+	@echo "Building wheel and sdist into dist/, then running the demo's task from the wheel ..."
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/check_wheel.py dist
 
 conformance: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/conformance.py
@@ -63,4 +77,4 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .evalkit .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .evalkit .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
