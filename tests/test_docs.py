@@ -16,7 +16,7 @@ from evalkit.cli import COMMANDS, cli
 from evalkit.collection.targets import collect, iter_tasks
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Stand-ins for servers and files that a reader has and a test has not.
 SERVED = re.compile(r"(?:sglang|openai):(?:NAME|tiny)(?:@http://127\.0\.0\.1:\d+)?")
@@ -109,3 +109,29 @@ def test_links_lead_to_files(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)]+)\)", text) if not t.startswith("http")]
     assert [t for t in targets if t and not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_every_target_of_make_exists(page: Path) -> None:
+    named = set(re.findall(r"(?:^|`)make (?:\w+=\S+ )*(\w+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert named
+    assert named <= set(targets)
+
+
+def test_every_path_that_contributors_are_told_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:evalkit|tests|tasks|retrievers|leaderboard|docs)/[\w./]*)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_pre_commit_has_the_checks_of_make_lint() -> None:
+    recipe = re.search(
+        r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert recipe is not None
+    checks = re.findall(r"^\t\$\(BIN\)/(.+)$", recipe[1], re.MULTILINE)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert len(checks) >= 4
+    assert re.findall(r"entry: \.venv/bin/(.+)", hooks) == checks
