@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def look(pid: int, store: Path) -> Look | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         files = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a number is enough
-        with sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5) as db:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)) as db, db:
             (last,) = db.execute("SELECT max(sequence) FROM sample").fetchone()
     except (OSError, sqlite3.OperationalError, IndexError):
         return None

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,7 +268,7 @@ def test_a_folder_without_an_index_says_how_to_build_one(evalkit) -> None:
 
 def test_a_store_of_a_newer_version_is_not_touched(evalkit, task_file, tmp_path) -> None:
     evalkit("run", task_file, "--model", "baseline:gold")
-    with sqlite3.connect(tmp_path / ".evalkit" / "evalkit.db") as store:
+    with closing(sqlite3.connect(tmp_path / ".evalkit" / "evalkit.db")) as store, store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")
     refused = evalkit("show", code=2)
     assert "schema version 9999, this evalkit knows up to" in refused.stderr

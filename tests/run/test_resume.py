@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_kill_9_and_resume_ask_no_completed_request_again(
     assert len(scripted.asked) == N
     assert len(twice) <= 8
     assert len(twice & answered_before) <= 8
-    with sqlite3.connect(tmp_path / ".evalkit" / "evalkit.db") as store:
+    with closing(sqlite3.connect(tmp_path / ".evalkit" / "evalkit.db")) as store, store:
         assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert store.execute("SELECT count(*), count(DISTINCT sequence) FROM sample").fetchone() == (N, N)
 

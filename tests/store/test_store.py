@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from array import array
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -315,7 +316,7 @@ def test_alembic_is_imported_only_for_an_older_store(store: Store, tmp_path: Pat
 def test_a_store_from_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "evalkit.db"
     open_store(path).close()
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE alembic_version SET version_num = '0042'")
     raw.close()
     with pytest.raises(StoreError, match=r"version 0042.*pip install --upgrade evalkit"):
@@ -328,7 +329,7 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not an evalkit store"):
         open_store(text)
     other = tmp_path / "other.db"
-    with sqlite3.connect(other) as raw:
+    with closing(sqlite3.connect(other)) as raw, raw:
         raw.execute("CREATE TABLE bookmarks (url TEXT)")
     raw.close()
     with pytest.raises(StoreError, match="bookmarks"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 
 import PIL.Image
@@ -282,7 +283,7 @@ def test_a_picture_is_stored_once_and_every_request_names_it(evalkit, folder: Pa
     evalkit("run", "vqa_rad", "-p", f"data={folder}", *GOLD)
     sample = evalkit.json("show", "latest", "--sample", "1")
     assert "messages" in sample["requests"][0]
-    with sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db") as db:
+    with closing(sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db")) as db, db:
         blobs = dict(db.execute("select sha256, data from blob"))
     assert set(blobs.values()) == {jpeg("red"), jpeg("blue", (20, 20)), *map(_grey, ((32, 24), (20, 20)))}
     assert all(Image.of(data).sha256 == name for name, data in blobs.items())
@@ -307,7 +308,7 @@ def test_what_was_made_for_the_server_is_stored_beside_the_original(evalkit, scr
         "image/jpeg to image/png; resized from 32x24 to 16x12",
     )
     assert text["text"].endswith("Question: Is it red?\n")
-    with sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db") as db:
+    with closing(sqlite3.connect(evalkit.folder / ".evalkit" / "evalkit.db")) as db, db:
         blobs = dict(db.execute("select sha256, data from blob"))
     assert PIL.Image.open(io.BytesIO(blobs[picture["sha256"]])).size == (16, 12)
     assert blobs[Image.of(jpeg("red")).sha256] == jpeg("red")

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -136,7 +137,7 @@ def test_a_file_that_is_no_cache(tmp_path):
 def test_a_damaged_value(tmp_path):
     path = tmp_path / "responses.db"
     cache = ResponseCache(path)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO answer (key, value, filed) VALUES (?, ?, 0)", (b"k", b"\x01not zlib"))
     db.close()
     with pytest.raises(StoreError, match="damaged"):
@@ -146,7 +147,7 @@ def test_a_damaged_value(tmp_path):
 
 def test_a_newer_file_is_left_alone(tmp_path):
     path = tmp_path / "responses.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreError, match=r"newer evalkit.*99.*update evalkit"):
@@ -195,7 +196,7 @@ def test_several_processes_keep_the_limit_together(tmp_path):
         assert process.returncode == 0
     cache = ResponseCache(path)
     assert 0 < cache.info().bytes <= 100_000
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
     cache.close()
@@ -204,7 +205,7 @@ def test_several_processes_keep_the_limit_together(tmp_path):
 def test_a_file_of_the_first_version_keeps_its_responses(tmp_path):
     path = tmp_path / "responses.db"
     value = b"\x00" + msgspec.msgpack.encode(Response(text="kept"))
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE responses (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
         db.execute("INSERT INTO responses VALUES (?, ?)", (b"k", value))
         db.execute("PRAGMA user_version = 1")
