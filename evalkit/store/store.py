@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from evalkit.errors import StoreError
 from evalkit.store.board import Board
 from evalkit.store.database import check_url
 from evalkit.store.migrate import migrate
@@ -23,5 +24,9 @@ class Store(Board):
 def open_url(url: str | Path | None, create: bool) -> Store:
     """See ``evalkit.store.open_store``."""
     store = Store(check_url(url, create))
-    migrate(store)
+    try:
+        migrate(store)
+    except StoreError:
+        store.engine.dispose()
+        raise
     return store

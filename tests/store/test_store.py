@@ -318,7 +318,6 @@ def test_a_store_from_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     open_store(path).close()
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE alembic_version SET version_num = '0042'")
-    raw.close()
     with pytest.raises(StoreError, match=r"version 0042.*pip install --upgrade evalkit"):
         open_store(path)
 
@@ -331,7 +330,6 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     with closing(sqlite3.connect(other)) as raw, raw:
         raw.execute("CREATE TABLE bookmarks (url TEXT)")
-    raw.close()
     with pytest.raises(StoreError, match="bookmarks"):
         open_store(other)
     with pytest.raises(StoreError, match="not a directory"):

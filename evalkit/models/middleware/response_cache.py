@@ -60,7 +60,11 @@ class ResponseCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite's own lock makes one connection safe in several threads.
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self._open()
+            try:
+                self._open()
+            except (sqlite3.Error, StoreError):
+                self._db.close()
+                raise
 
     def get(self, key: bytes) -> Response | None:
         """The response filed under ``key``, marked ``from_cache``, or None."""

@@ -139,7 +139,6 @@ def test_a_damaged_value(tmp_path):
     cache = ResponseCache(path)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO answer (key, value, filed) VALUES (?, ?, 0)", (b"k", b"\x01not zlib"))
-    db.close()
     with pytest.raises(StoreError, match="damaged"):
         cache.get(b"k")
     cache.close()
@@ -149,7 +148,6 @@ def test_a_newer_file_is_left_alone(tmp_path):
     path = tmp_path / "responses.db"
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
-    db.close()
     with pytest.raises(StoreError, match=r"newer evalkit.*99.*update evalkit"):
         ResponseCache(path)
 
@@ -198,7 +196,6 @@ def test_several_processes_keep_the_limit_together(tmp_path):
     assert 0 < cache.info().bytes <= 100_000
     with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    db.close()
     cache.close()
 
 
@@ -209,7 +206,6 @@ def test_a_file_of_the_first_version_keeps_its_responses(tmp_path):
         db.execute("CREATE TABLE responses (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
         db.execute("INSERT INTO responses VALUES (?, ?)", (b"k", value))
         db.execute("PRAGMA user_version = 1")
-    db.close()
     cache = ResponseCache(path)
     found = cache.get(b"k")
     assert found is not None
