@@ -52,7 +52,7 @@ def main(store: str, out: Path, wanted: str | None) -> None:
     """Take all pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with open_store(store, create=False) as opened:
-        run = opened.run(wanted) if wanted else next(r for r in opened.runs(limit=1000) if r.ranked)
+        run = opened.run(wanted) if wanted else next(r for r in opened.runs(limit=1000) if r.is_complete)
         page = opened.page(run.id, status="ok", limit=1)
         compared = next(iter(comparisons(with_siblings(opened, run))), None)
     sample = page.rows[0].sequence if page.rows else 0

@@ -54,6 +54,11 @@ class Parameter:
             raise UsageError(f"parameter {self.name}={value!r}: {error}") from None
 
     @property
+    def choices(self) -> tuple[Any, ...]:
+        """Return the values that the parameter's type lists (``Literal``); none for any other type."""
+        return typing.get_args(self.hint) if typing.get_origin(self.hint) is Literal else ()
+
+    @property
     def is_path(self) -> bool:
         """Paths say where something lies, not what is asked: they are no part of a run's name."""
         return self.hint is Path or Path in typing.get_args(self.hint)

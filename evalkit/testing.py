@@ -221,7 +221,7 @@ def _judged(item: Item) -> list[Metric]:
     return [
         m
         for m in item.task.metrics
-        if m.judges == "output"
+        if m.kind == "output"
         and m.higher_is_better is not None
         and m.aggregate is None
         and math.isfinite(_best(m))

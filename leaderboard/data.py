@@ -59,7 +59,7 @@ def run(run_id: str) -> Run:
 
 def reliance(run: Run) -> list[Reliance]:
     """What a run of a vision task loses in the other arms; nothing for any other run."""
-    if PARAMETER not in run.spec.params or not run.ranked:
+    if PARAMETER not in run.spec.params or not run.is_complete:
         return []
     return compare(store(), with_siblings(store(), run))
 
@@ -72,12 +72,11 @@ def comparisons() -> list[Comparison]:
 def settings(compared: Comparison) -> str:
     """A comparison's task with the settings that were given: ``pubmed_rag · search=bm25``."""
     spec = compared.runs[0].spec
-    name = str(spec.target.get("task") or spec.task.partition("[")[0])
-    named = [n for n in spec.target.get("named", ()) if n not in SWEPT and n in spec.params]
+    named = [n for n in spec.reproduction.named if n not in SWEPT and n in spec.params]
     parts = [f"{n}={spec.params[n]}" for n in named]
     if spec.limit:
         parts.append(f"limit={spec.limit}")
-    return name + (f" · {', '.join(parts)}" if parts else "")
+    return spec.task_name + (f" · {', '.join(parts)}" if parts else "")
 
 
 def rag_report(compared: Comparison, metric: str) -> Report:

@@ -70,7 +70,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
 
 def resume_hint(spec: RunSpec | None) -> str:
     """The command to go on with a run, where there can be one."""
-    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
+    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.reproduction.given else ""
 
 
 def incomplete_reasons(run: Run, unscored: Unscored) -> str:
@@ -162,7 +162,7 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
-    yield "samples", lambda r: f"{r.n}" if r.ranked else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""

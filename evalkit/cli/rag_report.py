@@ -90,7 +90,7 @@ def _compared(beside: Sequence[Setting]) -> Table:
 def _reason(run: Run) -> str:
     if "arm" not in run.spec.params:
         return "its task has no arms"
-    if not run.ranked:
+    if not run.is_complete:
         return f"it is {run.status}; evalkit resume {run.id} completes it"
     return "it was over other samples than the newest run of its kind, or a run named before it is the same"
 

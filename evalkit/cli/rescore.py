@@ -27,4 +27,4 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
         print_json({"runs": [run_document(r) for r in done]})
     else:
         print_runs(done)
-    sys.exit(0 if all(r.ranked for r in done) else 1)
+    sys.exit(0 if all(r.is_complete for r in done) else 1)

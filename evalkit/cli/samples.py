@@ -29,7 +29,7 @@ def list_samples(
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
-        head = f"#{row.sequence} {row.document}{repeat}  {row.status.value}{scored}"
+        head = f"#{row.sequence} {row.sample_id}{repeat}  {row.status.value}{scored}"
         click.echo(click.style(safe(head), bold=True))
         for text in (row.question, row.error or row.reply):
             click.echo(f"  {_beginning(text)}")

@@ -91,7 +91,7 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
-        unscored = {run.id: store.unscored(run.id) for run in chosen if not run.ranked}
+        unscored = {run.id: store.unscored(run.id) for run in chosen if not run.is_complete}
         compared = _compared(store, chosen) if len(runs) > 1 else []
     if as_json:
         against = {"against_first": compared} if compared else {}
@@ -145,7 +145,7 @@ def _print_list(runs: Sequence[Run]) -> None:
     names = ["run", "task", "model", "samples", "first metric", "score"]
     rows = []
     for run in runs:
-        count = f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
+        count = f"{run.n}" if run.is_complete else f"{run.n}/{run.spec.n_expected} {run.status}"
         first = next((m.name for m in run.spec.metrics if m.name in run.metrics), "–")
         score = cell(run.metrics[first]) if first in run.metrics else ""
         rows.append([run.id, run.spec.task, run.spec.model, count, first, score])

@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.collection.expressions import keyword_filter, tag_filter
 from evalkit.collection.files import installed_files, load_file, task_files
-from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.fixture_resolution import fixtures_for, resolve
 from evalkit.collection.items import Item, expand, items_of
 from evalkit.collection.sources import source_of
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
@@ -78,14 +78,13 @@ def _expand_all(
     known: dict[str, None] = {}
     for task, args in chosen:
         try:
-            fixtures = fixtures_for(task.path)
-            names = closure(task, fixtures)
+            resolved = resolve(task, fixtures_for(task.path))
         except TaskFileError as error:
             found.broken.append(error)
             continue
-        known.update(dict.fromkeys(names))
-        given = {**{n: v for n, v in params.items() if n in names}, **args}
-        found.items += expand(task, given, names, fixtures)
+        known.update(dict.fromkeys(resolved.params))
+        given = {**{n: v for n, v in params.items() if n in resolved.params}, **args}
+        found.items += expand(task, given, resolved)
     if chosen and not found.broken:
         owner = f"task {chosen[0][0].name}" if len(chosen) == 1 else "none of these tasks"
         check_known(params, known, owner)

@@ -56,7 +56,7 @@ def judged_metrics(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo
         if known[name].higher_is_better is None:
             raise UsageError(f"{name} only describes: no value of it is better, so it has no threshold")
     named = [known[name] for name in thresholds]
-    output = [m for m in known.values() if m.judges == "output" and m.higher_is_better is not None]
+    output = [m for m in known.values() if m.kind == "output" and m.higher_is_better is not None]
     return named or output[:1]
 
 
@@ -110,7 +110,7 @@ def baseline_for(run: Run, baselines: Sequence[Run]) -> Run:
             f"{', '.join(one.spec.task for one in baselines)}"
         )
     base = same[-1]
-    if not base.ranked:
+    if not base.is_complete:
         raise UsageError(f"baseline run {base.id} is {base.status}: only a complete run can be compared with")
     if (base.spec.dataset, base.spec.repeats) != (run.spec.dataset, run.spec.repeats):
         raise UsageError(

@@ -41,7 +41,7 @@ def against_first(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     Compared are runs that asked the same samples as often, and metrics that are means of their samples.
     """
     by_task: dict[tuple[str, str], list[Run]] = {}
-    for run in {run.id: run for run in runs if run.ranked}.values():
+    for run in {run.id: run for run in runs if run.is_complete}.values():
         by_task.setdefault((run.spec.path, run.spec.task), []).append(run)
     return [less for some in by_task.values() if len(some) > 1 for less in _against(store, some)]
 
@@ -50,7 +50,7 @@ def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     first, found = runs[0], []
     base = store.columns(first.id)
     for run in runs[1:]:
-        if not run.spec.dataset or run.samples != first.samples:
+        if not run.spec.dataset or run.sample_set != first.sample_set:
             continue
         own = store.columns(run.id)
         for info in run.spec.metrics:

@@ -54,15 +54,14 @@ def reliance(store: Store, runs: Iterable[Run]) -> list[Reliance]:
     groups: dict[Any, dict[str, Run]] = {}
     for run in runs:
         arm = run.spec.params.get(PARAMETER)
-        if run.ranked and arm in ("real", *OTHERS):
+        if run.is_complete and arm in ("real", *OTHERS):
             groups.setdefault(_kind(run), {}).setdefault(arm, run)
     return [_compare(store, arms) for arms in groups.values() if "real" in arms and len(arms) > 1]
 
 
 def with_siblings(store: Store, run: Run) -> list[Run]:
     """A run, and the newest complete ones of the same task, model and settings in the other arms."""
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
+    others = store.runs(task=run.spec.task_name, model=run.spec.model, status="complete")
     return [run, *(other for other in others if _kind(other) == _kind(run))]
 
 
@@ -70,7 +69,7 @@ def _kind(run: Run) -> tuple[Any, ...]:
     """What is the same in all arms of one comparison."""
     spec = run.spec
     rest = sorted((name, repr(value)) for name, value in spec.params.items() if name != PARAMETER)
-    return spec.path, spec.target.get("task"), spec.model, spec.spec, spec.limit, spec.repeats, tuple(rest)
+    return spec.path, spec.task_name, spec.model, spec.model_spec, spec.limit, spec.repeats, tuple(rest)
 
 
 def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
@@ -79,14 +78,16 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     asked = [
         (info, arm)
         for info in real.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None and is_mean(real, info.name)
+        if info.kind == "output" and info.higher_is_better is not None and is_mean(real, info.name)
         for arm in OTHERS
         if arm in arms
     ]
     gaps = (_gap(info, arm, scores["real"], scores[arm], len(asked)) for info, arm in asked)
-    name = str(real.spec.target.get("task") or real.spec.task)
     return Reliance(
-        name, real.spec.model, {arm: run.id for arm, run in arms.items()}, tuple(filter(None, gaps))
+        real.spec.task_name,
+        real.spec.model,
+        {arm: run.id for arm, run in arms.items()},
+        tuple(filter(None, gaps)),
     )
 
 

@@ -16,7 +16,7 @@ from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of
 from evalkit.stats import estimate
-from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
+from evalkit.store.records import MetricInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.store.store import Store
 from evalkit.types import Answer, Estimate, Sample, Score, Status
 
@@ -80,12 +80,12 @@ def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
         task=PREFIX + task,
         path=path.name,
         model=str(model) if ":" in str(model) else f"{source}:{model}",
-        spec=str(config.get("model_args") or ""),
+        model_spec=str(config.get("model_args") or ""),
         tags=("lm_eval", "imported"),
         metrics=tuple(_infos(document, task)),
         n_expected=n,
         dataset=str((document.get("task_hashes") or {}).get(task, "")),
-        target={"path": None, "task": PREFIX + task, "params": {}, "named": [], "model": "", "given": True},
+        reproduction=Reproduction(given=True),
         provenance={
             "imported_from": path.name,
             "lm_eval": {

@@ -46,7 +46,7 @@ def ranking_measure(name: str) -> Metric:
         str(measure),
         partial(_measured, str(measure)),
         high=1.0 if measure.NAME in _SHARES else None,
-        judges="retrieval",
+        kind="retrieval",
         help=described,
     )
 

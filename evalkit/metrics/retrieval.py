@@ -118,7 +118,7 @@ def _metric(name: str, measure: Measure, k: int | None) -> Metric:
         raise UsageError(f"{name}({k}): the cutoff must be at least 1")
     help_line = (measure.__doc__ or "").split("\n")[0]
     full_name = name if k is None else f"{name}@{k}"
-    return Metric(full_name, partial(_measured, measure, k), judges="retrieval", help=help_line)
+    return Metric(full_name, partial(_measured, measure, k), kind="retrieval", help=help_line)
 
 
 def _measured(measure: Measure, k: int | None, sample: Sample, answer: Answer) -> float | None:

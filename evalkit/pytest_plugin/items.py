@@ -197,7 +197,7 @@ class EvalItem(pytest.Item):
         for name, made in run.metrics.items():
             self.user_properties.append((name, made.value))
             self.user_properties += [(f"{name}.low", made.ci[0]), (f"{name}.high", made.ci[1])]
-        if not run.ranked:
+        if not run.is_complete:
             raise Missed(_incomplete(loop, run))
         verdicts = self._verdicts(loop, run, baselines)
         missed = [verdict.text for verdict in verdicts if not verdict.passed]

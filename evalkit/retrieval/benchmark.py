@@ -121,8 +121,8 @@ class RetrievalSource(TaskSource):
     def rebuild(self, spec: RunSpec) -> Item:
         """Return the item of a stored run, to score it again."""
         measures = tuple(map(ranking_measure, spec.provenance["benchmark"]["measures"]))
-        task = Task(spec.target["task"], _not_again, (), measures, where=spec.path)
-        return one_item(with_metrics(task, spec.target.get("metrics", ())))
+        task = Task(spec.task_name, _not_again, (), measures, where=spec.path)
+        return one_item(with_metrics(task, spec.reproduction.metrics))
 
 
 async def _not_again(sample: Sample, model: Any) -> Answer:

@@ -102,7 +102,7 @@ def _aggregate(
     """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
     answered = [(r.sample, r.answer) for r in store.records(spec.id) if r.answer is not None]
     try:
-        made = aggregate(answered, metrics, spec.target.get("params", {})) if answered else {}
+        made = aggregate(answered, metrics, spec.reproduction.params) if answered else {}
     except MetricError as problem:
         store.add_provenance(spec.id, aggregation_error=str(problem))
         return "incomplete" if status == "complete" else status

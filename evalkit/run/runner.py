@@ -1,7 +1,7 @@
 """One run from beginning to end: survey the samples, probe the model, drive the engine, sum up.
 
 ``start`` begins a run, ``resume`` goes on with one, ``rescore`` needs no model. What a run needs to be built
-again (file, task, parameters, model spec) is stored with it as ``RunSpec.target``.
+again (file, parameters, options) is stored with it as ``RunSpec.reproduction``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
-from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
+from evalkit.store.records import (
+    MetricInfo,
+    ParameterInfo,
+    Reproduction,
+    Run,
+    RunSpec,
+    RunStatus,
+    SampleRecord,
+)
 from evalkit.types import Backend, Sample, ServerInfo
 
 if TYPE_CHECKING:
@@ -69,7 +77,7 @@ def spec_of(
         task=item.id,
         path=item.where,
         model=name,
-        spec=model_text,
+        model_spec=model_text,
         tags=item.task.tags,
         params={name: plain(value) for name, value in item.shown.items()},
         metrics=metric_infos(item),
@@ -77,17 +85,19 @@ def spec_of(
         limit=options.limit,
         n_expected=found.n * options.repeats,
         dataset=found.fingerprint,
-        target={
-            "path": str(item.task.path) if item.task.path else None,
-            "task": item.task.name,
-            "params": {name: _anywhere(value) for name, value in item.shown.items()},
-            "named": list(item.named),
-            "metrics": list(item.task.added),
-            "model": model_text,
-            "cache": options.cache,
-            "max_inflight": options.max_inflight,
-            "given": options.backend is not None,
-        },
+        reproduction=Reproduction(
+            path=str(item.task.path) if item.task.path else None,
+            params={name: _anywhere(value) for name, value in item.shown.items()},
+            named=item.named,
+            parameters={
+                name: ParameterInfo(plain(known.default), tuple(map(plain, known.choices)))
+                for name, known in item.resolved.params.items()
+            },
+            metrics=item.task.added,
+            cache=options.cache or "on",
+            max_inflight=options.max_inflight,
+            given=options.backend is not None,
+        ),
         provenance={
             **provenance.of_item(item),
             "model": msgspec.to_builtins(model.facts),
@@ -99,7 +109,7 @@ def spec_of(
 def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
     """What the store keeps of the task's metrics."""
     return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.judges, m.unit, m.help)
+        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help)
         for m in item.task.metrics
     )
 
@@ -111,7 +121,6 @@ def _anywhere(value: Any) -> Any:
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
-    options.cache = options.cache or "on"
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
@@ -130,24 +139,27 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     Raises ``SetupError`` where the data set is no longer what it was.
     """
     item = item_of(run.spec)
-    if run.spec.target.get("given"):
+    if run.spec.reproduction.given:
         raise SetupError(
             f"run {run.id}: its answers came from a file or a program, not from a served model; "
             "make it again with evalkit score, or as it was made"
         )
-    options.limit, options.repeats = run.spec.limit, run.spec.repeats
-    options.cache = options.cache or run.spec.target.get("cache", "on")
-    options.max_inflight = options.max_inflight or run.spec.target.get("max_inflight")
+    began = run.spec.reproduction
+    options = replace(
+        options,
+        cache=options.cache or began.cache,
+        max_inflight=options.max_inflight or began.max_inflight,
+    )
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
-        found = await survey(item, samples, options.limit)
+        found = await survey(item, samples, run.spec.limit)
         if found.fingerprint != run.spec.dataset:
             raise SetupError(
                 f"run {run.id}: the samples are no longer those that it began with "
                 f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
             )
-        async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
+        async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
             store.claim(run.id)
             options.on_start(run.spec)
@@ -157,8 +169,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
 async def _metrics_ready(item: Item) -> None:
     """Raises ``SetupError`` where something that a metric needs is not there."""
     for metric in item.task.metrics:
-        if metric.ready is not None:
-            await asyncio.to_thread(metric.ready)
+        if metric.check_requirements is not None:
+            await asyncio.to_thread(metric.check_requirements)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
@@ -187,7 +199,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
         namespace=run_id,
         max_inflight=options.max_inflight,
         given=options.backend,
-        earlier=earlier_lengths(store, item.id, text),
+        earlier=earlier_lengths(store, item, text),
         known=earlier_probe(store, text) if mode == "only" else None,
     )
 

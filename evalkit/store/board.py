@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, field
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store import schema as t
@@ -43,7 +43,7 @@ class SampleRow(Struct, frozen=True):
     """One line in a list of samples. ``question`` and ``reply`` are cut to their beginnings."""
 
     sequence: int
-    document: str
+    sample_id: str = field(name="document")
     repeat: int
     status: Status
     question: str
@@ -78,7 +78,7 @@ class Board(Samples):
             infos.append(
                 TaskInfo(
                     name,
-                    name.partition("[")[0],
+                    spec.task_name,
                     spec.params,
                     len(rows),
                     models,
@@ -101,13 +101,13 @@ class Board(Samples):
         infos = {info.name: info for run in reversed(runs) for info in run.spec.metrics}
         if metric not in infos:
             raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
-        complete = [run for run in runs if run.ranked]
-        same = max(complete, key=lambda run: (run.n, run.started)).samples if complete else None
+        complete = [run for run in runs if run.is_complete]
+        same = max(complete, key=lambda run: (run.n, run.started)).sample_set if complete else None
         ranked: list[tuple[Run, Estimate]] = []
         apart: list[Row] = []
         for model in dict.fromkeys(run.spec.model for run in runs):
             newest = next(run for run in runs if run.spec.model == model)
-            best = next((run for run in complete if run.spec.model == model and run.samples == same), None)
+            best = next((run for run in complete if run.spec.model == model and run.sample_set == same), None)
             if best and (estimate := best.metrics.get(metric)) and not math.isnan(estimate.value):
                 ranked.append((best, estimate))
             elif best:
@@ -138,7 +138,7 @@ class Board(Samples):
         with self.reading() as connection:
             key = self._row(connection, run_id).key
             where = [s.run_key == key, *_filters(status, metric, at_least, at_most, text)]
-            matching = sa.select(s.sequence).join(t.item).where(*where)
+            matching = sa.select(s.sequence).join(t.dataset_sample).where(*where)
             total = connection.execute(
                 sa.select(sa.func.count()).select_from(matching.subquery())
             ).scalar_one()
@@ -198,14 +198,19 @@ def _filters(
         one = one.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
         where.append(sa.exists(one if at_most is None else one.where(c.value <= at_most)))
     if text:
-        columns = (t.item.c.document, t.item.c.question, t.sample.c.excerpt, t.sample.c.error)
+        columns = (
+            t.dataset_sample.c.sample_id,
+            t.dataset_sample.c.question,
+            t.sample.c.excerpt,
+            t.sample.c.error,
+        )
         where.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     return where
 
 
 def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) -> list[SampleRow]:
-    s, i = t.sample.c, t.item.c
-    columns = (s.sequence, i.document, s.repeat, s.status, s.error)
+    s, i = t.sample.c, t.dataset_sample.c
+    columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error)
     beginnings = (sa.func.substr(i.question, 1, 300), sa.func.substr(s.excerpt, 1, 300))
     rows: list[SampleRow] = []
     for some in chunks(sequences):
@@ -214,10 +219,14 @@ def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) 
         values = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(some))
         for sequence, metric, value in connection.execute(values):
             scores.setdefault(sequence, {})[metric] = value
-        query = sa.select(*columns, *beginnings).join(t.item).where(s.run_key == key, s.sequence.in_(some))
-        for sequence, document, repeat, status, error, question, reply in connection.execute(
+        query = (
+            sa.select(*columns, *beginnings)
+            .join(t.dataset_sample)
+            .where(s.run_key == key, s.sequence.in_(some))
+        )
+        for sequence, sample_id, repeat, status, error, question, reply in connection.execute(
             query.order_by(s.sequence)
         ):
             found = scores.get(sequence, {})
-            rows.append(SampleRow(sequence, document, repeat, Status(status), question, reply, error, found))
+            rows.append(SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, found))
     return rows

@@ -87,9 +87,8 @@ class Runs(Database):
         """
         with self.writing() as connection:
             spec = unpack(self._row(connection, run_id).spec, RunSpec)
-            spec = msgspec.structs.replace(
-                spec, metrics=tuple(metrics), target={**spec.target, "metrics": list(added)}
-            )
+            reproduction = msgspec.structs.replace(spec.reproduction, metrics=tuple(added))
+            spec = msgspec.structs.replace(spec, metrics=tuple(metrics), reproduction=reproduction)
             self._update(connection, run_id, spec=pack(spec))
 
     def add_provenance(self, run_id: str, **facts: Any) -> None:
@@ -259,7 +258,7 @@ def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[st
         "metric": name,
         "slice": part,
         "n": estimate.n,
-        "mean": estimate.value,
+        "value": estimate.value,
         "se": estimate.se,
         "ci_low": estimate.ci[0],
         "ci_high": estimate.ci[1],
@@ -294,7 +293,7 @@ def _with_slices(connection: sa.Connection, run: Run) -> Run:
 
 def _estimate(row: Any) -> Estimate:
     return Estimate(
-        value=_number(row.mean),
+        value=_number(row.value),
         se=_number(row.se),
         ci=(_number(row.ci_low), _number(row.ci_high)),
         n=row.n,

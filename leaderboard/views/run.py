@@ -52,7 +52,7 @@ def header(run: Run) -> None:
         )
     if run.status == "running":
         progress(run.id)
-    elif not run.ranked:
+    elif not run.is_complete:
         missing = (run.spec.n_expected or run.n) - run.n
         failed = run.counts.get(Status.ERROR, 0)
         st.warning(
@@ -172,7 +172,7 @@ def configuration(run: Run) -> None:
             "task": spec.task,
             "file": spec.path,
             "model": spec.model,
-            "spec": spec.spec,
+            "spec": spec.model_spec,
             "params": spec.params,
             "tags": list(spec.tags),
             "repeats": spec.repeats,

@@ -136,7 +136,7 @@ def table(page: Page, sequence: int | None) -> None:
     """The list; a click on a row opens the sample."""
     frame = pd.DataFrame(
         [
-            {"#": row.sequence, "status": str(row.status), "sample": row.document, "question": row.question}
+            {"#": row.sequence, "status": str(row.status), "sample": row.sample_id, "question": row.question}
             for row in page.rows
         ]
     )
@@ -189,7 +189,7 @@ def as_csv(run: Run, filters: dict[str, object]) -> str:
     rows: list[list[Any]] = [
         [
             r.sequence,
-            r.document,
+            r.sample_id,
             r.repeat,
             str(r.status),
             r.question,

@@ -168,7 +168,7 @@ def bioasq_ap() -> Metric:
 
     Source: BioASQ's Evaluation-Measures (Balikas et al. 2013), as changed for task 8b.
     """
-    return Metric("bioasq_ap", _ap, judges="retrieval", help="average precision of the first ten (BioASQ)")
+    return Metric("bioasq_ap", _ap, kind="retrieval", help="average precision of the first ten (BioASQ)")
 
 
 def bioasq_gmap() -> Metric:
@@ -176,7 +176,7 @@ def bioasq_gmap() -> Metric:
     return Metric(
         "bioasq_gmap",
         _ap,
-        judges="retrieval",
+        kind="retrieval",
         high=1 + EPSILON,
         aggregate=geometric_mean,
         help="geometric mean of bioasq_ap (BioASQ)",

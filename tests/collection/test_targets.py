@@ -139,8 +139,8 @@ def test_an_evalconf_nearer_to_the_task_wins(project: Path) -> None:
     for folder in (project, project / "sub"):
         (folder / "task_where.py").write_text(MINE.replace("model, k", "model, place, k"))
     above, beside = collect(["task_where.py"]).items[0], collect(["sub/task_where.py"]).items[0]
-    assert above.fixtures["place"].fn() == "above"
-    assert beside.fixtures["place"].fn() == "beside"
+    assert above.resolved.fixtures["place"].fn() == "above"
+    assert beside.resolved.fixtures["place"].fn() == "beside"
 
 
 def test_an_axis_fills_an_argument_without_a_default(project: Path) -> None:

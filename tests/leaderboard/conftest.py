@@ -27,12 +27,12 @@ from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, St
 METRICS = (
     MetricInfo("rougeLsum", help="ROUGE-Lsum F1 against the authors' conclusion, stemmed"),
     MetricInfo("rouge1", help="ROUGE-1 F1 against the authors' conclusion, stemmed"),
-    MetricInfo("recall@5", judges="retrieval", help="share of the gold documents among the first five"),
-    MetricInfo("ndcg@10", judges="retrieval"),
+    MetricInfo("recall@5", kind="retrieval", help="share of the gold documents among the first five"),
+    MetricInfo("ndcg@10", kind="retrieval"),
     MetricInfo("citation_precision"),
     MetricInfo("citation_recall"),
     MetricInfo("unsupported", higher_is_better=False, help="share of numbers that no cited passage holds"),
-    MetricInfo("words", high=None, higher_is_better=None, judges="fact", unit="words"),
+    MetricInfo("words", high=None, higher_is_better=None, kind="fact", unit="words"),
 )
 DRUGS = [
     "Velotamab",
@@ -86,7 +86,7 @@ def _record(i: int, quality: float, arm: str, failures: float) -> SampleRecord:
     reply = "" if status is Status.EMPTY else f"The evidence supports it: {str(sample.target)[:-1]}{cite}."
     if rng.random() > quality and shown and reply:
         reply += f" Smaller studies disagree [{rng.randrange(1, 8)}]."
-    names = [m.name for m in METRICS if arm == "retrieved" or m.judges != "retrieval"]
+    names = [m.name for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
     if arm == "closed_book":
         names = [name for name in names if not name.startswith("citation")]
     values = {name: min(max(rng.gauss(quality, 0.18), 0.0), 1.0) for name in names}
@@ -130,7 +130,7 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
     """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``."""
     arm, n = options.get("arm", "retrieved"), options.get("n", 60)
     errors, status = options.get("errors", 0), options.get("status", "complete")
-    present = [m for m in METRICS if arm == "retrieved" or m.judges != "retrieval"]
+    present = [m for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
     if arm == "closed_book":
         present = [m for m in present if not m.name.startswith("citation")]
     store.begin(
@@ -139,7 +139,7 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
             task=f"pubmed_rag[arm={arm},k=5]",
             path="tasks/biomedical/task_pubmed_rag.py",
             model=model,
-            spec=f"sglang:{model}@http://127.0.0.1:30000",
+            model_spec=f"sglang:{model}@http://127.0.0.1:30000",
             tags=("biomedical", "rag"),
             params={"arm": arm, "k": 5},
             metrics=tuple(present),
@@ -262,7 +262,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
                 task=f"attack[x={attack}]",
                 path=attack,
                 model=attack,
-                spec=attack,
+                model_spec=attack,
                 params={"x": attack, "arm": attack},
                 metrics=(MetricInfo("f1", help=attack), MetricInfo(attack)),
                 provenance={"server": attack},

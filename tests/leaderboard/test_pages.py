@@ -198,11 +198,10 @@ def test_a_vision_run_shows_its_slices_and_what_its_pictures_are_worth(tmp_path:
                     task=f"scans[image={arm}]",
                     path="task_scans.py",
                     model="blind",
-                    spec="blind",
+                    model_spec="blind",
                     params={"image": arm},
                     metrics=(info,),
                     n_expected=4,
-                    target={"task": "scans"},
                 )
             )
             store.write(arm, [_scored(n) for n in range(4)])
@@ -232,14 +231,14 @@ def test_a_retrieval_run_shows_ranks_in_place_of_a_reply(tmp_path: Path) -> None
         sample=Sample("q1", "which?", relevance={"a": 1, "b": 0, "gone": 2}),
     )
     with open_store(tmp_path / "evalkit.db") as store:
-        info = MetricInfo("nDCG@10", judges="retrieval")
+        info = MetricInfo("nDCG@10", kind="retrieval")
         store.begin(
             RunSpec(
                 id="r1",
                 task="retrieval/tiny",
                 path="tiny",
                 model="bm25",
-                spec="bm25",
+                model_spec="bm25",
                 metrics=(info,),
                 n_expected=1,
                 dataset="d",
@@ -282,7 +281,9 @@ def test_across_variants_no_two_models_share_a_colour(tmp_path: Path) -> None:
 def test_metrics_that_do_not_apply_are_not_offered(tmp_path: Path) -> None:
     infos = tuple(map(MetricInfo, ("right", "recall@5", "f1")))
     with open_store(tmp_path / "evalkit.db") as store:
-        store.begin(RunSpec(id="r1", task="t", path="t.py", model="m", spec="m", metrics=infos, n_expected=2))
+        store.begin(
+            RunSpec(id="r1", task="t", path="t.py", model="m", model_spec="m", metrics=infos, n_expected=2)
+        )
         store.write("r1", [_scored(0), _scored(1)])
         part = Estimate(0.5, 0.1, (0.3, 0.7), 2)
         store.finish("r1", "complete", {"right": part, "f1": part}, 1.0)

@@ -99,7 +99,7 @@ def test_items_become_tests_judged_by_the_tasks_own_thresholds(project: Project)
     properties = {p.get("name"): p.get("value") for p in passed.iter("property")}
     assert float(properties["exact_match"]) == pytest.approx(2 / 3)
     assert float(properties["exact_match.low"]) < 2 / 3 < float(properties["exact_match.high"])
-    stored = {run.id for run in project.runs() if run.ranked}
+    stored = {run.id for run in project.runs() if run.is_complete}
     assert properties["evalkit.run"] in stored
 
 
@@ -180,7 +180,7 @@ def test_under_xdist_every_item_is_run_once_and_stored(project: Project) -> None
     models = ("--evalkit-model", "baseline:echo", "--evalkit-model", "baseline:lead")
     out = project("evals", *models, "-n", "2", "--junitxml=j.xml")
     assert "12 passed" in out
-    done = [(r.spec.task, r.spec.model) for r in project.runs() if r.ranked]
+    done = [(r.spec.task, r.spec.model) for r in project.runs() if r.is_complete]
     assert len(done) == len(set(done)) == 12
     assert len(list(ET.parse(project.folder / "j.xml").iter("property"))) > 12
 
@@ -212,7 +212,7 @@ def test_a_function_as_model_and_a_value_as_fixture(evaluate):
 def test_in_a_running_loop(evaluate):
     async def inside():
         return evaluate("evals/task_says.py::says[say=no]", "baseline:echo", limit=3)
-    assert asyncio.run(inside()).ranked
+    assert asyncio.run(inside()).is_complete
 
 def test_several_items(evaluate):
     with pytest.raises(Exception, match="one item is wanted, and here are 2"):

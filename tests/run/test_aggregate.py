@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evalkit import Answer, Sample, Status, task
-from evalkit.collection.items import expand
+from evalkit.collection.items import items_of
 from evalkit.metric import metric
 from evalkit.run.aggregate import aggregate_run
 from evalkit.stats import bootstrap, estimate
@@ -40,13 +40,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int = 0) -> Run:
     """A run of these samples and scores, two repeats of none; what ``aggregate_run`` makes of it."""
-    (item,) = expand(any_task, {}, {}, {})
+    (item,) = items_of(any_task)
     spec = RunSpec(
         id="r",
         task="t",
         path="t.py",
         model="m",
-        spec="baseline:m",
+        model_spec="baseline:m",
         metrics=(MetricInfo("kept"),),
         n_expected=len(samples) + missing,
     )

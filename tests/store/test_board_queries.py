@@ -34,7 +34,7 @@ def thousand(tmp_path_factory: pytest.TempPathFactory):
         for i in random.sample(range(3000), 1000)
     ]
     with open_store(tmp_path_factory.mktemp("board") / "evalkit.db") as store:
-        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s", metrics=(F1,)))
+        store.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s", metrics=(F1,)))
         store.write("r", rows)
         yield store, sorted(rows, key=lambda r: r.sequence)
 
@@ -82,7 +82,7 @@ def test_pages_put_together_are_a_plain_filter(thousand, filters, keep) -> None:
 def test_a_row_of_a_page_shows_the_sample(thousand) -> None:
     store, rows = thousand
     row, record = store.page("r", limit=1).rows[0], rows[0]
-    assert (row.sequence, row.document, row.status) == (record.sequence, record.sample.id, record.status)
+    assert (row.sequence, row.sample_id, row.status) == (record.sequence, record.sample.id, record.status)
     assert (row.question, row.reply) == (record.sample.input, record.answer.reply)
     assert row.scores == {"f1": record.scores[0].value}
 
@@ -96,7 +96,7 @@ def finished(
             task="t[k=1]",
             path="p",
             model=model,
-            spec="s",
+            model_spec="s",
             metrics=(F1, LENGTH, LOSS),
             n_expected=3,
             dataset=dataset,

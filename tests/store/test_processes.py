@@ -32,7 +32,7 @@ def rows(first, n):
     ]
 
 def spec(name):
-    return RunSpec(id=name, task="t", path="p", model="m", spec="s")
+    return RunSpec(id=name, task="t", path="p", model="m", model_spec="s")
 
 """
 
@@ -94,7 +94,7 @@ def test_what_was_committed_outlives_kill_9_and_the_run_can_be_taken_over(tmp_pa
 
 def test_a_run_with_an_old_heartbeat_can_be_taken_over_from_another_host(tmp_path: Path) -> None:
     with open_store(tmp_path / "evalkit.db") as store:
-        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s"))
+        store.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s"))
         with store.writing() as connection:
             connection.execute(sa.text("UPDATE run SET owner = 'elsewhere:1:1'"))
         with pytest.raises(StoreError, match="elsewhere"):
@@ -107,7 +107,7 @@ def test_a_run_with_an_old_heartbeat_can_be_taken_over_from_another_host(tmp_pat
 def test_a_full_disk_says_so_and_keeps_what_was_committed(tmp_path: Path) -> None:
     path = tmp_path / "evalkit.db"
     with open_store(path) as store:
-        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s"))
+        store.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s"))
     small = open_store(path)
 
     def limit(dbapi: object, _record: object) -> None:  # SQLite then fails as on a disk without room
@@ -158,6 +158,6 @@ def test_scores_of_a_large_batch(tmp_path: Path) -> None:
         for i in range(2345)
     ]
     with open_store(tmp_path / "evalkit.db") as store:
-        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s"))
+        store.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s"))
         store.write("r", rows)
         assert [value for _, _, value in store.scores("r")["f1"]] == [i / 1e4 for i in range(2345)]

@@ -66,7 +66,7 @@ class _Reporter:
         swept = {"arm", "k", "position"}
         params = {k: str(v) for k, v in first.params.items() if k not in swept and v is not None}
         return Report(
-            task=str(first.target.get("task") or first.task.partition("[")[0]),
+            task=first.task_name,
             model=first.model,
             params=params,
             metric=info.name,
@@ -154,5 +154,5 @@ def _retrieval(run: Run | None) -> dict[str, Estimate]:
     return {
         info.name: run.metrics[info.name]
         for info in infos
-        if run and info.judges == "retrieval" and info.name in run.metrics
+        if run and info.kind == "retrieval" and info.name in run.metrics
     }

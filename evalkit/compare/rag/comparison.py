@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from evalkit.compare.rag.parameters import arms_of, completed
 from evalkit.compare.rag.records import Gap
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.store.records import MetricInfo, Run
+from evalkit.store.records import MetricInfo, ParameterInfo, Run
 
 if TYPE_CHECKING:
     from evalkit.store.store import Store
@@ -69,11 +69,11 @@ def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     """The comparisons among ``runs``; of two runs of the same kind the first counts.
 
     Left out are runs that are not complete, and those over other samples than the first of their kind. A run
-    from before its task got a further parameter counts as one with the present default.
+    from before its task got a further parameter counts as one with the default that a later run recorded.
     """
     groups: dict[Any, dict[Any, Run]] = {}
-    for run in map(completed, runs):
-        if run.ranked and "arm" in run.spec.params:
+    for run in completed(runs):
+        if run.is_complete and "arm" in run.spec.params:
             groups.setdefault(_kind(run), {}).setdefault(_place(run), run)
     return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
 
@@ -83,17 +83,45 @@ def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]
 
     The settings named in ``by`` may differ. Raises ``UsageError`` for one that the run's task does not have.
     """
-    known = [name for name in completed(run).spec.params if name not in SWEPT]
+    others = store.runs(task=run.spec.task_name, model=run.spec.model, status="complete")
+    run, *others = completed([run, *others])
+    known = [name for name in run.spec.params if name not in SWEPT]
     for name in by:
         if name not in known:
             raise UsageError(
                 f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
                 f"Known: {', '.join(known)}"
             )
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
-    kind = _kind(completed(run), by)
-    return [run, *(other for other in others if _kind(completed(other), by) == kind)]
+    kind = _kind(run, by)
+    return [run, *(other for other in others if _kind(other, by) == kind)]
+
+
+def completed(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs, each with all parameters that the newest run of its task file recorded: what a run
+    lacks has the default of then. The task file itself is never read."""
+    listed = list(runs)
+    newest = {_file(run): run for run in sorted(listed, key=_recorded)}
+    return [_with_defaults(run, newest[_file(run)].spec.reproduction.parameters) for run in listed]
+
+
+def _with_defaults(run: Run, parameters: Mapping[str, ParameterInfo]) -> Run:
+    lacking = {name: p.default for name, p in parameters.items() if name not in run.spec.params}
+    return replace(run, spec=replace(run.spec, params=run.spec.params | lacking)) if lacking else run
+
+
+def _file(run: Run) -> tuple[str, str]:
+    return run.spec.path, run.spec.task_name
+
+
+def _recorded(run: Run) -> tuple[bool, float]:
+    """Whether a run recorded its task's parameters, and when: the newest that did comes last."""
+    return bool(run.spec.reproduction.parameters), run.started
+
+
+def _arms(runs: Iterable[Run]) -> tuple[str, ...]:
+    """The arms that the newest run recorded as those of its task; every known arm where no run did."""
+    arm = max(runs, key=_recorded).spec.reproduction.parameters.get("arm")
+    return arm.choices if arm and arm.choices else tuple(WANTED)
 
 
 def label(run: Run) -> str:
@@ -115,7 +143,7 @@ def place(run: Run) -> tuple[int, int, int]:
 def gaps(compared: Comparison) -> Iterator[Gap]:
     """What no run was made for yet though the task has the arm, with the command for it."""
     base = compared.runs[0]
-    known = arms_of(base) or tuple(WANTED)
+    known = _arms(compared.runs)
     for name, what in WANTED.items():
         if compared.arm(name) is None and name in known:
             yield Gap(what, command(base, arm=[name]))
@@ -128,9 +156,9 @@ def gaps(compared: Comparison) -> Iterator[Gap]:
 def command(run: Run, **swept: Iterable[Any]) -> str:
     """The command that makes the run's siblings."""
     spec = run.spec
-    name = spec.target.get("task") or spec.task.partition("[")[0]
+    name = spec.task_name
     words = ["evalkit", "run", f"{spec.path}::{name}" if Path(spec.path).is_file() else name]
-    stored, named = spec.target.get("params", spec.params), spec.target.get("named", ())
+    stored, named = spec.reproduction.params or spec.params, spec.reproduction.named
     kept = {
         name: [value]
         for name, value in stored.items()
@@ -143,7 +171,7 @@ def command(run: Run, **swept: Iterable[Any]) -> str:
         words += [word for value in values for word in ("-p", f"{name}={value}")]
     words += ["--limit", str(spec.limit)] if spec.limit else []
     words += ["--repeat", str(spec.repeats)] if spec.repeats > 1 else []
-    return shlex.join([*words, "--model", spec.spec])
+    return shlex.join([*words, "--model", spec.model_spec])
 
 
 def output_metrics(run: Run) -> list[MetricInfo]:
@@ -151,7 +179,7 @@ def output_metrics(run: Run) -> list[MetricInfo]:
     return [
         info
         for info in run.spec.metrics
-        if info.judges == "output"
+        if info.kind == "output"
         and info.higher_is_better is not None
         and info.name in run.metrics
         and run.metrics[info.name].method != "bootstrap"
@@ -165,10 +193,10 @@ def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:
     version = spec.provenance.get("task_version")
     return (
         spec.path,
-        spec.task.partition("[")[0],
+        spec.task_name,
         version,
         spec.model,
-        spec.spec,
+        spec.model_spec,
         spec.limit,
         spec.repeats,
         *rest,

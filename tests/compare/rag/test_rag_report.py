@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from evalkit.compare.rag import reports, settings, with_siblings
 from evalkit.errors import UsageError
 from evalkit.stats import paired
-from evalkit.store.records import MetricInfo
+from evalkit.store.records import MetricInfo, ParameterInfo
 from evalkit.store.store import Store
 
 CLOSED = {name: ({"f1": score}, None, None) for name, score in zip("abcdef", (0, 0, 1, 0, 1, 0), strict=True)}
@@ -139,49 +138,34 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
 
 
-TASK = """
-from pathlib import Path
-from typing import Literal
-from evalkit import Answer, Sample, fixture, task
-from evalkit.metrics import exact_match
-
-@fixture
-def corpus(search: str = "bm25") -> Path:
-    return Path()
-
-@task([Sample("a", "?", "b")], metrics=[exact_match()])
-async def rag(sample, model, corpus, arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 2):
-    return Answer(await model.generate("?"))
-"""
-
-
-def test_only_arms_that_the_task_has_are_missed(
-    store: Store, add_run: Callable[..., str], tmp_path: Path
-) -> None:
-    (tmp_path / "task_two_arms.py").write_text(TASK)
-    add_run("retrieved", RETRIEVED, file=tmp_path / "task_two_arms.py")
+def test_only_arms_that_the_task_has_are_missed(store: Store, add_run: Callable[..., str]) -> None:
+    arm = ParameterInfo("retrieved", ("retrieved", "oracle"))
+    add_run("retrieved", RETRIEVED, parameters={"arm": arm})
     assert [gap.command.split()[4] for gap in report(store).gaps] == ["arm=oracle", "arm=retrieved"]
 
 
-def test_a_run_that_lacks_a_parameter_has_the_present_default(
-    store: Store, add_run: Callable[..., str], tmp_path: Path
+def test_a_run_that_lacks_a_parameter_has_the_default_of_the_newest(
+    store: Store, add_run: Callable[..., str]
 ) -> None:
     """The oracle's run is from before the task could choose how to search."""
-    file = tmp_path / "task_older.py"
-    file.write_text(TASK)
-    old = add_run("oracle", ORACLE, file=file)
+    old = add_run("oracle", ORACLE)
+    add_run("retrieved", RETRIEVED, search="bm25", parameters={"search": ParameterInfo("faiss")})
     for search in ("bm25", "faiss"):
-        add_run("retrieved", RETRIEVED, file=file, search=search)
-    for first in (old, "retrieved-2-bm25"):
+        add_run("retrieved", RETRIEVED, search=search, k=3, parameters={"search": ParameterInfo("bm25")})
+    for first in (old, "retrieved-3-bm25"):
         made = report(store, first)
-        assert set(made.runs.values()) == {old, "retrieved-2-bm25"}
+        assert set(made.runs.values()) == {old, "retrieved-2-bm25", "retrieved-3-bm25"}
         assert made.params == {"search": "bm25"}
-    assert set(report(store, "retrieved-2-faiss").runs.values()) == {"retrieved-2-faiss"}
-    file.unlink()
-    from evalkit.compare.rag import parameters
+    assert set(report(store, "retrieved-3-faiss").runs.values()) == {"retrieved-3-faiss"}
 
-    parameters._parameters.cache_clear()
-    assert set(report(store, old).runs.values()) == {old}, "without the task nobody knows its defaults"
+
+def test_without_a_record_of_its_tasks_parameters_a_run_has_what_it_has(
+    store: Store, add_run: Callable[..., str]
+) -> None:
+    old = add_run("oracle", ORACLE)
+    add_run("retrieved", RETRIEVED, search="bm25")
+    assert set(report(store, old).runs.values()) == {old}
+    assert {"arm=closed_book", "arm=missing"} <= {gap.command.split()[4] for gap in report(store).gaps}
 
 
 def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
