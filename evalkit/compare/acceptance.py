@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from evalkit.compare.paired import RunScores
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.stats import paired
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
@@ -78,13 +78,12 @@ def against_threshold(run: Run, info: MetricInfo, threshold: float, whole_interv
 
 def against_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: float) -> Verdict:
     """Met where the paired difference to ``base`` is, by its whole interval, no worse than ``margin``."""
-    mine, theirs = (_scores(store, one, info.name) for one in (run, base))
-    if mine.keys() != theirs.keys() or not mine:
+    better, worse = (base, run) if info.higher_is_better is False else (run, base)
+    scores, others = (RunScores(store, one, {info.name}) for one in (better, worse))
+    pairs = scores.pairs(others, info.name)
+    if pairs is None or pairs.unpaired:
         return Verdict(False, f"{info.name}: run {base.id} has it on other samples; it cannot be compared")
-    sign = -1 if info.higher_is_better is False else 1
-    a, b = ([sign * scores[n][1] for n in sorted(mine)] for scores in (mine, theirs))
-    low, high = (info.low, info.high) if sign > 0 else (None if info.high is None else -info.high, -info.low)
-    made = paired(a, b, clusters=[mine[n][0] for n in sorted(mine)], low=low, high=high)
+    made = pairs.difference(info)
     detectable = smallest_detectable(made)
     here, there = run.metrics[info.name].value, base.metrics[info.name].value
     text = (
@@ -118,12 +117,6 @@ def baseline_for(run: Run, baselines: Sequence[Run]) -> Run:
             f"{run.spec.n_expected}): use the same data, --evalkit-limit and repeats"
         )
     return base
-
-
-def _scores(store: Store, run: Run, metric: str) -> dict[int, tuple[str, float]]:
-    """Cluster and value of each sample that was scored, by sequence."""
-    rows = store.scores(run.id).get(metric, [])
-    return {sequence: (cluster, value) for sequence, cluster, value in rows if value is not None}
 
 
 def _shown(name: str, made: Estimate) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 
-from evalkit.compare.image_ablation import Scored, is_mean
-from evalkit.stats import paired
-from evalkit.store.records import Column, MetricInfo, Run
+from evalkit.compare.paired import RunScores, is_mean
+from evalkit.store.records import Run
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -48,38 +46,16 @@ def against_first(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
 
 def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     first, found = runs[0], []
-    base = store.columns(first.id)
+    base = RunScores(store, first)
     for run in runs[1:]:
         if not run.spec.dataset or run.samples != first.samples:
             continue
-        own = store.columns(run.id)
+        own = RunScores(store, run)
         for info in run.spec.metrics:
-            # Scores made elsewhere may have come without those of their samples.
-            has = info.name in own and info.name in base
-            if not (has and is_mean(run, info.name) and is_mean(first, info.name)):
+            if not (is_mean(run, info.name) and is_mean(first, info.name)):
                 continue
-            if made := _paired(own[info.name], base[info.name], info):
+            # Scores made elsewhere may have come without those of their samples.
+            if pairs := own.pairs(base, info.name):
                 names = run.id, run.spec.model, first.id, first.spec.model
-                found.append(PairedDifference(run.spec.task, info.name, *names, made))
+                found.append(PairedDifference(run.spec.task, info.name, *names, pairs.difference(info)))
     return found
-
-
-def _paired(here: Column, there: Column, info: MetricInfo) -> Estimate | None:
-    """By place in the run, for the samples are the same; as numbers, for any number of them."""
-    _, mine, other = np.intersect1d(here.sequences, there.sequences, return_indices=True)
-    a, b = np.asarray(here.values)[mine], np.asarray(there.values)[other]
-    both = ~(np.isnan(a) | np.isnan(b))
-    if not both.any():
-        return None
-    clusters = np.asarray(here.clusters, dtype=np.int64)[mine][both]
-    return paired(a[both].tolist(), b[both].tolist(), clusters=clusters, low=info.low, high=info.high)
-
-
-def difference(here: Scored, there: Scored, info: MetricInfo) -> Estimate | None:
-    """One metric here less there, over the samples that both have; None where they share none."""
-    mine, other = here.get(info.name, {}), there.get(info.name, {})
-    shared = [key for key in mine if key in other]
-    if not shared:
-        return None
-    a, b = ([some[key][1] for key in shared] for some in (mine, other))
-    return paired(a, b, clusters=[mine[key][0] for key in shared], low=info.low, high=info.high)

@@ -6,12 +6,12 @@ that does not look scores the same in every arm, whatever its score is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from evalkit.stats import paired
+from evalkit.compare.paired import RunScores, is_mean
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
@@ -75,7 +75,7 @@ def _kind(run: Run) -> tuple[Any, ...]:
 
 def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     real = arms["real"]
-    scores = {arm: scored(store, run.id) for arm, run in arms.items()}
+    scores = {arm: RunScores(store, run) for arm, run in arms.items()}
     asked = [
         (info, arm)
         for info in real.spec.metrics
@@ -90,38 +90,14 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     )
 
 
-def is_mean(run: Run, metric: str) -> bool:
-    """Whether a metric's value is the mean of its samples', so that their differences mean something."""
-    return metric in run.metrics and run.metrics[metric].method != "bootstrap"
-
-
-Scored = dict[str, dict[tuple[str, int], tuple[str, float]]]
-
-
-def scored(store: Store, run_id: str, metrics: Collection[str] | None = None) -> Scored:
-    """Cluster and value of each metric, or of ``metrics``, by sample and repeat: what pairs two runs."""
-    names = store.names(run_id)
-    return {
-        metric: {names[n]: (cluster, value) for n, cluster, value in rows if value is not None}
-        for metric, rows in store.scores(run_id, metrics).items()
-    }
-
-
-def _gap(info: MetricInfo, arm: str, real: Scored, other: Scored, gaps: int) -> Gap | None:
-    here, there = real.get(info.name, {}), other.get(info.name, {})
-    shared = [key for key in here if key in there]
-    if not shared:
+def _gap(info: MetricInfo, arm: str, real: RunScores, other: RunScores, gaps: int) -> Gap | None:
+    if (pairs := real.pairs(other, info.name)) is None:
         return None
-    clusters = [here[key][0] for key in shared]
-    a, b = [here[key][1] for key in shared], [there[key][1] for key in shared]
-    difference, strict = (
-        paired(a, b, clusters=clusters, low=info.low, high=info.high, level=1 - error)
-        for error in (ERROR, ERROR / gaps)
-    )
+    difference, strict = (pairs.difference(info, 1 - error) for error in (ERROR, ERROR / gaps))
     looks, surely = (
         e.ci[1] < 0 if info.higher_is_better is False else e.ci[0] > 0 for e in (difference, strict)
     )
-    return Gap(info.name, arm, sum(a) / len(a), sum(b) / len(b), difference, looks, surely)
+    return Gap(info.name, arm, *pairs.means, difference, looks, surely)
 
 
 def documents(found: Sequence[Reliance]) -> list[dict[str, Any]]:

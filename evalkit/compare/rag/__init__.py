@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from evalkit.compare.image_ablation import scored
+from evalkit.compare.paired import RunScores
 from evalkit.compare.rag import measure
 from evalkit.compare.rag.comparison import (
     Comparison,
@@ -99,15 +99,15 @@ class _Reporter:
 
     def _gains(self) -> Iterable[Gain]:
         arms = self.compared.arms
-        pairs = [pair for pair in measure.PAIRS if pair[0] in arms and pair[1] in arms]
-        infos = {info.name: info for first, _, _ in pairs for info in output_metrics(arms[first])}
-        paired = {arm for pair in pairs for arm in pair[:2]}
-        scores = {arm: scored(self.store, arms[arm].id, infos) for arm in paired}
+        known = [names for names in measure.PAIRS if names[0] in arms and names[1] in arms]
+        infos = {info.name: info for first, _, _ in known for info in output_metrics(arms[first])}
+        paired = {arm for names in known for arm in names[:2]}
+        scores = {arm: RunScores(self.store, arms[arm], infos) for arm in paired}
         for info in sorted(infos.values(), key=lambda info: info.name != self.info.name):
-            for pair in pairs:
-                one, other = (scores[arm].get(info.name, {}) for arm in pair[:2])
-                if made := measure.gain(info, pair, one, other):
-                    yield made
+            for names in known:
+                first, second, _ = names
+                if pairs := scores[first].pairs(scores[second], info.name):
+                    yield measure.gain(info, names, pairs)
 
     def _of_the_same_k(self, arm: str) -> list[Run]:
         """The runs of an arm that have as many passages as the one that stands for it."""

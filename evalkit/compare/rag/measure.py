@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from evalkit.compare.paired import Pairs
 from evalkit.compare.rag.records import Cause, Gain, Point
 from evalkit.compare.rag.seen import Key, Seen
-from evalkit.stats import estimate, paired
+from evalkit.stats import estimate
 from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate
 
 Samples = Mapping[Key, Seen]
-Scores = Mapping[Key, tuple[str, float]]
-"""Cluster and value of one metric."""
 
 PAIRS = (
     ("retrieved", "closed_book", "what retrieval gains"),
@@ -63,16 +62,10 @@ def rule(info: MetricInfo, chosen: float | None, oracle: Samples | None, retriev
     return Rule(mean, higher, f"as good as the mean of the arm {name}")
 
 
-def gain(info: MetricInfo, pair: tuple[str, str, str], first: Scores, second: Scores) -> Gain | None:
-    """The paired difference of two arms; None where they share no sample."""
-    shared = [key for key in first if key in second]
-    if not shared:
-        return None
-    a, b = [first[key][1] for key in shared], [second[key][1] for key in shared]
-    clusters = [first[key][0] for key in shared]
-    difference = paired(a, b, clusters=clusters, low=info.low, high=info.high)
+def gain(info: MetricInfo, names: tuple[str, str, str], pairs: Pairs) -> Gain:
+    """Return the difference of two arms; ``names`` are the two arms and what their difference means."""
     higher = info.higher_is_better is not False
-    return Gain(info.name, higher, *pair, sum(a) / len(a), sum(b) / len(b), difference)
+    return Gain(info.name, higher, *names, *pairs.means, pairs.difference(info))
 
 
 def causes(samples: Samples, right: Rule) -> tuple[Cause, ...]:

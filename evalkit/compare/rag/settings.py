@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalkit.compare.differences import difference
-from evalkit.compare.image_ablation import scored
+from evalkit.compare.paired import RunScores
 from evalkit.compare.rag.records import Report
 from evalkit.types import Estimate
 
@@ -45,19 +44,20 @@ def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
     shown = {_label(report) for report in reports}
-    first = scored(store, _retrieved(reports[0]))
+    first = RunScores(store, store.run(_retrieved(reports[0])))
     for report in reports:
         run = store.run(_retrieved(report))
-        own = scored(store, run.id)
+        own = RunScores(store, run)
         told = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
         if len(shown) > 1:  # scores of other numbers of passages
             told += _label(report).removeprefix("retrieved")
         for info in run.spec.metrics:
             if info.name not in (*report.retrieval, report.metric):
                 continue
-            made = run.metrics[info.name]
-            less = difference(own, {} if report is reports[0] else first, info)
-            yield Setting(report.task, report.model, told, run.id, info.name, made, less)
+            pairs = None if report is reports[0] else own.pairs(first, info.name)
+            difference = pairs and pairs.difference(info)
+            estimate = run.metrics[info.name]
+            yield Setting(report.task, report.model, told, run.id, info.name, estimate, difference)
 
 
 def _retrieved(report: Report) -> str:
