@@ -120,9 +120,10 @@ def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
     """Each run beside the newest of its kind in the other arms."""
-    from evalkit.compare.image_ablation import documents, reliance, with_siblings
+    from evalkit.compare.image_ablation import PARAMETER, documents, reliance
+    from evalkit.compare.siblings import with_siblings
 
-    among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+    among = {run.id: run for one in chosen for run in with_siblings(store, one, [PARAMETER])}
     found = reliance(store, among.values())
     if as_json:
         print_json({"reliance": documents(found)})

@@ -56,7 +56,7 @@ def judged_metrics(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo
         if known[name].higher_is_better is None:
             raise UsageError(f"{name} only describes: no value of it is better, so it has no threshold")
     named = [known[name] for name in thresholds]
-    output = [m for m in known.values() if m.judges == "output" and m.higher_is_better is not None]
+    output = [m for m in known.values() if m.judges_output]
     return named or output[:1]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from evalkit.compare.paired import RunScores, is_mean
+from evalkit.compare.siblings import kind
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
@@ -55,22 +56,8 @@ def reliance(store: Store, runs: Iterable[Run]) -> list[Reliance]:
     for run in runs:
         arm = run.spec.params.get(PARAMETER)
         if run.ranked and arm in ("real", *OTHERS):
-            groups.setdefault(_kind(run), {}).setdefault(arm, run)
+            groups.setdefault(kind(run, [PARAMETER]), {}).setdefault(arm, run)
     return [_compare(store, arms) for arms in groups.values() if "real" in arms and len(arms) > 1]
-
-
-def with_siblings(store: Store, run: Run) -> list[Run]:
-    """A run, and the newest complete ones of the same task, model and settings in the other arms."""
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
-    return [run, *(other for other in others if _kind(other) == _kind(run))]
-
-
-def _kind(run: Run) -> tuple[Any, ...]:
-    """What is the same in all arms of one comparison."""
-    spec = run.spec
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name != PARAMETER)
-    return spec.path, spec.target.get("task"), spec.model, spec.spec, spec.limit, spec.repeats, tuple(rest)
 
 
 def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
@@ -79,7 +66,7 @@ def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     asked = [
         (info, arm)
         for info in real.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None and is_mean(real, info.name)
+        if info.judges_output and is_mean(real, info.name)
         for arm in OTHERS
         if arm in arms
     ]

@@ -28,6 +28,7 @@ from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
 from evalkit.types import Backend
+from evalkit.util.name_values import parse_name_values
 from evalkit.util.progress import Silent
 
 T = TypeVar("T")
@@ -131,20 +132,17 @@ def close_loop(config: pytest.Config) -> None:
 
 
 def _pairs(config: pytest.Config, option: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for text in config.getoption(option):
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise pytest.UsageError(f"{text!r}: write it as NAME=VALUE")
-        found.setdefault(name, []).append(value)
-    return found
+    try:
+        return parse_name_values(config.getoption(option), option)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def check_params(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     """A parameter that no collected task takes is a mistake. Raises ``pytest.UsageError``."""
     mine = [item for item in items if isinstance(item, EvalItem)]
     known = {name for one in mine for name in one.item.params}
-    unknown = _pairs(config, "evalkit_params").keys() - known
+    unknown = _pairs(config, "--evalkit-param").keys() - known
     if mine and unknown:
         raise pytest.UsageError(f"--evalkit-param: no task here has a parameter {min(unknown)!r}")
 
@@ -153,7 +151,7 @@ class EvalFile(pytest.File):
     """A task file: one test for each item and model."""
 
     def collect(self) -> Iterable[EvalItem]:
-        given = _pairs(self.config, "evalkit_params")
+        given = _pairs(self.config, "--evalkit-param")
         try:
             items = [item for task in load_file(self.path) for item in _swept(task, given)]
         except (TaskFileError, UsageError) as error:
@@ -207,7 +205,7 @@ class EvalItem(pytest.Item):
 
     def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
         option = self.config.getoption
-        given = {name: values[-1] for name, values in _pairs(self.config, "evalkit_min").items()}
+        given = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
         try:
             thresholds = {**self.item.task.min, **{name: float(text) for name, text in given.items()}}
         except ValueError as error:

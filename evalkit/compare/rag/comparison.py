@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from evalkit.compare import siblings
+from evalkit.compare.paired import is_mean
 from evalkit.compare.rag.parameters import arms_of, completed
 from evalkit.compare.rag.records import Gap
+from evalkit.compare.siblings import kind
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import MetricInfo, Run
 
@@ -74,7 +77,7 @@ def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     groups: dict[Any, dict[Any, Run]] = {}
     for run in map(completed, runs):
         if run.ranked and "arm" in run.spec.params:
-            groups.setdefault(_kind(run), {}).setdefault(_place(run), run)
+            groups.setdefault(kind(run, SWEPT), {}).setdefault(_place(run), run)
     return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
 
 
@@ -90,10 +93,7 @@ def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]
                 f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
                 f"Known: {', '.join(known)}"
             )
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
-    kind = _kind(completed(run), by)
-    return [run, *(other for other in others if _kind(completed(other), by) == kind)]
+    return siblings.with_siblings(store, run, (*SWEPT, *by), completed)
 
 
 def label(run: Run) -> str:
@@ -148,31 +148,7 @@ def command(run: Run, **swept: Iterable[Any]) -> str:
 
 def output_metrics(run: Run) -> list[MetricInfo]:
     """The metrics that say how good a reply is, in the task's order: means of its samples' values."""
-    return [
-        info
-        for info in run.spec.metrics
-        if info.judges == "output"
-        and info.higher_is_better is not None
-        and info.name in run.metrics
-        and run.metrics[info.name].method != "bootstrap"
-    ]
-
-
-def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:
-    """What is the same in all runs of one comparison, the settings ``by`` left out."""
-    spec = run.spec
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in (*SWEPT, *by))
-    version = spec.provenance.get("task_version")
-    return (
-        spec.path,
-        spec.task.partition("[")[0],
-        version,
-        spec.model,
-        spec.spec,
-        spec.limit,
-        spec.repeats,
-        *rest,
-    )
+    return [info for info in run.spec.metrics if info.judges_output and is_mean(run, info.name)]
 
 
 def _place(run: Run) -> tuple[Any, ...]:
