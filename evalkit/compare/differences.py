@@ -1,14 +1,11 @@
-"""Which of two models is better, and by how much: runs over the same samples, paired sample by sample.
-
-Source: Miller 2024, "Adding Error Bars to Evals".
-"""
+"""Which of two models is better, and by how much: runs over the same samples, paired by sample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from evalkit.compare.paired import RunScores, is_mean
 from evalkit.store.records import Run
@@ -19,33 +16,30 @@ if TYPE_CHECKING:
 
 
 class PairedDifference(Struct, frozen=True):
-    """One metric of a run less that of another over the same samples, paired.
-
-    ``run`` and ``model`` are those of the run, ``baseline_run`` and ``less`` those of the other.
-    """
+    """One metric: its difference between a run and a baseline run over the same samples, run − baseline."""
 
     task: str
     metric: str
     run: str
     model: str
-    baseline_run: str
-    less: str
+    baseline_run: str = field(name="less_run")
+    baseline_model: str = field(name="less")
     difference: Estimate
 
 
 def against_first(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
-    """Of each task, every complete run less the first one, metric by metric.
+    """Return the differences of each task's complete runs to the first of them, metric by metric.
 
-    Compared are runs that asked the same samples as often, and metrics that are means of their samples.
+    Only runs over the same samples and repeats are compared, and metrics that are means of their samples.
     """
     by_task: dict[tuple[str, str], list[Run]] = {}
     for run in {run.id: run for run in runs if run.ranked}.values():
         by_task.setdefault((run.spec.path, run.spec.task), []).append(run)
-    return [less for some in by_task.values() if len(some) > 1 for less in _against(store, some)]
+    return [one for same_task in by_task.values() if len(same_task) > 1 for one in _against(store, same_task)]
 
 
 def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
-    first, found = runs[0], []
+    first, differences = runs[0], []
     base = RunScores(store, first)
     for run in runs[1:]:
         if not run.spec.dataset or run.samples != first.samples:
@@ -57,5 +51,6 @@ def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
             # Scores made elsewhere may have come without those of their samples.
             if pairs := own.pairs(base, info.name):
                 names = run.id, run.spec.model, first.id, first.spec.model
-                found.append(PairedDifference(run.spec.task, info.name, *names, pairs.difference(info)))
-    return found
+                made = pairs.difference(info)
+                differences.append(PairedDifference(run.spec.task, info.name, *names, made))
+    return differences

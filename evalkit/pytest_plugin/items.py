@@ -15,10 +15,10 @@ from evalkit.collection.items import Item, items_of
 from evalkit.collection.targets import one_item
 from evalkit.compare.acceptance import (
     Verdict,
-    against_baseline,
-    against_threshold,
-    baseline_for,
-    judged_metrics,
+    check_baseline,
+    check_threshold,
+    find_baseline,
+    metrics_to_check,
 )
 from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
@@ -210,15 +210,15 @@ class EvalItem(pytest.Item):
             thresholds = {**self.item.task.min, **{name: float(text) for name, text in given.items()}}
         except ValueError as error:
             raise pytest.UsageError(f"--evalkit-min: {error}") from None
-        metrics = judged_metrics(run, thresholds)
+        metrics = metrics_to_check(run, thresholds)
         made = [
-            against_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
+            check_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
             for info in metrics
             if info.name in thresholds
         ]
         if baselines:
-            base, margin = baseline_for(run, baselines), option("evalkit_margin")
-            made += [against_baseline(loop.store, run, base, info, margin) for info in metrics]
+            base, margin = find_baseline(run, baselines), option("evalkit_margin")
+            made += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
         return made
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Which retriever, chunking or query is best: reports of one task and model that differ in settings."""
+"""Which retriever, chunking or query is best: reports of one task and model with different settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Setting(Struct, frozen=True):
-    """One metric of the arm ``retrieved`` under some settings, those that the reports differ in.
+    """One metric of the arm ``retrieved`` under ``settings``, which name only what differs between reports.
 
-    ``difference`` is this less the first setting's, paired over the samples that both have; None for the
-    first itself, and where no sample is shared.
+    ``difference`` is the difference to the first settings, paired by sample; None for the first settings, and
+    where no sample is shared.
     """
 
     task: str
@@ -32,12 +32,12 @@ class Setting(Struct, frozen=True):
 
 
 def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
-    """The reports' retrieved arms beside each other, where two or more are of one task and model."""
+    """Return the retrieved arms of each task and model that has two or more reports, for comparison."""
     groups: dict[tuple[str, str], list[Report]] = {}
     for report in reports:
         if _retrieved(report):
             groups.setdefault((report.task, report.model), []).append(report)
-    return [one for some in groups.values() if len(some) > 1 for one in _compared(store, some)]
+    return [one for same in groups.values() if len(same) > 1 for one in _compared(store, same)]
 
 
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
@@ -61,7 +61,7 @@ def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
 
 
 def _retrieved(report: Report) -> str:
-    """The id of the run that stands for the arm ``retrieved``; empty where there is none."""
+    """Return the id of the run that stands for the arm ``retrieved``; empty where there is none."""
     return report.runs.get(_label(report), "")
 
 
