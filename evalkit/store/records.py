@@ -25,6 +25,11 @@ class MetricInfo(Struct, frozen=True):
     unit: str = ""
     help: str = ""
 
+    @property
+    def judges_output(self) -> bool:
+        """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
+        return self.kind == "output" and self.higher_is_better is not None
+
 
 class ParameterInfo(Struct, frozen=True):
     """A parameter of a task as it was when a run began: its default, and its values where it lists them."""
