@@ -39,12 +39,12 @@ def _store(url: str | None) -> Store:
 
 
 def tasks() -> list[TaskInfo]:
-    """See ``Store.tasks``."""
+    """See ``Store.board.tasks``."""
     return _tasks(store_url())
 
 
 def ranking(task: str, metric: str) -> list[Row]:
-    """See ``Store.ranking``."""
+    """See ``Store.board.ranking``."""
     return _ranking(store_url(), task, metric)
 
 
@@ -55,7 +55,7 @@ def runs() -> list[Run]:
 
 def run(run_id: str) -> Run:
     """One run, by its whole id, a prefix or ``latest``. Raises ``UsageError``."""
-    return store().run(run_id)
+    return store().runs.get(run_id)
 
 
 def reliance(run: Run) -> list[Reliance]:
@@ -86,28 +86,28 @@ def rag_report(compared: Comparison, metric: str) -> Report:
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
-    """See ``Store.page``."""
-    return store().page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
+    """See ``Store.board.page``."""
+    return store().board.page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
 
 
 def sample(run_id: str, sequence: int) -> SampleRecord:
-    """See ``Store.sample``."""
-    return store().sample(run_id, sequence)
+    """See ``Store.samples.get``."""
+    return store().samples.get(run_id, sequence)
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _tasks(url: str | None) -> list[TaskInfo]:
-    return _store(url).tasks()
+    return _store(url).board.tasks()
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _ranking(url: str | None, task: str, metric: str) -> list[Row]:
-    return _store(url).ranking(task, metric)
+    return _store(url).board.ranking(task, metric)
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _runs(url: str | None) -> list[Run]:
-    return _store(url).runs(limit=500)
+    return _store(url).runs.find(limit=500)
 
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)

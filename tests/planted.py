@@ -55,7 +55,7 @@ def plant(folder: Path) -> Planted:
         for task, params in arms:
             runs.append(f"{task.replace('/', '-')}-{next(iter(params.values()))}"[:24])
             metrics = (MetricInfo("f1"), MetricInfo("mrr", kind="retrieval"))
-            opened.begin(
+            opened.runs.begin(
                 RunSpec(
                     id=runs[-1],
                     task=task,
@@ -69,9 +69,9 @@ def plant(folder: Path) -> Planted:
                     reproduction=Reproduction(path=str(file), params=params),
                 )
             )
-            opened.write(runs[-1], [_record(n) for n in range(4)])
+            opened.samples.write(runs[-1], [_record(n) for n in range(4)])
             half = Estimate(0.5, 0.3, (0.0, 1.0), 4)
-            opened.finish(runs[-1], "complete", {"f1": half, "mrr": half}, 1.0)
+            opened.runs.finish(runs[-1], "complete", {"f1": half, "mrr": half}, 1.0)
     return Planted(store, marker, tuple(runs))
 
 

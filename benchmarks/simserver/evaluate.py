@@ -94,6 +94,6 @@ async def evaluate(
             run = await runner.start(item, model, store, session, runner.Options())
         samples = [
             (record.status.value, next((s.value for s in record.scores), None), record.error or "")
-            for record in sorted(store.records(run.id), key=lambda record: record.sequence)
+            for record in sorted(store.samples.records(run.id), key=lambda record: record.sequence)
         ]
     return Outcome(run, samples)

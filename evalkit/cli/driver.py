@@ -78,7 +78,9 @@ class RunBatch:
             if interrupted and self.open_run is not None:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
-            self.unscored = {run.id: self.store.unscored(run.id) for run in self.runs if not run.is_complete}
+            self.unscored = {
+                run.id: self.store.samples.unscored(run.id) for run in self.runs if not run.is_complete
+            }
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -190,7 +192,7 @@ class RunBatch:
 
     def _broken_off(self, spec: RunSpec) -> Run:
         """The run as it is stored. It runs no more, also where a failing disk could not take its end."""
-        run = self.store.run(spec.id)
+        run = self.store.runs.get(spec.id)
         return msgspec.structs.replace(run, status="interrupted") if run.status == "running" else run
 
     def _forgive(self, label: str, reason: str, failure: str) -> None:

@@ -55,7 +55,7 @@ def export(
     code = 0
     with open_store(store_url, create=False) as store:
         for name in runs:
-            run = store.run(name)
+            run = store.runs.get(name)
             for path in export_run(run, store, out, include_path):
                 click.echo(path)
             if not run.is_complete:

@@ -44,7 +44,7 @@ def print_json(document: Any) -> None:
 
 
 Unscored = Mapping[str, tuple[int, str]]
-"""The metrics that failed on some samples: on how many, and what one of them said (``Store.unscored``)."""
+"""The metrics that failed on some samples: on how many, and what one of them said (``Samples.unscored``)."""
 
 
 def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:

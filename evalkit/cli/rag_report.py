@@ -51,7 +51,7 @@ def rag_report(
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        chosen = [store.run(name) for name in runs]
+        chosen = [store.runs.get(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
         found = reports(store, among.values(), metric, right)
         beside = settings(store, found)

@@ -185,7 +185,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
         from evalkit.run import runner
 
         for name in runs:
-            stored = drive.store.run(name)
+            stored = drive.store.runs.get(name)
             if stored.status == "complete":
                 click.echo(f"Run {stored.id} is complete: nothing is left to ask.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")

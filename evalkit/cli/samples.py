@@ -21,7 +21,7 @@ def list_samples(
     """The first ``limit`` samples with one of ``statuses`` and with a score ``at_most`` METRIC=VALUE."""
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
-    page = store.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
+    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
     if as_json:
         print_json({"run": run.id, "total": page.total, "samples": page.rows})
         return
@@ -66,9 +66,9 @@ def _beginning(text: str | None) -> str:
 
 def find_sample(store: Any, run: Run, wanted: str) -> SampleRecord:
     if wanted.startswith("#") and wanted[1:].isdigit():
-        found: SampleRecord = store.sample(run.id, int(wanted[1:]))
+        found: SampleRecord = store.samples.get(run.id, int(wanted[1:]))
         return found
-    for record in store.records(run.id):
+    for record in store.samples.records(run.id):
         if record.sample.id == wanted:
             return msgspec.convert(record, SampleRecord)
     raise UsageError(

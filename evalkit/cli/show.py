@@ -71,7 +71,7 @@ def show(
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        chosen = [store.run(r) for r in runs] or store.runs(task=task, model=model, limit=limit)
+        chosen = [store.runs.get(r) for r in runs] or store.runs.find(task=task, model=model, limit=limit)
         if sample is not None:
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
@@ -91,7 +91,7 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
-        unscored = {run.id: store.unscored(run.id) for run in chosen if not run.is_complete}
+        unscored = {run.id: store.samples.unscored(run.id) for run in chosen if not run.is_complete}
         compared = _compared(store, chosen) if len(runs) > 1 else []
     if as_json:
         against = {"against_first": compared} if compared else {}

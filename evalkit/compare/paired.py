@@ -48,7 +48,7 @@ class RunScores:
 
     def __init__(self, store: Store, run: Run, metrics: Collection[str] | None = None) -> None:
         self._store, self._run = store, run
-        self._columns = store.columns(run.id, metrics)
+        self._columns = store.samples.columns(run.id, metrics)
 
     def pairs(self, other: RunScores, metric: str) -> Pairs | None:
         """Pair the scores by sample and repeat, in the order of this run; None where no sample is shared."""
@@ -74,7 +74,7 @@ class RunScores:
 
     @cached_property
     def _names(self) -> dict[int, tuple[str, int]]:
-        return self._store.names(self._run.id)
+        return self._store.samples.names(self._run.id)
 
     @cached_property
     def _sequences(self) -> dict[tuple[str, int], int]:

@@ -26,7 +26,7 @@ def with_siblings(
 
     ``completed`` returns runs with the parameters that they lack; what it returns is compared.
     """
-    others = store.runs(task=run.spec.task_name, model=run.spec.model, status="complete")
+    others = store.runs.find(task=run.spec.task_name, model=run.spec.model, status="complete")
     first, *rest = completed([run, *others])
     own = kind(first, swept)
     return [first, *(other for other in rest if kind(other, swept) == own)]

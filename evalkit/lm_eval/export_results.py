@@ -59,7 +59,7 @@ def _write_samples(
     with ExitStack() as stack:
         streams = {n: stack.enter_context(f.open("w", encoding="utf-8")) for n, f in files.items()}
         for ensemble in ensembles:  # one filter after the other, as lm-eval does
-            for record in store.records(run.id):
+            for record in store.samples.records(run.id):
                 named = str(record.sample.metadata.get("task"))
                 name = named if named in parts else next(iter(parts))
                 here = {k.rpartition(",")[0]: m for k, m in parts[name].items() if k.endswith(f",{ensemble}")}

@@ -44,7 +44,7 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
             file = _samples_file(path, task)
             records = list(_records(file)) if file else []  # before anything is stored: a line may be broken
             try:
-                store.begin(spec)
+                store.runs.begin(spec)
             except StoreError:
                 known.append(spec.id)
                 continue
@@ -142,12 +142,12 @@ def _fill(
         if score.value is not None:
             values.setdefault(score.metric, []).append(score.value)
     for start in range(0, len(records), _BATCH):
-        store.write(spec.id, records[start : start + _BATCH])
+        store.samples.write(spec.id, records[start : start + _BATCH])
     entry = document["results"][task]
     metrics = {n: _estimate(entry, n, values.get(n, []), spec.n_expected or 0) for n in _scores(entry)}
     seconds = document.get("total_evaluation_time_seconds")
-    store.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
-    return store.run(spec.id)
+    store.runs.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
+    return store.runs.get(spec.id)
 
 
 def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) -> Estimate:

@@ -234,13 +234,13 @@ class EvalItem(pytest.Item):
 def _stored(loop: Loop, name: str) -> Run:
     if name == "latest":
         raise UsageError("--evalkit-baseline needs a run's id: the latest is soon a run of this session")
-    return loop.store.run(name)
+    return loop.store.runs.get(name)
 
 
 def _incomplete(loop: Loop, run: Run) -> str:
     ended = ", ".join(f"{n} {status}" for status, n in run.counts.items()) or "none"
-    errors = (record.error for record in loop.store.records(run.id) if record.error)
-    failed = (f"{metric}: {said}" for metric, (_, said) in loop.store.unscored(run.id).items())
+    errors = (record.error for record in loop.store.samples.records(run.id) if record.error)
+    failed = (f"{metric}: {said}" for metric, (_, said) in loop.store.samples.unscored(run.id).items())
     first = next(errors, None) or next(failed, None)
     return f"run {run.id} is {run.status}: {run.n} of {run.spec.n_expected} samples ended ({ended})" + (
         f"\n  the first error: {first}" if first else ""

@@ -25,7 +25,7 @@ def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
     head = model.partition("@")[0]
     served = (
         run
-        for run in store.runs(task=item.task.name, limit=50)
+        for run in store.runs.find(task=item.task.name, limit=50)
         if not run.spec.model_spec.startswith("baseline:")
     )
     runs = [run for run in served if 0 < run.n <= MOST_LENGTHS]
@@ -33,7 +33,7 @@ def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
     def tells(run: Run) -> tuple[bool, bool]:
         return run.spec.model_spec.partition("@")[0] == head, run.spec.task == item.id
 
-    return store.lengths(max(runs, key=tells).id) if runs else {}
+    return store.samples.lengths(max(runs, key=tells).id) if runs else {}
 
 
 def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
@@ -43,7 +43,7 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
     """
     if model.startswith("baseline:"):
         return None
-    for run in store.runs(limit=None):
+    for run in store.runs.find(limit=None):
         if (
             run.spec.model_spec == model
             and not run.spec.reproduction.given
@@ -59,7 +59,7 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
 def asked_elsewhere(store: Store, run: Run) -> Run | None:
     """The latest other run of a model of this name whose address was another one: it may be another model."""
     here = _address(run)
-    others = (other for other in store.runs(model=run.spec.model, limit=50) if other.id != run.id)
+    others = (other for other in store.runs.find(model=run.spec.model, limit=50) if other.id != run.id)
     return next((other for other in others if here and _address(other) not in ("", here)), None)
 
 

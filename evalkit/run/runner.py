@@ -128,7 +128,7 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, found, options)
-            store.begin(spec)
+            store.runs.begin(spec)
             options.on_start(spec)
             return await _drive(item, spec, model, samples, store, session, options)
 
@@ -161,7 +161,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             )
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
-            store.claim(run.id)
+            store.runs.claim(run.id)
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -213,9 +213,9 @@ async def _drive(
     session: Session,
     options: Options,
 ) -> Run:
-    done = store.done(spec.id)
+    done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.run(spec.id), CallStats(), time.perf_counter()
+    earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     arguments: dict[str, Any] = {}
@@ -235,7 +235,7 @@ async def _drive(
                             repeats=spec.repeats,
                             done=done,
                             scorer=scorer,
-                            write=lambda batch: store.write(spec.id, batch),
+                            write=lambda batch: store.samples.write(spec.id, batch),
                             write_waits=not store.embedded,
                             bar=live,
                             window=options.window,
@@ -250,14 +250,14 @@ async def _drive(
     finally:
         beat.cancel()
         facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
-        store.add_provenance(spec.id, **facts)
+        store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
-    return store.run(spec.id)
+    return store.runs.get(spec.id)
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
     """SHA-256 of the run's first request, rendered: another prompt, template or sampling is another hash."""
-    first = next(store.records(spec.id, sequences=[0]), None)
+    first = next(store.samples.records(spec.id, sequences=[0]), None)
     if first is None or not first.requests:
         return {}
     return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
@@ -285,9 +285,9 @@ async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         if store.embedded:  # in a thread it would need a second connection, with a cache of its own
-            store.heartbeat(run_id)
+            store.runs.heartbeat(run_id)
         else:
-            await asyncio.to_thread(store.heartbeat, run_id)
+            await asyncio.to_thread(store.runs.heartbeat, run_id)
 
 
 async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
@@ -299,10 +299,10 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     item = replace(item, task=with_metrics(item.task, metrics))
     await _metrics_ready(item)
     spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
-    store.claim(run.id)
+    store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
-        for record in store.records(run.id):
+        for record in store.samples.records(run.id):
             if record.answer is not None:
                 batch.append(record)
             if len(batch) >= engine.BATCH:
@@ -310,13 +310,13 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
                 batch = []
         if batch:
             await _rescore_batch(batch, run.id, store, scorer)
-    store.set_metrics(run.id, spec.metrics, item.task.added)
+    store.runs.set_metrics(run.id, spec.metrics, item.task.added)
     before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
     aggregate_run(store, item, spec, before, run.wall_s)
-    return store.run(run.id)
+    return store.runs.get(run.id)
 
 
 async def _rescore_batch(batch: list[SampleRecord], run_id: str, store: Store, scorer: Scorer) -> None:
     answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]
     scores = await scorer.score(answered)
-    store.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})
+    store.samples.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})

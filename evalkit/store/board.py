@@ -12,9 +12,9 @@ from msgspec import Struct, field
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store import schema as t
 from evalkit.store.codec import unpack
+from evalkit.store.database import Database
 from evalkit.store.records import MetricInfo, Run, RunSpec
-from evalkit.store.runs import chunks
-from evalkit.store.samples import Samples
+from evalkit.store.runs import Runs, chunks
 from evalkit.types import Estimate, Status
 
 
@@ -61,14 +61,17 @@ class Page(Struct, frozen=True):
     before: int | None
 
 
-class Board(Samples):
-    """Questions about many runs, answered from what ``finish`` has worked out."""
+class Board:
+    """Questions about many runs, answered from what ``Runs.finish`` has worked out."""
+
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self._database, self._runs = database, runs
 
     def tasks(self) -> list[TaskInfo]:
         """Every task variant that has a run, by name; the metrics are those of its newest run."""
         query = sa.select(t.task.c.name, t.run.c.model_id, t.run.c.started, t.run.c.spec).join(t.run)
         found: dict[str, list[Any]] = {}
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             for row in connection.execute(query.order_by(t.task.c.name, t.run.c.started.desc())):
                 found.setdefault(row.name, []).append(row)
         infos = []
@@ -94,7 +97,7 @@ class Board(Samples):
         Compared are runs over the same samples: those of the complete run with the most of them (of two, the
         newer). Ties share a rank. Raises ``UsageError`` for a task or a metric that is not there.
         """
-        runs = [run for run in self.runs(task=task) if run.spec.task == task]
+        runs = [run for run in self._runs.find(task=task) if run.spec.task == task]
         if not runs:
             known = [info.name for info in self.tasks()]
             raise UsageError(f"no run of task {task!r}.{did_you_mean(task, known)}")
@@ -135,8 +138,8 @@ class Board(Samples):
         regard to case. With ``metric``, only samples that have a value of it, within the limits.
         """
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             where = [s.run_key == key, *_filters(status, metric, at_least, at_most, text)]
             matching = sa.select(s.sequence).join(t.dataset_sample).where(*where)
             total = connection.execute(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from evalkit.errors import StoreError
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
-from evalkit.store.database import insert, insert_missing
+from evalkit.store.database import Database, insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
@@ -31,8 +31,11 @@ class _Slices(msgspec.Struct):
     slices: dict[str, str] = {}
 
 
-class Samples(Runs):
+class Samples:
     """What the samples of a run were, and what became of them."""
+
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self._database, self._runs = database, runs
 
     def write(self, run_id: str, records: Sequence[SampleRecord]) -> None:
         """Commit samples in one transaction. One that is there already is replaced, with its scores."""
@@ -40,8 +43,8 @@ class Samples(Runs):
         latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
         dataset = {record.sequence: _dataset_row(record.sample, images) for record in records}
         payloads = {record.sequence: _payload(record, images) for record in records}
-        with self.writing() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.writing() as connection:
+            key = self._runs.row(connection, run_id).key
             _store_images(connection, images)
             for some in chunks(dataset):
                 ids = _dataset_ids(connection, [dataset[sequence] for sequence in some])
@@ -66,15 +69,15 @@ class Samples(Runs):
             insert(connection, t.sample, rows)
         except sa.exc.IntegrityError as error:
             raise StoreError(
-                f"{self.name}: a sample is already in this run at another place: the data set "
+                f"{self._database.name}: a sample is already in this run at another place: the data set "
                 "holds the same sample twice, or it has changed since the run began. Start a new run"
             ) from error
         _insert_scores(connection, key, {record.sequence: record.scores for record in records})
 
     def replace_scores(self, run_id: str, scores: Mapping[int, Sequence[Score]]) -> None:
         """Give samples new scores instead of all those they had, in one transaction."""
-        with self.writing() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.writing() as connection:
+            key = self._runs.row(connection, run_id).key
             for some in chunks(scores):
                 here = t.score.c.run_key == key
                 connection.execute(t.score.delete().where(here, t.score.c.sequence.in_(some)))
@@ -82,8 +85,8 @@ class Samples(Runs):
 
     def done(self, run_id: str) -> set[int]:
         """The sequences that need no new call: all that ended otherwise than in an error."""
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             s = t.sample.c
             return set(
                 connection.scalars(sa.select(s.sequence).where(s.run_key == key, s.status != Status.ERROR))
@@ -92,8 +95,8 @@ class Samples(Runs):
     def lengths(self, run_id: str) -> dict[str, float]:
         """Completion tokens of one call, by sample id, for the samples that had any."""
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             query = sa.select(t.dataset_sample.c.sample_id, s.completion_tokens, s.calls).select_from(
                 t.sample.join(t.dataset_sample)
             )
@@ -103,8 +106,8 @@ class Samples(Runs):
     def counts(self, run_id: str) -> dict[str, int]:
         """How many samples ended in each status."""
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             query = (
                 sa.select(s.status, sa.func.count().label("n"))
                 .where(s.run_key == key)
@@ -131,8 +134,8 @@ class Samples(Runs):
         """The metrics that failed: on how many samples, and what one of them said."""
         c = t.score.c
         query = sa.select(c.metric, sa.func.count(), sa.func.min(c.error)).group_by(c.metric)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
             return {metric: (n, said) for metric, n, said in rows}
 
@@ -153,8 +156,8 @@ class Samples(Runs):
         c = t.score.c
         join = t.score.join(t.sample).join(t.dataset_sample)
         query = sa.select(c.metric, c.sequence, t.dataset_sample.c.cluster, c.value).select_from(join)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
             if metrics is not None:
                 wanted = wanted.where(c.metric.in_(metrics))
@@ -165,8 +168,8 @@ class Samples(Runs):
         query = sa.select(t.sample.c.sequence, t.dataset_sample.c.sample_id, t.sample.c.repeat).join(
             t.dataset_sample
         )
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(t.sample.c.run_key == key))
             return {sequence: (sample_id, repeat) for sequence, sample_id, repeat in rows}
 
@@ -178,8 +181,8 @@ class Samples(Runs):
             .join(t.dataset_sample)
             .order_by(t.sample.c.sequence)
         )
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             for sequence, body in connection.execute(_in_pieces(query.where(t.sample.c.run_key == key))):
                 for name, value in unpack(body, _Slices).slices.items():
                     values = found.setdefault(name, {})
@@ -203,8 +206,8 @@ class Samples(Runs):
         s, i = t.sample.c, t.dataset_sample.c
         query = sa.select(s.sequence, i.sample_id, s.repeat, i.body, t.payload.c.body.label("payload"))
         query = query.select_from(t.sample.join(t.dataset_sample).join(t.payload)).order_by(s.sequence)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(s.run_key == key).execution_options(yield_per=100))
             for sequence, sample_id, repeat, body, packed in rows:
                 yield sequence, (sample_id, repeat), unpack(body, sample), unpack(packed, payload)
@@ -223,7 +226,7 @@ class Samples(Runs):
             yield from batch
             batch = self._records(run_id, t.sample.c.sequence > batch[-1].sequence, 100)
 
-    def sample(self, run_id: str, sequence: int) -> SampleRecord:
+    def get(self, run_id: str, sequence: int) -> SampleRecord:
         """One sample. Raises ``StoreError`` where the run has none at this place."""
         found = self._records(run_id, t.sample.c.sequence == sequence, 1)
         if not found:
@@ -236,8 +239,8 @@ class Samples(Runs):
             .join(t.dataset_sample)
             .join(t.payload)
         )
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             query = query.where(t.sample.c.run_key == key, where).order_by(t.sample.c.sequence).limit(limit)
             rows = connection.execute(query).all()
             scores = _scores_of(connection, key, [row.sequence for row in rows])

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def choose_filters(run: Run) -> dict[str, object]:
-    """The filters, kept in the address; as ``Store.page`` takes them."""
+    """The filters, kept in the address; as ``Store.board.page`` takes them."""
     with st.container(border=True):
         first, second, third, fourth, fifth = st.columns([3, 2, 1, 1, 3])
         used = [str(status) for status in Status if run.counts.get(status)]

@@ -21,13 +21,13 @@ Values = Mapping[tuple[str, int], float | None]
 
 
 def add(store: Store, run_id: str, values: Values, dataset: str, repeats: int = 1) -> Run:
-    store.begin(
+    store.runs.begin(
         RunSpec(
             id=run_id,
             task="toy",
             path="task_toy.py",
             model=run_id,
-            spec=run_id,
+            model_spec=run_id,
             metrics=(ACC,),
             dataset=dataset,
             repeats=repeats,
@@ -44,9 +44,9 @@ def add(store: Store, run_id: str, values: Values, dataset: str, repeats: int = 
         )
         for sequence, ((name, repeat), value) in enumerate(values.items())
     ]
-    store.write(run_id, records)
-    store.finish(run_id, "complete", {}, 1.0)
-    return store.run(run_id)
+    store.samples.write(run_id, records)
+    store.runs.finish(run_id, "complete", {}, 1.0)
+    return store.runs.get(run_id)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def _record(i: int, quality: float, arm: str, failures: float) -> SampleRecord:
 def estimates(store: Store, run_id: str, missing: int) -> dict[str, Estimate]:
     """Plain means with normal intervals, and bounds where samples are missing."""
     found = {}
-    for name, scored in store.scores(run_id).items():
+    for name, scored in store.samples.scores(run_id).items():
         values = [value for _, _, value in scored if value is not None]
         mean, se = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
         share = len(values) / (len(values) + missing)
@@ -129,7 +129,7 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
     present = [m for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
     if arm == "closed_book":
         present = [m for m in present if not m.name.startswith("citation")]
-    store.begin(
+    store.runs.begin(
         RunSpec(
             id=run_id,
             task=f"pubmed_rag[arm={arm},k=5]",
@@ -159,10 +159,10 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
         )
         for i in range(n - errors, n)
     ]
-    store.write(run_id, rows + failed)
+    store.samples.write(run_id, rows + failed)
     end: RunStatus = status
     if end != "running":
-        store.finish(run_id, end, estimates(store, run_id, errors), 31.0 + n)
+        store.runs.finish(run_id, end, estimates(store, run_id, errors), 31.0 + n)
 
 
 def fill(path: Path, n: int = 60) -> Path:
@@ -252,7 +252,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
         for i, text in enumerate(texts)
     ]
     with open_store(path) as store:
-        store.begin(
+        store.runs.begin(
             RunSpec(
                 id="hostile",
                 task=f"attack[x={attack}]",
@@ -264,9 +264,9 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
                 provenance={"server": attack},
             )
         )
-        store.write("hostile", rows)
+        store.samples.write("hostile", rows)
         one = Estimate(0.5, 0.1, (0.4, 0.6), 2)
-        store.finish("hostile", "complete", {"f1": one, attack: one}, 1.0)
+        store.runs.finish("hostile", "complete", {"f1": one, attack: one}, 1.0)
     return path
 
 

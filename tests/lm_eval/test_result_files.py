@@ -107,8 +107,8 @@ def test_imported_samples_are_shown_whole(evalkit: Any, written_by_lm_eval: Path
     from evalkit.store import open_store
 
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        (run,) = store.runs(task="lm_eval/names")
-        record = store.sample(run.id, 0)
+        (run,) = store.runs.find(task="lm_eval/names")
+        record = store.samples.get(run.id, 0)
     assert record.sample.input == ROWS[0]["question"]
     assert record.sample.target == "Rome"
     assert record.answer is not None

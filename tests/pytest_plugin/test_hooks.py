@@ -66,7 +66,7 @@ class Project:
 
     def runs(self):
         with open_store(self.folder / ".evalkit" / "evalkit.db") as store:
-            return store.runs()
+            return store.runs.find()
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_task_takes_the_form_as_a_parameter_and_pays_for_its_calls_once(
     assert (plain["metrics"]["recall@5"]["value"], multi["metrics"]["recall@5"]["value"]) == (0, 1)
     assert (plain["calls"], multi["calls"], multi["calls_from_cache"]) == (2, 4, 0)
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        answers = [record.answer for record in store.records(multi["id"])]
+        answers = [record.answer for record in store.samples.records(multi["id"])]
     assert [a.metadata["queries"][1] for a in answers if a] == ["rhinovirus lozenges", "ambulation"]
     asked = sum(scripted.asked.values())
     again = evalkit.json(*command)["runs"][1]

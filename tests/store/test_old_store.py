@@ -19,7 +19,7 @@ from evalkit.store import open_store
 from evalkit.store.records import ParameterInfo, Reproduction
 
 OLD = Path(__file__).parent / "old_store"
-MODULE = "import sys; from evalkit.store import open_store; print(len(open_store(sys.argv[1]).runs()))"
+MODULE = "import sys; from evalkit.store import open_store; print(len(open_store(sys.argv[1]).runs.find()))"
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def old(tmp_path: Path) -> Path:
 
 def test_old_runs_keep_all_that_they_say(old: Path) -> None:
     with open_store(old) as store:
-        runs = store.runs()
+        runs = store.runs.find()
         scored, interrupted, blank, real, *rag = runs
-        first, sliced = store.sample(real.id, 0), store.run(real.id).slices
-        assert {r.id: store.counts(r.id) for r in runs} == {r.id: r.counts for r in runs}
+        first, sliced = store.samples.get(real.id, 0), store.runs.get(real.id).slices
+        assert {r.id: store.samples.counts(r.id) for r in runs} == {r.id: r.counts for r in runs}
     assert [run.n for run in runs] == [6, 4, 6, 6, *[2] * 6]
     assert scored.spec.reproduction == Reproduction(
         path=str(OLD / "task_squares.py"),
@@ -86,7 +86,7 @@ def test_an_old_run_is_scored_again(old: Path, evalkit: Any) -> None:
     (scored,) = evalkit.json("rescore", runs[0]["id"], "--metric", "token_f1()", "--store", str(old))["runs"]
     assert list(scored["metrics"]) == ["accuracy", "exact_match", "token_f1"]
     with open_store(old) as store:
-        assert store.run(runs[0]["id"]).spec.reproduction.metrics == ("exact_match()", "token_f1()")
+        assert store.runs.get(runs[0]["id"]).spec.reproduction.metrics == ("exact_match()", "token_f1()")
     refused = evalkit("resume", runs[0]["id"], "--store", str(old), code=2).stderr
     assert "its answers came from a file" in refused
 
@@ -123,8 +123,8 @@ def test_a_new_run_joins_the_old_ones_on_their_board(old: Path, evalkit: Any) ->
         str(old),
     )["runs"][0]
     with open_store(old) as store:
-        spec = store.run(new["id"]).spec
+        spec = store.runs.get(new["id"]).spec
         assert spec.reproduction.parameters["n"] == ParameterInfo(6)
         assert spec.reproduction.parameters["image"].choices == ("real", "blank", "shuffled", "none")
-        ranked = store.ranking("squares[image=real]", "accuracy")
+        ranked = store.board.ranking("squares[image=real]", "accuracy")
     assert [row.run.spec.model for row in ranked] == ["preds", "baseline:random"]

@@ -62,12 +62,12 @@ class _Answered(Struct):
 
 def read_seen(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
     """Return the samples of a run that ``metric`` scored, by id and repeat."""
-    scores = store.scores(run.id, {metric, "citation_recall"})
+    scores = store.samples.scores(run.id, {metric, "citation_recall"})
     clusters = {sequence: (cluster, value) for sequence, cluster, value in scores.get(metric, [])}
     cites = any(info.name.startswith("citation") for info in run.spec.metrics)
     recalled = {sequence: value for sequence, _, value in scores.get("citation_recall", [])}
     found: dict[Key, Seen] = {}
-    for sequence, key, sample, payload in store.parts(run.id, _Graded, _Answered):
+    for sequence, key, sample, payload in store.samples.parts(run.id, _Graded, _Answered):
         cluster, value = clusters.get(sequence, ("", None))
         if value is not None:
             answer, answers = payload.answer or _Answer(), gold(sample.relevance)

@@ -44,9 +44,9 @@ def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
     shown = {_label(report) for report in reports}
-    first = RunScores(store, store.run(_retrieved(reports[0])))
+    first = RunScores(store, store.runs.get(_retrieved(reports[0])))
     for report in reports:
-        run = store.run(_retrieved(report))
+        run = store.runs.get(_retrieved(report))
         own = RunScores(store, run)
         told = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
         if len(shown) > 1:  # scores of other numbers of passages

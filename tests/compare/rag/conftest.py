@@ -38,7 +38,7 @@ def add_run(store: Store) -> Callable[..., str]:
             params["search"] = options["search"]
         run_id = "-".join(str(value) for value in params.values() if value is not None)
         metrics = options.get("metrics", METRICS)
-        store.begin(
+        store.runs.begin(
             RunSpec(
                 id=run_id,
                 task=f"rag[arm={arm}]",
@@ -52,13 +52,15 @@ def add_run(store: Store) -> Callable[..., str]:
                 reproduction=Reproduction(parameters=options.get("parameters", {})),
             )
         )
-        store.write(run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())])
+        store.samples.write(
+            run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())]
+        )
         means = {
             info.name: estimate(values, low=0, high=1)
             for info in metrics
             if (values := [s[info.name] for s, _, _ in samples.values() if info.name in s])
         }
-        store.finish(run_id, options.get("status", "complete"), means, 1.0)
+        store.runs.finish(run_id, options.get("status", "complete"), means, 1.0)
         return run_id
 
     return add

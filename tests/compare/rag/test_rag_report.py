@@ -41,7 +41,7 @@ def three(store: Store, add_run: Callable[..., str]) -> Store:
 
 
 def report(store: Store, *runs: str, **options):
-    chosen = [store.run(name) for name in runs or ["retrieved-2"]]
+    chosen = [store.runs.get(name) for name in runs or ["retrieved-2"]]
     (made,) = reports(
         store, {r.id: r for one in chosen for r in with_siblings(store, one)}.values(), **options
     )
@@ -98,11 +98,11 @@ def test_curves_over_k_noise_and_position(three: Store, add_run: Callable[..., s
 def test_all_that_answers_must_be_shown(store: Store, add_run: Callable[..., str]) -> None:
     """Two documents answer alike: with one of two shown, a wrong answer is the retriever's fault in part."""
     run = add_run("retrieved", {"a": seen(0, 1, ["a-gold", "x"], ("a-gold", "x"))})
-    (record,) = store.records(run)
+    (record,) = store.samples.records(run)
     from msgspec.structs import replace
 
     twice = replace(record.sample, relevance={"a-gold": 1, "a-too": 1})
-    store.write(run, [replace(record, sample=twice)])
+    store.samples.write(run, [replace(record, sample=twice)])
     assert {c.name: c.n for c in report(store).causes}["partly retrieved"] == 1
 
 
@@ -173,13 +173,13 @@ def test_without_a_record_of_its_tasks_parameters_a_run_has_what_it_has(
 def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
     worse = {name: ({**scores, "mrr": 0.25}, *rest) for name, (scores, *rest) in RETRIEVED.items()}
     one, other = add_run("retrieved", RETRIEVED, search="faiss"), add_run("retrieved", worse, search="bm25")
-    made = settings(store, reports(store, [store.run(one), store.run(other)]))
+    made = settings(store, reports(store, [store.runs.get(one), store.runs.get(other)]))
     told = {(s.settings, s.metric): s for s in made}
     assert set(told) == {(f"search={name}", m) for name in ("faiss", "bm25") for m in ("mrr", "f1")}
     assert told["search=faiss", "mrr"].difference is None
     assert told["search=bm25", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
     assert told["search=bm25", "f1"].estimate.value == pytest.approx(2 / 6)
-    assert settings(store, reports(store, [store.run(one)])) == []
+    assert settings(store, reports(store, [store.runs.get(one)])) == []
 
 
 def test_runs_that_differ_in_a_named_setting_join(store: Store, add_run: Callable[..., str]) -> None:
@@ -187,14 +187,14 @@ def test_runs_that_differ_in_a_named_setting_join(store: Store, add_run: Callabl
     add_run("retrieved", RETRIEVED, search="bm25")
     one = add_run("retrieved", RETRIEVED, search="faiss")
     add_run("retrieved", worse, search="hybrid", k=3)
-    assert [run.id for run in with_siblings(store, store.run(one))][1:] == [one]
-    made = settings(store, reports(store, with_siblings(store, store.run(one), by=["search"])))
+    assert [run.id for run in with_siblings(store, store.runs.get(one))][1:] == [one]
+    made = settings(store, reports(store, with_siblings(store, store.runs.get(one), by=["search"])))
     told = {(s.settings, s.metric): s for s in made}
     assert {name for name, _ in told} == {"search=faiss k=2", "search=bm25 k=2", "search=hybrid k=3"}
     assert told["search=faiss k=2", "mrr"].difference is None
     assert told["search=hybrid k=3", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
     with pytest.raises(UsageError, match=r"no setting 'serch' to compare\. Did you mean 'search'"):
-        with_siblings(store, store.run(one), by=["serch"])
+        with_siblings(store, store.runs.get(one), by=["serch"])
 
 
 def test_the_command_compares_retrievers_by_the_newest_run(evalkit) -> None:
