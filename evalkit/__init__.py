@@ -25,7 +25,7 @@ _WHERE = {
     "Progress": "evalkit.types",
     "Request": "evalkit.types",
     "Response": "evalkit.types",
-    "Retriever": "evalkit.types",
+    "Retriever": "evalkit.protocols",
     "Sample": "evalkit.types",
     "Status": "evalkit.types",
     "Text": "evalkit.types",
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.metric import Metric as Metric
     from evalkit.model import Model as Model
+    from evalkit.protocols import Retriever as Retriever
     from evalkit.rag.arms import evidence as evidence
     from evalkit.rag.arms import rag_arms as rag_arms
     from evalkit.rag.prompts import cited as cited
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from evalkit.types import Request as Request
     from evalkit.types import Requirements as Requirements
     from evalkit.types import Response as Response
-    from evalkit.types import Retriever as Retriever
     from evalkit.types import Sample as Sample
     from evalkit.types import Status as Status
     from evalkit.types import Text as Text

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -338,36 +337,6 @@ class ServerInfo(Struct, frozen=True):
     max_context: int | None = None
     max_running: int | None = None
     server: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """Something that answers requests. The one-method seam that cache, retry and limit wrap."""
-
-    async def send(self, request: Request) -> Response:
-        """Answer one request. Raises ``evalkit.errors.ModelError``."""
-        ...
-
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """Check that the model is alive and can do what is needed. Raises ``evalkit.errors.ProbeError``."""
-        ...
-
-    async def close(self) -> None:
-        """Release connections."""
-        ...
-
-
-@runtime_checkable
-class Retriever(Protocol):
-    """Something that finds passages."""
-
-    async def search(self, query: str, k: int) -> Sequence[Passage]:
-        """The ``k`` best passages, best first; ties are broken by id."""
-        ...
-
-    async def get(self, ids: Sequence[str]) -> Sequence[Passage]:
-        """Documents by id, whole, in the order asked for. Raises ``evalkit.errors.CorpusError``."""
-        ...
 
 
 class Bar(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.protocols import Retriever
 from evalkit.rag.retrievers import open_retriever
 from evalkit.task import fixture
-from evalkit.types import Progress, Retriever
+from evalkit.types import Progress
 from evalkit.util.paths import cache_dir as _cache_dir
 from evalkit.util.progress import for_stream
 

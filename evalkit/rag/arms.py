@@ -24,8 +24,9 @@ from typing import Any, Literal, TypeVar, get_args
 from msgspec import Struct
 
 from evalkit.errors import SetupError
+from evalkit.protocols import Retriever
 from evalkit.task import parametrize
-from evalkit.types import Answer, Passage, Response, Retriever, Sample
+from evalkit.types import Answer, Passage, Response, Sample
 
 Arm = Literal["closed_book", "retrieved", "oracle", "hidden", "distractors", "missing"]
 ARMS: tuple[Arm, ...] = get_args(Arm)

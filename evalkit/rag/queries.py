@@ -28,7 +28,8 @@ import msgspec
 
 from evalkit.errors import SetupError
 from evalkit.model import Model
-from evalkit.types import Answer, Passage, Retriever, Sample
+from evalkit.protocols import Retriever
+from evalkit.types import Answer, Passage, Sample
 
 QueryStrategy = Literal["question", "hyde", "multi"]
 ChoiceQueryStrategy = Literal["question", "options", "hyde", "multi"]

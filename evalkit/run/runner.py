@@ -23,6 +23,7 @@ from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import SetupError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.protocols import Backend, described
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
 from evalkit.run.aggregate import aggregate_run
@@ -32,7 +33,7 @@ from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.types import Backend, Sample, ServerInfo
+from evalkit.types import Sample, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -252,12 +253,13 @@ def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
 
 
 def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions; a
-    second model what was found out of it."""
+    """Return what provenance records of the fixtures, once they were used.
+
+    Of an index its corpus, encoder and versions; of a second model what its probe found out.
+    """
     said = {
-        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else value.describe()
+        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else described(value)
         for name, value in arguments.items()
-        if hasattr(value, "describe")
     }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 

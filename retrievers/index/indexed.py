@@ -12,7 +12,7 @@ import importlib.metadata
 import shlex
 import tempfile
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -23,16 +23,18 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import msgspec
 
 from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
+from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage, Progress
 
 from ..corpus.chunking import Chunking
 from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages, Rows
+from ..encoding.recipes import DEFAULT_MODEL
 from .batching import Batcher
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
-from .verify import Check, check_corpus, check_count, check_files, sha256
+from .verify import check_corpus, check_count, check_files, sha256
 
 MAX_BATCH = 256  # searches answered at once
 CHECKED = 8  # passages that verify looks at
@@ -45,10 +47,7 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of passages with the same title and text only the first by id.
 
     ``rerank``, ``mmr`` and ``depth`` (candidates) say what happens after the first search (see ``rerank``).
-    The options in ``searching`` leave the index as it is: they may differ from search to search.
     """
-
-    searching: ClassVar[frozenset[str]] = frozenset({"rerank", "mmr", "depth"})
 
     deduplicate: bool = False
     rerank: str | None = None
@@ -59,6 +58,11 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
         super().__post_init__()
         if self.depth < 1 or not 0 <= (self.mmr or 0) <= 1:
             raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
+
+    @property
+    def comparing(self) -> str:
+        """The encoder that compares passages with each other."""
+        return DEFAULT_MODEL
 
 
 class Engine(Protocol):
@@ -85,7 +89,7 @@ class Engine(Protocol):
         ...
 
 
-class IndexedRetriever(ABC):
+class IndexedRetriever(Retriever):
     """A ``Retriever`` over the index of a corpus file, kept in a folder.
 
     Constructing is cheap. If ``directory`` holds an index, it must have been built from this corpus in this
@@ -95,6 +99,7 @@ class IndexedRetriever(ABC):
 
     kind: ClassVar[str]
     options_type: ClassVar[type[Options]] = Options
+    search_options = frozenset({"rerank", "mmr", "depth"})
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
@@ -109,25 +114,20 @@ class IndexedRetriever(ABC):
         if (directory / MANIFEST).exists():
             self._check()
 
-    @classmethod
-    def searching(cls) -> frozenset[str]:
-        """The options that leave the index as it is."""
-        return cls.options_type.searching
-
     @abstractmethod
     def _make_engine(self) -> Engine:
         """The engine that these options ask for."""
 
     @cached_property
     def _second(self) -> Reranking:
-        encoder = getattr(self.options, "encoder", None)  # BM25 has none: the default one compares passages
-        return Reranking(self.options.rerank, self.options.mmr, encoder, self.progress, self.stop)
+        options = self.options
+        return Reranking(options.rerank, options.mmr, options.comparing, self.progress, self.stop)
 
     def _searching(self) -> dict[str, Any]:
         """The options of the search that are not their defaults, and the models behind them."""
         standard = msgspec.to_builtins(self.options_type())
         given = {n: v for n, v in msgspec.to_builtins(self.options).items() if v != standard[n]}
-        options = {name: value for name, value in given.items() if name in self.options.searching}
+        options = {name: value for name, value in given.items() if name in self.search_options}
         return options | ({"models": self._second.identity()} if self._second else {})
 
     @cached_property
@@ -301,7 +301,7 @@ class IndexedRetriever(ABC):
             options={
                 name: value
                 for name, value in msgspec.to_builtins(self.options).items()
-                if name not in self.options.searching
+                if name not in self.search_options
             },
             tokenizer=self.options.tokenizer_hash(),
             engine=self._engine.identity(),
