@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from evalkit.metric import metric as metric
 from evalkit.task import task as task
 from evalkit.util.lazy import lazy_names
+from evalkit.util.moved import install, renamed
 from evalkit.util.version import VERSION as __version__
 
 _WHERE = {
@@ -80,4 +81,5 @@ if TYPE_CHECKING:
     from evalkit.types import Video as Video
 
 
-__getattr__, __dir__ = lazy_names(__name__, _WHERE)
+__getattr__, __dir__ = lazy_names(__name__, _WHERE, renamed)
+install()

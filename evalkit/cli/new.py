@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import keyword
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from evalkit.cli.output import command
 from evalkit.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,7 +23,7 @@ def new() -> None:
     """Write a commented starting point."""
 
 
-def _into(name: str) -> Any:
+def _into(name: str) -> Callable[[F], F]:
     return click.option(
         "--dir",
         "folder",
