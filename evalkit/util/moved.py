@@ -57,4 +57,4 @@ def _warn(former: str, now: str) -> None:
 
 def install() -> None:
     """Let Python find the former paths, after everything that is really there."""
-    sys.meta_path.append(_Finder())  # type: ignore[arg-type]
+    sys.meta_path.append(_Finder())

@@ -14,7 +14,8 @@ from evalkit.protocols import Check
 from evalkit.types import Passage
 
 from ..corpus.corpus import indexed_text
-from .indexed import Engine, IndexedRetriever, Options
+from .engine import Engine, Options
+from .indexed import IndexedRetriever
 from .topk import Hits, best
 from .verify import check_count
 

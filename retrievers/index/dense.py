@@ -20,8 +20,9 @@ from ..encoding.local import Backend
 from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
+from .engine import Engine, Options
 from .faiss_factory import Rows
-from .indexed import Engine, IndexedRetriever, Options
+from .indexed import IndexedRetriever
 from .manifest import read_manifest
 from .topk import Hits
 from .verify import check_count

@@ -11,7 +11,8 @@ from evalkit.types import Passage
 
 from .bm25 import K1, B, LexicalEngine
 from .dense import DenseEngine, DenseOptions, FaissRetriever
-from .indexed import Engine, IndexedRetriever
+from .engine import Engine
+from .indexed import IndexedRetriever
 from .topk import Hits, blend, fuse
 
 

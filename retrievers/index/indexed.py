@@ -10,83 +10,35 @@ import asyncio
 import contextlib
 import importlib.metadata
 import shlex
-import tempfile
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
-from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
+from evalkit.errors import IndexMismatch, UsageError, did_you_mean
 from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage, Progress
 
-from ..corpus.chunking import Chunking
 from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages, Rows
-from ..encoding.recipes import DEFAULT_MODEL
 from .batching import Batcher
+from .build import build_index
+from .engine import Engine, Options
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
-from .verify import check_corpus, check_count, check_files, sha256
+from .verify import check_corpus, check_count, check_files
 
 MAX_BATCH = 256  # searches answered at once
 CHECKED = 8  # passages that verify looks at
 
 T = TypeVar("T")
-
-
-class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every index can be told: how documents are cut (see ``Chunking``), and whether to ``deduplicate``:
-    of passages with the same title and text only the first by id.
-
-    ``rerank``, ``mmr`` and ``depth`` (candidates) say what happens after the first search (see ``rerank``).
-    """
-
-    deduplicate: bool = False
-    rerank: str | None = None
-    mmr: float | None = None
-    depth: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.depth < 1 or not 0 <= (self.mmr or 0) <= 1:
-            raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
-
-    @property
-    def comparing(self) -> str:
-        """The encoder that compares passages with each other."""
-        return DEFAULT_MODEL
-
-
-class Engine(Protocol):
-    """One way of searching texts by row number."""
-
-    def identity(self) -> dict[str, Any]:
-        """What decides about the results beside the texts (encoder, parameters): goes into the manifest."""
-        ...
-
-    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Write an index of titles and texts into ``folder``. Returns what was found out on the way."""
-        ...
-
-    def load(self, folder: Path) -> None:
-        """Read the index."""
-        ...
-
-    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The ``k`` best rows for each query, ties by row; fewer where no more fit."""
-        ...
-
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Whether the loaded index has ``n`` rows, and ``some`` of them are of these passages."""
-        ...
 
 
 class IndexedRetriever(Retriever):
@@ -260,36 +212,17 @@ class IndexedRetriever(Retriever):
         return self._rows
 
     def _build(self) -> None:
-        """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
         engine = self._engine  # first: a missing encoder should be known before the corpus is read
-        n_documents = len(self.corpus)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            passages = Passages(
-                self.corpus,
-                self._cut,
-                self.directory,
-                self.progress,
-                deduplicate=self.options.deduplicate,
-            )
-            with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
-                part = Path(name)
-                facts = engine.build(passages, part)
-                passages.write_rows(part)
-                files = {file.name: sha256(file) for file in sorted(part.iterdir())}
-                counts = {
-                    "n_documents": n_documents,
-                    "n_repeated": self.corpus.repeated,
-                    "n_retracted": self.corpus.retracted,
-                    "n_passages": len(passages),
-                    "n_copies": passages.n_copies,
-                }
-                manifest = msgspec.structs.replace(self._manifest(), facts=facts, files=files, **counts)
-                manifest.write(part / MANIFEST)
-                for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
-                    file.replace(self.directory / file.name)
-        except OSError as error:
-            raise SetupError(f"{self.directory}: the index cannot be written: {error}") from error
+        manifest = self._manifest()
+        passages = partial(
+            Passages,
+            self.corpus,
+            self._cut,
+            self.directory,
+            self.progress,
+            deduplicate=self.options.deduplicate,
+        )
+        build_index(engine, self.corpus, passages, manifest, self.directory)
 
     def _manifest(self) -> Manifest:
         """What an index built now would say of itself."""
