@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from evalkit.model import Model
 from evalkit.models import load, wrap
@@ -20,7 +20,10 @@ from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Requirements, ServerInfo
 from evalkit.util.config import cache_size, load_config
 
-_queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValueDictionary()
+# The queues of each event loop, by their endpoints; each is there as long as somebody uses it.
+_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, ...], Scheduler]] = (
+    WeakKeyDictionary()
+)
 
 
 @asynccontextmanager
@@ -77,9 +80,9 @@ def _queue(traits: BackendTraits, max_inflight: int | None) -> Scheduler:
     rest, and together they are no more than the server runs."""
     if not traits.endpoints:
         return scheduler_of(traits, max_inflight)
-    key = (id(asyncio.get_running_loop()), traits.endpoints)
-    if (queue := _queues.get(key)) is None:
-        queue = _queues[key] = scheduler_of(traits, max_inflight)
+    shared = _queues.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    if (queue := shared.get(traits.endpoints)) is None:
+        queue = shared[traits.endpoints] = scheduler_of(traits, max_inflight)
     return queue
 
 
