@@ -55,6 +55,11 @@ class Metric:
             )
 
     @property
+    def judges_output(self) -> bool:
+        """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
+        return self.judges == "output" and self.higher_is_better is not None
+
+    @property
     def worst(self) -> float:
         """The score of a reply that is no answer."""
         if self.higher_is_better is False:

@@ -7,11 +7,12 @@ import sys
 
 import streamlit as st
 
-from evalkit.compare.image_ablation import PARAMETER, Reliance, with_siblings
+from evalkit.compare.image_ablation import PARAMETER, Reliance
 from evalkit.compare.image_ablation import reliance as compare
 from evalkit.compare.rag import Report, reports
 from evalkit.compare.rag.comparison import SWEPT, Comparison
 from evalkit.compare.rag.comparison import comparisons as compare_rag
+from evalkit.compare.siblings import with_siblings
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
 from evalkit.store.records import Run, SampleRecord
@@ -61,7 +62,7 @@ def reliance(run: Run) -> list[Reliance]:
     """What a run of a vision task loses in the other arms; nothing for any other run."""
     if PARAMETER not in run.spec.params or not run.ranked:
         return []
-    return compare(store(), with_siblings(store(), run))
+    return compare(store(), with_siblings(store(), run, [PARAMETER]))
 
 
 def comparisons() -> list[Comparison]:

@@ -12,12 +12,13 @@ from typing import Any
 import click
 import msgspec
 
-from evalkit.cli.options import json_option, quiet_option, settings
+from evalkit.cli.options import json_option, quiet_option
 from evalkit.cli.output import counted, print_json
 from evalkit.errors import UsageError
 from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage
 from evalkit.util import progress
+from evalkit.util.name_values import parse_name_values
 
 MANIFEST = "manifest.json"
 
@@ -112,7 +113,7 @@ def search(
 
     if not question.strip():
         raise UsageError("the question is empty: evalkit index search DIRECTORY 'what to look for'")
-    options = {name: values[-1] for name, values in settings(params).items()}
+    options = {name: values[-1] for name, values in parse_name_values(params, "-p").items()}
     shown = progress.for_stream(quiet=quiet)
     made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)
     passages = asyncio.run(_search(made, question, k))

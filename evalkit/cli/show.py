@@ -120,9 +120,10 @@ def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
     """Each run beside the newest of its kind in the other arms."""
-    from evalkit.compare.image_ablation import documents, reliance, with_siblings
+    from evalkit.compare.image_ablation import PARAMETER, documents, reliance
+    from evalkit.compare.siblings import with_siblings
 
-    among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+    among = {run.id: run for one in chosen for run in with_siblings(store, one, [PARAMETER])}
     found = reliance(store, among.values())
     if as_json:
         print_json({"reliance": documents(found)})
@@ -136,10 +137,7 @@ def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
 
 
 def _print_list(runs: Sequence[Run]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
     names = ["run", "task", "model", "samples", "first metric", "score"]
@@ -154,7 +152,7 @@ def _print_list(runs: Sequence[Run]) -> None:
     if sum(widest) + 3 * len(names) > console.width:
         names = ["run, samples", "task, model", "first metric"]
         rows = [[f"{r[0]}\n{r[3]}", f"{r[1]}\n{r[2]}", f"{r[4]}\n{r[5]}".strip()] for r in rows]
-    table = Table(box=SIMPLE_HEAD)
+    table = new_table()
     for name in names:
         table.add_column(name, no_wrap=name.startswith("run"), overflow="fold")
     for row in rows:

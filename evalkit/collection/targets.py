@@ -16,6 +16,7 @@ from evalkit.collection.items import Item, expand, items_of
 from evalkit.collection.sources import source_of
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.task import Task, check_known
+from evalkit.util.name_values import parse_name_values
 
 _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)\])?$", re.DOTALL)
 
@@ -94,13 +95,8 @@ def _expand_all(
 def _split_target(target: str) -> tuple[str, str | None, dict[str, list[str]]]:
     match = _TARGET.match(target)
     assert match is not None  # the pattern takes any text
-    args: dict[str, list[str]] = {}
-    for piece in filter(None, (match["args"] or "").split(",")):
-        name, equals, value = piece.partition("=")
-        if not equals:
-            raise UsageError(f"{target!r}: write parameters as name=value, not {piece!r}")
-        args.setdefault(name.strip(), []).append(value.strip())
-    return match["where"], match["task"], args
+    args = parse_name_values(filter(None, (match["args"] or "").split(",")), f"{target}:")
+    return match["where"], match["task"], {name: [v.strip() for v in values] for name, values in args.items()}
 
 
 def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:

@@ -19,8 +19,7 @@ from evalkit.collection.sources import TaskSource
 from evalkit.collection.targets import one_item
 from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import SetupError, UsageError
-from evalkit.metrics.ranking import ranking_measure
-from evalkit.metrics.retrieval import trec_order
+from evalkit.metrics.retrieval import ranking_measure, trec_order
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Retriever
 from evalkit.retrieval.trec import Benchmark, Qrels, Rankings
 from evalkit.store.records import RunSpec

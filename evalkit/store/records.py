@@ -25,6 +25,11 @@ class MetricInfo(Struct, frozen=True):
     unit: str = ""
     help: str = ""
 
+    @property
+    def judges_output(self) -> bool:
+        """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
+        return self.judges == "output" and self.higher_is_better is not None
+
 
 class RunSpec(Struct, frozen=True, kw_only=True):
     """What a run is, known before its first sample.

@@ -136,10 +136,10 @@ class Samples(Runs):
             rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
             return {metric: (n, said) for metric, n, said in rows}
 
-    def columns(self, run_id: str) -> dict[str, Column]:
-        """The same as numbers, for any number of samples; what estimates are made from."""
+    def columns(self, run_id: str, metrics: Collection[str] | None = None) -> dict[str, Column]:
+        """The same as numbers, for any number of samples; what estimates and differences are made from."""
         found: dict[str, Column] = {}
-        for metric, sequence, cluster, value in self._scored(run_id):
+        for metric, sequence, cluster, value in self._scored(run_id, metrics):
             if (column := found.get(metric)) is None:
                 column = found[metric] = Column()
             column.sequences.append(sequence)

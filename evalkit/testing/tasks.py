@@ -204,12 +204,7 @@ async def _dislike_gold(request: Request) -> Response:
 def _judged(item: Item) -> list[Metric]:
     """The metrics that a reply can do well or badly at, in a known range."""
     return [
-        m
-        for m in item.task.metrics
-        if m.judges == "output"
-        and m.higher_is_better is not None
-        and m.aggregate is None
-        and math.isfinite(_best(m))
+        m for m in item.task.metrics if m.judges_output and m.aggregate is None and math.isfinite(_best(m))
     ]
 
 

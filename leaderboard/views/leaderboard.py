@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from evalkit_leaderboard import charts, data, text
-from evalkit_leaderboard.choose import warn_unknown
+from evalkit_leaderboard.choose import say_no_runs, warn_unknown
 
 from evalkit.store.board import Row, TaskInfo
 from evalkit.store.records import MetricInfo
@@ -22,8 +22,7 @@ def main() -> None:
     st.title("Leaderboard")
     tasks = data.tasks()
     if not tasks:
-        st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
-        st.code("evalkit run fictional_trials --model baseline:extract", language=None)
+        say_no_runs()
         return
     task = choose_task(tasks)
     info = choose_metric(task)

@@ -78,7 +78,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(project: Path) -> N
         ("mien", "no installed task 'mien'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
         ("mine", "no installed task 'mine'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
         ("drug_clas", "no task 'drug_clas'. Known tasks"),  # and not blood_cells
-        ("task_mine.py::mine[k]", "write parameters as name=value"),
+        ("task_mine.py::mine[k]", r"mine\[k\]: 'k': write it as name=value"),
     ],
 )
 def test_a_target_that_names_nothing_says_so(project: Path, target: str, message: str) -> None:

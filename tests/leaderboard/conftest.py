@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import socket
 import statistics
-import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.servers import free_port, serving
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, RunStatus, SampleRecord, Tokens
 from evalkit.store.store import Store
@@ -293,26 +289,8 @@ def serve(store: Path) -> Iterator[str]:
     """Run the board over a store."""
     from evalkit_leaderboard.launch import command
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        command(port), env=os.environ | {"EVALKIT_STORE": str(store)}, cwd=store.parent
-    )
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
-    try:
-        while not _answers(address):
-            assert process.poll() is None, "the board did not start"
-            time.sleep(0.1)
+    environment = {"EVALKIT_STORE": str(store)}
+    with serving(command(port), f"{address}/_stcore/health", cwd=store.parent, environment=environment):
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/_stcore/health").close()
-    except OSError:
-        return False
-    return True

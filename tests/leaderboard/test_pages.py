@@ -209,10 +209,12 @@ def test_a_vision_run_shows_its_slices_and_what_its_pictures_are_worth(tmp_path:
             part = Estimate(0.5, 0.1, (0.3, 0.7), 2)
             store.finish(arm, "complete", {"right": part}, 1.0, {"organ=chest": {"right": part}})
     app = visit(path, "run", run="blank")
-    assert "blind is not known to look" in texts(app)
+    assert "No evidence that blind uses the image" in texts(app)
     tables = [table.value for table in app.dataframe]
     assert any("slice" in t and list(t["slice"]) == ["organ=chest"] for t in tables)
-    assert any("looks" in t and list(t["images"]) == ["blank"] and not t["looks"].any() for t in tables)
+    assert any(
+        "uses image" in t and list(t["images"]) == ["blank"] and not t["uses image"].any() for t in tables
+    )
 
 
 def _scored(n: int) -> SampleRecord:

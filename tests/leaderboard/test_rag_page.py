@@ -48,7 +48,7 @@ def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) 
     assert figures["The generator's errors"] == f"{generator / total:.0%}"
     seen = texts(app)
     assert f"Right: rouge1 of at least {report.right:.3f}" in seen
-    assert all(gap.command in seen for gap in report.gaps)
+    assert all(missing.command in seen for missing in report.missing_runs)
     tables = [table.value for table in app.dataframe]
     assert any("run" in t and set(t["run"]) == set(report.runs.values()) for t in tables)
 

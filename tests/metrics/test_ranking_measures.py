@@ -9,8 +9,7 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.metrics import average_precision, mrr, ndcg, precision, recall
-from evalkit.metrics.ranking import ranking_measure
-from evalkit.metrics.retrieval import trec_order
+from evalkit.metrics.retrieval import ranking_measure, trec_order
 from evalkit.retrieval.trec import read_qrels, read_run
 from evalkit.types import Answer, Sample
 

@@ -95,7 +95,7 @@ def test_retrievers_are_compared_query_by_query(evalkit: Any, bench: Path) -> No
     assert one["difference"]["value"] == pytest.approx(expected.value)
     assert tuple(one["difference"]["ci"]) == pytest.approx(expected.ci)
     shown = evalkit(*options).stdout
-    assert "retrieval/tiny: less bm25, sample by sample" in shown
+    assert "retrieval/tiny: difference to bm25, paired by sample" in shown
     assert "wall" in shown
     assert "calls" not in shown  # no model was asked
 

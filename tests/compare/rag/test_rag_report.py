@@ -93,7 +93,7 @@ def test_curves_over_k_noise_and_position(three: Store, add_run: Callable[..., s
     assert noise == [("0", pytest.approx(5 / 6), 6), ("2", 0.25, 2), ("8", 0, 1)]  # a: mean of 1 and 0
     assert [(p.at, p.estimate.value) for p in made.by_k] == [("2", pytest.approx(2 / 6)), ("4", 1)]
     assert [(p.at, p.estimate.value) for p in made.shown_by_k] == [("2", 0.5), ("4", 1)]
-    assert not any("curve" in gap.what for gap in made.gaps)
+    assert not any("curve" in gap.what for gap in made.missing_runs)
 
 
 def test_all_that_answers_must_be_shown(store: Store, add_run: Callable[..., str]) -> None:
@@ -134,7 +134,7 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     add_run("hidden", ORACLE, model="other")
     made = report(three)
     assert set(made.arms) == {"closed_book", "retrieved k=2", "oracle"}
-    commands = [gap.command for gap in made.gaps]
+    commands = [gap.command for gap in made.missing_runs]
     assert "evalkit run rag -p arm=missing --model m" in commands
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
 
@@ -160,7 +160,7 @@ def test_only_arms_that_the_task_has_are_missed(
 ) -> None:
     (tmp_path / "task_two_arms.py").write_text(TASK)
     add_run("retrieved", RETRIEVED, file=tmp_path / "task_two_arms.py")
-    assert [gap.command.split()[4] for gap in report(store).gaps] == ["arm=oracle", "arm=retrieved"]
+    assert [gap.command.split()[4] for gap in report(store).missing_runs] == ["arm=oracle", "arm=retrieved"]
 
 
 def test_a_run_that_lacks_a_parameter_has_the_present_default(
@@ -217,7 +217,7 @@ def test_the_command_compares_retrievers_by_the_newest_run(evalkit) -> None:
     made = evalkit.json("rag-report", runs[0]["id"], "--by", "search")["settings"]
     assert {s["run"] for s in made} == {run["id"] for run in runs}
     shown = evalkit("rag-report", "latest", "--by", "search", "--markdown").stdout
-    assert "less the first" in shown
+    assert "difference to the first" in shown
     assert "search=bm25?k1=2" in shown
     assert "Where errors come from" not in shown
     nothing = evalkit("rag-report", "latest", "--by", "topics", code=2)
