@@ -34,6 +34,7 @@ _WHERE = {
     "Metric": "evalkit.metric",
     "Model": "evalkit.model",
     "cited": "evalkit.rag.prompts",
+    "Rag": "evalkit.rag.answering",
     "evidence": "evalkit.rag.arms",
     "fixture": "evalkit.task",
     "numbered": "evalkit.rag.prompts",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.metric import Metric as Metric
     from evalkit.model import Model as Model
+    from evalkit.rag.answering import Rag as Rag
     from evalkit.rag.arms import evidence as evidence
     from evalkit.rag.arms import rag_arms as rag_arms
     from evalkit.rag.prompts import cited as cited

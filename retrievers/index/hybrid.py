@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from evalkit.rag.fusion import fuse
 from evalkit.types import Passage
 
 from .bm25 import K1, B, LexicalEngine
 from .dense import DenseEngine, DenseOptions
 from .indexed import Engine, IndexedRetriever
-from .topk import Hits, blend, fuse
+from .topk import Hits, blend
 from .verify import Check
 
 

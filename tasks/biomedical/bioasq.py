@@ -21,7 +21,6 @@ from evalkit.errors import UsageError
 from evalkit.metrics import (
     abstained,
     abstention,
-    biogen,
     citation_coverage,
     citation_precision,
     citation_recall,
@@ -41,6 +40,7 @@ from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
 from . import golden
+from .measures import BIOGEN, CLAIMS
 from .snippets import EPSILON, bioasq_snippets, geometric_mean, span
 
 HUB = "enelpol/rag-mini-bioasq"
@@ -209,13 +209,12 @@ IDEAL = (
     citation_precision(),
     citation_recall(),
     citation_coverage(),
-    biogen("coverage"),
-    biogen("support"),
-    biogen("contradict"),
+    *BIOGEN,
     abstention(),
     abstained(),
     copy_rate(),
     length(),
+    *where_answerable(*CLAIMS),
 )
 EXACT = (
     only(closed_accuracy(), "yesno_accuracy", type="yesno"),
