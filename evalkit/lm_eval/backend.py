@@ -17,7 +17,7 @@ from evalkit.errors import ProbeError, RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
-QueryRewritingRetriever = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
+Queued = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
 
 
 class LmEvalBackend:
@@ -42,7 +42,7 @@ class LmEvalBackend:
             self.max_inflight = asked
         self._lm: Any = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="lm-eval")
-        self._waiting: list[QueryRewritingRetriever] = []
+        self._waiting: list[Queued] = []
         self._runner: asyncio.Task[None] | None = None
 
     async def probe(self, needs: Requirements) -> ServerInfo:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from evalkit.media.arms import ARMS as ARMS
-from evalkit.media.arms import Arm as Arm
+from evalkit.media.arms import ImageArm as ImageArm
 from evalkit.media.arms import image_arms as image_arms
 from evalkit.media.arms import in_arm as in_arm
 from evalkit.media.documents import open_images as open_images

@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from evalkit import Answer, Metric, Sample, Status
-from evalkit.data.hub import file_rows, hub_rows, local_folder
-from evalkit.errors import UsageError
+from evalkit import Answer, Metric, Sample, Status, UsageError, file_rows, hub_rows, only
+from evalkit.data.hub import local_folder
 from evalkit.metrics import (
     abstained,
     abstention,
@@ -31,7 +30,6 @@ from evalkit.metrics import (
     list_answer,
     macro_f1,
     mrr,
-    only,
     recall,
     rouge,
     where_answerable,

@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit import Sample
-from evalkit.errors import CorpusError, UsageError
+from evalkit import CorpusError, Sample, UsageError
 
 # In the order of the paper's Table 6. PubMedQA and BioASQ come without their abstracts.
 SUBSETS = {

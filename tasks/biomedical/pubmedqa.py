@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.hub import hub_rows
-from evalkit.errors import CorpusError, UsageError
+from evalkit import CorpusError, UsageError, hub_rows
 
 from .pool import write_pool as write_documents
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from evalkit import Answer, Metric, Sample
-from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
+from evalkit import Answer, Metric, Sample, file_rows, hub_rows
+from evalkit.data.hub import PARQUET, local_folder
 
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")

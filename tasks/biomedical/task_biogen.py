@@ -18,7 +18,9 @@ from evalkit import (
     Info,
     Model,
     Retriever,
+    Review,
     Sample,
+    UsageError,
     cited,
     evidence,
     fixture,
@@ -26,8 +28,6 @@ from evalkit import (
     parametrize,
     task,
 )
-from evalkit.errors import UsageError
-from evalkit.judge.review import Review
 from evalkit.metrics import biogen as measure
 from evalkit.metrics import citation_coverage, citation_precision, copy_rate, length, ndcg, recall, rouge
 

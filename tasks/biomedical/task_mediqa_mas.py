@@ -12,11 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Passage, Sample, numbered, task
-from evalkit.data.hub import file_rows
-from evalkit.errors import UsageError
+from evalkit import Answer, Info, Model, Passage, Sample, UsageError, cited, file_rows, numbered, task
 from evalkit.metrics import citation_coverage, copy_rate, length, rouge
-from evalkit.rag.prompts import cited
 
 PROMPT = (Path(__file__).parent / "prompts" / "mediqa_mas.txt").read_text(encoding="utf-8")
 

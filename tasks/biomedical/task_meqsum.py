@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Sample, task
-from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
-from evalkit.errors import UsageError
+from evalkit import Answer, Info, Model, Sample, UsageError, file_rows, hub_rows, task
+from evalkit.data.hub import PARQUET, local_folder
 from evalkit.metrics import length, rouge
 
 PROMPT = (Path(__file__).parent / "prompts" / "meqsum.txt").read_text(encoding="utf-8")

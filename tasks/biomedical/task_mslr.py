@@ -13,8 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.errors import SetupError
+from evalkit import Answer, Info, Model, Retriever, Sample, SetupError, fixture, numbered, parametrize, task
 from evalkit.metrics import copy_rate, length, mrr, ndcg, recall, rouge
 
 from . import mslr_data

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from evalkit import Answer, Passage, Review, Sample
 from evalkit.data.sentences import split_sentences
 from evalkit.judge import Relation
-from evalkit.judge.review import Review, What
-from evalkit.types import Answer, Passage, Sample
+from evalkit.judge.review import What
 
 from .metrics import bears_out, positioned
 

@@ -15,10 +15,9 @@ from itertools import pairwise
 
 import msgspec
 
-from evalkit.metric import Metric, only
+from evalkit import Answer, Metric, Passage, Sample, only
 from evalkit.metrics.citation import applies, citations, without_marks
 from evalkit.metrics.mentions import numbers
-from evalkit.types import Answer, Passage, Sample
 
 from . import reading
 from .effects import HUNDREDTH

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from evalkit import Sample
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.metrics.mentions import numbers
-from evalkit.types import Sample
 
 from .chance import Chance
 from .kinds import Difficulty, contradicted, grow

@@ -13,9 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Passage, Rag, Sample, fixture, rag_arms, task
+from evalkit import Answer, Arm, Evidence, Info, Model, Passage, Rag, Review, Sample, fixture, rag_arms, task
 from evalkit.judge import open_judge
-from evalkit.judge.review import Review
 from evalkit.metrics import (
     abstained,
     abstention,
@@ -29,7 +28,6 @@ from evalkit.metrics import (
     rouge,
     where_answerable,
 )
-from evalkit.rag.arms import Arm, Evidence
 
 from . import questions
 from .judge import ExactJudge, TrialReview
