@@ -1,16 +1,28 @@
-"""Metrics that several tasks list: of a search, and of a judge's verdicts on citations and claims."""
+"""Metrics that several tasks list together: of a text, a search, citations, a judge's verdicts."""
 
 from __future__ import annotations
 
-from evalkit.metrics import alce, biogen, mrr, ndcg, ragchecker, recall
+from evalkit.metrics import (
+    abstained,
+    abstention,
+    alce,
+    biogen,
+    citation_coverage,
+    citation_precision,
+    citation_recall,
+    mrr,
+    ndcg,
+    ragchecker,
+    recall,
+    rouge,
+)
 
-SEARCH = (recall(1), recall(10), mrr(), ndcg(10))
-BIOGEN = (biogen("coverage"), biogen("support"), biogen("contradict"))
+ROUGE = tuple(map(rouge, ("rouge1", "rouge2", "rougeL")))
+SEARCH = (recall(10), mrr(), ndcg(10))
+CITED = (citation_precision(), citation_recall(), citation_coverage())
+ABSTAINING = (abstention(), abstained())
+BIOGEN = tuple(map(biogen, ("coverage", "support", "contradict")))
 CITATIONS = (alce("recall"), alce("precision"), *BIOGEN)
-CLAIMS = (
-    ragchecker("f1"),
-    ragchecker("claim_recall"),
-    ragchecker("context_utilization"),
-    ragchecker("faithfulness"),
-    ragchecker("hallucination"),
+CLAIMS = tuple(
+    map(ragchecker, ("f1", "claim_recall", "context_utilization", "faithfulness", "hallucination"))
 )

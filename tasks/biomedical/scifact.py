@@ -19,6 +19,7 @@ from evalkit.data.hub import PARQUET, local_folder
 
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
+LEVELS = ("abstract_label", "abstract_rationale", "sentence_selection", "sentence_label")
 SHOWN = 3  # sentences of a rationale that SciFact looks at for an abstract
 
 # By document: its label and rationales; the label said and the sentences pointed to. Sentences count from 0.

@@ -39,9 +39,7 @@ def samples(
 @task(
     samples,
     metrics=[
-        rouge("rouge1", stem=False),
-        rouge("rouge2", stem=False),
-        rouge("rougeLsum", stem=False),
+        *(rouge(kind, stem=False) for kind in ("rouge1", "rouge2", "rougeLsum")),
         *(within(rouge("rouge1", stem=False), division) for division in DIVISIONS),
         length(),
     ],

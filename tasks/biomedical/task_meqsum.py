@@ -16,7 +16,9 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Sample, UsageError, file_rows, hub_rows, task
 from evalkit.data.hub import PARQUET, local_folder
-from evalkit.metrics import length, rouge
+from evalkit.metrics import length
+
+from .measures import ROUGE
 
 PROMPT = (Path(__file__).parent / "prompts" / "meqsum.txt").read_text(encoding="utf-8")
 
@@ -38,7 +40,7 @@ def samples(
 
 @task(
     samples,
-    metrics=[rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), length()],
+    metrics=[*ROUGE, length()],
     tags=["biomedical", "summarization", "consumer"],
     info=Info(
         "MeQSum, Ben Abacha and Demner-Fushman 2019; hub id bigbio/meqsum",

@@ -56,7 +56,7 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
     info=Info(
-        source="MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
+        "MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
         licence="public domain (US); each set under its own",
         size="7,663 questions in five sets",
     ),

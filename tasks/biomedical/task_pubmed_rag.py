@@ -19,22 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Rag, Sample, fixture, rag_arms, task
-from evalkit.metrics import (
-    abstained,
-    abstention,
-    citation_coverage,
-    citation_precision,
-    citation_recall,
-    length,
-    mrr,
-    ndcg,
-    recall,
-    rouge,
-    where_answerable,
-)
+from evalkit.metrics import length, recall, rouge, where_answerable
 
 from . import pubmedqa
-from .measures import CITATIONS, CLAIMS
+from .measures import ABSTAINING, CITATIONS, CITED, CLAIMS, ROUGE, SEARCH
 
 PROMPTS = Path(__file__).parent / "prompts"
 FROM_PASSAGES = (PROMPTS / "conclude_from_passages.txt").read_text(encoding="utf-8")
@@ -61,17 +49,12 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 @task(
     samples,
     metrics=[
-        *where_answerable(*map(rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum"))),
+        *where_answerable(*ROUGE, rouge("rougeLsum")),
         recall(1),
         recall(5),
-        recall(10),
-        mrr(),
-        ndcg(10),
-        citation_precision(),
-        citation_recall(),
-        citation_coverage(),
-        abstention(),
-        abstained(),
+        *SEARCH,
+        *CITED,
+        *ABSTAINING,
         length(),
         *where_answerable(*CITATIONS, *CLAIMS),
     ],

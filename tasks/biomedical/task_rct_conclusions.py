@@ -14,18 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Rag, Sample, fixture, rag_arms, task
-from evalkit.metrics import (
-    abstained,
-    abstention,
-    citation_precision,
-    copy_rate,
-    length,
-    rouge,
-    where_answerable,
-)
+from evalkit.metrics import citation_precision, copy_rate, length, recall, where_answerable
 
 from . import rct
-from .measures import CITATIONS, CLAIMS, SEARCH
+from .measures import ABSTAINING, CITATIONS, CLAIMS, ROUGE, SEARCH
 from .pool import write_pool
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -41,11 +33,11 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
 @task(
     rct.trials,
     metrics=[
-        *where_answerable(*map(rouge, ("rouge1", "rouge2", "rougeL"))),
+        *where_answerable(*ROUGE),
+        recall(1),
         *SEARCH,
         citation_precision(),
-        abstention(),
-        abstained(),
+        *ABSTAINING,
         copy_rate(),
         length(),
         *where_answerable(*CITATIONS, *CLAIMS),

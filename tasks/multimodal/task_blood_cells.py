@@ -37,7 +37,7 @@ def samples(
     ],
     tags=["biomedical", "multimodal", "counting"],
     info=Info(
-        source="BCCD; hub id keremberke/blood-cell-object-detection",
+        "BCCD; hub id keremberke/blood-cell-object-detection",
         licence="MIT",
         size="364 photographs, with several questions each",
     ),

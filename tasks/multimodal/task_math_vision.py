@@ -56,7 +56,7 @@ def samples(
     tags=["multimodal", "mathematics"],
     needs=Requirements(images=True),
     info=Info(
-        source="MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
+        "MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
         licence="MIT",
         size="304 problems (testmini), 3,040 (test)",
     ),

@@ -34,7 +34,7 @@ def samples(
     ],
     tags=["biomedical", "multimodal", "vqa"],
     info=Info(
-        source="VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
+        "VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
         licence="CC0-1.0",
         size="451 questions (test), 1,793 (train)",
     ),

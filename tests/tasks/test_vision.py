@@ -204,7 +204,7 @@ def _pictures(body: dict) -> tuple[bytes, ...]:
 
 COLOURS = """
 import sys
-from evalkit import Answer, Image, Needs, Sample, task
+from evalkit import Answer, Image, Requirements, Sample, task
 from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.media.pixels import plain_png
 from evalkit.metrics import exact_match
@@ -219,7 +219,7 @@ def samples(image: ImageArm = "real"):
         image,
     )
 
-@task(samples, metrics=[exact_match()], needs=Needs(images=True))
+@task(samples, metrics=[exact_match()], needs=Requirements(images=True))
 @image_arms
 async def colours(sample, model):
     return Answer(await model.generate(sample.input, images=sample.images, max_tokens=8))
