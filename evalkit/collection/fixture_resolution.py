@@ -45,8 +45,10 @@ def overriding(above: Fixture | None, fixture: Fixture) -> Fixture:
 def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]:
     """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
 
-    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
-    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
+    A parameter in the task's own signature has the default and type that stand there, whatever fixtures say.
+    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself,
+    one that asks for another of a narrower scope, two defaults for one name elsewhere, or an axis that
+    nothing takes.
     """
     found = _Closure(task, fixtures)
     found.visit(f"task {task.name}", task.fn, "sample")
@@ -64,6 +66,7 @@ class _Closure:
 
     def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
         self.task, self.fixtures = task, fixtures
+        self.own = parameters_of(task.fn)[0]
         self.params: dict[str, Parameter] = {}
         self.done: set[Callable[..., Any]] = set()
         self.path: list[Fixture] = []
@@ -107,6 +110,8 @@ class _Closure:
 
     def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
         before = self.params.setdefault(param.name, param)
+        if self.path and param.name in self.own:  # a fixture's parameter, which the task sets for itself
+            return
         if before.default != param.default and param.name not in self.task.axes:
             raise _at(
                 fn,

@@ -207,7 +207,6 @@ async def _drive(
     earlier, traffic, began = store.run(spec.id), CallStats(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
-    arguments: dict[str, Any] = {}
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
             label = f"{spec.model} · {item.id}"
@@ -238,7 +237,7 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
         store.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.run(spec.id)
@@ -252,14 +251,14 @@ def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
     return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
 
 
-def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
     """Return what provenance records of the fixtures, once they were used.
 
     Of an index its corpus, encoder and versions; of a second model what its probe found out.
     """
     said = {
         name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else described(value)
-        for name, value in arguments.items()
+        for name, value in fixtures.items()
     }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 

@@ -42,6 +42,7 @@ class Session:
         self.progress = progress
         self._session = _Scope()
         self._task = self._session  # a scope of its own only while an item runs
+        self.used: dict[str, Any] = {}  # what the samples of the item that runs share, by the fixture's name
 
     async def __aenter__(self) -> Session:
         await self._session.stack.__aenter__()
@@ -53,7 +54,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The run of one item: its end tears down the fixtures of scope ``task``."""
-        self._task = _Scope()
+        self._task, self.used = _Scope(), {}
         try:
             async with self._task.stack:
                 yield
@@ -75,7 +76,7 @@ class Session:
             if fixture.scope == "sample":
                 await self.arguments(fixture.fn, item)
             else:
-                values[name] = (await self._fixture(fixture, item, {}, None))[1]
+                values[name] = self.used[name] = (await self._fixture(fixture, item, {}, None))[1]
         return values
 
     def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
@@ -103,6 +104,8 @@ class Session:
         """A fixture's identity (its function, parameters and the identities it stands on) and value."""
         if fixture.name == "progress" and fixture.above is None:
             return ("progress",), self.progress
+        if fixture.when is not None and not fixture.when(item.params):
+            return (fixture.fn, None), None
         params, wanted = parameters_of(fixture.fn)
         values = {p: item.params[p] for p in [*params, *wanted] if p in item.params}
         settings = tuple((name, repr(value)) for name, value in values.items())
@@ -114,7 +117,8 @@ class Session:
             assert inner is not None  # collecting has found every name
             inner_key, values[name] = await self._fixture(inner, item, given, sample)
             keys.append(inner_key)
-        values |= {n: v for n, v in given.items() if n in inspect.signature(fixture.fn).parameters}
+        if fixture.scope == "sample":
+            values |= {n: v for n, v in given.items() if n in inspect.signature(fixture.fn).parameters}
         key: Key = (fixture.fn, settings, tuple(keys))
         scope = self._scope(fixture.scope, sample)
         if key not in scope.made:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -24,15 +25,20 @@ MODULES = {
     "evalkit.sentences": "evalkit.data.sentences",
     "evalkit.trec": "evalkit.retrieval.trec",
 }
-NAMES = {"Needs": "Requirements"}  # of the package evalkit
+NAMES = {"evalkit": {"Needs": "Requirements"}, "evalkit.media": {"Arm": "ImageArm"}}
 
 
-def renamed(name: str) -> Any:
-    """Return what a former name of the package stands for. Raises ``AttributeError`` for any other name."""
-    if name not in NAMES:
-        raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-    _warn(f"evalkit.{name}", f"evalkit.{NAMES[name]}")
-    return getattr(importlib.import_module("evalkit"), NAMES[name])
+def former_names(package: str) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a package that knows the former names of its members."""
+
+    def getattr_(name: str) -> Any:
+        now = NAMES[package].get(name)
+        if now is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        _warn(f"{package}.{name}", f"{package}.{now}")
+        return getattr(sys.modules[package], now)
+
+    return getattr_
 
 
 class _Finder:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.protocols import Check
+from evalkit.rag.fusion import fuse
 from evalkit.types import Passage
 
 from .bm25 import K1, B, LexicalEngine
 from .dense import DenseEngine, DenseOptions, FaissRetriever
 from .engine import Engine
 from .indexed import IndexedRetriever
-from .topk import Hits, blend, fuse
+from .topk import Hits, blend
 
 
 class HybridOptions(DenseOptions, frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from evalkit import Answer, Passage, Review, Sample
 from evalkit.data.sentences import split_sentences
-from evalkit.judge.review import Review, What
+from evalkit.judge.review import What
 from evalkit.protocols import Judge, Relation
-from evalkit.types import Answer, Passage, Sample
 
 from .metrics import bears_out, positioned
 

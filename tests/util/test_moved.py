@@ -47,8 +47,9 @@ def test_a_former_path_leads_to_the_present_one_and_says_so(former: str) -> None
         _ = module.no_such_name
 
 
-def test_a_former_name_of_the_package() -> None:
-    import evalkit
-
-    with pytest.warns(DeprecationWarning, match="evalkit.Needs is now evalkit.Requirements"):
-        assert evalkit.Needs is evalkit.Requirements
+@pytest.mark.parametrize(("package", "names"), moved.NAMES.items())
+def test_a_former_name_of_a_package(package: str, names: dict[str, str]) -> None:
+    module = importlib.import_module(package)
+    for former, now in names.items():
+        with pytest.warns(DeprecationWarning, match=f"{package}.{former} is now {package}.{now}"):
+            assert getattr(module, former) is getattr(module, now)
