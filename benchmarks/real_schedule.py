@@ -141,7 +141,7 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
             stop=asyncio.Event(),
             max_inflight=at_once,
         ) as (_, model):
-            return await asyncio.gather(*map(model.backend.send, asked))
+            return await asyncio.gather(*map(model.sender.send, asked))
 
 
 def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:

@@ -10,15 +10,14 @@ These facts are kept in ``Answer.metadata``, beside those of the task itself. Th
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from evalkit.errors import MetricError
+from evalkit.protocols import Relation
 from evalkit.types import Answer
-
-Relation = Literal["entails", "neutral", "contradicts"]
 
 
 class Shown(Struct, frozen=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import cell, print_json
+from evalkit.cli.output import cell, print_json, safe
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -187,6 +187,5 @@ def _markdown(table: Table) -> None:
 
 
 def _say(text: str, bold: bool = False) -> None:
-    """A line of text, control characters shown as such: names of models and tasks are foreign."""
-    safe = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    click.secho(safe, bold=bold)
+    """Print a line: control characters are shown, because names of models and tasks are foreign."""
+    click.secho(safe(text), bold=bold)

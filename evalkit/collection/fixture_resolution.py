@@ -69,8 +69,10 @@ class Resolved:
 def resolve(task: Task, fixtures: Mapping[str, Fixture]) -> Resolved:
     """Return what a task, its samples and every fixture that it leads to ask for.
 
-    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
-    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
+    A parameter in the task's own signature has the default and type that stand there, whatever fixtures say.
+    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself,
+    one that asks for another of a narrower scope, two defaults for one name elsewhere, or an axis that
+    nothing takes.
     """
     found = _Resolution(task, fixtures)
     found.visit(f"task {task.name}", task.fn, "sample")
@@ -88,6 +90,7 @@ class _Resolution:
 
     def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
         self.task, self.resolved = task, Resolved(fixtures)
+        self.own = parameters_of(task.fn)[0]
         self.path: list[Fixture] = []
 
     def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
@@ -131,6 +134,8 @@ class _Resolution:
 
     def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
         before = self.resolved.params.setdefault(param.name, param)
+        if self.path and param.name in self.own:  # a fixture's parameter, which the task sets for itself
+            return
         if before.default != param.default and param.name not in self.task.axes:
             raise _at(
                 fn,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Item:
     def node_id(self) -> str:
         """The whole node id, ``tasks/biomedical/task_pubmed_rag.py::pubmed_rag[arm=oracle,k=5]``."""
         return f"{self.where}::{self.id}"
+
+    def answered_by(self, fn: Callable[..., Any]) -> Item:
+        """Return the same item answered by ``fn``, which asks for what the task's own function asks for."""
+        asks = {**self.resolved.asks, fn: self.resolved.asks[self.task.fn]}
+        return replace(self, task=replace(self.task, fn=fn), resolved=replace(self.resolved, asks=asks))
 
 
 def plain(value: Any) -> Any:

@@ -14,15 +14,15 @@ from msgspec import UNSET
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import JudgeError, UsageError
 from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, noted
-from evalkit.judge import Judge, Relation
 from evalkit.metrics.citation import citations, without_marks
+from evalkit.protocols import Described, Judge, Relation
 from evalkit.types import Answer, Passage, Sample
 
 What = Literal["citations", "claims"]
 Extractor = Literal["sentences", "judge"]
 
 
-class Review:
+class Review(Described):
     """``await review(sample, answer)`` returns the answer with the judge's verdicts.
 
     Without a judge it returns the answer as it is: metrics over verdicts then do not apply. ``extractor``

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from evalkit.data.hub import hub_answers
 from evalkit.errors import SetupError, UsageError
-from evalkit.facts import Relation as Relation
+from evalkit.protocols import Relation
 
 BATCH = 32  # pairs classified at once
 

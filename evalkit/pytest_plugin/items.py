@@ -22,12 +22,12 @@ from evalkit.compare.acceptance import (
 )
 from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
+from evalkit.protocols import Backend
 from evalkit.run import runner
 from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
-from evalkit.types import Backend
 from evalkit.util.name_values import parse_name_values
 from evalkit.util.progress import Silent
 

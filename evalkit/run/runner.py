@@ -23,6 +23,7 @@ from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import SetupError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.protocols import Backend, described
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
 from evalkit.run.aggregate import aggregate_run
@@ -40,7 +41,7 @@ from evalkit.store.records import (
     RunStatus,
     SampleRecord,
 )
-from evalkit.types import Backend, Sample, ServerInfo
+from evalkit.types import Sample, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -218,7 +219,6 @@ async def _drive(
     earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
-    arguments: dict[str, Any] = {}
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
             label = f"{spec.model} · {item.id}"
@@ -249,7 +249,7 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -263,13 +263,14 @@ def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
     return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
 
 
-def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions; a
-    second model what was found out of it."""
+def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what provenance records of the fixtures, once they were used.
+
+    Of an index its corpus, encoder and versions; of a second model what its probe found out.
+    """
     said = {
-        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else value.describe()
-        for name, value in arguments.items()
-        if hasattr(value, "describe")
+        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else described(value)
+        for name, value in fixtures.items()
     }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 

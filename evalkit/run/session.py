@@ -41,6 +41,7 @@ class Session:
         self.progress = progress
         self._session = _Scope()
         self._task = self._session  # a scope of its own only while an item runs
+        self.used: dict[str, Any] = {}  # what the samples of the item that runs share, by the fixture's name
 
     async def __aenter__(self) -> Session:
         await self._session.stack.__aenter__()
@@ -52,7 +53,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The run of one item: its end tears down the fixtures of scope ``task``."""
-        self._task = _Scope()
+        self._task, self.used = _Scope(), {}
         try:
             async with self._task.stack:
                 yield
@@ -72,7 +73,7 @@ class Session:
             if fixture.scope == "sample":
                 await self.arguments(fixture.fn, item)
             else:
-                values[name] = (await self._fixture(fixture, item, {}, None))[1]
+                values[name] = self.used[name] = (await self._fixture(fixture, item, {}, None))[1]
         return values
 
     def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
@@ -100,6 +101,8 @@ class Session:
         """A fixture's identity (its function, parameters and the identities it stands on) and value."""
         if fixture.name == "progress" and fixture.above is None:
             return ("progress",), self.progress
+        if fixture.when is not None and not fixture.when(item.params):
+            return (fixture.fn, None), None
         asks = item.resolved.asks[fixture.fn]
         values = asks.values(item.params)
         settings = tuple((name, repr(value)) for name, value in values.items())

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from evalkit import Sample
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.metrics.mentions import numbers
-from evalkit.types import Sample
 from evalkit.util.paths import write_whole
 
 from .chance import Chance

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.protocols import Retriever
 from evalkit.retrieval.benchmark import settled
 from evalkit.retrieval.trec import Benchmark
 from evalkit.stats import paired
 from evalkit.store import open_store
 from evalkit.types import Passage
+from evalkit.util.progress import Silent
 
 DOCUMENTS = {
     "zinc": "Zinc lozenges shorten the common cold.",
@@ -177,12 +179,16 @@ def test_chunks_count_for_their_documents(evalkit: Any, tmp_path: Path) -> None:
 
 
 async def test_a_plug_in_need_not_know_its_documents() -> None:
-    class Plain:
+    class Plain(Retriever):
         async def search(self, query: str, k: int) -> list[Passage]:
             return []
 
+        async def get(self, ids: Sequence[str]) -> list[Passage]:
+            return []
+
     bench = Benchmark("b", Path(), {"q": {"gone": 1}}, Path("qrels"))
-    assert await settled(bench, Plain(), "error") == (bench, None)
+    plain = Plain(Path(), Path(), progress=Silent())
+    assert await settled(bench, plain, "error") == (bench, None)
 
 
 def lines(path: Path) -> Iterable[dict[str, Any]]:

@@ -204,14 +204,14 @@ def _pictures(body: dict) -> tuple[bytes, ...]:
 
 COLOURS = """
 import sys
-from evalkit import Answer, Image, Needs, Sample, task
-from evalkit.media import Arm, image_arms, in_arm
+from evalkit import Answer, Image, Requirements, Sample, task
+from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.media.pixels import plain_png
 from evalkit.metrics import exact_match
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "yellow": (240, 230, 30)}
 
-def samples(image: Arm = "real"):
+def samples(image: ImageArm = "real"):
     return in_arm(
         (Sample(f"{name}-{i}", "What colour is the image?", name, slices={"colour": name},
                 images=(Image.of(plain_png(56 + i, 56, rgb)),))
@@ -219,7 +219,7 @@ def samples(image: Arm = "real"):
         image,
     )
 
-@task(samples, metrics=[exact_match()], needs=Needs(images=True))
+@task(samples, metrics=[exact_match()], needs=Requirements(images=True))
 @image_arms
 async def colours(sample, model):
     return Answer(await model.generate(sample.input, images=sample.images, max_tokens=8))
