@@ -45,7 +45,7 @@ build: $(VENV)/.installed-test
 	$(BIN)/python tests/check_wheel.py dist
 
 conformance: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/conformance.py
+	$(BIN)/python -m benchmarks.conformance
 	@test -n "$$EVALKIT_DATA" || echo "EVALKIT_DATA is not set: the retrieval sets are left out" >&2
 	test -z "$$EVALKIT_DATA" || $(BIN)/python -m benchmarks.retrieval_sets "$$EVALKIT_DATA" --write
 

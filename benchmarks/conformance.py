@@ -1,4 +1,4 @@
-"""Slow checks against real servers: ``python benchmarks/conformance.py``, about fifteen minutes.
+"""Slow checks against real servers: ``python -m benchmarks.conformance``, about fifteen minutes.
 
 Starts the real SGLang and the real vLLM on a CPU with tiny models and checks what evalkit relies on (chat,
 completions, exact log-probabilities, pictures, constraints), and drives a RAG run through SGLang. The output
@@ -13,15 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.servers import ROOT, serving
+
 SERVERS = ROOT / "tests" / "servers"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
@@ -119,35 +116,9 @@ KINDS = (
 MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl")
 
 
-@contextmanager
-def serving(kind: Kind, venv: Path, model: Path, log: Path) -> Iterator[None]:
-    """The real server for one model folder; ready after half a minute or three."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            kind.command(venv, model),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **kind.settings},
-            start_new_session=True,
-        )
-    try:
-        _wait(kind, process, log)
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=60)
-
-
-def _wait(kind: Kind, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            sys.exit(f"{kind.name} ended before it was ready:\n{log.read_text(errors='replace')[-3000:]}")
-        try:
-            with urllib.request.urlopen(URL + kind.health, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    sys.exit(f"{kind.name} was not ready after five minutes; its log: {log}")
+def served(kind: Kind, venv: Path, model: Path, log: Path) -> AbstractContextManager[None]:
+    """Start the real server for one model folder; it is ready after half a minute to three minutes."""
+    return serving(kind.command(venv, model), URL + kind.health, log=log, environment=kind.settings)
 
 
 def with_bos(source: Path, target: Path) -> None:
@@ -181,7 +152,7 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
     parts = []
     for name in MODELS:
         model = work / "models" / name
-        with serving(kind, venv, model, work / f"{kind.name}-{name}.log"):
+        with served(kind, venv, model, work / f"{kind.name}-{name}.log"):
             images = ["--images"] if name == "tiny-qwen2vl" else []
             table = run(
                 sys.executable,

@@ -19,7 +19,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.simserver.process import ROOT, asked
+from benchmarks.servers import ROOT
+from benchmarks.simserver.process import asked
 
 TASK = ROOT / "benchmarks" / "task_soak.py"
 INFLIGHT = 8

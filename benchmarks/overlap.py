@@ -17,7 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.pages import write_part
-from benchmarks.simserver.process import ROOT, simulated
+from benchmarks.servers import ROOT
+from benchmarks.simserver.process import simulated
 from evalkit.media.pixels import plain_png
 
 SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted

@@ -23,17 +23,17 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import write_part
+from benchmarks.servers import ROOT, serving
 from evalkit.models import load
 from evalkit.models.connect import connect
 from evalkit.types import Message, Request, Requirements, Response
 
-ROOT = Path(__file__).resolve().parent.parent
 PORTS, ROUTER = (30131, 30132), 30130
 REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
 # Room for seven or eight prefixes beside what runs.
@@ -72,34 +72,6 @@ def requests(seed: int) -> list[Request]:
     return made
 
 
-@contextmanager
-def serving(command: Sequence[Any], ready: str, log: Path, **environment: str) -> Iterator[None]:
-    """A server that answers at the URL ``ready`` before it is handed over; stopped in the end."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            list(map(str, command)),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-    try:
-        for _ in range(600):
-            if process.poll() is not None:
-                sys.exit(f"the server ended before it was ready:\n{log.read_text(errors='replace')[-3000:]}")
-            try:
-                with urllib.request.urlopen(ready, timeout=5):
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.5)
-        else:
-            sys.exit(f"the server was not ready after five minutes; its log: {log}")
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=60)
-
-
 def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
     """SGLang on a CPU."""
     command = [
@@ -134,14 +106,14 @@ def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
     ]
     settings = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     ready = f"http://127.0.0.1:{port}/health_generate"
-    return serving(command, ready, work / f"sglang-{port}.log", **settings)
+    return serving(command, ready, log=work / f"sglang-{port}.log", environment=settings)
 
 
 def router(venv: Path, workers: Sequence[str], work: Path) -> Any:
     """sglang-router by its default policy: to the worker that has the prefix, unless loads differ much."""
     command = [venv / "bin" / "python", "-m", "sglang_router.launch_router", "--worker-urls", *workers]
     command += ["--host", "127.0.0.1", "--port", ROUTER, "--policy", "cache_aware"]
-    return serving(command, f"http://127.0.0.1:{ROUTER}/readiness", work / "router.log")
+    return serving(command, f"http://127.0.0.1:{ROUTER}/readiness", log=work / "router.log")
 
 
 async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -> list[Response]:
@@ -169,7 +141,7 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
             stop=asyncio.Event(),
             max_inflight=at_once,
         ) as (_, model):
-            return await asyncio.gather(*map(model.backend.send, asked))
+            return await asyncio.gather(*map(model.sender.send, asked))
 
 
 def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:

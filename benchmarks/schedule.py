@@ -103,8 +103,8 @@ def overhead(n: int = 20_000) -> str:
         if at < n:
             schedule.submit(requests[at])
         if at >= WINDOW:
-            while (ticket := schedule.next(at)) is not None:
-                under_way.append(ticket)
+            while (queued := schedule.next(at)) is not None:
+                under_way.append(queued)
             schedule.ended(under_way.pop(0), at, tokens=100)
     micros = 1e6 * (time.process_time() - start) / n
     return (

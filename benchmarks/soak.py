@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kill import TASK, killed_run, start, wait_for
+from benchmarks.servers import free_port
 from benchmarks.simserver.faults import FINAL, HARMLESS, KINDS
-from benchmarks.simserver.process import asked, free_port, simulated
+from benchmarks.simserver.process import asked, simulated
 
 N = 400
 RIGHT = sum(i % 3 > 0 for i in range(N)) / N

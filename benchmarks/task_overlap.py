@@ -54,7 +54,7 @@ def samples(n: int = 1_000) -> list[Sample]:
     return [Sample(str(i), f"Question {i}?") for i in range(n)]
 
 
-@metric(judges="fact", high=None)
+@metric(kind="fact", high=None)
 def slow_length(sample: Sample, answer: Answer) -> float:
     time.sleep(SCORE_S)
     return float(len(answer.reply))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.fixture_resolution import fixtures_for, resolve
 from evalkit.collection.targets import collect, iter_tasks
 from evalkit.task import Parameter, Task
 
@@ -48,7 +48,7 @@ def section(task: Task) -> Iterator[str]:
     for name, values in task.marks.axes.items():
         shown = ", ".join(f"`{one.id or one.value}`" for one in values)
         yield f"- runs once for each `{name}`: {shown}"
-    known = closure(task, fixtures_for(task.path))
+    known = resolve(task, fixtures_for(task.path)).params
     rest = sorted(name for name in known if name not in task.axes)
     yield f"- parameters: {', '.join(f'`{name}={_shown(known[name])}`' for name in rest)}"
 

@@ -52,8 +52,12 @@ def main(store: str, out: Path, wanted: str | None) -> None:
     """Take all pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with open_store(store, create=False) as opened:
-        run = opened.run(wanted) if wanted else next(r for r in opened.runs(limit=1000) if r.ranked)
-        page = opened.page(run.id, status="ok", limit=1)
+        run = (
+            opened.runs.get(wanted)
+            if wanted
+            else next(r for r in opened.runs.find(limit=1000) if r.is_complete)
+        )
+        page = opened.board.page(run.id, status="ok", limit=1)
         compared = next(iter(comparisons(with_siblings(opened, run))), None)
     sample = page.rows[0].sequence if page.rows else 0
     base, _, variant = run.spec.task.partition("[")

@@ -12,46 +12,82 @@ from typing import TYPE_CHECKING
 from evalkit.metric import metric as metric
 from evalkit.task import task as task
 from evalkit.util.lazy import lazy_names
+from evalkit.util.moved import former_names, install
 from evalkit.util.version import VERSION as __version__
 
 _WHERE = {
     "Answer": "evalkit.types",
+    "answer_choice": "evalkit.choice.asking",
+    "Arm": "evalkit.rag.arms",
     "Audio": "evalkit.types",
+    "cited": "evalkit.rag.prompts",
+    "CorpusError": "evalkit.errors",
     "Estimate": "evalkit.types",
-    "Image": "evalkit.types",
-    "Message": "evalkit.types",
-    "Requirements": "evalkit.types",
-    "Passage": "evalkit.types",
-    "Progress": "evalkit.types",
-    "Request": "evalkit.types",
-    "Response": "evalkit.types",
-    "Retriever": "evalkit.types",
-    "Sample": "evalkit.types",
-    "Status": "evalkit.types",
-    "Text": "evalkit.types",
-    "Video": "evalkit.types",
     "EvalkitError": "evalkit.errors",
+    "Evidence": "evalkit.rag.arms",
+    "evidence": "evalkit.rag.arms",
+    "file_rows": "evalkit.data.hub",
+    "fixture": "evalkit.task",
+    "hub_rows": "evalkit.data.hub",
+    "Image": "evalkit.types",
+    "image_arms": "evalkit.media",
+    "ImageArm": "evalkit.media",
+    "in_arm": "evalkit.media",
+    "Info": "evalkit.task",
+    "interleaved": "evalkit.media",
+    "lettered": "evalkit.choice.asking",
+    "Message": "evalkit.types",
     "Metric": "evalkit.metric",
     "Model": "evalkit.model",
-    "cited": "evalkit.rag.prompts",
-    "evidence": "evalkit.rag.arms",
-    "fixture": "evalkit.task",
     "numbered": "evalkit.rag.prompts",
-    "Info": "evalkit.task",
+    "only": "evalkit.metric",
+    "open_images": "evalkit.media",
     "parametrize": "evalkit.task",
+    "Passage": "evalkit.types",
+    "Progress": "evalkit.types",
+    "Rag": "evalkit.rag.answering",
     "rag_arms": "evalkit.rag.arms",
-    "Value": "evalkit.task",
+    "Request": "evalkit.types",
+    "Requirements": "evalkit.types",
+    "Response": "evalkit.types",
+    "Retriever": "evalkit.protocols",
+    "Review": "evalkit.judge.review",
+    "Sample": "evalkit.types",
+    "SetupError": "evalkit.errors",
     "skip": "evalkit.task",
     "skipif": "evalkit.task",
+    "Status": "evalkit.types",
+    "Text": "evalkit.types",
+    "UsageError": "evalkit.errors",
+    "Value": "evalkit.task",
+    "Video": "evalkit.types",
     "xfail": "evalkit.task",
 }
 
 __all__ = ["__version__", "metric", "task", *_WHERE]
 
 if TYPE_CHECKING:
+    from evalkit.choice.asking import answer_choice as answer_choice
+    from evalkit.choice.asking import lettered as lettered
+    from evalkit.data.hub import file_rows as file_rows
+    from evalkit.data.hub import hub_rows as hub_rows
+    from evalkit.errors import CorpusError as CorpusError
     from evalkit.errors import EvalkitError as EvalkitError
+    from evalkit.errors import SetupError as SetupError
+    from evalkit.errors import UsageError as UsageError
+    from evalkit.judge.review import Review as Review
+    from evalkit.media import ImageArm as ImageArm
+    from evalkit.media import image_arms as image_arms
+    from evalkit.media import in_arm as in_arm
+    from evalkit.media import interleaved as interleaved
+    from evalkit.media import open_images as open_images
     from evalkit.metric import Metric as Metric
+    from evalkit.metric import only as only
     from evalkit.model import Model as Model
+    from evalkit.protocols import Retriever as Retriever
+    from evalkit.rag.answering import Rag as Rag
+    from evalkit.rag.arms import Arm as Arm
+    from evalkit.rag.arms import Evidence as Evidence
     from evalkit.rag.arms import evidence as evidence
     from evalkit.rag.arms import rag_arms as rag_arms
     from evalkit.rag.prompts import cited as cited
@@ -73,11 +109,11 @@ if TYPE_CHECKING:
     from evalkit.types import Request as Request
     from evalkit.types import Requirements as Requirements
     from evalkit.types import Response as Response
-    from evalkit.types import Retriever as Retriever
     from evalkit.types import Sample as Sample
     from evalkit.types import Status as Status
     from evalkit.types import Text as Text
     from evalkit.types import Video as Video
 
 
-__getattr__, __dir__ = lazy_names(__name__, _WHERE)
+__getattr__, __dir__ = lazy_names(__name__, _WHERE, former_names(__name__))
+install()

@@ -15,7 +15,22 @@ EvalkitError
 │   └── NotInstalled      a package that an extra of evalkit brings (see extras.py)
 ├── StoreError            the score store: too new, full, locked by another run
 ├── MetricError           a metric cannot be computed
-└── JudgeError            a judge's word cannot be read
+└── JudgeError            a judge's reply is no verdict
+
+Where a failed request's fate is decided:
+
+1. *Classified* as one of the errors above where the reply is read: ``models/openai/http_errors.py``
+(statuses,
+   messages) and ``transport.py`` beside it (connections, time-outs). ``not_sent`` and ``suggests_overload``
+   say the rest.
+2. *Tried again*, after a pause and within a budget, if ``Overloaded`` or ``ServerFailed``:
+   ``models/middleware/retrying.py``.
+3. *Rerouted* at once to another endpoint, if ``not_sent``: ``models/middleware/scheduled.py``. Which
+endpoints
+   are healthy is known in ``models/schedule/endpoint.py``.
+4. *Given up*: one request by ``retrying.py``, when its tries or the budget are used up; the sample is then an
+   ``error``. The whole run, with a ``SetupError``, by ``scheduled.py`` (an outage, a Retry-After of many
+   minutes) or by ``run/engine.py`` (twenty samples in a row that failed at the server).
 """
 
 from __future__ import annotations

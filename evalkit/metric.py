@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from evalkit.types import Answer, Sample, Status
 
 Function = Callable[["Sample", "Answer"], float | None]
+Kind = Literal["output", "retrieval", "fact"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,15 @@ class Metric:
 
     ``name`` carries the parameters (``recall@5``). ``fn`` returns None where the metric does not apply to
     the sample *by design of the task* (no gold document, an arm without retrieval), never because of what
-    the model said. ``judges`` says whose work is measured: a failed reply scores ``worst`` on an ``output``
+    the model said. ``kind`` says whose work is measured: a failed reply scores ``worst`` on an ``output``
     metric, while ``retrieval`` and ``fact`` metrics (a length, a latency) are computed all the same. An
     ``output`` metric without a finite worst score raises ``UsageError``.
     ``higher_is_better`` is None for descriptive numbers, which are never ranked.
     A run's value is the mean of its samples' values, or what ``aggregate`` makes of them: then ``low`` and
     ``high`` are the range of the run's value, and the samples' may be anything that it understands. Such an
     ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
-    ``ready`` is called once before a run begins, and raises ``SetupError`` where a package, weights or a word
-    list that the metric needs are not there: better then than at every sample.
+    ``check_requirements`` is called once before a run begins, and raises ``SetupError`` where a package,
+    weights or a word list that the metric needs are not there: better then than at every sample.
     """
 
     name: str
@@ -41,18 +43,23 @@ class Metric:
     low: float = 0.0
     high: float | None = 1.0
     higher_is_better: bool | None = True
-    judges: Literal["output", "retrieval", "fact"] = "output"
+    kind: Kind = "output"
     unit: str = ""
     help: str = ""
     aggregate: Callable[[Sequence[float]], float] | None = None
-    ready: Callable[[], object] | None = None
+    check_requirements: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
-        if self.judges == "output" and not math.isfinite(self.worst):
+        if self.kind == "output" and not math.isfinite(self.worst):
             raise UsageError(
                 f"metric {self.name!r} has no worst score, which a reply that is no answer would get: "
                 f"give a finite {'high' if self.higher_is_better is False else 'low'}="
             )
+
+    @property
+    def judges_output(self) -> bool:
+        """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
+        return self.kind == "output" and self.higher_is_better is not None
 
     @property
     def worst(self) -> float:
@@ -71,7 +78,7 @@ class Metric:
         value = self.fn(sample, answer)
         if value is None:
             return None
-        if self.judges == "output" and status and status.failed and self.aggregate is None:
+        if self.kind == "output" and status and status.failed and self.aggregate is None:
             return self.worst
         return self._checked(float(value), sample)
 
@@ -99,8 +106,9 @@ def metric(
     low: float = 0.0,
     high: float | None = 1.0,
     higher_is_better: bool | None = True,
-    judges: Literal["output", "retrieval", "fact"] = "output",
+    kind: Kind = "output",
     unit: str = "",
+    judges: Kind | None = None,
 ) -> Callable[[Function], Metric]: ...
 
 
@@ -111,14 +119,21 @@ def metric(
     low: float = 0.0,
     high: float | None = 1.0,
     higher_is_better: bool | None = True,
-    judges: Literal["output", "retrieval", "fact"] = "output",
+    kind: Kind = "output",
     unit: str = "",
+    judges: Kind | None = None,
 ) -> Metric | Callable[[Function], Metric]:
-    """Make ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``."""
+    """Make ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``.
+
+    ``judges`` is the former name of ``kind``.
+    """
+    if judges is not None:
+        warnings.warn("@metric(judges=…) is now @metric(kind=…)", DeprecationWarning, stacklevel=2)
+        kind = judges
 
     def wrap(f: Function) -> Metric:
         doc = (f.__doc__ or "").strip().split("\n")[0]
-        return Metric(name or f.__name__, f, low, high, higher_is_better, judges, unit, doc)
+        return Metric(name or f.__name__, f, low, high, higher_is_better, kind, unit, doc)
 
     return wrap if fn is None else wrap(fn)
 

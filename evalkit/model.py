@@ -11,19 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.requests import describe
-from evalkit.types import (
-    Backend,
-    Image,
-    MediaSupport,
-    Message,
-    Part,
-    Request,
-    Response,
-    Sample,
-    ServerInfo,
-    Text,
-)
+from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
 # Repeats of a run are fewer than this, so that draws within a sample never share a cache entry with them.
 _DRAW = 1 << 20
@@ -38,14 +28,26 @@ class Call(Struct, frozen=True):
 
 
 class Model:
-    """A model, as a task uses it. ``defaults`` hold what the task does not say itself."""
+    """A model, as a task uses it.
+
+    Requests go to ``sender``: the ``adapter`` itself, or the layers around it. ``probed`` is what the
+    adapter's probe found out; ``defaults`` are generation parameters for what a task does not give, by
+    default the adapter's.
+    """
 
     def __init__(
-        self, backend: Backend, *, defaults: Mapping[str, Any] | None = None, facts: ServerInfo | None = None
+        self,
+        sender: Sender,
+        *,
+        adapter: Backend | None = None,
+        probed: ProbeResult | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        self.backend = backend
-        self.defaults = dict(defaults or {})
-        self.facts = facts or ServerInfo()
+        self.adapter = sender if adapter is None and isinstance(sender, Backend) else adapter
+        traits = probed.traits if probed else self.adapter.traits if self.adapter else BackendTraits()
+        self.defaults = dict(traits.defaults if defaults is None else defaults)
+        self.facts = probed.info if probed else ServerInfo()
+        self.sender, self._media = sender, traits.media
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0
@@ -56,8 +58,8 @@ class Model:
 
     def for_sample(self, sample: Sample, repeat: int = 0) -> Model:
         """The same model bound to one draw of one sample, with an empty list of calls."""
-        bound = Model(self.backend, defaults=self.defaults, facts=self.facts)
-        bound._sample, bound._repeat = sample, repeat
+        bound = copy.copy(self)
+        bound.calls, bound._sample, bound._repeat = [], sample, repeat
         return bound
 
     @property
@@ -167,12 +169,11 @@ class Model:
         """Messages whose pictures, sounds and films are such as the backend takes. Raises ``ModelError``."""
         if all(isinstance(message.content, str) for message in messages):
             return messages
-        takes: MediaSupport | None = getattr(self.backend, "takes", None)
-        if takes is None:
+        if self._media is None:
             return messages
         from evalkit.media import ready_soon
 
-        return await ready_soon(messages, takes)
+        return await ready_soon(messages, self._media)
 
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample
@@ -181,7 +182,7 @@ class Model:
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
-        response = await self.backend.send(request)
+        response = await self.sender.send(request)
         self.calls.append(Call(request, response))
         return response
 

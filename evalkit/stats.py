@@ -101,8 +101,8 @@ def bootstrap(
 
 
 def paired(
-    a: Sequence[float],
-    b: Sequence[float],
+    a: Values,
+    b: Values,
     *,
     clusters: Clusters | None = None,
     level: float = 0.95,
@@ -120,7 +120,7 @@ def paired(
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
     reach = math.inf if low is None or high is None else high - low
-    differences = [x - y for x, y in zip(a, b, strict=True)]
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     made = estimate(differences, clusters=clusters, level=level, low=-reach, high=reach)
     if made.se > 0 or made.method == "undetermined":
         return made

@@ -14,6 +14,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -54,6 +55,11 @@ class Parameter:
             raise UsageError(f"parameter {self.name}={value!r}: {error}") from None
 
     @property
+    def choices(self) -> tuple[Any, ...]:
+        """Return the values that the parameter's type lists (``Literal``); none for any other type."""
+        return typing.get_args(self.hint) if typing.get_origin(self.hint) is Literal else ()
+
+    @property
     def is_path(self) -> bool:
         """Paths say where something lies, not what is asked: they are no part of a run's name."""
         return self.hint is Path or Path in typing.get_args(self.hint)
@@ -69,13 +75,15 @@ def _decode(kind: type, value: Any) -> Any:
 class Fixture:
     """Something that tasks ask for by name, made once in its scope and torn down at the scope's end.
 
-    ``above`` is the fixture of the same name that this one overrides, and may ask for.
+    ``above`` is the fixture of the same name that this one overrides, and may ask for. Where ``when`` says no
+    to a run's parameters, it is not made for that run, and None stands in its place.
     """
 
     name: str
     fn: Callable[..., Any]
     scope: Scope = "session"
     above: Fixture | None = None
+    when: Callable[[Mapping[str, Any]], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -318,26 +326,34 @@ def fixture(fn: Callable[..., Any]) -> Fixture: ...
 
 
 @overload
-def fixture(*, scope: Scope = "session") -> Callable[[Callable[..., Any]], Fixture]: ...
+def fixture(
+    *, scope: Scope = "session", when: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Callable[[Callable[..., Any]], Fixture]: ...
 
 
 def fixture(
-    fn: Callable[..., Any] | None = None, *, scope: Scope = "session"
+    fn: Callable[..., Any] | None = None,
+    *,
+    scope: Scope = "session",
+    when: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Fixture | Callable[[Callable[..., Any]], Fixture]:
     """Make a function a fixture under its own name. It may be async; code after a ``yield`` is teardown.
 
     ``scope``: ``session`` (made once in a command, shared by all tasks that give it the same parameters),
     ``task`` (made for each run), ``sample`` (made for each sample, and may ask for ``sample`` and ``model``).
+    ``when`` is asked about the parameters of each run: where it returns False, the fixture is not made, nor
+    what it alone stands on, and None takes its place.
     """
     if scope not in SCOPES:
         raise UsageError(f"no fixture scope {scope!r}; known: {', '.join(SCOPES)}")
 
     def wrap(made: Callable[..., Any]) -> Fixture:
-        return Fixture(made.__name__, made, scope)
+        return Fixture(made.__name__, made, scope, when=when)
 
     return wrap if fn is None else wrap(fn)
 
 
+@cache
 def parameters_of(fn: Callable[..., Any]) -> tuple[dict[str, Parameter], list[str]]:
     """A function's parameters by name, and the names of the fixtures it asks for."""
     try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -35,86 +34,82 @@ class Text(Struct, frozen=True, tag="text"):
     text: str
 
 
-class Image(Struct, frozen=True, tag="image"):
-    """A picture inside a message: its bytes, read when the request is sent.
+class Media(Struct, frozen=True):
+    """A file inside a message: its bytes, read when the request is sent.
 
     ``path`` or ``data`` holds the bytes; ``sha256`` (hex) names them in cache keys and in the store.
-    ``made`` says how they came about where they are not the original file's (see ``evalkit.media``),
-    ``size`` is then width and height in pixels.
     """
 
     sha256: str
     media_type: str
     path: str | None = None
     data: bytes | None = None
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+
+
+class Image(Media, frozen=True, tag="image"):
+    """A picture inside a message.
+
+    ``made`` says how the bytes came about where they are not the original file's (see ``evalkit.media``),
+    ``size`` is then width and height in pixels.
+    """
+
     made: str = ""
     size: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Image:
-        """An image file on disk. Raises ``OSError`` if it cannot be read."""
+        """Return an image file on disk. Raises ``OSError`` if it cannot be read."""
         return cls(*_named(path), path=str(Path(path).resolve()))
 
     @classmethod
     def of(cls, data: bytes, media_type: str = "image/png") -> Image:
-        """Bytes already in memory."""
+        """Return bytes already in memory as a picture."""
         return cls(hashlib.sha256(data).hexdigest(), media_type, data=data)
 
-    def read(self) -> bytes:
-        """The bytes."""
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
 
-
-class Audio(Struct, frozen=True, tag="audio"):
-    """A sound inside a message: a WAV or MP3 file, its bytes read when the request is sent."""
-
-    sha256: str
-    media_type: str
-    path: str | None = None
-    data: bytes | None = None
+class Audio(Media, frozen=True, tag="audio"):
+    """A sound inside a message: a WAV or MP3 file."""
 
     @classmethod
     def open(cls, path: str | Path) -> Audio:
-        """A sound file on disk. Raises ``OSError`` if it cannot be read."""
+        """Return a sound file on disk. Raises ``OSError`` if it cannot be read."""
         return cls(*_named(path), path=str(Path(path).resolve()))
 
     @classmethod
     def of(cls, data: bytes, media_type: str = "audio/wav") -> Audio:
-        """Bytes already in memory."""
+        """Return bytes already in memory as a sound."""
         return cls(hashlib.sha256(data).hexdigest(), media_type, data=data)
 
-    def read(self) -> bytes:
-        """The original bytes."""
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
 
+class Video(Media, frozen=True, tag="video"):
+    """A film inside a message.
 
-class Video(Struct, frozen=True, tag="video"):
-    """A film inside a message. With ``frames`` (evenly spaced) or ``fps`` it is sent as so many pictures;
-    with neither the server gets the whole file and samples it itself."""
+    With ``frames`` (a number, evenly spaced) or ``fps`` it is sent as that many pictures; with neither the
+    server gets the whole file and samples it itself.
+    """
 
-    sha256: str
-    media_type: str
-    path: str | None = None
-    data: bytes | None = None
     frames: int | None = None
     fps: float | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, frames: int | None = None, fps: float | None = None) -> Video:
-        """A film on disk. Raises ``OSError`` if it cannot be read, ``ValueError`` for a wrong sampling."""
+        """Return a film on disk.
+
+        Raises ``OSError`` if it cannot be read, ``ValueError`` for a wrong sampling.
+        """
         if frames is not None and fps is not None:
             raise ValueError("give frames= or fps=, not both")
         if (frames is not None and frames < 1) or (fps is not None and not fps > 0):
             raise ValueError("frames= and fps= must be above 0")
         return cls(*_named(path), path=str(Path(path).resolve()), frames=frames, fps=fps)
 
-    def read(self) -> bytes:
-        """The original bytes."""
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
-
 
 def _named(path: str | Path) -> tuple[str, str]:
-    """The SHA-256 of a file and its media type, by its name."""
+    """Return the SHA-256 of a file and its media type, by its name."""
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return digest, mimetypes.guess_type(str(path))[0] or "application/octet-stream"
@@ -338,36 +333,6 @@ class ServerInfo(Struct, frozen=True):
     max_context: int | None = None
     max_running: int | None = None
     server: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """Something that answers requests. The one-method seam that cache, retry and limit wrap."""
-
-    async def send(self, request: Request) -> Response:
-        """Answer one request. Raises ``evalkit.errors.ModelError``."""
-        ...
-
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """Check that the model is alive and can do what is needed. Raises ``evalkit.errors.ProbeError``."""
-        ...
-
-    async def close(self) -> None:
-        """Release connections."""
-        ...
-
-
-@runtime_checkable
-class Retriever(Protocol):
-    """Something that finds passages."""
-
-    async def search(self, query: str, k: int) -> Sequence[Passage]:
-        """The ``k`` best passages, best first; ties are broken by id."""
-        ...
-
-    async def get(self, ids: Sequence[str]) -> Sequence[Passage]:
-        """Documents by id, whole, in the order asked for. Raises ``evalkit.errors.CorpusError``."""
-        ...
 
 
 class Bar(Protocol):

@@ -63,7 +63,7 @@ def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerCh
         {**_line(row), "variant": name, "model": row.run.spec.model}
         for name, some in rows.items()
         for row in some
-        if row.estimate is not None and row.run.ranked
+        if row.estimate is not None and row.run.is_complete
     ]
     models = sorted({line["model"] for line in lines})
     colour = alt.Color(
@@ -162,7 +162,7 @@ _TOOLTIP = [
 
 def _line(row: Row) -> dict[str, Any]:
     assert row.estimate is not None
-    compared = row.run.ranked and row.reason in ("", "descriptive")
+    compared = row.run.is_complete and row.reason in ("", "descriptive")
     label = row.run.spec.model if compared else f"{row.run.spec.model} ({row.run.status}, not ranked)"
     return _estimate(label, row.estimate, compared)
 

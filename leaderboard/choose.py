@@ -23,8 +23,7 @@ def choose_run() -> Run | None:
             st.text(str(error))
     runs = data.runs()
     if not runs:
-        st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
-        st.code("evalkit run fictional_trials --model baseline:extract", language=None)
+        say_no_runs()
         return None
     names = {
         run.id: f"{run.spec.model} · {run.spec.task} · {text.moment(run.started)} · {run.id}" for run in runs
@@ -34,6 +33,12 @@ def choose_run() -> Run | None:
         st.query_params["run"] = picked
         st.rerun()
     return None
+
+
+def say_no_runs() -> None:
+    """Say that the store is empty, and show the command for a first run."""
+    st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
+    st.code("evalkit run fictional_trials --model baseline:extract", language=None)
 
 
 def warn_unknown(parameter: str, known: Sequence[str]) -> None:

@@ -7,11 +7,12 @@ import sys
 
 import streamlit as st
 
-from evalkit.compare.image_ablation import PARAMETER, Reliance, with_siblings
+from evalkit.compare.image_ablation import PARAMETER, Reliance
 from evalkit.compare.image_ablation import reliance as compare
 from evalkit.compare.rag import Report, reports
 from evalkit.compare.rag.comparison import SWEPT, Comparison
 from evalkit.compare.rag.comparison import comparisons as compare_rag
+from evalkit.compare.siblings import with_siblings
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
 from evalkit.store.records import Run, SampleRecord
@@ -38,12 +39,12 @@ def _store(url: str | None) -> Store:
 
 
 def tasks() -> list[TaskInfo]:
-    """See ``Store.tasks``."""
+    """See ``Store.board.tasks``."""
     return _tasks(store_url())
 
 
 def ranking(task: str, metric: str) -> list[Row]:
-    """See ``Store.ranking``."""
+    """See ``Store.board.ranking``."""
     return _ranking(store_url(), task, metric)
 
 
@@ -54,14 +55,14 @@ def runs() -> list[Run]:
 
 def run(run_id: str) -> Run:
     """One run, by its whole id, a prefix or ``latest``. Raises ``UsageError``."""
-    return store().run(run_id)
+    return store().runs.get(run_id)
 
 
 def reliance(run: Run) -> list[Reliance]:
     """What a run of a vision task loses in the other arms; nothing for any other run."""
-    if PARAMETER not in run.spec.params or not run.ranked:
+    if PARAMETER not in run.spec.params or not run.is_complete:
         return []
-    return compare(store(), with_siblings(store(), run))
+    return compare(store(), with_siblings(store(), run, [PARAMETER]))
 
 
 def comparisons() -> list[Comparison]:
@@ -72,12 +73,11 @@ def comparisons() -> list[Comparison]:
 def settings(compared: Comparison) -> str:
     """A comparison's task with the settings that were given: ``pubmed_rag · search=bm25``."""
     spec = compared.runs[0].spec
-    name = str(spec.target.get("task") or spec.task.partition("[")[0])
-    named = [n for n in spec.target.get("named", ()) if n not in SWEPT and n in spec.params]
+    named = [n for n in spec.reproduction.named if n not in SWEPT and n in spec.params]
     parts = [f"{n}={spec.params[n]}" for n in named]
     if spec.limit:
         parts.append(f"limit={spec.limit}")
-    return name + (f" · {', '.join(parts)}" if parts else "")
+    return spec.task_name + (f" · {', '.join(parts)}" if parts else "")
 
 
 def rag_report(compared: Comparison, metric: str) -> Report:
@@ -86,28 +86,28 @@ def rag_report(compared: Comparison, metric: str) -> Report:
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
-    """See ``Store.page``."""
-    return store().page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
+    """See ``Store.board.page``."""
+    return store().board.page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
 
 
 def sample(run_id: str, sequence: int) -> SampleRecord:
-    """See ``Store.sample``."""
-    return store().sample(run_id, sequence)
+    """See ``Store.samples.get``."""
+    return store().samples.get(run_id, sequence)
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _tasks(url: str | None) -> list[TaskInfo]:
-    return _store(url).tasks()
+    return _store(url).board.tasks()
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _ranking(url: str | None, task: str, metric: str) -> list[Row]:
-    return _store(url).ranking(task, metric)
+    return _store(url).board.ranking(task, metric)
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _runs(url: str | None) -> list[Run]:
-    return _store(url).runs(limit=500)
+    return _store(url).runs.find(limit=500)
 
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)

@@ -39,7 +39,7 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
         y=alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, **NAMES)),
         color=alt.Color(
             "verdict:N",
-            scale=alt.Scale(domain=["better", "worse", "not known to differ"], range=[TEAL, ORANGE, GREY]),
+            scale=alt.Scale(domain=["better", "worse", "no clear difference"], range=[TEAL, ORANGE, GREY]),
             legend=alt.Legend(title=None, orient="top", columns=2),  # three are wider than a phone
         ),
         tooltip=[alt.Tooltip("pair:N"), alt.Tooltip("meaning:N"), *_NUMBERS, _COUNT],
@@ -118,5 +118,5 @@ def _estimate(estimate: Estimate) -> dict[str, float | int | str]:
 def _verdict(gain: Gain) -> str:
     low, high = gain.difference.ci
     if low <= 0 <= high:
-        return "not known to differ"
+        return "no clear difference"
     return "better" if (low > 0) == gain.higher_is_better else "worse"

@@ -75,7 +75,14 @@ def test_every_file_beside_the_code_is_installed_with_it() -> None:
 
 
 def test_every_name_that_evalkit_exports_is_there() -> None:
+    """Type checkers read the file's imports, programs its table: both have the same names."""
     import evalkit
+
+    source = ast.parse((ROOT / "evalkit" / "__init__.py").read_text(encoding="utf-8"))
+    imports = (node for node in ast.walk(source) if isinstance(node, ast.ImportFrom))
+    typed = {alias.asname for node in imports for alias in node.names if alias.asname == alias.name}
+    assert typed | {"__version__"} == set(evalkit.__all__)
+    assert {"Arm", "Evidence", "Rag", "Review", "UsageError", "image_arms", "only"} <= typed
 
     for name in evalkit.__all__:
         assert getattr(evalkit, name) is not None

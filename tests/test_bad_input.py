@@ -7,7 +7,6 @@ import random
 import re
 import resource
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from benchmarks.servers import free_port
 
 TASK = """
 from evalkit import Answer, Sample, task
@@ -35,12 +36,6 @@ async def small(sample, model, k: int = 5) -> Answer:
 def task_file(tmp_path: Path) -> str:
     (tmp_path / "task_small.py").write_text(TASK)
     return "task_small.py"
-
-
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 # What is wrong before anything is asked: exit code 2.
@@ -127,7 +122,7 @@ def test_a_model_spec_that_cannot_be_read_says_what_one_is(evalkit, task_file) -
 
 
 def test_a_server_that_is_down(evalkit, task_file) -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     done = evalkit("run", task_file, "--model", f"sglang:tiny@{url}", code=2)
     assert f"nothing answers at {url}" in done.stderr
     assert evalkit.json("show")["runs"] == []

@@ -46,6 +46,50 @@ def test_every_file_and_command_of_the_guides_works(page: str, tmp_path: Path) -
     assert ran >= 1
 
 
+JUDGED = """
+from evalkit import Answer, Passage, Sample, task
+from evalkit.metrics import citation_precision
+from evalkit.metrics import alce
+
+ZINC = (Passage("z", "Zinc shortens the common cold."),)
+
+
+@task([Sample("1", "Does zinc help?", "Zinc shortens the common cold [1].")], metrics=[alce("precision")])
+async def judged(sample, model, review):
+    response = await model.generate(sample.input)
+    return await review(sample, Answer(response, passages=ZINC))
+"""
+
+
+def test_the_plug_ins_of_the_guide_keep_their_contracts_and_work(evalkit, tmp_path: Path) -> None:
+    """The adapter, the retriever and the judge as a reader copies them, registered by their entry points."""
+    points = []
+    for language, text in BLOCK.findall((DOCS / "plug-ins.md").read_text(encoding="utf-8")):
+        named = re.match(r"# (\w+\.\w+)\n", text)
+        if language == "python" and named:
+            (tmp_path / named[1]).write_text(text, encoding="utf-8")
+        elif language == "toml":
+            points.append(text.replace("project.entry-points.", "").replace('"', ""))
+    package = tmp_path / "guide-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: guide\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("\n".join(points))
+    (tmp_path / "task_judged.py").write_text(JUDGED)
+    evalkit.environment["PYTHONPATH"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:asyncio", "test_plug_ins.py"],
+        cwd=tmp_path,
+        env=evalkit.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+    run = evalkit.json("run", "task_judged.py", "--model", "baseline:gold", "--model", "shout:loud")["runs"]
+    assert [r["status"] for r in run] == ["complete", "complete"]
+    assert run[0]["metrics"]["alce_precision"]["value"] == 1.0
+
+
 def test_the_page_of_built_in_tasks_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("make_tasks", DOCS / "make_tasks.py")
     module = importlib.util.module_from_spec(spec)

@@ -69,7 +69,7 @@ def test_unknown_names_are_attribute_errors():
 def test_a_failed_reply_scores_worst_even_if_its_text_is_the_target(status):
     right = Answer(text="It works. [1]", passages=SHOWN)
     outputs = [make(name) for name in FACTORIES if name not in READERS | WEIGH]
-    for m in (m for m in outputs if m.judges == "output" and m.higher_is_better):
+    for m in (m for m in outputs if m.kind == "output" and m.higher_is_better):
         assert m(SAMPLE, right) == pytest.approx(1.0), m.name
         assert m(SAMPLE, right, status) == 0.0, m.name
     assert recall(1)(SAMPLE, right, status) == 1.0, "the retriever did its work whatever the model said"
@@ -101,7 +101,7 @@ def test_rounding_beyond_the_range_is_cut():
 
 
 def test_the_decorator_takes_name_range_and_help_from_the_function():
-    @metric(high=None, judges="fact", unit="words")
+    @metric(high=None, kind="fact", unit="words")
     def words(sample, answer):
         """Words of the reply.
 
@@ -134,3 +134,14 @@ def test_garbage_earns_nothing(text):
     names = ["exact_match", "token_f1", "rouge", "citation_precision", "citation_recall", "citation_coverage"]
     assert {name: make(name)(sample, answer) for name in names} == dict.fromkeys(names, 0.0)
     assert rouge("rougeLsum", sentences="split")(sample, answer) == 0.0
+
+
+def test_judges_is_still_understood_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="kind="):
+
+        @metric(high=None, judges="fact")
+        def words(sample: Sample, answer: Answer) -> float:
+            """Words."""
+            return len(answer.reply.split())
+
+    assert words.kind == "fact"

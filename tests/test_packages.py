@@ -46,13 +46,15 @@ class Parrot(FakeBackend):
     "parrot/search.py": '''
 from pathlib import Path
 
+from evalkit.protocols import Retriever
 from evalkit.types import Passage
 
 
-class First:
+class First(Retriever):
     """Finds the first passages of a corpus, whatever is asked."""
 
-    def __init__(self, corpus, home, *, progress):
+    def __init__(self, corpus, directory, *, progress):
+        super().__init__(corpus, directory, progress=progress)
         self.texts = Path(corpus).read_text().splitlines()
 
     async def search(self, query, k):
@@ -60,8 +62,6 @@ class First:
 
     async def get(self, ids):
         return [Passage(i, self.texts[int(i)]) for i in ids]
-
-    async def close(self): ...
 ''',
     "parrot/words.py": 'WORDS = ["zinc", "iron"]\n',
     "parrot/task_parrot.py": '''

@@ -11,7 +11,7 @@ from aiohttp import web
 from benchmarks.simserver.clairvoyant import floor
 from benchmarks.simserver.drive import in_order, known, scheduled
 from benchmarks.simserver.faults import read_faults
-from benchmarks.simserver.http import RunDisplay, reply_to
+from benchmarks.simserver.http import LiveServer, reply_to
 from benchmarks.simserver.server import Server
 from benchmarks.simserver.work import rag
 from evalkit.models import load
@@ -40,7 +40,7 @@ def test_shuffled_rag_work_ends_near_the_best_possible_time(cache: int) -> None:
 @pytest.mark.parametrize("faults", ["", "500=0.1,reset=0.1,garbage=0.1,429=0.02"])
 async def test_over_real_http_every_request_gets_its_own_reply(faults: str) -> None:
 
-    live = RunDisplay(Server(slots=16), scale=200.0, seed=1, faults=read_faults(faults))
+    live = LiveServer(Server(slots=16), scale=200.0, seed=1, faults=read_faults(faults))
     runner = web.AppRunner(live.application())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

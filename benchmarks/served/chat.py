@@ -25,7 +25,9 @@ SCHEMA = {
 async def check_probe(args: argparse.Namespace) -> str:
     """Server facts, and everything that a task can need."""
     backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
-    facts = await backend.probe(Requirements(logprobs=True, images=args.images, json_schema=True, regex=True))
+    facts = (
+        await backend.probe(Requirements(logprobs=True, images=args.images, json_schema=True, regex=True))
+    ).info
     await backend.close()
     told = [f"{name} {facts.identity[name]}" for name in ("version", "dtype") if name in facts.identity]
     return ", ".join([*told, f"context {facts.max_context}"])

@@ -19,8 +19,8 @@ async def connect(args: argparse.Namespace, params: str = "", provider: str = ""
     """The served model, probed. ``provider``, where it is not that of the command line."""
     backend: Any = load(f"{provider or args.provider}:{args.model}@{args.url}{params}")
     try:
-        facts = await backend.probe(Requirements())
-        yield Model(wrap(backend, identity=facts.identity), defaults=backend.defaults, facts=facts)
+        probed = await backend.probe(Requirements())
+        yield Model(wrap(backend, identity=probed.info.identity), adapter=backend, probed=probed)
     finally:
         await backend.close()
 

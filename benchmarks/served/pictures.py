@@ -66,7 +66,7 @@ async def check_formats(args: argparse.Namespace) -> str:
 
 
 async def check_reliance(args: argparse.Namespace) -> str:
-    """The same questions with real, blank, shuffled and no pictures, compared pair by pair."""
+    """The same questions with real, blank, shuffled and no pictures, paired by sample."""
     samples = [
         Sample(f"{name}-{n}", "What colour is the image?", name, images=(Image.of(png(colour, 56 + n)),))
         for name, colour in COLOURS.items()
@@ -83,7 +83,7 @@ async def check_reliance(args: argparse.Namespace) -> str:
     gaps = {arm: paired(scores["real"], scores[arm], low=0, high=1) for arm in ARMS[1:]}
     expect({arm: gap.ci[0] > 0 for arm, gap in gaps.items()}, dict.fromkeys(gaps, True))
     told = ", ".join(f"{arm} {gap.value:.2f} [{gap.ci[0]:.2f}, {gap.ci[1]:.2f}]" for arm, gap in gaps.items())
-    return f"real less {told}"
+    return f"real − {told}"
 
 
 def png(colour: tuple[int, int, int], size: int = 56) -> bytes:

@@ -65,9 +65,9 @@ def scheduled(
             of[scheduler.submit(item.request, prior and prior(item.request)).number] = item
 
     def dispatch(now: float) -> None:
-        while (ticket := scheduler.next(now)) is not None:
-            item = of[ticket.number]
-            servers[ticket.lane].submit(item.job(ticket))
+        while (queued := scheduler.next(now)) is not None:
+            item = of[queued.number]
+            servers[queued.endpoint].submit(item.job(queued))
             if sent is not None:
                 sent.append(item)
 

@@ -10,7 +10,7 @@ from ssl import SSLContext
 
 from aiohttp import web
 
-from benchmarks.simserver.http import RunDisplay
+from benchmarks.simserver.http import LiveServer
 from benchmarks.simserver.rates import Bucket
 from benchmarks.simserver.server import Server
 from evalkit.collection.targets import collect
@@ -51,7 +51,7 @@ def right(n: int) -> list[tuple[str, float | None, str]]:
     return [("ok", float(i % 3 > 0), "") for i in range(n)]
 
 
-def within_budget(live: RunDisplay) -> bool:
+def within_budget(live: LiveServer) -> bool:
     """Whether no more was tried again than evalkit may."""
     again = sum(live.asked.values()) - len(live.asked)
     return again <= Retrying.FLOOR + Retrying.EARNED * len(live.asked)
@@ -66,9 +66,9 @@ async def serving(
     bucket: Bucket | None = None,
     ssl_context: SSLContext | None = None,
     root: str | None = None,
-) -> AsyncIterator[tuple[RunDisplay, int]]:
+) -> AsyncIterator[tuple[LiveServer, int]]:
     """The simulated server with these faults, this rate, TLS and a model made of ``root``; and its port."""
-    live = RunDisplay(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults), root=root)
+    live = LiveServer(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults), root=root)
     application = live.application()
     if bucket is not None:
         bucket.limit(application)
@@ -94,6 +94,6 @@ async def evaluate(
             run = await runner.start(item, model, store, session, runner.Options())
         samples = [
             (record.status.value, next((s.value for s in record.scores), None), record.error or "")
-            for record in sorted(store.records(run.id), key=lambda record: record.sequence)
+            for record in sorted(store.samples.records(run.id), key=lambda record: record.sequence)
         ]
     return Outcome(run, samples)

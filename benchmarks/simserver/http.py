@@ -22,7 +22,7 @@ from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import CHARS_PER_TOKEN
 
 
-class RunDisplay:
+class LiveServer:
     """A simulated server in real time. ``asked`` and ``answered`` count requests by what the reply says."""
 
     def __init__(
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--faults", type=read_faults, default={})
     options = parser.parse_args()
     server = Server(slots=options.slots, cache=options.cache)
-    live = RunDisplay(
+    live = LiveServer(
         server, scale=options.scale, seed=options.seed, faults=options.faults, says=options.says
     )
     web.run_app(live.application(), host="127.0.0.1", port=options.port, print=None)

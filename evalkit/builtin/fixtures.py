@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.model import Model
+from evalkit.protocols import Retriever
+from evalkit.rag.answering import Rag, Reviewer
+from evalkit.rag.arms import Arm
+from evalkit.rag.queries import QueryStrategy
 from evalkit.rag.retrievers import open_retriever
 from evalkit.task import fixture
-from evalkit.types import Progress, Retriever
+from evalkit.types import Progress, Sample
 from evalkit.util.paths import cache_dir as _cache_dir
 from evalkit.util.progress import for_stream
 
@@ -28,7 +33,7 @@ def progress() -> Progress:
     return for_stream()
 
 
-@fixture
+@fixture(when=lambda params: params.get("arm") != "closed_book")
 async def retriever(
     corpus: Any,
     cache_dir: Path,
@@ -37,7 +42,10 @@ async def retriever(
     encoder: str | None = None,
     chunk_words: int | None = None,
 ) -> AsyncIterator[Retriever]:
-    """An index over the task's own fixture ``corpus`` (see docs/corpora.md), built when first searched."""
+    """An index over the task's own fixture ``corpus`` (see docs/corpora.md), built when first searched.
+
+    The arm ``closed_book`` has none.
+    """
     options = {"encoder": encoder, "chunk_words": chunk_words}
     given = {name: value for name, value in options.items() if value is not None}
     made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)
@@ -61,3 +69,22 @@ async def review(
         return
     async with open_judge(judge, cache_dir) as made:
         yield Review(made, claims)
+
+
+@fixture(scope="sample")
+def rag(
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    review: Reviewer,
+    arm: Arm = "retrieved",
+    k: int = 5,
+    position: int | None = None,
+    query: QueryStrategy = "question",
+) -> Rag:
+    """Answers the sample in the arm of the run: ``await rag.answer(memory=..., passages=...)``.
+
+    ``k`` is the number of passages shown, or of distractors; ``position`` where the arm ``hidden`` has the
+    evidence, from 1; ``query`` what the arm ``retrieved`` searches for. See docs/rag-report.md.
+    """
+    return Rag(sample, model, retriever, review, arm, k, position, query)

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from evalkit.choice.extract import extractor
 from evalkit.errors import UsageError
+from evalkit.facts import Chosen, noted
 from evalkit.metrics.choice import right_options
 from evalkit.model import Model
 from evalkit.types import Answer, Message, Response, Sample, Status
@@ -264,17 +265,15 @@ def _combined(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]], choosin
     chosen = [None if p.place is None else order[p.place] for p, order in zip(picks, orders, strict=True)]
     unread = next((p for p in picks if p.place is None), None)
     first = unread or picks[0]
-    metadata: dict[str, Any] = {"method": choosing.method, **first.how, "order": list(orders[0])}
-    if choosing.circular:
-        metadata["picks"] = chosen
-    if all(p.probabilities for p in picks):
-        metadata["probabilities"] = _averaged(picks, orders)
+    how = {"method": choosing.method, **first.how, "order": list(orders[0])}
+    probabilities = _averaged(picks, orders) if all(p.probabilities for p in picks) else None
+    facts = Chosen(chosen if choosing.circular else [], probabilities)
     agreed = chosen[0] if len(set(chosen)) == 1 else None
     # What a constraint permitted is whole, even where the server padded it with blanks up to the limit. And
     # an option may read like a refusal ("I cannot discuss this with you"): what named one is none.
     whole = choosing.method == "constrained" or all(p.response.finish_reason == "stop" for p in picks)
     status = Status.UNPARSED if unread else Status.OK if whole else None
-    return Answer(first.response, first.text, choice=agreed, status=status, metadata=metadata)
+    return noted(Answer(first.response, first.text, choice=agreed, status=status, metadata=how), facts)
 
 
 def _averaged(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]]) -> list[float]:

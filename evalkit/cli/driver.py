@@ -78,7 +78,9 @@ class RunBatch:
             if interrupted and self.open_run is not None:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
-            self.unscored = {run.id: self.store.unscored(run.id) for run in self.runs if not run.ranked}
+            self.unscored = {
+                run.id: self.store.samples.unscored(run.id) for run in self.runs if not run.is_complete
+            }
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -88,7 +90,7 @@ class RunBatch:
         failed = [
             run
             for run in self.runs
-            if (not run.ranked or scores_nothing(run)) and run.id not in self.forgiven
+            if (not run.is_complete or scores_nothing(run)) and run.id not in self.forgiven
         ]
         return INCOMPLETE if self.errors or failed else OK
 
@@ -170,10 +172,10 @@ class RunBatch:
         self.open_run = None
         try:
             self.runs.append(await evaluate(self.session, options))
-            if xfail and not self.runs[-1].ranked:
+            if xfail and not self.runs[-1].is_complete:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
         except (SetupError, UsageError, StoreError) as error:
-            if self.open_run is not None and self.open_run.id in self.store:
+            if self.open_run is not None and self.open_run.id in self.store.runs:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:
                 self._forgive(label, xfail, str(error))
@@ -190,7 +192,7 @@ class RunBatch:
 
     def _broken_off(self, spec: RunSpec) -> Run:
         """The run as it is stored. It runs no more, also where a failing disk could not take its end."""
-        run = self.store.run(spec.id)
+        run = self.store.runs.get(spec.id)
         return msgspec.structs.replace(run, status="interrupted") if run.status == "running" else run
 
     def _forgive(self, label: str, reason: str, failure: str) -> None:
@@ -223,7 +225,7 @@ class RunBatch:
             print_reliance(self.reliance)
             print_against_first(self.against_first)
         for left in self.runs:
-            if not left.ranked:
+            if not left.is_complete:
                 click.echo(incomplete_reasons(left, self.unscored[left.id]), err=True)
             elif scores_nothing(left):
                 click.echo(

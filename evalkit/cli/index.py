@@ -12,10 +12,13 @@ from typing import Any
 import click
 import msgspec
 
-from evalkit.cli.options import json_option, quiet_option, settings
+from evalkit.cli.options import json_option, quiet_option
 from evalkit.cli.output import counted, print_json
 from evalkit.errors import UsageError
+from evalkit.protocols import Check, Retriever
+from evalkit.types import Passage
 from evalkit.util import progress
+from evalkit.util.name_values import parse_name_values
 
 MANIFEST = "manifest.json"
 
@@ -82,7 +85,7 @@ def _found_out(facts: dict[str, Any]) -> Iterator[str]:
         )
 
 
-async def _prepare(retriever: Any) -> None:
+async def _prepare(retriever: Retriever) -> None:
     try:
         await retriever.prepare()
     finally:
@@ -110,7 +113,7 @@ def search(
 
     if not question.strip():
         raise UsageError("the question is empty: evalkit index search DIRECTORY 'what to look for'")
-    options = {name: values[-1] for name, values in settings(params).items()}
+    options = {name: values[-1] for name, values in parse_name_values(params, "-p").items()}
     shown = progress.for_stream(quiet=quiet)
     made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)
     passages = asyncio.run(_search(made, question, k))
@@ -123,7 +126,7 @@ def search(
         click.echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
 
 
-async def _search(retriever: Any, question: str, k: int) -> list[Any]:
+async def _search(retriever: Retriever, question: str, k: int) -> list[Passage]:
     try:
         return list(await retriever.search(question, k))
     finally:
@@ -182,9 +185,9 @@ def verify(directory: Path, as_json: bool, quiet: bool) -> None:
     from evalkit.rag.retrievers import retriever_class
 
     made = retriever_class(_kind(directory)).open(directory, progress=progress.for_stream(quiet=quiet))
-    if not hasattr(made, "verify"):
-        raise UsageError(f"{directory}: this kind of retriever, {_kind(directory)}, cannot be verified")
     checks = asyncio.run(_verify(made))
+    if checks is None:
+        raise UsageError(f"{directory}: this kind of retriever, {_kind(directory)}, cannot be verified")
     bad = [check for check in checks if check.ok is False]
     if as_json:
         print_json({"directory": directory, "ok": not bad, "checks": checks})
@@ -197,9 +200,9 @@ def verify(directory: Path, as_json: bool, quiet: bool) -> None:
     sys.exit(1 if bad else 0)
 
 
-async def _verify(retriever: Any) -> list[Any]:
+async def _verify(retriever: Retriever) -> list[Check] | None:
     try:
-        return list(await retriever.verify())
+        return await retriever.verify()
     finally:
         await retriever.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.cli.options import json_option, store_option
+from evalkit.cli.options import include_option, json_option, store_option
 from evalkit.cli.output import print_json, print_runs, run_document
 
 
@@ -39,8 +39,11 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("export"), help="Folder [default: export]."
 )
+@include_option
 @store_option
-def export(runs: tuple[str, ...], form: str, out: Path, store_url: str | None) -> None:
+def export(
+    runs: tuple[str, ...], form: str, out: Path, include_path: Path | None, store_url: str | None
+) -> None:
     """Write runs as result files of lm-eval.
 
     RUNS are run ids, unique prefixes of them, or 'latest'. Prints the files. Exit code 1: a run is
@@ -52,10 +55,10 @@ def export(runs: tuple[str, ...], form: str, out: Path, store_url: str | None) -
     code = 0
     with open_store(store_url, create=False) as store:
         for name in runs:
-            run = store.run(name)
-            for path in export_run(run, store, out):
+            run = store.runs.get(name)
+            for path in export_run(run, store, out, include_path):
                 click.echo(path)
-            if not run.ranked:
+            if not run.is_complete:
                 click.echo(f"Run {run.id} is {run.status}: its scores lack samples.", err=True)
                 code = 1
     sys.exit(code)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
-
-from evalkit.errors import UsageError
 
 store_option = click.option(
     "--store", "store_url", metavar="URL", help="Score store [default: .evalkit/evalkit.db]."
@@ -52,14 +49,3 @@ time_option = click.option(
     metavar="TIME",
     help="Stop after 90s, 30m or 12h, as Ctrl-C would: what ended is stored, resume goes on.",
 )
-
-
-def settings(params: Sequence[str]) -> dict[str, list[str]]:
-    """``-p name=value`` options, by name, in order."""
-    found: dict[str, list[str]] = {}
-    for text in params:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"-p {text!r}: write it as name=value")
-        found.setdefault(name, []).append(value)
-    return found

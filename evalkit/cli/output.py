@@ -44,7 +44,7 @@ def print_json(document: Any) -> None:
 
 
 Unscored = Mapping[str, tuple[int, str]]
-"""The metrics that failed on some samples: on how many, and what one of them said (``Store.unscored``)."""
+"""The metrics that failed on some samples: on how many, and what one of them said (``Samples.unscored``)."""
 
 
 def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
 
 def resume_hint(spec: RunSpec | None) -> str:
     """The command to go on with a run, where there can be one."""
-    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.target.get("given") else ""
+    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.reproduction.given else ""
 
 
 def incomplete_reasons(run: Run, unscored: Unscored) -> str:
@@ -135,10 +135,7 @@ def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
 
 def print_runs(runs: Sequence[Run]) -> None:
     """A table for each task: metrics down, models across, then how the samples ended."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
     across = max(1, (console.width - 24) // 25)  # models side by side, each with its interval on one line
@@ -147,7 +144,7 @@ def print_runs(runs: Sequence[Run]) -> None:
         by_task.setdefault(run.spec.task, []).append(run)
     parts = [(t, some[i : i + across]) for t, some in by_task.items() for i in range(0, len(some), across)]
     for task, columns in parts:
-        table = Table(title=Text(task), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table = new_table(task)
         table.add_column("metric")
         for run in columns:
             table.add_column(Text(run.spec.model), justify="right")
@@ -162,7 +159,7 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
-    yield "samples", lambda r: f"{r.n}" if r.ranked else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
@@ -181,17 +178,13 @@ def _judged(first: str, second: str, form: str, run: Run) -> str:
 
 def print_slices(run: Run) -> None:
     """A table of one run by slice: slices down, metrics across; nothing where it has none."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from evalkit.cli.terminal import Console, Text, new_table
 
     names = [m.name for m in run.spec.metrics if any(m.name in some for some in run.slices.values())]
     console = Console()
     across = max(1, (console.width - 32) // 24)
     for start in range(0, len(names), across):
-        title = Text(f"{run.spec.task} by slice, {run.spec.model}")
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table = new_table(f"{run.spec.task} by slice, {run.spec.model}")
         table.add_column("slice", overflow="fold")
         for name in names[start : start + across]:
             table.add_column(Text(name), justify="right", no_wrap=True)
@@ -209,38 +202,28 @@ def print_slices(run: Run) -> None:
 
 
 def print_reliance(found: Sequence[Reliance]) -> None:
-    """What each vision task loses without its pictures, and whether the model looks at them at all."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print what each vision task loses without its images, and whether the model uses them at all."""
+    from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
     for one in found:
-        title = Text(f"Image reliance of {one.model} on {one.task}")
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table = new_table(f"Image reliance of {one.model} on {one.task}")
         table.add_column("metric", overflow="fold")
         table.add_column("images")
         for name in ("score", "real", "real − this"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("looks")
-        for gap in one.gaps:
-            numbers = f"{gap.other:.3f}", f"{gap.real:.3f}", cell(gap.difference)
-            table.add_row(Text(gap.metric), gap.arm, *numbers, "yes" if gap.looks else "–")
+        table.add_column("uses image")
+        for arm in one.differences:
+            numbers = f"{arm.other:.3f}", f"{arm.real:.3f}", cell(arm.difference)
+            table.add_row(Text(arm.metric), arm.arm, *numbers, "yes" if arm.excludes_zero else "–")
         console.print(table)
-        if not one.looks:
-            said = (
-                f"{one.model} is not known to look on {one.task}: no score is surely better with the image."
-            )
-            console.print(Text(said, style="bold"))
+        if one.warning:
+            console.print(Text(one.warning, style="bold"))
 
 
 def print_against_first(found: Sequence[PairedDifference]) -> None:
-    """Each run less the first, sample by sample."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print the difference of each run to the first run of its task, paired by sample."""
+    from evalkit.cli.terminal import Console, Text, new_table
 
     if not found:
         return
@@ -248,19 +231,20 @@ def print_against_first(found: Sequence[PairedDifference]) -> None:
     for base in dict.fromkeys(one.baseline_run for one in found):
         some = [one for one in found if one.baseline_run == base]
         # As a title it would be broken to the width of a narrow table.
-        console.print(Text(f"{some[0].task}: less {some[0].less}, sample by sample", style="bold"))
-        table = Table(box=SIMPLE_HEAD)
+        title = f"{some[0].task}: difference to {some[0].baseline_model}, paired by sample"
+        console.print(Text(title, style="bold"))
+        table = new_table()
         runs = {one.run: one.model for one in some}
         table.add_column("metric", overflow="fold")
         for model in runs.values():
             table.add_column(Text(model), justify="right", overflow="fold")
-        cells = {(one.metric, one.run): f"{cell(one.difference)} {_sure(one.difference)}" for one in some}
+        cells = {(one.metric, one.run): f"{cell(one.difference)} {_star(one.difference)}" for one in some}
         for metric in dict.fromkeys(one.metric for one in some):
             table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
         console.print(table)
-    console.print("* The interval leaves out 0. Without it, the two are not known to differ.")
+    console.print("* The interval excludes 0. Without a star there is no evidence of a difference.")
 
 
-def _sure(difference: Estimate) -> str:
-    """A star for an interval without 0, which rounding may hide."""
+def _star(difference: Estimate) -> str:
+    """Return a star for an interval that excludes 0, which rounding may hide."""
     return " " if difference.ci[0] <= 0 <= difference.ci[1] else "*"

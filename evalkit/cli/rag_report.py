@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import cell, print_json
+from evalkit.cli.output import cell, print_json, safe
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rag_report(
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        chosen = [store.run(name) for name in runs]
+        chosen = [store.runs.get(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
         found = reports(store, among.values(), metric, right)
         beside = settings(store, found)
@@ -81,7 +81,7 @@ def rag_report(
 def _compared(beside: Sequence[Setting]) -> Table:
     """Settings beside each other; the model is named in the title where it is one."""
     rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in beside]
-    columns = ["model", "settings", "metric", "estimate", "less the first"]
+    columns = ["model", "settings", "metric", "estimate", "difference to the first"]
     if len({s.model for s in beside}) > 1:
         return "Settings compared (arm retrieved)", columns, rows
     return f"Settings compared (arm retrieved, {beside[0].model})", columns[1:], [row[1:] for row in rows]
@@ -90,7 +90,7 @@ def _compared(beside: Sequence[Setting]) -> Table:
 def _reason(run: Run) -> str:
     if "arm" not in run.spec.params:
         return "its task has no arms"
-    if not run.ranked:
+    if not run.is_complete:
         return f"it is {run.status}; evalkit resume {run.id} completes it"
     return "it was over other samples than the newest run of its kind, or a run named before it is the same"
 
@@ -100,10 +100,10 @@ def _print(report: Report, show: Callable[[Table], None]) -> None:
     _say(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
     for table in tables(report):
         show(table)
-    if report.gaps:
-        click.echo("Not known yet, and what would tell:")
-        for gap in report.gaps:
-            _say(f"  {gap.what}:\n    {gap.command}")
+    if report.missing_runs:
+        click.echo("Not known yet, and the commands that measure it:")
+        for missing in report.missing_runs:
+            _say(f"  {missing.what}:\n    {missing.command}")
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -120,8 +120,8 @@ def tables(report: Report) -> Iterator[Table]:
     found: list[Table] = [
         ("Retrieval", ["metric", "estimate"], _estimates(report.retrieval)),
         ("Arms", ["arm", metric], arms),
-        ("What differs, sample by sample", across, _gains(report)),
-        ("The same of the other metrics", ["metric", *pairs], others),
+        ("Differences between arms, paired by sample", across, _gains(report)),
+        ("Differences in other metrics, paired by sample", ["metric", *pairs], others),
         (f"Where errors come from ({right})", ["cause", "n", "share", ""], causes),
         ("By rank of the first gold document", ["rank", metric, "n"], _points(report.by_rank)),
         ("By position of the evidence (hidden)", ["position", metric, "n"], _points(report.by_position)),
@@ -168,13 +168,10 @@ def _points(points: Sequence[Point]) -> list[list[str]]:
 
 
 def _rich(table: Table) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as Rich
-    from rich.text import Text
+    from evalkit.cli.terminal import Console, Text, new_table
 
     title, columns, rows = table
-    made = Rich(title=Text(title), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    made = new_table(title)
     for name in columns:
         made.add_column(Text(name), overflow="fold")
     for row in rows:
@@ -190,6 +187,5 @@ def _markdown(table: Table) -> None:
 
 
 def _say(text: str, bold: bool = False) -> None:
-    """A line of text, control characters shown as such: names of models and tasks are foreign."""
-    safe = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    click.secho(safe, bold=bold)
+    """Print a line: control characters are shown, because names of models and tasks are foreign."""
+    click.secho(safe(text), bold=bold)

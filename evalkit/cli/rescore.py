@@ -22,9 +22,9 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        done = [asyncio.run(runner.rescore(store.run(name), store, metrics)) for name in runs]
+        done = [asyncio.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
     if as_json:
         print_json({"runs": [run_document(r) for r in done]})
     else:
         print_runs(done)
-    sys.exit(0 if all(r.ranked for r in done) else 1)
+    sys.exit(0 if all(r.is_complete for r in done) else 1)

@@ -19,7 +19,6 @@ from evalkit.cli.options import (
     keyword_option,
     metric_option,
     quiet_option,
-    settings,
     store_option,
     tags_option,
     time_option,
@@ -29,6 +28,7 @@ from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
 from evalkit.models.spec import ModelSpec, find
 from evalkit.util.config import load_config
+from evalkit.util.name_values import parse_name_values
 
 
 @click.command()
@@ -81,7 +81,7 @@ def run(
     or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
     """
     chosen: dict[str, Any] = {
-        "params": settings(params),
+        "params": parse_name_values(params, "-p"),
         "keyword": keyword,
         "tags": tags,
         "include_path": include_path,
@@ -185,7 +185,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
         from evalkit.run import runner
 
         for name in runs:
-            stored = drive.store.run(name)
+            stored = drive.store.runs.get(name)
             if stored.status == "complete":
                 click.echo(f"Run {stored.id} is complete: nothing is left to ask.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")

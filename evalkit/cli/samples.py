@@ -21,7 +21,7 @@ def list_samples(
     """The first ``limit`` samples with one of ``statuses`` and with a score ``at_most`` METRIC=VALUE."""
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
-    page = store.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
+    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
     if as_json:
         print_json({"run": run.id, "total": page.total, "samples": page.rows})
         return
@@ -29,7 +29,7 @@ def list_samples(
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
-        head = f"#{row.sequence} {row.document}{repeat}  {row.status.value}{scored}"
+        head = f"#{row.sequence} {row.sample_id}{repeat}  {row.status.value}{scored}"
         click.echo(click.style(safe(head), bold=True))
         for text in (row.question, row.error or row.reply):
             click.echo(f"  {_beginning(text)}")
@@ -66,9 +66,9 @@ def _beginning(text: str | None) -> str:
 
 def find_sample(store: Any, run: Run, wanted: str) -> SampleRecord:
     if wanted.startswith("#") and wanted[1:].isdigit():
-        found: SampleRecord = store.sample(run.id, int(wanted[1:]))
+        found: SampleRecord = store.samples.get(run.id, int(wanted[1:]))
         return found
-    for record in store.records(run.id):
+    for record in store.samples.records(run.id):
         if record.sample.id == wanted:
             return msgspec.convert(record, SampleRecord)
     raise UsageError(

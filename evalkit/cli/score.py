@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.driver import RunBatch
-from evalkit.cli.options import json_option, metric_option, quiet_option, settings, store_option
+from evalkit.cli.options import json_option, metric_option, quiet_option, store_option
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
+from evalkit.util.name_values import parse_name_values
 
 if TYPE_CHECKING:
     from evalkit.models.predictions import Key, Prediction
@@ -68,7 +69,7 @@ def score(
 
 
 def _one(target: str, params: tuple[str, ...]) -> Item:
-    found = collect([target], params=settings(params))
+    found = collect([target], params=parse_name_values(params, "-p"))
     if found.broken:
         raise found.broken[0]
     if len(found.items) != 1:

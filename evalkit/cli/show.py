@@ -71,7 +71,7 @@ def show(
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        chosen = [store.run(r) for r in runs] or store.runs(task=task, model=model, limit=limit)
+        chosen = [store.runs.get(r) for r in runs] or store.runs.find(task=task, model=model, limit=limit)
         if sample is not None:
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
@@ -91,7 +91,7 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
-        unscored = {run.id: store.unscored(run.id) for run in chosen if not run.ranked}
+        unscored = {run.id: store.samples.unscored(run.id) for run in chosen if not run.is_complete}
         compared = _compared(store, chosen) if len(runs) > 1 else []
     if as_json:
         against = {"against_first": compared} if compared else {}
@@ -120,9 +120,10 @@ def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
     """Each run beside the newest of its kind in the other arms."""
-    from evalkit.compare.image_ablation import documents, reliance, with_siblings
+    from evalkit.compare.image_ablation import PARAMETER, documents, reliance
+    from evalkit.compare.siblings import with_siblings
 
-    among = {run.id: run for one in chosen for run in with_siblings(store, one)}
+    among = {run.id: run for one in chosen for run in with_siblings(store, one, [PARAMETER])}
     found = reliance(store, among.values())
     if as_json:
         print_json({"reliance": documents(found)})
@@ -136,16 +137,13 @@ def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
 
 
 def _print_list(runs: Sequence[Run]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
     names = ["run", "task", "model", "samples", "first metric", "score"]
     rows = []
     for run in runs:
-        count = f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
+        count = f"{run.n}" if run.is_complete else f"{run.n}/{run.spec.n_expected} {run.status}"
         first = next((m.name for m in run.spec.metrics if m.name in run.metrics), "–")
         score = cell(run.metrics[first]) if first in run.metrics else ""
         rows.append([run.id, run.spec.task, run.spec.model, count, first, score])
@@ -154,7 +152,7 @@ def _print_list(runs: Sequence[Run]) -> None:
     if sum(widest) + 3 * len(names) > console.width:
         names = ["run, samples", "task, model", "first metric"]
         rows = [[f"{r[0]}\n{r[3]}", f"{r[1]}\n{r[2]}", f"{r[4]}\n{r[5]}".strip()] for r in rows]
-    table = Table(box=SIMPLE_HEAD)
+    table = new_table()
     for name in names:
         table.add_column(name, no_wrap=name.startswith("run"), overflow="fold")
     for row in rows:

@@ -30,7 +30,7 @@ def print_table(runs: Sequence[Run], form: str) -> None:
 
 
 def _samples(run: Run) -> str:
-    return f"{run.n}" if run.ranked else f"{run.n}/{run.spec.n_expected} {run.status}"
+    return f"{run.n}" if run.is_complete else f"{run.n}/{run.spec.n_expected} {run.status}"
 
 
 def _csv(runs: Sequence[Run]) -> str:

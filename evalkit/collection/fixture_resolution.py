@@ -1,11 +1,11 @@
-"""What a task asks for: the fixtures that its file sees, and all parameters that they lead to."""
+"""What a task asks for, resolved once: which fixture each function means, and all parameters they lead to."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -42,30 +42,55 @@ def overriding(above: Fixture | None, fixture: Fixture) -> Fixture:
     return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
 
 
-def closure(task: Task, fixtures: Mapping[str, Fixture]) -> dict[str, Parameter]:
-    """All parameters that a task takes: its own, those of its samples and of every fixture it leads to.
+@dataclass(frozen=True)
+class Asks:
+    """What one function asks for: ``names`` of parameters and fixtures, which ``fixtures`` are meant by them,
+    and what it takes of ``sample`` and ``model`` (``given``)."""
 
-    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself, one that asks
-    for another of a narrower scope, two defaults for one name, or an axis that nothing takes.
+    names: tuple[str, ...]
+    fixtures: dict[str, Fixture]
+    given: tuple[str, ...]
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that parameters fill; a parameter goes before a fixture of its name."""
+        return {name: params[name] for name in self.names if name in params}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All that a task leads to. ``fixtures`` are those that its file sees, ``params`` the parameters of the
+    task, of its samples and of every fixture on the way, ``asks`` what each of these functions asks for."""
+
+    fixtures: Mapping[str, Fixture]
+    params: dict[str, Parameter] = field(default_factory=dict)
+    asks: dict[Callable[..., Any], Asks] = field(default_factory=dict)
+
+
+def resolve(task: Task, fixtures: Mapping[str, Fixture]) -> Resolved:
+    """Return what a task, its samples and every fixture that it leads to ask for.
+
+    A parameter in the task's own signature has the default and type that stand there, whatever fixtures say.
+    Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself,
+    one that asks for another of a narrower scope, two defaults for one name elsewhere, or an axis that
+    nothing takes.
     """
-    found = _Closure(task, fixtures)
+    found = _Resolution(task, fixtures)
     found.visit(f"task {task.name}", task.fn, "sample")
     if callable(task.samples):
         found.visit(f"samples of {task.name}", task.samples, "task")
     try:
-        check_known(task.axes, found.params, f"@parametrize: task {task.name}")
+        check_known(task.axes, found.resolved.params, f"@parametrize: task {task.name}")
     except UsageError as error:
         raise _at(task.fn, task, str(error)) from None
-    return found.params
+    return found.resolved
 
 
-class _Closure:
+class _Resolution:
     """Walks from a task along the arguments of its functions to all fixtures and parameters."""
 
     def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
-        self.task, self.fixtures = task, fixtures
-        self.params: dict[str, Parameter] = {}
-        self.done: set[Callable[..., Any]] = set()
+        self.task, self.resolved = task, Resolved(fixtures)
+        self.own = parameters_of(task.fn)[0]
         self.path: list[Fixture] = []
 
     def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
@@ -73,16 +98,18 @@ class _Closure:
         params, wanted = parameters_of(fn)
         for param in params.values():
             self._note(owner, fn, param)
-        if scope != "sample" and (given := [n for n in GIVEN if n in inspect.signature(fn).parameters]):
+        given = tuple(name for name in GIVEN if name in inspect.signature(fn).parameters)
+        if given and scope != "sample":
             raise _at(
                 fn, self.task, f"{owner} asks for {given[0]!r}, which only @fixture(scope='sample') may"
             )
+        asks = self.resolved.asks[fn] = Asks((*params, *wanted), {}, given)
         for name in wanted:
             if name in self.task.axes:  # an argument without a default that @parametrize fills
                 first = self.task.axes[name][0]
-                self.params.setdefault(name, Parameter(name, first, type(first)))
+                self.resolved.params.setdefault(name, Parameter(name, first, type(first)))
                 continue
-            fixture = wanted_fixture(name, fn, self.fixtures)
+            fixture = _meant(name, fn, self.resolved.fixtures)
             if fixture is None:
                 raise _at(fn, self.task, f"{owner} {self._unknown(name)}")
             if SCOPES.index(fixture.scope) > SCOPES.index(scope):
@@ -92,21 +119,23 @@ class _Closure:
                     f"{owner} lives for a {scope} and asks for fixture {name!r}, which lives for "
                     f"a {fixture.scope} only",
                 )
+            asks.fixtures[name] = fixture
             self._follow(owner, fn, fixture)
 
     def _follow(self, owner: str, fn: Callable[..., Any], fixture: Fixture) -> None:
         if any(one.fn is fixture.fn for one in self.path):
             chain = " → ".join(one.name for one in [*self.path, fixture])
             raise _at(fn, self.task, f"{owner}: fixtures ask for each other in a circle: {chain}")
-        if fixture.fn in self.done:
+        if fixture.fn in self.resolved.asks:
             return
         self.path.append(fixture)
         self.visit(f"fixture {fixture.name}", fixture.fn, fixture.scope)
         self.path.pop()
-        self.done.add(fixture.fn)
 
     def _note(self, owner: str, fn: Callable[..., Any], param: Parameter) -> None:
-        before = self.params.setdefault(param.name, param)
+        before = self.resolved.params.setdefault(param.name, param)
+        if self.path and param.name in self.own:  # a fixture's parameter, which the task sets for itself
+            return
         if before.default != param.default and param.name not in self.task.axes:
             raise _at(
                 fn,
@@ -117,14 +146,14 @@ class _Closure:
 
     def _unknown(self, name: str) -> str:
         return (
-            f"asks for a fixture {name!r} that nobody defines.{did_you_mean(name, self.fixtures)} "
-            f"Known fixtures: {', '.join(sorted(self.fixtures))}. "
+            f"asks for a fixture {name!r} that nobody defines.{did_you_mean(name, self.resolved.fixtures)} "
+            f"Known fixtures: {', '.join(sorted(self.resolved.fixtures))}. "
             "Define it with @fixture in the task file or in evalconf.py beside it"
         )
 
 
-def wanted_fixture(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
-    """The fixture that ``fn`` means by ``name``: a fixture that asks for its own name means the one above."""
+def _meant(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
+    """Return the fixture that ``fn`` means by ``name``; where that is its own name, the one above."""
     found = fixtures.get(name)
     layer = found
     while layer is not None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from evalkit.collection.files import display
-from evalkit.collection.fixture_resolution import closure, fixtures_for, overriding
+from evalkit.collection.fixture_resolution import Resolved, fixtures_for, overriding, resolve
 from evalkit.task import Fixture, Parameter, Task, Value, as_shown, check_known
 from evalkit.types import Requirements
 
@@ -22,13 +21,14 @@ from evalkit.types import Requirements
 class Item:
     """One task with one set of parameters: what a run is a run of.
 
-    ``labels`` are the ids of those values of ``params`` that have one. ``skip`` and ``xfail`` are reasons, of
+    ``resolved`` is what the task and its fixtures ask for, ``labels`` are the ids of those values of
+    ``params`` that have one. ``skip`` and ``xfail`` are reasons, of
     the task or of its values.
     """
 
     task: Task
     params: Mapping[str, Any]
-    fixtures: Mapping[str, Fixture]
+    resolved: Resolved
     named: tuple[str, ...]
     where: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +58,11 @@ class Item:
         """The whole node id, ``tasks/biomedical/task_pubmed_rag.py::pubmed_rag[arm=oracle,k=5]``."""
         return f"{self.where}::{self.id}"
 
+    def answered_by(self, fn: Callable[..., Any]) -> Item:
+        """Return the same item answered by ``fn``, which asks for what the task's own function asks for."""
+        asks = {**self.resolved.asks, fn: self.resolved.asks[self.task.fn]}
+        return replace(self, task=replace(self.task, fn=fn), resolved=replace(self.resolved, asks=asks))
+
 
 def plain(value: Any) -> Any:
     """A parameter's value as it is stored."""
@@ -80,29 +85,25 @@ def items_of(
         fixtures |= {one.name: overriding(fixtures.get(one.name), one) for one in own}
     for name, value in (values or {}).items():
         fixtures[name] = Fixture(name, _always(value))
-    return expand(task, params or {}, closure(task, fixtures), fixtures)
+    return expand(task, params or {}, resolve(task, fixtures))
 
 
 def _always(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-def expand(
-    task: Task,
-    given: Mapping[str, Sequence[str]],
-    known: Mapping[str, Parameter],
-    fixtures: Mapping[str, Fixture],
-) -> list[Item]:
+def expand(task: Task, given: Mapping[str, Sequence[str]], resolved: Resolved) -> list[Item]:
     """The items of a task: one for each combination of its axes and of the given values.
 
     An axis that is given is replaced by the given values; ``all`` stands for every value of a parameter that
     lists its values (``Literal``). Raises ``UsageError`` for an unknown name.
     """
+    known = resolved.params
     check_known(given, known, f"task {task.name}")
     axes = dict(task.marks.axes)
     for name, texts in given.items():
         if list(texts) == ["all"]:
-            texts = _listed(known[name].hint)
+            texts = _listed(known[name])
         axes[name] = [_given(text, axes.get(name, []), known[name]) for text in texts]
     own = list(inspect.signature(task.fn).parameters)
     varied = [n for n in own if n in axes] + sorted(n for n in axes if n not in own)
@@ -124,13 +125,13 @@ def expand(
                 [task.marks.xfail, *(one.xfail for one in combination)],
             )
         )
-        items.append(Item(task, params, fixtures, named, where, labels, skip, xfail))
+        items.append(Item(task, params, resolved, named, where, labels, skip, xfail))
     return items
 
 
-def _listed(hint: Any) -> tuple[Any, ...]:
+def _listed(parameter: Parameter) -> tuple[Any, ...]:
     """Every value of a parameter whose type lists them; ``all`` itself where it is one, or where none."""
-    values = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    values = parameter.choices
     return ("all",) if "all" in values or not values else values
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.collection.files import load_task
-from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.fixture_resolution import fixtures_for, resolve
 from evalkit.collection.items import Item, expand
 from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import UsageError
-from evalkit.store.records import RunSpec
+from evalkit.store.records import Reproduction, RunSpec
 from evalkit.task import Task
 
 
@@ -47,24 +46,21 @@ def source_of(target: str) -> TaskSource | None:
 
 def item_of(spec: RunSpec) -> Item:
     """Return the item that a run was made of. Raises ``UsageError`` if its file or task is gone."""
-    target = spec.target
-    if (source := source_of(target["task"])) is not None:
+    if (source := source_of(spec.task_name)) is not None:
         return source.rebuild(spec)
-    path = Path(target["path"]) if target.get("path") else None
-    if path is None or not path.is_file():
-        raise UsageError(f"run {spec.id}: its task file {target.get('path')} is not there")
+    path = spec.reproduction.path
+    if path is None or not Path(path).is_file():
+        raise UsageError(f"run {spec.id}: its task file {path} is not there")
     try:
-        return rebuilt(load_task(path, target["task"]), target)
+        return rebuilt(load_task(path, spec.task_name), spec.reproduction)
     except UsageError as error:
         raise UsageError(f"run {spec.id}: {error}") from None
 
 
-def rebuilt(task: Task, target: Mapping[str, Any]) -> Item:
+def rebuilt(task: Task, stored: Reproduction) -> Item:
     """Return the item of a task with the parameters that a run stored, without those it no longer has."""
-    fixtures = fixtures_for(task.path)
-    known = closure(task, fixtures)
-    values: dict[str, list[Any]] = {name: [known[name].default] for name in task.axes}
-    values |= {n: [v] for n, v in target["params"].items() if n in known}
-    (item,) = expand(task, values, known, fixtures)
-    task = with_metrics(item.task, target.get("metrics", ()))
-    return replace(item, task=task, named=tuple(target["named"]))
+    resolved = resolve(task, fixtures_for(task.path))
+    values: dict[str, list[Any]] = {name: [resolved.params[name].default] for name in task.axes}
+    values |= {n: [v] for n, v in stored.params.items() if n in resolved.params}
+    (item,) = expand(task, values, resolved)
+    return replace(item, task=with_metrics(item.task, stored.metrics), named=stored.named)

@@ -11,11 +11,12 @@ from typing import Any
 
 from evalkit.collection.expressions import keyword_filter, tag_filter
 from evalkit.collection.files import installed_files, load_file, task_files
-from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.fixture_resolution import fixtures_for, resolve
 from evalkit.collection.items import Item, expand, items_of
 from evalkit.collection.sources import source_of
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.task import Task, check_known
+from evalkit.util.name_values import parse_name_values
 
 _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)\])?$", re.DOTALL)
 
@@ -78,14 +79,13 @@ def _expand_all(
     known: dict[str, None] = {}
     for task, args in chosen:
         try:
-            fixtures = fixtures_for(task.path)
-            names = closure(task, fixtures)
+            resolved = resolve(task, fixtures_for(task.path))
         except TaskFileError as error:
             found.broken.append(error)
             continue
-        known.update(dict.fromkeys(names))
-        given = {**{n: v for n, v in params.items() if n in names}, **args}
-        found.items += expand(task, given, names, fixtures)
+        known.update(dict.fromkeys(resolved.params))
+        given = {**{n: v for n, v in params.items() if n in resolved.params}, **args}
+        found.items += expand(task, given, resolved)
     if chosen and not found.broken:
         owner = f"task {chosen[0][0].name}" if len(chosen) == 1 else "none of these tasks"
         check_known(params, known, owner)
@@ -94,13 +94,8 @@ def _expand_all(
 def _split_target(target: str) -> tuple[str, str | None, dict[str, list[str]]]:
     match = _TARGET.match(target)
     assert match is not None  # the pattern takes any text
-    args: dict[str, list[str]] = {}
-    for piece in filter(None, (match["args"] or "").split(",")):
-        name, equals, value = piece.partition("=")
-        if not equals:
-            raise UsageError(f"{target!r}: write parameters as name=value, not {piece!r}")
-        args.setdefault(name.strip(), []).append(value.strip())
-    return match["where"], match["task"], args
+    args = parse_name_values(filter(None, (match["args"] or "").split(",")), f"{target}:")
+    return match["where"], match["task"], {name: [v.strip() for v in values] for name, values in args.items()}
 
 
 def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:

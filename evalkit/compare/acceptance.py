@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from evalkit.compare.paired import RunScores
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.stats import paired
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
@@ -24,27 +24,27 @@ POWER = 0.8
 
 
 class Verdict(Struct, frozen=True):
-    """The outcome of one comparison, and what to say of it."""
+    """The outcome of one check: whether it passed, and the text that a report shows."""
 
     passed: bool
     text: str
 
 
 def smallest_detectable(made: Estimate) -> float:
-    """The true difference that a two-sided test at the estimate's level would find with 80 % power.
+    """Return the true difference that a two-sided test at the estimate's level detects with 80 % power.
 
-    It is (z₁₋α/₂ + z₁₋β) · SE. Where the scores do not vary the error is 0, which says too much: the
-    interval's half-width then stands for z₁₋α/₂ · SE.
+    It is (z₁₋α/₂ + z₁₋β) · SE. Where the scores do not vary, the error is 0, which claims too much: the
+    half-width of the interval then replaces z₁₋α/₂ · SE.
     """
     z = NormalDist().inv_cdf((1 + made.level) / 2)
     se = made.se if made.se > 0 else (made.ci[1] - made.ci[0]) / 2 / z
     return (z + NormalDist().inv_cdf(POWER)) * se
 
 
-def judged_metrics(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo]:
-    """The metrics that thresholds name, or else the task's first that judges the model's output.
+def metrics_to_check(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo]:
+    """Return the metrics that ``thresholds`` names; without any, the first that judges the model's output.
 
-    Raises ``UsageError`` for a metric that the run does not have, or that is no better high than low.
+    Raises ``UsageError`` for a metric that the run does not have, or that has no better direction.
     """
     known = {info.name: info for info in run.spec.metrics}
     for name in thresholds:
@@ -54,14 +54,16 @@ def judged_metrics(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo
                 f"Its metrics: {', '.join(known)}."
             )
         if known[name].higher_is_better is None:
-            raise UsageError(f"{name} only describes: no value of it is better, so it has no threshold")
+            raise UsageError(
+                f"{name} only describes: no value is better than another, so it takes no threshold"
+            )
     named = [known[name] for name in thresholds]
-    output = [m for m in known.values() if m.judges == "output" and m.higher_is_better is not None]
+    output = [m for m in known.values() if m.judges_output]
     return named or output[:1]
 
 
-def against_threshold(run: Run, info: MetricInfo, threshold: float, whole_interval: bool) -> Verdict:
-    """Met where the mean is no worse than ``threshold``; with ``whole_interval``, its whole interval."""
+def check_threshold(run: Run, info: MetricInfo, threshold: float, whole_interval: bool) -> Verdict:
+    """Pass where the mean is no worse than ``threshold``; with ``whole_interval``, where its interval is."""
     made = run.metrics.get(info.name)
     if made is None:
         return Verdict(False, f"{info.name} was not scored on any sample")
@@ -72,36 +74,39 @@ def against_threshold(run: Run, info: MetricInfo, threshold: float, whole_interv
     what = "its interval must be" if whole_interval else "must be"
     return Verdict(
         passed,
-        f"{_shown(info.name, made)}: {what} {words} {threshold:g}\n  {_detectable(made, 'in its true mean')}",
+        f"{_with_interval(info.name, made)}: {what} {words} {threshold:g}\n"
+        f"  {_detectable_text(made, 'in its true mean')}",
     )
 
 
-def against_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: float) -> Verdict:
-    """Met where the paired difference to ``base`` is, by its whole interval, no worse than ``margin``."""
-    mine, theirs = (_scores(store, one, info.name) for one in (run, base))
-    if mine.keys() != theirs.keys() or not mine:
-        return Verdict(False, f"{info.name}: run {base.id} has it on other samples; it cannot be compared")
-    sign = -1 if info.higher_is_better is False else 1
-    a, b = ([sign * scores[n][1] for n in sorted(mine)] for scores in (mine, theirs))
-    low, high = (info.low, info.high) if sign > 0 else (None if info.high is None else -info.high, -info.low)
-    made = paired(a, b, clusters=[mine[n][0] for n in sorted(mine)], low=low, high=high)
+def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: float) -> Verdict:
+    """Pass where the whole interval of the paired difference to ``base`` is no worse than ``margin``."""
+    better, worse = (base, run) if info.higher_is_better is False else (run, base)
+    scores, others = (RunScores(store, one, {info.name}) for one in (better, worse))
+    pairs = scores.pairs(others, info.name)
+    if pairs is None or pairs.unpaired:
+        return Verdict(
+            False, f"{info.name}: run {base.id} was scored on other samples; the two cannot be compared"
+        )
+    made = pairs.difference(info)
     detectable = smallest_detectable(made)
     here, there = run.metrics[info.name].value, base.metrics[info.name].value
+    title = f"{info.name}, difference to the baseline:"
     text = (
-        f"{_shown(f'{info.name} less baseline', made)}: must be no worse than {-margin:g} "
+        f"{_with_interval(title, made)}: must be no worse than {-margin:g} "
         f"at {made.level:.0%}\n"
         f"  {here:.4g} here, {there:.4g} in run {base.id} ({base.spec.model})\n"
-        f"  {_detectable(made, 'between the two')}"
+        f"  {_detectable_text(made, 'between the two')}"
     )
     if margin > 0 and detectable > margin and math.isfinite(detectable):
-        text += f"; to find {margin:g} takes some {math.ceil(made.n * (detectable / margin) ** 2)} samples"
+        text += f"; to detect {margin:g} takes about {math.ceil(made.n * (detectable / margin) ** 2)} samples"
     return Verdict(made.ci[0] >= -margin, text)
 
 
-def baseline_for(run: Run, baselines: Sequence[Run]) -> Run:
-    """The one among ``baselines`` that is of this run's task, parameters and samples.
+def find_baseline(run: Run, baselines: Sequence[Run]) -> Run:
+    """Return the last of ``baselines`` that has this run's task and parameters.
 
-    Raises ``UsageError`` where there is none, or where it was asked other samples or is incomplete.
+    Raises ``UsageError`` where there is none, or where that one is incomplete or has other samples.
     """
     same = [one for one in baselines if one.spec.task == run.spec.task]
     if not same:
@@ -110,28 +115,22 @@ def baseline_for(run: Run, baselines: Sequence[Run]) -> Run:
             f"{', '.join(one.spec.task for one in baselines)}"
         )
     base = same[-1]
-    if not base.ranked:
+    if not base.is_complete:
         raise UsageError(f"baseline run {base.id} is {base.status}: only a complete run can be compared with")
     if (base.spec.dataset, base.spec.repeats) != (run.spec.dataset, run.spec.repeats):
         raise UsageError(
-            f"baseline run {base.id} was asked other samples ({base.spec.n_expected}, this one "
+            f"baseline run {base.id} has other samples ({base.spec.n_expected}, this one "
             f"{run.spec.n_expected}): use the same data, --evalkit-limit and repeats"
         )
     return base
 
 
-def _scores(store: Store, run: Run, metric: str) -> dict[int, tuple[str, float]]:
-    """Cluster and value of each sample that was scored, by sequence."""
-    rows = store.scores(run.id).get(metric, [])
-    return {sequence: (cluster, value) for sequence, cluster, value in rows if value is not None}
-
-
-def _shown(name: str, made: Estimate) -> str:
+def _with_interval(name: str, made: Estimate) -> str:
     return f"{name} {made.value:.4g} [{made.ci[0]:.4g}, {made.ci[1]:.4g}] (n={made.n})"
 
 
-def _detectable(made: Estimate, where: str) -> str:
-    found = smallest_detectable(made)
-    if not math.isfinite(found):
+def _detectable_text(made: Estimate, where: str) -> str:
+    smallest = smallest_detectable(made)
+    if not math.isfinite(smallest):
         return "one sample cannot show any difference"
-    return f"the smallest difference {where} that {made.n} samples show with 80 % power is {found:.3g}"
+    return f"the smallest difference {where} that {made.n} samples detect with 80 % power is {smallest:.3g}"

@@ -1,17 +1,18 @@
-"""How much a vision task's scores rely on the picture: real against blank, shuffled and no pictures.
+"""How much the scores of a vision task rely on the image: real images against blank, shuffled and no images.
 
-Runs of one task and model that differ in the parameter ``image`` only are compared sample by sample. A model
-that does not look scores the same in every arm, whatever its score is.
+Runs of one task and model that differ only in the parameter ``image`` are compared, paired by sample. A model
+that does not use the image scores the same in every arm, however high its score is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from evalkit.stats import paired
+from evalkit.compare.paired import RunScores, is_mean
+from evalkit.compare.siblings import kind
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate
 
@@ -23,129 +24,111 @@ OTHERS = ("blank", "shuffled", "none")
 ERROR = 0.05
 
 
-class Gap(Struct, frozen=True):
-    """A metric with the real pictures less the same metric in another arm, over the same samples."""
+class ArmDifference(Struct, frozen=True):
+    """One metric: its difference between the real images and another arm, over the same samples.
+
+    ``excludes_zero``: the scores with real images are better, and the interval excludes 0.
+    ``excludes_zero_jointly``: so does the interval with the error shared among all differences (Bonferroni).
+    """
 
     metric: str
     arm: str
     real: float
     other: float
     difference: Estimate
-    looks: bool  # the real pictures are better, and the interval excludes 0
-    surely: bool  # as much, with the error shared among all gaps of the task (Bonferroni)
+    excludes_zero: bool
+    excludes_zero_jointly: bool
 
 
 class Reliance(Struct, frozen=True):
-    """All gaps of one task and model. ``runs`` are the run ids by arm."""
+    """All differences of one task and model. ``runs`` are the run ids by arm."""
 
     task: str
     model: str
     runs: dict[str, str]
-    gaps: tuple[Gap, ...]
+    differences: tuple[ArmDifference, ...]
 
     @property
-    def looks(self) -> bool:
-        """Whether any gap shows that the pictures are used; having many gaps does not help."""
-        return any(gap.surely for gap in self.gaps)
+    def uses_image(self) -> bool:
+        """Whether any difference shows that the images are used, allowing for the number of differences."""
+        return any(one.excludes_zero_jointly for one in self.differences)
+
+    @property
+    def warning(self) -> str:
+        """What to tell the user of a model that gives no evidence of using the image; else empty."""
+        if self.uses_image:
+            return ""
+        return (
+            f"No evidence that {self.model} uses the image on {self.task}: "
+            "no score is significantly better with the real image."
+        )
 
 
 def reliance(store: Store, runs: Iterable[Run]) -> list[Reliance]:
-    """The reliance of every task and model among ``runs`` whose real arm and another one are complete."""
+    """Return the reliance of every task and model whose real arm and another arm are complete in ``runs``."""
     groups: dict[Any, dict[str, Run]] = {}
     for run in runs:
         arm = run.spec.params.get(PARAMETER)
-        if run.ranked and arm in ("real", *OTHERS):
-            groups.setdefault(_kind(run), {}).setdefault(arm, run)
+        if run.is_complete and arm in ("real", *OTHERS):
+            groups.setdefault(kind(run, [PARAMETER]), {}).setdefault(arm, run)
     return [_compare(store, arms) for arms in groups.values() if "real" in arms and len(arms) > 1]
-
-
-def with_siblings(store: Store, run: Run) -> list[Run]:
-    """A run, and the newest complete ones of the same task, model and settings in the other arms."""
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
-    return [run, *(other for other in others if _kind(other) == _kind(run))]
-
-
-def _kind(run: Run) -> tuple[Any, ...]:
-    """What is the same in all arms of one comparison."""
-    spec = run.spec
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name != PARAMETER)
-    return spec.path, spec.target.get("task"), spec.model, spec.spec, spec.limit, spec.repeats, tuple(rest)
 
 
 def _compare(store: Store, arms: dict[str, Run]) -> Reliance:
     real = arms["real"]
-    scores = {arm: scored(store, run.id) for arm, run in arms.items()}
-    asked = [
+    scores = {arm: RunScores(store, run) for arm, run in arms.items()}
+    compared = [
         (info, arm)
         for info in real.spec.metrics
-        if info.judges == "output" and info.higher_is_better is not None and is_mean(real, info.name)
+        if info.judges_output and is_mean(real, info.name)
         for arm in OTHERS
         if arm in arms
     ]
-    gaps = (_gap(info, arm, scores["real"], scores[arm], len(asked)) for info, arm in asked)
-    name = str(real.spec.target.get("task") or real.spec.task)
+    differences = (
+        _difference(info, arm, scores["real"], scores[arm], len(compared)) for info, arm in compared
+    )
     return Reliance(
-        name, real.spec.model, {arm: run.id for arm, run in arms.items()}, tuple(filter(None, gaps))
+        real.spec.task_name,
+        real.spec.model,
+        {arm: run.id for arm, run in arms.items()},
+        tuple(filter(None, differences)),
     )
 
 
-def is_mean(run: Run, metric: str) -> bool:
-    """Whether a metric's value is the mean of its samples', so that their differences mean something."""
-    return metric in run.metrics and run.metrics[metric].method != "bootstrap"
-
-
-Scored = dict[str, dict[tuple[str, int], tuple[str, float]]]
-
-
-def scored(store: Store, run_id: str, metrics: Collection[str] | None = None) -> Scored:
-    """Cluster and value of each metric, or of ``metrics``, by sample and repeat: what pairs two runs."""
-    names = store.names(run_id)
-    return {
-        metric: {names[n]: (cluster, value) for n, cluster, value in rows if value is not None}
-        for metric, rows in store.scores(run_id, metrics).items()
-    }
-
-
-def _gap(info: MetricInfo, arm: str, real: Scored, other: Scored, gaps: int) -> Gap | None:
-    here, there = real.get(info.name, {}), other.get(info.name, {})
-    shared = [key for key in here if key in there]
-    if not shared:
+def _difference(
+    info: MetricInfo, arm: str, real: RunScores, other: RunScores, compared: int
+) -> ArmDifference | None:
+    if (pairs := real.pairs(other, info.name)) is None:
         return None
-    clusters = [here[key][0] for key in shared]
-    a, b = [here[key][1] for key in shared], [there[key][1] for key in shared]
-    difference, strict = (
-        paired(a, b, clusters=clusters, low=info.low, high=info.high, level=1 - error)
-        for error in (ERROR, ERROR / gaps)
-    )
-    looks, surely = (
+    difference, strict = (pairs.difference(info, 1 - error) for error in (ERROR, ERROR / compared))
+    excludes_zero = (
         e.ci[1] < 0 if info.higher_is_better is False else e.ci[0] > 0 for e in (difference, strict)
     )
-    return Gap(info.name, arm, sum(a) / len(a), sum(b) / len(b), difference, looks, surely)
+    return ArmDifference(info.name, arm, *pairs.means, difference, *excludes_zero)
 
 
 def documents(found: Sequence[Reliance]) -> list[dict[str, Any]]:
-    """Reliance as ``--json`` shows it."""
+    """Return reliance as ``--json`` shows it."""
     return [
         {
             "task": one.task,
             "model": one.model,
             "runs": one.runs,
-            "looks": one.looks,
+            "looks": one.uses_image,
             "gaps": [
                 {
-                    "metric": g.metric,
-                    "arm": g.arm,
-                    "real": g.real,
-                    "other": g.other,
-                    "difference": g.difference.value,
-                    "se": g.difference.se,
-                    "ci": list(g.difference.ci),
-                    "n": g.difference.n,
-                    "method": g.difference.method,
-                    "looks": g.looks,
+                    "metric": arm.metric,
+                    "arm": arm.arm,
+                    "real": arm.real,
+                    "other": arm.other,
+                    "difference": arm.difference.value,
+                    "se": arm.difference.se,
+                    "ci": list(arm.difference.ci),
+                    "n": arm.difference.n,
+                    "method": arm.difference.method,
+                    "looks": arm.excludes_zero,
                 }
-                for g in one.gaps
+                for arm in one.differences
             ],
         }
         for one in found

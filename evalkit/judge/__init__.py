@@ -11,35 +11,12 @@ scoring, and scoring again, need no judge.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.pretrained import Relation as Relation
-from evalkit.types import Passage, Sample
-
-
-class Judge(Protocol):
-    """Weighs sentences against passages. ``name`` says who judges."""
-
-    name: str
-
-    async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
-        """Whether the passages, taken together, support the sentence.
-
-        Raises ``JudgeError`` where the judge's word cannot be read, ``ModelError`` where it cannot be had.
-        """
-        ...
-
-    async def claims(self, text: str, sample: Sample) -> list[str]:
-        """The single claims that a text makes, in order. Raises as ``relation`` does."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Who judged, and by which settings: recorded with the run."""
-        ...
+from evalkit.protocols import Judge as Judge
 
 
 @asynccontextmanager

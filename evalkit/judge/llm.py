@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import JudgeError
-from evalkit.judge import Relation
 from evalkit.model import Model
 from evalkit.models.connect import connect
 from evalkit.models.middleware.call_stats import current
+from evalkit.protocols import Judge, Relation
 from evalkit.rag.prompts import numbered
 from evalkit.types import Passage, Requirements, Response, Sample
 
@@ -48,7 +48,7 @@ def read_relation(reply: str) -> Relation | None:
     return WORDS[words.pop()] if len(words) == 1 else None
 
 
-class LlmJudge:
+class LlmJudge(Judge):
     """Asks a model. ``bound``: its verdicts, though not its lists of claims, are held to a JSON schema."""
 
     def __init__(self, model: Model, name: str, *, bound: bool = False) -> None:

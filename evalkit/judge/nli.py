@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.data.sentences import split_sentences
-from evalkit.metrics.pretrained import BATCH, Network, Relation, classified, network, relations_of
+from evalkit.metrics.pretrained import BATCH, Network, classified, network, relations_of
 from evalkit.models.middleware.call_stats import current
+from evalkit.protocols import Judge, Relation
 from evalkit.types import Passage, Sample
 
 Pair = tuple[str, str]
@@ -28,7 +29,7 @@ class _Batch:
     found: asyncio.Task[list[Relation]] | None = None
 
 
-class NliJudge:
+class NliJudge(Judge):
     """Use ``await NliJudge.load(name)``. Its claims are sentences."""
 
     def __init__(self, net: Network) -> None:

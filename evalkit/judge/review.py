@@ -1,13 +1,6 @@
 """What a judge is asked about an answer, each question once, and where its verdicts are kept.
 
-``answer.metadata["judged"]`` then holds, as far as they were asked for:
-
-- ``citations``: for each sentence the passages that it cites (None: a mark that points nowhere), what the
-  judge says of each alone (``alone``), whether all together entail it (``together``), and for each whether
-  the sentence needs it (``needed``: it entails the sentence alone, or the others do not without it);
-- ``claims``: those of reply and reference, and which of them are entailed by the other text and by each
-  passage;
-- ``error``: why there are no verdicts, where a judge's word could not be read.
+``answer.metadata["judged"]`` then holds ``evalkit.facts.Verdicts``.
 """
 
 from __future__ import annotations
@@ -16,19 +9,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import msgspec
+from msgspec import UNSET
 
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import JudgeError, UsageError
-from evalkit.judge import Judge, Relation
+from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, noted
 from evalkit.metrics.citation import citations, without_marks
+from evalkit.protocols import Described, Judge, Relation
 from evalkit.types import Answer, Passage, Sample
 
 What = Literal["citations", "claims"]
 Extractor = Literal["sentences", "judge"]
 
 
-class Review:
+class Review(Described):
     """``await review(sample, answer)`` returns the answer with the judge's verdicts.
 
     Without a judge it returns the answer as it is: metrics over verdicts then do not apply. ``extractor``
@@ -48,28 +42,29 @@ class Review:
         if self.judge is None:
             return answer
         asked = _Asked(self.judge, sample, answer)
-        kinds = {"citations": self._citations, "claims": self._claims}
-        judged: dict[str, Any] = {"judge": self.judge.name}
         try:
-            for kind in what:
-                judged[kind] = await kinds[kind](asked)
+            verdicts = Verdicts(
+                self.judge.name,
+                citations=await self._citations(asked) if "citations" in what else UNSET,
+                claims=await self._claims(asked) if "claims" in what else UNSET,
+            )
         except JudgeError as problem:
-            judged = {"judge": self.judge.name, "error": str(problem)}
+            verdicts = Verdicts(self.judge.name, error=str(problem))
         finally:
             await asked.close()
-        return msgspec.structs.replace(answer, metadata={**answer.metadata, "judged": judged})
+        return noted(answer, Reviewed(verdicts))
 
     def describe(self) -> dict[str, Any]:
         """Who judged, for the run's provenance."""
         return {} if self.judge is None else {**self.judge.describe(), "claims": self._extractor}
 
-    async def _citations(self, asked: _Asked) -> list[dict[str, Any]] | None:
+    async def _citations(self, asked: _Asked) -> list[CitedSentence] | None:
         if asked.passages is None:
             return None
         sentences = citations(asked.reply, len(asked.passages))
         return await asyncio.gather(*(_cited(asked, text, marks) for text, marks in sentences))
 
-    async def _claims(self, asked: _Asked) -> dict[str, Any]:
+    async def _claims(self, asked: _Asked) -> Claims:
         reference = next((target for target in asked.sample.targets if target.strip()), "")
         texts = {"reply": asked.reply, "reference": reference}
         said, wanted = await asyncio.gather(*(self._extract(asked, text) for text in texts.values()))
@@ -79,14 +74,14 @@ class Review:
         async def entailed(claims: list[str], texts: Sequence[tuple[Passage, ...]]) -> list[list[bool]]:
             return [await asyncio.gather(*(asked.entails(text, claim) for text in texts)) for claim in claims]
 
-        return {
-            "reply": said,
-            "reference": wanted,
-            "reply_by_reference": [row[0] for row in await entailed(said, [reference_])],
-            "reference_by_reply": [row[0] for row in await entailed(wanted, [reply_])],
-            "reply_by_passages": None if asked.passages is None else await entailed(said, passages),
-            "reference_by_passages": None if asked.passages is None else await entailed(wanted, passages),
-        }
+        return Claims(
+            said,
+            wanted,
+            [row[0] for row in await entailed(said, [reference_])],
+            [row[0] for row in await entailed(wanted, [reply_])],
+            None if asked.passages is None else await entailed(said, passages),
+            None if asked.passages is None else await entailed(wanted, passages),
+        )
 
     async def _extract(self, asked: _Asked, text: str) -> list[str]:
         text = without_marks(text)
@@ -126,7 +121,7 @@ class _Asked:
         return await self.relation(passages, sentence) == "entails"
 
 
-async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> dict[str, Any]:
+async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> CitedSentence:
     """The verdicts on one sentence. A mark that points nowhere is neutral and not needed."""
     passages = asked.passages or ()
     real = [place for place in marks if place is not None]
@@ -140,10 +135,10 @@ async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> dict[
 
     flags = await asyncio.gather(*map(needed, real)) if together else [False] * len(real)
     needs = dict(zip(real, flags, strict=True))
-    return {
-        "sentence": sentence,
-        "cited": marks,
-        "alone": ["neutral" if place is None else alone[place] for place in marks],
-        "together": together,
-        "needed": [place is not None and needs[place] for place in marks],
-    }
+    return CitedSentence(
+        sentence,
+        cited=marks,
+        alone=["neutral" if place is None else alone[place] for place in marks],
+        together=together,
+        needed=[place is not None and needs[place] for place in marks],
+    )

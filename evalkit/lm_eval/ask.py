@@ -11,6 +11,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, SetupError
 from evalkit.extras import load
+from evalkit.lm_eval.backend import LmEvalBackend
 from evalkit.model import Model
 from evalkit.types import Image, Message, Response, Text
 
@@ -100,8 +101,8 @@ async def generate(
         rest.pop("do_sample", None)  # a server samples by temperature alone
     if isinstance(context, str):
         return await model.complete(context, **given, **rest)
-    if native(model):
-        return await model.complete(model.backend.render(**context), **given, **rest)  # type: ignore[attr-defined]
+    if own := native(model):
+        return await model.complete(own.render(**context), **given, **rest)
     messages = [Message(m["role"], m["content"]) for m in context["messages"]]
     if images:
         last = messages.pop()
@@ -109,17 +110,16 @@ async def generate(
     return await model.generate(messages, **given, **rest)
 
 
-def native(model: Model) -> bool:
-    """Whether the model is one of lm-eval's own, which knows its tokenizer and does all of this itself."""
-    return bool(getattr(model.backend, "of_lm_eval", False))
+def native(model: Model) -> LmEvalBackend | None:
+    """Return the adapter of one of lm-eval's own models, which knows its tokenizer and does all of this."""
+    return model.adapter if isinstance(model.adapter, LmEvalBackend) else None
 
 
 def _text(model: Model, context: str | Chat, how: How) -> str:
     if isinstance(context, str):
         return context
-    if native(model):
-        text: str = model.backend.render(**context)  # type: ignore[attr-defined]
-        return text
+    if own := native(model):
+        return own.render(**context)
     if how.tokenizer is not None:
         return rendered(context["messages"], context["generation_prompt"], how.tokenizer)
     raise SetupError(

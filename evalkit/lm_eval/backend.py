@@ -16,12 +16,14 @@ from typing import Any
 from evalkit.errors import ProbeError, RequestRejected, UsageError, did_you_mean
 from evalkit.extras import load
 from evalkit.models.spec import ModelSpec
+from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
-QueryRewritingRetriever = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
+MOST_IN_FLIGHT = 256
+_Waiting = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
 
 
-class LmEvalBackend:
+class LmEvalBackend(Backend):
     """``lm_eval:NAME?argument=value``: NAME is what lm-eval's ``--model`` takes, the arguments are its
     ``--model_args``, ``batch_size`` and ``device`` among them.
 
@@ -29,29 +31,26 @@ class LmEvalBackend:
     ``batch_size`` says.
     """
 
-    of_lm_eval = True
-    max_inflight: int | None = 256
-
     def __init__(self, spec: ModelSpec) -> None:
         if spec.urls:
             raise UsageError(f"{spec.display} runs in this process: it takes no URL. Use openai: or sglang:")
         which = spec.extra.get("pretrained") or spec.extra.get("model")
         self.name = f"{spec.display}:{_short(which)}" if which else spec.display
-        self.defaults = dict(spec.generation)
         self.spec = spec
-        if asked := spec.options.get("max_inflight"):
-            self.max_inflight = asked
+        most = spec.options.get("max_inflight") or MOST_IN_FLIGHT
+        self.traits = BackendTraits(max_inflight=most, defaults=dict(spec.generation))
         self._lm: Any = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="lm-eval")
-        self._waiting: list[QueryRewritingRetriever] = []
+        self._waiting: list[_Waiting] = []
         self._runner: asyncio.Task[None] | None = None
 
-    async def probe(self, needs: Requirements) -> ServerInfo:
+    async def probe(self, needs: Requirements) -> ProbeResult:
         """Load the model. Raises ``ProbeError``, ``UsageError``."""
         if needs.images or needs.json_schema or needs.regex:
             raise ProbeError(f"{self.name}: models of lm-eval take text alone, and no schema or regex")
         await self._in_thread(self._load)
-        return ServerInfo(self._identity(), getattr(self._lm, "max_length", None), None, {})
+        info = ServerInfo(self._identity(), getattr(self._lm, "max_length", None))
+        return ProbeResult(self.name, info, self.traits)
 
     async def send(self, request: Request) -> Response:
         """Answer one request, with others. Raises ``RequestRejected``."""

@@ -18,13 +18,16 @@ from evalkit.store.records import Run, SampleRecord
 from evalkit.store.store import Store
 from evalkit.util.version import VERSION
 
+Filtered = Callable[[SampleRecord], Mapping[str, Any]]
+
 _UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # in the names of models, by lm-eval's rule
 _SAFE = re.compile(r"[^\w.-]+")
 
 
-def export_run(run: Run, store: Store, out: Path) -> list[Path]:
+def export_run(run: Run, store: Store, out: Path, include_path: Path | None = None) -> list[Path]:
     """Write ``MODEL/results_DATE.json`` and ``MODEL/samples_TASK_DATE.jsonl`` for each task of a run.
 
+    ``include_path`` is the folder of YAML files whose filters may be run, where the run is of a task in one.
     Returns the files. Raises ``UsageError`` where they cannot be written.
     """
     moment = datetime.fromtimestamp(run.started, UTC).replace(tzinfo=None).isoformat().replace(":", "-")
@@ -32,9 +35,10 @@ def export_run(run: Run, store: Store, out: Path) -> list[Path]:
     parts = _parts(run)
     files = {name: folder / f"samples_{_SAFE.sub('_', name)}_{moment}.jsonl" for name in parts}
     results = folder / f"results_{moment}.json"
+    filtered = _filters(run, include_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        hashes = _write_samples(run, store, parts, files)
+        hashes = _write_samples(run, store, parts, files, filtered)
         text = json.dumps(_document(run, parts, hashes), indent=2, ensure_ascii=False)
         results.write_text(text, encoding="utf-8")
     except OSError as problem:
@@ -43,16 +47,19 @@ def export_run(run: Run, store: Store, out: Path) -> list[Path]:
 
 
 def _write_samples(
-    run: Run, store: Store, parts: Mapping[str, Mapping[str, str]], files: Mapping[str, Path]
+    run: Run,
+    store: Store,
+    parts: Mapping[str, Mapping[str, str]],
+    files: Mapping[str, Path],
+    filtered: Filtered,
 ) -> dict[str, str]:
     """Write each task's samples; the hash of its documents, prompts and targets, as lm-eval makes it."""
-    filtered = _filters(run)
     hashes: dict[str, list[str]] = {name: [] for name in parts}
     ensembles = dict.fromkeys(key.rpartition(",")[2] for metrics in parts.values() for key in metrics)
     with ExitStack() as stack:
         streams = {n: stack.enter_context(f.open("w", encoding="utf-8")) for n, f in files.items()}
         for ensemble in ensembles:  # one filter after the other, as lm-eval does
-            for record in store.records(run.id):
+            for record in store.samples.records(run.id):
                 named = str(record.sample.metadata.get("task"))
                 name = named if named in parts else next(iter(parts))
                 here = {k.rpartition(",")[0]: m for k, m in parts[name].items() if k.endswith(f",{ensemble}")}
@@ -63,14 +70,22 @@ def _write_samples(
     return {name: _hash("".join(some)) for name, some in hashes.items()}
 
 
-def _filters(run: Run) -> Callable[[SampleRecord], Mapping[str, Any]]:
-    """Responses after filtering, by filter: as they were imported, or by lm-eval's filters once more."""
+def _filters(run: Run, include_path: Path | None) -> Filtered:
+    """Responses after filtering, by filter: as they were imported, or by lm-eval's filters once more.
+
+    Filters of a user's folder are code. A folder that only the stored run names is not trusted.
+    """
     if not run.spec.task.startswith(PREFIX) or "imported_from" in run.spec.provenance:
         return lambda record: (record.answer.metadata if record.answer else {}).get("filtered_resps") or {}
     from evalkit.lm_eval.tasks import filters_of
 
-    folder = run.spec.target["params"].get("include_path")
-    apply = filters_of(run.spec.target["task"], Path(folder) if folder else None)
+    folder = run.spec.reproduction.params.get("include_path")
+    if folder and include_path is None:
+        raise UsageError(
+            f"run {run.id}: the filters of its task are files of {folder}, which an export would run. "
+            f"If you trust them: evalkit export {run.id} --include-path {folder}"
+        )
+    apply = filters_of(run.spec.task_name, include_path)
     return lambda record: apply(record.sample, record.answer) if record.answer else {}
 
 
@@ -92,7 +107,7 @@ def _parts(run: Run) -> dict[str, dict[str, str]]:
 
 
 def _task_name(run: Run) -> str:
-    return run.spec.task.partition("[")[0].removeprefix(PREFIX)
+    return run.spec.task_name.removeprefix(PREFIX)
 
 
 def _keyed(metric: str) -> str:
@@ -123,7 +138,7 @@ def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]
         },
         "config": {
             "model": "evalkit",
-            "model_args": {"spec": run.spec.spec},
+            "model_args": {"spec": run.spec.model_spec},
             "batch_sizes": [],
             "limit": run.spec.limit,
             "bootstrap_iters": run.spec.params.get("bootstrap_iters"),

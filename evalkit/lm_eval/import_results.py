@@ -16,7 +16,7 @@ from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of
 from evalkit.stats import estimate
-from evalkit.store.records import MetricInfo, Run, RunSpec, SampleRecord
+from evalkit.store.records import MetricInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.store.store import Store
 from evalkit.types import Answer, Estimate, Sample, Score, Status
 
@@ -44,7 +44,7 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
             file = _samples_file(path, task)
             records = list(_records(file)) if file else []  # before anything is stored: a line may be broken
             try:
-                store.begin(spec)
+                store.runs.begin(spec)
             except StoreError:
                 known.append(spec.id)
                 continue
@@ -80,12 +80,12 @@ def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
         task=PREFIX + task,
         path=path.name,
         model=str(model) if ":" in str(model) else f"{source}:{model}",
-        spec=str(config.get("model_args") or ""),
+        model_spec=str(config.get("model_args") or ""),
         tags=("lm_eval", "imported"),
         metrics=tuple(_infos(document, task)),
         n_expected=n,
         dataset=str((document.get("task_hashes") or {}).get(task, "")),
-        target={"path": None, "task": PREFIX + task, "params": {}, "named": [], "model": "", "given": True},
+        reproduction=Reproduction(given=True),
         provenance={
             "imported_from": path.name,
             "lm_eval": {
@@ -142,12 +142,12 @@ def _fill(
         if score.value is not None:
             values.setdefault(score.metric, []).append(score.value)
     for start in range(0, len(records), _BATCH):
-        store.write(spec.id, records[start : start + _BATCH])
+        store.samples.write(spec.id, records[start : start + _BATCH])
     entry = document["results"][task]
     metrics = {n: _estimate(entry, n, values.get(n, []), spec.n_expected or 0) for n in _scores(entry)}
     seconds = document.get("total_evaluation_time_seconds")
-    store.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
-    return store.run(spec.id)
+    store.runs.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
+    return store.runs.get(spec.id)
 
 
 def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) -> Estimate:

@@ -46,8 +46,8 @@ class LmEvalSource(TaskSource):
 
     def rebuild(self, spec: RunSpec) -> Item:
         """Return the item that a run was made of, its data set loaded. Raises ``UsageError``."""
-        folder = spec.target["params"].get("include_path")
-        return rebuilt(one(spec.target["task"], Path(folder) if folder else None), spec.target)
+        folder = spec.reproduction.params.get("include_path")
+        return rebuilt(one(spec.task_name, Path(folder) if folder else None), spec.reproduction)
 
 
 def make_task(manager: Any, name: str, include_path: Path | None = None, *, load: bool = False) -> Task:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from evalkit.media.arms import ARMS as ARMS
-from evalkit.media.arms import Arm as Arm
+from evalkit.media.arms import ImageArm as ImageArm
 from evalkit.media.arms import image_arms as image_arms
 from evalkit.media.arms import in_arm as in_arm
 from evalkit.media.documents import open_images as open_images
@@ -18,3 +18,6 @@ from evalkit.media.kept import keep_image as keep_image
 from evalkit.media.message import interleaved as interleaved
 from evalkit.media.ready import ready_messages as ready_messages
 from evalkit.media.ready import ready_soon as ready_soon
+from evalkit.util.moved import former_names
+
+__getattr__ = former_names(__name__)

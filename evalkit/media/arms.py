@@ -18,20 +18,20 @@ from evalkit.media.sniff import look
 from evalkit.task import parametrize
 from evalkit.types import Image, Sample
 
-Arm = Literal["real", "blank", "shuffled", "none"]
-ARMS: tuple[Arm, ...] = get_args(Arm)
+ImageArm = Literal["real", "blank", "shuffled", "none"]
+ARMS: tuple[ImageArm, ...] = get_args(ImageArm)
 GREY = (128, 128, 128)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def image_arms(fn: F) -> F:
-    """``@image_arms`` beside ``@task``: run in all arms. The samples function takes ``image: Arm = "real"``
-    and passes its samples through ``in_arm``."""
+    """``@image_arms`` beside ``@task``: run in all arms. The samples function takes
+    ``image: ImageArm = "real"`` and passes its samples through ``in_arm``."""
     return parametrize(image=ARMS)(fn)
 
 
-def in_arm(samples: Iterable[Sample], image: Arm) -> Iterator[Sample]:
+def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
     """Samples with their pictures replaced; everything else, the prompt too, stays.
 
     A shuffled picture is drawn from all other pictures of the data set by the sample's id, so it is the same

@@ -6,14 +6,13 @@ They lie in ``media`` of the cache folder (``EVALKIT_CACHE``), named by their ha
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from evalkit.types import Image
-from evalkit.util.paths import cache_dir
+from evalkit.util.paths import cache_dir, write_whole
 
 _VERSION = "1"  # of how pictures are made: raise it when a conversion changes
 
@@ -30,7 +29,7 @@ def kept(recipe: str, make: Callable[[], Sequence[Made]]) -> tuple[Image, ...]:
         if all(Path(image.path or "").is_file() for image in known):
             return known
     images = tuple(_written(folder, *made) for made in make())
-    _write(index, msgspec.json.encode(images))
+    write_whole(index, msgspec.json.encode(images))
     return images
 
 
@@ -39,7 +38,7 @@ def keep_image(data: bytes, media_type: str = "application/octet-stream") -> Ima
     digest = hashlib.sha256(data).hexdigest()
     path = _folder() / digest
     if not path.is_file():
-        _write(path, data)
+        write_whole(path, data)
     return Image(digest, media_type, path=str(path))
 
 
@@ -47,7 +46,7 @@ def _written(folder: Path, png: bytes, made: str, size: tuple[int, int]) -> Imag
     digest = hashlib.sha256(png).hexdigest()
     path = folder / f"{digest}.png"
     if not path.is_file():
-        _write(path, png)
+        write_whole(path, png)
     return Image(digest, "image/png", path=str(path), made=made, size=size)
 
 
@@ -55,10 +54,3 @@ def _folder() -> Path:
     folder = cache_dir() / "media"
     folder.mkdir(exist_ok=True)
     return folder.resolve()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, also where several processes write the same file."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(data)
-    Path(part.name).replace(path)

@@ -43,7 +43,7 @@ _WHERE = {
     "only": "evalkit.metric",
     "precision": "evalkit.metrics.retrieval",
     "ragchecker": "evalkit.metrics.judged",
-    "ranking_measure": "evalkit.metrics.ranking",
+    "ranking_measure": "evalkit.metrics.retrieval",
     "readability": "evalkit.metrics.grades",
     "recall": "evalkit.metrics.retrieval",
     "rouge": "evalkit.metrics.text",
@@ -84,11 +84,11 @@ if TYPE_CHECKING:
     from evalkit.metrics.mentions import unsupported_numbers as unsupported_numbers
     from evalkit.metrics.overlap import chrf as chrf
     from evalkit.metrics.overlap import meteor as meteor
-    from evalkit.metrics.ranking import ranking_measure as ranking_measure
     from evalkit.metrics.retrieval import average_precision as average_precision
     from evalkit.metrics.retrieval import mrr as mrr
     from evalkit.metrics.retrieval import ndcg as ndcg
     from evalkit.metrics.retrieval import precision as precision
+    from evalkit.metrics.retrieval import ranking_measure as ranking_measure
     from evalkit.metrics.retrieval import recall as recall
     from evalkit.metrics.sources import copy_rate as copy_rate
     from evalkit.metrics.text import exact_match as exact_match

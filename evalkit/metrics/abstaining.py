@@ -1,6 +1,6 @@
 """Abstaining: saying that the passages do not hold the answer, where they do not, and only there.
 
-A task tells the metrics by ``Answer.metadata["answerable"]`` (set by ``evalkit.rag.arms``), or for a question
+A task tells the metrics by ``Answer.metadata["answerable"]`` (``evalkit.facts.Shown``), or for a question
 that nothing in the pool answers by ``Sample.metadata["answerable"]``.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from evalkit.data.sentences import split_sentences
+from evalkit.facts import Shown, read
 from evalkit.metric import Function, Metric
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
@@ -64,7 +65,7 @@ def abstained() -> Metric:
     Where the evidence was shown each of them is a false abstention, which the quality metrics punish.
     """
     return Metric(
-        "abstained", _abstained, higher_is_better=None, judges="fact", help="share of replies that abstain"
+        "abstained", _abstained, higher_is_better=None, kind="fact", help="share of replies that abstain"
     )
 
 
@@ -75,7 +76,8 @@ def where_answerable(*metrics: Metric) -> tuple[Metric, ...]:
 
 def answerable(sample: Sample, answer: Answer) -> bool | None:
     """Whether the right reply is an answer; None where it is not said."""
-    said = answer.metadata.get("answerable", sample.metadata.get("answerable"))
+    said = read(answer, Shown).answerable
+    said = sample.metadata.get("answerable") if said is None else said
     return said if isinstance(said, bool) else None
 
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from evalkit.errors import MetricError, UsageError
+from evalkit.facts import Chosen, read
 from evalkit.metric import Metric
 from evalkit.metrics.choice import right_options
 from evalkit.types import Answer, Sample
@@ -24,7 +25,7 @@ def brier() -> Metric:
     Where several options are right they share the 1. Source: Brier 1950, the multi-class form.
     """
     return Metric(
-        "brier", _brier, high=2.0, higher_is_better=False, judges="fact", help="multi-class Brier score"
+        "brier", _brier, high=2.0, higher_is_better=False, kind="fact", help="multi-class Brier score"
     )
 
 
@@ -41,7 +42,7 @@ def expected_calibration_error(bins: int = 10) -> Metric:
         f"ece[bins={bins}]",
         _signed_confidence,
         higher_is_better=False,
-        judges="fact",
+        kind="fact",
         help=f"expected calibration error in {bins} bins of equal width",
         aggregate=partial(_ece, bins),
     )
@@ -75,7 +76,7 @@ def _ece(bins: int, signed: Sequence[float]) -> float:
 
 
 def _probabilities(sample: Sample, answer: Answer) -> list[float] | None:
-    found = answer.metadata.get("probabilities")
+    found = read(answer, Chosen).probabilities
     if found is None:
         return None
     probabilities = [float(p) for p in found]

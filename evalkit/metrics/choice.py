@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalkit.errors import MetricError
+from evalkit.facts import Chosen, read
 from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
@@ -21,7 +22,7 @@ def accuracy() -> Metric:
 
 def _accuracy(sample: Sample, answer: Answer) -> float:
     right = right_options(sample)
-    picks = answer.metadata.get("picks") or [answer.choice]
+    picks = read(answer, Chosen).picks or [answer.choice]
     return float(all(choice in right for choice in picks))
 
 

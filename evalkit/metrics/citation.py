@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from evalkit.data.sentences import split_sentences
+from evalkit.facts import Shown, read
 from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
@@ -103,7 +104,7 @@ def _recall(sample: Sample, answer: Answer) -> float | None:
 
 def applies(answer: Answer) -> bool:
     """Whether there was something to cite: passages, the relevant ones not kept back by design."""
-    return answer.passages is not None and not answer.metadata.get("withheld")
+    return answer.passages is not None and not read(answer, Shown).withheld
 
 
 def _coverage(sample: Sample, answer: Answer) -> float | None:

@@ -46,7 +46,7 @@ def evidence_direction(model: str, kind: Kind = "delta_ei") -> Metric:
         partial(_direction, model, kind),
         higher_is_better=kind == "agreement",
         help=told,
-        ready=partial(network, "AutoModelForSequenceClassification", model),
+        check_requirements=partial(network, "AutoModelForSequenceClassification", model),
     )
 
 

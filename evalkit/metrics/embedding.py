@@ -67,7 +67,7 @@ def bertscore(
         name,
         partial(scored, compare, True),
         help=f"BERTScore ({stat}), layer {depth} of {title}",
-        ready=partial(network, "AutoModel", model, depth),
+        check_requirements=partial(network, "AutoModel", model, depth),
     )
 
 

@@ -46,7 +46,7 @@ def summac(model: str = VITC, *, max_sentences: int | None = None, source: Sourc
         fn,
         low=-1.0,
         help="SummaC-ZS: the reply's sentences entailed by the sources'",
-        ready=partial(network, "AutoModelForSequenceClassification", model),
+        check_requirements=partial(network, "AutoModelForSequenceClassification", model),
     )
 
 
@@ -66,7 +66,7 @@ def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Sourc
         name,
         fn,
         help="AlignScore: alignment of the reply's sentences with the sources",
-        ready=partial(_aligner, checkpoint, backbone),
+        check_requirements=partial(_aligner, checkpoint, backbone),
     )
 
 

@@ -47,7 +47,7 @@ def readability(formula: Formula = "fkgl") -> Metric:
         higher_is_better=False,
         unit="grade",
         help=title,
-        ready=_textstat,
+        check_requirements=_textstat,
     )
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metric import Metric
+from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, read
+from evalkit.metric import Kind, Metric
 from evalkit.types import Answer, Sample
 
 BioGen = Literal["coverage", "support", "contradict"]
@@ -33,7 +34,7 @@ RagChecker = Literal[
     "self_knowledge",
     "faithfulness",
 ]
-Sentences = list[dict[str, Any]]
+Sentences = list[CitedSentence]
 Matrix = Any  # of bool: claims × passages
 
 _WORSE_WHEN_HIGHER = (
@@ -99,7 +100,7 @@ def ragchecker(kind: RagChecker = "f1") -> Metric:
         kind,
         partial(_ragchecker, kind),
         f"RAGChecker's {kind.replace('_', ' ')}",
-        judges="retrieval" if retrieval else "fact" if kind == "self_knowledge" else "output",
+        kind="retrieval" if retrieval else "fact" if kind == "self_knowledge" else "output",
     )
 
 
@@ -110,47 +111,45 @@ def _check(factory: str, kind: str, known: tuple[str, ...]) -> None:
 
 def _metric(
     name: str,
-    kind: str,
+    stat: str,
     fn: Callable[[Sample, Answer], float | None],
     told: str,
-    judges: Literal["output", "retrieval", "fact"] = "output",
+    kind: Kind = "output",
 ) -> Metric:
-    better = None if kind == "self_knowledge" else kind not in _WORSE_WHEN_HIGHER
-    return Metric(name, fn, higher_is_better=better, judges=judges, help=told)
+    better = None if stat == "self_knowledge" else stat not in _WORSE_WHEN_HIGHER
+    return Metric(name, fn, higher_is_better=better, kind=kind, help=told)
 
 
-def _verdicts(answer: Answer, what: str) -> Any:
-    """What the judge said, None where it was not asked. Raises ``MetricError`` where it could not be read."""
-    judged = answer.metadata.get("judged")
-    if judged is None:
-        return None
-    if "error" in judged:
-        raise MetricError(f"no verdicts: {judged['error']}")
-    return judged.get(what)
+def _verdicts(answer: Answer) -> Verdicts:
+    """What the judge said, empty where none was asked. Raises ``MetricError`` where it could not be read."""
+    verdicts = read(answer, Reviewed).judged or Verdicts()
+    if verdicts.error:
+        raise MetricError(f"no verdicts: {verdicts.error}")
+    return verdicts
 
 
 def _of_citations(compute: Callable[[Sentences], float], sample: Sample, answer: Answer) -> float | None:
-    sentences = _verdicts(answer, "citations")
-    return None if sentences is None else compute(sentences)
+    sentences = _verdicts(answer).citations
+    return compute(sentences) if isinstance(sentences, list) else None
 
 
 def _biogen(kind: BioGen, sentences: Sentences) -> float:
-    verdicts = [verdict for sentence in sentences for verdict in sentence["alone"]]
+    verdicts = [verdict for sentence in sentences for verdict in sentence.alone]
     if kind == "coverage":
-        return _share([float("entails" in sentence["alone"]) for sentence in sentences])
+        return _share([float("entails" in sentence.alone) for sentence in sentences])
     wanted = "entails" if kind == "support" else "contradicts"
     return _share([float(verdict == wanted) for verdict in verdicts])
 
 
 def _alce(kind: Alce, sentences: Sentences) -> float:
-    entailed = [sentence["together"] and None not in sentence["cited"] for sentence in sentences]
+    entailed = [sentence.together and None not in sentence.cited for sentence in sentences]
     if kind == "recall":
         return _share([float(one) for one in entailed])
     return _share(
         [
             float(whole and needed)
             for sentence, whole in zip(sentences, entailed, strict=True)
-            for needed in sentence["needed"]
+            for needed in sentence.needed
         ]
     )
 
@@ -160,18 +159,18 @@ def _share(values: list[float]) -> float:
 
 
 def _ragchecker(kind: RagChecker, sample: Sample, answer: Answer) -> float | None:
-    claims = _verdicts(answer, "claims")
-    if claims is None or not any(target.strip() for target in sample.targets):
+    claims = _verdicts(answer).claims
+    if not isinstance(claims, Claims) or not any(target.strip() for target in sample.targets):
         return None
-    right = np.array(claims["reply_by_reference"], dtype=bool)
-    found = np.array(claims["reference_by_reply"], dtype=bool)
+    right = np.array(claims.reply_by_reference, dtype=bool)
+    found = np.array(claims.reference_by_reply, dtype=bool)
     if kind in ("precision", "recall", "f1"):
         precision, recall = _mean(right), _mean(found)
         f1 = 2 * precision * recall / (precision + recall) if precision and recall else 0.0
         return {"precision": precision, "recall": recall, "f1": f1}[kind]
-    if claims["reply_by_passages"] is None:
+    if claims.reply_by_passages is None or claims.reference_by_passages is None:
         return None
-    tables = claims["reply_by_passages"], claims["reference_by_passages"]
+    tables = claims.reply_by_passages, claims.reference_by_passages
     n = max((len(row) for table in tables for row in table), default=0)
     said, wanted = (np.array(table, dtype=bool).reshape(-1 if n else len(table), n) for table in tables)
     if kind in ("claim_recall", "context_precision", "context_utilization"):

@@ -24,7 +24,9 @@ def chrf(word_order: int = 0) -> Metric:
         raise UsageError(f"chrf: word_order is {word_order}, at least 0 is wanted")
     name = name_of("chrf", word_order=(word_order, 0))
     fn = partial(scored, partial(_chrf, word_order), True)
-    return Metric(name, fn, help="character n-gram F2 (chrF)", ready=partial(load, "sacrebleu", "chrf"))
+    return Metric(
+        name, fn, help="character n-gram F2 (chrF)", check_requirements=partial(load, "sacrebleu", "chrf")
+    )
 
 
 def meteor() -> Metric:
@@ -37,7 +39,10 @@ def meteor() -> Metric:
     ``WNSEARCHDIR`` names). Source: Banerjee and Lavie 2005.
     """
     return Metric(
-        "meteor", partial(scored, _meteor, True), help="METEOR (nltk, with WordNet)", ready=_wordnet
+        "meteor",
+        partial(scored, _meteor, True),
+        help="METEOR (nltk, with WordNet)",
+        check_requirements=_wordnet,
     )
 
 

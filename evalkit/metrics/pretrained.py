@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 from evalkit.data.hub import hub_answers
 from evalkit.errors import SetupError, UsageError
 from evalkit.extras import load
+from evalkit.protocols import Relation
 
 BATCH = 32  # pairs classified at once
 
-Relation = Literal["entails", "contradicts", "neutral"]
 Head = Literal["AutoModel", "AutoModelForSequenceClassification"]
 
 

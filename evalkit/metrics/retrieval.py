@@ -1,9 +1,12 @@
-"""Retrieval metrics as trec_eval computes them: plain functions of a ranking, and the metrics made of them.
+"""Retrieval metrics: those that tasks use, as trec_eval computes them, and any other by ``ranking_measure``.
 
-Source: NIST's trec_eval (github.com/usnistgov/trec_eval), whose names are given with each function. A ranking
-is document ids, best first; an id that comes twice counts at its first place only. Relevance grades documents
-by id; a document is relevant from grade 1 on, and one that is not graded is not relevant. Every function
-needs at least one relevant document: the metrics do not apply (None) to a sample without any.
+A ranking is document ids, best first; an id that comes twice counts at its first place only. Relevance grades
+documents by id; a document is relevant from grade 1 on, and one that is not graded is not relevant. Every
+function needs at least one relevant document: the metrics do not apply (None) to a sample without any.
+
+Sources: NIST's trec_eval (github.com/usnistgov/trec_eval), whose names are given with each function.
+MacAvaney, Macdonald and Ounis, "Streamlining Evaluation with ir-measures", ECIR 2022; for the usual measures
+ir_measures calls trec_eval through pytrec_eval.
 """
 
 from __future__ import annotations
@@ -11,15 +14,34 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
-from evalkit.errors import MetricError, UsageError
+from evalkit.errors import MetricError, UsageError, did_you_mean
+from evalkit.extras import load
 from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
 
 Ranking = Sequence[str]
 Relevance = Mapping[str, int]
 Measure = Callable[[Ranking, Relevance, int | None], float]
+
+# Measures of ir_measures whose highest value is 1; others may count documents.
+_SHARES = {
+    "AP",
+    "Bpref",
+    "ERR",
+    "IPrec",
+    "Judged",
+    "nDCG",
+    "P",
+    "R",
+    "RR",
+    "Rprec",
+    "SetP",
+    "SetR",
+    "Success",
+}
 
 
 def trec_order(scores: Mapping[str, float]) -> list[str]:
@@ -118,10 +140,57 @@ def _metric(name: str, measure: Measure, k: int | None) -> Metric:
         raise UsageError(f"{name}({k}): the cutoff must be at least 1")
     help_line = (measure.__doc__ or "").split("\n")[0]
     full_name = name if k is None else f"{name}@{k}"
-    return Metric(full_name, partial(_measured, measure, k), judges="retrieval", help=help_line)
+    return Metric(full_name, partial(_measured, measure, k), kind="retrieval", help=help_line)
 
 
 def _measured(measure: Measure, k: int | None, sample: Sample, answer: Answer) -> float | None:
     if answer.ranked is None or _count(sample.relevance) == 0:
         return None
     return measure(answer.ranked, sample.relevance, k)
+
+
+def ranking_measure(name: str) -> Metric:
+    """The measure as a metric under ir_measures' name for it. It needs the package ``ir-measures``.
+
+    It does not apply to a sample without any relevant document. Raises ``UsageError`` for a name that is not
+    known, or a measure that nothing installed can compute.
+    """
+    measure = _parsed(name)
+    if measure.params.get("cutoff", 1) < 1:
+        raise UsageError(f"measure {name!r}: the cutoff must be at least 1")
+    help_line = " ".join((measure.__doc__ or "").split()).partition(". ")[0]
+    return Metric(
+        str(measure),
+        partial(_measured_by_ir_measures, str(measure)),
+        high=1.0 if measure.NAME in _SHARES else None,
+        kind="retrieval",
+        help=help_line,
+    )
+
+
+@cache
+def _parsed(name: str) -> Any:
+    ir_measures = load("ir_measures", "measuring rankings")
+    try:
+        measure = ir_measures.parse_measure(name)
+        list(ir_measures.iter_calc([measure], [ir_measures.Qrel("1", "1", 1)], []))
+    except (NameError, ValueError, AssertionError) as error:
+        known = sorted(ir_measures.measures.registry)
+        near = did_you_mean(name.partition("@")[0], known)
+        raise UsageError(
+            f"no measure {name!r} ({error}).{near} Measures are written as nDCG@10, AP@100, R@100, P@10, "
+            "RR@10; all of them: ir-measur.es"
+        ) from None
+    return measure
+
+
+def _measured_by_ir_measures(name: str, sample: Sample, answer: Answer) -> float | None:
+    import ir_measures
+
+    if answer.ranked is None or _count(sample.relevance) == 0:
+        return None
+    qrels = [ir_measures.Qrel("1", document, grade) for document, grade in sample.relevance.items()]
+    ranked = dict.fromkeys(answer.ranked)
+    run = [ir_measures.ScoredDoc("1", document, -float(n)) for n, document in enumerate(ranked)]
+    values = [one.value for one in ir_measures.iter_calc([_parsed(name)], qrels, run)]
+    return float(values[0]) if values else None

@@ -56,7 +56,7 @@ def copy_rate(source: Source = "passages") -> Metric:
         "copy_rate" + checked("copy_rate", source),
         partial(_copied, source),
         higher_is_better=None,
-        judges="fact",
+        kind="fact",
         help="longest span copied from a source / length of the reply",
     )
 

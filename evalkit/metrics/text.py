@@ -105,7 +105,7 @@ def length() -> Metric:
         _length,
         high=None,
         higher_is_better=None,
-        judges="fact",
+        kind="fact",
         unit="words",
         help="words of the reply",
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
+from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.rag.prompts import read_numbered, text_of
 from evalkit.types import Request, Requirements, Response, ServerInfo, Usage
 
@@ -25,11 +26,8 @@ _GOLD_LOGPROB, _OTHER_LOGPROB = -0.1, -1000.0
 Cited = tuple[int | None, str]  # the passage's number, None for a text without numbers, and a sentence
 
 
-class BaselineBackend:
+class BaselineBackend(Backend):
     """``baseline:NAME``. Deterministic; token counts are words."""
-
-    cacheable = False
-    max_inflight: int | None = None
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.name not in _BASELINES:
@@ -40,7 +38,8 @@ class BaselineBackend:
         if spec.urls or spec.options:
             what = "a URL" if spec.urls else ", ".join(spec.options)
             raise UsageError(f"{spec.display} runs inside evalkit: it takes no server settings ({what})")
-        self.name, self.defaults = spec.display, spec.defaults
+        self.name = spec.display
+        self.traits = BackendTraits(cacheable=False, defaults=spec.defaults)
         self._baseline = spec.name
         self._answer = _BASELINES[spec.name]
 
@@ -61,12 +60,10 @@ class BaselineBackend:
         text = self._answer(request)
         return Response(text=text, model=self.name, usage=_words(prompt, text))
 
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """A baseline is always there."""
-        return ServerInfo({"provider": "baseline", "model": self._baseline})
-
-    async def close(self) -> None:
-        """There is nothing to release."""
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the baseline: it is always there."""
+        info = ServerInfo({"provider": "baseline", "model": self._baseline})
+        return ProbeResult(self.name, info, self.traits)
 
     def _logprob(self, request: Request) -> float:
         """A log-probability for the choice of an answer: gold knows it, all others guess."""

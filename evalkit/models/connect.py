@@ -6,21 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.middleware.cached import CacheMode
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.stack import scheduler_of
-from evalkit.models.middleware.stopping import Stopping
 from evalkit.models.schedule.lengths import prior
+from evalkit.models.schedule.load_monitor import watch
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Backend, Requirements, ServerInfo
+from evalkit.protocols import Backend, BackendTraits, ProbeResult
+from evalkit.types import Requirements, ServerInfo
 from evalkit.util.config import cache_size, load_config
 
-_queues: WeakValueDictionary[tuple[int, tuple[str, ...]], Scheduler] = WeakValueDictionary()
+# The queues of each event loop, by their endpoints; each is there as long as somebody uses it.
+_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, ...], Scheduler]] = (
+    WeakKeyDictionary()
+)
 
 
 @asynccontextmanager
@@ -46,50 +49,47 @@ async def connect(
     probe, for a served model that is not to be asked.
     Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
     """
-    backend: Any = given or load(text, config=load_config())
+    backend = given or load(text, config=load_config())
     cache = ResponseCache(responses, cache_size(load_config()))
     try:
-        served = hasattr(backend, "endpoints")
-        facts = known[1] if known and served else await backend.probe(needs)
-        gated = Stopping(backend, stop)
-        wrapped = wrap(
-            gated,
+        if known and backend.traits.endpoints:
+            probed = ProbeResult(*known, backend.traits)
+        else:
+            probed = await backend.probe(needs)
+        queue = _queue(probed.traits, max_inflight)
+        sender = wrap(
+            backend,
+            probed.traits,
             cache=cache,
-            identity=facts.identity,
-            max_inflight=max_inflight,
+            identity=probed.info.identity,
             mode=mode,
             namespace=namespace,
             prior=prior(earlier) if earlier else None,
-            scheduler=_queue(backend, max_inflight),
+            scheduler=queue,
+            stop=stop,
         )
-        name = text if given else known[0] if known and served else backend.name
-        async with _watched(backend, wrapped):
-            yield name, Model(wrapped, defaults=getattr(backend, "defaults", {}), facts=facts)
+        async with _watched(backend, queue):
+            yield text if given else probed.name, Model(sender, adapter=backend, probed=probed)
     finally:
         await backend.close()
         cache.close()
 
 
-def _queue(backend: Any, max_inflight: int | None) -> Scheduler:
-    """One queue for all models at the same endpoints: a judge's questions there stand in line with the rest,
-    and together they are no more than the server runs."""
-    if (endpoints := getattr(backend, "endpoints", None)) is None:
-        return scheduler_of(backend, max_inflight)
-    key = (id(asyncio.get_running_loop()), endpoints.urls)
-    if (queue := _queues.get(key)) is None:
-        queue = _queues[key] = scheduler_of(backend, max_inflight)
+def _queue(traits: BackendTraits, max_inflight: int | None) -> Scheduler:
+    """Return one queue for all models at the same endpoints: a judge's questions there stand in line with the
+    rest, and together they are no more than the server runs."""
+    if not traits.endpoints:
+        return scheduler_of(traits, max_inflight)
+    shared = _queues.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    if (queue := shared.get(traits.endpoints)) is None:
+        queue = shared[traits.endpoints] = scheduler_of(traits, max_inflight)
     return queue
 
 
 @asynccontextmanager
-async def _watched(backend: Any, wrapped: Any) -> AsyncIterator[None]:
-    """While it lasts, servers of one's own are asked now and then how many requests wait there."""
-    if not getattr(backend, "tells_load", False):
-        yield
-        return
-    from evalkit.models.openai.load_monitor import watch
-
-    watching = asyncio.create_task(watch(backend, wrapped.scheduler))
+async def _watched(backend: Backend, queue: Scheduler) -> AsyncIterator[None]:
+    """Meanwhile, ask the servers now and then how many requests wait there."""
+    watching = asyncio.create_task(watch(backend, queue))
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import msgspec
 
 from evalkit.collection.items import Item
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
+from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
 
@@ -83,15 +83,13 @@ def check_ids(found: Iterable[Key], known: Sequence[str], where: str) -> list[st
     return [name for name in known if name not in predicted]
 
 
-class PredictionsBackend:
+class PredictionsBackend(Backend):
     """Says for each sample what the file says, however often it is asked; without a word of it, it fails."""
 
-    cacheable = False
-    max_inflight: int | None = None
+    traits = BackendTraits(cacheable=False)
 
     def __init__(self, name: str, predictions: dict[Key, Prediction]) -> None:
-        self.name, self.defaults = name, dict[str, Any]()
-        self._predictions = predictions
+        self.name, self._predictions = name, predictions
 
     async def send(self, request: Request) -> Response:
         """The prediction for the request's sample and repeat."""
@@ -106,12 +104,11 @@ class PredictionsBackend:
             raise RequestRejected(f"the file has no prediction for it (repeat {request.repeat})")
         return Response(text=one.text, model=self.name, finish_reason=one.finish_reason)
 
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """A file is there once it was read."""
-        return ServerInfo({"provider": "predictions", "model": self.name})
-
-    async def close(self) -> None:
-        """There is nothing to release."""
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the file: it is there once it was read."""
+        return ProbeResult(
+            self.name, ServerInfo({"provider": "predictions", "model": self.name}), self.traits
+        )
 
 
 def with_retrieved(item: Item, predictions: dict[Key, Prediction]) -> Item:
@@ -130,7 +127,7 @@ def with_retrieved(item: Item, predictions: dict[Key, Prediction]) -> Item:
             made.setdefault("ranking", documents)
         return msgspec.structs.replace(answer, **made)
 
-    return replace(item, task=replace(item.task, fn=_after(item.task.fn, given)))
+    return item.answered_by(_after(item.task.fn, given))
 
 
 def _after(fn: Callable[..., Any], then: Callable[..., Answer]) -> Callable[..., Any]:

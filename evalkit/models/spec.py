@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.types import Backend
+from evalkit.protocols import Backend
 
 GROUP = "evalkit.models"
 
@@ -256,8 +256,13 @@ def find(text: str, *, config: Mapping[str, Any] | None = None) -> tuple[ModelSp
 def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
     """The backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
 
-    A plug-in's entry point is a callable that takes the ``ModelSpec``.
+    A plug-in's entry point is a callable that takes the ``ModelSpec`` and returns a ``Backend``.
     """
     spec, provider = find(text, config=config)
-    backend: Backend = provider.load()(spec)
+    backend = provider.load()(spec)
+    if not isinstance(backend, Backend):
+        raise UsageError(
+            f"model provider {spec.provider!r}: {type(backend).__name__} must be a subclass of "
+            "evalkit.protocols.Backend (see docs/plug-ins.md)"
+        )
     return backend

@@ -15,19 +15,20 @@ from evalkit.collection.items import Item, items_of
 from evalkit.collection.targets import one_item
 from evalkit.compare.acceptance import (
     Verdict,
-    against_baseline,
-    against_threshold,
-    baseline_for,
-    judged_metrics,
+    check_baseline,
+    check_threshold,
+    find_baseline,
+    metrics_to_check,
 )
 from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
+from evalkit.protocols import Backend
 from evalkit.run import runner
 from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
-from evalkit.types import Backend
+from evalkit.util.name_values import parse_name_values
 from evalkit.util.progress import Silent
 
 T = TypeVar("T")
@@ -131,20 +132,17 @@ def close_loop(config: pytest.Config) -> None:
 
 
 def _pairs(config: pytest.Config, option: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for text in config.getoption(option):
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise pytest.UsageError(f"{text!r}: write it as NAME=VALUE")
-        found.setdefault(name, []).append(value)
-    return found
+    try:
+        return parse_name_values(config.getoption(option), option)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def check_params(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     """A parameter that no collected task takes is a mistake. Raises ``pytest.UsageError``."""
     mine = [item for item in items if isinstance(item, EvalItem)]
     known = {name for one in mine for name in one.item.params}
-    unknown = _pairs(config, "evalkit_params").keys() - known
+    unknown = _pairs(config, "--evalkit-param").keys() - known
     if mine and unknown:
         raise pytest.UsageError(f"--evalkit-param: no task here has a parameter {min(unknown)!r}")
 
@@ -153,7 +151,7 @@ class EvalFile(pytest.File):
     """A task file: one test for each item and model."""
 
     def collect(self) -> Iterable[EvalItem]:
-        given = _pairs(self.config, "evalkit_params")
+        given = _pairs(self.config, "--evalkit-param")
         try:
             items = [item for task in load_file(self.path) for item in _swept(task, given)]
         except (TaskFileError, UsageError) as error:
@@ -197,7 +195,7 @@ class EvalItem(pytest.Item):
         for name, made in run.metrics.items():
             self.user_properties.append((name, made.value))
             self.user_properties += [(f"{name}.low", made.ci[0]), (f"{name}.high", made.ci[1])]
-        if not run.ranked:
+        if not run.is_complete:
             raise Missed(_incomplete(loop, run))
         verdicts = self._verdicts(loop, run, baselines)
         missed = [verdict.text for verdict in verdicts if not verdict.passed]
@@ -207,20 +205,20 @@ class EvalItem(pytest.Item):
 
     def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
         option = self.config.getoption
-        given = {name: values[-1] for name, values in _pairs(self.config, "evalkit_min").items()}
+        given = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
         try:
             thresholds = {**self.item.task.min, **{name: float(text) for name, text in given.items()}}
         except ValueError as error:
             raise pytest.UsageError(f"--evalkit-min: {error}") from None
-        metrics = judged_metrics(run, thresholds)
+        metrics = metrics_to_check(run, thresholds)
         made = [
-            against_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
+            check_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
             for info in metrics
             if info.name in thresholds
         ]
         if baselines:
-            base, margin = baseline_for(run, baselines), option("evalkit_margin")
-            made += [against_baseline(loop.store, run, base, info, margin) for info in metrics]
+            base, margin = find_baseline(run, baselines), option("evalkit_margin")
+            made += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
         return made
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -236,13 +234,13 @@ class EvalItem(pytest.Item):
 def _stored(loop: Loop, name: str) -> Run:
     if name == "latest":
         raise UsageError("--evalkit-baseline needs a run's id: the latest is soon a run of this session")
-    return loop.store.run(name)
+    return loop.store.runs.get(name)
 
 
 def _incomplete(loop: Loop, run: Run) -> str:
     ended = ", ".join(f"{n} {status}" for status, n in run.counts.items()) or "none"
-    errors = (record.error for record in loop.store.records(run.id) if record.error)
-    failed = (f"{metric}: {said}" for metric, (_, said) in loop.store.unscored(run.id).items())
+    errors = (record.error for record in loop.store.samples.records(run.id) if record.error)
+    failed = (f"{metric}: {said}" for metric, (_, said) in loop.store.samples.unscored(run.id).items())
     first = next(errors, None) or next(failed, None)
     return f"run {run.id} is {run.status}: {run.n} of {run.spec.n_expected} samples ended ({ended})" + (
         f"\n  the first error: {first}" if first else ""

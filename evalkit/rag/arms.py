@@ -4,15 +4,10 @@
 ``hidden`` these among k distractors, at a position; ``distractors`` k passages that do not answer, scored
 against the answer all the same; ``missing`` the same passages, where the right reply is to abstain.
 
-    @rag_arms
-    async def my_rag(sample: Sample, model: Model, retriever: Retriever,
-                     arm: Arm = "retrieved", k: int = 5, position: int | None = None) -> Answer:
-        shown = await evidence(sample, retriever, arm, k=k, position=position)
-        ...
-        return shown.answer(await model.generate(prompt))
-
-Distractors are the best passages of the pool that are not graded relevant, by rank: hard ones, and the same
-in every run. What ``evalkit rag-report`` makes of the arms is in docs/rag-report.md.
+A task asks for the fixture ``rag`` (``evalkit.rag.answering``) and has all of them; ``evidence`` is for tasks
+that make their prompts in another way. Distractors are the best passages of the pool that are not graded
+relevant, by rank: hard ones, and the same in every run. What ``evalkit rag-report`` makes of the arms is in
+docs/rag-report.md.
 """
 
 from __future__ import annotations
@@ -24,8 +19,10 @@ from typing import Any, Literal, TypeVar, get_args
 from msgspec import Struct
 
 from evalkit.errors import SetupError
+from evalkit.protocols import Retriever
+from evalkit.rag.queries import search_all
 from evalkit.task import parametrize
-from evalkit.types import Answer, Passage, Response, Retriever, Sample
+from evalkit.types import Answer, Passage, Response, Sample
 
 Arm = Literal["closed_book", "retrieved", "oracle", "hidden", "distractors", "missing"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -44,14 +41,14 @@ class Evidence(Struct, frozen=True):
     """What one sample's model is shown. ``gold`` are the numbers, from 1, of the passages that answer.
 
     ``passages`` is None where the arm shows none by design; ``ranking`` holds document ids where the
-    retriever was asked for the evidence. ``facts`` go with the answer, for the metrics: ``answerable`` says
+    retriever was asked for the evidence. ``facts`` go with the answer: ``answerable`` says to the metrics
     whether the right reply is an answer, ``withheld`` that the evidence was kept back by design.
     """
 
     passages: tuple[Passage, ...] | None
     ranking: tuple[str, ...] | None = None
     gold: tuple[int, ...] = ()
-    facts: dict[str, bool] = {}
+    facts: dict[str, Any] = {}
 
     def answer(self, response: Response) -> Answer:
         """The answer of a task that asked its model once."""
@@ -66,9 +63,9 @@ async def evidence(
     k: int = 5,
     position: int | None = None,
     grade: int = 1,
-    query: str | None = None,
+    queries: Sequence[str] = (),
 ) -> Evidence:
-    """The passages of one arm. ``query`` is what is searched for, the sample's input by default.
+    """Return the passages of one arm. ``retrieved`` searches for ``queries``, by default the sample's input.
 
     Documents of at least ``grade`` answer the question; others that are graded are never distractors. In
     the arm ``hidden`` those that answer stand together, the first at ``position`` from 1 to k + 1; without
@@ -83,13 +80,12 @@ async def evidence(
             f"sample {sample.id!r} does not say which documents answer it (Sample.relevance): "
             f"arm={arm} cannot be made; arms closed_book and retrieved can"
         )
-    asked = sample.input if query is None else query
     if arm == "retrieved":
-        found = await retriever.search(asked, max(k, DEPTH))
+        found = await search_all(retriever, queries or [sample.input], max(k, DEPTH))
         return _shown(found[:k], gold, tuple(dict.fromkeys(p.document for p in found)))
     if arm == "oracle":
         return _shown(await retriever.get(gold), gold)
-    noise = await distractors(asked, retriever, k, sample.relevance)
+    noise = await distractors(sample.input, retriever, k, sample.relevance)
     if arm == "hidden":
         before = _place(sample.id, position, k) - 1
         return _shown([*noise[:before], *await retriever.get(gold), *noise[before:]], gold)

@@ -1,4 +1,4 @@
-"""Retrievers by name, from the entry points ``evalkit.retrievers``. The core knows their protocol only."""
+"""Retrievers by name, from the entry points ``evalkit.retrievers``. The core knows their contract only."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.extras import not_installed
+from evalkit.protocols import Retriever
 from evalkit.types import Progress
 
 
-def retriever_class(name: str) -> Any:
-    """The retriever class of that name. Raises ``UsageError`` for an unknown name or a missing extra."""
+def retriever_class(name: str) -> type[Retriever]:
+    """Return the retriever class of that name.
+
+    Raises ``UsageError`` for an unknown name, a missing extra, or a class that is no ``Retriever``.
+    """
     points = {p.name: p for p in importlib.metadata.entry_points(group="evalkit.retrievers")}
     if name not in points:
         raise UsageError(
             f"no retriever {name!r}.{did_you_mean(name, points)} Known: {', '.join(sorted(points))}."
         )
     try:
-        return points[name].load()
+        found = points[name].load()
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"retriever {name!r} needs the package {error.name!r}: pip install 'evalkit[rag]'"
+        raise not_installed(error, f"retriever {name!r}") or UsageError(
+            f"retriever {name!r} needs the package {error.name!r}, which is not installed"
         ) from None
+    if not (isinstance(found, type) and issubclass(found, Retriever)):
+        raise UsageError(
+            f"retriever {name!r}: {points[name].value} must be a subclass of evalkit.protocols.Retriever "
+            "(see docs/plug-ins.md)"
+        )
+    return found
 
 
 def read_search(text: str) -> tuple[str, dict[str, str]]:
@@ -37,7 +48,7 @@ def read_search(text: str) -> tuple[str, dict[str, str]]:
     return name, dict(options)
 
 
-def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Any:
+def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Retriever:
     """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used.
 
     ``search`` is its name, maybe with options of its own (see ``read_search``). The folder is named by corpus
@@ -48,8 +59,7 @@ def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress,
         raise UsageError(f"{min(both)} is given twice: in {search!r} and by itself")
     options |= own
     made = retriever_class(name)
-    searching: frozenset[str] = getattr(made, "searching", frozenset)()
-    building = sorted((option, value) for option, value in options.items() if option not in searching)
+    building = sorted((name, value) for name, value in options.items() if name not in made.search_options)
     where = str(corpus.resolve() if corpus.exists() else corpus)  # hf:NAME lies nowhere
     place = hashlib.sha256(repr((where, building)).encode()).hexdigest()[:12]
     return made(corpus, home / f"{corpus.stem}-{place}-{name}", progress=progress, **options)

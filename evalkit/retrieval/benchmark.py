@@ -19,8 +19,8 @@ from evalkit.collection.sources import TaskSource
 from evalkit.collection.targets import one_item
 from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import SetupError, UsageError
-from evalkit.metrics.ranking import ranking_measure
-from evalkit.metrics.retrieval import trec_order
+from evalkit.metrics.retrieval import ranking_measure, trec_order
+from evalkit.protocols import Backend, BackendTraits, ProbeResult, Retriever
 from evalkit.retrieval.trec import Benchmark, Qrels, Rankings
 from evalkit.store.records import RunSpec
 from evalkit.task import Info, Task
@@ -30,7 +30,6 @@ from evalkit.types import (
     Request,
     Requirements,
     Response,
-    Retriever,
     Sample,
     ServerInfo,
     Status,
@@ -42,25 +41,21 @@ SHOWN = 10  # passages that are stored with their texts
 Unknown = Literal["error", "miss", "drop"]
 
 
-class NoModel:
+class NoModel(Backend):
     """In the place of a model: a retrieval task asks none."""
 
-    cacheable = False
-    max_inflight: int | None = None
+    traits = BackendTraits(cacheable=False)
 
     def __init__(self, name: str) -> None:
-        self.name, self.defaults = name, dict[str, Any]()
+        self.name = name
 
     async def send(self, request: Request) -> Response:
         """Nobody is there to answer. Raises ``SetupError``."""
         raise SetupError("a retrieval benchmark asks no model")
 
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """A retriever is ready when it was made."""
-        return ServerInfo({"provider": "retriever", "model": self.name})
-
-    async def close(self) -> None:
-        """There is nothing to release."""
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Ask nobody: a retriever is ready when it was made."""
+        return ProbeResult(self.name, ServerInfo({"provider": "retriever", "model": self.name}), self.traits)
 
 
 def default_measures(k: int) -> list[str]:
@@ -121,8 +116,8 @@ class RetrievalSource(TaskSource):
     def rebuild(self, spec: RunSpec) -> Item:
         """Return the item of a stored run, to score it again."""
         measures = tuple(map(ranking_measure, spec.provenance["benchmark"]["measures"]))
-        task = Task(spec.target["task"], _not_again, (), measures, where=spec.path)
-        return one_item(with_metrics(task, spec.target.get("metrics", ())))
+        task = Task(spec.task_name, _not_again, (), measures, where=spec.path)
+        return one_item(with_metrics(task, spec.reproduction.metrics))
 
 
 async def _not_again(sample: Sample, model: Any) -> Answer:
@@ -156,17 +151,17 @@ def _light(passage: Passage) -> Passage:
     return msgspec.structs.replace(passage, metadata=plain)
 
 
-async def settled(bench: Benchmark, retriever: Any, unknown: Unknown) -> tuple[Benchmark, int | None]:
+async def settled(bench: Benchmark, retriever: Retriever, unknown: Unknown) -> tuple[Benchmark, int | None]:
     """The benchmark with its relevant documents that the corpus lacks dealt with, and how many these are.
     None where the retriever, a plug-in's, cannot say.
 
     ``error`` raises ``UsageError`` for any, ``miss`` leaves them in, as documents that nobody can find,
     ``drop`` leaves them out, and queries that have no other with them.
     """
-    if not hasattr(retriever, "unknown"):
-        return bench, None
     relevant = {name for grades in bench.qrels.values() for name, grade in grades.items() if grade > 0}
-    lacking = set(await retriever.unknown(sorted(relevant)))
+    if (missing := await retriever.unknown(sorted(relevant))) is None:
+        return bench, None
+    lacking = set(missing)
     if not lacking or unknown == "miss":
         return bench, len(lacking)
     if unknown == "error":

@@ -26,9 +26,9 @@ Value = Callable[[Sequence[float]], float]
 
 def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
     """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
-    counts = store.counts(spec.id)
+    counts = store.samples.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
-    columns = {name: _Scored(column) for name, column in store.columns(spec.id).items()}
+    columns = {name: _Scored(column) for name, column in store.samples.columns(spec.id).items()}
     aggregates = {m.name: m.aggregate for m in item.task.metrics}
     metrics: dict[str, Estimate] = {}
     for info in spec.metrics:
@@ -50,8 +50,8 @@ def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wa
         status = "incomplete"
     if item.task.aggregate is not None and counts:
         status = _aggregate(store, item.task.aggregate, spec, status, metrics)
-    slices = _by_slice(store.slices(spec.id), spec.metrics, columns, aggregates)
-    store.finish(spec.id, status, metrics, wall_s, slices)
+    slices = _by_slice(store.samples.slices(spec.id), spec.metrics, columns, aggregates)
+    store.runs.finish(spec.id, status, metrics, wall_s, slices)
 
 
 class _Scored:
@@ -100,11 +100,11 @@ def _aggregate(
     store: Store, aggregate: Aggregate, spec: RunSpec, status: RunStatus, metrics: dict[str, Estimate]
 ) -> RunStatus:
     """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
-    answered = [(r.sample, r.answer) for r in store.records(spec.id) if r.answer is not None]
+    answered = [(r.sample, r.answer) for r in store.samples.records(spec.id) if r.answer is not None]
     try:
-        made = aggregate(answered, metrics, spec.target.get("params", {})) if answered else {}
+        made = aggregate(answered, metrics, spec.reproduction.params) if answered else {}
     except MetricError as problem:
-        store.add_provenance(spec.id, aggregation_error=str(problem))
+        store.runs.add_provenance(spec.id, aggregation_error=str(problem))
         return "incomplete" if status == "complete" else status
     ranges = {m.name: (m.low, _or_infinite(m.high)) for m in spec.metrics}
     for name, one in made.items():

@@ -20,6 +20,7 @@ import msgspec
 from evalkit.errors import ServerFailed, SetupError, StoreError
 from evalkit.extras import not_installed
 from evalkit.run.display import listed
+from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
 from evalkit.store.records import SampleRecord, Tokens
@@ -142,9 +143,7 @@ class _Run:
 
     async def _pending(self) -> AsyncIterator[tuple[int, int, Sample]]:
         index = 0
-        async for sample in self.work.samples():
-            if self.work.limit is not None and index >= self.work.limit:
-                return
+        async for sample in first_samples(self.work.samples, self.work.limit):
             for repeat in range(self.work.repeats):
                 sequence = index * self.work.repeats + repeat
                 if sequence not in self.work.done:

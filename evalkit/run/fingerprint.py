@@ -30,7 +30,7 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
     ids = array("q")  # hashes, eight bytes each: the ids of a million samples would take a hundred megabytes
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted").encode
-    async for sample in _first(samples, limit):
+    async for sample in first_samples(samples, limit):
         ids.append(hash(sample.id))
         digest.update(encode(msgspec.structs.replace(sample, images=())))
         for image in sample.images:
@@ -46,7 +46,7 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
 async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, suspects: set[int]) -> None:
     """Another pass over the samples whose ids have one of these hashes: equal ids, or mere chance?"""
     seen: set[str] = set()
-    async for sample in _first(samples, limit):
+    async for sample in first_samples(samples, limit):
         if hash(sample.id) not in suspects:
             continue
         if sample.id in seen:
@@ -54,8 +54,8 @@ async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, susp
         seen.add(sample.id)
 
 
-async def _first(samples: Samples, limit: int | None) -> AsyncIterator[Sample]:
-    """The samples, or only the first of them."""
+async def first_samples(samples: Samples, limit: int | None) -> AsyncIterator[Sample]:
+    """Yield the samples: the first ``limit`` of them, or all."""
     number = 0
     async for sample in samples():
         if number == limit:

@@ -10,6 +10,7 @@ from evalkit.errors import SetupError
 from evalkit.types import ServerInfo
 
 if TYPE_CHECKING:
+    from evalkit.collection.items import Item
     from evalkit.store.records import Run
     from evalkit.store.store import Store
 
@@ -18,24 +19,21 @@ if TYPE_CHECKING:
 MOST_LENGTHS = 100_000
 
 
-def earlier_lengths(store: Store, task: str, model: str) -> dict[str, float]:
+def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
     """Tokens of a reply, by sample id, in the latest run that tells most: of this model on this task and its
-    parameters, on the task with others, or of any other served model on the task.
-
-    ``task`` is ``name[k=5]``, ``model`` a spec.
-    """
+    parameters, on the task with others, or of any other served model on the task. ``model`` is a spec."""
     head = model.partition("@")[0]
     served = (
         run
-        for run in store.runs(task=task.partition("[")[0], limit=50)
-        if not run.spec.spec.startswith("baseline:")
+        for run in store.runs.find(task=item.task.name, limit=50)
+        if not run.spec.model_spec.startswith("baseline:")
     )
     runs = [run for run in served if 0 < run.n <= MOST_LENGTHS]
 
     def tells(run: Run) -> tuple[bool, bool]:
-        return run.spec.spec.partition("@")[0] == head, run.spec.task == task
+        return run.spec.model_spec.partition("@")[0] == head, run.spec.task == item.id
 
-    return store.lengths(max(runs, key=tells).id) if runs else {}
+    return store.samples.lengths(max(runs, key=tells).id) if runs else {}
 
 
 def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
@@ -45,8 +43,12 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
     """
     if model.startswith("baseline:"):
         return None
-    for run in store.runs(limit=None):
-        if run.spec.spec == model and not run.spec.target.get("given") and "model" in run.spec.provenance:
+    for run in store.runs.find(limit=None):
+        if (
+            run.spec.model_spec == model
+            and not run.spec.reproduction.given
+            and "model" in run.spec.provenance
+        ):
             return run.spec.model, msgspec.convert(run.spec.provenance["model"], ServerInfo)
     raise SetupError(
         f"--cache only: no run in the store has asked {model} yet, so nothing says which model that is. "
@@ -57,10 +59,10 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
 def asked_elsewhere(store: Store, run: Run) -> Run | None:
     """The latest other run of a model of this name whose address was another one: it may be another model."""
     here = _address(run)
-    others = (other for other in store.runs(model=run.spec.model, limit=50) if other.id != run.id)
+    others = (other for other in store.runs.find(model=run.spec.model, limit=50) if other.id != run.id)
     return next((other for other in others if here and _address(other) not in ("", here)), None)
 
 
 def _address(run: Run) -> str:
     """The URLs of a run's model as its spec has them; empty where they stand in a configuration."""
-    return run.spec.spec.partition("@http")[2].partition("?")[0]
+    return run.spec.model_spec.partition("@http")[2].partition("?")[0]

@@ -1,7 +1,7 @@
 """One run from beginning to end: survey the samples, probe the model, drive the engine, sum up.
 
 ``start`` begins a run, ``resume`` goes on with one, ``rescore`` needs no model. What a run needs to be built
-again (file, task, parameters, model spec) is stored with it as ``RunSpec.target``.
+again (file, parameters, options) is stored with it as ``RunSpec.reproduction``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import NotInstalled, SetupError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.protocols import Backend, described
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
 from evalkit.run.aggregate import aggregate_run
@@ -31,8 +32,16 @@ from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
-from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, SampleRecord
-from evalkit.types import Backend, Sample, ServerInfo
+from evalkit.store.records import (
+    MetricInfo,
+    ParameterInfo,
+    Reproduction,
+    Run,
+    RunSpec,
+    RunStatus,
+    SampleRecord,
+)
+from evalkit.types import Sample, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -69,7 +78,7 @@ def spec_of(
         task=item.id,
         path=item.where,
         model=name,
-        spec=model_text,
+        model_spec=model_text,
         tags=item.task.tags,
         params={name: plain(value) for name, value in item.shown.items()},
         metrics=metric_infos(item),
@@ -77,17 +86,19 @@ def spec_of(
         limit=options.limit,
         n_expected=found.n * options.repeats,
         dataset=found.fingerprint,
-        target={
-            "path": str(item.task.path) if item.task.path else None,
-            "task": item.task.name,
-            "params": {name: _anywhere(value) for name, value in item.shown.items()},
-            "named": list(item.named),
-            "metrics": list(item.task.added),
-            "model": model_text,
-            "cache": options.cache,
-            "max_inflight": options.max_inflight,
-            "given": options.backend is not None,
-        },
+        reproduction=Reproduction(
+            path=str(item.task.path) if item.task.path else None,
+            params={name: _anywhere(value) for name, value in item.shown.items()},
+            named=item.named,
+            parameters={
+                name: ParameterInfo(plain(known.default), tuple(map(plain, known.choices)))
+                for name, known in item.resolved.params.items()
+            },
+            metrics=item.task.added,
+            cache=options.cache or "on",
+            max_inflight=options.max_inflight,
+            given=options.backend is not None,
+        ),
         provenance={
             **provenance.of_item(item),
             "model": msgspec.to_builtins(model.facts),
@@ -99,7 +110,7 @@ def spec_of(
 def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
     """What the store keeps of the task's metrics."""
     return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.judges, m.unit, m.help)
+        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help)
         for m in item.task.metrics
     )
 
@@ -111,7 +122,6 @@ def _anywhere(value: Any) -> Any:
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
-    options.cache = options.cache or "on"
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
@@ -119,12 +129,12 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, found, options)
-            store.begin(spec)
+            store.runs.begin(spec)
             options.on_start(spec)
             try:
                 return await _drive(item, spec, model, samples, store, session, options)
             except NotInstalled:
-                store.discard(run_id)
+                store.runs.discard(run_id)
                 raise
 
 
@@ -134,26 +144,29 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     Raises ``SetupError`` where the data set is no longer what it was.
     """
     item = item_of(run.spec)
-    if run.spec.target.get("given"):
+    if run.spec.reproduction.given:
         raise SetupError(
             f"run {run.id}: its answers came from a file or a program, not from a served model; "
             "make it again with evalkit score, or as it was made"
         )
-    options.limit, options.repeats = run.spec.limit, run.spec.repeats
-    options.cache = options.cache or run.spec.target.get("cache", "on")
-    options.max_inflight = options.max_inflight or run.spec.target.get("max_inflight")
+    began = run.spec.reproduction
+    options = replace(
+        options,
+        cache=options.cache or began.cache,
+        max_inflight=options.max_inflight or began.max_inflight,
+    )
     async with session.running():
         await _metrics_ready(item)
         samples = await samples_of(item, session)
-        found = await survey(item, samples, options.limit)
+        found = await survey(item, samples, run.spec.limit)
         if found.fingerprint != run.spec.dataset:
             raise SetupError(
                 f"run {run.id}: the samples are no longer those that it began with "
                 f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
             )
-        async with _connected(run.id, run.spec.target["model"], item, store, options) as (_, model):
+        async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
-            store.claim(run.id)
+            store.runs.claim(run.id)
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -161,8 +174,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
 async def _metrics_ready(item: Item) -> None:
     """Raises ``SetupError`` where something that a metric needs is not there."""
     for metric in item.task.metrics:
-        if metric.ready is not None:
-            await asyncio.to_thread(metric.ready)
+        if metric.check_requirements is not None:
+            await asyncio.to_thread(metric.check_requirements)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
@@ -191,7 +204,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
         namespace=run_id,
         max_inflight=options.max_inflight,
         given=options.backend,
-        earlier=earlier_lengths(store, item.id, text),
+        earlier=earlier_lengths(store, item, text),
         known=earlier_probe(store, text) if mode == "only" else None,
     )
 
@@ -205,12 +218,11 @@ async def _drive(
     session: Session,
     options: Options,
 ) -> Run:
-    done = store.done(spec.id)
+    done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.run(spec.id), CallStats(), time.perf_counter()
+    earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
-    arguments: dict[str, Any] = {}
     try:
         with Scorer(item.task, expected - len(done)) as scorer:
             label = f"{spec.model} · {item.id}"
@@ -227,7 +239,7 @@ async def _drive(
                             repeats=spec.repeats,
                             done=done,
                             scorer=scorer,
-                            write=lambda batch: store.write(spec.id, batch),
+                            write=lambda batch: store.samples.write(spec.id, batch),
                             write_waits=not store.embedded,
                             bar=live,
                             window=options.window,
@@ -241,27 +253,28 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(arguments), **_prompt(store, spec), **_judged(earlier, traffic)}
-        store.add_provenance(spec.id, **facts)
+        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
-    return store.run(spec.id)
+    return store.runs.get(spec.id)
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
     """SHA-256 of the run's first request, rendered: another prompt, template or sampling is another hash."""
-    first = next(store.records(spec.id, sequences=[0]), None)
+    first = next(store.samples.records(spec.id, sequences=[0]), None)
     if first is None or not first.requests:
         return {}
     return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
 
 
-def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What fixtures say of themselves once they were used: an index its corpus, encoder and versions; a
-    second model what was found out of it."""
+def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what provenance records of the fixtures, once they were used.
+
+    Of an index its corpus, encoder and versions; of a second model what its probe found out.
+    """
     said = {
-        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else value.describe()
-        for name, value in arguments.items()
-        if hasattr(value, "describe")
+        name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else described(value)
+        for name, value in fixtures.items()
     }
     return {f"fixture {name}": facts for name, facts in said.items() if facts}
 
@@ -277,9 +290,9 @@ async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         if store.embedded:  # in a thread it would need a second connection, with a cache of its own
-            store.heartbeat(run_id)
+            store.runs.heartbeat(run_id)
         else:
-            await asyncio.to_thread(store.heartbeat, run_id)
+            await asyncio.to_thread(store.runs.heartbeat, run_id)
 
 
 async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
@@ -291,10 +304,10 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     item = replace(item, task=with_metrics(item.task, metrics))
     await _metrics_ready(item)
     spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
-    store.claim(run.id)
+    store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
-        for record in store.records(run.id):
+        for record in store.samples.records(run.id):
             if record.answer is not None:
                 batch.append(record)
             if len(batch) >= engine.BATCH:
@@ -302,13 +315,13 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
                 batch = []
         if batch:
             await _rescore_batch(batch, run.id, store, scorer)
-    store.set_metrics(run.id, spec.metrics, item.task.added)
+    store.runs.set_metrics(run.id, spec.metrics, item.task.added)
     before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
     aggregate_run(store, item, spec, before, run.wall_s)
-    return store.run(run.id)
+    return store.runs.get(run.id)
 
 
 async def _rescore_batch(batch: list[SampleRecord], run_id: str, store: Store, scorer: Scorer) -> None:
     answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]
     scores = await scorer.score(answered)
-    store.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})
+    store.samples.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})

@@ -1,7 +1,7 @@
 """Scoring answers by a task's metrics while generation goes on: in a thread, or in worker processes.
 
-Metrics that turn out to take long, and those that say that they need something heavy (``Metric.ready``),
-are scored in worker processes. A worker finds the metrics by importing the task file anew: nothing but
+Metrics that turn out to take long, and those that need something heavy (``Metric.check_requirements``), are
+scored in worker processes. A worker finds the metrics by importing the task file anew: nothing but
 samples and answers travels, as MessagePack. For others the journey would cost more than the scoring: they
 stay in a thread, as do tasks without a file (made in a notebook) and short runs.
 """
@@ -61,7 +61,7 @@ class Scorer:
         self._may_travel = task.path is not None and (expected is None or expected > SMALL)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._workers: ProcessPoolExecutor | None = None
-        if any(metric.ready is not None for metric in task.metrics):
+        if any(metric.check_requirements is not None for metric in task.metrics):
             self._send_away()
 
     def __enter__(self) -> Scorer:

@@ -17,12 +17,11 @@ from types import FrameType
 from typing import Any
 
 from evalkit.collection.files import display, line_in
-from evalkit.collection.fixture_resolution import wanted_fixture
 from evalkit.collection.items import Item
 from evalkit.data.source_location import row_place
 from evalkit.errors import EvalkitError, SetupError
 from evalkit.extras import not_installed
-from evalkit.task import Fixture, Scope, parameters_of
+from evalkit.task import Fixture, Scope
 from evalkit.types import Progress, Sample
 
 Key = tuple[Any, ...]
@@ -43,6 +42,7 @@ class Session:
         self.progress = progress
         self._session = _Scope()
         self._task = self._session  # a scope of its own only while an item runs
+        self.used: dict[str, Any] = {}  # what the samples of the item that runs share, by the fixture's name
 
     async def __aenter__(self) -> Session:
         await self._session.stack.__aenter__()
@@ -54,7 +54,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The run of one item: its end tears down the fixtures of scope ``task``."""
-        self._task = _Scope()
+        self._task, self.used = _Scope(), {}
         try:
             async with self._task.stack:
                 yield
@@ -66,27 +66,25 @@ class Session:
 
         What those stand on is made here too, once, before samples begin to ask for it side by side.
         """
-        params, wanted = parameters_of(fn)
-        values = {name: item.params[name] for name in [*params, *wanted] if name in item.params}
-        for name in wanted:
+        asks = item.resolved.asks[fn]
+        values = asks.values(item.params)
+        for name, fixture in asks.fixtures.items():
             if name in values:
                 continue
-            fixture = wanted_fixture(name, fn, item.fixtures)
-            assert fixture is not None  # collecting has found every name
             if fixture.scope == "sample":
                 await self.arguments(fixture.fn, item)
             else:
-                values[name] = (await self._fixture(fixture, item, {}, None))[1]
+                values[name] = self.used[name] = (await self._fixture(fixture, item, {}, None))[1]
         return values
 
     def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
         """The task's function, which makes and tears down around each sample what lives only so long."""
         fn = item.task.fn
-        mine: dict[str, Fixture] = {}
-        for name in parameters_of(fn)[1]:
-            fixture = wanted_fixture(name, fn, item.fixtures)
-            if name not in item.params and fixture is not None and fixture.scope == "sample":
-                mine[name] = fixture
+        mine = {
+            name: fixture
+            for name, fixture in item.resolved.asks[fn].fixtures.items()
+            if fixture.scope == "sample" and name not in item.params
+        }
         return partial(self._with_fixtures, item, mine) if mine else fn
 
     async def _with_fixtures(
@@ -104,18 +102,17 @@ class Session:
         """A fixture's identity (its function, parameters and the identities it stands on) and value."""
         if fixture.name == "progress" and fixture.above is None:
             return ("progress",), self.progress
-        params, wanted = parameters_of(fixture.fn)
-        values = {p: item.params[p] for p in [*params, *wanted] if p in item.params}
+        if fixture.when is not None and not fixture.when(item.params):
+            return (fixture.fn, None), None
+        asks = item.resolved.asks[fixture.fn]
+        values = asks.values(item.params)
         settings = tuple((name, repr(value)) for name, value in values.items())
         keys: list[Key] = []
-        for name in wanted:
-            if name in values:
-                continue
-            inner = wanted_fixture(name, fixture.fn, item.fixtures)
-            assert inner is not None  # collecting has found every name
-            inner_key, values[name] = await self._fixture(inner, item, given, sample)
-            keys.append(inner_key)
-        values |= {n: v for n, v in given.items() if n in inspect.signature(fixture.fn).parameters}
+        for name, inner in asks.fixtures.items():
+            if name not in values:
+                inner_key, values[name] = await self._fixture(inner, item, given, sample)
+                keys.append(inner_key)
+        values |= {name: given[name] for name in asks.given if name in given}
         key: Key = (fixture.fn, settings, tuple(keys))
         scope = self._scope(fixture.scope, sample)
         if key not in scope.made:

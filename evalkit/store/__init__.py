@@ -1,7 +1,7 @@
 """The score store: every run, sample, answer and score, in SQLite by default.
 
     with open_store() as store:
-        print(store.run("latest").metrics)
+        print(store.runs.get("latest").metrics)
 
 The records are plain; SQLAlchemy is imported when a store is opened.
 """

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, field
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store import schema as t
 from evalkit.store.codec import unpack
+from evalkit.store.database import Database
 from evalkit.store.records import MetricInfo, Run, RunSpec
-from evalkit.store.runs import chunks
-from evalkit.store.samples import Samples
+from evalkit.store.runs import Runs, chunks
 from evalkit.types import Estimate, Status
 
 
@@ -43,7 +43,7 @@ class SampleRow(Struct, frozen=True):
     """One line in a list of samples. ``question`` and ``reply`` are cut to their beginnings."""
 
     sequence: int
-    document: str
+    sample_id: str = field(name="document")
     repeat: int
     status: Status
     question: str
@@ -61,14 +61,17 @@ class Page(Struct, frozen=True):
     before: int | None
 
 
-class Board(Samples):
-    """Questions about many runs, answered from what ``finish`` has worked out."""
+class Board:
+    """Questions about many runs, answered from what ``Runs.finish`` has worked out."""
+
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self._database, self._runs = database, runs
 
     def tasks(self) -> list[TaskInfo]:
         """Every task variant that has a run, by name; the metrics are those of its newest run."""
         query = sa.select(t.task.c.name, t.run.c.model_id, t.run.c.started, t.run.c.spec).join(t.run)
         found: dict[str, list[Any]] = {}
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             for row in connection.execute(query.order_by(t.task.c.name, t.run.c.started.desc())):
                 found.setdefault(row.name, []).append(row)
         infos = []
@@ -78,7 +81,7 @@ class Board(Samples):
             infos.append(
                 TaskInfo(
                     name,
-                    name.partition("[")[0],
+                    spec.task_name,
                     spec.params,
                     len(rows),
                     models,
@@ -94,20 +97,20 @@ class Board(Samples):
         Compared are runs over the same samples: those of the complete run with the most of them (of two, the
         newer). Ties share a rank. Raises ``UsageError`` for a task or a metric that is not there.
         """
-        runs = [run for run in self.runs(task=task) if run.spec.task == task]
+        runs = [run for run in self._runs.find(task=task) if run.spec.task == task]
         if not runs:
             known = [info.name for info in self.tasks()]
             raise UsageError(f"no run of task {task!r}.{did_you_mean(task, known)}")
         infos = {info.name: info for run in reversed(runs) for info in run.spec.metrics}
         if metric not in infos:
             raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
-        complete = [run for run in runs if run.ranked]
-        same = max(complete, key=lambda run: (run.n, run.started)).samples if complete else None
+        complete = [run for run in runs if run.is_complete]
+        same = max(complete, key=lambda run: (run.n, run.started)).sample_set if complete else None
         ranked: list[tuple[Run, Estimate]] = []
         apart: list[Row] = []
         for model in dict.fromkeys(run.spec.model for run in runs):
             newest = next(run for run in runs if run.spec.model == model)
-            best = next((run for run in complete if run.spec.model == model and run.samples == same), None)
+            best = next((run for run in complete if run.spec.model == model and run.sample_set == same), None)
             if best and (estimate := best.metrics.get(metric)) and not math.isnan(estimate.value):
                 ranked.append((best, estimate))
             elif best:
@@ -135,10 +138,10 @@ class Board(Samples):
         regard to case. With ``metric``, only samples that have a value of it, within the limits.
         """
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             where = [s.run_key == key, *_filters(status, metric, at_least, at_most, text)]
-            matching = sa.select(s.sequence).join(t.item).where(*where)
+            matching = sa.select(s.sequence).join(t.dataset_sample).where(*where)
             total = connection.execute(
                 sa.select(sa.func.count()).select_from(matching.subquery())
             ).scalar_one()
@@ -198,14 +201,19 @@ def _filters(
         one = one.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
         where.append(sa.exists(one if at_most is None else one.where(c.value <= at_most)))
     if text:
-        columns = (t.item.c.document, t.item.c.question, t.sample.c.excerpt, t.sample.c.error)
+        columns = (
+            t.dataset_sample.c.sample_id,
+            t.dataset_sample.c.question,
+            t.sample.c.excerpt,
+            t.sample.c.error,
+        )
         where.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     return where
 
 
 def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) -> list[SampleRow]:
-    s, i = t.sample.c, t.item.c
-    columns = (s.sequence, i.document, s.repeat, s.status, s.error)
+    s, i = t.sample.c, t.dataset_sample.c
+    columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error)
     beginnings = (sa.func.substr(i.question, 1, 300), sa.func.substr(s.excerpt, 1, 300))
     rows: list[SampleRow] = []
     for some in chunks(sequences):
@@ -214,10 +222,14 @@ def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) 
         values = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(some))
         for sequence, metric, value in connection.execute(values):
             scores.setdefault(sequence, {})[metric] = value
-        query = sa.select(*columns, *beginnings).join(t.item).where(s.run_key == key, s.sequence.in_(some))
-        for sequence, document, repeat, status, error, question, reply in connection.execute(
+        query = (
+            sa.select(*columns, *beginnings)
+            .join(t.dataset_sample)
+            .where(s.run_key == key, s.sequence.in_(some))
+        )
+        for sequence, sample_id, repeat, status, error, question, reply in connection.execute(
             query.order_by(s.sequence)
         ):
             found = scores.get(sequence, {})
-            rows.append(SampleRow(sequence, document, repeat, Status(status), question, reply, error, found))
+            rows.append(SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, found))
     return rows

@@ -21,25 +21,57 @@ class MetricInfo(Struct, frozen=True):
     low: float = 0.0
     high: float | None = 1.0
     higher_is_better: bool | None = True
-    judges: str = "output"
+    kind: str = "output"
     unit: str = ""
     help: str = ""
+
+    @property
+    def judges_output(self) -> bool:
+        """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
+        return self.kind == "output" and self.higher_is_better is not None
+
+
+class ParameterInfo(Struct, frozen=True):
+    """A parameter of a task as it was when a run began: its default, and its values where it lists them."""
+
+    default: Any = None
+    choices: tuple[Any, ...] = ()
+
+
+class Reproduction(Struct, frozen=True, kw_only=True):
+    """What ``resume`` and ``rescore`` need to build a run again.
+
+    ``path`` is the task file (absolute, None for a task without one of ours). ``params`` are the values of
+    all parameters, with absolute paths; ``named`` those that stand in the node id. ``parameters`` says what
+    the task took when the run began: readers of a run never ask its task file. ``metrics`` are calls that
+    were added to the task's own. ``cache`` and ``max_inflight`` are the options of the run; ``given`` says
+    that its answers came from a file or a program, so that nothing can be asked again.
+    """
+
+    path: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    parameters: dict[str, ParameterInfo] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    cache: Literal["on", "off", "refresh", "only"] = "on"
+    max_inflight: int | None = None
+    given: bool = False
 
 
 class RunSpec(Struct, frozen=True, kw_only=True):
     """What a run is, known before its first sample.
 
     ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as it was given,
-    ``target`` all that ``resume`` needs to build the same run again. ``dataset`` is the fingerprint of the
-    samples (hex), ``n_expected`` samples times repeats, or None while the data set is still being read.
-    No secret is ever in here.
+    ``model`` the model's name and ``model_spec`` the text that names its provider and address. ``dataset`` is
+    the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while the data set is
+    still being read. No secret is ever in here.
     """
 
     id: str
     task: str
     path: str
     model: str
-    spec: str
+    model_spec: str
     tags: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[MetricInfo, ...] = ()
@@ -47,8 +79,13 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     n_expected: int | None = None
     dataset: str = ""
-    target: dict[str, Any] = field(default_factory=dict)
+    reproduction: Reproduction = Reproduction()
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task_name(self) -> str:
+        """Return the task's name without its parameters: ``pubmed_rag``."""
+        return self.task.partition("[")[0]
 
 
 class Tokens(Struct, frozen=True):
@@ -122,11 +159,11 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.spec.id
 
     @property
-    def samples(self) -> tuple[str, int, int]:
+    def sample_set(self) -> tuple[str, int, int]:
         """Runs with the same value were asked the same questions as often."""
         return self.spec.dataset, self.n, self.spec.repeats
 
     @property
-    def ranked(self) -> bool:
+    def is_complete(self) -> bool:
         """Only complete runs may be compared."""
         return self.status == "complete"

@@ -33,12 +33,15 @@ class Totals(msgspec.Struct, frozen=True):
     calls_from_cache: int = 0
 
 
-class Runs(Database):
+class Runs:
     """Runs, without their samples."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def begin(self, spec: RunSpec) -> None:
         """Add a run, held by this process. Raises ``StoreError`` if there is one of this id."""
-        with self.writing() as connection:
+        with self._database.writing() as connection:
             if connection.scalar(sa.select(t.run.c.key).where(t.run.c.id == spec.id)) is not None:
                 raise StoreError(
                     f"run {spec.id} is already in the store; `evalkit resume {spec.id}` goes on with it"
@@ -62,21 +65,21 @@ class Runs(Database):
 
     def __contains__(self, run_id: str) -> bool:
         """Return whether there is a run of exactly this id."""
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             return connection.scalar(sa.select(t.run.c.key).where(t.run.c.id == run_id)) is not None
 
     def discard(self, run_id: str) -> None:
         """Remove a run, unless a sample of the run is stored."""
-        with self.writing() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.writing() as connection:
+            key = self.row(connection, run_id).key
             if not _totals(connection, [key]):
                 connection.execute(t.run_metric.delete().where(t.run_metric.c.run_key == key))
                 connection.execute(t.run.delete().where(t.run.c.key == key))
 
     def claim(self, run_id: str) -> None:
         """Take a run for this process, to go on with it. Raises ``StoreError`` if a live process has it."""
-        with self.writing() as connection:
-            row = self._row(connection, run_id)
+        with self._database.writing() as connection:
+            row = self.row(connection, run_id)
             if row.owner and row.owner != _this_process() and _alive(row.owner, row.heartbeat):
                 raise StoreError(
                     f"run {run_id} is held by another process ({row.owner}); wait for it or stop it"
@@ -86,8 +89,8 @@ class Runs(Database):
 
     def heartbeat(self, run_id: str) -> None:
         """Say that this process still works on the run. Raises ``StoreError`` if another has taken it."""
-        with self.writing() as connection:
-            row = self._row(connection, run_id)
+        with self._database.writing() as connection:
+            row = self.row(connection, run_id)
             if row.owner != _this_process():
                 raise StoreError(f"run {run_id} was taken over by another process ({row.owner})")
             self._update(connection, run_id, heartbeat=time.time())
@@ -97,17 +100,16 @@ class Runs(Database):
 
         ``added`` are those that are not the task's own.
         """
-        with self.writing() as connection:
-            spec = unpack(self._row(connection, run_id).spec, RunSpec)
-            spec = msgspec.structs.replace(
-                spec, metrics=tuple(metrics), target={**spec.target, "metrics": list(added)}
-            )
+        with self._database.writing() as connection:
+            spec = unpack(self.row(connection, run_id).spec, RunSpec)
+            reproduction = msgspec.structs.replace(spec.reproduction, metrics=tuple(added))
+            spec = msgspec.structs.replace(spec, metrics=tuple(metrics), reproduction=reproduction)
             self._update(connection, run_id, spec=pack(spec))
 
     def add_provenance(self, run_id: str, **facts: Any) -> None:
         """Add facts that were known only once the run was under way, such as the index that was searched."""
-        with self.writing() as connection:
-            spec = unpack(self._row(connection, run_id).spec, RunSpec)
+        with self._database.writing() as connection:
+            spec = unpack(self.row(connection, run_id).spec, RunSpec)
             whole = {**spec.provenance, **facts}
             self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, provenance=whole)))
 
@@ -123,8 +125,8 @@ class Runs(Database):
 
         ``wall_s``: seconds, all sittings together.
         """
-        with self.writing() as connection:
-            row = self._row(connection, run_id)
+        with self._database.writing() as connection:
+            row = self.row(connection, run_id)
             totals = _totals(connection, [row.key]).get(row.key, Totals())
             values = {"status": status, "wall_s": wall_s, "owner": None, "totals": pack(totals)}
             self._update(connection, run_id, ended=row.ended or time.time(), **values)
@@ -136,10 +138,10 @@ class Runs(Database):
             if rows:
                 connection.execute(t.run_metric.insert(), rows)
 
-    def run(self, run_id: str) -> Run:
+    def get(self, run_id: str) -> Run:
         """The run of this id, or the only one that begins so; ``latest``: the newest. Or ``UsageError``."""
         newest = sa.select(t.run.c.id).order_by(t.run.c.started.desc(), t.run.c.key.desc())
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             if run_id == "latest":
                 found = list(connection.scalars(newest.limit(1)))
             else:
@@ -152,13 +154,14 @@ class Runs(Database):
             known = list(connection.scalars(newest.limit(1000)))
         if not known:
             raise UsageError(
-                f"{self.name}: the store holds no run yet. `evalkit run TASK --model MODEL` makes one"
+                f"{self._database.name}: the store holds no run yet. "
+                "`evalkit run TASK --model MODEL` makes one"
             )
         if len(found) > 1:
             raise UsageError(f"run {run_id!r} could be any of {', '.join(found[:10])}; give more of its id")
         raise UsageError(f"no run {run_id!r}.{did_you_mean(run_id, known)} `evalkit show` lists the runs")
 
-    def runs(
+    def find(
         self,
         *,
         task: str | None = None,
@@ -174,7 +177,7 @@ class Runs(Database):
             where.append(t.model.c.name == model)
         if status is not None:
             where.append(t.run.c.status == status)
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             return self._load(connection, *where, limit=limit)
 
     def _load(
@@ -188,15 +191,16 @@ class Runs(Database):
         metrics = _estimates(connection, [row.key for row in rows])
         return [_run(row, live.get(row.key, Totals()), metrics.get(row.key, {})) for row in rows]
 
-    def _row(self, connection: sa.Connection, run_id: str) -> Any:
+    def row(self, connection: sa.Connection, run_id: str) -> Any:
+        """Return the run's row. Raises ``StoreError`` where there is none."""
         row = connection.execute(sa.select(t.run).where(t.run.c.id == run_id)).first()
         if row is None:
-            raise StoreError(f"{self.name}: no run {run_id!r}")
+            raise StoreError(f"{self._database.name}: no run {run_id!r}")
         return row
 
     def _update(self, connection: sa.Connection, run_id: str, **values: Any) -> None:
         if connection.execute(t.run.update().where(t.run.c.id == run_id).values(**values)).rowcount == 0:
-            raise StoreError(f"{self.name}: no run {run_id!r}")
+            raise StoreError(f"{self._database.name}: no run {run_id!r}")
 
 
 def chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
@@ -271,7 +275,7 @@ def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[st
         "metric": name,
         "slice": part,
         "n": estimate.n,
-        "mean": estimate.value,
+        "value": estimate.value,
         "se": estimate.se,
         "ci_low": estimate.ci[0],
         "ci_high": estimate.ci[1],
@@ -306,7 +310,7 @@ def _with_slices(connection: sa.Connection, run: Run) -> Run:
 
 def _estimate(row: Any) -> Estimate:
     return Estimate(
-        value=_number(row.mean),
+        value=_number(row.value),
         se=_number(row.se),
         ci=(_number(row.ci_low), _number(row.ci_high)),
         n=row.n,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from evalkit.errors import StoreError
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
-from evalkit.store.database import insert, insert_missing
+from evalkit.store.database import Database, insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Image, Sample, Score, Status
@@ -31,21 +31,24 @@ class _Slices(msgspec.Struct):
     slices: dict[str, str] = {}
 
 
-class Samples(Runs):
+class Samples:
     """What the samples of a run were, and what became of them."""
+
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self._database, self._runs = database, runs
 
     def write(self, run_id: str, records: Sequence[SampleRecord]) -> None:
         """Commit samples in one transaction. One that is there already is replaced, with its scores."""
         images: dict[str, Image] = {}
         latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
-        items = {record.sequence: _item_row(record.sample, images) for record in records}
+        dataset = {record.sequence: _dataset_row(record.sample, images) for record in records}
         payloads = {record.sequence: _payload(record, images) for record in records}
-        with self.writing() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.writing() as connection:
+            key = self._runs.row(connection, run_id).key
             _store_images(connection, images)
-            for some in chunks(items):
-                ids = _item_ids(connection, [items[sequence] for sequence in some])
-                self._replace(connection, key, [latest[sequence] for sequence in some], items, ids)
+            for some in chunks(dataset):
+                ids = _dataset_ids(connection, [dataset[sequence] for sequence in some])
+                self._replace(connection, key, [latest[sequence] for sequence in some], dataset, ids)
                 bodies = [
                     {"run_key": key, "sequence": sequence, "body": payloads[sequence]} for sequence in some
                 ]
@@ -56,25 +59,25 @@ class Samples(Runs):
         connection: sa.Connection,
         key: int,
         records: Sequence[SampleRecord],
-        items: Mapping[int, Mapping[str, Any]],
+        dataset: Mapping[int, Mapping[str, Any]],
         ids: Mapping[str, int],
     ) -> None:
         s, sequences = t.sample.c, [record.sequence for record in records]
         connection.execute(t.sample.delete().where(s.run_key == key, s.sequence.in_(sequences)))
-        rows = [_sample_row(key, record, ids[items[record.sequence]["digest"]]) for record in records]
+        rows = [_sample_row(key, record, ids[dataset[record.sequence]["digest"]]) for record in records]
         try:
             insert(connection, t.sample, rows)
         except sa.exc.IntegrityError as error:
             raise StoreError(
-                f"{self.name}: a sample is already in this run at another place: the data set "
+                f"{self._database.name}: a sample is already in this run at another place: the data set "
                 "holds the same sample twice, or it has changed since the run began. Start a new run"
             ) from error
         _insert_scores(connection, key, {record.sequence: record.scores for record in records})
 
     def replace_scores(self, run_id: str, scores: Mapping[int, Sequence[Score]]) -> None:
         """Give samples new scores instead of all those they had, in one transaction."""
-        with self.writing() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.writing() as connection:
+            key = self._runs.row(connection, run_id).key
             for some in chunks(scores):
                 here = t.score.c.run_key == key
                 connection.execute(t.score.delete().where(here, t.score.c.sequence.in_(some)))
@@ -82,8 +85,8 @@ class Samples(Runs):
 
     def done(self, run_id: str) -> set[int]:
         """The sequences that need no new call: all that ended otherwise than in an error."""
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             s = t.sample.c
             return set(
                 connection.scalars(sa.select(s.sequence).where(s.run_key == key, s.status != Status.ERROR))
@@ -92,19 +95,19 @@ class Samples(Runs):
     def lengths(self, run_id: str) -> dict[str, float]:
         """Completion tokens of one call, by sample id, for the samples that had any."""
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
-            query = sa.select(t.item.c.document, s.completion_tokens, s.calls).select_from(
-                t.sample.join(t.item)
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            query = sa.select(t.dataset_sample.c.sample_id, s.completion_tokens, s.calls).select_from(
+                t.sample.join(t.dataset_sample)
             )
             rows = connection.execute(query.where(s.run_key == key, s.calls > 0, s.completion_tokens > 0))
-            return {row.document: row.completion_tokens / row.calls for row in rows}
+            return {row.sample_id: row.completion_tokens / row.calls for row in rows}
 
     def counts(self, run_id: str) -> dict[str, int]:
         """How many samples ended in each status."""
         s = t.sample.c
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             query = (
                 sa.select(s.status, sa.func.count().label("n"))
                 .where(s.run_key == key)
@@ -131,15 +134,15 @@ class Samples(Runs):
         """The metrics that failed: on how many samples, and what one of them said."""
         c = t.score.c
         query = sa.select(c.metric, sa.func.count(), sa.func.min(c.error)).group_by(c.metric)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
             return {metric: (n, said) for metric, n, said in rows}
 
-    def columns(self, run_id: str) -> dict[str, Column]:
-        """The same as numbers, for any number of samples; what estimates are made from."""
+    def columns(self, run_id: str, metrics: Collection[str] | None = None) -> dict[str, Column]:
+        """The same as numbers, for any number of samples; what estimates and differences are made from."""
         found: dict[str, Column] = {}
-        for metric, sequence, cluster, value in self._scored(run_id):
+        for metric, sequence, cluster, value in self._scored(run_id, metrics):
             if (column := found.get(metric)) is None:
                 column = found[metric] = Column()
             column.sequences.append(sequence)
@@ -151,10 +154,10 @@ class Samples(Runs):
         self, run_id: str, metrics: Collection[str] | None = None
     ) -> Iterator[tuple[str, int, str, float | None]]:
         c = t.score.c
-        join = t.score.join(t.sample).join(t.item)
-        query = sa.select(c.metric, c.sequence, t.item.c.cluster, c.value).select_from(join)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        join = t.score.join(t.sample).join(t.dataset_sample)
+        query = sa.select(c.metric, c.sequence, t.dataset_sample.c.cluster, c.value).select_from(join)
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
             if metrics is not None:
                 wanted = wanted.where(c.metric.in_(metrics))
@@ -162,18 +165,24 @@ class Samples(Runs):
 
     def names(self, run_id: str) -> dict[int, tuple[str, int]]:
         """The sample's id and the number of its repeat, by sequence: what two runs are paired by."""
-        query = sa.select(t.sample.c.sequence, t.item.c.document, t.sample.c.repeat).join(t.item)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        query = sa.select(t.sample.c.sequence, t.dataset_sample.c.sample_id, t.sample.c.repeat).join(
+            t.dataset_sample
+        )
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(t.sample.c.run_key == key))
-            return {sequence: (document, repeat) for sequence, document, repeat in rows}
+            return {sequence: (sample_id, repeat) for sequence, sample_id, repeat in rows}
 
     def slices(self, run_id: str) -> dict[str, array[int]]:
         """The sequences of each slice, in order, by ``name=value``."""
         found: dict[str, dict[str, array[int]]] = {}
-        query = sa.select(t.sample.c.sequence, t.item.c.body).join(t.item).order_by(t.sample.c.sequence)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        query = (
+            sa.select(t.sample.c.sequence, t.dataset_sample.c.body)
+            .join(t.dataset_sample)
+            .order_by(t.sample.c.sequence)
+        )
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             for sequence, body in connection.execute(_in_pieces(query.where(t.sample.c.run_key == key))):
                 for name, value in unpack(body, _Slices).slices.items():
                     values = found.setdefault(name, {})
@@ -194,14 +203,14 @@ class Samples(Runs):
         """Of each sample its sequence, its id and repeat, and parts of its ``Sample`` and its ``Payload``:
         those fields, nested ones too, that the given kinds of ``Struct`` have. Cheaper than ``records``.
         """
-        s, i = t.sample.c, t.item.c
-        query = sa.select(s.sequence, i.document, s.repeat, i.body, t.payload.c.body.label("payload"))
-        query = query.select_from(t.sample.join(t.item).join(t.payload)).order_by(s.sequence)
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        s, i = t.sample.c, t.dataset_sample.c
+        query = sa.select(s.sequence, i.sample_id, s.repeat, i.body, t.payload.c.body.label("payload"))
+        query = query.select_from(t.sample.join(t.dataset_sample).join(t.payload)).order_by(s.sequence)
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(s.run_key == key).execution_options(yield_per=100))
-            for sequence, document, repeat, body, packed in rows:
-                yield sequence, (document, repeat), unpack(body, sample), unpack(packed, payload)
+            for sequence, sample_id, repeat, body, packed in rows:
+                yield sequence, (sample_id, repeat), unpack(body, sample), unpack(packed, payload)
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
         """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.
@@ -217,7 +226,7 @@ class Samples(Runs):
             yield from batch
             batch = self._records(run_id, t.sample.c.sequence > batch[-1].sequence, 100)
 
-    def sample(self, run_id: str, sequence: int) -> SampleRecord:
+    def get(self, run_id: str, sequence: int) -> SampleRecord:
         """One sample. Raises ``StoreError`` where the run has none at this place."""
         found = self._records(run_id, t.sample.c.sequence == sequence, 1)
         if not found:
@@ -226,10 +235,12 @@ class Samples(Runs):
 
     def _records(self, run_id: str, where: sa.ColumnElement[bool], limit: int) -> list[SampleRecord]:
         query = (
-            sa.select(t.sample, t.item.c.body, t.payload.c.body.label("payload")).join(t.item).join(t.payload)
+            sa.select(t.sample, t.dataset_sample.c.body, t.payload.c.body.label("payload"))
+            .join(t.dataset_sample)
+            .join(t.payload)
         )
-        with self.reading() as connection:
-            key = self._row(connection, run_id).key
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
             query = query.where(t.sample.c.run_key == key, where).order_by(t.sample.c.sequence).limit(limit)
             rows = connection.execute(query).all()
             scores = _scores_of(connection, key, [row.sequence for row in rows])
@@ -242,12 +253,12 @@ def _in_pieces(query: sa.Select[Any]) -> sa.Select[Any]:
     return query.execution_options(yield_per=1000)
 
 
-def _item_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
+def _dataset_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
     images.update((image.sha256, image) for image in sample.images)
     digest, body = pack_sample(sample)
     return {
         "digest": digest,
-        "document": plain_text(sample.id),
+        "sample_id": plain_text(sample.id),
         "cluster": plain_text(sample.cluster or sample.id),
         "question": plain_text(sample.input),
         "body": body,
@@ -272,17 +283,19 @@ def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> Non
         insert_missing(connection, t.blob, rows)
 
 
-def _item_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    insert_missing(connection, t.item, rows)
-    wanted = t.item.c.digest.in_([row["digest"] for row in rows])
-    return dict(connection.execute(sa.select(t.item.c.digest, t.item.c.id).where(wanted)).all())
+def _dataset_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    insert_missing(connection, t.dataset_sample, rows)
+    wanted = t.dataset_sample.c.digest.in_([row["digest"] for row in rows])
+    return dict(
+        connection.execute(sa.select(t.dataset_sample.c.digest, t.dataset_sample.c.id).where(wanted)).all()
+    )
 
 
-def _sample_row(key: int, record: SampleRecord, item_id: int) -> dict[str, Any]:
+def _sample_row(key: int, record: SampleRecord, dataset_id: int) -> dict[str, Any]:
     return {
         "run_key": key,
         "sequence": record.sequence,
-        "item_id": item_id,
+        "dataset_sample_id": dataset_id,
         "repeat": record.repeat,
         "status": str(record.status),
         "prompt_tokens": record.tokens.prompt,

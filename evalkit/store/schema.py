@@ -3,7 +3,7 @@
     task ─┐
     model ┴─ run ─┬─ sample ─┬─ score        one number for each sample and metric
                   │    │     └─ payload      answer and requests, compressed, read one at a time
-                  │    └─ item               a data set's sample, stored once for all runs
+                  │    └─ dataset_sample     a data set's sample, stored once for all runs
                   └─ run_metric              the estimates that a leaderboard reads
     blob                                     images by the SHA-256 of their bytes
 
@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 """The newest migration: what this evalkit reads and writes."""
 
 metadata = MetaData()
@@ -66,12 +66,12 @@ run = Table(
     Index("ix_run_task_started", "task_id", "started"),
 )
 
-item = Table(
-    "item",
+dataset_sample = Table(
+    "dataset_sample",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("digest", String, nullable=False, unique=True),  # of the whole sample, its id included
-    Column("document", String, nullable=False),
+    Column("sample_id", String, nullable=False),
     Column("cluster", String, nullable=False),
     Column("question", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -82,7 +82,7 @@ sample = Table(
     metadata,
     Column("run_key", Integer, ForeignKey("run.key"), primary_key=True),
     Column("sequence", Integer, primary_key=True),
-    Column("item_id", Integer, ForeignKey("item.id"), nullable=False),
+    Column("dataset_sample_id", Integer, ForeignKey("dataset_sample.id"), nullable=False),
     Column("repeat", Integer, nullable=False),
     Column("status", String, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
@@ -94,7 +94,7 @@ sample = Table(
     Column("latency_s", Float, nullable=False),
     Column("error", Text),
     Column("excerpt", Text, nullable=False),  # the beginning of the reply, to search and to list
-    UniqueConstraint("run_key", "item_id", "repeat", name="uq_sample_item"),
+    UniqueConstraint("run_key", "dataset_sample_id", "repeat", name="uq_sample_item"),
     sqlite_with_rowid=False,
 )
 
@@ -128,7 +128,7 @@ run_metric = Table(
     Column("metric", String, primary_key=True),
     Column("slice", String, primary_key=True),  # "" for the whole run
     Column("n", Integer, nullable=False),
-    Column("mean", Float),  # NULL stands for NaN: no sample had a value
+    Column("value", Float),  # NULL stands for NaN: no sample had a value
     Column("se", Float),
     Column("ci_low", Float),
     Column("ci_high", Float),

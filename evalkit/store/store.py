@@ -1,4 +1,4 @@
-"""The store as one object. Its parts: ``database`` → ``runs`` → ``samples`` → ``board``."""
+"""The store as one object, composed of its runs, their samples, and what a leaderboard asks of both."""
 
 from __future__ import annotations
 
@@ -7,12 +7,39 @@ from typing import Self
 
 from evalkit.errors import StoreError
 from evalkit.store.board import Board
-from evalkit.store.database import check_url
+from evalkit.store.database import Database, check_url
 from evalkit.store.migrate import migrate
+from evalkit.store.runs import Runs
+from evalkit.store.samples import Samples
 
 
-class Store(Board):
+class Store:
     """An open store, safe to use from several threads; a context manager that closes it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.runs = Runs(database)
+        self.samples = Samples(database, self.runs)
+        self.board = Board(database, self.runs)
+
+    @property
+    def name(self) -> str | None:
+        """Return the store's file, or its URL without the password."""
+        return self.database.name
+
+    @property
+    def home(self) -> Path:
+        """Return the folder for files that belong beside the store."""
+        return self.database.home
+
+    @property
+    def embedded(self) -> bool:
+        """Return whether the store is a file here, and no server that answers when it likes."""
+        return self.database.embedded
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -23,10 +50,10 @@ class Store(Board):
 
 def open_url(url: str | Path | None, create: bool) -> Store:
     """See ``evalkit.store.open_store``."""
-    store = Store(check_url(url, create))
+    database = Database(check_url(url, create))
     try:
-        migrate(store)
+        migrate(database)
     except StoreError:
-        store.engine.dispose()
+        database.engine.dispose()
         raise
-    return store
+    return Store(database)

@@ -9,12 +9,17 @@ from typing import Any
 
 
 def lazy_names(
-    package: str, modules: Mapping[str, str]
+    package: str, modules: Mapping[str, str], otherwise: Callable[[str], Any] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` for ``package``; ``modules`` names the module of each name."""
+    """Return ``__getattr__`` and ``__dir__`` for ``package``; ``modules`` names the module of each name.
+
+    Any other name is that of ``otherwise``, which raises ``AttributeError`` for what it does not know.
+    """
 
     def getattr_(name: str) -> Any:
         if name not in modules:
+            if otherwise is not None:
+                return otherwise(name)
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(modules[name]), name)
         setattr(sys.modules[package], name, value)

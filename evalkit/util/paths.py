@@ -45,7 +45,10 @@ def memory(kind: str, of: str) -> Path | None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file at once: who reads meanwhile gets the old one or the new one."""
-    beside = path.with_suffix(f".{os.getpid()}")
+    """Write a file whole or not at all, also where several processes write it at once.
+
+    A reader gets the old content or the new one.
+    """
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     beside.write_bytes(content)
     beside.replace(path)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from evalkit_leaderboard import charts, data, text
-from evalkit_leaderboard.choose import warn_unknown
+from evalkit_leaderboard.choose import say_no_runs, warn_unknown
 
 from evalkit.store.board import Row, TaskInfo
 from evalkit.store.records import MetricInfo
@@ -22,20 +22,19 @@ def main() -> None:
     st.title("Leaderboard")
     tasks = data.tasks()
     if not tasks:
-        st.info("The store holds no run yet. A first one, with no model server:", icon=":material/info:")
-        st.code("evalkit run fictional_trials --model baseline:extract", language=None)
+        say_no_runs()
         return
     task = choose_task(tasks)
     info = choose_metric(task)
     rows = data.ranking(task.name, info.name)
-    ranked = [row for row in rows if row.run.ranked and row.reason in ("", "descriptive")]
+    ranked = [row for row in rows if row.run.is_complete and row.reason in ("", "descriptive")]
     headline(rows, ranked, info)
     st.subheader("Models, ranked" if info.higher_is_better is not None else "Models, by name")
     if info.help:
         st.text(info.help)
     if any(row.estimate for row in rows):
         st.vega_lite_chart(charts.spec(charts.forest(rows, info)), width="stretch")
-    elif any(row.run.ranked for row in rows):
+    elif any(row.run.is_complete for row in rows):
         st.info("This metric does not apply to this variant of the task.", icon=":material/info:")
     else:
         st.info(
@@ -166,7 +165,7 @@ def across_variants(variants: Sequence[TaskInfo], info: MetricInfo, models: Sequ
     having = [task for task in variants if info.name in {known.name for known in task.metrics}]
     rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
     shown = {
-        name: [row for row in some if row.estimate and row.run.ranked and row.run.spec.model in few]
+        name: [row for row in some if row.estimate and row.run.is_complete and row.run.spec.model in few]
         for name, some in rows.items()
     }
     complete = {name: some for name, some in shown.items() if some}

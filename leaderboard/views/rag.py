@@ -37,7 +37,7 @@ def main() -> None:
     curves(report)
     retrieval(report)
     runs(report)
-    gaps(report)
+    missing_runs(report)
 
 
 def choose(found: Sequence[Comparison]) -> Comparison:
@@ -101,13 +101,13 @@ def arms(report: Report) -> None:
 
 
 def differences(report: Report) -> None:
-    """Arms against each other, sample by sample."""
-    st.subheader("What differs")
+    """Draw the differences between arms, paired by sample."""
+    st.subheader("Differences between arms")
     gains = [gain for gain in report.gains if gain.metric == report.metric]
     if not gains:
         st.caption("Two arms over the same questions are needed; see below.")
         return
-    st.caption("Paired, sample by sample: less noise than between two means.")
+    st.caption("Paired by sample: more precise than the difference of two means.")
     st.vega_lite_chart(charts.spec(rag_charts.differences(gains)), width="stretch")
 
 
@@ -187,14 +187,14 @@ def runs(report: Report) -> None:
         st.switch_page("views/run.py", query_params={"run": rows[chosen[0]]["run"]})
 
 
-def gaps(report: Report) -> None:
-    """What is not known yet, with the command that would tell."""
-    if not report.gaps:
+def missing_runs(report: Report) -> None:
+    """Name what is not known yet, each with the command that measures it."""
+    if not report.missing_runs:
         return
     st.subheader("Not known yet")
-    for gap in report.gaps:
-        st.caption(gap.what)
-        st.code(gap.command, language=None, wrap_lines=True)
+    for missing in report.missing_runs:
+        st.caption(missing.what)
+        st.code(missing.command, language=None, wrap_lines=True)
 
 
 def _axis(report: Report) -> str:

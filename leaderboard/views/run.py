@@ -52,7 +52,7 @@ def header(run: Run) -> None:
         )
     if run.status == "running":
         progress(run.id)
-    elif not run.ranked:
+    elif not run.is_complete:
         missing = (run.spec.n_expected or run.n) - run.n
         failed = run.counts.get(Status.ERROR, 0)
         st.warning(
@@ -135,25 +135,22 @@ def slices(run: Run) -> None:
 
 
 def reliance(run: Run) -> None:
-    """What the model loses without the pictures, where the task was run in other arms too."""
+    """Show what the model loses without the images, where the task was run in other arms too."""
     for one in data.reliance(run):
         st.subheader("Image reliance")
-        if not one.looks:
-            st.warning(
-                f"{text.escape(one.model)} is not known to look: no score is surely better with the image.",
-                icon=":material/visibility_off:",
-            )
+        if one.warning:
+            st.warning(text.escape(one.warning), icon=":material/visibility_off:")
         rows = [
             {
-                "metric": gap.metric,
-                "images": gap.arm,
-                "score": gap.other,
-                "real": gap.real,
-                "real − this": gap.difference.value,
-                "interval": text.interval(gap.difference),
-                "looks": gap.looks,
+                "metric": arm.metric,
+                "images": arm.arm,
+                "score": arm.other,
+                "real": arm.real,
+                "real − this": arm.difference.value,
+                "interval": text.interval(arm.difference),
+                "uses image": arm.excludes_zero,
             }
-            for gap in one.gaps
+            for arm in one.differences
         ]
         number = st.column_config.NumberColumn(format="%.3f")
         config = dict.fromkeys(("score", "real", "real − this"), number)
@@ -172,7 +169,7 @@ def configuration(run: Run) -> None:
             "task": spec.task,
             "file": spec.path,
             "model": spec.model,
-            "spec": spec.spec,
+            "spec": spec.model_spec,
             "params": spec.params,
             "tags": list(spec.tags),
             "repeats": spec.repeats,

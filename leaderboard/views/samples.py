@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def choose_filters(run: Run) -> dict[str, object]:
-    """The filters, kept in the address; as ``Store.page`` takes them."""
+    """The filters, kept in the address; as ``Store.board.page`` takes them."""
     with st.container(border=True):
         first, second, third, fourth, fifth = st.columns([3, 2, 1, 1, 3])
         used = [str(status) for status in Status if run.counts.get(status)]
@@ -136,7 +136,7 @@ def table(page: Page, sequence: int | None) -> None:
     """The list; a click on a row opens the sample."""
     frame = pd.DataFrame(
         [
-            {"#": row.sequence, "status": str(row.status), "sample": row.document, "question": row.question}
+            {"#": row.sequence, "status": str(row.status), "sample": row.sample_id, "question": row.question}
             for row in page.rows
         ]
     )
@@ -189,7 +189,7 @@ def as_csv(run: Run, filters: dict[str, object]) -> str:
     rows: list[list[Any]] = [
         [
             r.sequence,
-            r.document,
+            r.sample_id,
             r.repeat,
             str(r.status),
             r.question,

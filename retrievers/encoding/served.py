@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.models.openai.backend import OpenAIBackend
 from evalkit.models.spec import load
 
 from .vector_cache import Vectors
@@ -30,8 +32,8 @@ class ServedModel:
     """
 
     def __init__(self, spec: str) -> None:
-        self._spec = spec
-        self.model: str = load(spec).model  # type: ignore[attr-defined]
+        self.identity = spec
+        self.model = _served(spec).model
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The server's vectors, (n, dimension)."""
@@ -60,19 +62,25 @@ class ServedModel:
             ) from None
 
     async def _post_all(self, path: str, payloads: Sequence[Any]) -> list[Any]:
-        backend: Any = load(self._spec)
+        backend = _served(self.identity)
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(payload: Any) -> Any:
             async with places:
-                return await _patiently(
-                    lambda: backend.endpoints.call(lambda url: backend.post(url + path, payload))
-                )
+                ask = partial(backend.endpoints.call, lambda url: backend.post(url + path, payload))
+                return (await _patiently(ask))[0]
 
         try:
             return list(await asyncio.gather(*map(one, payloads)))
         finally:
             await backend.close()
+
+
+def _served(spec: str) -> OpenAIBackend:
+    backend = load(spec)
+    if not isinstance(backend, OpenAIBackend):
+        raise UsageError(f"{spec}: a served encoder or reranker is openai:NAME[@URL] or sglang:NAME@URL")
+    return backend
 
 
 async def _patiently(ask: Any) -> Any:

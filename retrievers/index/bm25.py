@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import CorpusError
+from evalkit.protocols import Check
 from evalkit.types import Passage
 
 from ..corpus.corpus import indexed_text
-from .indexed import Engine, IndexedRetriever, Options
+from .engine import Engine, Options
+from .indexed import IndexedRetriever
 from .topk import Hits, best
-from .verify import Check, check_count
+from .verify import check_count
 
 K1, B = 0.9, 0.4  # Anserini's defaults
 _WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"

@@ -6,12 +6,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from evalkit.errors import SetupError
+from evalkit.protocols import Check
 from evalkit.types import Passage, Progress
 
 from ..encoding.embedder import Embedder
@@ -19,11 +20,12 @@ from ..encoding.local import Backend
 from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
+from .engine import Engine, Options
 from .faiss_factory import Rows
-from .indexed import Engine, IndexedRetriever, Options
+from .indexed import IndexedRetriever
 from .manifest import read_manifest
 from .topk import Hits
-from .verify import Check, check_count
+from .verify import check_count
 
 _ALIKE = 0.99  # cosine of a text's vectors on two machines, or after scalar quantization
 _BLOCK = 16_384  # vectors in memory at once while an index is built
@@ -35,8 +37,6 @@ class DenseOptions(Options, frozen=True, kw_only=True):
     ``nprobe`` and ``ef_search`` search an IVF or HNSW index with another effort than the one that its
     measured recall needs.
     """
-
-    searching: ClassVar[frozenset[str]] = Options.searching | {"nprobe", "ef_search"}
 
     encoder: str = DEFAULT_MODEL
     backend: Backend = "auto"
@@ -51,6 +51,11 @@ class DenseOptions(Options, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "encoder", f"{name}{at}{Path(place).resolve()}")
         if any(effort is not None and effort < 1 for effort in (self.nprobe, self.ef_search)):
             raise ValueError("nprobe and ef_search must be at least 1")
+
+    @property
+    def comparing(self) -> str:
+        """The encoder that compares passages with each other: the one of the index."""
+        return self.encoder
 
 
 class Documents(Sequence[Document]):
@@ -151,6 +156,7 @@ class FaissRetriever(IndexedRetriever):
 
     kind = "faiss"
     options_type = DenseOptions
+    search_options = IndexedRetriever.search_options | {"nprobe", "ef_search"}
     packages = ("faiss-cpu",)
 
     def _make_engine(self) -> Engine:

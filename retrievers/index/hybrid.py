@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
+from evalkit.protocols import Check
+from evalkit.rag.fusion import fuse
 from evalkit.types import Passage
 
 from .bm25 import K1, B, LexicalEngine
-from .dense import DenseEngine, DenseOptions
-from .indexed import Engine, IndexedRetriever
-from .topk import Hits, blend, fuse
-from .verify import Check
+from .dense import DenseEngine, DenseOptions, FaissRetriever
+from .engine import Engine
+from .indexed import IndexedRetriever
+from .topk import Hits, blend
 
 
 class HybridOptions(DenseOptions, frozen=True, kw_only=True):
@@ -21,8 +23,6 @@ class HybridOptions(DenseOptions, frozen=True, kw_only=True):
     ``fusion`` is ``rrf`` by ranks, with the constant ``rrf_k`` (MedRAG's is 100), or ``weighted`` by scores
     scaled to 0 … 1, the dense half's counting ``dense_weight``. Both rankings are read down to ``depth``.
     """
-
-    searching: ClassVar[frozenset[str]] = DenseOptions.searching | {"fusion", "rrf_k", "dense_weight"}
 
     k1: float = K1
     b: float = B
@@ -74,6 +74,7 @@ class HybridRetriever(IndexedRetriever):
 
     kind = "hybrid"
     options_type = HybridOptions
+    search_options = FaissRetriever.search_options | {"fusion", "rrf_k", "dense_weight"}
     packages = ("faiss-cpu", "bm25s", "PyStemmer")
 
     def _make_engine(self) -> Engine:

@@ -10,29 +10,30 @@ import asyncio
 import contextlib
 import importlib.metadata
 import shlex
-import tempfile
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
-from evalkit.errors import IndexMismatch, SetupError, UsageError, did_you_mean
+from evalkit.errors import IndexMismatch, UsageError, did_you_mean
+from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage, Progress
 
-from ..corpus.chunking import Chunking
 from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages, Rows
 from .batching import Batcher
+from .build import build_index
+from .engine import Engine, Options
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
-from .verify import Check, check_corpus, check_count, check_files, sha256
+from .verify import check_corpus, check_count, check_files
 
 MAX_BATCH = 256  # searches answered at once
 CHECKED = 8  # passages that verify looks at
@@ -40,52 +41,7 @@ CHECKED = 8  # passages that verify looks at
 T = TypeVar("T")
 
 
-class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every index can be told: how documents are cut (see ``Chunking``), and whether to ``deduplicate``:
-    of passages with the same title and text only the first by id.
-
-    ``rerank``, ``mmr`` and ``depth`` (candidates) say what happens after the first search (see ``rerank``).
-    The options in ``searching`` leave the index as it is: they may differ from search to search.
-    """
-
-    searching: ClassVar[frozenset[str]] = frozenset({"rerank", "mmr", "depth"})
-
-    deduplicate: bool = False
-    rerank: str | None = None
-    mmr: float | None = None
-    depth: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.depth < 1 or not 0 <= (self.mmr or 0) <= 1:
-            raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
-
-
-class Engine(Protocol):
-    """One way of searching texts by row number."""
-
-    def identity(self) -> dict[str, Any]:
-        """What decides about the results beside the texts (encoder, parameters): goes into the manifest."""
-        ...
-
-    def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Write an index of titles and texts into ``folder``. Returns what was found out on the way."""
-        ...
-
-    def load(self, folder: Path) -> None:
-        """Read the index."""
-        ...
-
-    def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The ``k`` best rows for each query, ties by row; fewer where no more fit."""
-        ...
-
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Whether the loaded index has ``n`` rows, and ``some`` of them are of these passages."""
-        ...
-
-
-class IndexedRetriever(ABC):
+class IndexedRetriever(Retriever):
     """A ``Retriever`` over the index of a corpus file, kept in a folder.
 
     Constructing is cheap. If ``directory`` holds an index, it must have been built from this corpus in this
@@ -95,6 +51,7 @@ class IndexedRetriever(ABC):
 
     kind: ClassVar[str]
     options_type: ClassVar[type[Options]] = Options
+    search_options = frozenset({"rerank", "mmr", "depth"})
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
@@ -110,25 +67,20 @@ class IndexedRetriever(ABC):
             with contextlib.suppress(ImportError):  # who only gets documents needs no encoder
                 self._check()
 
-    @classmethod
-    def searching(cls) -> frozenset[str]:
-        """The options that leave the index as it is."""
-        return cls.options_type.searching
-
     @abstractmethod
     def _make_engine(self) -> Engine:
         """The engine that these options ask for."""
 
     @cached_property
     def _second(self) -> Reranking:
-        encoder = getattr(self.options, "encoder", None)  # BM25 has none: the default one compares passages
-        return Reranking(self.options.rerank, self.options.mmr, encoder, self.progress, self.stop)
+        options = self.options
+        return Reranking(options.rerank, options.mmr, options.comparing, self.progress, self.stop)
 
     def _searching(self) -> dict[str, Any]:
         """The options of the search that are not their defaults, and the models behind them."""
         standard = msgspec.to_builtins(self.options_type())
         given = {n: v for n, v in msgspec.to_builtins(self.options).items() if v != standard[n]}
-        options = {name: value for name, value in given.items() if name in self.options.searching}
+        options = {name: value for name, value in given.items() if name in self.search_options}
         return options | ({"models": self._second.identity()} if self._second else {})
 
     @cached_property
@@ -261,36 +213,17 @@ class IndexedRetriever(ABC):
         return self._rows
 
     def _build(self) -> None:
-        """Write the index beside its place and move it there; the manifest, last, says that it is whole."""
         engine = self._engine  # first: a missing encoder should be known before the corpus is read
-        n_documents = len(self.corpus)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            passages = Passages(
-                self.corpus,
-                self._cut,
-                self.directory,
-                self.progress,
-                deduplicate=self.options.deduplicate,
-            )
-            with tempfile.TemporaryDirectory(dir=self.directory, prefix=".building-") as name:
-                part = Path(name)
-                facts = engine.build(passages, part)
-                passages.write_rows(part)
-                files = {file.name: sha256(file) for file in sorted(part.iterdir())}
-                counts = {
-                    "n_documents": n_documents,
-                    "n_repeated": self.corpus.repeated,
-                    "n_retracted": self.corpus.retracted,
-                    "n_passages": len(passages),
-                    "n_copies": passages.n_copies,
-                }
-                manifest = msgspec.structs.replace(self._manifest(), facts=facts, files=files, **counts)
-                manifest.write(part / MANIFEST)
-                for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
-                    file.replace(self.directory / file.name)
-        except OSError as error:
-            raise SetupError(f"{self.directory}: the index cannot be written: {error}") from error
+        manifest = self._manifest()
+        passages = partial(
+            Passages,
+            self.corpus,
+            self._cut,
+            self.directory,
+            self.progress,
+            deduplicate=self.options.deduplicate,
+        )
+        build_index(engine, self.corpus, passages, manifest, self.directory)
 
     def _manifest(self) -> Manifest:
         """What an index built now would say of itself."""
@@ -302,7 +235,7 @@ class IndexedRetriever(ABC):
             options={
                 name: value
                 for name, value in msgspec.to_builtins(self.options).items()
-                if name not in self.options.searching
+                if name not in self.search_options
             },
             tokenizer=self.options.tokenizer_hash(),
             engine=self._engine.identity(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import SetupError
+from evalkit.util.paths import write_whole
 
 FORMAT = 2  # raised when an index written before can no longer be read, or would hold other passages
 MANIFEST = "manifest.json"
@@ -52,9 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Write as readable JSON, whole or not at all."""
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
-        part.replace(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)))
 
     def deciding(self) -> dict[str, Any]:
         """What must agree: not the corpus' place, nor the encoder's name, nor the versions of packages."""

@@ -22,7 +22,7 @@ from ..corpus.corpus import indexed_text
 from ..encoding.embedder import Embedder
 from ..encoding.local import quietly
 from ..encoding.model_files import find_model, hash_weights
-from ..encoding.recipes import DEFAULT_MODEL, is_served
+from ..encoding.recipes import is_served
 from ..encoding.sentence_transformers_config import token_limit
 from ..encoding.served import ServedModel
 from .topk import diversify, scaled
@@ -31,7 +31,10 @@ _MOST_TOKENS = 512
 
 
 class Reranker(Protocol):
-    """Scores texts for a question, the higher the better."""
+    """Scores texts for a question, the higher the better. ``identity`` is what decides about its scores."""
+
+    @property
+    def identity(self) -> str: ...
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
         """One score for each text."""
@@ -51,6 +54,11 @@ class CrossEncoder:
         """The logit of each pair of question and text."""
         pairs = [(query, text) for text in texts]
         return [float(x) for x in self._model.predict(pairs, batch_size=32, show_progress_bar=False)]
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of its weights."""
+        return hash_weights(self.folder)
 
     @cached_property
     def _model(self) -> Any:
@@ -79,11 +87,11 @@ class Reranking:
         self,
         rerank: str | None,
         mmr: float | None,
-        encoder: str | None,
+        encoder: str,
         progress: Progress,
         stop: threading.Event,
     ) -> None:
-        self._rerank, self._mmr, self._encoder = rerank, mmr, encoder or DEFAULT_MODEL
+        self._rerank, self._mmr, self._encoder = rerank, mmr, encoder
         self._progress, self._stop = progress, stop
 
     def __bool__(self) -> bool:
@@ -93,8 +101,7 @@ class Reranking:
         """What decides about the order, for provenance."""
         facts: dict[str, Any] = {}
         if self._rerank is not None:
-            folder = getattr(self._reranker, "folder", None)
-            facts["rerank"] = self._rerank if folder is None else hash_weights(folder)
+            facts["rerank"] = self._reranker.identity
         if self._mmr is not None:
             facts["mmr"] = {"relevance": self._mmr, "encoder": self._embedder.identity}
         return facts

@@ -80,22 +80,5 @@ def blend(rankings: Sequence[Hits], weights: Sequence[float], k: int) -> Hits:
     for (rows, given), weight in zip(rankings, weights, strict=True):
         for row, value in zip(rows, scaled(np.array(given)).tolist(), strict=True):
             sums[row] = sums.get(row, 0.0) + weight * value
-    return _highest(sums, k)
-
-
-def fuse(rankings: Sequence[Sequence[int]], k: int, constant: int = 60) -> Hits:
-    """Reciprocal rank fusion: the ``k`` rows with the highest sum of 1 / (constant + rank), ranks from 1.
-
-    Source: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
-    Learning Methods", SIGIR 2009, whose constant is 60.
-    """
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, row in enumerate(ranking, 1):
-            scores[row] = scores.get(row, 0.0) + 1 / (constant + rank)
-    return _highest(scores, k)
-
-
-def _highest(sums: dict[int, float], k: int) -> Hits:
     rows = sorted(sums, key=lambda row: (-sums[row], row))[:k]
     return rows, [sums[row] for row in rows]

@@ -6,15 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at. ``ok`` is None where it could not be, and ``found`` says why."""
-
-    name: str
-    ok: bool | None
-    found: str
+from evalkit.protocols import Check
 
 
 def sha256(path: Path) -> str:

@@ -15,16 +15,9 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from evalkit import Answer, Metric, Sample, Status
-from evalkit.data.hub import file_rows, hub_rows, local_folder
-from evalkit.errors import UsageError
+from evalkit import Answer, Metric, Sample, Status, UsageError, file_rows, hub_rows, only
+from evalkit.data.hub import local_folder
 from evalkit.metrics import (
-    abstained,
-    abstention,
-    biogen,
-    citation_coverage,
-    citation_precision,
-    citation_recall,
     closed_accuracy,
     copy_rate,
     factoid,
@@ -32,7 +25,6 @@ from evalkit.metrics import (
     list_answer,
     macro_f1,
     mrr,
-    only,
     recall,
     rouge,
     where_answerable,
@@ -41,6 +33,7 @@ from evalkit.metrics.retrieval import precision_at
 from evalkit.metrics.vision import read_yes_no
 
 from . import golden
+from .measures import ABSTAINING, BIOGEN, CITED, CLAIMS
 from .snippets import EPSILON, bioasq_snippets, geometric_mean, span
 
 HUB = "enelpol/rag-mini-bioasq"
@@ -48,18 +41,8 @@ HUB = "enelpol/rag-mini-bioasq"
 Unit = Literal["snippets", "documents"]
 ExactArm = Literal["closed_book", "retrieved", "oracle"]
 
-_FIELDS = {
-    "questions": (
-        "id",
-        "type",
-        "question",
-        "ideal_answers",
-        "exact_answer",
-        "gold_doc_ids",
-        "gold_passage_ids",
-    ),
-    "passages": ("passage_id", "doc_id", "text"),
-}
+_QUESTION = ("id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids")
+_FIELDS = {"questions": _QUESTION, "passages": ("passage_id", "doc_id", "text")}
 _PLACE = ("section", "offset")  # where a snippet stands in its document, if that is told
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
 
@@ -117,14 +100,7 @@ def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterat
         exact = sample.metadata["exact_answer"]
         if exact is not None:
             target = exact if isinstance(exact, str) else "\n".join(names[0] for names in exact)
-            yield Sample(
-                sample.id,
-                sample.input,
-                target,
-                relevance=sample.relevance,
-                slices=sample.slices,
-                metadata=sample.metadata,
-            )
+            yield replace(sample, target=target)
 
 
 def read_exact(sample: Sample, answer: Answer) -> Answer:
@@ -168,7 +144,7 @@ def bioasq_ap() -> Metric:
 
     Source: BioASQ's Evaluation-Measures (Balikas et al. 2013), as changed for task 8b.
     """
-    return Metric("bioasq_ap", _ap, judges="retrieval", help="average precision of the first ten (BioASQ)")
+    return Metric("bioasq_ap", _ap, kind="retrieval", help="average precision of the first ten (BioASQ)")
 
 
 def bioasq_gmap() -> Metric:
@@ -176,7 +152,7 @@ def bioasq_gmap() -> Metric:
     return Metric(
         "bioasq_gmap",
         _ap,
-        judges="retrieval",
+        kind="retrieval",
         high=1 + EPSILON,
         aggregate=geometric_mean,
         help="geometric mean of bioasq_ap (BioASQ)",
@@ -192,30 +168,20 @@ def _ap(sample: Sample, answer: Answer) -> float | None:
     return total / min(10, len(sample.relevance))
 
 
+AP = (bioasq_ap(), bioasq_gmap())
 IDEAL = (
-    *where_answerable(
-        rouge("rouge2", stat="recall"),
-        rouge("rouge2"),
-        rouge("rougeSU4", stat="recall"),
-        rouge("rougeSU4"),
-        rouge("rouge1"),
-        rouge("rougeL"),
-    ),
+    *where_answerable(rouge("rouge2", stat="recall"), rouge("rouge2")),
+    *where_answerable(rouge("rougeSU4", stat="recall"), rouge("rougeSU4"), rouge("rouge1"), rouge("rougeL")),
     recall(10),
     mrr(),
-    bioasq_ap(),
-    bioasq_gmap(),
+    *AP,
     *map(bioasq_snippets, ("precision", "recall", "f1", "ap", "gmap")),
-    citation_precision(),
-    citation_recall(),
-    citation_coverage(),
-    biogen("coverage"),
-    biogen("support"),
-    biogen("contradict"),
-    abstention(),
-    abstained(),
+    *CITED,
+    *BIOGEN,
+    *ABSTAINING,
     copy_rate(),
     length(),
+    *where_answerable(*CLAIMS),
 )
 EXACT = (
     only(closed_accuracy(), "yesno_accuracy", type="yesno"),
@@ -224,6 +190,5 @@ EXACT = (
     *(only(one, one.name, type="list") for one in map(list_answer, ("precision", "recall", "f"))),
     recall(10),
     mrr(),
-    bioasq_ap(),
-    bioasq_gmap(),
+    *AP,
 )

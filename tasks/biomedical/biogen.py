@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit import Passage, Sample
-from evalkit.errors import CorpusError, UsageError
+from evalkit import CorpusError, Passage, Sample, UsageError
 from evalkit.retrieval.trec import read_qrels
 
 CITED = 3  # PMIDs of one citation list that the track looks at

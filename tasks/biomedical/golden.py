@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import CorpusError
+from evalkit import CorpusError
 
 Row = dict[str, Any]
 

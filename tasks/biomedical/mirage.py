@@ -6,15 +6,13 @@ PMID?}}}``. A JSON Lines folder holds ``SUBSET.questions.jsonl[.gz]`` with id, q
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from evalkit import Sample
-from evalkit.errors import CorpusError, UsageError
+from evalkit import CorpusError, Sample, UsageError, file_rows
 
 # In the order of the paper's Table 6. PubMedQA and BioASQ come without their abstracts.
 SUBSETS = {
@@ -69,20 +67,11 @@ def _benchmark(file: Path) -> dict[str, Rows]:
 
 
 def _folder(folder: Path) -> dict[str, Rows]:
-    paths = {name: sorted(folder.glob(f"{name}.questions.jsonl*")) for name in SUBSETS}
-    return {name: _lines(found[0]) for name, found in paths.items() if found}
+    def rows(name: str) -> Rows:
+        for row in file_rows(folder, f"{name}.questions", "id"):
+            yield f"{folder}, {name}, {row['id']}", str(row["id"]), row
 
-
-def _lines(path: Path) -> Rows:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}:{number}"
-            try:
-                row = msgspec.json.decode(line, type=dict[str, Any])
-                yield where, str(row["id"]), row
-            except (msgspec.MsgspecError, KeyError) as error:
-                raise CorpusError(f"{where}: no question in JSON with an id: {error}") from None
+    return {name: rows(name) for name in SUBSETS if any(folder.glob(f"{name}.questions.jsonl*"))}
 
 
 def _sample(subset: str, where: str, id_: str, row: dict[str, Any]) -> Sample:

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from evalkit.util.paths import write_whole
+
 
 def write_pool(documents: Iterable[Mapping[str, Any]], home: Path, name: str) -> Path:
     """The documents as one file under ``home``, named by its content, so that a changed pool is another."""
@@ -18,7 +20,5 @@ def write_pool(documents: Iterable[Mapping[str, Any]], home: Path, name: str) ->
     digest = hashlib.sha256(b"".join(lines)).hexdigest()[:16]
     path = home / f"{name}-{digest}.jsonl"
     if not path.exists():
-        part = path.with_suffix(".part")
-        part.write_bytes(b"".join(lines))
-        part.replace(path)
+        write_whole(path, b"".join(lines))
     return path

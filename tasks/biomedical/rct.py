@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from evalkit import Sample
-from evalkit.data.hub import file_rows, hub_rows, local_folder
+from evalkit import Sample, file_rows, hub_rows
+from evalkit.data.hub import local_folder
 
 HUB = "armanc/pubmed-rct20k"
 

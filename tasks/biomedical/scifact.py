@@ -14,11 +14,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from evalkit import Answer, Metric, Sample
-from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
+from evalkit import Answer, Metric, Sample, file_rows, hub_rows
+from evalkit.data.hub import PARQUET, local_folder
 
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
+LEVELS = ("abstract_label", "abstract_rationale", "sentence_selection", "sentence_label")
 SHOWN = 3  # sentences of a rationale that SciFact looks at for an abstract
 
 # By document: its label and rationales; the label said and the sentences pointed to. Sentences count from 0.

@@ -74,7 +74,7 @@ def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"])
     return Metric(
         f"bioasq_snippets_{measure}",
         partial(_score, measure),
-        judges="retrieval",
+        kind="retrieval",
         high={"ap": MOST, "gmap": MOST + EPSILON}.get(measure, 1.0),
         aggregate=geometric_mean if measure == "gmap" else None,
         help=f"{measure} of the first ten snippets, by characters (BioASQ)",

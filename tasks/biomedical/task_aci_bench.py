@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Sample, task
-from evalkit.data.hub import file_rows, hub_rows, local_folder
+from evalkit import Answer, Info, Model, Sample, file_rows, hub_rows, task
+from evalkit.data.hub import local_folder
 from evalkit.metrics import length, rouge
 
 from .notes import DIVISIONS, within
@@ -39,9 +39,7 @@ def samples(
 @task(
     samples,
     metrics=[
-        rouge("rouge1", stem=False),
-        rouge("rouge2", stem=False),
-        rouge("rougeLsum", stem=False),
+        *(rouge(kind, stem=False) for kind in ("rouge1", "rouge2", "rougeLsum")),
         *(within(rouge("rouge1", stem=False), division) for division in DIVISIONS),
         length(),
     ],

@@ -15,11 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.judge.review import Review
-from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.rag.arms import Arm
-from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
+from evalkit import Answer, Info, Model, Rag, Sample, fixture, rag_arms, task
 
 from . import bioasq as reading
 from .bioasq import Unit
@@ -41,37 +37,19 @@ def corpus(cache_dir: Path, data: Path | None = None, unit: Unit = "snippets") -
 
 @task(reading.questions, metrics=reading.IDEAL, tags=["biomedical", "rag", "summarization"], info=SOURCE)
 @rag_arms
-async def bioasq(
-    sample: Sample,
-    model: Model,
-    retriever: Retriever,
-    review: Review,
-    arm: Arm = "retrieved",
-    k: int = 10,
-    position: int | None = None,
-    query: QueryStrategy = "question",
-) -> Answer:
+async def bioasq(sample: Sample, model: Model, rag: Rag, k: int = 10) -> Answer:
     """Write the ideal answer to a biomedical question, with citations."""
-    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
-    shown = await evidence(sample, asked, arm, k=k, position=position)
-    if shown.passages is None:
-        prompt = ASK["bioasq_memory"].format(question=sample.input)
-        return shown.answer(await model.generate(prompt, max_tokens=300))
-    prompt = ASK["bioasq_ideal"].format(passages=numbered(shown.passages), question=sample.input)
-    perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    response = await model.generate(prompt, max_tokens=300, reference=perfect)
-    return await review(sample, asked.noted(shown.answer(response)))
+    return await rag.answer(memory=ASK["bioasq_memory"], passages=ASK["bioasq_ideal"], max_tokens=300)
 
 
 @task(reading.exact_questions, metrics=reading.EXACT, tags=["biomedical", "rag"], info=SOURCE)
 @rag_arms
 async def bioasq_exact(
-    sample: Sample, model: Model, retriever: Retriever, arm: reading.ExactArm = "retrieved", k: int = 10
+    sample: Sample, model: Model, rag: Rag, arm: reading.ExactArm = "retrieved", k: int = 10
 ) -> Answer:
     """Answer yes or no, or name what a biomedical question asks for."""
-    shown = await evidence(sample, retriever, arm, k=k)
-    before = (
-        "" if shown.passages is None else ASK["bioasq_passages"].format(passages=numbered(shown.passages))
+    ask = ASK[f"bioasq_{sample.slices['type']}"]
+    passages = ASK["bioasq_passages"] + ask
+    return reading.read_exact(
+        sample, await rag.answer(memory=ask, passages=passages, cite=False, max_tokens=300)
     )
-    prompt = before + ASK[f"bioasq_{sample.slices['type']}"].format(question=sample.input)
-    return reading.read_exact(sample, shown.answer(await model.generate(prompt, max_tokens=300)))

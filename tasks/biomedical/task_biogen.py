@@ -13,25 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from evalkit import (
-    Answer,
-    Info,
-    Model,
-    Retriever,
-    Sample,
-    cited,
-    evidence,
-    fixture,
-    numbered,
-    parametrize,
-    task,
-)
-from evalkit.errors import UsageError
-from evalkit.judge.review import Review
-from evalkit.metrics import biogen as measure
+from evalkit import Answer, Info, Model, Retriever, Review, Sample, UsageError, fixture, parametrize, task
 from evalkit.metrics import citation_coverage, citation_precision, copy_rate, length, ndcg, recall, rouge
+from evalkit.rag.arms import evidence
+from evalkit.rag.prompts import cited, numbered
 
 from . import biogen as reading
+from .measures import BIOGEN
 
 PROMPT = (Path(__file__).parent / "prompts" / "biogen.txt").read_text(encoding="utf-8")
 
@@ -48,9 +36,7 @@ def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
 @task(
     reading.topics,
     metrics=[
-        measure("coverage"),
-        measure("support"),
-        measure("contradict"),
+        *BIOGEN,
         citation_coverage(),
         citation_precision(),
         recall(10),

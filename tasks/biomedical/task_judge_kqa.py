@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit import Answer, Info, Model, Passage, Sample, Status, task
-from evalkit.data.hub import file_rows
-from evalkit.errors import UsageError
+from evalkit import Answer, Info, Model, Passage, Review, Sample, Status, UsageError, file_rows, task
 from evalkit.judge.llm import WORDS, question, read_relation
-from evalkit.judge.review import Review
 from evalkit.metrics import exact_match, macro_f1
 
 RELATIONS = {"Entailment": "entails", "Contradiction": "contradicts", "Neutral": "neutral"}

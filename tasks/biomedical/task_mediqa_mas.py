@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Passage, Sample, numbered, task
-from evalkit.data.hub import file_rows
-from evalkit.errors import UsageError
-from evalkit.metrics import citation_coverage, copy_rate, length, rouge
-from evalkit.rag.prompts import cited
+from evalkit import Answer, Info, Model, Passage, Sample, UsageError, cited, file_rows, numbered, task
+from evalkit.metrics import citation_coverage, copy_rate, length
+
+from .measures import ROUGE
 
 PROMPT = (Path(__file__).parent / "prompts" / "mediqa_mas.txt").read_text(encoding="utf-8")
 
@@ -32,14 +31,7 @@ def samples(
 
 @task(
     samples,
-    metrics=[
-        rouge("rouge1"),
-        rouge("rouge2"),
-        rouge("rougeL"),
-        citation_coverage(),
-        copy_rate(),
-        length(),
-    ],
+    metrics=[*ROUGE, citation_coverage(), copy_rate(), length()],
     tags=["biomedical", "summarization", "multi-document", "consumer"],
     info=Info(
         "MEDIQA 2021, Ben Abacha et al. 2021; github.com/abachaa/MEDIQA2021",

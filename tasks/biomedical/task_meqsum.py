@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Sample, task
-from evalkit.data.hub import PARQUET, file_rows, hub_rows, local_folder
-from evalkit.errors import UsageError
-from evalkit.metrics import length, rouge
+from evalkit import Answer, Info, Model, Sample, UsageError, file_rows, hub_rows, task
+from evalkit.data.hub import PARQUET, local_folder
+from evalkit.metrics import length
+
+from .measures import ROUGE
 
 PROMPT = (Path(__file__).parent / "prompts" / "meqsum.txt").read_text(encoding="utf-8")
 
@@ -39,7 +40,7 @@ def samples(
 
 @task(
     samples,
-    metrics=[rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), length()],
+    metrics=[*ROUGE, length()],
     tags=["biomedical", "summarization", "consumer"],
     info=Info(
         "MeQSum, Ben Abacha and Demner-Fushman 2019; hub id bigbio/meqsum",

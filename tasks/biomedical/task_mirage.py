@@ -18,7 +18,7 @@ from evalkit import Answer, Info, Model, Requirements, Retriever, Sample, fixtur
 from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
-from evalkit.rag.queries import ChoiceQueryStrategy, QueryRewritingRetriever
+from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
 
 from . import mirage as data_set
 from . import pubmedqa
@@ -35,15 +35,8 @@ Subset = Literal["all", "mmlu", "medqa", "medmcqa", "pubmedqa", "bioasq"]
 
 
 @fixture
-def corpus(
-    cache_dir: Path, data: Path | None = None, documents: Path | None = None, arm: Arm = "retrieved"
-) -> Path:
+def corpus(cache_dir: Path, data: Path | None = None, documents: Path | None = None) -> Path:
     """What is searched: ``documents``, or the abstracts of the PubMedQA folder beside the data."""
-    home = cache_dir / "corpora"
-    if arm == "closed_book":
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "none.jsonl").touch()
-        return home / "none.jsonl"
     if documents is not None:
         return documents
     beside = Path() if data is None else (data if data.is_dir() else data.parent).resolve().parent
@@ -51,7 +44,7 @@ def corpus(
         raise UsageError(
             "mirage[arm=retrieved] needs passages to search: -p documents=FILE (id, title, text)"
         )
-    return pubmedqa.write_pool(beside / "pubmedqa", "all", home)
+    return pubmedqa.write_pool(beside / "pubmedqa", "all", cache_dir / "corpora")
 
 
 def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample]:
@@ -63,7 +56,7 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
     info=Info(
-        source="MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
+        "MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
         licence="public domain (US); each set under its own",
         size="7,663 questions in five sets",
     ),
@@ -89,9 +82,9 @@ async def mirage(
     query: ChoiceQueryStrategy = "question",
 ) -> Answer:
     """Choose the right option of a medical question."""
-    asked = QueryRewritingRetriever(retriever, sample, model, query)
-    found = await asked.search(sample.input, k) if arm == "retrieved" else None
-    before = PASSAGES.format(passages=numbered(found)) if found is not None else ""
+    queries = await write_queries(sample, model, query) if arm == "retrieved" else []
+    found = await search_all(retriever, queries, k) if queries else ()
+    before = PASSAGES.format(passages=numbered(found)) if queries else ""
 
     def prompt(shown: Sample) -> str:
         return before + ASK[method].format(question=shown.input, options=lettered(shown.choices))
@@ -108,7 +101,9 @@ async def mirage(
         max_tokens=max_tokens,
         reasoning_tokens=reasoning_tokens,
     )
-    if found is None:
+    if not queries:
         return answer
     ranking = tuple(dict.fromkeys(p.document for p in found))
-    return asked.noted(replace(answer, passages=tuple(found), ranking=ranking))
+    facts = {} if query == "question" else {"queries": queries}
+    metadata = {**answer.metadata, **facts}
+    return replace(answer, passages=tuple(found), ranking=ranking, metadata=metadata)

@@ -13,11 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, parametrize, task
-from evalkit.errors import SetupError
-from evalkit.metrics import copy_rate, length, mrr, ndcg, recall, rouge
+from evalkit import Answer, Info, Model, Retriever, Sample, SetupError, fixture, numbered, parametrize, task
+from evalkit.metrics import copy_rate, length
 
 from . import mslr_data
+from .measures import ROUGE, SEARCH
 from .mslr_data import Subset
 from .pool import write_pool
 
@@ -31,16 +31,7 @@ def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") ->
 
 @task(
     mslr_data.reviews,
-    metrics=[
-        rouge("rouge1"),
-        rouge("rouge2"),
-        rouge("rougeL"),
-        recall(10),
-        mrr(),
-        ndcg(10),
-        copy_rate(),
-        length(),
-    ],
+    metrics=[*ROUGE, *SEARCH, copy_rate(), length()],
     tags=["biomedical", "rag", "summarization", "multi-document"],
     info=Info(
         "MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",

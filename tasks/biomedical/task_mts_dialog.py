@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Sample, task
-from evalkit.data.hub import file_rows, hub_rows, local_folder
+from evalkit import Answer, Info, Model, Sample, file_rows, hub_rows, task
+from evalkit.data.hub import local_folder
 from evalkit.metrics import length, rouge
 
 PROMPT = (Path(__file__).parent / "prompts" / "mts_dialog.txt").read_text(encoding="utf-8")

@@ -18,44 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.judge.review import Review
-from evalkit.metrics import (
-    abstained,
-    abstention,
-    alce,
-    biogen,
-    citation_coverage,
-    citation_precision,
-    citation_recall,
-    length,
-    mrr,
-    ndcg,
-    ragchecker,
-    recall,
-    rouge,
-    where_answerable,
-)
-from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.rag.arms import Arm
-from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
+from evalkit import Answer, Info, Model, Rag, Sample, fixture, rag_arms, task
+from evalkit.metrics import length, recall, rouge, where_answerable
 
 from . import pubmedqa
+from .measures import ABSTAINING, CITATIONS, CITED, CLAIMS, ROUGE, SEARCH
 
 PROMPTS = Path(__file__).parent / "prompts"
 FROM_PASSAGES = (PROMPTS / "conclude_from_passages.txt").read_text(encoding="utf-8")
-WEIGHED = [
-    alce("recall"),
-    alce("precision"),
-    biogen("coverage"),
-    biogen("support"),
-    biogen("contradict"),
-    ragchecker("f1"),
-    ragchecker("claim_recall"),
-    ragchecker("context_utilization"),
-    ragchecker("faithfulness"),
-    ragchecker("hallucination"),
-]
 FROM_MEMORY = (PROMPTS / "conclude_from_memory.txt").read_text(encoding="utf-8")
 
 
@@ -79,42 +49,20 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 @task(
     samples,
     metrics=[
-        *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL"), rouge("rougeLsum")),
+        *where_answerable(*ROUGE, rouge("rougeLsum")),
         recall(1),
         recall(5),
-        recall(10),
-        mrr(),
-        ndcg(10),
-        citation_precision(),
-        citation_recall(),
-        citation_coverage(),
-        abstention(),
-        abstained(),
+        *SEARCH,
+        *CITED,
+        *ABSTAINING,
         length(),
-        *where_answerable(*WEIGHED),
+        *where_answerable(*CITATIONS, *CLAIMS),
     ],
     tags=["biomedical", "rag", "summarization"],
     version=2,
     info=Info("PubMedQA, Jin et al. 2019; hub id qiaojin/PubMedQA", licence="MIT", size="1,000 questions"),
 )
 @rag_arms
-async def pubmed_rag(
-    sample: Sample,
-    model: Model,
-    retriever: Retriever,
-    review: Review,
-    arm: Arm = "retrieved",
-    k: int = 5,
-    position: int | None = None,
-    query: QueryStrategy = "question",
-) -> Answer:
+async def pubmed_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
     """Write the cited conclusion of a PubMed abstract that has to be found first."""
-    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
-    shown = await evidence(sample, asked, arm, k=k, position=position)
-    if shown.passages is None:
-        response = await model.generate(FROM_MEMORY.format(question=sample.input), max_tokens=256)
-        return await review(sample, shown.answer(response), ("claims",))
-    prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), question=sample.input)
-    perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    answer = shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect))
-    return asked.noted(await review(sample, answer, ("citations", "claims")))
+    return await rag.answer(memory=FROM_MEMORY, passages=FROM_PASSAGES, max_tokens=256)

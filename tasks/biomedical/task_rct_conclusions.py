@@ -13,23 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit import Answer, Info, Model, Retriever, Sample, cited, evidence, fixture, numbered, rag_arms, task
-from evalkit.metrics import (
-    abstained,
-    abstention,
-    citation_precision,
-    copy_rate,
-    length,
-    mrr,
-    ndcg,
-    recall,
-    rouge,
-    where_answerable,
-)
-from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.rag.arms import Arm
+from evalkit import Answer, Info, Model, Rag, Sample, fixture, rag_arms, task
+from evalkit.metrics import citation_precision, copy_rate, length, recall, where_answerable
 
 from . import rct
+from .measures import ABSTAINING, CITATIONS, CLAIMS, ROUGE, SEARCH
 from .pool import write_pool
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -45,16 +33,14 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
 @task(
     rct.trials,
     metrics=[
-        *where_answerable(rouge("rouge1"), rouge("rouge2"), rouge("rougeL")),
+        *where_answerable(*ROUGE),
         recall(1),
-        recall(10),
-        mrr(),
-        ndcg(10),
+        *SEARCH,
         citation_precision(),
-        abstention(),
-        abstained(),
+        *ABSTAINING,
         copy_rate(),
         length(),
+        *where_answerable(*CITATIONS, *CLAIMS),
     ],
     tags=["biomedical", "rag", "summarization"],
     info=Info(
@@ -64,18 +50,6 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
     ),
 )
 @rag_arms
-async def rct_conclusions(
-    sample: Sample,
-    model: Model,
-    retriever: Retriever,
-    arm: Arm = "retrieved",
-    k: int = 5,
-    position: int | None = None,
-) -> Answer:
+async def rct_conclusions(sample: Sample, model: Model, rag: Rag) -> Answer:
     """Write the conclusion of a trial."""
-    shown = await evidence(sample, retriever, arm, k=k, position=position)
-    if shown.passages is None:
-        return shown.answer(await model.generate(FROM_MEMORY.format(title=sample.input), max_tokens=256))
-    prompt = FROM_PASSAGES.format(passages=numbered(shown.passages), title=sample.input)
-    perfect = ABSTENTION if arm == "missing" else cited(sample.targets[0], shown.gold)
-    return shown.answer(await model.generate(prompt, max_tokens=256, reference=perfect))
+    return await rag.answer(memory=FROM_MEMORY, passages=FROM_PASSAGES, max_tokens=256)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, Status, evidence, fixture, parametrize, task
-from evalkit.metrics import accuracy, macro_f1, mrr, ndcg, recall
+from evalkit.metrics import accuracy, macro_f1, recall
 
 from . import scifact as reading
+from .measures import SEARCH
 from .pool import write_pool
-from .scifact import LABELS, Abstract, scifact_f1
+from .scifact import LABELS, LEVELS, Abstract, scifact_f1
 
 PROMPT = (Path(__file__).parent / "prompts" / "scifact.txt").read_text(encoding="utf-8")
 
@@ -38,18 +39,7 @@ def corpus(cache_dir: Path, abstracts: dict[str, Abstract]) -> Path:
 
 @task(
     reading.claims,
-    metrics=[
-        accuracy(),
-        macro_f1(LABELS),
-        scifact_f1("abstract_label"),
-        scifact_f1("abstract_rationale"),
-        scifact_f1("sentence_selection"),
-        scifact_f1("sentence_label"),
-        recall(1),
-        recall(10),
-        mrr(),
-        ndcg(10),
-    ],
+    metrics=[accuracy(), macro_f1(LABELS), *map(scifact_f1, LEVELS), recall(1), *SEARCH],
     tags=["biomedical", "rag", "claims"],
     info=Info(
         "SciFact, Wadden et al. 2020; hub id allenai/scifact",

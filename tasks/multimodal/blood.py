@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit import Image, Sample
-from evalkit.data.hub import file_rows, hub_rows
+from evalkit import Image, Sample, file_rows, hub_rows
 from evalkit.media import keep_image
 
 # The repository holds a loading script; this revision holds the same data as Parquet, made by the hub.

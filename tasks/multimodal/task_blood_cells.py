@@ -12,7 +12,7 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.choice.extract import letter
-from evalkit.media import Arm, image_arms, in_arm
+from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.metrics import accuracy, closed_accuracy, count_within, only
 from evalkit.metrics.vision import read_number, read_yes_no
 
@@ -23,7 +23,7 @@ FORMS = {"number": "a number", "closed": "yes or no", "choice": "the letter of t
 
 
 def samples(
-    data: Path | None = None, split: Literal["test", "train", "validation"] = "test", image: Arm = "real"
+    data: Path | None = None, split: Literal["test", "train", "validation"] = "test", image: ImageArm = "real"
 ) -> Iterator[Sample]:
     return in_arm(blood.questions(data, split), image)
 
@@ -37,7 +37,7 @@ def samples(
     ],
     tags=["biomedical", "multimodal", "counting"],
     info=Info(
-        source="BCCD; hub id keremberke/blood-cell-object-detection",
+        "BCCD; hub id keremberke/blood-cell-object-detection",
         licence="MIT",
         size="364 photographs, with several questions each",
     ),

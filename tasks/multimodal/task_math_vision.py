@@ -11,7 +11,7 @@ from typing import Literal
 
 from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, task
 from evalkit.data.hub import file_rows, hub_rows
-from evalkit.media import Arm, image_arms, in_arm, interleaved, keep_image
+from evalkit.media import ImageArm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer
 from evalkit.metrics.vision import read_math
 
@@ -45,7 +45,7 @@ def problems(data: Path | None, split: str) -> Iterator[Sample]:
 
 
 def samples(
-    data: Path | None = None, split: Literal["testmini", "test"] = "testmini", image: Arm = "real"
+    data: Path | None = None, split: Literal["testmini", "test"] = "testmini", image: ImageArm = "real"
 ) -> Iterator[Sample]:
     return in_arm(problems(data, split), image)
 
@@ -56,7 +56,7 @@ def samples(
     tags=["multimodal", "mathematics"],
     needs=Requirements(images=True),
     info=Info(
-        source="MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
+        "MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
         licence="MIT",
         size="304 problems (testmini), 3,040 (test)",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
-from evalkit.media import Arm, image_arms, in_arm
+from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.metrics import closed_accuracy, exact_match, only, token_recall
 from evalkit.metrics.vision import read_yes_no
 
@@ -20,7 +20,7 @@ PROMPT = (Path(__file__).parent / "prompts" / "vqa_rad.txt").read_text(encoding=
 
 
 def samples(
-    data: Path | None = None, split: Literal["test", "train", "all"] = "test", image: Arm = "real"
+    data: Path | None = None, split: Literal["test", "train", "all"] = "test", image: ImageArm = "real"
 ) -> Iterator[Sample]:
     return in_arm(reading.questions(data, split), image)
 
@@ -34,7 +34,7 @@ def samples(
     ],
     tags=["biomedical", "multimodal", "vqa"],
     info=Info(
-        source="VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
+        "VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
         licence="CC0-1.0",
         size="451 questions (test), 1,793 (train)",
     ),

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit import Image, Sample
-from evalkit.data.hub import file_rows, hub_rows
+from evalkit import Image, Sample, file_rows, hub_rows
 from evalkit.media import keep_image
 
 HUB = "flaviagiammarino/vqa-rad"

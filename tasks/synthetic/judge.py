@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
+from evalkit import Answer, Passage, Review, Sample
 from evalkit.data.sentences import split_sentences
-from evalkit.judge import Relation
-from evalkit.judge.review import Review, What
-from evalkit.types import Answer, Passage, Sample
+from evalkit.judge.review import What
+from evalkit.protocols import Judge, Relation
 
 from .metrics import bears_out, positioned
 
 
-class ExactJudge:
+class ExactJudge(Judge):
     """A sentence is entailed if the passages that are about its drug and condition hold all its numbers.
 
     What is pooled over the trials that answer the question is entailed by all of them together. It never says

@@ -119,17 +119,8 @@ def _indirect(writer: Writer) -> Topic:
         writer.restart()
         sides = ((writer.drug, "favours treatment"), (writer.rival, "favours control"))
         trials = [trial for drug, side in sides for trial in _versus_common(writer, drug, scenario, side)]
-        topic = Topic(
-            number=writer.number,
-            drug=writer.drug,
-            control=writer.rival,
-            comparator=writer.control,
-            condition=writer.condition,
-            outcome=writer.outcome,
-            measure=writer.measure,
-            trials=tuple(trials),
-            kind="indirect",
-        )
+        roles = {"control": writer.rival, "comparator": writer.control, "kind": "indirect"}
+        topic = replace(writer.asking(trials), **roles)
         if topic.direction == scenario and recognizable(topic):
             return replace(topic, trials=(*topic.trials, *_elsewhere(writer)))
 

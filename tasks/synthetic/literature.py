@@ -7,7 +7,7 @@ answer it, interim reports that they supersede, and trials that only look as if 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from math import sqrt
 from typing import Literal
@@ -15,18 +15,9 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from . import effects
 from .chance import Chance
-from .effects import (
-    HUNDREDTH,
-    Direction,
-    Effect,
-    Measure,
-    hazard_ratio,
-    indirect,
-    mean_difference,
-    pool,
-    risk_ratio,
-)
+from .effects import HUNDREDTH, Direction, Effect, Measure
 from .names import Names, Scatter
 
 Relation = Literal[
@@ -129,12 +120,12 @@ class Topic(Struct, frozen=True, kw_only=True):
     @property
     def pooled(self) -> Effect:
         if self.kind == "indirect":
-            return indirect(self.pooled_of(self.drug), self.pooled_of(self.control), self.measure)
-        return pool([t.effect for t in self.answering], self.measure)
+            return effects.indirect(self.pooled_of(self.drug), self.pooled_of(self.control), self.measure)
+        return effects.pool([t.effect for t in self.answering], self.measure)
 
     def pooled_of(self, drug: str) -> Effect:
         """The trials of one drug pooled."""
-        return pool([t.effect for t in self.answering if t.drug == drug], self.measure)
+        return effects.pool([t.effect for t in self.answering if t.drug == drug], self.measure)
 
     @property
     def conflict(self) -> bool:
@@ -195,13 +186,8 @@ class Writer:
 
     def __init__(self, seed: int, number: int, names: Names, ids: Scatter, registrations: Scatter) -> None:
         self.chance = chance = Chance(seed, "topic", number)
-        self.seed, self.number, self._ids, self._registrations, self._used = (
-            seed,
-            number,
-            ids,
-            registrations,
-            0,
-        )
+        self.seed, self.number, self._used = seed, number, 0
+        self._ids, self._registrations = ids, registrations
         self.drug, self.rival, active = (names.drug(3 * number + i) for i in range(3))
         self.control = "placebo" if chance.happens(0.7) else active
         self.condition, self.elsewhere = names.condition(number * 2), names.condition(number * 2 + 1)
@@ -214,19 +200,23 @@ class Writer:
         """Go on with this one of the topic's trial numbers; a topic of the standard kind takes 12 at most."""
         self._used = at
 
+    def asking(self, trials: Iterable[Trial]) -> Topic:
+        """The writer's question, with these trials around it."""
+        return Topic(
+            number=self.number,
+            drug=self.drug,
+            control=self.control,
+            condition=self.condition,
+            outcome=self.outcome,
+            measure=self.measure,
+            trials=tuple(trials),
+        )
+
     def topic(self) -> Topic:
         """The topic of the standard literature."""
         while True:  # a draw at random may miss its scenario: a few tries
             self.restart()
-            topic = Topic(
-                number=self.number,
-                drug=self.drug,
-                control=self.control,
-                condition=self.condition,
-                outcome=self.outcome,
-                measure=self.measure,
-                trials=tuple(self._answering()),
-            )
+            topic = self.asking(self._answering())
             if topic.direction == self.scenario and recognizable(topic):
                 reports = self._with_interim(list(topic.trials))
                 return replace(topic, trials=(*reports, *self._distractors()))
@@ -314,7 +304,7 @@ class Writer:
             mean0 = _hundredths(chance.integer(3600, 5600))
             noise = int(chance.normal() * 100 * sqrt(sd * sd / n + sd0 * sd0 / n0))
             mean = mean0 + _hundredths((size if upwards else -size) + noise)
-            effect = mean_difference(mean, sd, n, (mean0, sd0, n0))
+            effect = effects.mean_difference(mean, sd, n, (mean0, sd0, n0))
             return effect, Arm(n, adverse, mean=mean, sd=sd), Arm(n0, adverse0, mean=mean0, sd=sd0)
         low, high = (95, 105) if aim == "no clear difference" else (135, 170) if upwards else (52, 76)
         true = chance.integer(low, high)
@@ -322,10 +312,10 @@ class Writer:
         events0 = _binomial(chance, n0, risk0)
         if self.measure == "risk ratio":
             events = _binomial(chance, n, risk0 * true / 100)
-            effect = risk_ratio(events, n, events0, n0)
+            effect = effects.risk_ratio(events, n, events0, n0)
         else:
             events = min(n * events0 * true // (n0 * 100), n - 2)
-            effect = hazard_ratio(_hundredths(true), chance.normal(), events + events0)
+            effect = effects.hazard_ratio(_hundredths(true), chance.normal(), events + events0)
         return effect, Arm(n, adverse, events), Arm(n0, adverse0, events0)
 
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
 
-from evalkit.metric import Metric, only
+from evalkit import Answer, Metric, Passage, Sample, only
 from evalkit.metrics.citation import applies, citations, without_marks
 from evalkit.metrics.mentions import numbers
-from evalkit.types import Answer, Passage, Sample
 
 from . import reading
 from .effects import HUNDREDTH
@@ -163,7 +163,7 @@ def bears_out(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool
     """Whether the sources that name the sentence's drug and condition hold all its numbers, or all the trials
     that these are derived from. A sentence that states no fact is borne out by nothing."""
     on_topic = _about(sample, sentence, sources)
-    written = numbers(sentence)
+    written = _numbers_in(sentence)
     known = set[Decimal]().union(*map(_numbers_of, on_topic))
     if sample.metadata["trials"].keys() <= {source.document for source in on_topic}:
         known |= _derived(sample)
@@ -188,8 +188,13 @@ def _topic(sample: Sample) -> tuple[list[str], list[str]]:
     return drugs, [about["condition"]]
 
 
-def _numbers_of(passage: Passage) -> set[Decimal]:
-    return set(numbers(f"{passage.title} {passage.text}"))
+def _numbers_of(passage: Passage) -> frozenset[Decimal]:
+    return _numbers_in(f"{passage.title} {passage.text}")
+
+
+@lru_cache(maxsize=4096)  # a judge asks about the same passages and sentences many times
+def _numbers_in(text: str) -> frozenset[Decimal]:
+    return frozenset(numbers(text))
 
 
 def _derived(sample: Sample) -> set[Decimal]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import gcd
 
-from evalkit.errors import UsageError
+from evalkit import UsageError
 
 from .chance import Chance
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from evalkit import Sample
 from evalkit.metrics.abstaining import ABSTENTION
 from evalkit.metrics.mentions import numbers
-from evalkit.types import Sample
+from evalkit.util.paths import write_whole
 
 from .chance import Chance
 from .kinds import Difficulty, contradicted, grow
@@ -211,9 +211,6 @@ def write_corpus(folder: Path, seed: int, topics: int, difficulty: Difficulty = 
     path = folder / f"fictional-trials-v{VERSION}-seed{seed}-topics{topics}{level}.jsonl"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            for line in documents(seed, topics, difficulty):
-                file.write(msgspec.json.encode(line) + b"\n")
-        part.replace(path)
+        lines = (msgspec.json.encode(line) + b"\n" for line in documents(seed, topics, difficulty))
+        write_whole(path, b"".join(lines))
     return path

@@ -13,21 +13,8 @@ from evalkit.data.sentences import split_sentences
 
 from .effects import Direction
 
-COUNTS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+NUMERALS = "zero one two three four five six seven eight nine ten eleven twelve"
+COUNTS = tuple(NUMERALS.split())
 _COUNT = re.compile(rf"(?<![\w.,])(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
 _NO_COUNT = {"of", "in", "from", "participants", "patients", "arms", *COUNTS}  # "2 patients in trials"
 _STUDIES = re.compile(r"trials?|study|studies|rcts?")

@@ -13,21 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import (
-    Answer,
-    Info,
-    Model,
-    Passage,
-    Retriever,
-    Sample,
-    evidence,
-    fixture,
-    numbered,
-    rag_arms,
-    task,
-)
+from evalkit import Answer, Arm, Evidence, Info, Model, Passage, Rag, Review, Sample, fixture, rag_arms, task
 from evalkit.judge import open_judge
-from evalkit.judge.review import Review
 from evalkit.metrics import (
     abstained,
     abstention,
@@ -41,9 +28,6 @@ from evalkit.metrics import (
     rouge,
     where_answerable,
 )
-from evalkit.metrics.abstaining import ABSTENTION
-from evalkit.rag.arms import Arm, Evidence
-from evalkit.rag.queries import QueryRewritingRetriever, QueryStrategy
 
 from . import questions
 from .judge import ExactJudge, TrialReview
@@ -84,14 +68,12 @@ def samples(
     return made(seed, topics, difficulty)
 
 
-async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, position: int | None) -> Evidence:
-    """The passages of an arm; ``contradicting``: those of the oracle, and what contradicts them."""
-    if arm != "contradicting":
-        return await evidence(sample, retriever, arm, k=k, position=position, grade=2)
-    added = [Passage(d["id"], d["text"], d["title"]) for d in sample.metadata["contradicting"]]
-    known = [name for name, grade in sample.relevance.items() if grade == 2]
-    there = await retriever.get([name for name in known if name not in {p.id for p in added}])
-    return Evidence((*there, *added), facts={"answerable": True})
+async def contradicted(rag: Rag) -> Evidence:
+    """The passages of the oracle, and what contradicts them."""
+    documents = rag.sample.metadata["contradicting"]
+    added = {one["id"]: Passage(one["id"], one["text"], one["title"]) for one in documents}
+    known = [name for name, grade in rag.sample.relevance.items() if grade == 2 and name not in added]
+    return Evidence((*await rag.retriever.get(known), *added.values()), facts={"answerable": True})
 
 
 @task(
@@ -114,24 +96,9 @@ async def show(sample: Sample, retriever: Retriever, arm: TrialArm, k: int, posi
     info=Info("generated from a seed", licence="Apache-2.0", size="40 questions; any number by -p topics=N"),
 )
 @rag_arms
-async def fictional_trials(
-    sample: Sample,
-    model: Model,
-    retriever: Retriever,
-    review: Review,
-    arm: TrialArm = "retrieved",
-    k: int = 5,
-    position: int | None = None,
-    query: QueryStrategy = "question",
-) -> Answer:
+async def fictional_trials(sample: Sample, model: Model, rag: Rag, arm: TrialArm = "retrieved") -> Answer:
     """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
-    asked = QueryRewritingRetriever(retriever, sample, model, query if arm == "retrieved" else "question")
-    shown = await show(sample, asked, arm, k, position)
-    wanted = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
-    if shown.passages is None:
-        prompt = MEMORY[wanted].format(question=sample.input)
-        return shown.answer(await model.generate(prompt, max_tokens=400))
-    prompt = PASSAGES[wanted].format(passages=numbered(shown.passages), question=sample.input)
-    perfect = ABSTENTION if arm == "missing" else None
-    response = await model.generate(prompt, max_tokens=400, reference=perfect)
-    return await review(sample, asked.noted(shown.answer(response)))
+    kind = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
+    shown = await contradicted(rag) if arm == "contradicting" else None
+    prompts = {"memory": MEMORY[kind], "passages": PASSAGES[kind]}
+    return await rag.answer(**prompts, grade=2, cite=False, shown=shown, max_tokens=400)

@@ -47,16 +47,17 @@ def compared(evalkit: Any, scripted: Scripted, tmp_path: Path) -> Any:
 
 def test_two_models_are_compared_sample_by_sample(compared: Any, evalkit: Any) -> None:
     assert [run["model"] for run in compared["runs"]] == ["old", "new"]
-    (less,) = compared["against_first"]  # F1 is no mean of its samples: pairs tell nothing of it
-    assert (less["metric"], less["model"], less["less"]) == ("exact_match", "new", "old")
+    (made,) = compared["against_first"]  # F1 is no mean of its samples: pairs tell nothing of it
+    assert (made["metric"], made["model"], made["less"]) == ("exact_match", "new", "old")
+    assert [made["run"], made["less_run"]] == [run["id"] for run in reversed(compared["runs"])]
     difference = np.array([float(i % 10 != 9) - float(i % 2) for i in range(40)])
     half = t.ppf(0.975, 39) * difference.std(ddof=1) / np.sqrt(40)
-    assert less["difference"]["value"] == pytest.approx(difference.mean())
-    assert less["difference"]["ci"] == pytest.approx([difference.mean() - half, difference.mean() + half])
+    assert made["difference"]["value"] == pytest.approx(difference.mean())
+    assert made["difference"]["ci"] == pytest.approx([difference.mean() - half, difference.mean() + half])
     runs = [run["id"] for run in compared["runs"]]
-    assert evalkit.json("show", *runs)["against_first"] == [less]
+    assert evalkit.json("show", *runs)["against_first"] == [made]
     text = evalkit("show", *runs).stdout
-    assert "triage: less old, sample by sample" in text
+    assert "triage: difference to old, paired by sample" in text
     assert re.search(r"exact_match +0\.400 \[.*\] \*", text)  # far from 0
 
 

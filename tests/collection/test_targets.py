@@ -78,7 +78,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(project: Path) -> N
         ("mien", "no installed task 'mien'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
         ("mine", "no installed task 'mine'. 'mine' is in task_mine.py: evalkit run task_mine.py::mine$"),
         ("drug_clas", "no task 'drug_clas'. Known tasks"),  # and not blood_cells
-        ("task_mine.py::mine[k]", "write parameters as name=value"),
+        ("task_mine.py::mine[k]", r"mine\[k\]: 'k': write it as name=value"),
     ],
 )
 def test_a_target_that_names_nothing_says_so(project: Path, target: str, message: str) -> None:
@@ -139,8 +139,8 @@ def test_an_evalconf_nearer_to_the_task_wins(project: Path) -> None:
     for folder in (project, project / "sub"):
         (folder / "task_where.py").write_text(MINE.replace("model, k", "model, place, k"))
     above, beside = collect(["task_where.py"]).items[0], collect(["sub/task_where.py"]).items[0]
-    assert above.fixtures["place"].fn() == "above"
-    assert beside.fixtures["place"].fn() == "beside"
+    assert above.resolved.fixtures["place"].fn() == "above"
+    assert beside.resolved.fixtures["place"].fn() == "beside"
 
 
 def test_an_axis_fills_an_argument_without_a_default(project: Path) -> None:

@@ -146,5 +146,5 @@ def test_through_the_command_the_judge_is_recorded(evalkit, folder):
     assert run["status"] == "complete"
     assert set(run["metrics"]) == {"alce_recall", "biogen_support", "ragchecker_faithfulness"}
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        told = store.run(run["id"]).spec.provenance["fixture review"]
+        told = store.runs.get(run["id"]).spec.provenance["fixture review"]
     assert (told["judge"], told["reads_tokens"], told["claims"]) == ("nli:tiny-nli0", 48, "sentences")

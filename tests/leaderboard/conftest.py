@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import socket
 import statistics
-import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.servers import free_port, serving
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, RunStatus, SampleRecord, Tokens
 from evalkit.store.store import Store
@@ -27,12 +23,12 @@ from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, St
 METRICS = (
     MetricInfo("rougeLsum", help="ROUGE-Lsum F1 against the authors' conclusion, stemmed"),
     MetricInfo("rouge1", help="ROUGE-1 F1 against the authors' conclusion, stemmed"),
-    MetricInfo("recall@5", judges="retrieval", help="share of the gold documents among the first five"),
-    MetricInfo("ndcg@10", judges="retrieval"),
+    MetricInfo("recall@5", kind="retrieval", help="share of the gold documents among the first five"),
+    MetricInfo("ndcg@10", kind="retrieval"),
     MetricInfo("citation_precision"),
     MetricInfo("citation_recall"),
     MetricInfo("unsupported", higher_is_better=False, help="share of numbers that no cited passage holds"),
-    MetricInfo("words", high=None, higher_is_better=None, judges="fact", unit="words"),
+    MetricInfo("words", high=None, higher_is_better=None, kind="fact", unit="words"),
 )
 DRUGS = [
     "Velotamab",
@@ -86,7 +82,7 @@ def _record(i: int, quality: float, arm: str, failures: float) -> SampleRecord:
     reply = "" if status is Status.EMPTY else f"The evidence supports it: {str(sample.target)[:-1]}{cite}."
     if rng.random() > quality and shown and reply:
         reply += f" Smaller studies disagree [{rng.randrange(1, 8)}]."
-    names = [m.name for m in METRICS if arm == "retrieved" or m.judges != "retrieval"]
+    names = [m.name for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
     if arm == "closed_book":
         names = [name for name in names if not name.startswith("citation")]
     values = {name: min(max(rng.gauss(quality, 0.18), 0.0), 1.0) for name in names}
@@ -116,7 +112,7 @@ def _record(i: int, quality: float, arm: str, failures: float) -> SampleRecord:
 def estimates(store: Store, run_id: str, missing: int) -> dict[str, Estimate]:
     """Plain means with normal intervals, and bounds where samples are missing."""
     found = {}
-    for name, scored in store.scores(run_id).items():
+    for name, scored in store.samples.scores(run_id).items():
         values = [value for _, _, value in scored if value is not None]
         mean, se = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
         share = len(values) / (len(values) + missing)
@@ -130,16 +126,16 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
     """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``."""
     arm, n = options.get("arm", "retrieved"), options.get("n", 60)
     errors, status = options.get("errors", 0), options.get("status", "complete")
-    present = [m for m in METRICS if arm == "retrieved" or m.judges != "retrieval"]
+    present = [m for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
     if arm == "closed_book":
         present = [m for m in present if not m.name.startswith("citation")]
-    store.begin(
+    store.runs.begin(
         RunSpec(
             id=run_id,
             task=f"pubmed_rag[arm={arm},k=5]",
             path="tasks/biomedical/task_pubmed_rag.py",
             model=model,
-            spec=f"sglang:{model}@http://127.0.0.1:30000",
+            model_spec=f"sglang:{model}@http://127.0.0.1:30000",
             tags=("biomedical", "rag"),
             params={"arm": arm, "k": 5},
             metrics=tuple(present),
@@ -163,10 +159,10 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
         )
         for i in range(n - errors, n)
     ]
-    store.write(run_id, rows + failed)
+    store.samples.write(run_id, rows + failed)
     end: RunStatus = status
     if end != "running":
-        store.finish(run_id, end, estimates(store, run_id, errors), 31.0 + n)
+        store.runs.finish(run_id, end, estimates(store, run_id, errors), 31.0 + n)
 
 
 def fill(path: Path, n: int = 60) -> Path:
@@ -256,21 +252,21 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
         for i, text in enumerate(texts)
     ]
     with open_store(path) as store:
-        store.begin(
+        store.runs.begin(
             RunSpec(
                 id="hostile",
                 task=f"attack[x={attack}]",
                 path=attack,
                 model=attack,
-                spec=attack,
+                model_spec=attack,
                 params={"x": attack, "arm": attack},
                 metrics=(MetricInfo("f1", help=attack), MetricInfo(attack)),
                 provenance={"server": attack},
             )
         )
-        store.write("hostile", rows)
+        store.samples.write("hostile", rows)
         one = Estimate(0.5, 0.1, (0.4, 0.6), 2)
-        store.finish("hostile", "complete", {"f1": one, attack: one}, 1.0)
+        store.runs.finish("hostile", "complete", {"f1": one, attack: one}, 1.0)
     return path
 
 
@@ -293,26 +289,8 @@ def serve(store: Path) -> Iterator[str]:
     """Run the board over a store."""
     from evalkit_leaderboard.launch import command
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        command(port), env=os.environ | {"EVALKIT_STORE": str(store)}, cwd=store.parent
-    )
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
-    try:
-        while not _answers(address):
-            assert process.poll() is None, "the board did not start"
-            time.sleep(0.1)
+    environment = {"EVALKIT_STORE": str(store)}
+    with serving(command(port), f"{address}/_stcore/health", cwd=store.parent, environment=environment):
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/_stcore/health").close()
-    except OSError:
-        return False
-    return True

@@ -24,9 +24,9 @@ def store(filled: Path) -> Iterator[Store]:
 
 def drawn(store: Store) -> Iterator[alt.Chart | alt.LayerChart]:
     """One of each kind."""
-    task = next(task for task in store.tasks() if task.params["arm"] == "retrieved")
-    rows, info = store.ranking(task.name, "rouge1"), task.metrics[1]
-    run = store.run("bor-ret-7f3a")
+    task = next(task for task in store.board.tasks() if task.params["arm"] == "retrieved")
+    rows, info = store.board.ranking(task.name, "rouge1"), task.metrics[1]
+    run = store.runs.get("bor-ret-7f3a")
     yield charts.forest(rows, info)
     yield charts.metrics(run.metrics)
     yield charts.variants({task.name: rows}, info)

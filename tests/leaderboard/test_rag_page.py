@@ -35,7 +35,7 @@ def texts(app: AppTest) -> str:
 def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) -> None:
     app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
     with open_store(filled) as store:
-        run = store.run("bor-ret-7f3a")
+        run = store.runs.get("bor-ret-7f3a")
         (report,) = reports(store, with_siblings(store, run), "rouge1")
     figures = {metric.label: metric.value for metric in app.metric}
     gains = {(g.first, g.second): g for g in report.gains if g.metric == "rouge1"}
@@ -48,7 +48,7 @@ def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) 
     assert figures["The generator's errors"] == f"{generator / total:.0%}"
     seen = texts(app)
     assert f"Right: rouge1 of at least {report.right:.3f}" in seen
-    assert all(gap.command in seen for gap in report.gaps)
+    assert all(missing.command in seen for missing in report.missing_runs)
     tables = [table.value for table in app.dataframe]
     assert any("run" in t and set(t["run"]) == set(report.runs.values()) for t in tables)
 

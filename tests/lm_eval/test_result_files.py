@@ -107,8 +107,8 @@ def test_imported_samples_are_shown_whole(evalkit: Any, written_by_lm_eval: Path
     from evalkit.store import open_store
 
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        (run,) = store.runs(task="lm_eval/names")
-        record = store.sample(run.id, 0)
+        (run,) = store.runs.find(task="lm_eval/names")
+        record = store.samples.get(run.id, 0)
     assert record.sample.input == ROWS[0]["question"]
     assert record.sample.target == "Rome"
     assert record.answer is not None
@@ -137,7 +137,7 @@ def test_a_run_of_ours_is_written_as_lm_eval_writes_its_own(
     options = ("--include-path", str(folder), "-p", "bootstrap_iters=20")
     evalkit("run", "lm_eval/both", "lm_eval/names", "--model", "baseline:random", *options)
     ids = [run["id"] for run in evalkit.json("show")["runs"]]
-    evalkit("export", *ids, "--out", "out")
+    evalkit("export", *ids, "--out", "out", "--include-path", str(folder))
     out = evalkit.folder / "out"
     _read_with_lm_eval(out)
     lines = [json.loads(line) for line in next(out.rglob("samples_names_*")).read_text().splitlines()]

@@ -190,7 +190,7 @@ def test_pictures_are_kept_once_and_named_by_hash(evalkit: Any, lab: SimpleNames
     ]
     assert runs[0]["metrics"]["exact_match,none"]["value"] == 1.0
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        prints = {store.run(run["id"]).spec.dataset for run in runs}
+        prints = {store.runs.get(run["id"]).spec.dataset for run in runs}
     assert len(prints) == 1  # a picture's place in memory is no part of the data
 
 
@@ -198,7 +198,7 @@ def test_what_was_run_is_recorded(evalkit: Any, lab: SimpleNamespace) -> None:
     options = ("--include-path", str(lab.tasks), "-p", "num_fewshot=1", "--limit", "2")
     evalkit("run", "lm_eval/g_exact", "--model", "baseline:gold", *options)
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        told = store.run("latest").spec.provenance["lm_eval"]
+        told = store.runs.get("latest").spec.provenance["lm_eval"]
     assert told["n-shot"] == {"g_exact": 1}
     assert told["configs"]["g_exact"]["doc_to_text"].startswith("Question:")
     assert told["version"] == importlib.metadata.version("lm_eval")

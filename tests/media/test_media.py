@@ -19,6 +19,7 @@ from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
 from evalkit.models.openai.probe import tone_wav
+from evalkit.protocols import BackendTraits
 from evalkit.types import Audio, Image, MediaSupport, Message, Sample, Text, Video
 
 
@@ -413,7 +414,7 @@ def test_a_size_that_only_pillow_can_tell_is_kept_by_blank() -> None:
 
 async def test_the_stored_request_names_every_picture_and_how_it_was_made() -> None:
     backend = FakeBackend(lambda request: "ok")
-    backend.takes = MediaSupport(max_side=16)
+    backend.traits = BackendTraits(media=MediaSupport(max_side=16))
     model = Model(backend)
     await model.generate("Compare.", images=[saved(gradient(), "TIFF"), RED])
     (call,) = model.calls

@@ -9,8 +9,7 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.metrics import average_precision, mrr, ndcg, precision, recall
-from evalkit.metrics.ranking import ranking_measure
-from evalkit.metrics.retrieval import trec_order
+from evalkit.metrics.retrieval import ranking_measure, trec_order
 from evalkit.retrieval.trec import read_qrels, read_run
 from evalkit.types import Answer, Sample
 
@@ -68,7 +67,7 @@ def test_they_agree_with_the_functions_that_tasks_use() -> None:
 
 def test_what_a_measure_says_of_itself_and_where_it_does_not_apply() -> None:
     made = ranking_measure("MRR@10")
-    assert (made.name, made.high, made.judges) == ("RR@10", 1.0, "retrieval")
+    assert (made.name, made.high, made.kind) == ("RR@10", 1.0, "retrieval")
     assert ranking_measure("NumRet").high is None
     answer = Answer(text="", ranking=("a",))
     assert made(Sample("q", "q", relevance={"a": 0}), answer) is None

@@ -85,7 +85,7 @@ def test_no_reference_is_not_applicable():
 def test_length_counts_words_without_marks():
     assert score(length(), "It works [1, 2].\nIt is safe. [3]", "t", passages=SHOWN) == 5.0
     assert score(length(), "An interval of [1, 2].", "t") == 5.0
-    assert (length().higher_is_better, length().high, length().judges) == (None, None, "fact")
+    assert (length().higher_is_better, length().high, length().kind) == (None, None, "fact")
 
 
 # --- ROUGE

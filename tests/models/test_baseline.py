@@ -96,9 +96,9 @@ async def test_gold_scores_the_right_choice_best(target, continuations, best):
 @pytest.mark.parametrize("name", ["lead", "copy", "extract", "random", "gold", "empty", "echo"])
 async def test_every_baseline_has_an_identity_and_counts_words(name):
     backend = load(f"baseline:{name}?temperature=1")
-    facts = await backend.probe(Requirements(logprobs=True, images=True, json_schema=True))
+    facts = (await backend.probe(Requirements(logprobs=True, images=True, json_schema=True))).info
     assert facts.identity == {"provider": "baseline", "model": name}
-    assert backend.defaults == {"temperature": 1.0}
-    assert not backend.cacheable
+    assert backend.traits.defaults == {"temperature": 1.0}
+    assert not backend.traits.cacheable
     model = Model(backend).for_sample(SAMPLE)
     assert (await model.generate(PROMPT)).usage.prompt_tokens == len(PROMPT.split())

@@ -8,6 +8,7 @@ import types
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.fake import FakeBackend
+from evalkit.protocols import BackendTraits
 from evalkit.types import Requirements
 
 
@@ -16,7 +17,7 @@ async def test_a_plug_in_gets_the_whole_spec(tmp_path, monkeypatch):
         backend = FakeBackend(
             lambda request: f"{spec.extra['greeting']} {request.max_tokens}", name=spec.display
         )
-        backend.defaults = dict(spec.generation)
+        backend.traits = BackendTraits(defaults=dict(spec.generation))
         return backend
 
     package = tmp_path / "other_package-1.0.dist-info"
@@ -29,6 +30,6 @@ async def test_a_plug_in_gets_the_whole_spec(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     backend = load("mine:x?max_tokens=7&extra.greeting=hello")
-    assert (await backend.probe(Requirements())).identity["model"] == "mine:x"
-    model = Model(wrap(backend), defaults=backend.defaults)
+    assert (await backend.probe(Requirements())).info.identity["model"] == "mine:x"
+    model = Model(wrap(backend), adapter=backend)
     assert (await model.generate("?")).text == "hello 7"

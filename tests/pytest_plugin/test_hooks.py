@@ -66,7 +66,7 @@ class Project:
 
     def runs(self):
         with open_store(self.folder / ".evalkit" / "evalkit.db") as store:
-            return store.runs()
+            return store.runs.find()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_items_become_tests_judged_by_the_tasks_own_thresholds(project: Project)
     assert "known" in out
     assert re.search(
         r"exact_match 0\.3333 \[0\.2273, 0\.4594\] \(n=60\): must be at least 0\.6\n"
-        r"  the smallest difference in its true mean that 60 samples show with 80 % power is 0\.172",
+        r"  the smallest difference in its true mean that 60 samples detect with 80 % power is 0\.172",
         out,
     )
     cases = {case.get("name"): case for case in ET.parse(project.folder / "j.xml").iter("testcase")}
@@ -99,7 +99,7 @@ def test_items_become_tests_judged_by_the_tasks_own_thresholds(project: Project)
     properties = {p.get("name"): p.get("value") for p in passed.iter("property")}
     assert float(properties["exact_match"]) == pytest.approx(2 / 3)
     assert float(properties["exact_match.low"]) < 2 / 3 < float(properties["exact_match.high"])
-    stored = {run.id for run in project.runs() if run.ranked}
+    stored = {run.id for run in project.runs() if run.is_complete}
     assert properties["evalkit.run"] in stored
 
 
@@ -146,9 +146,9 @@ def test_no_worse_than_a_baseline_run_is_tested_in_pairs(project: Project) -> No
     file.write_text("WRONG = 2\n" + changing)
     out = project(says, *against, "--evalkit-margin", "0.02", code=1)
     # By hand: one of the 60 pairs differs by −1, so d̄ = −1/60, se = 1/60, t(59) = 2.001.
-    assert "exact_match less baseline -0.01667 [-0.05002, 0.01668] (n=60): must be no worse than -0.02" in out
+    assert "exact_match, difference to the baseline: -0.01667 [-0.05002, 0.01668] (n=60): must be no" in out
     assert f"0.65 here, 0.6667 in run {base.id} (baseline:echo)" in out
-    assert "60 samples show with 80 % power is 0.0467; to find 0.02 takes some 328 samples" in out
+    assert "60 samples detect with 80 % power is 0.0467; to detect 0.02 takes about 328 samples" in out
     assert "PASSED" in project(says, *against, "--evalkit-margin", "0.06", "-rp")
 
 
@@ -157,7 +157,7 @@ def test_a_baseline_of_other_samples_or_none_at_all_is_an_error(project: Project
     model = ("--evalkit-model", "baseline:echo")
     project(says, *model, "--evalkit-limit", "30")
     (base,) = project.runs()
-    assert "was asked other samples (30, this one 60)" in project(
+    assert "has other samples (30, this one 60)" in project(
         says, *model, "--evalkit-baseline", base.id, code=1
     )
     no = says.replace("=yes", "=no")
@@ -180,7 +180,7 @@ def test_under_xdist_every_item_is_run_once_and_stored(project: Project) -> None
     models = ("--evalkit-model", "baseline:echo", "--evalkit-model", "baseline:lead")
     out = project("evals", *models, "-n", "2", "--junitxml=j.xml")
     assert "12 passed" in out
-    done = [(r.spec.task, r.spec.model) for r in project.runs() if r.ranked]
+    done = [(r.spec.task, r.spec.model) for r in project.runs() if r.is_complete]
     assert len(done) == len(set(done)) == 12
     assert len(list(ET.parse(project.folder / "j.xml").iter("property"))) > 12
 
@@ -212,7 +212,7 @@ def test_a_function_as_model_and_a_value_as_fixture(evaluate):
 def test_in_a_running_loop(evaluate):
     async def inside():
         return evaluate("evals/task_says.py::says[say=no]", "baseline:echo", limit=3)
-    assert asyncio.run(inside()).ranked
+    assert asyncio.run(inside()).is_complete
 
 def test_several_items(evaluate):
     with pytest.raises(Exception, match="one item is wanted, and here are 2"):
@@ -247,7 +247,7 @@ def test_the_smallest_detectable_difference_is_that_of_the_power_formula() -> No
 
 
 async def test_a_metric_where_lower_is_better_is_judged_the_other_way(tmp_path: Path) -> None:
-    from evalkit.compare.acceptance import against_baseline, against_threshold
+    from evalkit.compare.acceptance import check_baseline, check_threshold
 
     (tmp_path / "task_low.py").write_text(
         "from evalkit import Answer, Sample, metric, parametrize, task\n"
@@ -265,9 +265,9 @@ async def test_a_metric_where_lower_is_better_is_judged_the_other_way(tmp_path: 
                 for item in collect([str(tmp_path / "task_low.py")]).items
             ]
         (info,) = run.spec.metrics
-        assert not against_threshold(run, info, 0.25, False).passed
-        assert against_threshold(base, info, 0.25, False).passed
-        assert "must be at most 0.25" in against_threshold(run, info, 0.25, False).text
-        assert not against_baseline(store, run, base, info, 0.02).passed
-        assert against_baseline(store, run, base, info, 0.2).passed
-        assert against_baseline(store, base, run, info, 0.0).passed, "better is never worse"
+        assert not check_threshold(run, info, 0.25, False).passed
+        assert check_threshold(base, info, 0.25, False).passed
+        assert "must be at most 0.25" in check_threshold(run, info, 0.25, False).text
+        assert not check_baseline(store, run, base, info, 0.02).passed
+        assert check_baseline(store, run, base, info, 0.2).passed
+        assert check_baseline(store, base, run, info, 0.0).passed, "better is never worse"

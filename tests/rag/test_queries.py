@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evalkit.errors import SetupError
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
-from evalkit.rag.queries import ChoiceQueryStrategy, QueryRewritingRetriever, formed, fuse
+from evalkit.rag.answering import Rag
+from evalkit.rag.arms import Arm
+from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
 from evalkit.store import open_store
 from evalkit.types import Answer, Passage, Sample
 
@@ -56,45 +59,50 @@ class Shelf:
 )
 async def test_the_forms_of_a_query(form: ChoiceQueryStrategy, reply: str, expected: list[str]) -> None:
     model = writing(reply)
-    assert await formed(ZINC, model, form) == expected
+    assert await write_queries(ZINC, model, form) == expected
     assert len(model.calls) == (form in ("hyde", "multi"))
     assert all(ZINC.input in str(call.request.messages[0].content) for call in model.calls)
 
 
 async def test_options_need_options() -> None:
     with pytest.raises(SetupError, match="sample '2' has no options"):
-        await formed(Sample("2", "why?"), writing(""), "options")
+        await write_queries(Sample("2", "why?"), writing(""), "options")
 
 
-def test_fusion_by_hand() -> None:
+async def test_fusion_by_hand() -> None:
     """a: 1/61 + 1/63; b: 1/62 + 1/61; c: 1/63; d: 1/62."""
-    rankings = [[Passage(i, i) for i in names] for names in ("abc", "bda")]
-    fused = fuse(rankings, 4)
-    assert [p.id for p in fused] == ["b", "a", "d", "c"]
-    assert [p.score for p in fused] == pytest.approx([1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 62, 1 / 63])
-    assert [p.id for p in fuse([[Passage("z", "")], [Passage("y", "")]], 1)] == ["y"]
+    shelf = Shelf({"one": "abc", "two": "bda"})
+    fused = await search_all(shelf, ["one", "two"], 3)
+    assert [p.id for p in fused] == ["b", "a", "d"]
+    assert [p.score for p in fused] == pytest.approx([1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 62])
+    assert shelf.asked == [("one", 100), ("two", 100)], "fusion reads further down than three"
 
 
-async def test_the_question_alone_goes_to_the_retriever_as_it_is() -> None:
+async def test_one_query_goes_to_the_retriever_as_it_is() -> None:
     shelf = Shelf({"other words": "ab"})
-    asked = QueryRewritingRetriever(shelf, ZINC, writing("never asked"))
-    assert [p.score for p in await asked.search("other words", 2)] == [9.0, 9.0]
+    assert [p.score for p in await search_all(shelf, ["other words"], 2)] == [9.0, 9.0]
     assert shelf.asked == [("other words", 2)]
-    assert asked.noted(Answer(text="x")).metadata == {}
 
 
-async def test_the_model_is_asked_once_for_all_searches_of_a_sample() -> None:
+async def unreviewed(sample: Sample, answer: Answer, what: Sequence[str]) -> Answer:
+    return answer
+
+
+@pytest.mark.parametrize("arm", ["retrieved", "oracle"])
+async def test_the_model_writes_queries_where_its_own_search_is_asked(arm: Arm) -> None:
     model = writing("zinc")
     shelf = Shelf({ZINC.input: "ab", "zinc": "cb"})
-    asked = QueryRewritingRetriever(shelf, ZINC, model, "multi")
-    assert [p.id for p in await asked.search(ZINC.input, 2)] == ["b", "a"]
-    assert [p.id for p in await asked.search(ZINC.input, 1)] == ["b"]
-    assert len(model.calls) == 1
-    assert asked.noted(Answer(text="x", metadata={"n": 1})).metadata == {
-        "n": 1,
-        "queries": [ZINC.input, "zinc"],
-    }
-    assert [p.text for p in await asked.get(["q"])] == ["Q"]
+    sample = replace(ZINC, relevance={"q": 1})
+    rag = Rag(sample, model, shelf, unreviewed, arm, k=2, query="multi")
+    answer = await rag.answer(memory="?", passages="{passages}")
+    assert answer.passages is not None
+    if arm == "oracle":
+        assert [p.text for p in answer.passages] == ["Q"]
+        assert (len(model.calls), "queries" in answer.metadata) == (1, False)
+        return
+    assert [p.id for p in answer.passages] == ["b", "a"]
+    assert len(model.calls) == 2
+    assert answer.metadata["queries"] == [ZINC.input, "zinc"]
 
 
 @pytest.fixture
@@ -157,7 +165,7 @@ def test_a_task_takes_the_form_as_a_parameter_and_pays_for_its_calls_once(
     assert (plain["metrics"]["recall@5"]["value"], multi["metrics"]["recall@5"]["value"]) == (0, 1)
     assert (plain["calls"], multi["calls"], multi["calls_from_cache"]) == (2, 4, 0)
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        answers = [record.answer for record in store.records(multi["id"])]
+        answers = [record.answer for record in store.samples.records(multi["id"])]
     assert [a.metadata["queries"][1] for a in answers if a] == ["rhinovirus lozenges", "ambulation"]
     asked = sum(scripted.asked.values())
     again = evalkit.json(*command)["runs"][1]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.protocols import Retriever
 from evalkit.retrieval.benchmark import settled
 from evalkit.retrieval.trec import Benchmark
 from evalkit.stats import paired
 from evalkit.store import open_store
 from evalkit.types import Passage
+from evalkit.util.progress import Silent
 
 DOCUMENTS = {
     "zinc": "Zinc lozenges shorten the common cold.",
@@ -65,10 +67,10 @@ def test_several_retrievers_become_runs_of_one_task(evalkit: Any, bench: Path) -
     assert first["AP@4"]["value"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert first["P@4"]["value"] == pytest.approx(0.25)
     with open_store(bench.parent / ".evalkit" / "evalkit.db") as store:
-        rows = store.ranking("retrieval/tiny", "nDCG@4")
+        rows = store.board.ranking("retrieval/tiny", "nDCG@4")
         assert sorted((row.rank, row.run.spec.model) for row in rows) == [(1, "bm25"), (1, "bm25?k1=2.0")]
-        run = store.run(made["runs"][0]["id"])
-        record = next(r for r in store.records(run.id) if r.sample.id == "q1")
+        run = store.runs.get(made["runs"][0]["id"])
+        record = next(r for r in store.samples.records(run.id) if r.sample.id == "q1")
         assert record.sample.input == QUERIES["q1"]
         assert record.answer is not None
         assert record.answer.ranked is not None
@@ -93,7 +95,7 @@ def test_retrievers_are_compared_query_by_query(evalkit: Any, bench: Path) -> No
     assert one["difference"]["value"] == pytest.approx(expected.value)
     assert tuple(one["difference"]["ci"]) == pytest.approx(expected.ci)
     shown = evalkit(*options).stdout
-    assert "retrieval/tiny: less bm25, sample by sample" in shown
+    assert "retrieval/tiny: difference to bm25, paired by sample" in shown
     assert "wall" in shown
     assert "calls" not in shown  # no model was asked
 
@@ -104,7 +106,7 @@ def test_dense_and_hybrid_retrievers_are_measured_alike(evalkit: Any, bench: Pat
     assert [(r["model"], r["status"]) for r in made["runs"]] == [(name, "complete") for name in names]
     assert all(r["metrics"]["RR@2"]["value"] == 1 for r in made["runs"])
     with open_store(bench.parent / ".evalkit" / "evalkit.db") as store:
-        facts = store.run(made["runs"][0]["id"]).spec.provenance["fixture retriever"]
+        facts = store.runs.get(made["runs"][0]["id"]).spec.provenance["fixture retriever"]
     assert facts["facts"]["index"]["family"] == "flat"
 
 
@@ -177,12 +179,16 @@ def test_chunks_count_for_their_documents(evalkit: Any, tmp_path: Path) -> None:
 
 
 async def test_a_plug_in_need_not_know_its_documents() -> None:
-    class Plain:
+    class Plain(Retriever):
         async def search(self, query: str, k: int) -> list[Passage]:
             return []
 
+        async def get(self, ids: Sequence[str]) -> list[Passage]:
+            return []
+
     bench = Benchmark("b", Path(), {"q": {"gone": 1}}, Path("qrels"))
-    assert await settled(bench, Plain(), "error") == (bench, None)
+    plain = Plain(Path(), Path(), progress=Silent())
+    assert await settled(bench, plain, "error") == (bench, None)
 
 
 def lines(path: Path) -> Iterable[dict[str, Any]]:
@@ -224,7 +230,7 @@ def test_a_published_run_on_scifact_gives_what_trec_eval_gives(evalkit: Any, dat
     for theirs, name in names.items():
         assert found[name] == pytest.approx(expected["mean"][theirs], abs=1e-6), name
     with open_store(evalkit.folder / ".evalkit" / "evalkit.db") as store:
-        for record in store.records(store.runs()[0].id):
+        for record in store.samples.records(store.runs.find()[0].id):
             wanted = expected["per_query"].get(record.sample.id, {})
             scores = {score.metric: score.value for score in record.scores}
             assert {n: scores[names[n]] for n in wanted if n in names} == pytest.approx(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evalkit import Answer, Sample, Status, task
-from evalkit.collection.items import expand
+from evalkit.collection.items import items_of
 from evalkit.metric import metric
 from evalkit.run.aggregate import aggregate_run
 from evalkit.stats import bootstrap, estimate
@@ -40,18 +40,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int = 0) -> Run:
     """A run of these samples and scores, two repeats of none; what ``aggregate_run`` makes of it."""
-    (item,) = expand(any_task, {}, {}, {})
+    (item,) = items_of(any_task)
     spec = RunSpec(
         id="r",
         task="t",
         path="t.py",
         model="m",
-        spec="baseline:m",
+        model_spec="baseline:m",
         metrics=(MetricInfo("kept"),),
         n_expected=len(samples) + missing,
     )
-    store.begin(spec)
-    store.write(
+    store.runs.begin(spec)
+    store.samples.write(
         "r",
         [
             SampleRecord(
@@ -65,7 +65,7 @@ def made(store: Store, samples: list[tuple[Sample, Score | None]], missing: int 
         ],
     )
     aggregate_run(store, item, spec, "complete", 1.0)
-    return store.run("r")
+    return store.runs.get("r")
 
 
 def test_columns_are_the_scores_as_numbers(store: Store) -> None:
@@ -78,7 +78,7 @@ def test_columns_are_the_scores_as_numbers(store: Store) -> None:
         for i in range(50)
     ]
     made(store, samples)
-    rows, column = store.scores("r")["kept"], store.columns("r")["kept"]
+    rows, column = store.samples.scores("r")["kept"], store.samples.columns("r")["kept"]
     assert list(column.sequences) == [sequence for sequence, _, _ in rows]
     assert [None if math.isnan(v) else v for v in column.values] == [value for _, _, value in rows]
     for i, (_, a, _) in enumerate(rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit import Answer, Sample, task
-from evalkit.collection.items import expand
+from evalkit.collection.items import items_of
 from evalkit.errors import SetupError
 from evalkit.run.fingerprint import survey
 from evalkit.run.session import Session, samples_of
@@ -17,7 +17,7 @@ async def of(samples: list[object], limit: int | None = None):
     async def any_task(sample: Sample) -> Answer:
         return Answer(text="")
 
-    (item,) = expand(any_task, {}, {}, {})
+    (item,) = items_of(any_task)
     return await survey(item, await samples_of(item, Session(Silent())), limit)
 
 

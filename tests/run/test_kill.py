@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill import killed_run
-from benchmarks.simserver.process import free_port, simulated
+from benchmarks.servers import free_port
+from benchmarks.simserver.process import simulated
 
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["cache on", "cache off"])

@@ -104,7 +104,7 @@ async def test_a_sample_whose_teardown_fails_is_an_error_of_that_sample(tmp_path
         async with Session(Silent()) as session:
             run = await runner.start(item, "baseline:empty", store, session, runner.Options())
         assert (run.status, run.counts) == ("incomplete", {"error": 1, "ok": 1})
-        assert "left over" in (store.sample(run.id, 1).error or "")
+        assert "left over" in (store.samples.get(run.id, 1).error or "")
 
 
 async def test_a_fixture_that_overrides_another_may_use_it(tmp_path: Path) -> None:

@@ -190,8 +190,8 @@ def driven(tmp_path: Path, work: Any, limit: float) -> int:
 
 def _driven(tmp_path: Path, work: Any, limit: float) -> int:
     driver = RunBatch(str(tmp_path / "evalkit.db"), False, True, {"time_limit": limit})
-    spec = RunSpec(id="r", task="t", path="t", model="m", spec="m")
-    driver.store.begin(spec)
+    spec = RunSpec(id="r", task="t", path="t", model="m", model_spec="m")
+    driver.store.runs.begin(spec)
     driver.open_run = spec
     return driver.main(work)
 

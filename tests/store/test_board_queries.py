@@ -34,15 +34,15 @@ def thousand(tmp_path_factory: pytest.TempPathFactory):
         for i in random.sample(range(3000), 1000)
     ]
     with open_store(tmp_path_factory.mktemp("board") / "evalkit.db") as store:
-        store.begin(RunSpec(id="r", task="t", path="p", model="m", spec="s", metrics=(F1,)))
-        store.write("r", rows)
+        store.runs.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s", metrics=(F1,)))
+        store.samples.write("r", rows)
         yield store, sorted(rows, key=lambda r: r.sequence)
 
 
 def walk(store: Store, **filters: object) -> list[Page]:
-    pages = [store.page("r", limit=37, **filters)]  # type: ignore[arg-type]
+    pages = [store.board.page("r", limit=37, **filters)]  # type: ignore[arg-type]
     while pages[-1].after is not None:
-        pages.append(store.page("r", limit=37, after=pages[-1].after, **filters))  # type: ignore[arg-type]
+        pages.append(store.board.page("r", limit=37, after=pages[-1].after, **filters))  # type: ignore[arg-type]
     return pages
 
 
@@ -76,13 +76,13 @@ def test_pages_put_together_are_a_plain_filter(thousand, filters, keep) -> None:
     assert {page.total for page in pages} == {len(wanted)}
     assert pages[0].before is None
     for earlier, later in itertools.pairwise(pages):
-        assert store.page("r", limit=37, before=later.before, **filters) == earlier
+        assert store.board.page("r", limit=37, before=later.before, **filters) == earlier
 
 
 def test_a_row_of_a_page_shows_the_sample(thousand) -> None:
     store, rows = thousand
-    row, record = store.page("r", limit=1).rows[0], rows[0]
-    assert (row.sequence, row.document, row.status) == (record.sequence, record.sample.id, record.status)
+    row, record = store.board.page("r", limit=1).rows[0], rows[0]
+    assert (row.sequence, row.sample_id, row.status) == (record.sequence, record.sample.id, record.status)
     assert (row.question, row.reply) == (record.sample.input, record.answer.reply)
     assert row.scores == {"f1": record.scores[0].value}
 
@@ -90,13 +90,13 @@ def test_a_row_of_a_page_shows_the_sample(thousand) -> None:
 def finished(
     store: Store, run_id: str, model: str, status: str, value: float, *, n: int = 3, dataset: str = "d"
 ) -> None:
-    store.begin(
+    store.runs.begin(
         RunSpec(
             id=run_id,
             task="t[k=1]",
             path="p",
             model=model,
-            spec="s",
+            model_spec="s",
             metrics=(F1, LENGTH, LOSS),
             n_expected=3,
             dataset=dataset,
@@ -104,10 +104,10 @@ def finished(
     )
     states = [Status.OK] * (n - 1) + [Status.ERROR if status == "incomplete" else Status.OK]
     rows = [SampleRecord(sequence=i, sample=Sample(f"d{i}", "q"), status=s) for i, s in enumerate(states)]
-    store.write(run_id, rows)
+    store.samples.write(run_id, rows)
     bounds = (value - 0.1, value + 0.1) if status != "complete" else None
     estimate = Estimate(value, 0.1, (value - 0.2, value + 0.2), n, bounds=bounds)
-    store.finish(run_id, status, {"f1": estimate, "words": estimate, "loss": estimate}, 1.0)  # type: ignore[arg-type]
+    store.runs.finish(run_id, status, {"f1": estimate, "words": estimate, "loss": estimate}, 1.0)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def board(tmp_path: Path):
 
 
 def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None:
-    rows = board.ranking("t[k=1]", "f1")
+    rows = board.board.ranking("t[k=1]", "f1")
     assert [(row.rank, row.run.id) for row in rows[:3]] == [(1, "4"), (2, "2"), (2, "3")]
     apart = {row.run.id: row for row in rows[3:]}
     assert set(apart) == {"5", "6", "7"}
@@ -136,18 +136,18 @@ def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None
 
 
 def test_the_metric_says_which_end_is_good(board: Store) -> None:
-    assert [row.run.id for row in board.ranking("t[k=1]", "loss") if row.rank] == ["2", "3", "4"]
-    assert [row.rank for row in board.ranking("t[k=1]", "words")] == [None] * 6
+    assert [row.run.id for row in board.board.ranking("t[k=1]", "loss") if row.rank] == ["2", "3", "4"]
+    assert [row.rank for row in board.board.ranking("t[k=1]", "words")] == [None] * 6
 
 
 def test_unknown_names_are_answered_with_the_nearest(board: Store) -> None:
     with pytest.raises(UsageError, match=r"Did you mean 't\[k=1\]'"):
-        board.ranking("t[k=2]", "f1")
+        board.board.ranking("t[k=2]", "f1")
     with pytest.raises(UsageError, match="Did you mean 'f1'"):
-        board.ranking("t[k=1]", "f2")
+        board.board.ranking("t[k=1]", "f2")
 
 
 def test_tasks(board: Store) -> None:
-    (info,) = board.tasks()
+    (info,) = board.board.tasks()
     assert (info.name, info.base, info.runs, info.models) == ("t[k=1]", "t", 7, 5)
     assert [m.name for m in info.metrics] == ["f1", "words", "loss"]

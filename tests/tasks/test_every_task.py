@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalkit import Image, Passage, Sample
-from evalkit.collection.fixture_resolution import closure, fixtures_for
+from evalkit.collection.fixture_resolution import fixtures_for, resolve
 from evalkit.collection.targets import collect, iter_tasks
 from evalkit.media.pixels import plain_png
 from evalkit.task import Task, parameters_of
@@ -79,7 +79,7 @@ class Shelf:
 def quick(name: str) -> tuple[Task, dict[str, Any]]:
     """A task, and the parameters of its quick check."""
     task = TASKS[name.partition(" ")[0]]
-    if name not in QUICK and "data" in closure(task, fixtures_for(task.path)):
+    if name not in QUICK and "data" in resolve(task, fixtures_for(task.path)).params:
         pytest.fail(f"{name} reads data: say in QUICK of {__file__} which folder below EVALKIT_DATA it takes")
     return task, dict(QUICK.get(name, {}))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evalkit import Model, Passage
+from evalkit import Model, Passage, Rag
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
 from evalkit.models.baseline import BaselineBackend
@@ -67,12 +67,12 @@ async def run(backend, arm: str, tmp_path: Path, topics: int = 12):
     item = item_of(arm, topics=str(topics))
     totals, counts = Counter(), Counter()
     async with Session(Silent()) as session:
-        corpus = item.fixtures["corpus"].fn(tmp_path, topics=topics)
+        corpus = item.resolved.fixtures["corpus"].fn(tmp_path, topics=topics)
         retriever = WordOverlap(corpus)
-        review = await anext(item.fixtures["review"].fn(tmp_path))
+        review = await anext(item.resolved.fixtures["review"].fn(tmp_path))
         async for sample in (await samples_of(item, session))():
             model = Model(backend).for_sample(sample)
-            answer = await item.task.fn(sample, model, retriever, review, arm=arm)
+            answer = await item.task.fn(sample, model, Rag(sample, model, retriever, review, arm), arm=arm)
             for one in score(item.task.metrics, sample, answer, classify_answer(answer)):
                 assert one.error is None, one
                 totals[one.metric] += one.value

@@ -206,13 +206,13 @@ def _pictures(body: dict) -> tuple[bytes, ...]:
 COLOURS = """
 import sys
 from evalkit import Answer, Image, Requirements, Sample, task
-from evalkit.media import Arm, image_arms, in_arm
+from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.media.pixels import plain_png
 from evalkit.metrics import exact_match
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "yellow": (240, 230, 30)}
 
-def samples(image: Arm = "real"):
+def samples(image: ImageArm = "real"):
     return in_arm(
         (Sample(f"{name}-{i}", "What colour is the image?", name, slices={"colour": name},
                 images=(Image.of(plain_png(56 + i, 56, rgb)),))
@@ -260,7 +260,7 @@ def test_a_real_model_that_sees_is_told_from_one_that_does_not(
     shown = evalkit.json("show", tiny["runs"]["real"], "--reliance")["reliance"]
     assert shown == [tiny], "one run is enough to find its siblings"
     text = evalkit("show", "--reliance", blind["runs"]["blank"]).stdout
-    assert "no score is surely better with the image" in text
+    assert "no score is significantly better with the real image" in text
     run = evalkit.json("show", tiny["runs"]["shuffled"])["runs"][0]
     assert run["slices"].keys() == {f"colour={c}" for c in ("blue", "green", "red", "yellow")}
     assert [some["exact_match"]["n"] for some in run["slices"].values()] == [4, 4, 4, 4]

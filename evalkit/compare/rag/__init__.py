@@ -1,8 +1,8 @@
 """Is the retriever or the generator the weak part? What the arms of a RAG task say together.
 
-``reports`` finds the runs of one task and model among those it is given, pairs their samples, and works out
-what retrieval gains, what perfect retrieval would still gain, where errors come from, and how the score
-depends on rank, position, k and noise. docs/rag-report.md explains every figure.
+``reports`` groups runs by task and model, pairs their samples, and estimates what retrieval gains, what
+perfect retrieval would still gain, where errors come from, and how the score depends on rank, position, k and
+noise. docs/rag-report.md explains every figure.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from evalkit.compare.image_ablation import scored
+from evalkit.compare.paired import RunScores
 from evalkit.compare.rag import measure
 from evalkit.compare.rag.comparison import (
     Comparison,
     comparisons,
-    gaps,
     label,
+    missing_runs,
     output_metrics,
-    place,
+    sort_key,
     with_siblings,
 )
-from evalkit.compare.rag.records import Cause, Gain, Gap, Point, Report
-from evalkit.compare.rag.seen import look
+from evalkit.compare.rag.records import Cause, Gain, MissingRun, Point, Report
+from evalkit.compare.rag.seen import read_seen
 from evalkit.compare.rag.settings import Setting, settings
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import MetricInfo, Run
@@ -31,7 +31,17 @@ from evalkit.types import Estimate
 if TYPE_CHECKING:
     from evalkit.store.store import Store
 
-__all__ = ["Cause", "Gain", "Gap", "Point", "Report", "Setting", "reports", "settings", "with_siblings"]
+__all__ = [
+    "Cause",
+    "Gain",
+    "MissingRun",
+    "Point",
+    "Report",
+    "Setting",
+    "reports",
+    "settings",
+    "with_siblings",
+]
 
 
 def reports(
@@ -40,21 +50,21 @@ def reports(
     metric: str | None = None,
     right: float | None = None,
 ) -> list[Report]:
-    """A report for each task and model among ``runs``, whose complete ones count, the first of a kind.
+    """Return a report for each task and model among the complete ``runs``, of equal runs the first.
 
-    ``metric`` is what curves and causes are about, the task's first output metric by default; a sample is
+    ``metric`` is the one of the curves and causes, by default the task's first output metric; a sample is
     right from ``right`` on. Raises ``UsageError`` for a metric that a task does not have.
     """
     return [_Reporter(store, compared, metric, right).report() for compared in comparisons(runs)]
 
 
 class _Reporter:
-    """Works out one report, reading the samples of each run once."""
+    """Makes one report; reads the samples of each run once."""
 
     def __init__(self, store: Store, compared: Comparison, metric: str | None, right: float | None) -> None:
         self.store, self.compared, self.chosen = store, compared, right
         self.info = _main(compared, metric)
-        self.known: dict[str, measure.Samples] = {}
+        self.known: dict[str, measure.SeenSamples] = {}
 
     def report(self) -> Report:
         compared, info = self.compared, self.info
@@ -66,14 +76,14 @@ class _Reporter:
         swept = {"arm", "k", "position"}
         params = {k: str(v) for k, v in first.params.items() if k not in swept and v is not None}
         return Report(
-            task=str(first.target.get("task") or first.task.partition("[")[0]),
+            task=first.task_name,
             model=first.model,
             params=params,
             metric=info.name,
             higher_is_better=rule.higher,
             right=rule.right,
             rule=rule.why,
-            runs={label(run): run.id for run in sorted(compared.runs, key=place)},
+            runs={label(run): run.id for run in sorted(compared.runs, key=sort_key)},
             arms={label(run): dict(run.metrics) for run in compared.arms.values()},
             retrieval=_retrieval(source),
             gains=tuple(self._gains()),
@@ -86,31 +96,31 @@ class _Reporter:
             abstained={
                 n: r.metrics["abstained"] for n, r in compared.arms.items() if "abstained" in r.metrics
             },
-            gaps=tuple(gaps(compared)),
+            missing_runs=tuple(missing_runs(compared)),
         )
 
-    def seen(self, run: Run) -> measure.Samples:
+    def seen(self, run: Run) -> measure.SeenSamples:
         if run.id not in self.known:
-            self.known[run.id] = look(self.store, run, self.info.name)
+            self.known[run.id] = read_seen(self.store, run, self.info.name)
         return self.known[run.id]
 
-    def samples(self, run: Run | None) -> measure.Samples | None:
+    def samples(self, run: Run | None) -> measure.SeenSamples | None:
         return (self.seen(run) if run else None) or None
 
     def _gains(self) -> Iterable[Gain]:
         arms = self.compared.arms
-        pairs = [pair for pair in measure.PAIRS if pair[0] in arms and pair[1] in arms]
-        infos = {info.name: info for first, _, _ in pairs for info in output_metrics(arms[first])}
-        paired = {arm for pair in pairs for arm in pair[:2]}
-        scores = {arm: scored(self.store, arms[arm].id, infos) for arm in paired}
+        known = [names for names in measure.PAIRS if names[0] in arms and names[1] in arms]
+        infos = {info.name: info for first, _, _ in known for info in output_metrics(arms[first])}
+        paired = {arm for names in known for arm in names[:2]}
+        scores = {arm: RunScores(self.store, arms[arm], infos) for arm in paired}
         for info in sorted(infos.values(), key=lambda info: info.name != self.info.name):
-            for pair in pairs:
-                one, other = (scores[arm].get(info.name, {}) for arm in pair[:2])
-                if made := measure.gain(info, pair, one, other):
-                    yield made
+            for names in known:
+                first, second, _ = names
+                if pairs := scores[first].pairs(scores[second], info.name):
+                    yield measure.gain(info, names, pairs)
 
     def _of_the_same_k(self, arm: str) -> list[Run]:
-        """The runs of an arm that have as many passages as the one that stands for it."""
+        """Return the runs of an arm with the number of passages of the run that stands for the arm."""
         first = self.compared.arm(arm)
         k = first.spec.params.get("k") if first else None
         return [run for run in self.compared.sweep(arm) if run.spec.params.get("k") == k]
@@ -118,13 +128,13 @@ class _Reporter:
     def _over_k(self, arm: str, evidence: bool = False) -> tuple[Point, ...]:
         runs = sorted(self.compared.sweep(arm), key=lambda run: int(run.spec.params.get("k") or 0))
         placed = [(str(r.spec.params.get("k")), key, s) for r in runs for key, s in self.seen(r).items()]
-        order = list(dict.fromkeys(place for place, _, _ in placed))
+        order = list(dict.fromkeys(k for k, _, _ in placed))
         if evidence:
             return measure.curve(placed, None, order, measure.evidence_shown)
         return measure.curve(placed, self.info, order)
 
     def _over_noise(self) -> tuple[Point, ...]:
-        """The evidence alone (no distractors), then hidden among k of them, at whatever position."""
+        """Return the curve: the evidence alone (0 distractors), then hidden among k, at any position."""
         hidden, oracle = self._over_k("hidden"), self.samples(self.compared.arm("oracle"))
         if not oracle:
             return hidden
@@ -133,7 +143,7 @@ class _Reporter:
 
 
 def _main(compared: Comparison, metric: str | None) -> MetricInfo:
-    """The metric that curves and causes are about."""
+    """Return the metric of the curves and causes."""
     names: dict[str, MetricInfo] = {}
     for run in (compared.arm("retrieved"), *compared.runs):
         for info in output_metrics(run) if run else ():
@@ -154,5 +164,5 @@ def _retrieval(run: Run | None) -> dict[str, Estimate]:
     return {
         info.name: run.metrics[info.name]
         for info in infos
-        if run and info.judges == "retrieval" and info.name in run.metrics
+        if run and info.kind == "retrieval" and info.name in run.metrics
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from evalkit.compare.rag.parameters import arms_of, completed
-from evalkit.compare.rag.records import Gap
+from evalkit.compare import siblings
+from evalkit.compare.paired import is_mean
+from evalkit.compare.rag.records import MissingRun
+from evalkit.compare.siblings import kind
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.store.records import MetricInfo, Run
+from evalkit.store.records import MetricInfo, ParameterInfo, Run
 
 if TYPE_CHECKING:
     from evalkit.store.store import Store
@@ -31,13 +34,13 @@ WANTED = {
 
 
 class Comparison(Struct, frozen=True):
-    """Complete runs that differ in arm, ``k`` and ``position`` only, one for each; the wanted ones first."""
+    """Complete runs that differ in arm, ``k`` and ``position`` only: one run for each combination."""
 
     runs: tuple[Run, ...]
 
     @property
     def k(self) -> Any:
-        """The number of passages that most arms were run with; of several the first run's."""
+        """The number of passages that most arms were run with; in a tie that of the first run."""
         arms: dict[Any, set[str]] = {}
         for run in self.runs:
             if run.spec.params["arm"] not in _WITHOUT_K:
@@ -45,7 +48,7 @@ class Comparison(Struct, frozen=True):
         return max(arms, key=lambda k: len(arms[k]), default=None)
 
     def arm(self, name: str) -> Run | None:
-        """The run that stands for an arm: of ``k`` passages and at no one position, where there is one."""
+        """Return the run that stands for an arm: with ``k`` passages and no fixed position, if any."""
 
         def misses(run: Run) -> tuple[bool, bool]:
             params = run.spec.params
@@ -55,49 +58,75 @@ class Comparison(Struct, frozen=True):
         return min(self.sweep(name), key=misses, default=None)
 
     def sweep(self, name: str) -> list[Run]:
-        """All runs of an arm."""
+        """Return all runs of an arm."""
         return [run for run in self.runs if run.spec.params["arm"] == name]
 
     @property
     def arms(self) -> dict[str, Run]:
         """One run for each arm."""
-        names = dict.fromkeys(str(run.spec.params["arm"]) for run in sorted(self.runs, key=place))
+        names = dict.fromkeys(str(run.spec.params["arm"]) for run in sorted(self.runs, key=sort_key))
         return {name: run for name in names if (run := self.arm(name))}
 
 
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
-    """The comparisons among ``runs``; of two runs of the same kind the first counts.
+    """Return the comparisons among ``runs``; of two runs with equal arm, ``k`` and position the first counts.
 
     Left out are runs that are not complete, and those over other samples than the first of their kind. A run
-    from before its task got a further parameter counts as one with the present default.
+    that lacks a parameter counts as a run with the default that the newest run of its task recorded.
     """
     groups: dict[Any, dict[Any, Run]] = {}
-    for run in map(completed, runs):
-        if run.ranked and "arm" in run.spec.params:
-            groups.setdefault(_kind(run), {}).setdefault(_place(run), run)
-    return [Comparison(tuple(some.values())) for some in map(_over_the_same, groups.values())]
+    for run in completed(runs):
+        if run.is_complete and "arm" in run.spec.params:
+            groups.setdefault(kind(run, SWEPT), {}).setdefault(_swept_values(run), run)
+    return [Comparison(tuple(kept.values())) for kept in map(_over_the_same, groups.values())]
 
 
 def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]:
-    """A run, and the complete ones of the same task, model and settings in all arms, newest first.
+    """Return a run and the complete runs of its task, model and settings in all arms, newest first.
 
-    The settings named in ``by`` may differ. Raises ``UsageError`` for one that the run's task does not have.
+    The settings named in ``by`` may differ. Raises ``UsageError`` for a setting that the task does not have.
     """
-    known = [name for name in completed(run).spec.params if name not in SWEPT]
+    found = siblings.with_siblings(store, run, (*SWEPT, *by), completed)
+    known = [name for name in found[0].spec.params if name not in SWEPT]
     for name in by:
         if name not in known:
             raise UsageError(
                 f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
                 f"Known: {', '.join(known)}"
             )
-    base = run.spec.task.partition("[")[0]
-    others = store.runs(task=base, model=run.spec.model, status="complete")
-    kind = _kind(completed(run), by)
-    return [run, *(other for other in others if _kind(completed(other), by) == kind)]
+    return found
+
+
+def completed(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs, each with all parameters that the newest run of its task file recorded: what a run
+    lacks has the default of then. The task file itself is never read."""
+    listed = list(runs)
+    newest = {_file(run): run for run in sorted(listed, key=_recorded)}
+    return [_with_defaults(run, newest[_file(run)].spec.reproduction.parameters) for run in listed]
+
+
+def _with_defaults(run: Run, parameters: Mapping[str, ParameterInfo]) -> Run:
+    lacking = {name: p.default for name, p in parameters.items() if name not in run.spec.params}
+    return replace(run, spec=replace(run.spec, params=run.spec.params | lacking)) if lacking else run
+
+
+def _file(run: Run) -> tuple[str, str]:
+    return run.spec.path, run.spec.task_name
+
+
+def _recorded(run: Run) -> tuple[bool, float]:
+    """Return whether a run recorded its task's parameters, and when: the newest that did comes last."""
+    return bool(run.spec.reproduction.parameters), run.started
+
+
+def _arms(runs: Iterable[Run]) -> tuple[str, ...]:
+    """Return the arms that the newest run recorded as its task's; every known arm where no run did."""
+    arm = max(runs, key=_recorded).spec.reproduction.parameters.get("arm")
+    return arm.choices if arm and arm.choices else tuple(WANTED)
 
 
 def label(run: Run) -> str:
-    """``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``."""
+    """Return a run's name in a report: ``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``."""
     params = run.spec.params
     parts = [str(params["arm"])]
     if params["arm"] not in _WITHOUT_K:
@@ -105,32 +134,32 @@ def label(run: Run) -> str:
     return " ".join(parts)
 
 
-def place(run: Run) -> tuple[int, int, int]:
-    """Where a run stands in a list: by arm, k and position."""
+def sort_key(run: Run) -> tuple[int, int, int]:
+    """Return the key by which runs are listed: arm, k and position."""
     order, params = list(WANTED), run.spec.params
     arm = order.index(params["arm"]) if params["arm"] in order else len(order)
     return arm, params.get("k") or 0, params.get("position") or 0
 
 
-def gaps(compared: Comparison) -> Iterator[Gap]:
-    """What no run was made for yet though the task has the arm, with the command for it."""
+def missing_runs(compared: Comparison) -> Iterator[MissingRun]:
+    """Yield what no run was made for yet though the task has the arm, each with the command."""
     base = compared.runs[0]
-    known = arms_of(base) or tuple(WANTED)
+    known = _arms(compared.runs)
     for name, what in WANTED.items():
         if compared.arm(name) is None and name in known:
-            yield Gap(what, command(base, arm=[name]))
+            yield MissingRun(what, command(base, arm=[name]))
     values = [k for k in (1, 3, 5, 10) if k != base.spec.params.get("k")]
     for name, what in (("retrieved", "the curve over k"), ("hidden", "the curve over noise")):
         if len({run.spec.params.get("k") for run in compared.sweep(name)}) == 1:
-            yield Gap(what, command(base, arm=[name], k=values))
+            yield MissingRun(what, command(base, arm=[name], k=values))
 
 
 def command(run: Run, **swept: Iterable[Any]) -> str:
-    """The command that makes the run's siblings."""
+    """Return the command that makes the run's siblings with the ``swept`` values."""
     spec = run.spec
-    name = spec.target.get("task") or spec.task.partition("[")[0]
+    name = spec.task_name
     words = ["evalkit", "run", f"{spec.path}::{name}" if Path(spec.path).is_file() else name]
-    stored, named = spec.target.get("params", spec.params), spec.target.get("named", ())
+    stored, named = spec.reproduction.params or spec.params, spec.reproduction.named
     kept = {
         name: [value]
         for name, value in stored.items()
@@ -143,51 +172,28 @@ def command(run: Run, **swept: Iterable[Any]) -> str:
         words += [word for value in values for word in ("-p", f"{name}={value}")]
     words += ["--limit", str(spec.limit)] if spec.limit else []
     words += ["--repeat", str(spec.repeats)] if spec.repeats > 1 else []
-    return shlex.join([*words, "--model", spec.spec])
+    return shlex.join([*words, "--model", spec.model_spec])
 
 
 def output_metrics(run: Run) -> list[MetricInfo]:
-    """The metrics that say how good a reply is, in the task's order: means of its samples' values."""
-    return [
-        info
-        for info in run.spec.metrics
-        if info.judges == "output"
-        and info.higher_is_better is not None
-        and info.name in run.metrics
-        and run.metrics[info.name].method != "bootstrap"
-    ]
+    """Return the metrics that judge the output and are means of the samples' scores, in the task's order."""
+    return [info for info in run.spec.metrics if info.judges_output and is_mean(run, info.name)]
 
 
-def _kind(run: Run, by: Collection[str] = ()) -> tuple[Any, ...]:
-    """What is the same in all runs of one comparison, the settings ``by`` left out."""
-    spec = run.spec
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in (*SWEPT, *by))
-    version = spec.provenance.get("task_version")
-    return (
-        spec.path,
-        spec.task.partition("[")[0],
-        version,
-        spec.model,
-        spec.spec,
-        spec.limit,
-        spec.repeats,
-        *rest,
-    )
-
-
-def _place(run: Run) -> tuple[Any, ...]:
+def _swept_values(run: Run) -> tuple[Any, ...]:
+    """Return the arm, and k and position where the arm has them."""
     params = run.spec.params
     return params["arm"], *(None if params["arm"] in _WITHOUT_K else params.get(name) for name in SWEPT[1:])
 
 
 def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:
-    """Those over the samples of the first; an arm that asks for other answers has samples of its own."""
+    """Return the runs over the samples of the first, and those whose arm has samples of its own."""
     plain = [run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS]
     if not plain:
         return runs
     same = plain[0].spec.dataset
     return {
-        place: run
-        for place, run in runs.items()
+        values: run
+        for values, run in runs.items()
         if run.spec.dataset == same or run.spec.params["arm"] in OTHER_ANSWERS
     }

@@ -1,19 +1,18 @@
-"""The figures of a RAG report, out of what was seen of each sample. Pure: no store, no files."""
+"""The figures of a RAG report, from what was read of each sample. Pure: no store, no files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from evalkit.compare.paired import Pairs
 from evalkit.compare.rag.records import Cause, Gain, Point
 from evalkit.compare.rag.seen import Key, Seen
-from evalkit.stats import estimate, paired
+from evalkit.stats import estimate
 from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate
 
-Samples = Mapping[Key, Seen]
-Scores = Mapping[Key, tuple[str, float]]
-"""Cluster and value of one metric."""
+SeenSamples = Mapping[Key, Seen]
 
 PAIRS = (
     ("retrieved", "closed_book", "what retrieval gains"),
@@ -38,7 +37,7 @@ _WITHOUT = ("right", "retrieved but wrong")  # where the task scores no citation
 
 
 class Rule(NamedTuple):
-    """From which score on a sample is right (up to which, where low is good), and why."""
+    """The score from which on a sample is right (up to which, where low is good), and why."""
 
     right: float
     higher: bool
@@ -48,9 +47,11 @@ class Rule(NamedTuple):
         return score >= self.right - 1e-9 if self.higher else score <= self.right + 1e-9
 
 
-def rule(info: MetricInfo, chosen: float | None, oracle: Samples | None, retrieved: Samples | None) -> Rule:
-    """What counts as right: ``chosen``; or the best value, where scores are worst or best; or else as good as
-    the mean with perfect retrieval; without that arm, as the retrieved arm's own mean."""
+def rule(
+    info: MetricInfo, chosen: float | None, oracle: SeenSamples | None, retrieved: SeenSamples | None
+) -> Rule:
+    """Return what counts as right: ``chosen``; or the best value, where every score is the worst or the best;
+    or else the mean with perfect retrieval, and without that arm the mean of the retrieved arm."""
     higher = info.higher_is_better is not False
     if chosen is not None:
         return Rule(chosen, higher, "as asked for")
@@ -63,22 +64,16 @@ def rule(info: MetricInfo, chosen: float | None, oracle: Samples | None, retriev
     return Rule(mean, higher, f"as good as the mean of the arm {name}")
 
 
-def gain(info: MetricInfo, pair: tuple[str, str, str], first: Scores, second: Scores) -> Gain | None:
-    """The paired difference of two arms; None where they share no sample."""
-    shared = [key for key in first if key in second]
-    if not shared:
-        return None
-    a, b = [first[key][1] for key in shared], [second[key][1] for key in shared]
-    clusters = [first[key][0] for key in shared]
-    difference = paired(a, b, clusters=clusters, low=info.low, high=info.high)
+def gain(info: MetricInfo, names: tuple[str, str, str], pairs: Pairs) -> Gain:
+    """Return the difference of two arms; ``names`` are the two arms and what their difference means."""
     higher = info.higher_is_better is not False
-    return Gain(info.name, higher, *pair, sum(a) / len(a), sum(b) / len(b), difference)
+    return Gain(info.name, higher, *names, *pairs.means, pairs.difference(info))
 
 
-def causes(samples: Samples, right: Rule) -> tuple[Cause, ...]:
-    """How the samples of the retrieved arm ended: each in one cause, so that their shares add up to 1.
+def causes(samples: SeenSamples, right: Rule) -> tuple[Cause, ...]:
+    """Return how the samples of the retrieved arm ended: each has one cause, so the shares add up to 1.
 
-    Only samples with a gold document are counted. Without citations, what was used cannot be told.
+    Only samples with a gold document are counted. Without citations, the use of a document is not known.
     """
     counted = [seen for seen in samples.values() if seen.needed]
     if not counted:
@@ -112,20 +107,20 @@ def _cause(seen: Seen, right: bool) -> str:
     return "used but wrong" if seen.used else "retrieved but not used"
 
 
-def by_rank(samples: Samples, info: MetricInfo) -> tuple[Point, ...]:
-    """The score by the rank of the first gold document; those too far down to be shown, and not found."""
+def by_rank(samples: SeenSamples, info: MetricInfo) -> tuple[Point, ...]:
+    """Return the score by the rank of the first gold document, also where it was not shown or not found."""
 
-    def place(seen: Seen) -> str:
+    def rank(seen: Seen) -> str:
         if seen.rank is None:
             return "not found"
         return str(seen.rank) if seen.shown else "not shown"
 
     order = [*map(str, sorted({s.rank for s in samples.values() if s.rank})), "not shown", "not found"]
-    return curve(((place(seen), key, seen) for key, seen in samples.items()), info, order)
+    return curve(((rank(seen), key, seen) for key, seen in samples.items()), info, order)
 
 
-def by_position(runs: Sequence[Samples], info: MetricInfo) -> tuple[Point, ...]:
-    """The score by the position of the first gold passage in the prompt, over the runs of the arm hidden."""
+def by_position(runs: Sequence[SeenSamples], info: MetricInfo) -> tuple[Point, ...]:
+    """Return the score by the position of the first gold passage, over the runs of the arm ``hidden``."""
     found = [(s.position, key, s) for some in runs for key, s in some.items() if s.position is not None]
     order = list(map(str, sorted({position for position, _, _ in found})))
     return curve(((str(position), key, seen) for position, key, seen in found), info, order)
@@ -137,9 +132,9 @@ def curve(
     order: Sequence[str],
     value: Callable[[Seen], float] = lambda seen: seen.score,
 ) -> tuple[Point, ...]:
-    """The mean at each place. A sample that is at a place several times counts once, with its mean there.
+    """Return the mean at each place of ``order``. A sample counts once at a place, with its mean there.
 
-    ``info`` is None for values between 0 and 1 that are no metric's.
+    ``info`` gives the range of the values; None: 0 to 1.
     """
     at: dict[str, dict[Key, list[Seen]]] = {}
     for place, key, seen in placed:
@@ -155,5 +150,5 @@ def curve(
 
 
 def evidence_shown(seen: Seen) -> float:
-    """Share of the gold documents that the prompt held, of those that it had room for."""
+    """Return the share of the gold documents that the prompt held, of those that it had room for."""
     return seen.shown / seen.needed if seen.needed else 0.0

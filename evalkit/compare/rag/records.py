@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from evalkit.types import Estimate
 
 
 class Gain(Struct, frozen=True):
-    """One metric in two arms over the same samples; ``difference`` is the first less the second, paired."""
+    """One metric in two arms over the same samples; ``difference`` is first − second, paired by sample."""
 
     metric: str
     higher_is_better: bool
@@ -21,7 +21,7 @@ class Gain(Struct, frozen=True):
 
 
 class Cause(Struct, frozen=True):
-    """How many samples of the retrieved arm ended so, and their share of all."""
+    """One way in which samples of the retrieved arm end: how many did, and their share of all."""
 
     name: str
     meaning: str
@@ -30,25 +30,25 @@ class Cause(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """One point of a curve: the mean score of the samples, or runs, that are at ``at``."""
+    """One point of a curve: the mean score of the samples at the place ``at``."""
 
     at: str
     estimate: Estimate
 
 
-class Gap(Struct, frozen=True):
-    """Something that the report cannot say, and the command that would let it."""
+class MissingRun(Struct, frozen=True):
+    """What the report cannot say for want of a run, and the command that makes that run."""
 
     what: str
     command: str
 
 
 class Report(Struct, frozen=True):
-    """All that is known of one model's RAG on one task.
+    """What the runs of one model on one RAG task say together.
 
     ``runs`` are run ids by label (``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``), ``arms`` the
-    estimates of the run that stands for each arm, by its label. ``metric`` is what curves and causes are
-    about; a sample is right from ``right`` on (up to it where low is good), and ``rule`` says why.
+    estimates of the run that stands for each arm, by its label. ``metric`` is the one of the
+    curves and causes; a sample is right from ``right`` on (up to it where low is good); ``rule`` says why.
     ``retrieval`` are the retriever's own metrics, ``abstained`` the share of replies that abstain, by arm.
     """
 
@@ -70,4 +70,4 @@ class Report(Struct, frozen=True):
     shown_by_k: tuple[Point, ...]
     by_noise: tuple[Point, ...]
     abstained: dict[str, Estimate]
-    gaps: tuple[Gap, ...]
+    missing_runs: tuple[MissingRun, ...] = field(name="gaps")

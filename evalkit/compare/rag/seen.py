@@ -1,4 +1,4 @@
-"""What the report needs of each sample of a run: its score, what was found and shown, what the reply used."""
+"""What a report reads of each sample: its score, what was retrieved and shown, and what the reply used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evalkit.store.store import Store
 
 Key = tuple[str, int]
-"""A sample's id and the number of its repeat: what runs are paired by."""
+"""A sample's id and the number of its repeat."""
 
 
 class Seen(Struct, frozen=True):
@@ -36,20 +36,20 @@ class Seen(Struct, frozen=True):
 
 
 class _Graded(Struct):
-    """Of a sample only its grades."""
+    """The grades of a sample."""
 
     relevance: dict[str, int] = {}
 
 
 class _Passage(Struct):
-    """Of a passage only its names."""
+    """The ids of a passage."""
 
     id: str
     doc_id: str = ""
 
 
 class _Answer(Struct):
-    """Of an answer what was found and shown, and the reply."""
+    """The reply of an answer, and what was retrieved and shown."""
 
     text: str = ""
     passages: tuple[_Passage, ...] | None = None
@@ -60,14 +60,14 @@ class _Answered(Struct):
     answer: _Answer | None = None
 
 
-def look(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
-    """The samples of a run that ``metric`` applies to, by id and repeat."""
-    scores = store.scores(run.id, {metric, "citation_recall"})
+def read_seen(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
+    """Return the samples of a run that ``metric`` scored, by id and repeat."""
+    scores = store.samples.scores(run.id, {metric, "citation_recall"})
     clusters = {sequence: (cluster, value) for sequence, cluster, value in scores.get(metric, [])}
     cites = any(info.name.startswith("citation") for info in run.spec.metrics)
     recalled = {sequence: value for sequence, _, value in scores.get("citation_recall", [])}
     found: dict[Key, Seen] = {}
-    for sequence, key, sample, payload in store.parts(run.id, _Graded, _Answered):
+    for sequence, key, sample, payload in store.samples.parts(run.id, _Graded, _Answered):
         cluster, value = clusters.get(sequence, ("", None))
         if value is not None:
             answer, answers = payload.answer or _Answer(), gold(sample.relevance)
@@ -78,7 +78,7 @@ def look(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
 
 
 def gold(grades: Mapping[str, int]) -> set[str]:
-    """The documents that answer a sample: those that no other is graded above."""
+    """Return the documents that answer a sample: those with the highest grade."""
     best = max(grades.values(), default=0)
     return {document for document, grade in grades.items() if grade == best > 0}
 
@@ -103,7 +103,7 @@ def _seen(
 
 
 def _used(reply: str, passages: Sequence[str], answers: set[str], recalled: float | None) -> bool:
-    """Whether the reply cites a gold document: by the task's own metric, or else by number."""
+    """Return whether the reply cites a gold document, by the task's citation recall or else by number."""
     if recalled is not None:
         return recalled > 0
     return any(

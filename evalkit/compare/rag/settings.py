@@ -1,4 +1,4 @@
-"""Which retriever, chunking or query is best: reports of one task and model that differ in settings."""
+"""Which retriever, chunking or query is best: reports of one task and model with different settings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalkit.compare.differences import difference
-from evalkit.compare.image_ablation import scored
+from evalkit.compare.paired import RunScores
 from evalkit.compare.rag.records import Report
 from evalkit.types import Estimate
 
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Setting(Struct, frozen=True):
-    """One metric of the arm ``retrieved`` under some settings, those that the reports differ in.
+    """One metric of the arm ``retrieved`` under ``settings``, which name only what differs between reports.
 
-    ``difference`` is this less the first setting's, paired over the samples that both have; None for the
-    first itself, and where no sample is shared.
+    ``difference`` is the difference to the first settings, paired by sample; None for the first settings, and
+    where no sample is shared.
     """
 
     task: str
@@ -33,35 +32,36 @@ class Setting(Struct, frozen=True):
 
 
 def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
-    """The reports' retrieved arms beside each other, where two or more are of one task and model."""
+    """Return the retrieved arms of each task and model that has two or more reports, for comparison."""
     groups: dict[tuple[str, str], list[Report]] = {}
     for report in reports:
         if _retrieved(report):
             groups.setdefault((report.task, report.model), []).append(report)
-    return [one for some in groups.values() if len(some) > 1 for one in _compared(store, some)]
+    return [one for same in groups.values() if len(same) > 1 for one in _compared(store, same)]
 
 
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
     shown = {_label(report) for report in reports}
-    first = scored(store, _retrieved(reports[0]))
+    first = RunScores(store, store.runs.get(_retrieved(reports[0])))
     for report in reports:
-        run = store.run(_retrieved(report))
-        own = scored(store, run.id)
+        run = store.runs.get(_retrieved(report))
+        own = RunScores(store, run)
         told = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
         if len(shown) > 1:  # scores of other numbers of passages
             told += _label(report).removeprefix("retrieved")
         for info in run.spec.metrics:
             if info.name not in (*report.retrieval, report.metric):
                 continue
-            made = run.metrics[info.name]
-            less = difference(own, {} if report is reports[0] else first, info)
-            yield Setting(report.task, report.model, told, run.id, info.name, made, less)
+            pairs = None if report is reports[0] else own.pairs(first, info.name)
+            difference = pairs and pairs.difference(info)
+            estimate = run.metrics[info.name]
+            yield Setting(report.task, report.model, told, run.id, info.name, estimate, difference)
 
 
 def _retrieved(report: Report) -> str:
-    """The id of the run that stands for the arm ``retrieved``; empty where there is none."""
+    """Return the id of the run that stands for the arm ``retrieved``; empty where there is none."""
     return report.runs.get(_label(report), "")
 
 

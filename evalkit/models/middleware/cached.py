@@ -9,7 +9,8 @@ from evalkit.errors import NotCached
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.response_cache import ResponseCache, request_key
-from evalkit.types import Backend, Request, Response
+from evalkit.protocols import Sender
+from evalkit.types import Request, Response
 
 CacheMode = Literal["on", "off", "refresh", "only"]
 
@@ -24,7 +25,7 @@ class Cached(Layer):
 
     def __init__(
         self,
-        inner: Backend,
+        inner: Sender,
         cache: ResponseCache,
         identity: Mapping[str, Any],
         mode: CacheMode = "on",

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from evalkit.errors import ModelError
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.layer import Layer
+from evalkit.protocols import Sender
 from evalkit.requests import canonical
-from evalkit.types import Backend, Request, Response
+from evalkit.types import Request, Response
 
 
 class Coalesced(Layer):
@@ -22,7 +23,7 @@ class Coalesced(Layer):
     cancelled, one of the others sends instead.
     """
 
-    def __init__(self, inner: Backend) -> None:
+    def __init__(self, inner: Sender) -> None:
         super().__init__(inner)
         self._flying: dict[Any, asyncio.Future[Response | None]] = {}
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
 
-from evalkit.types import Backend, Request, Requirements, Response, ServerInfo
+from evalkit.protocols import Sender
+from evalkit.types import Request, Response
 
 
-class Layer:
-    """A backend around another one; subclasses change ``send``, and count in the run's ``CallStats``."""
+class Layer(ABC):
+    """A sender around another one. Layers count what they do in the run's ``CallStats``."""
 
-    def __init__(self, inner: Backend) -> None:
+    def __init__(self, inner: Sender) -> None:
         self.inner = inner
 
-    def __getattr__(self, name: str) -> Any:
-        """``name``, ``defaults`` and whatever else the backend itself has."""
-        return getattr(self.inner, name)
-
+    @abstractmethod
     async def send(self, request: Request) -> Response:
-        """Pass the request on."""
-        return await self.inner.send(request)
-
-    async def probe(self, needs: Requirements) -> ServerInfo:
-        """Pass the question on."""
-        return await self.inner.probe(needs)
-
-    async def close(self) -> None:
-        """Close the inner backend."""
-        await self.inner.close()
+        """Answer one request. Raises ``evalkit.errors.ModelError``."""

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.layer import Layer
-from evalkit.types import Backend, Request, Response
+from evalkit.protocols import Sender
+from evalkit.types import Request, Response
 
 # The longest time for which a server may ask not to be called, and for which a request is tried again.
 LONGEST_WAIT_S = 600.0
@@ -22,10 +23,10 @@ class Retrying(Layer):
     """Tries again what may succeed: exponential back-off with full jitter, at least what the server asks for.
 
     An overload holds back all requests of this model together, so that they do not knock in turn. Where there
-    are several endpoints, the schedule holds back those of the one endpoint.
+    are ``several`` endpoints, the schedule holds back those of the one endpoint.
 
     All tries after the first are at most ``FLOOR`` and a part of the requests that were answered, ``EARNED``
-    or the backend's ``retry_budget``: a failure beyond is final. A connection that cannot be made reaches
+    or ``budget``: a failure beyond is final. A connection that cannot be made reaches
     nobody and is no such try; how long it may last, ``Scheduled`` decides.
     """
 
@@ -33,8 +34,10 @@ class Retrying(Layer):
 
     def __init__(
         self,
-        inner: Backend,
+        inner: Sender,
         *,
+        budget: float | None = None,
+        several: bool = False,
         tries: int = 6,
         total_s: float = LONGEST_WAIT_S,
         base_s: float = 0.5,
@@ -44,9 +47,8 @@ class Retrying(Layer):
         self._tries, self._total, self._base, self._cap = tries, total_s, base_s, cap_s
         self._open_at = 0.0
         self._budget = float(self.FLOOR)
-        earned = getattr(inner, "retry_budget", None)
-        self._earned: float = self.EARNED if earned is None else earned
-        self._elsewhere = len(getattr(getattr(inner, "scheduler", None), "endpoints", ())) > 1
+        self._earned = self.EARNED if budget is None else budget
+        self._several = several
         self._random = random.Random()
 
     async def send(self, request: Request) -> Response:
@@ -64,7 +66,7 @@ class Retrying(Layer):
                 if attempt - not_sent >= self._tries or time.monotonic() + wait > give_up:
                     raise
                 self._pay(problem)
-                if isinstance(problem, Overloaded) and not self._elsewhere:
+                if isinstance(problem, Overloaded) and not self._several:
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
                 self._budget += self._earned
@@ -87,7 +89,7 @@ class Retrying(Layer):
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
         wait = self._random.uniform(0, min(self._cap, self._base * 2**attempt))
-        asked = problem.retry_after if isinstance(problem, Overloaded) and not self._elsewhere else None
+        asked = problem.retry_after if isinstance(problem, Overloaded) and not self._several else None
         return max(wait, asked or 0.0)
 
     async def _wait_until_open(self) -> None:

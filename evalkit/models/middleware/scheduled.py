@@ -6,27 +6,36 @@ import asyncio
 
 from evalkit.errors import ModelError, ServerFailed, SetupError
 from evalkit.models.middleware import call_stats
-from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.retrying import LONGEST_WAIT_S
 from evalkit.models.schedule.lengths import Prior
 from evalkit.models.schedule.prefix import QueuedRequest
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Backend, Request, Response
+from evalkit.protocols import Backend
+from evalkit.types import Request, Response
 
 # An outage may last so long, such as a server's restart, before the run stops.
 DOWN_S = 120.0
 
 
-class Scheduled(Layer):
-    """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn."""
+class Scheduled:
+    """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn.
+
+    Once ``stop`` is set, requests that still wait for their turn are cancelled with their samples; those at
+    the server are given their time. An outage may last ``down_s`` seconds.
+    """
 
     def __init__(
-        self, inner: Backend, scheduler: Scheduler | None = None, prior: Prior | None = None
+        self,
+        backend: Backend,
+        scheduler: Scheduler | None = None,
+        prior: Prior | None = None,
+        *,
+        stop: asyncio.Event | None = None,
+        down_s: float | None = None,
     ) -> None:
-        super().__init__(inner)
         self.scheduler = Scheduler() if scheduler is None else scheduler
-        self._prior = prior
-        self.down_s: float = getattr(inner, "down_timeout", None) or DOWN_S
+        self.down_s = down_s or DOWN_S
+        self._backend, self._prior, self._stop = backend, prior, stop
         self._waking = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -43,24 +52,24 @@ class Scheduled(Layer):
 
     async def _send_once(self, request: Request) -> Response:
         schedule, loop = self.scheduler, asyncio.get_running_loop()
-        ticket = schedule.submit(request, self._prior(request) if self._prior else None)
-        ticket.waiter = loop.create_future()
+        queued = schedule.submit(request, self._prior(request) if self._prior else None)
+        queued.waiter = loop.create_future()
         self._wake(loop)
         try:
-            await ticket.waiter
-            response = await self._send_to(ticket)
+            await queued.waiter
+            response = await self._send_to(queued)
         except ModelError as problem:
             call_stats.current.get().failed(problem)
-            schedule.ended(ticket, loop.time(), problem=problem)
+            schedule.ended(queued, loop.time(), problem=problem)
             self._check_answering(problem, loop.time())
             raise
         else:
             usage = response.usage
             call_stats.current.get().tokens += usage.completion_tokens
-            schedule.ended(ticket, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
+            schedule.ended(queued, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
             return response
         finally:
-            schedule.cancel(ticket, loop.time())
+            schedule.cancel(queued, loop.time())
             self._wake(loop)
 
     def _check_answering(self, problem: ModelError, now: float) -> None:
@@ -72,28 +81,22 @@ class Scheduled(Layer):
             ) from None
         if (asked := self.scheduler.closed_for(now)) > LONGEST_WAIT_S:
             raise SetupError(
-                f"{problem}. It wants to be left alone for {asked:.0f} s: stopped here, resume the run then"
+                f"{problem}. The server sent Retry-After: {asked:.0f} s. Stopped here: resume the run then"
             ) from None
 
-    async def _send_to(self, ticket: QueuedRequest) -> Response:
+    async def _send_to(self, queued: QueuedRequest) -> Response:
+        if self._stop is not None and self._stop.is_set():
+            raise asyncio.CancelledError
         counts = call_stats.current.get()
+        endpoint = self.scheduler.endpoints[queued.endpoint]
         counts.in_flight += 1
         try:
-            lane = self.scheduler.endpoints[ticket.lane]
-            if not lane.name:
-                return await self.inner.send(ticket.request)
-            from evalkit.models.openai.endpoints import Place, assigned
-
-            place = Place(lane.name)
-            before = assigned.set(place)
-            try:
-                return await self.inner.send(ticket.request)
-            finally:
-                assigned.reset(before)
-                if place.left:
-                    lane.told(ticket, place.left, asyncio.get_running_loop().time())
+            response, rates = await self._backend.send_to(queued.request, endpoint.name)
         finally:
             counts.in_flight -= 1
+        if rates:
+            endpoint.update_limits(queued, rates, asyncio.get_running_loop().time())
+        return response
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what may be sent, after everything that is ready now has put its requests in."""
@@ -103,11 +106,11 @@ class Scheduled(Layer):
 
     def _send_next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._waking = False
-        while (ticket := self.scheduler.next(loop.time())) is not None:
-            if ticket.waiter.done():  # cancelled in this very moment
-                self.scheduler.cancel(ticket, loop.time())
+        while (queued := self.scheduler.next(loop.time())) is not None:
+            if queued.waiter.done():  # cancelled in this very moment
+                self.scheduler.cancel(queued, loop.time())
             else:
-                ticket.waiter.set_result(None)
+                queued.waiter.set_result(None)
         if self._alarm is None and (opens := self.scheduler.opens_at(loop.time())) is not None:
             self._alarm = loop.call_at(opens, self._opened, loop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from evalkit.models.middleware.scheduled import Scheduled
 from evalkit.models.schedule.lengths import Prior
 from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
-from evalkit.types import Backend
+from evalkit.protocols import Backend, BackendTraits, Sender
 
 # Where neither the server nor the user says how many: begin with the first, earn up to the second.
 DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
@@ -21,44 +22,50 @@ DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
 
 def wrap(
     backend: Backend,
+    traits: BackendTraits | None = None,
     *,
     cache: ResponseCache | None = None,
     identity: Mapping[str, Any] | None = None,
     mode: CacheMode = "on",
-    max_inflight: int | None = None,
     namespace: str = "",
     prior: Prior | None = None,
     scheduler: Scheduler | None = None,
-) -> Backend:
-    """All layers in their order: cache, share, retry, schedule. A waiting retry holds no slot.
+    stop: asyncio.Event | None = None,
+) -> Sender:
+    """Put all layers around a backend: cache, single flight, retry, schedule. A waiting retry holds no slot.
 
-    Backends that read the sample itself (``cacheable = False``) are never cached nor shared. ``identity`` is
-    that of the probe's ``ServerInfo``. ``max_inflight`` bounds the requests under way at all endpoints
-    together; it defaults to the backend's own. Where there is none, each endpoint gets as many as its probe
-    learned that it runs at once; where nobody says, it begins with 64 and may earn up to 256. ``prior`` says
-    how many tokens an earlier reply to such a request had. ``scheduler`` is one that others use, too.
+    ``traits`` are what the probe found out, by default the backend's own; a backend that is not ``cacheable``
+    is neither cached nor coalesced. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` tells the
+    tokens of an earlier reply to a request. ``scheduler`` is a queue that others use, too. Once ``stop`` is
+    set, nothing more is sent.
     """
-    queue = scheduler_of(backend, max_inflight) if scheduler is None else scheduler
-    whole: Backend = Retrying(Scheduled(backend, queue, prior))
-    if not getattr(backend, "cacheable", True):
+    traits = traits or backend.traits
+    queue = scheduler_of(traits) if scheduler is None else scheduler
+    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
+    whole: Sender = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
+    if not traits.cacheable:
         return whole
     whole = Coalesced(whole)
-    if cache is None:
-        return whole
-    return Cached(whole, cache, identity or {}, mode, namespace)
+    return whole if cache is None else Cached(whole, cache, identity or {}, mode, namespace)
 
 
-def scheduler_of(backend: Backend, max_inflight: int | None = None) -> Scheduler:
-    """A queue for the backend's endpoints, each with as many requests at once as is known of it."""
-    endpoints = getattr(backend, "endpoints", None)
-    urls = endpoints.urls if endpoints is not None else ("",)
-    bound = max_inflight or getattr(backend, "max_inflight", None)
+def scheduler_of(traits: BackendTraits, max_inflight: int | None = None) -> Scheduler:
+    """Return a queue for the endpoints, each with as many requests at once as is known of it.
+
+    ``max_inflight`` bounds the requests under way at all endpoints together, by default as ``traits`` say.
+    Where neither does, each endpoint gets its ``slots``; one without begins with 64 and may earn up to 256.
+    """
+    urls = traits.endpoints or ("",)
+    bound = max_inflight or traits.max_inflight
     if bound is not None:
         queue = Scheduler(urls, each=-(-bound // len(urls)), together=bound)
     else:
-        slots = getattr(backend, "slots", None)
-        queue = Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=slots)
-    rpm, tpm = getattr(backend, "rates", (None, None))
-    for lane in queue.endpoints:
-        lane.requests, lane.tokens = rpm and TokenBucket(rpm), tpm and TokenBucket(tpm)
+        queue = Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=traits.slots)
+    for endpoint in queue.endpoints:
+        endpoint.requests = _bucket(traits.requests_per_minute)
+        endpoint.tokens = _bucket(traits.tokens_per_minute)
     return queue
+
+
+def _bucket(per_minute: float | None) -> TokenBucket | None:
+    return TokenBucket(per_minute) if per_minute else None

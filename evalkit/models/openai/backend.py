@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,13 +16,15 @@ from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
-from evalkit.models.openai.endpoints import Endpoints, note_rates
-from evalkit.models.openai.http_errors import fail, fail_within
-from evalkit.models.openai.identity_guard import Restarts
-from evalkit.models.openai.prompt_logprobs import Echo, read_echo, read_prompt_logprobs
-from evalkit.models.openai.sse import Pieces
+from evalkit.models.openai.endpoints import Endpoints
+from evalkit.models.openai.http_errors import fail, fail_within, rates_left
+from evalkit.models.openai.identity_guard import IdentityGuard
+from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
+from evalkit.models.openai.server_load import load_of
+from evalkit.models.openai.sse import StreamedReply
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec
+from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 
 # What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
@@ -30,7 +34,7 @@ _VENDOR = "https://api.openai.com/"
 _PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
 
-class OpenAIBackend:
+class OpenAIBackend(Backend):
     """``openai:NAME[@URL]``: without a URL OpenAI's own service, with one any server that speaks its API."""
 
     key_env: str | None = "OPENAI_API_KEY"
@@ -38,9 +42,6 @@ class OpenAIBackend:
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
     logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
     image_formats: tuple[str, ...] = ("png", "jpeg")  # what every server reads; others are named by ?images=
-    # Known after a probe of images: prompt tokens of a small picture, and whether the usage counts them.
-    image_cost = 0
-    reports_image_tokens = False
 
     def __init__(self, spec: ModelSpec) -> None:
         way = spec.options.get("logprobs")
@@ -50,20 +51,14 @@ class OpenAIBackend:
             )
         self.spec = spec
         self.name = spec.display
-        self.defaults = spec.defaults
         self.model = spec.name
-        self.max_inflight: int | None = spec.options.get("max_inflight")
-        self.rates = spec.options.get("rpm"), spec.options.get("tpm")  # at each endpoint
-        self.down_timeout: float | None = spec.options.get("down_timeout")
-        self.retry_budget: float | None = spec.options.get("retry_budget")
-        self.slots: dict[str, int] = {}  # by endpoint: how many requests it said that it runs at once
-        self._restarts = Restarts(partial(probe.model_at, self))
-        self.endpoints = Endpoints(spec.urls or (self.default_url,), self._restarts)
+        self._guard = IdentityGuard(self._identity_at)
+        self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
-        self.tells_load = not self._vendor  # whether it is worth asking how many requests wait there
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
-        self.takes = self._takes()
+        self.traits = self._traits()
         self._bytes = ByteSemaphore()
+        self._image_cost = probe.ImageCost()
         self._counted: set[type] = set()
         self._counting = asyncio.Lock()
         self._key = self._read_key()
@@ -75,28 +70,39 @@ class OpenAIBackend:
 
     async def send(self, request: Request) -> Response:
         """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
-        if request.continuation is not None:
-            return await self.score(request)
-        exchange = partial(self._generate, request=request)
+        return (await self.send_to(request, ""))[0]
+
+    async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
+        """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
+        exchange = partial(self._generate if request.continuation is None else self._score, request=request)
         if not (size := wire.media_bytes(request)):
-            return await self.endpoints.call(exchange)
+            return await self.endpoints.call(exchange, endpoint)
         async with self._bytes.hold(size):
-            response = await self.endpoints.call(exchange)
+            response, rates = await self.endpoints.call(exchange, endpoint)
         self._check_seen(request, response)
         await self._check_counted(request, response)
-        return response
+        return response, rates
 
-    async def probe(self, needs: Requirements) -> ServerInfo:
+    async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        found = [await probe.find_model(self, url) for url in self.endpoints.urls]
-        probe.same_everywhere(self.endpoints.urls, found)
-        told = zip(self.endpoints.urls, found, strict=True)
-        self.slots = {url: min(f.max_running, MOST_IN_FLIGHT) for url, f in told if f.max_running}
-        self._restarts.trust(found[0].identity)
+        urls, infos = self.endpoints.urls, []
+        for url in urls:
+            self.model, info = await probe.find_model(self, url)
+            infos.append(info)
+        probe.same_everywhere(urls, infos)
+        self._guard.trust(infos[0].identity)
         self._counted = {Image, Audio, Video}  # the probe compares for itself
-        await probe.check(self, needs)
+        self._image_cost = await probe.check(self, needs)
         self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}
-        return found[0]
+        told = zip(urls, infos, strict=True)
+        slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in told if info.max_running}
+        self.traits = msgspec.structs.replace(self.traits, slots=slots)
+        self.name = replace(self.spec, name=self.model).display
+        return ProbeResult(self.name, infos[0], self.traits)
+
+    async def load(self, endpoint: str) -> Load | None:
+        """Return how busy a server is. A vendor does not say; one that told its slots is never overfull."""
+        return None if self._vendor or self.traits.slots else await load_of(self, endpoint)
 
     async def close(self) -> None:
         """Release connections."""
@@ -109,18 +115,17 @@ class OpenAIBackend:
             return None
         return self.decoded(reply, url)
 
-    async def post(self, url: str, payload: Any) -> Any:
-        """Post to the server and decode its reply. Raises as ``send`` does."""
+    async def post(self, url: str, payload: Any) -> tuple[Any, RateLimits]:
+        """Post to the server. Returns its reply, decoded, and its rates. Raises as ``send`` does."""
         reply = await self.transport.post_json(url, payload)
         data = self.decoded(reply, url)
         fail_within(data, self._scrub(reply.body), url)
-        return data
+        return data, rates_left(reply.headers)
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """The document in a reply. Raises what an error status or a broken body means."""
         if reply.status >= 400:
             fail(reply.status, reply.headers, self._scrub(reply.body), url)
-        note_rates(reply.headers)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -131,12 +136,6 @@ class OpenAIBackend:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
         await self.endpoints.call(lambda url: probe.check_echo(self, url))
 
-    async def check_images(self) -> Response:
-        """Refuse a server that does not see images. Raises ``ProbeError``, ``ModelError``."""
-        seen = await probe.check_images(self)
-        self.reports_image_tokens = bool(seen.usage.image_tokens)
-        return seen
-
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
         meta, owner = entry.get("meta") or {}, entry.get("owned_by")
@@ -146,7 +145,7 @@ class OpenAIBackend:
         context = entry.get("max_model_len") or meta.get("n_ctx")
         known = {
             "provider": self.spec.provider,
-            "model": self.model,
+            "model": entry["id"],
             "label": self.spec.options.get("label"),
             "root": entry.get("root"),
             "version": told.get("version") or told.get("build_info"),
@@ -158,31 +157,29 @@ class OpenAIBackend:
         identity = {name: value for name, value in known.items() if value is not None}
         # More connections than llama.cpp has slots stall it for seconds: each idle one holds a thread until
         # its keep-alive ends.
-        running = told.get("total_slots")
-        self.tells_load = self.tells_load and running is None
-        return ServerInfo(identity, context, running, {"owned_by": owner})
+        return ServerInfo(identity, context, told.get("total_slots"), {"owned_by": owner})
 
-    async def score(self, request: Request) -> Response:
-        """Log-probabilities of a continuation, by reading the prompt through ``/completions``."""
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Return the log-probabilities of a continuation, by reading the prompt through ``/completions``."""
         context, continuation = request.prompt or "", request.continuation or ""
         check_continuation(request)
         start = time.perf_counter()
-        data, echoed = await self.endpoints.call(
-            lambda url: self.read_prompt(url, context + continuation, **request.extra)
-        )
+        data, rates, echoed = await self.read_prompt(url, context + continuation, **request.extra)
         first = echoed.border(continuation)
-        scored = echoed.logprobs[first:]
-        return Response(
+        response = Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
             model=wire.as_text(data.get("model")) or self.model,
-            logprobs=tuple(scored),
+            logprobs=tuple(echoed.logprobs[first:]),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
+        return response, rates
 
-    async def read_prompt(self, url: str, prompt: str, **extra: Any) -> tuple[Any, Echo]:
-        """Let the server read ``prompt``: its whole reply, and the log-probabilities of its tokens."""
+    async def read_prompt(
+        self, url: str, prompt: str, **extra: Any
+    ) -> tuple[Any, RateLimits, PromptLogprobs]:
+        """Let the server read ``prompt``. Returns its reply, its rates, and the tokens' log-probabilities."""
         ranked = self.spec.options.get("logprobs") == "prompt_logprobs"
         payload = {
             "model": self.model,
@@ -191,10 +188,10 @@ class OpenAIBackend:
             **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
             **extra,
         }
-        data = await self.post(f"{url}/completions", payload)
-        return data, read_prompt_logprobs(data) if ranked else read_echo(data)
+        data, rates = await self.post(f"{url}/completions", payload)
+        return data, rates, read_prompt_logprobs(data) if ranked else read_echo(data)
 
-    async def _generate(self, url: str, request: Request) -> Response:
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         if request.regex is not None and self._vendor:
             raise RequestRejected("OpenAI's service takes no regex: use json_schema")
         chat = self.uses_chat(request)
@@ -206,17 +203,18 @@ class OpenAIBackend:
         start = time.perf_counter()
         if payload.get("stream"):
             async with self.transport.stream_json(target, payload) as stream:
-                return await self._read_stream(stream, target, start)
-        data = await self.post(target, payload)
+                return await self._read_stream(stream, target, start), rates_left(stream.headers)
+        data, rates = await self.post(target, payload)
         choice = wire.read_choice(data)
         message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
-        return wire.reply(
+        response = wire.reply(
             choice,
             message,
             usage=wire.read_usage(data.get("usage")),
             model=wire.as_text(data.get("model")) or self.model,
             latency_s=time.perf_counter() - start,
         )
+        return response, rates
 
     def uses_chat(self, request: Request) -> bool:
         """Whether a request goes through the chat template."""
@@ -240,8 +238,7 @@ class OpenAIBackend:
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
             fail(stream.status, stream.headers, self._scrub(body), url)
-        note_rates(stream.headers)
-        pieces = Pieces()
+        pieces = StreamedReply()
         async for line in stream.lines:
             if not line.startswith(b"data:"):
                 continue
@@ -261,7 +258,7 @@ class OpenAIBackend:
             first_token_s=pieces.first_token_s,
         )
 
-    def _add(self, pieces: Pieces, data: bytes, url: str, start: float) -> None:
+    def _add(self, pieces: StreamedReply, data: bytes, url: str, start: float) -> None:
         try:
             chunk = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -276,20 +273,20 @@ class OpenAIBackend:
         counted = response.usage.image_tokens
         if not shown:
             return
-        if counted == 0 or (counted is None and self.reports_image_tokens):
+        if counted == 0 or (counted is None and self._image_cost.counted):
             raise RequestRejected(
                 "the server dropped the image: it counted no image tokens. Check its chat template "
                 "and that the model sees images"
             )
         tokens = response.usage.prompt_tokens
-        if 0 < tokens < len(shown) * self.image_cost:
+        if 0 < tokens < len(shown) * self._image_cost.tokens:
             # A smaller picture than the probe's may cost less: look closer before refusing.
             sizes = [look(image.read()).size for image in shown]
             large = sum(size is not None and min(size) >= probe.PICTURE for size in sizes)
-            if tokens < large * self.image_cost:
+            if tokens < large * self._image_cost.tokens:
                 raise RequestRejected(
                     f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
-                    f"least {self.image_cost} tokens each"
+                    f"least {self._image_cost.tokens} tokens each"
                 )
 
     async def _check_counted(self, request: Request, response: Response) -> None:
@@ -302,7 +299,7 @@ class OpenAIBackend:
                 if kind in self._counted or not response.usage.prompt_tokens:
                     continue
                 bare = wire.without(request, kind)
-                fewer = await self.endpoints.call(partial(self._generate, request=bare))
+                fewer, _ = await self.endpoints.call(partial(self._generate, request=bare))
                 if fewer.usage.prompt_tokens >= response.usage.prompt_tokens:
                     raise RequestRejected(
                         f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
@@ -310,16 +307,29 @@ class OpenAIBackend:
                     )
                 self._counted.add(kind)
 
-    def _takes(self) -> MediaSupport:
+    def _traits(self) -> BackendTraits:
         options = self.spec.options
         formats = options.get("images") or (*self.image_formats, *(("webp",) if self._vendor else ()))
-        return MediaSupport(
+        media = MediaSupport(
             images=frozenset(f"image/{name}" for name in formats),
             audio=frozenset(wire.AUDIO_FORMATS),
             video=options.get("video") == "file",
             max_pixels=options.get("max_pixels"),
             max_side=options.get("max_side"),
         )
+        return BackendTraits(
+            endpoints=self.endpoints.urls,
+            max_inflight=options.get("max_inflight"),
+            requests_per_minute=options.get("rpm"),
+            tokens_per_minute=options.get("tpm"),
+            down_timeout=options.get("down_timeout"),
+            retry_budget=options.get("retry_budget"),
+            media=media,
+            defaults=self.spec.defaults,
+        )
+
+    async def _identity_at(self, url: str) -> Mapping[str, Any]:
+        return (await probe.model_at(self, url)).info.identity
 
     def _read_key(self) -> str | None:
         named = self.spec.options.get("api_key_env")

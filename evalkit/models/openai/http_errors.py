@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.protocols import ReportedRateLimit
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
@@ -76,15 +77,6 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-class ReportedRateLimit(NamedTuple):
-    """Of a rate a server still takes ``units``, requests or tokens, for ``reset_s`` seconds; then ``most``,
-    infinite where it does not say."""
-
-    units: float
-    reset_s: float
-    most: float
 
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:

@@ -8,16 +8,15 @@ from typing import Any
 
 from evalkit.errors import ProbeError, SetupError
 from evalkit.requests import changes
-from evalkit.types import ServerInfo
 
 
-class Restarts:
+class IdentityGuard:
     """What was found by the probe, and the endpoints whose connections failed since they were looked at.
 
     ``look`` asks the endpoint of a URL what it serves; it raises ``ProbeError`` where that is not the model.
     """
 
-    def __init__(self, look: Callable[[str], Awaitable[ServerInfo]]) -> None:
+    def __init__(self, look: Callable[[str], Awaitable[Mapping[str, Any]]]) -> None:
         self._look = look
         self._known: Mapping[str, Any] | None = None
         self._doubted: set[str] = set()
@@ -41,7 +40,7 @@ class Restarts:
             if url not in self._doubted:
                 return
             try:
-                found = (await self._look(url)).identity
+                found = await self._look(url)
             except ProbeError as problem:
                 raise SetupError(f"{problem}. {_ANOTHER}") from None
             known = self._known or {}

@@ -9,15 +9,13 @@ import re
 import struct
 import wave
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import msgspec
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
 from evalkit.models.openai import wire
-from evalkit.models.openai.endpoints import Place, assigned
 from evalkit.models.openai.transport import Unreachable
 from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
 
@@ -39,8 +37,22 @@ _SCHEMA = {
 _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
-async def find_model(backend: OpenAIBackend, url: str) -> ServerInfo:
-    """The model's facts at one endpoint. Raises ``ProbeError`` where it is not there."""
+class Found(NamedTuple):
+    """The model that a server has: its name there, and its facts."""
+
+    model: str
+    info: ServerInfo
+
+
+class ImageCost(NamedTuple):
+    """Prompt tokens of the probe's small picture (0: unknown), and whether the usage counts image tokens."""
+
+    tokens: int = 0
+    counted: bool = False
+
+
+async def find_model(backend: OpenAIBackend, url: str) -> Found:
+    """Return the model at one endpoint. Raises ``ProbeError`` where it is not there."""
     try:
         return await model_at(backend, url)
     except Unreachable as problem:
@@ -51,8 +63,8 @@ async def find_model(backend: OpenAIBackend, url: str) -> ServerInfo:
         raise ProbeError(str(problem)) from None
 
 
-async def model_at(backend: OpenAIBackend, url: str) -> ServerInfo:
-    """The model's facts at one endpoint; an empty name or ``default`` becomes the only one served.
+async def model_at(backend: OpenAIBackend, url: str) -> Found:
+    """Return the model at one endpoint; an empty name or ``default`` stands for the only one served.
 
     Raises ``ProbeError`` where another one is served, ``ModelError`` where nothing answers.
     """
@@ -63,27 +75,22 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServerInfo:
                 f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
             )
         await _check_api(backend, url)
-        return await backend.facts(url, {"id": backend.model})
+        return Found(backend.model, await backend.facts(url, {"id": backend.model}))
     entry = _pick(backend, url, entries)
-    backend.model = entry["id"]
-    backend.name = replace(backend.spec, name=backend.model).display
-    return await backend.facts(url, entry)
+    return Found(entry["id"], await backend.facts(url, entry))
 
 
 async def _check_api(backend: OpenAIBackend, url: str) -> None:
     """Where no models are listed, ask for one token: at a URL that is no API every sample would fail."""
     ask = Request(messages=(Message("user", "Hello"),), max_tokens=1)
-    before = assigned.set(Place(url))
     try:
-        await backend.send(ask)
+        await backend.send_to(ask, url)
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(
                 f"there is no API at {url}: {problem}. A model's URL is that before /chat/completions, "
                 "and mostly ends in /v1"
             ) from None
-    finally:
-        assigned.reset(before)
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
@@ -118,11 +125,12 @@ def same_everywhere(urls: Sequence[str], found: Sequence[ServerInfo]) -> None:
             raise ProbeError(f"{urls[0]} and {url} serve different models: {differs}")
 
 
-async def check(backend: OpenAIBackend, needs: Requirements) -> None:
-    """Try out what the task needs and nothing else. Raises ``ProbeError``."""
+async def check(backend: OpenAIBackend, needs: Requirements) -> ImageCost:
+    """Try out what the task needs and nothing else. Returns what a picture costs. Raises ``ProbeError``."""
+    cost = ImageCost()
     checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
         (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),
-        (needs.images, "images", backend.check_images),
+        (needs.images, "images", lambda: check_images(backend)),
         (needs.audio, "sound", lambda: check_audio(backend)),
         (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
         (needs.regex, "a regex", lambda: check_regex(backend)),
@@ -131,21 +139,23 @@ async def check(backend: OpenAIBackend, needs: Requirements) -> None:
         if not wanted:
             continue
         try:
-            await attempt()
+            found = await attempt()
         except ModelError as problem:
             raise ProbeError(f"the task needs {what}, and {backend.name} cannot: {problem}") from None
+        cost = found if isinstance(found, ImageCost) else cost
+    return cost
 
 
 async def check_echo(backend: OpenAIBackend, url: str) -> None:
     """Prompt log-probabilities must be those with which the server itself would go on writing."""
     sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
     asked = {"model": backend.model, **sampling, "logprobs": 1}
-    _, echoed = await backend.read_prompt(url, PROBE_TEXT)
+    _, _, echoed = await backend.read_prompt(url, PROBE_TEXT)
     echoed.border(PROBE_TEXT[-8:])
     for place in places(len(echoed.tokens)):
         rest = "".join(echoed.tokens[place:])
         prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(rest)]
-        written = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
+        written, _ = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
         compare_best(backend, echoed.best[place], _best_written(written))
     if any(
         own is not None and top is not None and own > top + _TOLERANCE
@@ -179,10 +189,10 @@ def raise_shifted(backend: OpenAIBackend) -> NoReturn:
     )
 
 
-async def check_images(backend: OpenAIBackend) -> Response:
+async def check_images(backend: OpenAIBackend) -> ImageCost:
     """A picture must change what the server counts or says, and so must a second one.
 
-    Returns the reply to one picture. A server that says it takes one picture only is believed.
+    Returns what a picture costs. A server that says it takes one picture only is believed.
     """
     question = Text("What colour is the image?")
     red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
@@ -196,14 +206,14 @@ async def check_images(backend: OpenAIBackend) -> Response:
     try:
         both = await _say(backend, red, blue, question)
     except RequestRejected:
-        return seen
-    backend.image_cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
-    if backend.image_cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
+        return ImageCost(counted=bool(seen.usage.image_tokens))
+    cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
+    if cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
         raise ProbeError(
             f"{backend.name}: the server keeps one image of several without a word: a second picture did not "
             "change its token count. Check its chat template and its limit of images in a prompt"
         )
-    return seen
+    return ImageCost(cost, bool(seen.usage.image_tokens))
 
 
 async def check_audio(backend: OpenAIBackend) -> None:

@@ -19,7 +19,7 @@ NO_CONTEXT = (
 
 
 @dataclass(frozen=True)
-class Echo:
+class PromptLogprobs:
     """The prompt's tokens as text, their log-probabilities (the first has none), the best at each place.
 
     ``best`` is None where the server hides it.
@@ -67,7 +67,7 @@ def decomposed(text: str) -> str:
     return unicodedata.normalize("NFKD", text)
 
 
-def read_echo(data: Any) -> Echo:
+def read_echo(data: Any) -> PromptLogprobs:
     """The prompt's part of an echoed completion. Raises ``RequestRejected`` where the server gave none."""
     logprobs = read_choice(data).get("logprobs")
     tokens = logprobs.get("tokens") if isinstance(logprobs, Mapping) else None
@@ -83,10 +83,10 @@ def read_echo(data: Any) -> Echo:
         raise RequestRejected("the server gives fewer log-probabilities than the prompt has tokens")
     # Entries are named by texts, and pieces of characters all by none: which of them is best cannot be told.
     best = [max(t.values()) if isinstance(t, Mapping) and t and "" not in t else None for t in tops]
-    return Echo(list(tokens[:count]), values, best)
+    return PromptLogprobs(list(tokens[:count]), values, best)
 
 
-def read_prompt_logprobs(data: Any) -> Echo:
+def read_prompt_logprobs(data: Any) -> PromptLogprobs:
     """vLLM's ``prompt_logprobs``: for each token of the prompt its own entry, ranked, and the best one's.
 
     ``[null, {"785": {"logprob": -9.1, "rank": 40, "decoded_token": "The"}, "12": {…, "rank": 1}}, …]``.
@@ -111,4 +111,4 @@ def read_prompt_logprobs(data: Any) -> Echo:
         tokens.append((own or {}).get("decoded_token") or "")
         logprobs.append(own["logprob"] if own else None)
         best.append(max((entry["logprob"] for entry in entries), default=None))
-    return Echo(tokens, logprobs, best)
+    return PromptLogprobs(tokens, logprobs, best)

@@ -12,9 +12,10 @@ from evalkit.models.openai import probe, wire
 from evalkit.models.openai.backend import OpenAIBackend, check_continuation
 from evalkit.models.openai.http_errors import raise_for
 from evalkit.models.openai.label_scores import LabelScores
-from evalkit.models.openai.load_monitor import load_of
 from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, decomposed
+from evalkit.models.openai.server_load import load_of
 from evalkit.models.spec import ModelSpec
+from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
 
 # What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
@@ -65,11 +66,9 @@ class SGLangBackend(OpenAIBackend):
         super().__init__(spec)
         self._labels = LabelScores(self._score_labels) if spec.options.get("logprobs") == "score" else None
 
-    async def send(self, request: Request) -> Response:
-        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
-        if request.continuation is None and not self.uses_chat(request):
-            return await self.endpoints.call(lambda url: self._native(url, request))
-        return await super().send(request)
+    async def load(self, endpoint: str) -> Load | None:
+        """Return how busy a server is."""
+        return await load_of(self, endpoint)
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """What is known of the server at ``url``. Raises ``ProbeError`` where it would truncate silently."""
@@ -83,7 +82,7 @@ class SGLangBackend(OpenAIBackend):
             )
         known = {
             "provider": self.spec.provider,
-            "model": self.model,
+            "model": entry["id"],
             "label": self.spec.options.get("label"),
             "root": model.get("model_path") or entry.get("root"),
             "weight_version": model.get("weight_version"),
@@ -105,12 +104,9 @@ class SGLangBackend(OpenAIBackend):
         """Prompt log-probabilities must be those of generation. Raises ``ProbeError``, ``ModelError``."""
         await self.endpoints.call(self._check_native)
 
-    async def score(self, request: Request) -> Response:
-        """Exact log-probabilities of a continuation's tokens."""
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Return the exact log-probabilities of a continuation's tokens."""
         check_continuation(request)
-        return await self.endpoints.call(lambda url: self._score(url, request))
-
-    async def _score(self, url: str, request: Request) -> Response:
         start = time.perf_counter()
         context, continuation = request.prompt or "", request.continuation or ""
         before, whole = await self._tokens(url, [context, context + continuation])
@@ -119,14 +115,13 @@ class SGLangBackend(OpenAIBackend):
             raise RequestRejected(NO_CONTEXT)
         if self._labels is not None and first == len(whole) - 1:
             value = await self._labels.logprob(whole[:first], whole[first])
-            return Response(
-                text="", model=self.model, logprobs=(value,), latency_s=time.perf_counter() - start
-            )
+            seconds = time.perf_counter() - start
+            return Response(text="", model=self.model, logprobs=(value,), latency_s=seconds), {}
         meta = (await self._read(url, whole, first - 1))["meta_info"]
         rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
         if [row[1] for row in rows] != whole[first:]:
             raise ServerFailed(f"{url} returned log-probabilities of other tokens than it was sent")
-        return Response(
+        response = Response(
             text="",
             usage=_usage(meta),
             model=self.model,
@@ -134,21 +129,25 @@ class SGLangBackend(OpenAIBackend):
             is_greedy=all(row[1] == top[0][1] for row, top in zip(rows, tops, strict=True)),
             latency_s=time.perf_counter() - start,
         )
+        return response, {}
 
     async def _score_labels(self, context: list[int], labels: list[int]) -> Any:
         """Probabilities of the tokens ``labels`` behind ``context``, over the whole vocabulary."""
         payload = {"query": context[:-1], "items": [context[-1:]], "label_token_ids": labels}
         payload |= {"apply_softmax": False, "model": self.model}
-        return await self.endpoints.call(lambda url: self.post(f"{url}/score", payload))
+        data, _ = await self.endpoints.call(lambda url: self.post(f"{url}/score", payload))
+        return data
 
-    async def _native(self, url: str, request: Request) -> Response:
-        """Complete a plain prompt: no chat template is applied."""
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Answer a chat as any server does; complete a plain prompt natively, without a chat template."""
+        if self.uses_chat(request):
+            return await super()._generate(url, request)
         start = time.perf_counter()
         payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
         data = await self._generate_native(url, payload)
         meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
         reasoning, text = wire.split_reasoning(data.get("text") or "")
-        return Response(
+        response = Response(
             text=text,
             reasoning=reasoning,
             finish_reason=wire.finish_reason(finish.get("type")),
@@ -156,6 +155,7 @@ class SGLangBackend(OpenAIBackend):
             model=self.model,
             latency_s=time.perf_counter() - start,
         )
+        return response, {}
 
     async def _read(self, url: str, ids: list[int], start_len: int) -> dict[str, Any]:
         """Let the server read ``ids``; rows from ``start_len`` on, the first of them without a value."""
@@ -172,7 +172,7 @@ class SGLangBackend(OpenAIBackend):
 
     async def _generate_native(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
         target = f"{_root(url)}/generate"
-        data = await self.post(target, payload)
+        data, _ = await self.post(target, payload)
         if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
             raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
         finish = data["meta_info"].get("finish_reason") or {}
@@ -182,7 +182,7 @@ class SGLangBackend(OpenAIBackend):
 
     async def _tokens(self, url: str, texts: list[str]) -> list[list[int]]:
         target = f"{url}/tokenize"
-        data = await self.post(target, {"model": self.model, "prompt": texts})
+        data, _ = await self.post(target, {"model": self.model, "prompt": texts})
         tokens = data.get("tokens") if isinstance(data, dict) else None
         if not isinstance(tokens, list) or len(tokens) != len(texts):
             raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
@@ -201,7 +201,7 @@ class SGLangBackend(OpenAIBackend):
         for start in range(shared, len(whole), _BATCH):
             places = range(start, min(start + _BATCH, len(whole)))
             payload = {"tokens": [whole[place:] for place in places], "skip_special_tokens": False}
-            data = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
+            data, _ = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
             spelled = zip(places, map(decomposed, data["text"]), strict=True)
             holding = [place for place, text in spelled if text.endswith(decomposed(continuation))]
             border = holding[-1] if holding else border

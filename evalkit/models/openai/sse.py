@@ -9,7 +9,7 @@ from evalkit.errors import ServerFailed
 from evalkit.models.openai.wire import as_text, part_of
 
 
-class Pieces:
+class StreamedReply:
     """A streamed reply so far."""
 
     def __init__(self) -> None:

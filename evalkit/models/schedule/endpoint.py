@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from evalkit.errors import ModelError, Overloaded, ServerFailed
 from evalkit.models.schedule.lengths import TokenCostEstimator
 from evalkit.models.schedule.limits import RateLimitWindow, TokenBucket
 from evalkit.models.schedule.prefix import QueuedRequest
-
-if TYPE_CHECKING:
-    from evalkit.models.openai.http_errors import ReportedRateLimit
+from evalkit.protocols import RateLimits
 
 
 class Concurrency:
@@ -81,7 +77,7 @@ class Concurrency:
         """Too much: a quarter less."""
         self._set(max(self._least, self.limit * 3 // 4), now)
 
-    def queued(self, running: int, waiting: int, now: float) -> None:
+    def saw_waiting(self, running: int, waiting: int, now: float) -> None:
         """The full endpoint runs so many of its requests and lets so many wait, where nothing orders them."""
         if waiting > max(1, self.limit // 8):
             self._cut_from = max(self._cut_from, self.limit)
@@ -135,35 +131,35 @@ class Endpoint:
             opens = max(opens, left.opens_at(taken, self.in_flight, now))
         return opens
 
-    def told(self, ticket: QueuedRequest, rates: Mapping[str, ReportedRateLimit], now: float) -> None:
+    def update_limits(self, queued: QueuedRequest, rates: RateLimits, now: float) -> None:
         """The reply to a request says what is left of its rates; one to an earlier request is no news."""
         for kind, rate in rates.items():
             before = self._left.get(kind)
-            if before is None or ticket.sent > before.sent:
+            if before is None or queued.sent > before.sent:
                 until = now + min(rate.reset_s, self.LONGEST_RESET_S)
-                self._left[kind] = RateLimitWindow(rate.units, until, rate.most, ticket.sent)
+                self._left[kind] = RateLimitWindow(rate.units, until, rate.most, queued.sent)
 
-    def sends(self, ticket: QueuedRequest, now: float) -> None:
+    def on_send(self, queued: QueuedRequest, now: float) -> None:
         """A request goes there."""
         self.in_flight += 1
         if self.requests:
             self.requests.take(1, now)
         if self.tokens or self._left:
-            ticket.cost = self.costs.of(ticket)
-            self._under_way += ticket.cost
+            queued.cost = self.costs.of(queued)
+            self._under_way += queued.cost
         if self.tokens:
-            self.tokens.take(ticket.cost, now)
+            self.tokens.take(queued.cost, now)
 
-    def ends(self, ticket: QueuedRequest, prompt: int, tokens: int | None) -> None:
+    def on_finish(self, queued: QueuedRequest, prompt: int, tokens: int | None) -> None:
         """A request is no longer there; where it was answered, its tokens are known."""
         self.in_flight -= 1
-        self._under_way -= ticket.cost
-        if ticket.cost and tokens is not None:
-            cost = self.costs.counted(ticket, prompt, tokens)
+        self._under_way -= queued.cost
+        if queued.cost and tokens is not None:
+            cost = self.costs.counted(queued, prompt, tokens)
             if self.tokens:
-                self.tokens.correct(cost - ticket.cost)
+                self.tokens.correct(cost - queued.cost)
 
-    def well(self, now: float) -> bool:
+    def is_healthy(self, now: float) -> bool:
         """Whether it gets anything; when its time away is over, one request goes ahead of the others."""
         if now < self.open_from(now):
             return False
@@ -187,9 +183,9 @@ class Endpoint:
         """Its pace when it need not read prompts meanwhile, in parts of its pace now."""
         return min(1.0, self.fastest / self.seconds_per_token) if self.seconds_per_token else 1.0
 
-    def failed(self, ticket: QueuedRequest, problem: ModelError, now: float, sent: int) -> None:
+    def failed(self, queued: QueuedRequest, problem: ModelError, now: float, sent: int) -> None:
         """Learn from a failure, once from all that were under way together. ``sent`` counts all requests."""
-        news = ticket.sent > self._learned_at
+        news = queued.sent > self._learned_at
         if isinstance(problem, Overloaded) and problem.retry_after is not None:
             self.opens_at = max(self.opens_at, now + problem.retry_after)
         if isinstance(problem, Overloaded) or problem.status in (408, 504) or problem.suggests_overload:

@@ -39,34 +39,34 @@ class OutputLengthPredictor:
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def predict(self, ticket: QueuedRequest, known: int | None) -> int:
+    def predict(self, queued: QueuedRequest, known: int | None) -> int:
         """Output tokens to expect, between 1 and ``max_tokens``; ``known`` from an earlier run or not."""
-        request = ticket.request
+        request = queued.request
         if request.continuation is not None:
             return 1
         if known is None:
-            known = self._learned(ticket)
+            known = self._learned(queued)
         return max(1, min(known, request.max_tokens))
 
-    def _learned(self, ticket: QueuedRequest) -> int:
-        for key in self._keys(ticket):
+    def _learned(self, queued: QueuedRequest) -> int:
+        for key in self._keys(queued):
             n, total = self._seen.get(key, _NOTHING)
             if n >= self.ENOUGH:
                 return total // n
-        return ticket.request.max_tokens
+        return queued.request.max_tokens
 
-    def observe(self, ticket: QueuedRequest, tokens: int) -> None:
+    def observe(self, queued: QueuedRequest, tokens: int) -> None:
         """Remember how long a reply was."""
         if len(self._seen) > REMEMBERED:
             self._seen = dict(itertools.islice(self._seen.items(), REMEMBERED // 2, None))
-        for key in self._keys(ticket):
+        for key in self._keys(queued):
             n, total = self._seen.get(key, _NOTHING)
             self._seen[key] = (n + 1, total + tokens)
 
     @staticmethod
-    def _keys(ticket: QueuedRequest) -> tuple[tuple[int, int], ...]:
-        most = ticket.request.max_tokens
-        return (ticket.group, most), (ticket.chain[1] if len(ticket.chain) > 1 else 0, most), (-1, most)
+    def _keys(queued: QueuedRequest) -> tuple[tuple[int, int], ...]:
+        most = queued.request.max_tokens
+        return (queued.group, most), (queued.chain[1] if len(queued.chain) > 1 else 0, most), (-1, most)
 
 
 class TokenCostEstimator:
@@ -77,20 +77,20 @@ class TokenCostEstimator:
         self.latest = 0.0
         self._pictures = self._tokens = 0.0
 
-    def of(self, ticket: QueuedRequest) -> float:
+    def of(self, queued: QueuedRequest) -> float:
         """Tokens of prompt and reply to expect."""
-        images = ticket.request.images
+        images = queued.request.images
         shown = len(images) * self._tokens / self._pictures if self._pictures else sum(map(_by_size, images))
-        self.latest = ticket.length + characters(ticket.request) / _CHARS_PER_TOKEN + shown
+        self.latest = queued.length + characters(queued.request) / _CHARS_PER_TOKEN + shown
         return self.latest
 
-    def counted(self, ticket: QueuedRequest, prompt: int, reply: int) -> float:
+    def counted(self, queued: QueuedRequest, prompt: int, reply: int) -> float:
         """Tokens that a request took; ``prompt`` is 0 where the server does not count."""
         if not prompt:
-            return ticket.cost - ticket.length + reply
-        if images := ticket.request.images:
+            return queued.cost - queued.length + reply
+        if images := queued.request.images:
             self._pictures += len(images)
-            self._tokens += max(0.0, prompt - characters(ticket.request) / _CHARS_PER_TOKEN)
+            self._tokens += max(0.0, prompt - characters(queued.request) / _CHARS_PER_TOKEN)
         return float(prompt + reply)
 
 

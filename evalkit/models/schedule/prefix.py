@@ -60,15 +60,15 @@ def characters(request: Request) -> int:
 
 
 class QueuedRequest:
-    """A request's place in the schedule. ``lane`` is the number of its endpoint once it is sent."""
+    """A request's place in the schedule. ``endpoint`` is the number of its endpoint once it is sent."""
 
     __slots__ = (
         "begun",
         "chain",
         "cost",
+        "endpoint",
         "group",
         "home",
-        "lane",
         "length",
         "node",
         "number",
@@ -83,7 +83,7 @@ class QueuedRequest:
         self.number, self.request, self.chain = number, request, chain
         self.length = self.work = 1
         self.cost = 0.0  # tokens of prompt and reply, once it is sent and where a rate asks for them
-        self.group = self.home = self.lane = 0
+        self.group = self.home = self.endpoint = 0
         self.sent, self.begun = 0, 0.0
         self.state = "waiting"  # then "sent", then "gone"
         self.node: _Node | None = None
@@ -159,15 +159,15 @@ class PrefixQueue:
         """Sum of what waits."""
         return self._root.work
 
-    def push(self, ticket: QueuedRequest) -> None:
+    def push(self, queued: QueuedRequest) -> None:
         """Add a request."""
-        node = ticket.node = self._find(ticket.chain)
-        heapq.heappush(node.here, (-ticket.work, ticket))
-        self.groups[ticket.group] += 1
+        node = queued.node = self._find(queued.chain)
+        heapq.heappush(node.here, (-queued.work, queued))
+        self.groups[queued.group] += 1
         above: _Node | None = node
         while above is not None:
             above.count += 1
-            above.work += ticket.work
+            above.work += queued.work
             if above.parent is not None:
                 above.parent.rank(above)
             above = above.parent
@@ -183,23 +183,23 @@ class PrefixQueue:
             at += shared
         return node
 
-    def remove(self, ticket: QueuedRequest) -> None:
+    def remove(self, queued: QueuedRequest) -> None:
         """Take a certain request out."""
-        node = ticket.node
-        ticket.node = None
-        self.groups[ticket.group] -= 1
-        if not self.groups[ticket.group]:
-            del self.groups[ticket.group]
+        node = queued.node
+        queued.node = None
+        self.groups[queued.group] -= 1
+        if not self.groups[queued.group]:
+            del self.groups[queued.group]
         while node is not None:
             node.count -= 1
-            node.work -= ticket.work
+            node.work -= queued.work
             if not node.count and node.parent is not None:
                 del node.parent.children[node.label[0]]
             node = node.parent
 
-    def pop(self, lane: int) -> QueuedRequest:
+    def pop(self, endpoint: int) -> QueuedRequest:
         """The next request for an endpoint: as near as can be to the one it took last."""
-        node = self._places.get(lane, self._root)
+        node = self._places.get(endpoint, self._root)
         while not node.count:
             assert node.parent is not None
             node = node.parent
@@ -209,15 +209,15 @@ class PrefixQueue:
             if node.here:
                 break
             node = node.largest()
-        ticket = heapq.heappop(node.here)[1]
-        self.stay(lane, ticket)
-        self.remove(ticket)
-        return ticket
+        queued = heapq.heappop(node.here)[1]
+        self.stay(endpoint, queued)
+        self.remove(queued)
+        return queued
 
-    def stay(self, lane: int, ticket: QueuedRequest) -> None:
+    def stay(self, endpoint: int, queued: QueuedRequest) -> None:
         """The endpoint goes on from this request's prefix; before ``remove``."""
-        assert ticket.node is not None
-        self._places[lane] = ticket.node
+        assert queued.node is not None
+        self._places[endpoint] = queued.node
 
 
 def _shared(label: tuple[int, ...], chain: tuple[int, ...], at: int) -> int:

@@ -84,57 +84,57 @@ class Scheduler:
 
     def submit(self, request: Request, known: int | None = None) -> QueuedRequest:
         """Put a request into the queue; ``known`` are the tokens of an earlier reply to it."""
-        ticket = QueuedRequest(self._submitted, request, prefix_chain(request))
-        ticket.group = self._group(ticket)
-        ticket.length = self.lengths.predict(ticket, known)
-        ticket.work = ticket.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
-        self._place(ticket)
-        if (first := self._begun.get(ticket.group)) is not None:  # the prefix is one only now
-            self._begun[ticket.group] = None
+        queued = QueuedRequest(self._submitted, request, prefix_chain(request))
+        queued.group = self._group(queued)
+        queued.length = self.lengths.predict(queued, known)
+        queued.work = queued.length + characters(request) // _CHARS_PER_TOKEN_OF_WORK
+        self._place(queued)
+        if (first := self._begun.get(queued.group)) is not None:  # the prefix is one only now
+            self._begun[queued.group] = None
             self._queues[first.home].remove(first)
-            first.group = ticket.group
+            first.group = queued.group
             self._place(first)
         if len(self._by_age) > 64 + 2 * len(self):  # what is gone would keep its request in memory
             self._by_age = deque(old for old in self._by_age if old.state == "waiting")
-        self._by_age.append(ticket)
+        self._by_age.append(queued)
         if len(self._by_length) > 64 + 2 * len(self):
             self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]
             heapq.heapify(self._by_length)
-        heapq.heappush(self._by_length, (-ticket.length, ticket))
-        self._tokens += ticket.length
+        heapq.heappush(self._by_length, (-queued.length, queued))
+        self._tokens += queued.length
         self._submitted += 1
         self._most = max(self._most, len(self))
-        return ticket
+        return queued
 
     def next(self, now: float) -> QueuedRequest | None:
-        """The request to send now, to endpoint ``ticket.lane``; None where nothing waits or none has room."""
+        """Return the request to send now, to its ``endpoint``; None where nothing waits or none has room."""
         if not len(self) or self.in_flight >= self._together or self.outage.holds(now, self.in_flight):
             return None
-        lane = self._free_lane(now)
-        if lane is None:
+        endpoint = self._free_endpoint(now)
+        if endpoint is None:
             return None
-        ticket = self._pick(lane)
-        self._leave_queue(ticket)
+        queued = self._pick(endpoint)
+        self._leave_queue(queued)
         self._sent += 1
-        ticket.state, ticket.lane, ticket.sent, ticket.begun = "sent", lane, self._sent, now
-        self._last[lane] = (ticket.home, ticket.group)
-        self.endpoints[lane].sends(ticket, now)
+        queued.state, queued.endpoint, queued.sent, queued.begun = "sent", endpoint, self._sent, now
+        self._last[endpoint] = (queued.home, queued.group)
+        self.endpoints[endpoint].on_send(queued, now)
         self.in_flight += 1
-        return ticket
+        return queued
 
     def opens_at(self, now: float) -> float | None:
         """When the next endpoint that asked for time takes requests again, if any waits."""
-        later = [lane.open_from(now) for lane in self.endpoints] + [self.outage.opens_at]
+        later = [endpoint.open_from(now) for endpoint in self.endpoints] + [self.outage.opens_at]
         later = [moment for moment in later if moment > now]
         return min(later) if later and len(self) else None
 
     def closed_for(self, now: float) -> float:
         """Seconds for which all endpoints asked to be left alone; below 0 where one of them did not."""
-        return min(lane.opens_at for lane in self.endpoints) - now
+        return min(endpoint.opens_at for endpoint in self.endpoints) - now
 
     def ended(
         self,
-        ticket: QueuedRequest,
+        queued: QueuedRequest,
         now: float,
         *,
         tokens: int | None = None,
@@ -143,29 +143,31 @@ class Scheduler:
     ) -> None:
         """A sent request has ended: in a reply of ``tokens`` to a ``prompt`` of so many (0 where nobody
         counted), with a problem, or with neither: given up."""
-        lane = self.endpoints[ticket.lane]
-        full = len(self) > 0 and 2 * lane.in_flight > lane.concurrency.limit  # several may end together
-        ticket.state = "gone"
-        lane.ends(ticket, prompt, tokens)
+        endpoint = self.endpoints[queued.endpoint]
+        full = (
+            len(self) > 0 and 2 * endpoint.in_flight > endpoint.concurrency.limit
+        )  # several may end together
+        queued.state = "gone"
+        endpoint.on_finish(queued, prompt, tokens)
         self.in_flight -= 1
         if problem is not None:
-            lane.failed(ticket, problem, now, self._sent)
-            self._note_outage(problem, ticket.begun, now)
+            endpoint.failed(queued, problem, now, self._sent)
+            self._note_outage(problem, queued.begun, now)
         elif tokens is not None:
             self.outage.answered()
-            lane.succeeded()
-            lane.clock(now - ticket.begun, tokens)
-            lane.concurrency.ended(ticket.begun, now, tokens, full)
-            self.lengths.observe(ticket, tokens)
+            endpoint.succeeded()
+            endpoint.clock(now - queued.begun, tokens)
+            endpoint.concurrency.ended(queued.begun, now, tokens, full)
+            self.lengths.observe(queued, tokens)
 
-    def cancel(self, ticket: QueuedRequest, now: float) -> None:
+    def cancel(self, queued: QueuedRequest, now: float) -> None:
         """Forget a request, wherever it is. Harmless where it has ended."""
-        if ticket.state == "waiting":
-            self._queues[ticket.home].remove(ticket)
-            self._leave_queue(ticket)
-            ticket.state = "gone"
-        elif ticket.state == "sent":
-            self.ended(ticket, now)
+        if queued.state == "waiting":
+            self._queues[queued.home].remove(queued)
+            self._leave_queue(queued)
+            queued.state = "gone"
+        elif queued.state == "sent":
+            self.ended(queued, now)
 
     def _note_outage(self, problem: ModelError, begun: float, now: float) -> None:
         """One endpoint that cannot be reached is no outage where there are others."""
@@ -173,69 +175,73 @@ class Scheduler:
             self.outage.answered()
             return
         sure = len(self.endpoints) == 1 and problem.not_sent
-        self.outage.failed(begun, now, sum(lane.concurrency.limit for lane in self.endpoints), sure=sure)
+        self.outage.failed(
+            begun, now, sum(endpoint.concurrency.limit for endpoint in self.endpoints), sure=sure
+        )
 
-    def _group(self, ticket: QueuedRequest) -> int:
+    def _group(self, queued: QueuedRequest) -> int:
         """The longest beginning that an earlier request had, too: what is worth keeping in one place."""
         if len(self._begun) > REMEMBERED:
             self._begun = dict(itertools.islice(self._begun.items(), REMEMBERED // 2, None))
         group = 0
-        for piece in ticket.chain[:-1]:
+        for piece in queued.chain[:-1]:
             if piece in self._begun:
                 group = piece
             else:
-                self._begun[piece] = ticket if len(self.endpoints) > 1 else None
+                self._begun[piece] = queued if len(self.endpoints) > 1 else None
         return group
 
-    def _place(self, ticket: QueuedRequest) -> None:
+    def _place(self, queued: QueuedRequest) -> None:
         """Into the queue of its prefix's home."""
         if len(self.endpoints) > 1:
-            name = b"%d" % ticket.group
-            ticket.home = max(
+            name = b"%d" % queued.group
+            queued.home = max(
                 range(len(self.endpoints)), key=lambda i: zlib.crc32(name, self.endpoints[i].namespace)
             )
-        self._queues[ticket.home].push(ticket)
+        self._queues[queued.home].push(queued)
 
-    def _free_lane(self, now: float) -> int | None:
+    def _free_endpoint(self, now: float) -> int | None:
         """The endpoint with most room, in parts of its own limit. Where none is well, all take part but those
         that asked for time."""
         if len(self.endpoints) == 1:
             return 0 if self.endpoints[0].free() > 0 and now >= self.endpoints[0].open_from(now) else None
-        well = [lane for lane in self.endpoints if lane.well(now)]
-        well = well or [lane for lane in self.endpoints if now >= lane.open_from(now)]
+        healthy = [endpoint for endpoint in self.endpoints if endpoint.is_healthy(now)]
+        healthy = healthy or [endpoint for endpoint in self.endpoints if now >= endpoint.open_from(now)]
         best, most = None, 0.0
-        for lane in well:
-            share = lane.free() / lane.concurrency.limit
-            if share > most and not self._sooner_elsewhere(lane, well):
-                best, most = self.endpoints.index(lane), share
+        for endpoint in healthy:
+            share = endpoint.free() / endpoint.concurrency.limit
+            if share > most and not self._sooner_elsewhere(endpoint, healthy):
+                best, most = self.endpoints.index(endpoint), share
         return best
 
-    def _sooner_elsewhere(self, lane: Endpoint, well: Sequence[Endpoint]) -> bool:
+    def _sooner_elsewhere(self, endpoint: Endpoint, healthy: Sequence[Endpoint]) -> bool:
         """Whether another endpoint would end a longish request sooner, even after all else that waits: at the
         end of a run a slow endpoint had better stay idle."""
         longish = SPREAD * self._tokens / len(self)
         return any(
             other.seconds_per_token * (self._tokens / other.concurrency.limit + longish)
-            < lane.seconds_per_token * longish
-            for other in well
-            if 0 < other.seconds_per_token < lane.seconds_per_token
+            < endpoint.seconds_per_token * longish
+            for other in healthy
+            if 0 < other.seconds_per_token < endpoint.seconds_per_token
         )
 
-    def _slow(self, lane: Endpoint) -> bool:
+    def _slow(self, endpoint: Endpoint) -> bool:
         """Whether another endpoint is clearly faster: what takes longest had better run there."""
-        return any(0 < SLOWER * other.seconds_per_token < lane.seconds_per_token for other in self.endpoints)
+        return any(
+            0 < SLOWER * other.seconds_per_token < endpoint.seconds_per_token for other in self.endpoints
+        )
 
-    def _pick(self, lane: int) -> QueuedRequest:
+    def _pick(self, endpoint: int) -> QueuedRequest:
         """Take the next request for an endpoint out of its queue."""
-        at, group = self._last[lane]
+        at, group = self._last[endpoint]
         goes_on = self._queues[at].groups[group] > 0
         chosen = self._overtaken(HARD if goes_on else SOFT)
-        if chosen is None and not self._slow(self.endpoints[lane]):
+        if chosen is None and not self._slow(self.endpoints[endpoint]):
             chosen = self._outlasting(LATE if goes_on else SOON)
         if chosen is None:
-            return self._queues[self._source(lane)].pop(lane)
+            return self._queues[self._source(endpoint)].pop(endpoint)
         queue = self._queues[chosen.home]
-        queue.stay(lane, chosen)
+        queue.stay(endpoint, chosen)
         queue.remove(chosen)
         return chosen
 
@@ -253,23 +259,27 @@ class Scheduler:
         longest = self._by_length[0][1]
         if longest.length * len(self) <= 1.5 * self._tokens:
             return None
-        slots = min(self._together, sum([lane.concurrency.limit for lane in self.endpoints]))
-        alone = longest.length * max([lane.idle_speedup for lane in self.endpoints])
+        slots = min(self._together, sum([endpoint.concurrency.limit for endpoint in self.endpoints]))
+        alone = longest.length * max([endpoint.idle_speedup for endpoint in self.endpoints])
         return longest if margin * alone * slots >= self._tokens else None
 
-    def _source(self, lane: int) -> int:
+    def _source(self, endpoint: int) -> int:
         """Whose queue an endpoint takes from: where it is; its own; one with more than twice as much."""
         queues = self._queues
-        at, group = self._last[lane]
+        at, group = self._last[endpoint]
         if queues[at].groups[group]:
             return at
         fullest = max(range(len(queues)), key=lambda i: queues[i].work)
-        return lane if len(queues[lane]) and 2 * queues[lane].work >= queues[fullest].work else fullest
+        return (
+            endpoint
+            if len(queues[endpoint]) and 2 * queues[endpoint].work >= queues[fullest].work
+            else fullest
+        )
 
-    def _leave_queue(self, ticket: QueuedRequest) -> None:
+    def _leave_queue(self, queued: QueuedRequest) -> None:
         if len(self.endpoints) > 1:
-            for piece in ticket.chain[:-1]:
-                if self._begun.get(piece) is ticket:
+            for piece in queued.chain[:-1]:
+                if self._begun.get(piece) is queued:
                     self._begun[piece] = None
-        self._tokens -= ticket.length
+        self._tokens -= queued.length
         self._left += 1

@@ -10,15 +10,15 @@ import pytest
 
 from evalkit.stats import estimate
 from evalkit.store import open_store
-from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
+from evalkit.store.records import MetricInfo, Reproduction, RunSpec, SampleRecord
 from evalkit.store.store import Store
 from evalkit.types import Answer, Passage, Response, Sample, Score, Status
 
 METRICS = (
     MetricInfo("f1"),
     MetricInfo("citation_recall"),
-    MetricInfo("mrr", judges="retrieval"),
-    MetricInfo("abstained", judges="fact", higher_is_better=None),
+    MetricInfo("mrr", kind="retrieval"),
+    MetricInfo("abstained", kind="fact", higher_is_better=None),
 )
 
 
@@ -36,30 +36,31 @@ def add_run(store: Store) -> Callable[..., str]:
         params = {"arm": arm, "k": options.get("k", 2), "position": options.get("position")}
         if "search" in options:
             params["search"] = options["search"]
-        target = {"task": "rag"} | ({"path": str(options["file"])} if "file" in options else {})
         run_id = "-".join(str(value) for value in params.values() if value is not None)
         metrics = options.get("metrics", METRICS)
-        store.begin(
+        store.runs.begin(
             RunSpec(
                 id=run_id,
                 task=f"rag[arm={arm}]",
                 path="task_rag.py",
                 model=options.get("model", "m"),
-                spec=options.get("model", "m"),
+                model_spec=options.get("model", "m"),
                 params=params,
                 metrics=metrics,
                 dataset=options.get("dataset", "d"),
                 n_expected=len(samples),
-                target=target,
+                reproduction=Reproduction(parameters=options.get("parameters", {})),
             )
         )
-        store.write(run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())])
+        store.samples.write(
+            run_id, [_record(n, name, *seen) for n, (name, seen) in enumerate(samples.items())]
+        )
         means = {
             info.name: estimate(values, low=0, high=1)
             for info in metrics
             if (values := [s[info.name] for s, _, _ in samples.values() if info.name in s])
         }
-        store.finish(run_id, options.get("status", "complete"), means, 1.0)
+        store.runs.finish(run_id, options.get("status", "complete"), means, 1.0)
         return run_id
 
     return add

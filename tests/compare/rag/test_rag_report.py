@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from evalkit.compare.rag import reports, settings, with_siblings
 from evalkit.errors import UsageError
 from evalkit.stats import paired
-from evalkit.store.records import MetricInfo
+from evalkit.store.records import MetricInfo, ParameterInfo
 from evalkit.store.store import Store
 
 CLOSED = {name: ({"f1": score}, None, None) for name, score in zip("abcdef", (0, 0, 1, 0, 1, 0), strict=True)}
@@ -42,7 +41,7 @@ def three(store: Store, add_run: Callable[..., str]) -> Store:
 
 
 def report(store: Store, *runs: str, **options):
-    chosen = [store.run(name) for name in runs or ["retrieved-2"]]
+    chosen = [store.runs.get(name) for name in runs or ["retrieved-2"]]
     (made,) = reports(
         store, {r.id: r for one in chosen for r in with_siblings(store, one)}.values(), **options
     )
@@ -93,17 +92,17 @@ def test_curves_over_k_noise_and_position(three: Store, add_run: Callable[..., s
     assert noise == [("0", pytest.approx(5 / 6), 6), ("2", 0.25, 2), ("8", 0, 1)]  # a: mean of 1 and 0
     assert [(p.at, p.estimate.value) for p in made.by_k] == [("2", pytest.approx(2 / 6)), ("4", 1)]
     assert [(p.at, p.estimate.value) for p in made.shown_by_k] == [("2", 0.5), ("4", 1)]
-    assert not any("curve" in gap.what for gap in made.gaps)
+    assert not any("curve" in gap.what for gap in made.missing_runs)
 
 
 def test_all_that_answers_must_be_shown(store: Store, add_run: Callable[..., str]) -> None:
     """Two documents answer alike: with one of two shown, a wrong answer is the retriever's fault in part."""
     run = add_run("retrieved", {"a": seen(0, 1, ["a-gold", "x"], ("a-gold", "x"))})
-    (record,) = store.records(run)
+    (record,) = store.samples.records(run)
     from msgspec.structs import replace
 
     twice = replace(record.sample, relevance={"a-gold": 1, "a-too": 1})
-    store.write(run, [replace(record, sample=twice)])
+    store.samples.write(run, [replace(record, sample=twice)])
     assert {c.name: c.n for c in report(store).causes}["partly retrieved"] == 1
 
 
@@ -134,66 +133,53 @@ def test_other_samples_incomplete_runs_and_other_models_stay_out(
     add_run("hidden", ORACLE, model="other")
     made = report(three)
     assert set(made.arms) == {"closed_book", "retrieved k=2", "oracle"}
-    commands = [gap.command for gap in made.gaps]
+    commands = [gap.command for gap in made.missing_runs]
     assert "evalkit run rag -p arm=missing --model m" in commands
     assert "evalkit run rag -p arm=retrieved -p k=1 -p k=3 -p k=5 -p k=10 --model m" in commands
 
 
-TASK = """
-from pathlib import Path
-from typing import Literal
-from evalkit import Answer, Sample, fixture, task
-from evalkit.metrics import exact_match
-
-@fixture
-def corpus(search: str = "bm25") -> Path:
-    return Path()
-
-@task([Sample("a", "?", "b")], metrics=[exact_match()])
-async def rag(sample, model, corpus, arm: Literal["retrieved", "oracle"] = "retrieved", k: int = 2):
-    return Answer(await model.generate("?"))
-"""
+def test_only_arms_that_the_task_has_are_missed(store: Store, add_run: Callable[..., str]) -> None:
+    arm = ParameterInfo("retrieved", ("retrieved", "oracle"))
+    add_run("retrieved", RETRIEVED, parameters={"arm": arm})
+    assert [gap.command.split()[4] for gap in report(store).missing_runs] == ["arm=oracle", "arm=retrieved"]
 
 
-def test_only_arms_that_the_task_has_are_missed(
-    store: Store, add_run: Callable[..., str], tmp_path: Path
-) -> None:
-    (tmp_path / "task_two_arms.py").write_text(TASK)
-    add_run("retrieved", RETRIEVED, file=tmp_path / "task_two_arms.py")
-    assert [gap.command.split()[4] for gap in report(store).gaps] == ["arm=oracle", "arm=retrieved"]
-
-
-def test_a_run_that_lacks_a_parameter_has_the_present_default(
-    store: Store, add_run: Callable[..., str], tmp_path: Path
+def test_a_run_that_lacks_a_parameter_has_the_default_of_the_newest(
+    store: Store, add_run: Callable[..., str]
 ) -> None:
     """The oracle's run is from before the task could choose how to search."""
-    file = tmp_path / "task_older.py"
-    file.write_text(TASK)
-    old = add_run("oracle", ORACLE, file=file)
+    old = add_run("oracle", ORACLE)
+    add_run("retrieved", RETRIEVED, search="bm25", parameters={"search": ParameterInfo("faiss")})
     for search in ("bm25", "faiss"):
-        add_run("retrieved", RETRIEVED, file=file, search=search)
-    for first in (old, "retrieved-2-bm25"):
+        add_run("retrieved", RETRIEVED, search=search, k=3, parameters={"search": ParameterInfo("bm25")})
+    for first in (old, "retrieved-3-bm25"):
         made = report(store, first)
-        assert set(made.runs.values()) == {old, "retrieved-2-bm25"}
+        assert set(made.runs.values()) == {old, "retrieved-2-bm25", "retrieved-3-bm25"}
         assert made.params == {"search": "bm25"}
-    assert set(report(store, "retrieved-2-faiss").runs.values()) == {"retrieved-2-faiss"}
-    file.unlink()
-    from evalkit.compare.rag import parameters
+    assert set(report(store, "retrieved-3-faiss").runs.values()) == {"retrieved-3-faiss"}
 
-    parameters._parameters.cache_clear()
-    assert set(report(store, old).runs.values()) == {old}, "without the task nobody knows its defaults"
+
+def test_without_a_record_of_its_tasks_parameters_a_run_has_what_it_has(
+    store: Store, add_run: Callable[..., str]
+) -> None:
+    old = add_run("oracle", ORACLE)
+    add_run("retrieved", RETRIEVED, search="bm25")
+    assert set(report(store, old).runs.values()) == {old}
+    assert {"arm=closed_book", "arm=missing"} <= {
+        gap.command.split()[4] for gap in report(store).missing_runs
+    }
 
 
 def test_two_retrievers_are_compared_over_the_same_samples(store: Store, add_run: Callable[..., str]) -> None:
     worse = {name: ({**scores, "mrr": 0.25}, *rest) for name, (scores, *rest) in RETRIEVED.items()}
     one, other = add_run("retrieved", RETRIEVED, search="faiss"), add_run("retrieved", worse, search="bm25")
-    made = settings(store, reports(store, [store.run(one), store.run(other)]))
+    made = settings(store, reports(store, [store.runs.get(one), store.runs.get(other)]))
     told = {(s.settings, s.metric): s for s in made}
     assert set(told) == {(f"search={name}", m) for name in ("faiss", "bm25") for m in ("mrr", "f1")}
     assert told["search=faiss", "mrr"].difference is None
     assert told["search=bm25", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
     assert told["search=bm25", "f1"].estimate.value == pytest.approx(2 / 6)
-    assert settings(store, reports(store, [store.run(one)])) == []
+    assert settings(store, reports(store, [store.runs.get(one)])) == []
 
 
 def test_runs_that_differ_in_a_named_setting_join(store: Store, add_run: Callable[..., str]) -> None:
@@ -201,14 +187,14 @@ def test_runs_that_differ_in_a_named_setting_join(store: Store, add_run: Callabl
     add_run("retrieved", RETRIEVED, search="bm25")
     one = add_run("retrieved", RETRIEVED, search="faiss")
     add_run("retrieved", worse, search="hybrid", k=3)
-    assert [run.id for run in with_siblings(store, store.run(one))][1:] == [one]
-    made = settings(store, reports(store, with_siblings(store, store.run(one), by=["search"])))
+    assert [run.id for run in with_siblings(store, store.runs.get(one))][1:] == [one]
+    made = settings(store, reports(store, with_siblings(store, store.runs.get(one), by=["search"])))
     told = {(s.settings, s.metric): s for s in made}
     assert {name for name, _ in told} == {"search=faiss k=2", "search=bm25 k=2", "search=hybrid k=3"}
     assert told["search=faiss k=2", "mrr"].difference is None
     assert told["search=hybrid k=3", "mrr"].difference == paired([0.25] * 6, [0.5] * 6, low=0, high=1)
     with pytest.raises(UsageError, match=r"no setting 'serch' to compare\. Did you mean 'search'"):
-        with_siblings(store, store.run(one), by=["serch"])
+        with_siblings(store, store.runs.get(one), by=["serch"])
 
 
 def test_the_command_compares_retrievers_by_the_newest_run(evalkit) -> None:
@@ -217,7 +203,7 @@ def test_the_command_compares_retrievers_by_the_newest_run(evalkit) -> None:
     made = evalkit.json("rag-report", runs[0]["id"], "--by", "search")["settings"]
     assert {s["run"] for s in made} == {run["id"] for run in runs}
     shown = evalkit("rag-report", "latest", "--by", "search", "--markdown").stdout
-    assert "less the first" in shown
+    assert "difference to the first" in shown
     assert "search=bm25?k1=2" in shown
     assert "Where errors come from" not in shown
     nothing = evalkit("rag-report", "latest", "--by", "topics", code=2)

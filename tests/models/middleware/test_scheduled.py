@@ -19,9 +19,9 @@ from evalkit.models.middleware.call_stats import current
 from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
-from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.transport import Unreachable
 from evalkit.models.schedule.scheduler import Scheduler
+from evalkit.protocols import Backend, BackendTraits, RateLimits
 from evalkit.types import Request, Requirements, Response, Usage
 from tests.models.schedule.asking import ask
 
@@ -43,7 +43,11 @@ def test_whatever_is_cancelled_or_fails_at_any_moment_the_others_get_their_own_r
             del flying[number]
 
     async def play() -> None:
-        layers = Coalesced(Retrying(Scheduled(FakeBackend(answer), Scheduler(each=3)), tries=100, base_s=0.0))
+        scheduler = Scheduler(each=3)
+        scheduler.outage.FIRST_S = scheduler.outage.LONGEST_S = (
+            0.0  # no pause: steps are counted, not seconds
+        )
+        layers = Coalesced(Retrying(Scheduled(FakeBackend(answer), scheduler), tries=100, base_s=0.0))
         tasks = [asyncio.create_task(layers.send(ask("p", str(i)))) for i in prompts]
         rejected: set[str] = set()
         cancels, steps = chance.randrange(len(tasks) + 1), 0
@@ -69,7 +73,6 @@ def test_whatever_is_cancelled_or_fails_at_any_moment_the_others_get_their_own_r
                 problem = task.exception()
                 own = f"p\n\n{i}"
                 assert own in rejected if problem else task.result().text == own
-        scheduler = layers.scheduler
         assert len(scheduler) == scheduler.in_flight == current.get().in_flight == 0
 
     asyncio.run(play())
@@ -88,21 +91,21 @@ async def test_an_endpoint_that_asks_for_time_gets_it_and_the_other_goes_on() ->
     sent: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
 
-    class Two:
-        endpoints = Endpoints(("http://busy", "http://well"))
-        max_inflight = 4
+    class Two(Backend):
+        name = "two"
+        traits = BackendTraits(endpoints=("http://busy", "http://well"), max_inflight=4)
         refusals = 2
 
         async def send(self, request: Request) -> Response:
-            return await self.endpoints.call(self.exchange)
+            raise AssertionError("the schedule names the endpoint")
 
-        async def exchange(self, url: str) -> Response:
-            sent.append((url, loop.time()))
+        async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
+            sent.append((endpoint, loop.time()))
             await asyncio.sleep(0.01)
-            if url == "http://busy" and self.refusals:
+            if endpoint == "http://busy" and self.refusals:
                 self.refusals -= 1
                 raise Overloaded("", status=429, retry_after=0.4)
-            return Response(text=url)
+            return Response(text=endpoint), {}
 
     two = wrap(Two())
     replies = await asyncio.gather(*(two.send(ask(str(i))) for i in range(60)))
@@ -112,7 +115,7 @@ async def test_an_endpoint_that_asks_for_time_gets_it_and_the_other_goes_on() ->
     sent.clear()
 
     alone = Two()
-    alone.endpoints, alone.refusals = Endpoints(("http://busy",)), 4
+    alone.traits, alone.refusals = BackendTraits(endpoints=("http://busy",), max_inflight=4), 4
     one = wrap(alone)
     assert len(await asyncio.gather(*(one.send(ask(str(i))) for i in range(20)))) == 20
     times = [at - sent[0][1] for _, at in sent]
@@ -219,18 +222,18 @@ async def test_what_is_ready_together_is_ordered_before_the_first_goes() -> None
 
 
 async def test_where_no_connection_is_made_another_endpoint_takes_the_request() -> None:
-    class Two:
-        endpoints = Endpoints(("http://dead", "http://well"))
-        max_inflight = 8
+    class Two(Backend):
+        name = "two"
+        traits = BackendTraits(endpoints=("http://dead", "http://well"), max_inflight=8)
 
         async def send(self, request: Request) -> Response:
-            async def exchange(url: str) -> Response:
-                await asyncio.sleep(0)
-                if url == "http://dead":
-                    raise Unreachable("nothing answers")
-                return Response(text=url)
+            raise AssertionError("the schedule names the endpoint")
 
-            return await self.endpoints.call(exchange)
+        async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
+            await asyncio.sleep(0)
+            if endpoint == "http://dead":
+                raise Unreachable("nothing answers")
+            return Response(text=endpoint), {}
 
     replies = await asyncio.gather(*(wrap(Two()).send(ask(str(i))) for i in range(40)))
     assert {r.text for r in replies} == {"http://well"}

@@ -19,9 +19,9 @@ async def test_vllm_tells_its_version(script):
 
     script.replies |= {"/v1/models": models, "/version": version}
     backend = load(f"openai:@{script.url}")
-    told = (await backend.probe(Requirements())).identity
+    told = (await backend.probe(Requirements())).info.identity
     del script.replies["/version"]  # behind a router that hides it
-    hidden = (await backend.probe(Requirements())).identity
+    hidden = (await backend.probe(Requirements())).info.identity
     await backend.close()
     assert (told["version"], told["root"], told["context"]) == ("0.32.0", "someone/model", 2048)
     assert hidden == {name: value for name, value in told.items() if name != "version"}
@@ -29,7 +29,7 @@ async def test_vllm_tells_its_version(script):
 
 async def test_llama_cpp_tells_its_build(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
-    facts = await backend.probe(Requirements())
+    facts = (await backend.probe(Requirements())).info
     await backend.close()
     assert facts.identity["version"].startswith("b")
     assert facts.max_running == 4

@@ -315,17 +315,19 @@ async def test_no_tls_and_no_such_host_say_so(script):
 
 async def test_500_then_ok_is_tried_again(script):
     script.chat(says({}, 500), raw(b"???"), says("4"))
-    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
-    response = await backend.send(ASK)
+    backend = load(f"openai:tiny@{script.url}")
+    retrying = Retrying(backend, base_s=0.001)
+    response = await retrying.send(ASK)
     await backend.close()
     assert (response.text, response.retries) == ("4", 2)
 
 
 async def test_a_rejected_request_is_not_tried_again(script):
     script.chat(says({"error": "no"}, 400))
-    backend = Retrying(load(f"openai:tiny@{script.url}"), base_s=0.001)
+    backend = load(f"openai:tiny@{script.url}")
+    retrying = Retrying(backend, base_s=0.001)
     with pytest.raises(RequestRejected):
-        await backend.send(ASK)
+        await retrying.send(ASK)
     await backend.close()
     assert len(script.seen) == 1
 

@@ -17,14 +17,14 @@ from evalkit.types import Image, Message, Request, Requirements, Text
 @pytest.fixture
 async def tiny(llama_server):
     backend = load(f"openai:tiny@{llama_server}")
-    facts = await backend.probe(Requirements())
-    yield Model(wrap(backend, identity=facts.identity), defaults=backend.defaults, facts=facts)
+    probed = await backend.probe(Requirements())
+    yield Model(wrap(backend, identity=probed.info.identity), adapter=backend, probed=probed)
     await backend.close()
 
 
 async def test_probe_and_identity(llama_server):
     backend = load(f"openai:@{llama_server}")
-    facts = await backend.probe(Requirements(json_schema=True))
+    facts = (await backend.probe(Requirements(json_schema=True))).info
     await backend.close()
     assert backend.name == "openai:tiny"
     assert (facts.max_context, facts.max_running) == (8192, 4)
@@ -35,7 +35,7 @@ async def test_probe_and_identity(llama_server):
 @pytest.mark.parametrize("params", ["", "?stream=true"])
 async def test_chat(llama_server, params):
     backend = load(f"openai:tiny@{llama_server}{params}")
-    model = Model(backend, defaults=backend.defaults)
+    model = Model(backend)
     response = await model.generate("What is the capital of France?", max_tokens=16)
     await backend.close()
     assert (response.text, response.finish_reason) == ("Paris", "stop")
@@ -75,7 +75,7 @@ async def test_json_schema(tiny):
 
 
 async def test_plain_completion_takes_no_template(tiny):
-    response = await tiny.backend.send(Request(prompt="What is 2+2?", max_tokens=1))
+    response = await tiny.sender.send(Request(prompt="What is 2+2?", max_tokens=1))
     chat = await tiny.generate("What is 2+2?", max_tokens=1)
     assert response.usage.prompt_tokens < chat.usage.prompt_tokens
 

@@ -44,7 +44,7 @@ def said(cost=16, dropped=()):
 async def model(script):
     script.chat(said())
     backend = load(f"openai:tiny@{script.url}")
-    yield Model(wrap(backend), defaults=backend.defaults)
+    yield Model(wrap(backend), adapter=backend)
     await backend.close()
 
 
@@ -96,7 +96,7 @@ async def test_what_the_server_does_not_take_arrives_converted(script, model):
 async def test_limits_of_the_spec(script):
     script.chat(said())
     backend = load(f"openai:tiny@{script.url}?max_side=35&images=png,webp&video=file")
-    model = Model(wrap(backend))
+    model = Model(wrap(backend), adapter=backend)
     out = io.BytesIO()
     PIL.Image.new("RGB", (30, 20)).save(out, "WEBP")
     film = Video("0" * 64, "video/mp4", data=b"film")
@@ -118,9 +118,11 @@ async def test_sound_is_sent_as_input_audio(script, model):
 
 
 async def test_a_converted_picture_has_a_cache_key_of_its_own(script, model):
-    first, second = Model(model.backend), Model(model.backend)
+    first, second = (
+        Model(model.sender),
+        Model(model.sender, adapter=load(f"openai:t@{script.url}?max_side=20")),
+    )
     await first.generate("?", images=[Image.of(RED)])
-    model.backend.inner.inner.takes = load(f"openai:t@{script.url}?max_side=20").takes
     await second.generate("?", images=[Image.of(RED)])
     one, two = (m.describe(m.calls[0].request)["messages"][0]["content"][0] for m in (first, second))
     assert one["sha256"] != two["sha256"]
@@ -183,7 +185,7 @@ async def test_what_the_chat_template_does_not_know_is_noticed_at_its_first_use(
     """SGLang with a template that knows no films: it answers the text alone, as if nothing had been shown."""
     script.chat(said(dropped=("video_url", "input_audio")))
     backend = load(f"openai:tiny@{script.url}?video=file")
-    model = Model(wrap(backend))
+    model = Model(wrap(backend), adapter=backend)
     film, tone = Video("0" * 64, "video/mp4", data=b"film"), Audio.of(tone_wav(0.05))
     for part, name in ((film, "video"), (tone, "audio")):
         for _ in range(2):
@@ -214,7 +216,7 @@ async def test_a_picture_is_read_when_its_turn_comes(script, tmp_path):
         path.write_bytes(noise + bytes([i]))
         paths.append(path)
     backend = load(f"openai:tiny@{script.url}?max_inflight=2")
-    model = Model(wrap(backend))
+    model = Model(wrap(backend), adapter=backend)
     images = [Image.open(path) for path in paths for _ in range(5)]
     script.seen = Forgetful()
     tracemalloc.start()

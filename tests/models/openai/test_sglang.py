@@ -127,7 +127,7 @@ async def test_the_first_token_of_a_text_has_no_log_probability(backend):
 
 
 async def test_facts_hold_what_changes_replies_and_no_key(sglang, backend):
-    facts = await backend.probe(Requirements())
+    facts = (await backend.probe(Requirements())).info
     wanted = {"root": "org/model", "weight_version": "3", "dtype": "bfloat16", "version": "0.5.23"}
     assert wanted.items() <= facts.identity.items()
     assert facts.server == {"tp_size": 2}
@@ -137,7 +137,7 @@ async def test_facts_hold_what_changes_replies_and_no_key(sglang, backend):
 async def test_older_servers_call_their_pages_otherwise(sglang, backend):
     for name in ("server_info", "model_info"):
         sglang.script.replies[f"/get_{name}"] = sglang.script.replies.pop(f"/{name}")
-    assert (await backend.probe(Requirements())).identity["weight_version"] == "3"
+    assert (await backend.probe(Requirements())).info.identity["weight_version"] == "3"
 
 
 async def test_a_server_that_cuts_prompts_is_refused(sglang, backend):

@@ -21,12 +21,12 @@ def test_a_dead_endpoint_is_left_alone_and_taken_back() -> None:
 
     def turn(now: float) -> int:
         """Everything that is sent now ends; how many went to the dead one."""
-        tickets = list(iter(lambda: schedule.next(now), None))
-        for ticket in tickets:
-            broken = ticket.lane == 0 and now < 6
+        queued_requests = list(iter(lambda: schedule.next(now), None))
+        for queued in queued_requests:
+            broken = queued.endpoint == 0 and now < 6
             problem = ServerFailed("", status=502) if broken else None
-            schedule.ended(ticket, now, problem=problem, tokens=None if broken else 1)
-        return sum(t.lane == 0 for t in tickets)
+            schedule.ended(queued, now, problem=problem, tokens=None if broken else 1)
+        return sum(t.endpoint == 0 for t in queued_requests)
 
     assert turn(0.0) == 4
     assert [turn(1.0), turn(2.0)] == [0, 0]
@@ -71,8 +71,8 @@ def test_one_overload_counts_once_for_all_that_were_under_way(problem: ModelErro
     schedule = Scheduler(each=64)
     for i in range(64):
         schedule.submit(ask(str(i)))
-    for ticket in list(iter(lambda: schedule.next(0.0), None)):
-        schedule.ended(ticket, 0.0, problem=problem)
+    for queued in list(iter(lambda: schedule.next(0.0), None)):
+        schedule.ended(queued, 0.0, problem=problem)
     assert schedule.endpoints[0].concurrency.limit == 48
 
 
@@ -80,7 +80,7 @@ def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
     schedule, rng = Scheduler(each=64), random.Random(5)
     for i in range(3_000):
         schedule.submit(ask(str(i)))
-        while (ticket := schedule.next(i)) is not None:
+        while (queued := schedule.next(i)) is not None:
             busy = i > 100 and rng.random() < 0.03
-            schedule.ended(ticket, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
+            schedule.ended(queued, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
     assert schedule.endpoints[0].concurrency.limit >= 48

@@ -7,10 +7,10 @@ import struct
 import pytest
 
 from evalkit.errors import Overloaded, ServerFailed
-from evalkit.models.openai.http_errors import ReportedRateLimit
 from evalkit.models.openai.transport import Unreachable
 from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
+from evalkit.protocols import ReportedRateLimit
 from evalkit.types import Image, Message, Request, Text
 from tests.models.schedule.asking import ask
 
@@ -20,9 +20,9 @@ def sent_at(schedule: Scheduler, until: float, answers, step: float = 0.01) -> l
     sent, under_way = [], []
     for tick in range(round(until / step)):
         now = tick * step
-        for ticket in under_way:
+        for queued in under_way:
             problem = answers(now)
-            schedule.ended(ticket, now, problem=problem, tokens=None if problem else 10)
+            schedule.ended(queued, now, problem=problem, tokens=None if problem else 10)
         under_way = list(iter(lambda now=now: schedule.next(now), None))
         sent += [now] * len(under_way)
     return sent
@@ -31,8 +31,8 @@ def sent_at(schedule: Scheduler, until: float, answers, step: float = 0.01) -> l
 @pytest.mark.parametrize("endpoints", [["a"], ["a", "b"]])
 def test_requests_a_minute_are_kept_at_each_endpoint_and_spread_evenly(endpoints: list[str]) -> None:
     schedule = Scheduler(endpoints, each=32)
-    for lane in schedule.endpoints:
-        lane.requests = TokenBucket(120)
+    for endpoint in schedule.endpoints:
+        endpoint.requests = TokenBucket(120)
     for i in range(1_000):
         schedule.submit(ask(str(i)))
     sent = sent_at(schedule, 60, lambda now: None)
@@ -71,9 +71,9 @@ def test_before_any_was_counted_a_picture_costs_tokens_by_its_size(size, guessed
     schedule.endpoints[0].tokens = TokenBucket(6_000)
     shown = picture(*size) if size else Image.of(b"nothing known", "image/png")
     schedule.submit(with_pictures(0, shown, shown))
-    ticket = schedule.next(0.0)
-    assert ticket.cost == 10 + 10 + 2 * guessed
-    assert schedule.endpoints[0].open_from(0.0) == pytest.approx(ticket.cost / 100 - 1)  # 100 tokens a second
+    queued = schedule.next(0.0)
+    assert queued.cost == 10 + 10 + 2 * guessed
+    assert schedule.endpoints[0].open_from(0.0) == pytest.approx(queued.cost / 100 - 1)  # 100 tokens a second
 
 
 @pytest.mark.parametrize("each_costs", [20, 3_000])
@@ -85,8 +85,8 @@ def test_pictures_count_in_the_tokens_a_minute_as_replies_say(each_costs: int) -
     sent, under_way = 0, []
     for tick in range(600):
         now = tick / 10
-        for ticket in under_way:
-            schedule.ended(ticket, now, tokens=10, prompt=10 + each_costs)
+        for queued in under_way:
+            schedule.ended(queued, now, tokens=10, prompt=10 + each_costs)
         under_way = list(iter(lambda now=now: schedule.next(now), None))
         sent += len(under_way)
         assert sent * (each_costs + 20) <= (now + 1) * 1_000 + 4 * (each_costs + 20)
@@ -97,25 +97,27 @@ def test_no_more_go_than_a_server_says_are_left_of_its_rates() -> None:
     schedule = Scheduler(["a"], each=8)
     for i in range(100):
         schedule.submit(ask(str(i)))
-    lane = schedule.endpoints[0]
+    endpoint = schedule.endpoints[0]
     first, *_ = under_way = list(iter(lambda: schedule.next(0.0), None))
-    lane.told(first, {"requests": ReportedRateLimit(3, 10.0, 6)}, 1.0)
-    for ticket in under_way[:5]:
-        schedule.ended(ticket, 1.0, tokens=10)
+    endpoint.update_limits(first, {"requests": ReportedRateLimit(3, 10.0, 6)}, 1.0)
+    for queued in under_way[:5]:
+        schedule.ended(queued, 1.0, tokens=10)
     assert schedule.next(1.0) is None  # three are there, and three are left
     assert schedule.opens_at(1.0) == 11.0
     schedule.ended(under_way[5], 1.5, tokens=10)
     under_way = [*under_way[6:], schedule.next(1.5)]
     assert schedule.next(1.5) is None
-    lane.told(first, {"requests": ReportedRateLimit(100, 10.0, 6)}, 2.0)  # an old reply is no news
+    endpoint.update_limits(
+        first, {"requests": ReportedRateLimit(100, 10.0, 6)}, 2.0
+    )  # an old reply is no news
     assert schedule.next(2.0) is None
     later = list(iter(lambda: schedule.next(11.0), None))
     assert len(under_way) + len(later) == 6
-    lane.told(
+    endpoint.update_limits(
         later[0], {"tokens": ReportedRateLimit(250, 10.0, 5_000)}, 12.0
     )  # a request is taken for 100 and a bit
-    for ticket in (*under_way, *later):
-        schedule.ended(ticket, 12.0)
+    for queued in (*under_way, *later):
+        schedule.ended(queued, 12.0)
     assert len(list(iter(lambda: schedule.next(12.0), None))) == 2
 
 

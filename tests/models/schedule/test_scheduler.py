@@ -21,9 +21,9 @@ PARAGRAPHS = st.lists(st.sampled_from(["system", "a", "b", "c", "d"]), min_size=
 def drain(schedule: Scheduler) -> list[str]:
     """Prompts in the order in which they go, one at a time."""
     order = []
-    while (ticket := schedule.next(0.0)) is not None:
-        order.append(ticket.request.prompt)
-        schedule.ended(ticket, 0.0, tokens=1)
+    while (queued := schedule.next(0.0)) is not None:
+        order.append(queued.request.prompt)
+        schedule.ended(queued, 0.0, tokens=1)
     return order
 
 
@@ -51,23 +51,25 @@ class Machine(RuleBasedStateMachine):
     def submit(self, prompts: list[list[str]]) -> None:
         for paragraphs in prompts:
             request = ask(*paragraphs)
-            ticket = self.schedule.submit(request, len(request.prompt or "") ** 2)
-            self.waiting.append(ticket)
-            self.overtaken[ticket] = 0
+            queued = self.schedule.submit(request, len(request.prompt or "") ** 2)
+            self.waiting.append(queued)
+            self.overtaken[queued] = 0
             self.most_waiting = max(self.most_waiting, len(self.waiting))
 
     @rule()
     def send(self) -> None:
-        while (ticket := self.schedule.next(self.now)) is not None:
-            self.waiting.remove(ticket)  # raises where it was not waiting: lost or sent twice
-            self.sent.append(ticket)
-            assert self.now >= self.closed.get(ticket.lane, 0.0)
+        while (queued := self.schedule.next(self.now)) is not None:
+            self.waiting.remove(queued)  # raises where it was not waiting: lost or sent twice
+            self.sent.append(queued)
+            assert self.now >= self.closed.get(queued.endpoint, 0.0)
             for other in self.waiting:
-                self.overtaken[other] += other.number < ticket.number
+                self.overtaken[other] += other.number < queued.number
         full = len(self.sent) >= self.TOGETHER
-        some_room = any(lane.free() > 0 and lane.well(self.now) for lane in self.schedule.endpoints)
+        some_room = any(
+            endpoint.free() > 0 and endpoint.is_healthy(self.now) for endpoint in self.schedule.endpoints
+        )
         # Where speeds are known, a slow endpoint may be left idle for a faster one.
-        choosy = any(lane.seconds_per_token for lane in self.schedule.endpoints) and self.sent
+        choosy = any(endpoint.seconds_per_token for endpoint in self.schedule.endpoints) and self.sent
         assert not self.waiting or full or not some_room or choosy
 
     @precondition(lambda self: self.sent)
@@ -76,7 +78,7 @@ class Machine(RuleBasedStateMachine):
         how=st.sampled_from(["ok", "ok", "ok", "busy", "later", "failed", "refused", "given up"]),
     )
     def end(self, which: random.Random, how: str) -> None:
-        ticket = self.sent.pop(which.randrange(len(self.sent)))
+        queued = self.sent.pop(which.randrange(len(self.sent)))
         problem = {
             "busy": Overloaded("", status=429),
             "later": Overloaded("", status=429, retry_after=30.0),
@@ -84,22 +86,22 @@ class Machine(RuleBasedStateMachine):
             "refused": RequestRejected("", status=400),
         }.get(how)
         if how == "later":
-            self.closed[ticket.lane] = self.now + 30.0
+            self.closed[queued.endpoint] = self.now + 30.0
         tokens = 5 if how == "ok" else None
-        self.schedule.ended(ticket, self.now, tokens=tokens, problem=problem)
+        self.schedule.ended(queued, self.now, tokens=tokens, problem=problem)
 
     @precondition(lambda self: self.waiting or self.sent)
     @rule(which=st.randoms())
     def cancel(self, which: random.Random) -> None:
-        ticket = which.choice(self.waiting + self.sent)
-        (self.waiting if ticket in self.waiting else self.sent).remove(ticket)
-        self.schedule.cancel(ticket, self.now)
-        self.schedule.cancel(ticket, self.now)
+        queued = which.choice(self.waiting + self.sent)
+        (self.waiting if queued in self.waiting else self.sent).remove(queued)
+        self.schedule.cancel(queued, self.now)
+        self.schedule.cancel(queued, self.now)
         self.cancelled += 1
 
     @rule(which=st.integers(0, 2), running=st.integers(0, 9), waiting=st.integers(0, 9))
     def queue_at_the_server(self, which: int, running: int, waiting: int) -> None:
-        self.schedule.endpoints[which].concurrency.queued(running, waiting, self.now)
+        self.schedule.endpoints[which].concurrency.saw_waiting(running, waiting, self.now)
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -109,9 +111,9 @@ class Machine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert len(self.schedule) == len(self.waiting)
         assert self.schedule.in_flight == len(self.sent) <= self.TOGETHER
-        for i, lane in enumerate(self.schedule.endpoints):
-            assert lane.in_flight == sum(t.lane == i for t in self.sent) <= max(self.EACH, self.GROWS)
-            assert 1 <= lane.concurrency.limit <= max(self.EACH, self.GROWS)
+        for i, endpoint in enumerate(self.schedule.endpoints):
+            assert endpoint.in_flight == sum(t.endpoint == i for t in self.sent) <= max(self.EACH, self.GROWS)
+            assert 1 <= endpoint.concurrency.limit <= max(self.EACH, self.GROWS)
 
     @invariant()
     def nobody_starves(self) -> None:
@@ -120,8 +122,8 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, the rest is sent in the end, each once."""
         while self.waiting:
-            for ticket in self.sent:
-                self.schedule.ended(ticket, self.now, tokens=1)
+            for queued in self.sent:
+                self.schedule.ended(queued, self.now, tokens=1)
             self.sent.clear()
             self.now += 100
             before = len(self.waiting)
@@ -155,10 +157,10 @@ def test_a_rare_prefix_is_not_starved_by_a_popular_one(seed: int) -> None:
     for i in range(300):
         for _ in range(rng.randint(1, 3) if i < 40 else 1):
             schedule.submit(ask("popular", str(rng.random()), max_tokens=500))
-        while (ticket := schedule.next(i)) is not None:
-            if ticket is lonely:
+        while (queued := schedule.next(i)) is not None:
+            if queued is lonely:
                 return
-            under_way.append(ticket)
+            under_way.append(queued)
         schedule.ended(under_way.pop(rng.randrange(len(under_way))), i, tokens=3)
     pytest.fail("still waiting")
 
@@ -202,7 +204,7 @@ def test_what_would_outlast_the_rest_goes_early_even_from_a_small_group() -> Non
         schedule.submit(ask("popular", str(i), max_tokens=2000), 10)
     schedule.submit(ask("rare", "long", max_tokens=2000), 1000)
     first = [schedule.next(0.0) for _ in range(4)]
-    assert "rare\n\nlong" in {ticket.request.prompt for ticket in first}
+    assert "rare\n\nlong" in {queued.request.prompt for queued in first}
 
 
 def test_lengths_are_learned_by_prefix_then_by_what_is_alike() -> None:
@@ -210,10 +212,10 @@ def test_lengths_are_learned_by_prefix_then_by_what_is_alike() -> None:
     assert schedule.submit(ask("new", "1")).length == 100
     schedule.submit(ask("s", "p", "0"))
     for i in range(5):
-        ticket = schedule.submit(ask("s", "p", f"seen {i}"))
+        queued = schedule.submit(ask("s", "p", f"seen {i}"))
         while schedule.next(0.0):
             pass
-        schedule.ended(ticket, 0.0, tokens=20)
+        schedule.ended(queued, 0.0, tokens=20)
     assert schedule.submit(ask("s", "p", "more")).length == 20
     assert schedule.submit(ask("elsewhere", "q")).length == 20
     assert schedule.submit(ask("s", "p", "judge", max_tokens=7)).length == 7
@@ -228,9 +230,9 @@ def test_a_prefix_stays_at_its_endpoint_while_both_are_busy() -> None:
     seen: dict[str, set[int]] = {}
     under_way: list[QueuedRequest] = []
     while True:
-        while (ticket := schedule.next(0.0)) is not None:
-            under_way.append(ticket)
-            seen.setdefault(ticket.request.prompt.split()[0], set()).add(ticket.lane)
+        while (queued := schedule.next(0.0)) is not None:
+            under_way.append(queued)
+            seen.setdefault(queued.request.prompt.split()[0], set()).add(queued.endpoint)
         if not under_way:
             break
         schedule.ended(under_way.pop(rng.randrange(len(under_way))), 0.0, tokens=1)

@@ -21,8 +21,9 @@ from evalkit_retrievers.index.indexed import IndexedRetriever
 from evalkit_retrievers.index.topk import Hits
 
 from evalkit.errors import CorpusError, IndexMismatch, SetupError, UsageError
+from evalkit.protocols import Retriever
 from evalkit.rag.retrievers import open_retriever
-from evalkit.types import Passage, Retriever
+from evalkit.types import Passage
 from evalkit.util.progress import Silent
 
 ALL = {cls.kind: cls for cls in (FaissRetriever, BM25Retriever, HybridRetriever)}

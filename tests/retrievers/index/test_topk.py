@@ -1,10 +1,9 @@
-"""Order and fusion, by hand."""
+"""Order, by hand."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from evalkit_retrievers.index.topk import best, fuse, in_order
+from evalkit_retrievers.index.topk import best, in_order
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,13 +32,3 @@ def test_ties_are_ordered_in_each_ranking_of_a_batch(scores: list[list[int]], da
     pairs = np.array(batch)
     rankings = in_order(pairs[:, :, 1].astype(np.float32), pairs[:, :, 0].astype(np.int64), k)
     assert [list(zip(*ranking, strict=True)) for ranking in rankings] == expected
-
-
-def test_reciprocal_ranks_are_summed() -> None:
-    fused = fuse([[4, 7, 9], [7, 1]], k=10)
-    assert fused[0] == [7, 4, 1, 9]
-    assert fused[1] == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62, 1 / 63])
-
-
-def test_equal_sums_go_by_row() -> None:
-    assert fuse([[5, 2], [2, 5], [8], [3]], k=3)[0] == [2, 5, 3]

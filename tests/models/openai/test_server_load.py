@@ -7,10 +7,13 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from evalkit.models import load, wrap
-from evalkit.models.openai.load_monitor import Load, read_loads, read_metrics, watch
+from evalkit.models import load
+from evalkit.models.middleware.stack import scheduler_of
+from evalkit.models.openai.server_load import read_loads, read_metrics
 from evalkit.models.schedule.endpoint import Concurrency
+from evalkit.models.schedule.load_monitor import watch
 from evalkit.models.schedule.scheduler import Scheduler
+from evalkit.protocols import Load
 from evalkit.types import Request, Requirements
 
 # From SGLang 0.5.23 with two data-parallel ranks, without what is not read here.
@@ -48,7 +51,7 @@ def test_what_waits_at_the_server_is_taken_back_and_given_again(holds: int) -> N
 
     def ask_often(now: float) -> None:
         for _ in range(20):
-            gauge.queued(min(holds, gauge.limit), max(0, gauge.limit - holds), now)
+            gauge.saw_waiting(min(holds, gauge.limit), max(0, gauge.limit - holds), now)
 
     ask_often(1.0)
     assert holds <= gauge.limit <= max(holds + 2, 1.15 * holds)
@@ -63,11 +66,14 @@ async def test_sglang_begins_with_what_it_runs_and_each_endpoint_with_its_own(sc
 
     script.replies["/v1/loads"] = loads
     backend = load(f"sglang:tiny@{script.url}")
-    assert (await backend.probe(Requirements())).max_running == 96
-    assert wrap(backend).scheduler.endpoints[0].concurrency.limit == 96
+    assert (await backend.probe(Requirements())).info.max_running == 96
+    assert scheduler_of(backend.traits).endpoints[0].concurrency.limit == 96
     await backend.close()
     two = Scheduler(["a", "b"], grows=256, slots={"a": 8})
-    assert [(c.limit, c.most) for c in (lane.concurrency for lane in two.endpoints)] == [(8, 8), (64, 256)]
+    assert [(c.limit, c.most) for c in (endpoint.concurrency for endpoint in two.endpoints)] == [
+        (8, 8),
+        (64, 256),
+    ]
 
 
 async def test_only_a_full_endpoint_is_asked_and_only_what_waits_twice_counts(script) -> None:

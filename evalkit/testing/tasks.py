@@ -1,32 +1,18 @@
-"""The test kit: what gold and garbage score on a task, and what a model is shown.
-
-from evalkit.testing import assert_prompt, check_task, load_task
-
-TASK = load_task(Path(__file__).with_name("task_mine.py"))
-
-def test_gold_scores_full_marks_and_garbage_none():
-    check_task(TASK)
-
-def test_the_prompt_is_pinned():
-    assert_prompt(TASK, Path(__file__).with_name("mine.prompt.txt"))
-"""
+"""What gold and garbage score on a task, and what a model is shown."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import random
-import threading
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from evalkit.collection.files import load_task as load_task
 from evalkit.collection.items import Item, items_of
 from evalkit.collection.targets import items_for
 from evalkit.metric import Metric
@@ -34,17 +20,16 @@ from evalkit.model import Call, Model
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
+from evalkit.protocols import Backend
 from evalkit.requests import describe
 from evalkit.run.scoring import score
 from evalkit.run.session import Session, samples_of
 from evalkit.status import classify_answer
 from evalkit.task import Task
-from evalkit.types import Answer, Backend, Request, Response, Sample
+from evalkit.testing.threads import in_thread
+from evalkit.types import Answer, Request, Response, Sample
 from evalkit.util.progress import Silent
 
-__all__ = ["assert_prompt", "check_task", "load_task", "render"]
-
-T = TypeVar("T")
 Means = dict[str, float]
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -81,7 +66,7 @@ def check_task(
     means: dict[str, dict[str, Means]] = {}
     task = replace(task, metrics=tuple(m for m in task.metrics if m.name not in apart))
     for item in items_of(task, given, fixtures):
-        means[item.id] = _in_thread(_check_item(item, samples, limit, slack, wrong))
+        means[item.id] = in_thread(_check_item(item, samples, limit, slack, wrong))
     assert not wrong, "\n".join([f"{task.name}: the scoring does not hold", *wrong])
     return means
 
@@ -98,7 +83,7 @@ def render(
     Where task and ``params`` leave several items, each under its id.
     """
     items = items_for(task, params, fixtures or {})
-    shown = [_in_thread(_render(item, sample)) for item in items]
+    shown = [in_thread(_render(item, sample)) for item in items]
     if len(items) == 1:
         return shown[0]
     return "\n".join(f"=== {item.id}\n{text}" for item, text in zip(items, shown, strict=True))
@@ -219,12 +204,7 @@ async def _dislike_gold(request: Request) -> Response:
 def _judged(item: Item) -> list[Metric]:
     """The metrics that a reply can do well or badly at, in a known range."""
     return [
-        m
-        for m in item.task.metrics
-        if m.judges == "output"
-        and m.higher_is_better is not None
-        and m.aggregate is None
-        and math.isfinite(_best(m))
+        m for m in item.task.metrics if m.judges_output and m.aggregate is None and math.isfinite(_best(m))
     ]
 
 
@@ -298,22 +278,3 @@ def _content(content: Any) -> str:
         part["text"] if part["type"] == "text" else f"[{' '.join(str(value) for value in part.values())}]"
         for part in content
     )
-
-
-def _in_thread(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, from plain tests and from async ones, whose loop is running already."""
-    result: list[T] = []
-    problem: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            problem.append(error)
-
-    thread = threading.Thread(target=run, name="evalkit-testing")
-    thread.start()
-    thread.join()
-    if problem:
-        raise problem[0]
-    return result[0]

@@ -1,0 +1,86 @@
+"""The difference of two runs: one metric, paired over the samples that both runs scored.
+
+Source: Miller 2024, "Adding Error Bars to Evals", section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.stats import paired
+from evalkit.store.records import MetricInfo, Run
+from evalkit.types import Estimate
+
+if TYPE_CHECKING:
+    from evalkit.store.store import Store
+
+
+class Pairs(NamedTuple):
+    """The scores of one metric in two runs, in arrays of equal length: one pair for each shared sample.
+
+    ``unpaired`` is the number of scores, of either run, that have no partner.
+    """
+
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    clusters: NDArray[np.int64]
+    unpaired: int
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The mean score of each run over the pairs."""
+        return sum(self.first.tolist()) / len(self.first), sum(self.second.tolist()) / len(self.second)
+
+    def difference(self, info: MetricInfo, level: float = 0.95) -> Estimate:
+        """Estimate the mean of first − second; ``info`` gives the range of the scores."""
+        return paired(
+            self.first, self.second, clusters=self.clusters, low=info.low, high=info.high, level=level
+        )
+
+
+class RunScores:
+    """The scores of one run by metric, read from the store once: of all its metrics, or of ``metrics``."""
+
+    def __init__(self, store: Store, run: Run, metrics: Collection[str] | None = None) -> None:
+        self._store, self._run = store, run
+        self._columns = store.samples.columns(run.id, metrics)
+
+    def pairs(self, other: RunScores, metric: str) -> Pairs | None:
+        """Pair the scores by sample and repeat, in the order of this run; None where no sample is shared."""
+        if metric not in self._columns or metric not in other._columns:
+            return None
+        here, there = self._columns[metric], other._columns[metric]
+        places = other._places_in(self, np.asarray(there.sequences))
+        _, mine, theirs = np.intersect1d(here.sequences, places, return_indices=True)
+        a, b = np.asarray(here.values), np.asarray(there.values)
+        scored = ~(np.isnan(a[mine]) | np.isnan(b[theirs]))
+        mine, theirs = mine[scored], theirs[scored]
+        if not len(mine):
+            return None
+        unpaired = int(np.count_nonzero(~np.isnan(a)) + np.count_nonzero(~np.isnan(b))) - 2 * len(mine)
+        return Pairs(a[mine], b[theirs], np.asarray(here.clusters)[mine], unpaired)
+
+    def _places_in(self, other: RunScores, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sequence in ``other`` of each sample here, −1 where it has none: equal for equal samples."""
+        if self._run.spec.dataset and self._run.sample_set == other._run.sample_set:
+            return sequences
+        places = (other._sequences.get(self._names[sequence], -1) for sequence in sequences.tolist())
+        return np.fromiter(places, np.int64, len(sequences))
+
+    @cached_property
+    def _names(self) -> dict[int, tuple[str, int]]:
+        return self._store.samples.names(self._run.id)
+
+    @cached_property
+    def _sequences(self) -> dict[tuple[str, int], int]:
+        return {name: sequence for sequence, name in self._names.items()}
+
+
+def is_mean(run: Run, metric: str) -> bool:
+    """Return whether a metric's value is the mean of its samples' scores, so that differences pair."""
+    return metric in run.metrics and run.metrics[metric].method != "bootstrap"

@@ -1,0 +1,100 @@
+"""What the fixture ``rag`` gives to a task: one sample, answered in the arm of its run.
+
+    @task(samples, metrics=[...])
+    @rag_arms
+    async def my_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
+        return await rag.answer(memory="{question}", passages="{passages}\n\n{question} Cite as [1].")
+
+The fixture's parameters are those of every RAG task: ``arm``, ``k``, ``position``, ``query``, with those of
+the retriever (``search``, ``encoder``, ``chunk_words``) and of the review (``judge``, ``claims``). A task
+that wants another default, or other values, has the parameter in its own signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from evalkit.metrics.abstaining import ABSTENTION, answerable
+from evalkit.model import Model
+from evalkit.protocols import Retriever
+from evalkit.rag.arms import Arm, Evidence, evidence
+from evalkit.rag.prompts import cited, numbered
+from evalkit.rag.queries import QueryStrategy, write_queries
+from evalkit.types import Answer, Sample
+
+Reviewer = Callable[[Sample, Answer, Sequence[Literal["citations", "claims"]]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Rag:
+    """One sample, with the model, the retriever and the review of its run.
+
+    In the arm ``closed_book`` the retriever is None.
+    """
+
+    sample: Sample
+    model: Model
+    retriever: Retriever
+    review: Reviewer
+    arm: Arm = "retrieved"
+    k: int = 5
+    position: int | None = None
+    query: QueryStrategy = "question"
+
+    async def evidence(self, grade: int = 1) -> Evidence:
+        """Return the passages of the arm; documents of at least ``grade`` answer the question.
+
+        In the arm ``retrieved`` the queries are those of ``query``. Raises as ``evalkit.rag.arms.evidence``.
+        """
+        rewritten = self.arm == "retrieved" and self.query != "question"
+        queries = await write_queries(self.sample, self.model, self.query) if rewritten else []
+        shown = await evidence(
+            self.sample,
+            self.retriever,
+            self.arm,
+            k=self.k,
+            position=self.position,
+            grade=grade,
+            queries=queries,
+        )
+        facts = {**shown.facts, "queries": queries} if rewritten else shown.facts
+        return msgspec.structs.replace(shown, facts=facts)
+
+    async def answer(
+        self,
+        *,
+        memory: str,
+        passages: str,
+        grade: int = 1,
+        cite: bool = True,
+        shown: Evidence | None = None,
+        **sampling: Any,
+    ) -> Answer:
+        """Ask the model once about the arm's passages; return its answer, reviewed where the run has a judge.
+
+        ``passages`` is the prompt, with ``{passages}`` and ``{question}`` in it; ``memory`` the one for arms
+        that show no passages, with ``{question}``. ``shown`` stands in place of the arm's own passages.
+        ``sampling`` goes to ``Model.generate``. ``baseline:gold`` replies with the target, each sentence with
+        the marks of the passages that answer (``cite=False``: as it is), and abstains where that is right.
+        """
+        shown = shown or await self.evidence(grade)
+        if shown.passages is None:
+            prompt = memory.format(question=self.sample.input)
+        else:
+            prompt = passages.format(passages=numbered(shown.passages), question=self.sample.input)
+        reference = self._perfect(shown, cite)
+        answer = shown.answer(await self.model.generate(prompt, reference=reference, **sampling))
+        return await self.review(
+            self.sample, answer, ("claims",) if shown.passages is None else ("citations", "claims")
+        )
+
+    def _perfect(self, shown: Evidence, cite: bool) -> str:
+        """The perfect reply to the prompt that shows this."""
+        if answerable(self.sample, Answer(metadata=shown.facts)) is False:
+            return ABSTENTION
+        target = next(iter(self.sample.targets), "")
+        return cited(target, shown.gold if cite else ())

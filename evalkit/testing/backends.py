@@ -1,0 +1,120 @@
+"""Whether a server adapter keeps the contract of ``evalkit.protocols.Backend``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, get_args
+
+import msgspec
+
+from evalkit.errors import EvalkitError
+from evalkit.models.spec import load
+from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult
+from evalkit.testing.threads import in_thread
+from evalkit.types import FinishReason, Message, Request, Requirements, Response, Usage
+
+_ASK = Request(messages=(Message("user", "Say hello."),), max_tokens=8)
+# What not every server can do: it must be answered, or refused by an error of evalkit.
+_SPECIAL = {
+    "a plain prompt": Request(prompt="One, two,", max_tokens=8),
+    "a log-likelihood": Request(prompt="One, two,", continuation=" three"),
+    "a JSON schema": msgspec.structs.replace(_ASK, json_schema={"type": "object"}),
+    "a regex": msgspec.structs.replace(_ASK, regex="(yes|no)"),
+}
+
+
+def check_backend(make: str | Callable[[], Backend]) -> ProbeResult:
+    """Check that an adapter keeps the contract: types, stable identity, many requests at once, typed errors.
+
+    ``make`` is a model spec, or a function that makes the adapter; its server must be running. Returns what
+    the probe found out. Raises ``AssertionError`` with everything that is not so.
+    """
+    return in_thread(_check(make))
+
+
+async def _check(make: str | Callable[[], Backend]) -> ProbeResult:
+    backend = load(make) if isinstance(make, str) else make()
+    assert isinstance(backend, Backend), f"{type(backend).__name__} is no subclass of Backend"
+    wrong: list[str] = []
+    try:
+        probed = await _check_probe(backend, wrong)
+        await _check_replies(backend, wrong)
+        await _check_special(backend, wrong)
+        for endpoint in backend.traits.endpoints or ("",):
+            await _check_endpoint(backend, endpoint, wrong)
+    finally:
+        await backend.close()
+    assert not wrong, "\n".join([f"{backend.name}: the contract of Backend is not kept", *wrong])
+    return probed
+
+
+async def _check_probe(backend: Backend, wrong: list[str]) -> ProbeResult:
+    probed, again = await backend.probe(Requirements()), await backend.probe(Requirements())
+    assert isinstance(probed, ProbeResult), f"probe returned {type(probed).__name__}, not ProbeResult"
+    _expect(isinstance(backend.traits, BackendTraits), "traits must be a BackendTraits", wrong)
+    _expect(bool(probed.name) and probed.name.isprintable(), f"{probed.name!r} is no name to show", wrong)
+    _expect(bool(probed.info.identity), "the identity is empty: the cache could not tell models apart", wrong)
+    _expect(
+        msgspec.json.encode(probed.info) == msgspec.json.encode(again.info),
+        "a second probe found something else: cached replies would be asked again",
+        wrong,
+    )
+    return probed
+
+
+async def _check_replies(backend: Backend, wrong: list[str]) -> None:
+    """Several at once, after one that was cancelled."""
+    dropped = asyncio.create_task(backend.send(_ASK))
+    await asyncio.sleep(0)
+    dropped.cancel()
+    with suppress(asyncio.CancelledError):
+        await dropped
+    requests = [msgspec.structs.replace(_ASK, repeat=number) for number in range(8)]
+    for response in await asyncio.gather(*map(backend.send, requests)):
+        wrong += _faults(response)
+
+
+async def _check_special(backend: Backend, wrong: list[str]) -> None:
+    for what, request in _SPECIAL.items():
+        try:
+            response = await backend.send(request)
+        except EvalkitError:
+            continue
+        except Exception as error:  # noqa: BLE001 - an adapter may raise anything; that is its fault
+            wrong.append(f"  {what}: {type(error).__name__} is no error of evalkit.errors: {error}")
+            continue
+        wrong += [f"  {what}: {fault.strip()}" for fault in _faults(response, request)]
+
+
+async def _check_endpoint(backend: Backend, endpoint: str, wrong: list[str]) -> None:
+    response, rates = await backend.send_to(_ASK, endpoint)
+    wrong += _faults(response)
+    _expect(isinstance(rates, Mapping), f"send_to returned {type(rates).__name__} for the rates", wrong)
+    load_there = await backend.load(endpoint)
+    _expect(load_there is None or isinstance(load_there, Load), f"load returned {load_there!r}", wrong)
+
+
+def _faults(response: Any, request: Request = _ASK) -> list[str]:
+    if not isinstance(response, Response):
+        return [f"  send returned {type(response).__name__}, not Response"]
+    wrong: list[str] = []
+    _expect(isinstance(response.text, str), f"text is {response.text!r}, not a string", wrong)
+    known = response.finish_reason in get_args(FinishReason)
+    _expect(known, f"finish_reason is {response.finish_reason!r}", wrong)
+    usage: Usage = response.usage
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    good = all(isinstance(count, int) and count >= 0 for count in counts)
+    _expect(good, f"usage holds {counts}, not counts", wrong)
+    if request.continuation is not None:
+        values = response.logprobs or ()
+        good = bool(values) and all(math.isfinite(value) and value <= 0 for value in values)
+        _expect(good, f"logprobs are {response.logprobs}, not finite numbers up to 0", wrong)
+    return wrong
+
+
+def _expect(holds: bool, otherwise: str, wrong: list[str]) -> None:
+    if not holds:
+        wrong.append(f"  {otherwise}")

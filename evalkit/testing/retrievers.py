@@ -1,0 +1,139 @@
+"""Whether a retriever keeps the contract of ``evalkit.protocols.Retriever``."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import CorpusError, SetupError, UsageError
+from evalkit.protocols import Retriever
+from evalkit.testing.threads import in_thread
+from evalkit.types import Passage
+from evalkit.util.progress import Silent
+
+DOCUMENTS = {
+    "aspirin": "Aspirin relieves headache and lowers fever.",
+    "insulin": "Insulin lowers blood sugar in diabetes.",
+    "penicillin": "Penicillin kills many bacteria.",
+    "scurvy": "Vitamin C prevents scurvy in sailors.",
+    "statin": "A statin lowers cholesterol in the blood.",
+    "zinc": "Zinc shortens the common cold.",
+}
+_QUESTIONS = ("What lowers blood sugar in diabetes?", "Which vitamin prevents scurvy?", "headache")
+
+
+def check_retriever(
+    make: Callable[..., Retriever], *, documents: Mapping[str, str] = DOCUMENTS, **options: Any
+) -> list[Passage]:
+    """Check that a retriever keeps the contract: order, ties, ids, many searches at once, a second opening.
+
+    ``make`` is the class, or a function with its arguments ``(corpus, directory, *, progress, **options)``.
+    It is tried on ``documents``, texts by id. Returns what was found for the first question. Raises
+    ``AssertionError`` with everything that is not so.
+    """
+    with tempfile.TemporaryDirectory(prefix="evalkit-check-") as name:
+        home = Path(name)
+        corpus = home / "corpus.jsonl"
+        rows = [msgspec.json.encode({"id": id, "text": text}) for id, text in documents.items()]
+        corpus.write_bytes(b"\n".join(rows) + b"\n")
+        return in_thread(_check(make, corpus, home / "index", documents, options))
+
+
+async def _check(
+    make: Callable[..., Retriever],
+    corpus: Path,
+    home: Path,
+    documents: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> list[Passage]:
+    wrong: list[str] = []
+    found: list[list[Passage]] = []
+    for _ in range(2):  # the second time the index is there
+        retriever = make(corpus, home, progress=Silent(), **options)
+        assert isinstance(retriever, Retriever), f"{type(retriever).__name__} is no subclass of Retriever"
+        try:
+            found.append(await _check_search(retriever, documents, wrong))
+            await _check_get(retriever, documents, wrong)
+            await _check_rest(retriever, documents, wrong)
+        finally:
+            await retriever.close()
+    _expect(_order(found[0]) == _order(found[1]), "opened again, it finds something else", wrong)
+    name = getattr(make, "__name__", "retriever")
+    assert not wrong, "\n".join([f"{name}: the contract of Retriever is not kept", *dict.fromkeys(wrong)])
+    return found[0]
+
+
+async def _check_search(
+    retriever: Retriever, documents: Mapping[str, str], wrong: list[str]
+) -> list[Passage]:
+    alone = [list(await retriever.search(question, 3)) for question in _QUESTIONS]
+    together = await asyncio.gather(*(retriever.search(question, 3) for question in _QUESTIONS))
+    _expect(
+        [_order(found) for found in together] == [_order(found) for found in alone],
+        "searches at the same time find something else than one after the other",
+        wrong,
+    )
+    whole = list(await retriever.search(_QUESTIONS[0], len(documents) + 5))
+    _expect(len(whole) <= len(documents), f"{len(whole)} passages of {len(documents)} documents", wrong)
+    for found, k in [*((found, 3) for found in alone), (whole, len(whole))]:
+        _expect(len(found) <= k, f"{len(found)} passages where k={k} were asked for", wrong)
+        _expect(
+            all(isinstance(p, Passage) and p.id and p.text for p in found),
+            "search must return passages with id and text",
+            wrong,
+        )
+        _expect(
+            _order(found) == sorted(_order(found), key=lambda pair: (-pair[1], pair[0])),
+            "passages must come best first, ties by id",
+            wrong,
+        )
+        _expect({p.document for p in found} <= documents.keys(), "a passage of no document", wrong)
+    _expect(bool(alone[0]), f"nothing was found for {_QUESTIONS[0]!r}", wrong)
+    return alone[0]
+
+
+async def _check_get(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
+    ids = list(documents)[::-1]
+    got = list(await retriever.get(ids))
+    _expect([p.document for p in got] == ids, "get must return documents in the order asked for", wrong)
+    _expect(
+        all(documents[p.document] in p.text for p in got if p.document in documents),
+        "get must return whole documents",
+        wrong,
+    )
+    _expect(not list(await retriever.get([])), "get of nothing must return nothing", wrong)
+    try:
+        await retriever.get(["no such document"])
+        wrong.append("  get of an unknown id must raise CorpusError")
+    except CorpusError:
+        pass
+
+
+async def _check_rest(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
+    unknown = await retriever.unknown([*documents, "no such document"])
+    _expect(unknown in (None, ["no such document"]), f"unknown returned {unknown!r}", wrong)
+    try:
+        msgspec.json.encode(retriever.describe())
+    except TypeError as error:
+        wrong.append(f"  describe must return what JSON can hold: {error}")
+    await retriever.prepare()
+    try:
+        bad = [check for check in await retriever.verify() or () if check.ok is False]
+    except (SetupError, UsageError) as error:
+        wrong.append(f"  verify, of an index just built: {error}")
+    else:
+        _expect(not bad, f"verify, of an index just built: {bad}", wrong)
+
+
+def _order(passages: Sequence[Passage]) -> list[tuple[str, float]]:
+    return [(passage.id, passage.score) for passage in passages]
+
+
+def _expect(holds: bool, otherwise: str, wrong: list[str]) -> None:
+    if not holds:
+        wrong.append(f"  {otherwise}")

@@ -1,0 +1,49 @@
+"""Writing an index into its folder, whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from evalkit.errors import SetupError
+
+from ..corpus.corpus import Corpus
+from ..corpus.passages import Passages
+from .engine import Engine
+from .manifest import MANIFEST, Manifest
+from .verify import sha256
+
+
+def build_index(
+    engine: Engine, corpus: Corpus, read: Callable[[], Passages], manifest: Manifest, directory: Path
+) -> None:
+    """Write the index beside its place and move it there; the manifest, last, says that it is whole.
+
+    ``read`` reads the passages; ``manifest`` is completed with what is counted and found out on the way.
+    Raises ``SetupError`` where the folder cannot be written.
+    """
+    n_documents = len(corpus)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        passages = read()
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".building-") as name:
+            part = Path(name)
+            facts = engine.build(passages, part)
+            passages.write_rows(part)
+            msgspec.structs.replace(
+                manifest,
+                facts=facts,
+                files={file.name: sha256(file) for file in sorted(part.iterdir())},
+                n_documents=n_documents,
+                n_repeated=corpus.repeated,
+                n_retracted=corpus.retracted,
+                n_passages=len(passages),
+                n_copies=passages.n_copies,
+            ).write(part / MANIFEST)
+            for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
+                file.replace(directory / file.name)
+    except OSError as error:
+        raise SetupError(f"{directory}: the index cannot be written: {error}") from error
