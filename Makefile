@@ -36,7 +36,9 @@ lint: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	@echo "Building the documentation into build/docs ..."
-	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html -c docs . build/docs
+	@echo '<meta http-equiv="refresh" content="0; url=docs/index.html">' > build/docs/index.html
+	@echo "The documentation is in build/docs/index.html"
 
 build: $(VENV)/.installed-test
 	@echo "Building wheel and sdist into dist/, then running the demo's task from the wheel ..."

@@ -1,4 +1,7 @@
-"""The documentation as a site: ``make docs`` builds the pages beside this file into build/docs, strictly."""
+"""The documentation as a site: ``make docs`` builds it into build/docs, strictly.
+
+The source is the project's root, so that links between the pages there and those in docs/ lead somewhere.
+"""
 
 from evalkit.util.version import VERSION
 
@@ -6,6 +9,8 @@ project = "evalkit"
 release = version = VERSION
 author = "the evalkit authors"
 
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md"]
+root_doc = "docs/index"
 extensions = ["myst_parser"]
 myst_heading_anchors = 4  # links to headings, as GitHub writes them
 nitpicky = True
