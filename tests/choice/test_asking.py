@@ -294,9 +294,7 @@ def test_what_cannot_be_asked():
         orders_of(Sample("s1", "q", choices=("a",)))
     with pytest.raises(UsageError, match="27 choices"):
         orders_of(Sample("s1", "q", choices=tuple(map(str, range(27)))))
-    with pytest.raises(
-        UsageError, match=r"method: 'guess' is not one of generate, likelihood, constrained"
-    ):
+    with pytest.raises(UsageError, match=r"method: 'guess' is not one of generate, likelihood, constrained"):
         asyncio.run(ask(lambda r: "A", method="guess"))
     with pytest.raises(UsageError, match=r"no extractor 'leter'"):
         asyncio.run(ask(lambda r: "A", extractor="leter"))

@@ -68,7 +68,8 @@ def test_without_pairs_the_text_is_asked_once(model):
 def test_labels_pairs_and_kinds_that_are_none(model, tmp_path):
     nli = tiny.bert(tmp_path, WORDS, labels=tiny.LABELS)
     with pytest.raises(
-        SetupError, match=r"does not classify directions: of its labels \(contradiction, entailment, neutral\)"
+        SetupError,
+        match=r"not classify directions: of its labels \(contradiction, entailment, neutral\)",
     ):
         score(evidence_direction(nli), REPLY, TARGET)
     with pytest.raises(MetricError, match="are not pairs"):
