@@ -10,15 +10,15 @@ _TIMES = ("*", "\\cdot", "\\times")
 _OVER = ("/", ":", "\\div")
 _FUNCTIONS = {"\\sin": math.sin, "\\cos": math.cos, "\\tan": math.tan}
 _OPEN = {"(": ")", "{": "}", "[": "]"}
-_LONGEST = 200  # characters of an expression that is read
+_LONGEST = 200  # the limit of an expression's length, in characters
 
 
 class _NoNumber(Exception):
-    """The text is no arithmetic expression."""
+    """The text is not an arithmetic expression."""
 
 
 def value_of(text: str) -> float | None:
-    """The value of an expression, or None where it is none (or not finite)."""
+    """Return the value of an expression; None where the text is not one or the value is not finite."""
     squeezed = re.sub(r"\\(?:left|right|displaystyle|,|;|!)|\s", "", text.lower())
     squeezed = re.sub(r"\\[dt]frac", r"\\frac", squeezed)
     if not squeezed or len(squeezed) > _LONGEST or "".join(_TOKEN.findall(squeezed)) != squeezed:
@@ -32,7 +32,7 @@ def value_of(text: str) -> float | None:
 
 
 class _Reader:
-    """Recursive descent over the tokens that are left."""
+    """A recursive-descent parser over the tokens that are left."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.rest = tokens
@@ -58,7 +58,7 @@ class _Reader:
                 value /= self.power()
             elif self.rest[0] in "+-)]}^":
                 break
-            else:  # nothing between two factors: they are multiplied
+            else:  # two factors without an operator are multiplied
                 value *= self.power()
         return value
 
@@ -96,7 +96,7 @@ class _Reader:
         raise _NoNumber
 
     def argument(self) -> float:
-        """What a macro takes: braces, or one digit (``\\frac12``)."""
+        """Read a macro's argument: braces, or one digit (``\\frac12``)."""
         if self.rest and self.rest[0].isdigit() and len(self.rest[0]) > 1:
             digits = self.rest[0]
             self.rest[0] = digits[1:]

@@ -1,6 +1,6 @@
-"""Former names and import paths that task files may still use: they lead to where things are now.
+"""Former names and import paths that task files may still use, and their present ones.
 
-Each says so in a ``DeprecationWarning``. Nothing of evalkit itself uses them.
+Each use causes a ``DeprecationWarning``. evalkit itself does not use the former names.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def former_names(package: str) -> Callable[[str], Any]:
 
 
 class _Finder:
-    """Makes a module for a former path; its names are those of the present module."""
+    """An import finder that makes a module for a former path, with the names of the present module."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name in MODULES else None  # type: ignore[arg-type]
@@ -62,5 +62,5 @@ def _warn(former: str, now: str) -> None:
 
 
 def install() -> None:
-    """Let Python find the former paths, after everything that is really there."""
+    """Let Python find the former paths, after all other finders."""
     sys.meta_path.append(_Finder())

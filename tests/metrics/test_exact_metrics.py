@@ -100,9 +100,9 @@ def test_labels_that_are_none(labels):
 
 
 def test_wrong_kinds_are_named():
-    with pytest.raises(UsageError, match=r"'strikt' is none of strict.* Did you mean 'strict'\?"):
+    with pytest.raises(UsageError, match=r"'strikt' is not one of strict.* Did you mean 'strict'\?"):
         factoid("strikt")
-    with pytest.raises(UsageError, match="'f1' is none of f, precision, recall"):
+    with pytest.raises(UsageError, match="'f1' is not one of f, precision, recall"):
         list_answer("f1")
 
 

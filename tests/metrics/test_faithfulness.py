@@ -132,11 +132,11 @@ def test_alignscore_reads_long_sources_in_chunks_of_whole_sentences(checkpoint):
 def test_alignscore_of_nothing_and_without_its_weights(checkpoint, tmp_path):
     metric = alignscore(checkpoint[0], backbone=checkpoint[1])
     assert [score(metric, reply) for reply in ("", "[1]", "zinc " * 600)] == [0.0, 0.0, 0.0]
-    with pytest.raises(SetupError, match=r"no AlignScore checkpoint .*: download AlignScore-base\.ckpt"):
+    with pytest.raises(SetupError, match=r"does not exist: download AlignScore-base\.ckpt"):
         score(alignscore(str(tmp_path / "no.ckpt"), backbone=checkpoint[1]), REPLY)
     torch.save({"state_dict": {"other.weight": torch.ones(2)}}, tmp_path / "other.ckpt")
-    with pytest.raises(SetupError, match="is no AlignScore checkpoint over"):
+    with pytest.raises(SetupError, match="is not an AlignScore checkpoint over"):
         score(alignscore(str(tmp_path / "other.ckpt"), backbone=checkpoint[1]), REPLY)
     (tmp_path / "text.ckpt").write_text("no weights")
-    with pytest.raises(SetupError, match="holds no weights that can be read safely"):
+    with pytest.raises(SetupError, match="holds no weights that can be loaded safely"):
         score(alignscore(str(tmp_path / "text.ckpt"), backbone=checkpoint[1]), REPLY)
