@@ -62,7 +62,7 @@ class Kind:
         return SERVERS / f"install_{self.name.lower()}_cpu.sh"
 
     def command(self, venv: Path, model: Path) -> list[str]:
-        """Return the command that starts the server on loopback, its model named ``tiny``."""
+        """Return the command that starts the server on the loopback interface; the model is ``tiny``."""
         served = f"--served-model-name tiny --dtype float32 --host 127.0.0.1 --port {PORT}"
         return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split()]
 

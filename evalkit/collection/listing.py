@@ -204,12 +204,12 @@ def _save(path: Path, entries: dict[str, _Entry], watched: dict[str, State]) -> 
 
 def _loaded(entries: Iterable[str]) -> dict[str, State]:
     """Return the state of all loaded modules, except Python's own and the task files."""
-    known, stdlib = set(entries), sysconfig.get_path("stdlib") + os.sep
+    listed_files, stdlib = set(entries), sysconfig.get_path("stdlib") + os.sep
     packages = sysconfig.get_path("purelib") + os.sep
     states: dict[str, State] = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if not isinstance(name, str) or name in known:
+        if not isinstance(name, str) or name in listed_files:
             continue
         if name.startswith(stdlib) and not name.startswith(packages):
             continue

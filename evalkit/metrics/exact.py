@@ -56,15 +56,15 @@ def macro_f1(labels: Sequence[str] = ("yes", "no")) -> Metric:
     A sample's own value is the index of (right, predicted) in the confusion matrix. Raises ``UsageError`` for
     fewer than two labels.
     """
-    known = tuple(label.lower() for label in labels)
-    if isinstance(labels, str) or len(set(known)) != len(known) or len(known) < 2:
+    names = tuple(label.lower() for label in labels)
+    if isinstance(labels, str) or len(set(names)) != len(names) or len(names) < 2:
         raise UsageError(f"macro_f1: labels is {labels!r}; give two or more different words")
-    name = "macro_f1" if known == ("yes", "no") else f"macro_f1[{'|'.join(known)}]"
+    name = "macro_f1" if names == ("yes", "no") else f"macro_f1[{'|'.join(names)}]"
     return Metric(
         name,
-        partial(_label_pair, known),
-        help=f"macro F1 over {', '.join(known)}",
-        aggregate=partial(_macro_f1, len(known)),
+        partial(_label_pair, names),
+        help=f"macro F1 over {', '.join(names)}",
+        aggregate=partial(_macro_f1, len(names)),
     )
 
 

@@ -28,14 +28,14 @@ def value_of(text: str) -> float | None:
         value = reader.sum()
     except (_NoNumber, ZeroDivisionError, OverflowError, ValueError, RecursionError):
         return None
-    return value if not reader.rest and math.isfinite(value) else None
+    return value if not reader.tokens and math.isfinite(value) else None
 
 
 class _Reader:
     """A recursive-descent parser over the tokens that are left."""
 
     def __init__(self, tokens: list[str]) -> None:
-        self.rest = tokens
+        self.tokens = tokens
 
     def sum(self) -> float:
         value = self.product()
@@ -49,14 +49,14 @@ class _Reader:
             sign = -1 if self._take() == "-" else 1
             return sign * self.product()
         value = self.power()
-        while self.rest:
+        while self.tokens:
             if self._next(*_TIMES):
                 self._take()
                 value *= self.power()
             elif self._next(*_OVER):
                 self._take()
                 value /= self.power()
-            elif self.rest[0] in "+-)]}^":
+            elif self.tokens[0] in "+-)]}^":
                 break
             else:  # two factors without an operator are multiplied
                 value *= self.power()
@@ -97,16 +97,16 @@ class _Reader:
 
     def argument(self) -> float:
         """Read a macro's argument: braces, or one digit (``\\frac12``)."""
-        if self.rest and self.rest[0].isdigit() and len(self.rest[0]) > 1:
-            digits = self.rest[0]
-            self.rest[0] = digits[1:]
+        if self.tokens and self.tokens[0].isdigit() and len(self.tokens[0]) > 1:
+            digits = self.tokens[0]
+            self.tokens[0] = digits[1:]
             return float(digits[0])
         return self.atom()
 
     def _next(self, *tokens: str) -> bool:
-        return bool(self.rest) and self.rest[0] in tokens
+        return bool(self.tokens) and self.tokens[0] in tokens
 
     def _take(self) -> str:
-        if not self.rest:
+        if not self.tokens:
             raise _NoNumber
-        return self.rest.pop(0)
+        return self.tokens.pop(0)

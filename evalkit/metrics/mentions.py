@@ -44,7 +44,7 @@ def numbers(text: str) -> list[Decimal]:
     """
     text = _ITEM.sub("", text.replace("·", "."))
     text = _IDENTIFIER.sub(" ", _LEVEL.sub(" CI", text))
-    return [Decimal(re.sub(_THOUSANDS, "", found)) for found in _NUMBER.findall(text)]
+    return [Decimal(re.sub(_THOUSANDS, "", digits)) for digits in _NUMBER.findall(text)]
 
 
 def entities(text: str) -> set[str]:
@@ -98,15 +98,15 @@ def _unsupported(source: Source, sample: Sample, answer: Answer) -> float | None
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    known = {number for text in texts for number in numbers(text)}
+    sourced = {number for text in texts for number in numbers(text)}
     written = [number for line in plain_reply(answer).splitlines() for number in numbers(line)]
-    return sum(not _supported(number, known) for number in written) / len(written) if written else 0.0
+    return sum(not _supported(number, sourced) for number in written) / len(written) if written else 0.0
 
 
-def _supported(number: Decimal, known: Iterable[Decimal]) -> bool:
+def _supported(number: Decimal, sourced: Iterable[Decimal]) -> bool:
     decimals = max(0, -int(number.as_tuple().exponent))
-    reach = Decimal(1).scaleb(-decimals) / 2 if decimals else Decimal(0)  # 0.7 supports 0.71, 4 only 4
-    return any(abs(number - other) <= reach for other in known)
+    reach = Decimal(1).scaleb(-decimals) / 2 if decimals else Decimal(0)  # 0.71 supports 0.7, 4 only 4
+    return any(abs(number - other) <= reach for other in sourced)
 
 
 def _entities(stat: Stat, sample: Sample, answer: Answer) -> float | None:

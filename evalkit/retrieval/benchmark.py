@@ -146,8 +146,8 @@ def ranked(scores: Mapping[str, float], passages: Sequence[Passage] | None = Non
 
     Lists and dicts are left out of the passages' metadata, because they may be as long as the text.
     """
-    shown = None if passages is None else tuple(map(_with_plain_metadata, passages))
-    return Answer(passages=shown, ranking=tuple(trec_order(scores)), status=Status.OK)
+    kept = None if passages is None else tuple(map(_with_plain_metadata, passages))
+    return Answer(passages=kept, ranking=tuple(trec_order(scores)), status=Status.OK)
 
 
 def _with_plain_metadata(passage: Passage) -> Passage:
