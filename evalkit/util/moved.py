@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,14 @@ MODULES = {
     "evalkit.trec": "evalkit.retrieval.trec",
 }
 NAMES = {"evalkit": {"Needs": "Requirements"}, "evalkit.media": {"Arm": "ImageArm"}}
+STORE_METHODS = {
+    "page": "board.page",
+    "ranking": "board.ranking",
+    "records": "samples.records",
+    "run": "runs.get",
+    "sample": "samples.get",
+    "tasks": "board.tasks",
+}
 
 
 def former_names(package: str) -> Callable[[str], Any]:
@@ -39,6 +48,14 @@ def former_names(package: str) -> Callable[[str], Any]:
         return getattr(sys.modules[package], now)
 
     return getattr_
+
+
+def former_method(store: Any, name: str) -> Any:
+    """Return the method of an open store that a former name stands for. Raises ``AttributeError``."""
+    if name not in STORE_METHODS:
+        raise AttributeError(f"a store has no attribute {name!r}")
+    _warn(f"store.{name}", f"store.{STORE_METHODS[name]}")
+    return attrgetter(STORE_METHODS[name])(store)
 
 
 class _Finder:

@@ -52,7 +52,7 @@ def test_they_apply_to_their_kind_of_question_only():
         with pytest.raises(MetricError, match="has read no exact answers"):
             metric(GENE, Answer(text="ABCC11"))
     assert macro_f1()(GENE, said("yes")) is None
-    with pytest.raises(MetricError, match="no list of lists of synonyms"):
+    with pytest.raises(MetricError, match="is not a list of lists of synonyms"):
         factoid()(asked(["ABCC11"]), said("ABCC11"))
 
 
