@@ -73,7 +73,7 @@ async def test_a_certificate_that_stays_wrong_stops_the_run_and_says_so(authorit
         while sum(live.answered.values()) < 8 and not run.done():
             await asyncio.sleep(0.01)
     async with serving({}, port=port, ssl_context=Authority(tmp_path / "unknown").context()):
-        with pytest.raises(SetupError, match=r"nothing has been answered.*certificate.*resume the run"):
+        with pytest.raises(SetupError, match=r"no answer for.*certificate.*resume the run"):
             await run
 
 
