@@ -130,7 +130,7 @@ class OpenAIBackend(Backend):
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except (msgspec.DecodeError, UnicodeDecodeError):
             start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} answered {reply.status}, not in JSON: {start!r}") from None
+            raise ServerFailed(f"{url} answered {reply.status}, but not JSON: {start!r}") from None
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
