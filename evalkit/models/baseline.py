@@ -132,10 +132,8 @@ def most_relevant(sentences: list[str], question: str, k: int) -> list[int]:
         if chosen and margin <= 0:
             break
         chosen.append(-minus_index)
-        newest = vectors[-minus_index]
-        redundancy = [
-            max(old, _cosine(vector, newest)) for old, vector in zip(redundancy, vectors, strict=True)
-        ]
+        alike = [_cosine(vector, vectors[-minus_index]) for vector in vectors]
+        redundancy = list(map(max, redundancy, alike))
     return chosen
 
 

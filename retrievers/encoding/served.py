@@ -20,7 +20,7 @@ from evalkit.models.spec import load
 from .vector_cache import Vectors
 
 _MAX_IN_FLIGHT = 4  # requests, which the server batches
-_TEXTS_PER_REQUEST = 64
+_TEXTS = 64  # per request
 _TRIES = 6
 
 
@@ -37,8 +37,7 @@ class ServedModel:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return the server's vectors, (n, dimension)."""
-        size = _TEXTS_PER_REQUEST
-        parts = [list(texts[i : i + size]) for i in range(0, len(texts), size)]
+        parts = [list(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)]
         payloads = [{"model": self.model, "input": part, "encoding_format": "float"} for part in parts]
         rows: list[list[float]] = []
         for part, reply in zip(parts, self._post("/embeddings", payloads), strict=True):

@@ -105,8 +105,7 @@ class LexicalEngine:
             scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
             if tokens and not scores[row] > 0:
                 lost.append(sample[row].id)
-        not_found = f"not found by their own words: {', '.join(lost)}"
-        found = not_found if lost else f"{len(sample)} passages are found by their own words"
+        found = f"not found: {', '.join(lost)}" if lost else f"all {len(sample)} passages are found"
         return [
             check_count("rows of BM25", int(self._index.scores["num_docs"]), n),
             Check("words", not lost, found),

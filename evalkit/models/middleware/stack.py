@@ -20,8 +20,8 @@ from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.protocols import Backend, BackendTraits, Sender
 
-# Requests in flight at an endpoint if neither server nor user sets a number: the first limit and the largest.
-DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
+# The most requests in flight at an endpoint if neither server nor user sets a number.
+MOST_IN_FLIGHT = 256
 
 
 def wrap(
@@ -64,9 +64,7 @@ def scheduler_of(traits: BackendTraits, max_inflight: int | None = None) -> Sche
     if limit is not None:
         queue = Scheduler(urls, per_endpoint=-(-limit // len(urls)), max_in_flight=limit)
     else:
-        queue = Scheduler(
-            urls, per_endpoint=DEFAULT_IN_FLIGHT, max_per_endpoint=MOST_IN_FLIGHT, slots=traits.slots
-        )
+        queue = Scheduler(urls, max_per_endpoint=MOST_IN_FLIGHT, slots=traits.slots)
     for endpoint in queue.endpoints:
         endpoint.requests = _bucket(traits.requests_per_minute)
         endpoint.tokens = _bucket(traits.tokens_per_minute)

@@ -217,11 +217,8 @@ class Transport:
             )
         if connecting:
             proxies = {n for n in os.environ if n.upper() in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
-            unused = (
-                f" ({min(proxies)} is not used: set a proxy with ?proxy=)"
-                if proxies and not self._proxy
-                else ""
-            )
+            ignored = proxies and not self._proxy
+            unused = f" ({min(proxies)} is not used: set a proxy with ?proxy=)" if ignored else ""
             return Unreachable(f"nothing answers at {url}: {causes[-1]}{unused}")
         return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
 

@@ -209,8 +209,8 @@ class Endpoint:
         if isinstance(problem, ServerFailed):
             self._failures += self.FAILURES_BEFORE_QUARANTINE if problem.not_sent else 1
             if (self._failures >= self.FAILURES_BEFORE_QUARANTINE or self._quarantine_s) and is_news:
-                longest = self.LONGEST_QUARANTINE_S
-                self._quarantine_s = min(longest, max(self.QUARANTINE_S, 2 * self._quarantine_s))
+                seconds = max(self.QUARANTINE_S, 2 * self._quarantine_s)
+                self._quarantine_s = min(self.LONGEST_QUARANTINE_S, seconds)
                 self._quarantine_ends, self._learned_at = now + self._quarantine_s, sent
                 self.seconds_per_token = 0.0
         elif not isinstance(problem, Overloaded):  # a server that refuses a request is healthy

@@ -84,10 +84,8 @@ class TokenCostEstimator:
     def estimate(self, queued: QueuedRequest) -> float:
         """Return the expected tokens of prompt and reply."""
         images = queued.request.images
-        if self._pictures:
-            picture_tokens = len(images) * self._picture_tokens / self._pictures
-        else:
-            picture_tokens = sum(map(_tokens_by_size, images))
+        mean = self._picture_tokens / self._pictures if self._pictures else None
+        picture_tokens = sum(map(_tokens_by_size, images)) if mean is None else len(images) * mean
         self.latest = queued.length + characters(queued.request) / _CHARS_PER_TOKEN + picture_tokens
         return self.latest
 

@@ -65,10 +65,8 @@ class Scheduler:
         max_in_flight: int | None = None,
     ) -> None:
         slots, most = slots or {}, max(per_endpoint, max_per_endpoint)
-        self.endpoints = [
-            Endpoint(name, Concurrency(slots.get(name, per_endpoint), slots.get(name, most)))
-            for name in endpoints
-        ]
+        limits = [(name, slots.get(name, per_endpoint), slots.get(name, most)) for name in endpoints]
+        self.endpoints = [Endpoint(name, Concurrency(start, top)) for name, start, top in limits]
         self.lengths = OutputLengthPredictor()
         self.breaker = CircuitBreaker()
         self._max_in_flight = max_in_flight or math.inf
