@@ -160,7 +160,7 @@ def vectors_case(n: int, name: str) -> dict[str, Any]:
         folder = Path(place)
         facts = faiss_shards.build(name, source, folder, progress.Silent())
         building = memory["GiB"]
-        index = faiss_shards.Index(folder, facts, "cosine")
+        index = faiss_shards.ShardedIndex(folder, facts, "cosine")
         mapped, direct = index.shards.index, whole(folder, facts)
         rates = {}
         for batch in BATCHES:

@@ -87,7 +87,7 @@ def concurrency(seeds: Sequence[int]) -> str:
             for seed in seeds:
                 items = rag(seed, 8_000)
                 known_slots = scheduled(items, [Server(slots=slots)], slots)
-                found = scheduled(items, [Server(slots=slots)], start, grows=256)
+                found = scheduled(items, [Server(slots=slots)], start, max_per_endpoint=256)
                 ratios.append(found.makespan / known_slots.makespan)
             row.append(f"{statistics.median(ratios):.3f}")
         lines.append(f"| {slots} | {row[0]} | {row[1]} |")
@@ -97,7 +97,7 @@ def concurrency(seeds: Sequence[int]) -> str:
 def overhead(n: int = 20_000) -> str:
     """Return the scheduler's own CPU time per request, as a sentence."""
     requests = [item.request for item in rag(1, n)]
-    schedule, under_way = Scheduler(each=SLOTS), []
+    schedule, under_way = Scheduler(per_endpoint=SLOTS), []
     start = time.process_time()
     for at in range(n + WINDOW):
         if at < n:
@@ -105,7 +105,7 @@ def overhead(n: int = 20_000) -> str:
         if at >= WINDOW:
             while (queued := schedule.next(at)) is not None:
                 under_way.append(queued)
-            schedule.ended(under_way.pop(0), at, tokens=100)
+            schedule.finish(under_way.pop(0), at, tokens=100)
     micros = 1e6 * (time.process_time() - start) / n
     return (
         f"The scheduler's own work: {micros:.0f} µs of CPU a request ({n:,} requests of 1,560 tokens, "

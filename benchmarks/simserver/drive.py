@@ -56,7 +56,7 @@ def scheduled(
     ``sent`` receives the requests in the order in which they were sent.
     """
     names = [f"http://{i}/v1" for i in range(len(servers))]
-    scheduler = Scheduler(names, each=inflight, grows=grows)
+    scheduler = Scheduler(names, per_endpoint=inflight, max_per_endpoint=grows)
     coming = iter(items)
     of: dict[int, Item] = {}
 
@@ -72,7 +72,7 @@ def scheduled(
                 sent.append(item)
 
     def ended(job: Job, now: float) -> None:
-        scheduler.ended(job.tag, now, tokens=job.output)
+        scheduler.finish(job.tag, now, tokens=job.output)
         item = of.pop(job.tag.number)
         feed(itertools.islice(coming, 1) if item.then is None else [item.then])
 
