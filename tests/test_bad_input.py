@@ -324,7 +324,7 @@ def test_a_disk_that_fails_in_the_middle_loses_nothing_and_the_run_resumes(
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
     out, err = process.communicate()
     assert process.returncode == 1, out + err
-    assert "can no longer be written to or read" in err
+    assert "can no longer be read or written" in err
     assert re.search("Run .* is interrupted. Go on with: .*resume", err)
     assert "Traceback" not in err
     assert sum(scripted.asked.values()) < 300

@@ -95,7 +95,7 @@ def test_commands_that_are_suggested_work_as_they_stand(evalkit: Any, tmp_path: 
     assert suggested[0] == "evalkit"
     evalkit(*suggested[1:])
     refused = evalkit(*build, "--out", "my index", "--chunk-words", "9", code=2).stderr
-    again = shlex.split(refused.rpartition("choose another: evalkit ")[2])
+    again = shlex.split(refused.rpartition("choose another one: evalkit ")[2])
     assert again[:3] == ["index", "build", "one trial.jsonl"]
     missing = evalkit("index", "info", "no index", code=2).stderr
     assert shlex.split(missing.rpartition("evalkit ")[2])[-2:] == ["--out", "no index"]
