@@ -1,4 +1,4 @@
-"""The command line. Each command lives in a module of its own, imported when it is called."""
+"""The command line. Each command has its own module, which is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from evalkit.util.version import VERSION
 COMMANDS = {
     "run": ("evalkit.cli.run", "Evaluate models on tasks."),
     "list": ("evalkit.cli.listing", "List tasks with their parameters and metrics."),
-    "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or one sample whole."),
-    "rag-report": ("evalkit.cli.rag_report", "Say whether retriever or generator is the weak part."),
-    "resume": ("evalkit.cli.run", "Go on with a run that was stopped or had errors."),
-    "cache": ("evalkit.cli.cache", "Say what the response cache holds, or empty it."),
+    "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or samples."),
+    "rag-report": ("evalkit.cli.rag_report", "Tell whether the retriever or the generator is the weak part."),
+    "resume": ("evalkit.cli.run", "Complete a run that was stopped or had errors."),
+    "cache": ("evalkit.cli.cache", "Show the size of the response cache, or empty it."),
     "score": ("evalkit.cli.score", "Score predictions that were made elsewhere."),
     "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),
-    "new": ("evalkit.cli.new", "Write a commented starting point."),
-    "import": ("evalkit.cli.interchange", "Bring results of lm-eval into the store."),
+    "new": ("evalkit.cli.new", "Write a commented task, server adapter or retriever."),
+    "import": ("evalkit.cli.interchange", "Read result files of lm-eval into the store."),
     "export": ("evalkit.cli.interchange", "Write runs as result files of lm-eval."),
     "lm-eval": ("evalkit.cli.lm_eval", "Run lm-eval's own command with evalkit's models."),
     "index": ("evalkit.cli.index", "Build, search and check retrieval indexes."),
-    "retrieve": ("evalkit.cli.retrieve", "Measure retrievers on a benchmark with judgements."),
+    "retrieve": ("evalkit.cli.retrieve", "Measure retrievers on a benchmark with relevance judgements."),
     "leaderboard": ("evalkit.cli.leaderboard", "Serve the leaderboard in a browser."),
 }
 
 
 class _Lazy(click.Group):
-    """Knows its commands by name; imports one only to run it."""
+    """A group that knows its commands by name and imports a command only when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -68,15 +68,15 @@ def cli() -> None:
       evalkit run pubmed_rag --model sglang:NAME@http://127.0.0.1:30000
       evalkit leaderboard
 
-    Exit codes: 0 everything scored, 1 a run is incomplete, 2 a wrong call, 130 interrupted.
+    Exit codes: 0 everything is scored, 1 a run is incomplete, 2 the call was wrong, 130 interrupted.
     """
 
 
 def main() -> None:
-    """The entry point of the ``evalkit`` command: errors of ours are one message, not a traceback."""
+    """Run the ``evalkit`` command; print evalkit's own errors as one message, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an arrow that a terminal lacks ends no command
+            stream.reconfigure(errors="replace")  # a character that the terminal lacks stops no command
     as_json = "--json" in sys.argv
     if as_json:
         from evalkit.cli.output import keep_stdout_for_json, print_json

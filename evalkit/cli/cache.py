@@ -1,4 +1,4 @@
-"""``evalkit cache``: the responses that models gave, kept beside the score store."""
+"""``evalkit cache``: the response cache, which lies beside the score store."""
 
 from __future__ import annotations
 
@@ -13,51 +13,50 @@ from evalkit.models.middleware.response_cache import ResponseCache
 
 @click.group()
 def cache() -> None:
-    """Say what the response cache holds, or empty it. Scores and stored answers stay as they are."""
+    """Show the size of the response cache, or empty it. Scores and stored answers do not change."""
 
 
 @cache.command()
 @store_option
 @json_option
 def info(store_url: str | None, as_json: bool) -> None:
-    """Say how much the cache holds, where, and since when."""
+    """Show the path, size and age of the cache."""
     from evalkit.util.config import cache_size, load_config
 
     responses = _open(store_url)
-    found, most = responses.info(), cache_size(load_config())
+    content, max_bytes = responses.info(), cache_size(load_config())
     if as_json:
         print_json(
             {
                 "path": str(responses.path),
-                "responses": found.responses,
-                "bytes": found.bytes,
-                "max_bytes": most,
-                "first": found.first,
-                "last": found.last,
+                "responses": content.responses,
+                "bytes": content.bytes,
+                "max_bytes": max_bytes,
+                "first": content.first,
+                "last": content.last,
             }
         )
     else:
-        limit = f" of {most / 1e6:,.1f}" if most else ""
-        since = f", since {time.strftime('%Y-%m-%d', time.localtime(found.first))}" if found.first else ""
-        click.echo(
-            f"{responses.path}: {found.responses:,} responses, {found.bytes / 1e6:,.1f}{limit} MB{since}"
-        )
+        limit = f" of {max_bytes / 1e6:,.1f}" if max_bytes else ""
+        since = f", since {time.strftime('%Y-%m-%d', time.localtime(content.first))}" if content.first else ""
+        size = f"{content.responses:,} responses, {content.bytes / 1e6:,.1f}{limit} MB"
+        click.echo(f"{responses.path}: {size}{since}")
     responses.close()
 
 
 @cache.command()
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Only what is older.")
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Only older responses.")
 @store_option
 @json_option
 def clear(older_than: float | None, store_url: str | None, as_json: bool) -> None:
-    """Forget the responses. Runs that were interrupted may then have to ask again."""
+    """Delete the responses. Resuming an interrupted run may then call the model again."""
     responses = _open(store_url)
-    gone = responses.clear(None if older_than is None else time.time() - older_than * 86_400)
+    cleared = responses.clear(None if older_than is None else time.time() - older_than * 86_400)
     responses.close()
     if as_json:
-        print_json({"path": str(responses.path), "cleared": gone})
+        print_json({"path": str(responses.path), "cleared": cleared})
     else:
-        click.echo(f"{responses.path}: {gone:,} responses cleared")
+        click.echo(f"{responses.path}: {cleared:,} responses cleared")
 
 
 def _open(store_url: str | None) -> ResponseCache:

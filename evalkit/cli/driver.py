@@ -1,4 +1,4 @@
-"""Several evaluations by one command: what goes wrong with one of them, signals, exit codes, the report."""
+"""Several evaluations in one command: failures of one of them, signals, exit codes, the report."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def scores_nothing(run: Run) -> bool:
-    """Whether a run has metrics and samples, and none of those scored any of these."""
+    """Return whether a run has metrics and samples, but not one score."""
     return bool(run.n and run.spec.metrics and not run.metrics)
 
 
 class RunBatch:
-    """Runs several evaluations in one session, gathers their results, and answers signals."""
+    """Several evaluations in one session: runs them, collects their results, and handles signals."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class RunBatch:
         self.stop = asyncio.Event()
 
     def main(self, work: Callable[[RunBatch], Awaitable[None]]) -> int:
-        """Run ``work``, print what came of it, and return the exit code."""
+        """Run ``work``, print the results, and return the exit code."""
         from evalkit.run.engine import Stopped
 
         interrupted = False
@@ -95,7 +95,7 @@ class RunBatch:
         return INCOMPLETE if self.errors or failed else OK
 
     def skip(self, task: str, reason: str) -> None:
-        """Note an item that is left out."""
+        """Record and print that an item is left out."""
         self.skipped.append({"task": task, "reason": reason})
         click.echo(f"Skipped {task}: {reason}", err=True)
 
@@ -108,17 +108,19 @@ class RunBatch:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """First Ctrl-C or SIGTERM: finish what is in flight. Second: stop at once. Third: die.
+        """Handle Ctrl-C and SIGTERM. First: finish the requests in flight. Second: stop at once. Third: exit.
 
-        A time limit that is reached is a first request, and nothing where one was made before. Presses are
-        counted by Python itself and not by the event loop: a task that never lets the loop go on dies, too.
+        A time limit that is reached counts as a first Ctrl-C, and is ignored after one. The signal handler
+        counts, not the event loop: so the third ends even a task that blocks the loop.
         """
         running, main = asyncio.get_running_loop(), asyncio.current_task()
         asked = 0
 
-        def stop(why: str, time: int) -> None:
-            if time == 1 and self.open_run is not None:
-                click.echo(f"\n{why}: finishing what is in flight; Ctrl-C again stops at once.", err=True)
+        def stop(why: str, count: int) -> None:
+            if count == 1 and self.open_run is not None:
+                click.echo(
+                    f"\n{why}: finishing the requests in flight; Ctrl-C again stops at once.", err=True
+                )
                 self.stop.set()
             elif main is not None:
                 main.cancel()
@@ -150,9 +152,9 @@ class RunBatch:
     async def __call__(
         self, evaluate: Callable[[Any, Any], Awaitable[Run]], label: str, xfail: str = ""
     ) -> None:
-        """One evaluation. A setup that fails is reported; the next evaluation still runs.
+        """Run one evaluation. If its setup fails, report that; the next evaluation still runs.
 
-        With ``xfail``, the reason to expect it, a failure is noted as expected.
+        ``xfail`` is the reason why a failure is expected; the failure is then recorded as expected.
         """
         from evalkit.run.runner import Options
 
@@ -185,13 +187,13 @@ class RunBatch:
         self.open_run = None
 
     def compare(self) -> None:
-        """Each complete run less the first of its task, for the report."""
+        """Compare each complete run with the first run of its task, for the report."""
         from evalkit.compare.differences import against_first
 
         self.against_first = against_first(self.store, self.runs)
 
     def _broken_off(self, spec: RunSpec) -> Run:
-        """The run as it is stored. It runs no more, also where a failing disk could not take its end."""
+        """Return the stored run; interrupted, also where a failing disk could not store its end."""
         run = self.store.runs.get(spec.id)
         return msgspec.structs.replace(run, status="interrupted") if run.status == "running" else run
 
@@ -202,7 +204,7 @@ class RunBatch:
         click.echo(f"Failed as expected ({reason}): {label}: {failure}", err=True)
 
     def _compare_arms(self) -> None:
-        """Runs of a vision task with its pictures and without: what the pictures are worth."""
+        """Measure the image reliance of vision tasks whose runs have several arms."""
         if len(self.runs) > 1:
             from evalkit.compare.image_ablation import reliance
 
@@ -212,7 +214,7 @@ class RunBatch:
         if self.as_json:
             document: dict[str, Any] = {"runs": [run_document(r, self.unscored.get(r.id)) for r in self.runs]}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
-            document.update({name: some for name, some in lists.items() if some})
+            document.update({name: entries for name, entries in lists.items() if entries})
             if self.reliance:
                 from evalkit.compare.image_ablation import documents
 
@@ -224,16 +226,16 @@ class RunBatch:
             print_runs(self.runs)
             print_reliance(self.reliance)
             print_against_first(self.against_first)
-        for left in self.runs:
-            if not left.is_complete:
-                click.echo(incomplete_reasons(left, self.unscored[left.id]), err=True)
-            elif scores_nothing(left):
+        for run in self.runs:
+            if not run.is_complete:
+                click.echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
+            elif scores_nothing(run):
                 click.echo(
-                    f"Run {left.id}: no metric applies to any sample. Most need Sample.target, those of "
-                    f"retrieval Sample.relevance; evalkit rescore {left.id} --metric CALL adds another.",
+                    f"Run {run.id}: no metric applies to any sample. Most metrics need Sample.target; those "
+                    f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
-            click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)
+            click.echo(f"Scores are stored. Open the leaderboard: {command()} leaderboard", err=True)

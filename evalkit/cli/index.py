@@ -35,21 +35,24 @@ def index() -> None:
     "--retriever",
     default="faiss",
     show_default=True,
-    help="faiss, bm25, hybrid or a plug-in's; options as in 'bm25?k1=1.2'.",
+    help="faiss, bm25, hybrid or a plug-in, with options: 'bm25?k1=1.2'.",
 )
-@click.option("--encoder", help="sentence-transformers model: a name or a folder.")
+@click.option("--encoder", help="The encoder: a name or a folder of sentence-transformers.")
 @click.option("--chunk-words", type=click.IntRange(min=1), help="Cut documents into passages of N words.")
-@click.option("--chunk-tokens", type=click.IntRange(min=1), help="… of N tokens of --tokenizer.")
-@click.option("--chunk-sentences", type=click.IntRange(min=1), help="… of N sentences.")
-@click.option("--chunk-sections", is_flag=True, default=None, help="No passage crosses a section's border.")
-@click.option("--overlap", type=click.IntRange(min=0), help="Sentences that neighbouring passages share.")
-@click.option("--tokenizer", help="A model's name or folder [default: the default encoder's].")
-@click.option("--deduplicate", is_flag=True, default=None, help="Leave out passages that repeat another.")
+@click.option("--chunk-tokens", type=click.IntRange(min=1), help="Cut into N tokens of --tokenizer.")
+@click.option("--chunk-sentences", type=click.IntRange(min=1), help="Cut into N sentences.")
+@click.option("--chunk-sections", is_flag=True, default=None, help="End passages where a section ends.")
+@click.option("--overlap", type=click.IntRange(min=0), help="Let neighbouring passages share N sentences.")
+@click.option("--tokenizer", help="A model's name or folder [default: that of the default encoder].")
+@click.option("--deduplicate", is_flag=True, default=None, help="Leave out copies of a passage.")
 @json_option
 @quiet_option
 def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Index CORPUS: a JSONL file (or .jsonl.gz) with id, title and text; a folder in BEIR's or MedRAG's
-    layout; Parquet; PubMed's XML; or hf:NAME, a data set of the hub."""
+    """Build an index of CORPUS.
+
+    CORPUS is a JSONL file (or .jsonl.gz) with id, title and text; a folder in the layout of BEIR or MedRAG;
+    Parquet; PubMed XML; or hf:NAME, a data set of the Hugging Face hub.
+    """
     from evalkit.rag.retrievers import read_search, retriever_class
 
     name, own = read_search(retriever)
@@ -63,20 +66,24 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
         documents = counted(facts["n_documents"], "document")
         click.echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
         if copies := facts.get("n_copies"):
-            left = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
-            have = f"{counted(copies, 'passage')} {'has' if copies == 1 else 'have'}"
-            click.echo(f"{have} title and text of another: {left}.")
-        for line in _found_out(facts.get("facts", {})):
+            outcome = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
+            subject = f"{counted(copies, 'passage')} {'has' if copies == 1 else 'have'}"
+            click.echo(f"{subject} title and text of another: {outcome}.")
+        for line in _build_facts(facts.get("facts", {})):
             click.echo(line)
-        click.echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
+        click.echo(f'Search the index: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
 
 
-def _found_out(facts: dict[str, Any]) -> Iterator[str]:
-    """What a build found out about the encoder and the index, in words."""
+def _build_facts(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what a build measured of the encoder and the index, in words."""
     if encoder := facts.get("encoder"):
-        origin = {"registry": "as its authors use it", "model": "as its own files say", "assumed": "assumed"}
+        how = {
+            "registry": "as its authors use it",
+            "model": "as its files say",
+            "assumed": "by assumed rules",
+        }
         note = f": {encoder['note']}" if encoder.get("note") else ""
-        yield f"Encoder ({encoder['computed']}) used {origin[encoder['recipe']]}{note}."
+        yield f"Encoder ({encoder['computed']}) used {how[encoder['recipe']]}{note}."
     if index := facts.get("index"):
         effort = next((f", {name} {index[name]}" for name in ("nprobe", "efSearch") if name in index), "")
         yield (
@@ -95,20 +102,20 @@ async def _prepare(retriever: Retriever) -> None:
 @index.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("question")
-@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Passages to show.")
+@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Number of passages.")
 @click.option(
     "-p",
     "params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="How to search: rerank=MODEL, mmr=0.7 …",
+    help="An option of the search: rerank=MODEL, mmr=0.7 …",
 )
 @json_option
 @quiet_option
 def search(
     directory: Path, question: str, k: int, params: tuple[str, ...], as_json: bool, quiet: bool
 ) -> None:
-    """Find the passages of an index that answer QUESTION."""
+    """Search the index in DIRECTORY for passages that answer QUESTION."""
     from evalkit.rag.retrievers import retriever_class
 
     if not question.strip():
@@ -137,7 +144,7 @@ async def _search(retriever: Retriever, question: str, k: int) -> list[Passage]:
 @click.argument("directory", type=click.Path(path_type=Path))
 @json_option
 def info(directory: Path, as_json: bool) -> None:
-    """Say what an index is: corpus, passages, encoder, size on disk, measured recall."""
+    """Describe an index: corpus, passages, encoder, size on disk, recall."""
     manifest = _manifest(directory)
     files = {file.name: file.stat().st_size for file in sorted(directory.iterdir()) if file.is_file()}
     if as_json:
@@ -166,7 +173,7 @@ def _in_words(manifest: dict[str, Any], files: dict[str, int]) -> Iterator[tuple
 
 
 def _flat(facts: Any) -> str:
-    """Facts on one line; a hash by its beginning."""
+    """Return facts on one line; a hash is shortened."""
     if isinstance(facts, dict):
         return ", ".join(f"{name} {_flat(value)}" for name, value in facts.items() if value not in (None, ""))
     text = str(facts)
@@ -178,9 +185,10 @@ def _flat(facts: Any) -> str:
 @json_option
 @quiet_option
 def verify(directory: Path, as_json: bool, quiet: bool) -> None:
-    """Check an index: files against checksums, rows against counts, a few passages embedded anew.
+    """Check an index: checksums, counts, stored vectors.
 
-    Exit code 1 where anything is wrong, 2 where it is no index of its corpus as it is now.
+    A few passages are embedded again and compared with their stored vectors. Exit code 1: a check failed.
+    Exit code 2: the corpus has changed since the index was built.
     """
     from evalkit.rag.retrievers import retriever_class
 
@@ -208,19 +216,19 @@ async def _verify(retriever: Retriever) -> list[Check] | None:
 
 
 def _kind(directory: Path) -> str:
-    """The kind of an index, from its manifest."""
+    """Return the kind of an index, from its manifest."""
     return str(_manifest(directory)["kind"])
 
 
 def _manifest(directory: Path) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, Any])
-        found["kind"]
+        manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, Any])
+        manifest["kind"]
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds no index ({MANIFEST} is missing). "
-            f"Build one with: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
+            f"Build one: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None
-    return found
+    return manifest

@@ -16,10 +16,10 @@ from evalkit.cli.output import print_json, print_runs, run_document
 @store_option
 @json_option
 def import_(where: Path, store_url: str | None, as_json: bool) -> None:
-    """Bring results of lm-eval into the store.
+    """Read result files of lm-eval into the store.
 
-    DIR is what was given to lm-eval as --output_path, a folder inside it, or one results_*.json. Samples come
-    along where they were logged (--log_samples). What is in the store already stays as it is.
+    DIR is the --output_path of lm-eval, a folder inside it, or one file results_*.json. Samples are read if
+    lm-eval logged them (--log_samples). Runs that the store has already do not change.
     """
     from evalkit.lm_eval.import_results import import_results
     from evalkit.store import open_store
@@ -30,12 +30,12 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
         print_json({"runs": [run_document(run) for run in runs], "known": known})
     elif runs:
         print_runs(runs)
-    click.echo(f"{len(runs)} runs imported, {len(known)} were there already.", err=True)
+    click.echo(f"{len(runs)} runs imported, {len(known)} were in the store already.", err=True)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(["lm-eval"]), default="lm-eval", help="Whose files.")
+@click.option("--format", "form", type=click.Choice(["lm-eval"]), default="lm-eval", help="Their format.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("export"), help="Folder [default: export]."
 )
@@ -46,8 +46,8 @@ def export(
 ) -> None:
     """Write runs as result files of lm-eval.
 
-    RUNS are run ids, unique prefixes of them, or 'latest'. Prints the files. Exit code 1: a run is
-    incomplete, which the files cannot say.
+    RUNS are run ids, unique prefixes of them, or 'latest'. The command prints the names of the files. Exit
+    code 1: a run is incomplete, which the files cannot show.
     """
     from evalkit.lm_eval.export_results import export_run
     from evalkit.store import open_store

@@ -11,12 +11,14 @@ from evalkit.errors import UsageError
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port of the server."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the server.")
 @click.option("--browser/--no-browser", default=False, help="Open a browser window.")
 @store_option
 def leaderboard(port: int, host: str, browser: bool, store_url: str | None) -> None:
-    """Serve the leaderboard in a browser, from the score store."""
+    """Serve the leaderboard of the score store in a browser."""
     if store_url is not None:
         from evalkit.store import open_store
 

@@ -16,7 +16,7 @@ from evalkit.collection.listing import Listed, Listing, listing
 @click.argument("targets", nargs=-1)
 @keyword_option
 @tags_option
-@click.option("--fresh", is_flag=True, help="Import every file, also those that have not changed.")
+@click.option("--fresh", is_flag=True, help="Import every file, even unchanged ones.")
 @include_option
 @json_option
 def list_(
@@ -27,24 +27,27 @@ def list_(
     include_path: Path | None,
     as_json: bool,
 ) -> None:
-    """List tasks with their parameters and metrics. TARGETS as for evalkit run."""
+    """List tasks with their parameters and metrics.
+
+    TARGETS are those of evalkit run: files, folders, names of tasks. Without any: all installed tasks.
+    """
     found = listing(targets, keyword=keyword, tags=tags, include_path=include_path, fresh=fresh)
     if as_json:
         _print_document(found)
     else:
         click.echo("\n".join(_lines(found)))
-    sys.exit(_say_broken(found))
+    sys.exit(_print_broken(found))
 
 
 def print_node_ids(found: Listing, as_json: bool) -> int:
-    """What ``run --collect-only`` prints; returns the exit code."""
+    """Print the node ids of ``run --collect-only``; return the exit code."""
     if as_json:
         _print_document(found)
     for item in [] if as_json else found.items:
         click.echo(item.node_id + _marks(item))
     if not as_json:
         click.echo(f"{len(found.items)} items", err=True)
-    return _say_broken(found)
+    return _print_broken(found)
 
 
 def _print_document(found: Listing) -> None:
@@ -52,7 +55,7 @@ def _print_document(found: Listing) -> None:
     print_json({"tasks": [item.document for item in found.items], "broken": broken})
 
 
-def _say_broken(found: Listing) -> int:
+def _print_broken(found: Listing) -> int:
     for broken in found.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
     return 2 if found.broken else 0
@@ -78,4 +81,4 @@ def _lines(found: Listing) -> list[str]:
                 lines.append(f"  parameters: {settings}")
         if item.named:
             lines.append(f"    {item.id}")
-    return lines or ([] if found.broken else ["No tasks match."])
+    return lines or ([] if found.broken else ["No task matches."])

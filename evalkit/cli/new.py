@@ -20,7 +20,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @click.group()
 def new() -> None:
-    """Write a commented starting point."""
+    """Write a commented task, server adapter or retriever, with its test."""
 
 
 def _into(name: str) -> Callable[[F], F]:
@@ -30,15 +30,15 @@ def _into(name: str) -> Callable[[F], F]:
         type=click.Path(file_okay=False, path_type=Path),
         default=".",
         metavar="DIR",
-        help=f"Where to write {name} [default: here].",
+        help=f"Folder for {name} [default: the current one].",
     )
 
 
 @new.command("task")
 @click.argument("name")
-@_into("it")
+@_into("the two files")
 def new_task(name: str, folder: Path) -> None:
-    """Write task_NAME.py and its test, both of which run as they are."""
+    """Write task_NAME.py and its test. Both run without changes."""
     _check_name(name, "task", ("task", "samples"))
     file, test = folder / f"task_{name}.py", folder / f"test_{name}.py"
     title = name.replace("_", " ").capitalize()
@@ -50,11 +50,12 @@ def new_task(name: str, folder: Path) -> None:
 
 @new.command("backend")
 @click.argument("name")
-@_into("its folder")
+@_into("the package")
 def new_backend(name: str, folder: Path) -> None:
-    """Write the package evalkit-NAME with an adapter of a model server, and its test.
+    """Write a package with a server adapter.
 
-    Installed, it answers as --model NAME:MODEL.
+    The package evalkit-NAME holds the adapter and its test. After pip install -e, use it as
+    --model NAME:MODEL.
     """
     where = _new_package(name, folder, "backend", "models")
     click.echo(f"Try: pip install -e {where}\n     pytest {where}")
@@ -63,11 +64,12 @@ def new_backend(name: str, folder: Path) -> None:
 
 @new.command("retriever")
 @click.argument("name")
-@_into("its folder")
+@_into("the package")
 def new_retriever(name: str, folder: Path) -> None:
-    """Write the package evalkit-NAME with a retriever, and its test.
+    """Write a package with a retriever.
 
-    Installed, it searches as -p search=NAME.
+    The package evalkit-NAME holds the retriever and its test. After pip install -e, use it as
+    -p search=NAME.
     """
     where = _new_package(name, folder, "retriever", "retrievers")
     click.echo(f"Try: pip install -e {where}\n     pytest {where}")
@@ -92,14 +94,14 @@ def _new_package(name: str, folder: Path, kind: str, group: str) -> str:
 
 def _check_name(name: str, kind: str, taken: tuple[str, ...]) -> None:
     if not name.isidentifier() or keyword.iskeyword(name) or name in taken:
-        raise UsageError(f"{name!r} cannot name a {kind}: take letters, digits and _, as for a function")
+        raise UsageError(f"{name!r} cannot name a {kind}: use letters, digits and _, as for a function")
 
 
 def _write(files: dict[Path, str], words: dict[str, str]) -> None:
     """Write files from templates, with ``words`` in place of their names. Overwrites nothing."""
     for path in files:
         if path.exists():
-            raise UsageError(f"{path} is there already; take another name, or another folder with --dir")
+            raise UsageError(f"{path} is there already; choose another name, or another folder with --dir")
     for path, template in files.items():
         text = (TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
         for word, value in words.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 store_option = click.option(
-    "--store", "store_url", metavar="URL", help="Score store [default: .evalkit/evalkit.db]."
+    "--store", "store_url", metavar="URL", help="The score store [default: .evalkit/evalkit.db]."
 )
 keyword_option = click.option(
     "-k", "keyword", metavar="EXPR", help="Only items whose node id matches: 'rag and not oracle'."
@@ -20,7 +20,7 @@ include_option = click.option(
     "--include-path",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="A folder of lm-eval's YAML files, for targets lm_eval/NAME.",
+    help="Folder with YAML files of lm-eval, for the tasks lm_eval/NAME.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 metric_option = click.option(
@@ -28,13 +28,13 @@ metric_option = click.option(
     "metrics",
     multiple=True,
     metavar="CALL",
-    help="One more metric, as a task file would write it: 'bertscore(truncate=True)'. Repeat for several.",
+    help="Add a metric, written as in a task file: 'bertscore(truncate=True)'. Repeat for several.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """``90``, ``90s``, ``30m``, ``12h`` or ``2d`` in seconds."""
+    """Return ``90``, ``90s``, ``30m``, ``12h`` or ``2d`` in seconds."""
     if value is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
@@ -47,5 +47,5 @@ time_option = click.option(
     "--time-limit",
     callback=_seconds,
     metavar="TIME",
-    help="Stop after 90s, 30m or 12h, as Ctrl-C would: what ended is stored, resume goes on.",
+    help="Stop after 90s, 30m or 12h as Ctrl-C does: finished samples are stored; resume asks for the rest.",
 )

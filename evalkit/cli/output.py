@@ -1,4 +1,4 @@
-"""What commands print: one JSON document, or tables for people. Logs and progress go to stderr."""
+"""The output of commands: one JSON document, or tables. Logs and progress go to stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def command() -> str:
-    """How to call this command again: ``evalkit``, or its path where it is not on the search path."""
+    """Return how to call evalkit again: ``evalkit``, or its path where it is not on the search path."""
     beside = Path(sys.executable).parent / "evalkit"
     return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
 
@@ -30,25 +30,25 @@ _out = 1
 
 
 def keep_stdout_for_json() -> None:
-    """From here on all that is printed, also by task files and workers, goes to stderr; JSON to stdout."""
+    """Send all later prints to stderr, also those of task files and workers; only JSON goes to stdout."""
     global _out
     _out = os.dup(1)
     os.dup2(2, 1)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
         stdout.write(raw + b"\n")
 
 
 Unscored = Mapping[str, tuple[int, str]]
-"""The metrics that failed on some samples: on how many, and what one of them said (``Samples.unscored``)."""
+"""By metric: the number of samples on which it failed, and one of the errors (``Samples.unscored``)."""
 
 
 def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
-    """A run as ``--json`` shows it."""
+    """Return a run as ``--json`` shows it."""
     return {
         "id": run.id,
         "task": run.spec.task,
@@ -58,7 +58,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
         "metrics": _estimates(run.metrics),
-        "slices": {part: _estimates(some) for part, some in run.slices.items()},
+        "slices": {part: _estimates(metrics) for part, metrics in run.slices.items()},
         "tokens": msgspec.to_builtins(run.tokens),
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
@@ -69,12 +69,12 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
 
 
 def resume_hint(spec: RunSpec | None) -> str:
-    """The command to go on with a run, where there can be one."""
+    """Return the command that resumes a run; empty where it cannot be resumed."""
     return f" Go on with: {command()} resume {spec.id}" if spec and not spec.reproduction.given else ""
 
 
 def incomplete_reasons(run: Run, unscored: Unscored) -> str:
-    """Why a run is not complete, and how to go on where that helps: one line for each reason."""
+    """Return why a run is incomplete, one reason a line, and the command that resumes it if that helps."""
     reasons: dict[tuple[int, str], list[str]] = {}
     for metric, failed in unscored.items():
         reasons.setdefault(failed, []).append(metric)
@@ -83,8 +83,8 @@ def incomplete_reasons(run: Run, unscored: Unscored) -> str:
     if missing:
         lines[0] += resume_hint(run.spec)
     lines += [
-        f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {said}"
-        for (n, said), metrics in reasons.items()
+        f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {error}"
+        for (n, error), metrics in reasons.items()
     ]
     return "\n".join(lines)
 
@@ -104,7 +104,7 @@ def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def cell(estimate: Estimate | None) -> str:
-    """``0.312 [0.290, 0.334]``; of an incomplete run the bounds, marked with a question mark."""
+    """Return ``0.312 [0.290, 0.334]``; for an incomplete run the bounds, with a question mark."""
     if estimate is None:
         return "–"
     digits = 3 if abs(estimate.value) < 10 else 1
@@ -114,27 +114,27 @@ def cell(estimate: Estimate | None) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 document``, ``1,024 documents``."""
+    """Return a count with its noun: ``1 document``, ``1,024 documents``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def safe(text: str) -> str:
-    """Text of a model or a server for a terminal: control characters are shown, not obeyed."""
+    """Return foreign text for a terminal, with control characters escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
-    """A metric's name with its direction, and with the number of samples where it does not score all."""
+    """Return a metric's name, its direction, and the number of scored samples where it is not all of them."""
     arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
-    found = [(run.metrics[info.name].n, run.n) for run in runs if info.name in run.metrics]
-    if all(n == of for n, of in found):
+    counts = [(run.metrics[info.name].n, run.n) for run in runs if info.name in run.metrics]
+    if all(n == of for n, of in counts):
         return info.name + arrow
-    least, most = min(n for n, _ in found), max(n for n, _ in found)
+    least, most = min(n for n, _ in counts), max(n for n, _ in counts)
     return f"{info.name}{arrow} n={least}" + (f"–{most}" if most > least else "")
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """A table for each task: metrics down, models across, then how the samples ended."""
+    """Print a table for each task: a row for each metric, a column for each model, then counts and costs."""
     from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
@@ -142,7 +142,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     by_task: dict[str, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.spec.task, []).append(run)
-    parts = [(t, some[i : i + across]) for t, some in by_task.items() for i in range(0, len(some), across)]
+    parts = [(t, group[i : i + across]) for t, group in by_task.items() for i in range(0, len(group), across)]
     for task, columns in parts:
         table = new_table(task)
         table.add_column("metric")
@@ -153,8 +153,8 @@ def print_runs(runs: Sequence[Run]) -> None:
                 table.add_row(_label(info, columns), *(cell(run.metrics.get(info.name)) for run in columns))
         table.add_section()
         for label, value in _facts():
-            if any(shown := [value(run) for run in columns]):
-                table.add_row(label, *(Text(one, style="dim") for one in shown))
+            if any(texts := [value(run) for run in columns]):
+                table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
 
 
@@ -165,22 +165,22 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
-    yield "judge not understood", partial(_judged, "unread", "asked", "{:,} of {:,}")
+    yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:
-    """Two counts of the run's judge; nothing where there was none, or nothing of the first kind."""
+    """Return two counts of the run's judge; empty without a judge, or where the first count is 0."""
     counts = run.spec.provenance.get("judged", {})
     return form.format(counts[first], counts.get(second, 0)) if counts.get(first) else ""
 
 
 def print_slices(run: Run) -> None:
-    """A table of one run by slice: slices down, metrics across; nothing where it has none."""
+    """Print a table of one run: a row for each slice, a column for each metric; nothing without slices."""
     from evalkit.cli.terminal import Console, Text, new_table
 
-    names = [m.name for m in run.spec.metrics if any(m.name in some for some in run.slices.values())]
+    names = [m.name for m in run.spec.metrics if any(m.name in metrics for metrics in run.slices.values())]
     console = Console()
     across = max(1, (console.width - 32) // 24)
     for start in range(0, len(names), across):
@@ -190,11 +190,11 @@ def print_slices(run: Run) -> None:
             table.add_column(Text(name), justify="right", no_wrap=True)
             table.add_column("n", justify="right", style="dim")
         kind = ""
-        for part, some in run.slices.items():
+        for part, metrics in run.slices.items():
             if kind and part.partition("=")[0] != kind:
                 table.add_section()
             kind = part.partition("=")[0]
-            estimates = [some.get(name) for name in names[start : start + across]]
+            estimates = [metrics.get(name) for name in names[start : start + across]]
             table.add_row(
                 Text(part), *(text for e in estimates for text in (cell(e), str(e.n) if e else "–"))
             )
@@ -202,7 +202,7 @@ def print_slices(run: Run) -> None:
 
 
 def print_reliance(found: Sequence[Reliance]) -> None:
-    """Print what each vision task loses without its images, and whether the model uses them at all."""
+    """Print how much each vision task loses without its images, and whether the model uses them."""
     from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()

@@ -22,14 +22,16 @@ Table = tuple[str, list[str], list[list[str]]]
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--metric", help="What curves and causes are about [default: the task's first output metric].")
+@click.option("--metric", help="The metric of curves and causes [default: the task's first output metric].")
 @click.option(
     "--by",
     multiple=True,
     metavar="SETTING",
-    help="Only compare: runs that differ in this setting, such as search. Repeat for several.",
+    help="Only compare runs that differ in this setting, such as search. Repeat for several.",
 )
-@click.option("--right", type=float, metavar="SCORE", help="A sample is right from this score on.")
+@click.option(
+    "--right", type=float, metavar="SCORE", help="The score from which on a sample counts as right."
+)
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @store_option
 @json_option
@@ -42,10 +44,11 @@ def rag_report(
     store_url: str | None,
     as_json: bool,
 ) -> None:
-    """Say whether retriever or generator is the weak part, from runs of a RAG task in several arms.
+    """Tell whether the retriever or the generator is the weak part, from runs of a RAG task in several arms.
 
-    RUNS are run ids, unique prefixes or 'latest'; the newest runs of the same task, model and settings in the
-    other arms, with other k and positions, join them. With --by, so do those that differ in the setting.
+    RUNS are run ids, unique prefixes of them, or 'latest'. The newest runs of the same task, model and
+    settings in the other arms, and with other k and positions, are added. With --by, runs that differ in that
+    setting are added as well.
     """
     from evalkit.compare.rag import reports, settings, with_siblings
     from evalkit.store import open_store
@@ -53,38 +56,38 @@ def rag_report(
     with open_store(store_url, create=False) as store:
         chosen = [store.runs.get(name) for name in runs]
         among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
-        found = reports(store, among.values(), metric, right)
-        beside = settings(store, found)
-    shown = {run_id for report in found for run_id in report.runs.values()}
+        made = reports(store, among.values(), metric, right)
+        compared = settings(store, made)
+    used = {run_id for report in made for run_id in report.runs.values()}
     for run in chosen:
-        if run.id not in shown:
+        if run.id not in used:
             click.echo(f"evalkit: run {run.id} is left out: {_reason(run)}", err=True)
-    if not found:
+    if not made:
         raise UsageError(
             "no complete run of a RAG task among these (one with the parameter arm). For example: "
             "evalkit run fictional_trials -p arm=all --model baseline:extract"
         )
     if as_json:
-        print_json({"reports": found, "settings": beside})
+        print_json({"reports": made, "settings": compared})
         return
     show = _markdown if markdown else _rich
-    if by and not beside:
+    if by and not compared:
         raise UsageError(
             f"nothing to compare: no complete runs of the arm retrieved differ in {', '.join(by)}"
         )
-    for report in () if by else found:
+    for report in () if by else made:
         _print(report, show)
-    if beside:
-        show(_compared(beside))
+    if compared:
+        show(_settings_table(compared))
 
 
-def _compared(beside: Sequence[Setting]) -> Table:
-    """Settings beside each other; the model is named in the title where it is one."""
-    rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in beside]
+def _settings_table(compared: Sequence[Setting]) -> Table:
+    """Return a table of settings; the title names the model if all have the same one."""
+    rows = [[s.model, s.settings, s.metric, cell(s.estimate), cell(s.difference)] for s in compared]
     columns = ["model", "settings", "metric", "estimate", "difference to the first"]
-    if len({s.model for s in beside}) > 1:
+    if len({s.model for s in compared}) > 1:
         return "Settings compared (arm retrieved)", columns, rows
-    return f"Settings compared (arm retrieved, {beside[0].model})", columns[1:], [row[1:] for row in rows]
+    return f"Settings compared (arm retrieved, {compared[0].model})", columns[1:], [row[1:] for row in rows]
 
 
 def _reason(run: Run) -> str:
@@ -92,32 +95,32 @@ def _reason(run: Run) -> str:
         return "its task has no arms"
     if not run.is_complete:
         return f"it is {run.status}; evalkit resume {run.id} completes it"
-    return "it was over other samples than the newest run of its kind, or a run named before it is the same"
+    return "it has other samples than the newest run of its kind, or repeats a run that was named before it"
 
 
 def _print(report: Report, show: Callable[[Table], None]) -> None:
     settings = ", ".join(f"{name}={value}" for name, value in report.params.items())
-    _say(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
+    _print_line(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
     for table in tables(report):
         show(table)
     if report.missing_runs:
-        click.echo("Not known yet, and the commands that measure it:")
+        click.echo("Missing figures, and the commands that measure them:")
         for missing in report.missing_runs:
-            _say(f"  {missing.what}:\n    {missing.command}")
+            _print_line(f"  {missing.what}:\n    {missing.command}")
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """The report as tables, those that have rows."""
+    """Return the tables of a report, without empty ones."""
     metric = f"{report.metric} {_arrow(report.higher_is_better)}"
-    arms = [[name, cell(some[report.metric])] for name, some in report.arms.items() if report.metric in some]
+    arms = [[arm, cell(by[report.metric])] for arm, by in report.arms.items() if report.metric in by]
     sign = "≥" if report.higher_is_better else "≤"
     right = f"right: {report.metric} {sign} {report.right:.3f}, {report.rule}"
     causes = [[c.name, str(c.n), cell(c.share), c.meaning] for c in report.causes]
-    shown = {point.at: point.estimate for point in report.shown_by_k}
-    by_k = [[p.at, cell(p.estimate), cell(shown.get(p.at))] for p in report.by_k]
+    evidence = {point.at: point.estimate for point in report.shown_by_k}
+    by_k = [[p.at, cell(p.estimate), cell(evidence.get(p.at))] for p in report.by_k]
     across = ["", "arms", "first", "second", f"difference in {metric}", "n"]
     others, pairs = _other_metrics(report)
-    found: list[Table] = [
+    all_tables: list[Table] = [
         ("Retrieval", ["metric", "estimate"], _estimates(report.retrieval)),
         ("Arms", ["arm", metric], arms),
         ("Differences between arms, paired by sample", across, _gains(report)),
@@ -129,7 +132,7 @@ def tables(report: Report) -> Iterator[Table]:
         ("By number of distractors (hidden)", ["distractors", metric, "n"], _points(report.by_noise)),
         ("Abstains", ["arm", "share of replies"], _estimates(report.abstained)),
     ]
-    return (table for table in found if table[2])
+    return (table for table in all_tables if table[2])
 
 
 def _gains(report: Report) -> list[list[str]]:
@@ -141,7 +144,7 @@ def _gains(report: Report) -> list[list[str]]:
 
 
 def _other_metrics(report: Report) -> tuple[list[list[str]], list[str]]:
-    """The first two differences of each other metric, a row a metric; and which these are."""
+    """Return the first two differences of each other metric, one row for each; and the pairs of arms."""
     others = [gain for gain in report.gains if gain.metric != report.metric]
     pairs = list(dict.fromkeys(map(_pair, others)))[:2]
     rows: dict[str, dict[str, str]] = {}
@@ -155,8 +158,8 @@ def _pair(gain: Gain) -> str:
     return f"{gain.first} − {gain.second}"
 
 
-def _estimates(some: Mapping[str, Estimate]) -> list[list[str]]:
-    return [[name, cell(estimate)] for name, estimate in some.items()]
+def _estimates(by_name: Mapping[str, Estimate]) -> list[list[str]]:
+    return [[name, cell(estimate)] for name, estimate in by_name.items()]
 
 
 def _arrow(higher: bool) -> str:
@@ -171,21 +174,21 @@ def _rich(table: Table) -> None:
     from evalkit.cli.terminal import Console, Text, new_table
 
     title, columns, rows = table
-    made = new_table(title)
+    printed = new_table(title)
     for name in columns:
-        made.add_column(Text(name), overflow="fold")
+        printed.add_column(Text(name), overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))
-    Console().print(made)
+        printed.add_row(*map(Text, row))
+    Console().print(printed)
 
 
 def _markdown(table: Table) -> None:
     title, columns, rows = table
-    _say(f"\n**{title}**\n")
+    _print_line(f"\n**{title}**\n")
     for row in (columns, ["---"] * len(columns), *rows):
-        _say("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
+        _print_line("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
 
 
-def _say(text: str, bold: bool = False) -> None:
-    """Print a line: control characters are shown, because names of models and tasks are foreign."""
+def _print_line(text: str, bold: bool = False) -> None:
+    """Print a line with control characters escaped, because names of models and tasks are foreign text."""
     click.secho(safe(text), bold=bold)

@@ -17,7 +17,10 @@ from evalkit.cli.output import print_json, print_runs, run_document
 @store_option
 @json_option
 def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
-    """Score the stored answers of RUNS again, with the task's metrics as they are now; no model is called."""
+    """Score the stored answers of RUNS again with the task's present metrics, without a model.
+
+    RUNS are run ids, unique prefixes of them, or 'latest'.
+    """
     from evalkit.run import runner
     from evalkit.store import open_store
 

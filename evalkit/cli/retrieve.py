@@ -27,7 +27,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What was asked for."""
+    """The arguments of one call of the command."""
 
     bench: Any
     searches: tuple[str, ...]
@@ -48,31 +48,31 @@ class Plan(msgspec.Struct, kw_only=True):
     help="A retriever: bm25, faiss?encoder=NAME, hybrid … Repeat for several. [default: bm25]",
 )
 @click.option(
-    "--run", "runs", multiple=True, type=FILE, help="A TREC run made elsewhere. Repeat for several."
+    "--run", "runs", multiple=True, type=FILE, help="A TREC run file of another system. Repeat for several."
 )
 @click.option(
-    "-k", type=click.IntRange(min=1), default=100, show_default=True, help="Documents for each query."
+    "-k", type=click.IntRange(min=1), default=100, show_default=True, help="Documents to rank for each query."
 )
 @click.option(
     "--measure",
     "measures",
     multiple=True,
     metavar="NAME",
-    help="nDCG@10, AP@100, R@1000 … Repeat. [default: nDCG, AP, RR, R and P at the usual depths]",
+    help="nDCG@10, AP@100, R@1000 … Repeat for several. [default: nDCG, AP, RR, R and P at the usual depths]",
 )
-@click.option("--split", default="test", show_default=True, help="Which judgements: qrels/SPLIT.tsv.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Documents, if not in BENCH.")
-@click.option("--queries", type=FILE, help="Queries, if not those in BENCH.")
-@click.option("--qrels", type=FILE, help="Judgements, if not those in BENCH.")
+@click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="File of documents [default: in BENCH].")
+@click.option("--queries", type=FILE, help="File of queries [default: in BENCH].")
+@click.option("--qrels", type=FILE, help="File of judgements [default: in BENCH].")
 @click.option(
     "--unknown",
     type=click.Choice(["error", "miss", "drop"]),
     default="error",
     show_default=True,
-    help="Relevant documents that the corpus lacks: stop, count as never found, or leave out.",
+    help="If the corpus lacks relevant documents: stop, count them as never found, or leave them out.",
 )
 @click.option(
-    "--out-run", metavar="FILE", help="Write the ranking as a TREC run; {} stands for the retriever."
+    "--out-run", metavar="FILE", help="Write the rankings as a TREC run; {} becomes the retriever's name."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N queries.")
 @store_option
@@ -93,24 +93,24 @@ def retrieve(
     corpus: Path | None,
     **files: Any,
 ) -> None:
-    """Measure retrievers on a benchmark with judgements, query by query, as trec_eval does.
+    """Measure retrievers on a benchmark with relevance judgements, as trec_eval does.
 
     BENCH is a folder in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. Each retriever becomes a
-    run in the score store, so that the board ranks them.
+    run in the score store, with one sample for each query; the leaderboard ranks these runs.
     """
     from evalkit.retrieval.benchmark import default_measures
     from evalkit.retrieval.trec import read_benchmark
 
-    found = read_benchmark(bench, **files)
+    benchmark = read_benchmark(bench, **files)
     if corpus is not None:
-        found = msgspec.structs.replace(found, corpus=corpus)
+        benchmark = msgspec.structs.replace(benchmark, corpus=corpus)
     searches = searches or (() if runs else ("bm25",))
     if out_run is not None and len(searches) != 1 and "{}" not in out_run:
         raise UsageError(
             f"--out-run {out_run}: with {len(searches)} retrievers, put {{}} where its name belongs"
         )
     plan = Plan(
-        bench=found,
+        bench=benchmark,
         searches=searches,
         runs=runs,
         measures=measures or tuple(default_measures(k)),
@@ -185,7 +185,9 @@ def _note(item: Item, facts: dict[str, Any]) -> None:
 
 def _say_unknown(plan: Plan, left: Benchmark, lacking: int | None) -> None:
     if lacking is None:
-        click.echo("evalkit: this retriever cannot say whether its corpus has the judged documents", err=True)
+        click.echo(
+            "evalkit: this retriever does not say whether its corpus has the judged documents", err=True
+        )
     if not lacking:
         return
     queries = len(plan.bench.qrels) - len(left.qrels)

@@ -38,25 +38,27 @@ from evalkit.util.name_values import parse_name_values
     "models",
     multiple=True,
     metavar="SPEC",
-    help="provider:name[@url][?param=value], or a name from evalkit.toml. Repeat for several.",
+    help="The model: provider:name[@url][?param=value], or a name in evalkit.toml. Repeat for several.",
 )
-@click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter; repeat to sweep.")
+@click.option(
+    "-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeat to run several values."
+)
 @keyword_option
 @tags_option
 @metric_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
-@click.option("--repeat", type=click.IntRange(min=1), default=1, help="Ask every sample N times.")
-@click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
-@click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, help="Answer every sample N times.")
+@click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
+@click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
 @click.option(
     "--cache",
     type=click.Choice(["on", "off", "refresh", "only"]),
     default="on",
-    help="off: answers that other runs were given are not used. refresh: nor are they, and the new ones take "
-    "their place. only: no server is asked.",
+    help="on: use the answers of other runs. off: do not use them. refresh: replace them with new answers. "
+    "only: use them alone, without a server. [default: on]",
 )
-@click.option("--collect-only", is_flag=True, help="Name what would run, and stop.")
+@click.option("--collect-only", is_flag=True, help="List what would run, and stop.")
 @include_option
 @store_option
 @json_option
@@ -78,7 +80,7 @@ def run(
     """Evaluate models on tasks.
 
     TARGETS are files (task_mine.py), folders, FILE::name[k=5], names of installed tasks (see evalkit list),
-    or lm_eval/NAME for a task of lm-eval; without any, all installed tasks.
+    or lm_eval/NAME for a task of lm-eval. Without TARGETS, all installed tasks run.
     """
     chosen: dict[str, Any] = {
         "params": parse_name_values(params, "-p"),
@@ -97,86 +99,84 @@ def run(
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
     config = load_config()
-    # A slip in the last one is told before hours go into the first.
+    # A wrong spec of the last model is reported before the first model runs for hours.
     check_apart([find(text, config=config)[0] for text in models])
-    found = collect(targets, **chosen)
-    for broken in found.broken:
+    collected = collect(targets, **chosen)
+    for broken in collected.broken:
         click.echo(f"evalkit: broken task file: {broken}", err=True)
-    if not found.items and not found.broken:
+    if not collected.items and not collected.broken:
         raise UsageError(nothing_matches(targets, keyword, tags))
 
     async def work(drive: RunBatch) -> None:
         from evalkit.collection.with_metrics import with_metrics
         from evalkit.run import runner
 
-        for item in (replace(item, task=with_metrics(item.task, metrics)) for item in found.items):
+        for item in (replace(item, task=with_metrics(item.task, metrics)) for item in collected.items):
             if item.skip:
                 drive.skip(item.id, item.skip)
                 continue
             for text in models:
                 start = partial(runner.start, item, text, drive.store)
-                shown = re.sub("//[^/@]*@", "//***@", text)  # a password is refused, and not repeated
-                await drive(start, f"{item.id} with {shown}", item.xfail)
+                label = re.sub("//[^/@]*@", "//***@", text)  # a password is refused and never printed
+                await drive(start, f"{item.id} with {label}", item.xfail)
         if len(models) == 2:
             drive.compare()
         _warn_of_names(drive)
 
     driver = RunBatch(store_url, as_json, quiet, options)
     code = driver.main(work)
-    sys.exit(USAGE if found.broken and code == OK else code)
+    sys.exit(USAGE if collected.broken and code == OK else code)
 
 
 def _warn_of_names(drive: RunBatch) -> None:
-    """Say which models were answered for by what a server at another address had said."""
+    """Warn of models whose cached answers came from a server at another address."""
     from evalkit.run.history import asked_elsewhere
 
     cached = {run.spec.model: run for run in drive.runs if run.calls_from_cache}
     for name, run in cached.items():
         if other := asked_elsewhere(drive.store, run):
             click.echo(
-                f"evalkit: {run.calls_from_cache:,} answers of {name} are from the cache, and run {other.id} "
-                "asked that name at another address. If it is another model, name it: ?label=NAME",
+                f"evalkit: {run.calls_from_cache:,} answers of {name} are from the cache. Run {other.id} "
+                "asked a model of that name at another address. If it is another model, add ?label=NAME",
                 err=True,
             )
 
 
 def check_apart(specs: Sequence[ModelSpec]) -> None:
-    """Raises ``UsageError`` for two models of one name at different addresses.
+    """Raise ``UsageError`` for two models of one name at different addresses.
 
-    An address is no part of a model's identity: the cache would answer for the second what the first said.
+    An address is not part of a model's identity: the cache would give both models the same answers.
     """
     for i, one in enumerate(specs):
         for other in specs[:i]:
             if one.display == other.display and set(one.urls) != set(other.urls):
                 raise UsageError(
-                    f"two models are called {one.display}, at different addresses. Name one of them, "
-                    "?label=NAME, so that scores and cached answers are kept apart; one model that has "
-                    f"several addresses is {one.provider}:{one.name}@URL,URL"
+                    f"two models are called {one.display}, at different addresses. Add ?label=NAME to one, "
+                    "so that scores and cached answers are kept apart. For one model on several servers, "
+                    f"write {one.provider}:{one.name}@URL,URL"
                 )
 
 
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:
-    """What to say where no item is left."""
-    asked = [*([f"-k {keyword!r}"] if keyword else []), *(f"-m {tag!r}" for tag in tags)]
+    """Return the message for targets and filters that match no item."""
+    filters = [*([f"-k {keyword!r}"] if keyword else []), *(f"-m {tag!r}" for tag in tags)]
     here = " ".join(targets)
-    if asked:
-        return f"no task matches {' '.join(asked)}. What there is: {command()} list{f' {here}' * bool(here)}"
+    if filters:
+        return f"no task matches {' '.join(filters)}. List tasks: {command()} list{f' {here}' * bool(here)}"
     return f"no task in {here}: a task is an async function with @task above it ({command()} new task NAME)"
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--max-inflight", type=click.IntRange(min=1), help="Requests at the server at once.")
-@click.option("--window", type=click.IntRange(min=1), default=2048, help="Samples in work at once.")
+@click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
+@click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
-@click.option(
-    "--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Another mode than it began with."
-)
+@click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
 @store_option
 @json_option
 @quiet_option
 def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Go on with runs that were stopped or had errors: only what is missing is asked for.
+    """Complete runs that were stopped or had errors: ask only for missing answers.
 
     RUNS are run ids, unique prefixes of them, or 'latest'.
     """
@@ -187,7 +187,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
         for name in runs:
             stored = drive.store.runs.get(name)
             if stored.status == "complete":
-                click.echo(f"Run {stored.id} is complete: nothing is left to ask.", err=True)
+                click.echo(f"Run {stored.id} is complete: no answer is missing.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")
 
     sys.exit(RunBatch(store_url, as_json, quiet, options, create_store=False).main(work))

@@ -1,4 +1,4 @@
-"""Samples of a run as ``evalkit show`` prints them: a list, or one whole."""
+"""Samples of a run as ``evalkit show`` prints them: a list, or one sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 100  # characters of a question, a reply or an error in a list
 def list_samples(
     store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int, as_json: bool
 ) -> None:
-    """The first ``limit`` samples with one of ``statuses`` and with a score ``at_most`` METRIC=VALUE."""
+    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE."""
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
     page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
@@ -35,12 +35,12 @@ def list_samples(
             click.echo(f"  {_beginning(text)}")
     click.echo(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
-        f"One whole: {command()} show {run.id} --sample ID"
+        f"Show one: {command()} show {run.id} --sample ID"
     )
 
 
 def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | None]:
-    """``METRIC=VALUE``; a metric's own name may hold ``=``."""
+    """Return the metric and the value of ``METRIC=VALUE``; a metric's name may contain ``=``."""
     if text is None:
         return None, None
     metric, _, value = text.rpartition("=")
@@ -52,7 +52,7 @@ def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | 
     try:
         return metric, float(value)
     except ValueError:
-        raise UsageError(f"--at-most {text!r}: {value!r} is no number") from None
+        raise UsageError(f"--at-most {text!r}: {value!r} is not a number") from None
 
 
 def _number(value: float | None) -> str:
@@ -64,20 +64,21 @@ def _beginning(text: str | None) -> str:
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
-def find_sample(store: Any, run: Run, wanted: str) -> SampleRecord:
-    if wanted.startswith("#") and wanted[1:].isdigit():
-        found: SampleRecord = store.samples.get(run.id, int(wanted[1:]))
-        return found
+def find_sample(store: Any, run: Run, name: str) -> SampleRecord:
+    """Return the sample with the id ``name``, or at ``#SEQUENCE``. Raises ``UsageError``."""
+    if name.startswith("#") and name[1:].isdigit():
+        sample: SampleRecord = store.samples.get(run.id, int(name[1:]))
+        return sample
     for record in store.samples.records(run.id):
-        if record.sample.id == wanted:
+        if record.sample.id == name:
             return msgspec.convert(record, SampleRecord)
     raise UsageError(
-        f"run {run.id} has no sample {wanted!r}. Which it has: {command()} show {run.id} --samples"
+        f"run {run.id} has no sample {name!r}. List its samples: {command()} show {run.id} --samples"
     )
 
 
 def print_sample(record: SampleRecord) -> None:
-    """Plain text: what a model wrote is never interpreted, control characters are shown as such."""
+    """Print a sample as plain text, with control characters escaped."""
     answer = record.answer
     parts = [
         ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
@@ -90,10 +91,10 @@ def print_sample(record: SampleRecord) -> None:
         ),
     ]
     if ranked := answer.ranked if answer else None:
-        places = {document: rank for rank, document in enumerate(ranked, 1)}
+        ranks = {document: rank for rank, document in enumerate(ranked, 1)}
         relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]
-        where = [f"{name}: {places.get(name, f'not among {len(ranked)}')}" for name in relevant]
-        parts.append(("ranks of the relevant documents", "\n".join(where)))
+        lines = [f"{name}: {ranks.get(name, f'not among {len(ranked)}')}" for name in relevant]
+        parts.append(("ranks of the relevant documents", "\n".join(lines)))
     for number, passage in enumerate((answer.passages if answer else None) or (), 1):
         gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call the model [default: the file's name].")
+@click.option("--name", help="The model's name [default: the file's name].")
 @click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the task.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @metric_option
@@ -47,14 +47,14 @@ def score(
 ) -> None:
     """Score predictions that were made elsewhere, and store them as a run.
 
-    TASK is one item, such as pubmed_rag[arm=closed_book]. FILE is JSON Lines: {"id": …, "prediction": …},
+    TASK is one item, such as pubmed_rag[arm=closed_book]. FILE has JSON Lines: {"id": …, "prediction": …},
     optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
-    prediction as it would read a model's reply.
+    prediction as it reads a model's reply.
     """
     from evalkit.collection.with_metrics import with_metrics
     from evalkit.models.predictions import PredictionsBackend, read_predictions
 
-    item = _one(task, params)
+    item = _only_item(task, params)
     item = replace(item, task=with_metrics(item.task, metrics))
     predictions = read_predictions(file)
     repeats = 1 + max(repeat for _, repeat in predictions)
@@ -68,16 +68,15 @@ def score(
     sys.exit(driver.main(work))
 
 
-def _one(target: str, params: tuple[str, ...]) -> Item:
-    found = collect([target], params=parse_name_values(params, "-p"))
-    if found.broken:
-        raise found.broken[0]
-    if len(found.items) != 1:
-        names = ", ".join(item.id for item in found.items)
-        raise UsageError(
-            f"{target} is {len(found.items)} items and predictions are of one: name one of {names}"
-        )
-    return found.items[0]
+def _only_item(target: str, params: tuple[str, ...]) -> Item:
+    collected = collect([target], params=parse_name_values(params, "-p"))
+    if collected.broken:
+        raise collected.broken[0]
+    items = collected.items
+    if len(items) != 1:
+        names = ", ".join(item.id for item in items)
+        raise UsageError(f"{target} is {len(items)} items and predictions are of one: choose one of {names}")
+    return items[0]
 
 
 async def _score(
@@ -93,15 +92,14 @@ async def _score(
     from evalkit.run import runner
     from evalkit.run.session import samples_of
 
-    known: list[str] = []
-    async for sample in (await samples_of(item, session))():
-        known.append(sample.id)
-    missing = set(check_ids(predictions, known, str(file))) & set(known[: options.limit])
+    ids = [sample.id async for sample in (await samples_of(item, session))()]
+    selected = ids[: options.limit]
+    missing = set(check_ids(predictions, ids, str(file))) & set(selected)
     if missing:
-        first = next(name for name in known if name in missing)
+        first = next(name for name in selected if name in missing)
         click.echo(
-            f"evalkit: {file} has no prediction for {len(missing)} of {len(known[: options.limit])} samples, "
-            f"such as {first!r}: the run is incomplete, its scores are bounds",
+            f"evalkit: {file} has no prediction for {len(missing)} of {len(selected)} samples, "
+            f"such as {first!r}: the run is incomplete, and its scores are bounds",
             err=True,
         )
     return await runner.start(with_retrieved(item, predictions), name, drive.store, session, options)

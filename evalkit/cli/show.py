@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 @click.option("--task", help="Only runs of this task.")
 @click.option("--model", help="Only runs of this model.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most N runs.")
-@click.option("--sample", metavar="ID", help="One sample of the run, whole: its id, or #SEQUENCE.")
-@click.option("--samples", "listed", is_flag=True, help="The samples of the run, N of them.")
+@click.option("--sample", metavar="ID", help="Show one sample of the run, by its id or #SEQUENCE.")
+@click.option("--samples", "listed", is_flag=True, help="List samples of the run, at most --limit.")
 @click.option(
     "--status",
     "statuses",
     type=click.Choice([s.value for s in Status]),
     multiple=True,
-    help="Only its samples that ended so: error, empty … Repeat for several.",
+    help="List samples with this status. Repeat for several.",
 )
 @click.option(
-    "--at-most", metavar="METRIC=VALUE", help="Only its samples that score so little: exact_match=0."
+    "--at-most", metavar="METRIC=VALUE", help="List samples with at most this score: exact_match=0."
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["csv", "markdown", "latex"]),
-    help="All scores with their intervals: csv has a line for each run and metric.",
+    help="Print all scores with their intervals; csv has a line for each run and metric.",
 )
-@click.option("--reliance", "relies", is_flag=True, help="What RUNS lose without their pictures.")
+@click.option("--reliance", "relies", is_flag=True, help="Show how much RUNS lose without their pictures.")
 @store_option
 @json_option
 def show(
@@ -67,7 +67,11 @@ def show(
     store_url: str | None,
     as_json: bool,
 ) -> None:
-    """Show stored runs: the latest ones, or RUNS (ids, prefixes, 'latest') with all their metrics."""
+    """Show stored runs.
+
+    Without RUNS, list the latest ones. RUNS are run ids, unique prefixes of them, or 'latest': show
+    all metrics of these runs, and their differences to the first.
+    """
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
@@ -97,10 +101,10 @@ def show(
         against = {"against_first": compared} if compared else {}
         print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen], **against})
     elif not chosen:
-        wanted = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
-        none = f"No run matches {' and '.join(wanted)}. evalkit show lists all runs."
+        filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
+        none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
         first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
-        click.echo(none if wanted else first)
+        click.echo(none if filters else first)
     elif runs:
         print_runs(chosen)
         print_against_first(compared)
@@ -119,20 +123,20 @@ def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
 
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:
-    """Each run beside the newest of its kind in the other arms."""
+    """Show each run with the newest runs of its kind in the other arms."""
     from evalkit.compare.image_ablation import PARAMETER, documents, reliance
     from evalkit.compare.siblings import with_siblings
 
     among = {run.id: run for one in chosen for run in with_siblings(store, one, [PARAMETER])}
-    found = reliance(store, among.values())
+    measured = reliance(store, among.values())
     if as_json:
-        print_json({"reliance": documents(found)})
-    elif found:
-        print_reliance(found)
+        print_json({"reliance": documents(measured)})
+    elif measured:
+        print_reliance(measured)
     else:
         raise UsageError(
-            "no complete run with image=real and one in another arm (blank, shuffled, none) among these; "
-            "a vision task runs in all of them: evalkit run vqa_rad --model MODEL"
+            "image reliance needs complete runs with image=real and in another arm (blank, shuffled, none). "
+            "A vision task runs in all arms by itself: evalkit run vqa_rad --model MODEL"
         )
 
 
@@ -147,7 +151,7 @@ def _print_list(runs: Sequence[Run]) -> None:
         first = next((m.name for m in run.spec.metrics if m.name in run.metrics), "–")
         score = cell(run.metrics[first]) if first in run.metrics else ""
         rows.append([run.id, run.spec.task, run.spec.model, count, first, score])
-    # Where six columns would break words in two, three hold two lines each.
+    # If six columns would break words in two, three columns with two lines each are used.
     widest = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     if sum(widest) + 3 * len(names) > console.width:
         names = ["run, samples", "task, model", "first metric"]

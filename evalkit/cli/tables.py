@@ -15,17 +15,18 @@ from evalkit.store.records import Run
 
 
 def print_table(runs: Sequence[Run], form: str) -> None:
-    """``csv``: a line for each run and metric. ``markdown``, ``latex``: for each task its runs down, metrics
-    across, each value with its interval. Raises ``NotInstalled`` where pandas is missing."""
+    """Print scores: ``csv`` with a line for each run and metric, ``markdown`` or ``latex`` tables by task.
+
+    Raises ``NotInstalled`` where a package for ``latex`` is missing."""
     if form == "csv":
         click.echo(_csv(runs), nl=False)
         return
     by_task: dict[str, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.spec.task, []).append(run)
-    for task, some in by_task.items():
-        names = list(dict.fromkeys(m.name for run in some for m in run.spec.metrics if m.name in run.metrics))
-        rows = [[r.spec.model, _samples(r), *(cell(r.metrics.get(name)) for name in names)] for r in some]
+    for task, group in by_task.items():
+        names = list(dict.fromkeys(m.name for r in group for m in r.spec.metrics if m.name in r.metrics))
+        rows = [[r.spec.model, _samples(r), *(cell(r.metrics.get(name)) for name in names)] for r in group]
         click.echo((_markdown if form == "markdown" else _latex)(task, ["model", "samples", *names], rows))
 
 
@@ -44,24 +45,24 @@ def _csv(runs: Sequence[Run]) -> str:
 
 
 def _lines(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """``low`` and ``high`` are the interval; of an incomplete run the bounds between which its score lies."""
+    """Yield the lines. ``low`` and ``high`` are the interval, or the bounds of an incomplete run."""
     for run in runs:
         for info in run.spec.metrics:
-            if (made := run.metrics.get(info.name)) is None:
+            if (estimate := run.metrics.get(info.name)) is None:
                 continue
-            low, high = made.bounds or made.ci
+            low, high = estimate.bounds or estimate.ci
             yield {
                 "run": run.id,
                 "task": run.spec.task,
                 "model": run.spec.model,
                 "status": run.status,
                 "metric": info.name,
-                "value": made.value,
+                "value": estimate.value,
                 "low": low,
                 "high": high,
-                "se": made.se,
-                "n": made.n,
-                "method": "bounds" if made.bounds else made.method,
+                "se": estimate.se,
+                "n": estimate.n,
+                "method": "bounds" if estimate.bounds else estimate.method,
                 "higher_is_better": info.higher_is_better,
                 "samples": run.n,
                 "errors": run.counts.get("error", 0),
@@ -80,10 +81,10 @@ def _markdown(task: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _latex(task: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Needs ``\\usepackage{booktabs}``."""
+    """Return a table that needs ``\\usepackage{booktabs}``."""
     pandas = load("pandas", "--format latex")
-    load("jinja2", "--format latex")  # pandas writes LaTeX by it
-    made: str = pandas.DataFrame(list(map(list, rows)), columns=list(head)).to_latex(
+    load("jinja2", "--format latex")  # pandas writes LaTeX with jinja2
+    table: str = pandas.DataFrame(list(map(list, rows)), columns=list(head)).to_latex(
         index=False, escape=True, column_format="l" + "r" * (len(head) - 1), caption=None
     )
-    return f"% {task}\n{made}"
+    return f"% {task}\n{table}"
