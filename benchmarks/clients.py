@@ -1,8 +1,8 @@
-"""What HTTP clients cost: ``python -m benchmarks.clients``, half a minute. Those not installed are left out.
+"""The cost of HTTP clients: ``python -m benchmarks.clients``, half a minute. Missing clients are left out.
 
-The same chat requests to a server that answers at once (``benchmarks/instant.py``), 64 at a time, each client
-in a process of its own, on asyncio's own loop and on uvloop. ``--write`` puts the table into the page of
-benchmarks.
+Each client sends the same chat requests, 64 at a time, to a server that answers at once
+(``benchmarks/instant.py``), in a separate process, on asyncio's own loop and on uvloop. ``--write`` puts the
+table into the page of benchmarks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.pages import write_part
 
 REQUESTS, AT_ONCE = 10_000, 64
 JSON = {"content-type": "application/json"}
-# Clients by name, with the package that each needs; slow ones get a tenth of the requests.
+# Clients by name, with the package of each; slow clients get a tenth of the requests.
 CLIENTS = {
     "pyreqwest": "pyreqwest",
     "aiohttp": "aiohttp",
@@ -36,7 +36,7 @@ SLOW = {"httpx", "niquests"}
 
 
 def payload(number: int) -> bytes:
-    """A chat request such as evalkit sends."""
+    """Return the body of a chat request of evalkit."""
     message = {"role": "user", "content": f"Question {number}: say the word w{number}"}
     sampling = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "n": 1}
     return msgspec.json.encode({"model": "instant", "messages": [message], **sampling})
@@ -124,7 +124,7 @@ async def with_httpx(url: str, count: int) -> None:
 
 
 def measure(name: str, loop: str, url: str) -> dict[str, float]:
-    """CPU milliseconds and wall milliseconds a request, in this process."""
+    """Return the CPU time and the wall time per request in milliseconds, in this process."""
     import uvloop
 
     count = REQUESTS // 10 if name in SLOW else REQUESTS
@@ -136,7 +136,7 @@ def measure(name: str, loop: str, url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure all that are installed."""
+    """Measure all installed clients."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--one", nargs=3, metavar=("CLIENT", "LOOP", "URL"), help=argparse.SUPPRESS)

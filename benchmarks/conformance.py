@@ -27,7 +27,7 @@ URL = f"http://127.0.0.1:{PORT}"
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """Run a command; its stdout. Stops everything where it fails."""
+    """Run a command and return its stdout; exit where the command fails."""
     print("$", *command, file=sys.stderr)
     done = subprocess.run(
         list(map(str, command)),
@@ -45,7 +45,7 @@ def run(*command: str | Path, **environment: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model server and its adapter. ``launch`` is what its Python is given, up to the model's folder."""
+    """A model server and its adapter. ``launch`` are its Python's arguments before the model's folder."""
 
     name: str
     provider: str
@@ -62,7 +62,7 @@ class Kind:
         return SERVERS / f"install_{self.name.lower()}_cpu.sh"
 
     def command(self, venv: Path, model: Path) -> list[str]:
-        """What starts it on the loopback interface, the model served as ``tiny``."""
+        """Return the command that starts the server on the loopback interface; the model is ``tiny``."""
         served = f"--served-model-name tiny --dtype float32 --host 127.0.0.1 --port {PORT}"
         return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split()]
 
@@ -117,12 +117,12 @@ MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl")
 
 
 def served(kind: Kind, venv: Path, model: Path, log: Path) -> AbstractContextManager[None]:
-    """Start the real server for one model folder; it is ready after half a minute to three minutes."""
+    """Start the real server for one model folder, which takes half a minute to three minutes."""
     return serving(kind.command(venv, model), URL + kind.health, log=log, environment=kind.settings)
 
 
 def with_bos(source: Path, target: Path) -> None:
-    """The same weights behind a tokenizer that puts a token before every text, as most models' do."""
+    """Copy a model with a tokenizer that puts a token before every text, as most tokenizers do."""
     shutil.copytree(source, target)
     first = "<|endoftext|>"
     tokenizer = json.loads((target / "tokenizer.json").read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def with_bos(source: Path, target: Path) -> None:
 
 
 def make_models(models: Path) -> None:
-    """The tiny models, where they are not there yet."""
+    """Make the tiny models that are missing."""
     if not models.exists():
         run(sys.executable, SERVERS / "make_models.py", models, "--only", "tiny-text", "tiny-qwen2vl")
     if not (models / "tiny-bos").exists():
@@ -148,7 +148,7 @@ def make_models(models: Path) -> None:
 
 
 def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
-    """Every check of a server with each of its models, and a RAG run through SGLang's text model."""
+    """Run every check of a server with each of its models, and a RAG run through SGLang's text model."""
     parts = []
     for name in MODELS:
         model = work / "models" / name
@@ -190,7 +190,7 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
 
 
 def _plain(table: str) -> str:
-    """A table without the spaces at its line ends."""
+    """Return a table without spaces at line ends."""
     return "\n".join(line.rstrip() for line in table.strip().splitlines())
 
 

@@ -1,10 +1,10 @@
-"""How fast the default encoder is on a CPU: ``python -m benchmarks.encoder_speed DATA``, a few minutes.
+"""The speed of the default encoder on a CPU: ``python -m benchmarks.encoder_speed DATA``, a few minutes.
 
-DATA is a folder with ``scifact/``. Each way of computing encodes the same 192 abstracts, longest first, in
-batches of 32, in a process of its own; seconds are of processor time on all cores, which other work on the
-machine disturbs less than the clock. What a way needs and is not installed is left out, and named.
-``--write`` puts the table into docs/benchmarks.md between its markers. The quality of the two ways that
-evalkit has: ``python -m benchmarks.retrieval_sets DATA scifact --search faiss --search faiss?backend=torch``.
+DATA is a folder with ``scifact/``. Each backend encodes the same 192 abstracts, longest first, in batches of
+32, in a separate process. Times are CPU seconds on all cores, which other work on the machine disturbs less
+than wall time. A backend whose packages are missing is left out, and the table names the packages.
+``--write`` puts the table into docs/benchmarks.md between its markers. The quality of evalkit's two backends:
+``python -m benchmarks.retrieval_sets DATA scifact --search faiss --search faiss?backend=torch``.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from benchmarks.pages import write_part
 N, BATCH, TOKENS = 192, 32, 256
 
 Features = dict[str, np.ndarray]
-# From batches of tokens to the states of each: (batch, length, dimensions).
+# From batches of tokens to their hidden states: (batch, length, dimensions).
 Encode = Callable[[Sequence[Features]], list[Any]]
 
 
 def abstracts(data: Path) -> list[tuple[str, str]]:
-    """Title and text of every SciFact abstract."""
+    """Return title and text of every SciFact abstract."""
     with gzip.open(data / "scifact" / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
         return [(row["title"], row["text"]) for row in map(json.loads, file)]
 
 
 def model() -> Any:
-    """The default encoder's transformer, and its folder."""
+    """Return the default encoder's transformer, and its folder."""
     from evalkit_retrievers.encoding.model_files import find_model
     from transformers import AutoModel
 
@@ -49,7 +49,7 @@ def model() -> Any:
 
 
 def by_torch(change: str, _data: Path) -> Encode:
-    """PyTorch in float32, under autocast, or with its linear layers in int8."""
+    """Return PyTorch in float32, under autocast, or with the linear layers in int8."""
     import torch
 
     transformer: Any = model()[0]
@@ -66,7 +66,7 @@ def by_torch(change: str, _data: Path) -> Encode:
 
 
 def by_onnx(change: str, _data: Path) -> Encode:
-    """ONNX Runtime on the model as PyTorch exports it, maybe with int8 weights (dynamic quantization)."""
+    """Return ONNX Runtime on the model exported by PyTorch; ``int8`` quantizes the weights dynamically."""
     import onnxruntime
     import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -101,7 +101,7 @@ def by_onnx(change: str, _data: Path) -> Encode:
 
 
 def by_openvino(change: str, data: Path) -> Encode:
-    """OpenVINO: a precision, or int8 as NNCF calibrates it on other abstracts; then how threads are used."""
+    """Return OpenVINO by precision and use of threads; NNCF calibrates int8 on other abstracts."""
     import openvino
     from evalkit_retrievers.encoding.local import LocalModel
     from evalkit_retrievers.encoding.recipes import recipe_of
@@ -150,7 +150,7 @@ WAYS: dict[str, tuple[Callable[[str, Path], Encode], str, tuple[str, ...]]] = {
 
 
 def batches(data: Path, seed: int = 0) -> Iterator[Features]:
-    """The tokens of a sample of the abstracts."""
+    """Return the tokens of a sample of the abstracts."""
     from transformers import AutoTokenizer
 
     texts = [" ".join(pair) for pair in random.Random(seed).sample(abstracts(data), N)]
@@ -162,7 +162,7 @@ def batches(data: Path, seed: int = 0) -> Iterator[Features]:
 
 
 def measure(way: str, data: Path) -> tuple[float, float, np.ndarray]:
-    """Processor seconds, seconds by the clock, and the vectors (n, 384), mean pooled and normalized."""
+    """Return CPU seconds, wall seconds, and the vectors (n, 384), mean pooled and normalized."""
     make, change, _ = WAYS[way]
     encode, parts = make(change, data), list(batches(data))
     encode(parts[-1:])
@@ -173,7 +173,7 @@ def measure(way: str, data: Path) -> tuple[float, float, np.ndarray]:
 
 
 def pooled(states: Any, features: Features) -> np.ndarray:
-    """The mean over the tokens, as a unit vector; or the states, where they are vectors already."""
+    """Return the mean over the tokens as a unit vector; or the states, where they are vectors already."""
     states = np.asarray(states, np.float32)
     if states.ndim == 3:
         mask = features["attention_mask"][..., None]
@@ -182,7 +182,7 @@ def pooled(states: Any, features: Features) -> np.ndarray:
 
 
 def table(data: Path) -> str:
-    """Every way that is installed, beside PyTorch in float32."""
+    """Return the table of all installed backends, compared with PyTorch in float32."""
     heads = ["computed by", "abstracts a second of two cores", "× PyTorch", "abstracts/s by the clock"]
     lines = [f"| {' | '.join([*heads, 'least cosine to PyTorch float32'])} |", "|---|---|---|---|---|"]
     first: tuple[float, np.ndarray] | None = None

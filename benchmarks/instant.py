@@ -1,8 +1,8 @@
 """A chat server that answers at once: ``python -m benchmarks.instant --port 18091``.
 
-What is measured against it is the client's own cost. It speaks just enough HTTP/1.1 for OpenAI-compatible
-clients: ``GET /v1/models``, ``POST /v1/chat/completions`` and ``/v1/completions``. A reply is the last
-word of the prompt.
+Measurements against this server show the client's own cost. The server speaks the part of HTTP/1.1 that
+OpenAI-compatible clients need: ``GET /v1/models``, ``POST /v1/chat/completions`` and ``/v1/completions``. A
+reply is the last word of the prompt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Instant(asyncio.Protocol):
-    """One connection; requests may be pipelined."""
+    """A connection; requests may be pipelined."""
 
     def __init__(self) -> None:
         self._data = b""
@@ -44,7 +44,7 @@ class Instant(asyncio.Protocol):
             found = b"/models" in line
             return _http(b'{"object": "list", "data": [{"id": "instant", "object": "model"}]}', found)
         if b"/completions" not in line:
-            return _http(b'{"error": {"message": "there is no such page"}}', False)
+            return _http(b'{"error": {"message": "this page does not exist"}}', False)
         return _http(_completion(body))
 
 
@@ -79,7 +79,7 @@ async def serve(port: int) -> None:
 
 @contextmanager
 def running(port: int = 18091) -> Iterator[str]:
-    """The server in a process of its own; its API base."""
+    """Start the server in a separate process and yield its API base."""
     with started("benchmarks.instant", port) as url:
         yield f"{url}/v1"
 

@@ -1,7 +1,7 @@
 """``kill -9`` at random instants of runs on the simulated server, with cache and store; then ``resume``.
 
-After each death both databases must be sound, and nothing that lay in the cache may be asked for again. In
-the end each sample is there once, with the score that a run in peace gives it. Part of ``make soak``.
+After each kill both databases must be sound, and no cached call may be repeated. At the end the store holds
+each sample once, with the score of an undisturbed run. Part of ``make soak``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from benchmarks.simserver.process import asked
 
 TASK = ROOT / "benchmarks" / "task_soak.py"
 INFLIGHT = 8
-# One death of five comes at most so many seconds after the start, while there may be no store yet; the others
-# so many seconds at most after a random number of further requests.
+# One kill of five comes within the first number of seconds after the start, perhaps before a store exists.
+# The others come within the second number of seconds after a random number of further requests.
 EARLY_S, LATER_S = 1.0, 0.05
 
 
 @dataclass
 class Killed:
-    """One run that was killed ``kills`` times; ``again`` requests were sent once more, none of them filed."""
+    """A run that was killed ``kills`` times; ``again`` requests, none of them cached, were sent once more."""
 
     kills: int
     asked: int
@@ -39,8 +39,10 @@ class Killed:
 
 
 def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) -> Killed:
-    """Kill one run at up to ``most`` instants, then let it end. Raises ``AssertionError`` where it lost or
-    repeated something."""
+    """Kill one run up to ``most`` times, then let the run end.
+
+    Raises ``AssertionError`` where the run lost or repeated something.
+    """
     rng, name = random.Random(seed), f"run {seed}"
     cache = ("on", "off")[seed % 2]
     first = [
@@ -68,7 +70,7 @@ def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) ->
             wait_for(process, url, before.total() + rng.randint(1, n // most))
             time.sleep(rng.uniform(0, LATER_S))
         if process.poll() is not None:
-            break  # it was done before its time came
+            break  # the run ended before the kill
         process.kill()
         process.communicate()
         kills += 1
@@ -90,12 +92,12 @@ def killed_run(folder: Path, url: str, seed: int, *, most: int, n: int = 600) ->
     again = mine.total() - n
     assert len(mine) == n
     lost = f"{again} requests sent again after {kills} deaths"
-    assert again <= kills * INFLIGHT, lost  # what was on its way when the process died
+    assert again <= kills * INFLIGHT, lost  # requests in flight when the process died
     return Killed(kills, mine.total(), again)
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """The ``evalkit`` command in ``folder``."""
+    """Start the ``evalkit`` command in ``folder``."""
     environment = {**os.environ, "EVALKIT_CACHE": str(folder / "cache")}
     environment.pop("EVALKIT_STORE", None)
     return subprocess.Popen(
@@ -109,13 +111,13 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def wait_for(process: subprocess.Popen[str], url: str, requests: int) -> None:
-    """Until the server has had so many requests, or the process is done."""
+    """Wait until the server has received a number of requests, or the process has ended."""
     while process.poll() is None and asked(url).total() < requests:
         time.sleep(0.01)
 
 
 def next_command(folder: Path, first: list[str]) -> list[str]:
-    """``resume`` once there is a run."""
+    """Return the command ``resume`` if the store holds a run, else the first command."""
     path = folder / ".evalkit" / "evalkit.db"
     if not path.exists():
         return first
@@ -126,7 +128,7 @@ def next_command(folder: Path, first: list[str]) -> list[str]:
 
 
 def filed_replies(folder: Path) -> set[str]:
-    """What the response cache holds: calls that were completed, and paid for."""
+    """Return the replies in the response cache: the completed calls."""
     path = folder / ".evalkit" / "responses.db"
     if not path.exists():
         return set()
@@ -138,13 +140,13 @@ def filed_replies(folder: Path) -> set[str]:
 
 
 def check_not_repeated(filed: set[str], before: Counter[str], after: Counter[str]) -> None:
-    """Nothing that was filed is asked for again."""
+    """Check that no cached call was repeated."""
     repeated = {reply for reply in filed if after[reply] != before[reply]}
     assert not repeated, f"{len(repeated)} completed calls were repeated"
 
 
 def check_sound(folder: Path) -> None:
-    """SQLite's own check of both databases."""
+    """Check both databases by SQLite's own integrity check."""
     for path in (folder / ".evalkit").glob("*.db"):
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), path

@@ -1,4 +1,4 @@
-"""How long it takes to list a folder of many task files: python benchmarks/listing.py [FILES]
+"""The time to list a folder of many task files: python benchmarks/listing.py [FILES]
 
 Prints the seconds of the first listing, of the next one, of one after an edit, and of one with a broken file.
 """
@@ -30,7 +30,7 @@ async def mine_NUMBER(sample, model, k: int = 1) -> Answer:
 
 
 def listed(folder: Path, what: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """List the folder as a user would, and print the time it took."""
+    """List the folder by the command line, and print the time."""
     environment = {**os.environ, "EVALKIT_CACHE": str(folder / "cache")}
     start = time.perf_counter()
     done = subprocess.run(
@@ -49,7 +49,7 @@ def listed(folder: Path, what: str, code: int = 0) -> subprocess.CompletedProces
 
 
 def main() -> None:
-    """Make the files, list them four times."""
+    """Make the files and list them four times."""
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,8 +1,8 @@
-"""Does a long run stay as quick and as small as it began? ``python -m benchmarks.long_run``, some minutes.
+"""CPU time and memory over a long run: ``python -m benchmarks.long_run``, some minutes.
 
-``evalkit run`` on short samples, through ``baseline:gold`` and through a server that answers at once. Every
-second the run is looked at from outside: CPU time, memory, open files, how many samples are stored. Compared
-are the second and the last fifth of its samples. ``--write`` puts the table into docs/benchmarks.md.
+The run is ``evalkit run`` on short samples, with ``baseline:gold`` and with a server that answers at once.
+Every second, CPU time, memory, open files and the number of stored samples are read from outside. The table
+compares the second and the last fifth of the samples. ``--write`` puts it into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Look:
 
 
 def look(pid: int, store: Path) -> Look | None:
-    """The run as it is now; None before its first sample and after its end."""
+    """Return the present state of the run; None before its first sample and after its end."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -67,7 +67,7 @@ def look(pid: int, store: Path) -> Look | None:
 
 
 def watch(model: str, count: int) -> list[Look]:
-    """Run and look on. Raises ``RuntimeError`` where the run fails."""
+    """Run and record the states of the run. Raises ``RuntimeError`` where the run fails."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "task_words.py").write_text(TASK)
@@ -86,14 +86,14 @@ def watch(model: str, count: int) -> list[Look]:
 
 
 def cost(looks: list[Look], begin: float, end: float) -> float:
-    """CPU milliseconds a sample between two parts of the run, of 1."""
+    """Return CPU milliseconds per sample between two fractions of the run."""
     total = looks[-1].stored
     some = [one for one in looks if begin * total <= one.stored <= end * total]
     return 1000 * (some[-1].cpu_s - some[0].cpu_s) / (some[-1].stored - some[0].stored)
 
 
 def row(name: str, looks: list[Look]) -> str:
-    """A line of the table. The moments at the very end, when estimates are made, are not in it."""
+    """Return a line of the table, without the end of the run, when estimates are computed."""
     total = looks[-1].stored
     early, last = cost(looks, 0.2, 0.4), cost(looks, 0.8, 0.99)
     fifth = next(one for one in looks if one.stored >= total / 5)
@@ -105,7 +105,7 @@ def row(name: str, looks: list[Look]) -> str:
 
 
 def main() -> None:
-    """Watch both runs and print the table."""
+    """Measure both runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--write", action="store_true")

@@ -1,7 +1,8 @@
-"""Do the stages of a run overlap? ``python -m benchmarks.overlap``, about four minutes.
+"""The overlap of the stages of a run: ``python -m benchmarks.overlap``, about four minutes.
 
 A RAG run on simulated servers (``benchmarks/task_overlap.py``): retrieval, image encoding, generation,
-judging and scoring, each slow alone, then all together. What overlaps takes no longer than the slowest stage.
+judging and scoring are slow one at a time, then all together. With full overlap, the run takes as long as its
+slowest stage.
 ``--write`` puts the table into docs/scheduling.md between its markers.
 """
 
@@ -21,8 +22,8 @@ from benchmarks.servers import ROOT
 from benchmarks.simserver.process import simulated
 from evalkit.media.pixels import plain_png
 
-SENT, LARGE = 256, 320  # pixels of a picture's side: what the model takes, and what has to be converted
-# Ports of the model, slow and at once, and of the judge, slow and at once; their times run so much faster.
+SENT, LARGE = 256, 320  # pixels of a picture's side: accepted by the model, and too large without conversion
+# Ports of the model and the judge, each slow and fast, with the factors that speed up their time.
 SERVERS = {
     "model": (18171, 2.0),
     "model at once": (18172, 500),
@@ -39,7 +40,7 @@ SLOW = {
 
 
 def seconds(slow: set[str], n: int) -> float:
-    """Wall time of one run in which these stages are slow."""
+    """Return the wall time of a run in which these stages are slow."""
     task = ROOT / "benchmarks" / "task_overlap.py"
     settings = {name: value for stage in slow for name, value in SLOW[stage].items()}
     ports = {
@@ -74,14 +75,14 @@ def seconds(slow: set[str], n: int) -> float:
 
 
 def write_pictures(folder: Path, n: int, side: int) -> None:
-    """Plain pictures of as many colours."""
+    """Write plain pictures, each in another colour."""
     folder.mkdir()
     for i in range(n):
         (folder / f"{i}.png").write_bytes(plain_png(side, side, (i % 256, i // 256, 99)))
 
 
 def report(n: int) -> str:
-    """The table."""
+    """Return the table."""
     with ExitStack() as stack:
         for port, scale in SERVERS.values():
             stack.enter_context(simulated(port, scale=scale))

@@ -1,4 +1,4 @@
-"""Figures go into the documentation between markers, so that nobody copies them by hand."""
+"""Writing figures into the documentation between markers, so that no figure is copied by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def write_part(name: str, text: str, page: str = "benchmarks.md") -> None:
-    """Replace what stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
+    """Replace the text between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
 
-    Raises ``ValueError`` where the page has no such place.
+    Raises ``ValueError`` where the page lacks these markers.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     path = DOCS / page

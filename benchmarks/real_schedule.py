@@ -1,9 +1,10 @@
 """Scheduling on real servers: ``python -m benchmarks.real_schedule --venv VENV``, about ten minutes.
 
-VENV is the environment that ``tests/servers/install_sglang_cpu.sh`` makes, with ``pip install --no-deps
-sglang-router==0.3.2``. Serves a model of five million random weights by SGLang on a CPU: alone, and two of
-it behind sglang-router and given directly. Long prompts and little memory, so that the order matters. The
-lengths of the replies are set by ``max_tokens``. The table goes into docs/scheduling.md between its markers.
+VENV is the environment of ``tests/servers/install_sglang_cpu.sh``, with ``pip install --no-deps
+sglang-router==0.3.2``. SGLang serves a model of five million random weights on a CPU: one server, two servers
+behind sglang-router, and two servers given directly. The prompts are long and the memory is small, so that
+the order matters. ``max_tokens`` sets the lengths of the replies. The table goes into docs/scheduling.md
+between its markers.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from evalkit.types import Message, Request, Requirements, Response
 
 PORTS, ROUTER = (30131, 30132), 30130
 REQUESTS, PREFIXES, AT_ONCE = 240, 12, 16
-# Room for seven or eight prefixes beside what runs.
+# Room for seven or eight prefixes besides the running requests.
 MEMORY_TOKENS = 12_000
 WORDS = re.findall(r"\w+", "the sky is blue and grass green Paris Rome capital of France Italy one two three")
 
 
 def make_model(out: Path) -> None:
-    """A Qwen2 of random weights behind the tokenizer of the tiny test model, large enough to take time."""
+    """Make a Qwen2 of random weights with the tiny test model's tokenizer, large enough to take time."""
     import torch
     import transformers
 
@@ -59,7 +60,7 @@ def make_model(out: Path) -> None:
 
 
 def requests(seed: int) -> list[Request]:
-    """Questions on shared passages of some 1,500 tokens, shuffled; replies of 1 to 96 tokens."""
+    """Return questions on shared passages of about 1,500 tokens, shuffled; replies of 1 to 96 tokens."""
     rng = random.Random(seed)
     passages = [f"Passages {seed}-{i}. " + " ".join(rng.choices(WORDS, k=1_400)) for i in range(PREFIXES)]
     made = []
@@ -73,7 +74,7 @@ def requests(seed: int) -> list[Request]:
 
 
 def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
-    """SGLang on a CPU."""
+    """Start SGLang on a CPU."""
     command = [
         venv / "bin" / "python",
         "-m",
@@ -110,14 +111,14 @@ def sglang(venv: Path, model: Path, port: int, work: Path) -> Any:
 
 
 def router(venv: Path, workers: Sequence[str], work: Path) -> Any:
-    """sglang-router by its default policy: to the worker that has the prefix, unless loads differ much."""
+    """Start sglang-router with its default policy: the worker with the prefix, unless loads differ much."""
     command = [venv / "bin" / "python", "-m", "sglang_router.launch_router", "--worker-urls", *workers]
     command += ["--host", "127.0.0.1", "--port", ROUTER, "--policy", "cache_aware"]
     return serving(command, f"http://127.0.0.1:{ROUTER}/readiness", log=work / "router.log")
 
 
 async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -> list[Response]:
-    """As they come, each to the endpoint with fewest under way."""
+    """Send the requests in their order, each to the endpoint with the fewest in flight."""
     backend: Any = load(f"sglang:wide@{','.join(urls)}")
     limit = asyncio.Semaphore(at_once)
 
@@ -132,7 +133,7 @@ async def in_turn(urls: Sequence[str], asked: Sequence[Request], at_once: int) -
 
 
 async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int | None) -> list[Response]:
-    """As evalkit sends them in a run."""
+    """Send the requests as evalkit sends them in a run."""
     with tempfile.TemporaryDirectory() as home:
         async with connect(
             f"sglang:wide@{','.join(urls)}",
@@ -145,7 +146,7 @@ async def scheduled(urls: Sequence[str], asked: Sequence[Request], at_once: int 
 
 
 def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tuple[float, float]:
-    """Seconds, and the part of prompt tokens that was found in the caches, which are empty at first."""
+    """Return the seconds, and the share of prompt tokens from the caches, which are empty at first."""
     for url in workers:
         with urllib.request.urlopen(urllib.request.Request(f"{url}/flush_cache?timeout=60", method="POST")):
             pass
@@ -157,7 +158,7 @@ def measure(workers: Sequence[str], send: Any, asked: Sequence[Request]) -> tupl
 
 
 def report(venv: Path, model: Path, work: Path, seeds: Sequence[int]) -> str:
-    """One server, then two of them: with the router, and without it."""
+    """Measure one server, then two servers with the router and without it."""
     urls = [f"http://127.0.0.1:{port}" for port in PORTS]
     one, through = urls[:1], [f"http://127.0.0.1:{ROUTER}"]
     arms = {
@@ -191,7 +192,7 @@ def report(venv: Path, model: Path, work: Path, seeds: Sequence[int]) -> str:
 
 
 def versions(venv: Path) -> dict[str, str]:
-    """Of what is served."""
+    """Return the versions of the server and the router."""
     code = "import json, importlib.metadata as m; "
     code += "print(json.dumps({n: m.version(n) for n in ('sglang', 'sglang-router')}))"
     command = [venv / "bin" / "python", "-c", code]

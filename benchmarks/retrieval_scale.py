@@ -1,11 +1,11 @@
 """Building and searching indexes of 10⁴, 10⁵ and 10⁶ passages: ``python -m benchmarks.retrieval_scale``.
 
-Texts: fictional abstracts, generated, embedded and indexed at 10⁴; BM25 at 10⁴ and 10⁵. Embedding 10⁶ texts
-takes hours on two cores, so the FAISS part at all sizes works on generated vectors: unit vectors of 384
-dimensions around a thousand centres in 32 latent ones, about as hard for an index as sentence embeddings.
-Each case is a process of its own, whose peak of private memory (mapped files apart) is sampled. Where other
-work shares the cores, set ``OMP_WAIT_POLICY=passive``: threads that wait would spin. ``--write`` puts the
-tables into docs/benchmarks.md between its markers.
+Fictional abstracts are generated, embedded and indexed at 10⁴; BM25 at 10⁴ and 10⁵. To embed 10⁶ texts takes
+hours on two cores, so the FAISS part uses generated vectors at all sizes: unit vectors of 384 dimensions
+around a thousand centres in 32 latent dimensions, about as hard for an index as sentence embeddings.
+Each case is a separate process, whose peak of private memory (without mapped files) is sampled. Where other
+work shares the cores, set ``OMP_WAIT_POLICY=passive``, so that waiting threads do not use the CPU.
+``--write`` puts the tables into docs/benchmarks.md between its markers.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ ILLS = ("gout", "migraine", "asthma", "sepsis", "psoriasis", "anaemia", "angina"
 
 
 class Vectors:
-    """Unit vectors made anew for every block, so that only one block is in memory: around a thousand centres
-    in 32 latent dimensions, turned into 384, with a little noise."""
+    """Unit vectors around a thousand centres in 32 latent dimensions, turned into 384, with a little noise.
+
+    They are generated again for every use, block by block, so that memory holds one block only.
+    """
 
     similarity = "cosine"
 
@@ -55,7 +57,7 @@ class Vectors:
         self._turn = dice.standard_normal((LATENT, DIMENSION), np.float32)
 
     def block(self, number: int, size: int = BLOCK) -> np.ndarray:
-        """The vectors of one block."""
+        """Return the vectors of one block."""
         dice = np.random.default_rng(number + 1)
         latent = self._centres[dice.integers(1_000, size=size)]
         latent = latent + 0.7 * dice.standard_normal((size, LATENT), np.float32)
@@ -63,18 +65,18 @@ class Vectors:
         return made / np.linalg.norm(made, axis=1, keepdims=True)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All vectors, in order."""
+        """Yield all vectors, in order."""
         for number in range(-(-self.n // BLOCK)):
             yield self.block(number)[: self.n - number * BLOCK]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Some of them."""
+        """Return a part of the vectors."""
         parts = [self.block(int(n))[rows[rows // BLOCK == n] % BLOCK] for n in np.unique(rows // BLOCK)]
         return np.concatenate(parts)
 
 
 def abstracts(n: int, path: Path) -> Path:
-    """``n`` fictional abstracts of about 120 words, as a corpus."""
+    """Write ``n`` fictional abstracts of about 120 words as a corpus."""
     dice = random.Random(0)
     with path.open("w", encoding="utf-8") as file:
         for number in range(n):
@@ -91,7 +93,7 @@ def abstracts(n: int, path: Path) -> Path:
 
 @contextmanager
 def peak() -> Iterator[dict[str, float]]:
-    """Samples private memory while the block runs; ``GiB`` is its peak."""
+    """Sample private memory while the block runs; ``GiB`` is the peak."""
     found, done = {"GiB": 0.0}, threading.Event()
 
     def watch() -> None:
@@ -110,15 +112,17 @@ def peak() -> Iterator[dict[str, float]]:
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, float]:
-    """One call: by the clock, and of the processor on all cores."""
+    """Return the wall seconds and the CPU seconds (all cores) of one call."""
     clock, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - clock, time.process_time() - cpu
 
 
 def side_by_side(*ways: Callable[[], Any]) -> list[tuple[float, float]]:
-    """Called in turn, medians of each: seconds by the clock, and of the processor, which other work on the
-    machine disturbs less."""
+    """Call the functions in turn and return the medians of wall seconds and CPU seconds of each.
+
+    Other work on the machine disturbs CPU seconds less.
+    """
     for way in ways:
         way()
     times: list[list[tuple[float, float]]] = [[] for _ in ways]
@@ -130,7 +134,7 @@ def side_by_side(*ways: Callable[[], Any]) -> list[tuple[float, float]]:
 
 
 def whole(folder: Path, facts: dict[str, Any]) -> Any:
-    """The index as FAISS has it without evalkit: one, in memory."""
+    """Return the index as one plain FAISS index in memory, without evalkit."""
     import faiss
 
     files = sorted(folder.glob("vectors-*.faiss"))
@@ -156,7 +160,7 @@ def vectors_case(n: int, name: str) -> dict[str, Any]:
         folder = Path(place)
         facts = faiss_shards.build(name, source, folder, progress.Silent())
         building = memory["GiB"]
-        index = faiss_shards.Index(folder, facts, "cosine")
+        index = faiss_shards.ShardedIndex(folder, facts, "cosine")
         mapped, direct = index.shards.index, whole(folder, facts)
         rates = {}
         for batch in BATCHES:
@@ -177,7 +181,7 @@ def vectors_case(n: int, name: str) -> dict[str, Any]:
 
 
 def text_case(n: int, kind: str) -> dict[str, Any]:
-    """Index fictional abstracts by a retriever and search it whole, texts of the passages included."""
+    """Index fictional abstracts by a retriever and search it, texts of the passages included."""
     from evalkit.rag.retrievers import retriever_class
 
     questions = [f"{drug} for {ill} in group {g}" for drug in DRUGS for ill in ILLS for g in range(3)][:256]
@@ -201,7 +205,7 @@ async def _search(retriever: Any, questions: list[str]) -> dict[str, float]:
 
 
 def vectors_table(rows: list[dict[str, Any]]) -> str:
-    """FAISS on generated vectors."""
+    """Return the table of FAISS on generated vectors."""
     heads = ["vectors", "index", "trained, written, measured, s", "on disk, GiB"]
     heads += ["peak private memory, GiB", "recall@10", *(f"queries/s, {batch} at once" for batch in BATCHES)]
     heads += ["FAISS in memory, CPU-µs a query", "× mapped", "× evalkit"]
@@ -223,7 +227,7 @@ def vectors_table(rows: list[dict[str, Any]]) -> str:
 
 
 def text_table(rows: list[dict[str, Any]]) -> str:
-    """Retrievers on fictional abstracts."""
+    """Return the table of retrievers on fictional abstracts."""
     heads = ["abstracts", "retriever", "read, embedded and indexed, s", "256 searches, s"]
     heads += ["peak private memory, GiB"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -254,7 +258,7 @@ def main() -> None:
 
 
 def _alone(case: Callable[[int, str], dict[str, Any]], n: int, name: str) -> dict[str, Any]:
-    """In a process of its own, so that its peak of memory is its own."""
+    """Call a function in a separate process, so that its peak of memory is measured alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(case, n, name).result()
 

@@ -1,9 +1,9 @@
-"""BM25, embeddings and their fusion on every retrieval set at hand, beside the figures that others give.
+"""BM25, embeddings and their fusion on every available retrieval set, beside published figures.
 
 Run it with ``python -m benchmarks.retrieval_sets DATA [SET …] [--write]``. Each set is written as a folder in
-BEIR's layout under ``--out`` and measured by ``evalkit retrieve``, so that any of it can be repeated by hand.
-It exits with 1 where a figure is more than 0.01 away from its reference. 25,000 texts are embedded, once:
-they stay in evalkit's cache.
+BEIR's layout under ``--out`` and measured by ``evalkit retrieve``, so that each figure can be repeated by
+hand. The exit code is 1 where a figure differs by more than 0.01 from its reference. 25,000 texts are
+embedded once and stay in evalkit's cache.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ TOLERANCE = 0.01
 
 Figures = dict[str, float]
 References = dict[str, Figures]
-"""What others give, by retriever and measure."""
+"""Published figures, by retriever and measure."""
 
 
 class Bench(NamedTuple):
-    """A folder in BEIR's layout, what it is, and what others give for it."""
+    """A folder in BEIR's layout, its title, and the published figures for it."""
 
     home: Path
     what: str
@@ -48,7 +48,7 @@ class Bench(NamedTuple):
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a packed file of JSON Lines."""
+    """Yield the objects of a compressed JSON Lines file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)
 
@@ -56,7 +56,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 def write_beir(
     home: Path, documents: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Sequence[str]]
 ) -> Path:
-    """A benchmark in BEIR's layout: texts by id, and the documents that are relevant to each query."""
+    """Write a benchmark in BEIR's layout, from texts by id and the relevant documents of each query."""
     (home / "qrels").mkdir(parents=True, exist_ok=True)
     for name, texts in (("corpus", documents), ("queries", queries)):
         lines = [json.dumps({"_id": id, "title": "", "text": text}) + "\n" for id, text in texts.items()]
@@ -69,7 +69,7 @@ def write_beir(
 
 
 def scifact(data: Path, out: Path) -> Bench:
-    """BEIR's SciFact, where it lies. Published by Anserini (BM25) and MTEB (MiniLM)."""
+    """Return BEIR's SciFact, with the figures of Anserini (BM25) and MTEB (MiniLM)."""
     published = json.loads((data / "scifact" / "published.json").read_text())["rows"]
     by_system = {row["system"].partition(",")[0]: _named(row) for row in published}
     references = {
@@ -80,7 +80,7 @@ def scifact(data: Path, out: Path) -> Bench:
 
 
 def pubmedqa(data: Path, out: Path) -> Bench:
-    """The questions of PubMedQA among their abstracts, trials of PubMed Central and SciFact's abstracts."""
+    """Return PubMedQA: its questions; its abstracts, trials of PubMed Central and SciFact's abstracts."""
     documents = {row["doc_id"]: row["text"] for row in rows(data / "pubmedqa" / "docs.jsonl.gz")}
     for folder, name, prefix in (("rct_conclusions", "docs", ""), ("scifact", "corpus", "s2:")):
         for row in rows(data / folder / f"{name}.jsonl.gz"):
@@ -96,14 +96,14 @@ def pubmedqa(data: Path, out: Path) -> Bench:
 
 
 def bioasq_passages(data: Path, out: Path) -> Bench:
-    """BioASQ's questions among the snippets that experts marked."""
+    """Return BioASQ's questions with the snippets that experts marked."""
     texts = {row["passage_id"]: row["text"] for row in rows(data / "bioasq" / "passages.jsonl.gz")}
     home = _bioasq(data, out / "bioasq-passages", texts, "gold_passage_ids")
     return Bench(home, "BioASQ, 12,505 passages", _reference(data, "BM25 question->gold passages"))
 
 
 def bioasq_documents(data: Path, out: Path) -> Bench:
-    """BioASQ's questions among abstracts: the snippets of each together, those without any left out."""
+    """Return BioASQ's questions with abstracts, each made of its snippets; others are left out."""
     texts: dict[str, str] = {}
     for row in rows(data / "bioasq" / "passages.jsonl.gz"):
         texts[row["doc_id"]] = f"{texts.get(row['doc_id'], '')} {row['text']}".strip()
@@ -135,7 +135,7 @@ def _named(row: Mapping[str, Any]) -> Figures:
 
 
 def measured(bench: Bench, searches: Sequence[str], store: Path) -> dict[str, Figures]:
-    """What ``evalkit retrieve`` says, by retriever and measure."""
+    """Return the figures of ``evalkit retrieve``, by retriever and measure."""
     command = [sys.executable, "-m", "evalkit", "retrieve", str(bench.home), "--json", "--store", str(store)]
     command += [word for search in searches for word in ("--search", search)]
     command += [word for name in MEASURES for word in ("--measure", name)]
@@ -144,7 +144,7 @@ def measured(bench: Bench, searches: Sequence[str], store: Path) -> dict[str, Fi
 
 
 def compared(found: Mapping[str, Figures], references: References) -> tuple[list[list[str]], list[str]]:
-    """A row for each retriever, the reference in brackets; and what differs from it by too much."""
+    """Return a row for each retriever, the reference in brackets, and the figures that differ too much."""
     lines, differing = [], []
     for search, figures in found.items():
         given = references.get(search.partition("?backend=")[0], {})  # another way to the same figures
@@ -162,7 +162,7 @@ def _cell(value: float, reference: float | None) -> str:
 
 
 def main() -> int:
-    """Print the table, with ``--write`` into the page; 0 where all figures agree."""
+    """Print the table (with ``--write``, put it into the page) and return 0 where all figures agree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)} [default: all]")

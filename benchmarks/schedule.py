@@ -1,7 +1,7 @@
-"""How long a run takes by the order of its requests: ``python -m benchmarks.schedule``, about three minutes.
+"""The duration of a run by the order of its requests: ``python -m benchmarks.schedule``, about three minutes.
 
-Simulated servers in virtual time (``benchmarks/simserver``), driven by the scheduler that real runs use, and
-by the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
+Simulated servers in virtual time (``benchmarks/simserver``) are driven by the scheduler of real runs, and by
+the orders of other harnesses. Prints Markdown tables of medians over seeds; ``--write`` puts them into
 docs/scheduling.md between its markers.
 """
 
@@ -24,13 +24,13 @@ FAST, SLOW = Speed(), Speed(prefill=8_000, step_s=0.02, step_each_s=0.00028)
 
 
 def _text(item: Item) -> str:
-    """The prompt as text; a picture by its hash."""
+    """Return the prompt as text; a picture as its hash."""
     content = item.request.messages[0].content
     return content if isinstance(content, str) else " ".join(str(part) for part in content)
 
 
 def methods(items: Sequence[Item], servers: Servers) -> dict[str, Callable[[], Result]]:
-    """Every order that is compared."""
+    """Return every order of the comparison."""
 
     def fixed(order: Sequence[Item]) -> Callable[[], Result]:
         return lambda: in_order(order, servers(), SLOTS)
@@ -53,7 +53,7 @@ def methods(items: Sequence[Item], servers: Servers) -> dict[str, Callable[[], R
 
 
 def table(work: Callable[[int], list[Item]], servers: Servers, seeds: Sequence[int], search: int) -> str:
-    """One Markdown table: medians over seeds of makespan by the reference's, and of the hit rate."""
+    """Return a Markdown table: medians over seeds of the makespan / the reference's, and of the hit rate."""
     ratios: dict[str, list[float]] = {}
     hits: dict[str, list[float]] = {}
     for seed in seeds:
@@ -78,7 +78,7 @@ def table(work: Callable[[int], list[Item]], servers: Servers, seeds: Sequence[i
 
 
 def concurrency(seeds: Sequence[int]) -> str:
-    """What it costs to find the number of slots, beside knowing it: 8,000 requests, one server."""
+    """Return the table of the cost of finding the number of slots: 8,000 requests, one server."""
     lines = ["| slots of the server | begins with 8 | begins with 64 |", "|---|---|---|"]
     for slots in (16, 64, 200):
         row = []
@@ -87,7 +87,7 @@ def concurrency(seeds: Sequence[int]) -> str:
             for seed in seeds:
                 items = rag(seed, 8_000)
                 known_slots = scheduled(items, [Server(slots=slots)], slots)
-                found = scheduled(items, [Server(slots=slots)], start, grows=256)
+                found = scheduled(items, [Server(slots=slots)], start, max_per_endpoint=256)
                 ratios.append(found.makespan / known_slots.makespan)
             row.append(f"{statistics.median(ratios):.3f}")
         lines.append(f"| {slots} | {row[0]} | {row[1]} |")
@@ -95,9 +95,9 @@ def concurrency(seeds: Sequence[int]) -> str:
 
 
 def overhead(n: int = 20_000) -> str:
-    """CPU time that the scheduler itself takes for a request."""
+    """Return the scheduler's own CPU time per request, as a sentence."""
     requests = [item.request for item in rag(1, n)]
-    schedule, under_way = Scheduler(each=SLOTS), []
+    schedule, under_way = Scheduler(per_endpoint=SLOTS), []
     start = time.process_time()
     for at in range(n + WINDOW):
         if at < n:
@@ -105,7 +105,7 @@ def overhead(n: int = 20_000) -> str:
         if at >= WINDOW:
             while (queued := schedule.next(at)) is not None:
                 under_way.append(queued)
-            schedule.ended(under_way.pop(0), at, tokens=100)
+            schedule.finish(under_way.pop(0), at, tokens=100)
     micros = 1e6 * (time.process_time() - start) / n
     return (
         f"The scheduler's own work: {micros:.0f} µs of CPU a request ({n:,} requests of 1,560 tokens, "
@@ -114,7 +114,7 @@ def overhead(n: int = 20_000) -> str:
 
 
 def report(seeds: Sequence[int], search: int) -> str:
-    """All tables."""
+    """Return all tables."""
 
     def one(cache: int) -> Servers:
         return lambda: [Server(slots=SLOTS, cache=cache)]

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, for benchmarks and tests: a free port, start, wait until ready, stop."""
+"""Servers in separate processes, for benchmarks and tests: free port, start, wait until ready, stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READY_S = 300.0
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing uses now."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -32,10 +32,10 @@ def serving(
     cwd: Path = ROOT,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Run ``command`` for the block, which begins when the URL ``ready`` answers, and then stop its group.
+    """Run ``command`` for the block, which begins when the URL ``ready`` answers; then stop its group.
 
-    Its output goes to the file ``log``, or where that of this process goes. Raises ``RuntimeError`` for a
-    server that ends, or does not answer within five minutes.
+    The output goes to the file ``log``, or to this process's output. Raises ``RuntimeError`` for a server
+    that ends, or does not answer within five minutes.
     """
     output = log.open("wb") if log else None
     try:

@@ -1,8 +1,8 @@
-"""Everything that goes wrong, through the whole command: ``make soak``, some seven minutes.
+"""Runs of the command under faults: ``make soak``, about seven minutes.
 
-Runs on the simulated server with each fault at 10 % of the requests, with all that pass at 5, 15 and 30 %,
-with a server that refuses connections for 20 s and with one that is dead; then 100 deaths by ``kill -9``.
-Prints a table as it goes, and ends with exit code 1 where a run lost, changed or repeated something.
+The runs use the simulated server with each fault at 10 % of the requests, with all transient faults at 5, 15
+and 30 %, with a server that refuses connections for 20 s and with one that always fails; then come 100 kills
+by ``kill -9``. Prints a table, and ends with exit code 1 where a run lost, changed or repeated something.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REFUSES_S, DOWN_S = 20, 10
 
 @dataclass
 class Row:
-    """One line of the table. ``good``: the run did what is documented."""
+    """A line of the table. ``good``: the run behaved as documented."""
 
     what: str
     requests: int
@@ -46,10 +46,10 @@ class Row:
 
 
 def main() -> int:
-    """Print the table; 1 where a line is wrong."""
+    """Print the table and return 1 where a line is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1, help="of the instants")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the kills")
     options = parser.parse_args()
     print(f"{N} samples a run\n\n| fault | requests a sample | samples | seconds | |\n|---|---|---|---|---|")
     bad = 0
@@ -61,14 +61,14 @@ def main() -> int:
 
 
 def rows() -> Iterator[Row]:
-    """The table, line by line."""
+    """Yield the lines of the table."""
     yield from faults()
     yield refusing()
     yield dead()
 
 
 def faults() -> Iterator[Row]:
-    """Each fault alone, then those that pass together."""
+    """Yield each fault alone, then the transient faults together."""
     for kind in KINDS:
         share = 0.01 if kind == "gigantic" else 0.1
         yield with_faults(f"{kind}, {share:.0%}", f"{kind}={share}", kind)
@@ -80,7 +80,7 @@ def faults() -> Iterator[Row]:
 
 
 def with_faults(name: str, mixed: str, kind: str, way: str = "") -> Row:
-    """A run on a server with faults: what it did, and whether it should."""
+    """Run on a server with faults and return the line of the table."""
     limits = LIMITS.replace("timeout=3", "timeout=60", 1) if kind == "gigantic" else LIMITS
     with simulated(free_port(), scale=100, faults=mixed) as url, tempfile.TemporaryDirectory() as home:
         run, seconds = evaluated(Path(home), f"{url}?{limits}{way}")
@@ -99,7 +99,7 @@ def with_faults(name: str, mixed: str, kind: str, way: str = "") -> Row:
 
 
 def refusing() -> Row:
-    """A server that goes in the middle of a run, and is back on its port after 20 s."""
+    """Run on a server that stops in the middle of the run and is back on its port after 20 s."""
     port = free_port()
     with tempfile.TemporaryDirectory() as home:
         began = time.perf_counter()
@@ -118,7 +118,7 @@ def refusing() -> Row:
 
 
 def dead() -> Row:
-    """A server that answers nothing but 500: the run stops by itself, and it was not hammered."""
+    """Run on a server that only answers 500: the run must stop by itself, after few requests."""
     with simulated(free_port(), scale=100, faults="500=1") as url, tempfile.TemporaryDirectory() as home:
         run, seconds = evaluated(Path(home), f"{url}?{LIMITS}&down_timeout={DOWN_S}")
         requests = asked(url).total()
@@ -127,7 +127,7 @@ def dead() -> Row:
 
 
 def deaths(wanted: int, seed: int) -> bool:
-    """So many by ``kill -9``, over as many runs as that takes; whether all ended well."""
+    """Kill runs by ``kill -9`` until the wanted number of kills, and return whether all runs ended well."""
     kills = asked_in_all = again = runs = 0
     while kills < wanted:
         with simulated(free_port(), scale=20) as url, tempfile.TemporaryDirectory() as home:
@@ -147,7 +147,7 @@ def deaths(wanted: int, seed: int) -> bool:
 
 
 def evaluated(home: Path, spec: str) -> tuple[dict[str, Any], float]:
-    """One run of the command; what it printed of it, and its seconds."""
+    """Run the command once and return its JSON of the run, and the seconds."""
     began = time.perf_counter()
     out, err = start(home, *command(spec)).communicate()
     runs = json.loads(out)["runs"]
@@ -157,7 +157,7 @@ def evaluated(home: Path, spec: str) -> tuple[dict[str, Any], float]:
 
 
 def command(spec: str) -> list[str]:
-    """A run of the soak's task."""
+    """Return the command of a run of the task."""
     return ["run", str(TASK), "-p", f"n={N}", "--model", f"openai:sim@{spec}", "--json"]
 
 

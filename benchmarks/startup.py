@@ -1,6 +1,6 @@
-"""How long the command line takes to start, beside bare Python, in one run: ``python benchmarks/startup.py``.
+"""The start-up time of the command line, compared with bare Python: ``python benchmarks/startup.py``.
 
-Prints medians of 15 runs each, taken in turn so that a slow moment hits all alike.
+Prints medians of 15 runs each. The commands run in turn, so that a slow moment affects all of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A RAG task whose stages take as long as they are told to: for ``benchmarks/overlap.py``.
+"""A RAG task with stages of set durations, for ``benchmarks/overlap.py``.
 
-Retrieval takes its time for each query, in batches as they come; a judge is asked after the model; the metric
-sleeps. How long is in the environment, because metrics run in processes of their own.
+Retrieval takes a time per query, in batches; a judge is asked after the model; the metric sleeps. The
+durations are environment variables, because metrics run in separate processes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PASSAGES = [f"Passages {i}. " + "x" * 2_000 for i in range(40)]
 
 
 def find(numbers: list[int]) -> list[str]:
-    """The passages for each question of a batch."""
+    """Return the passages for each question of a batch."""
     time.sleep(FIND_S * len(numbers))
     return [PASSAGES[number % len(PASSAGES)] for number in numbers]
 
 
 @fixture
 async def finder() -> Batcher[int, str]:
-    """A retriever that works in a thread of its own."""
+    """A retriever that works in a separate thread."""
     thread = ThreadPoolExecutor(1)
     return Batcher(
         lambda numbers: asyncio.get_running_loop().run_in_executor(thread, find, numbers), limit=16
@@ -42,7 +42,7 @@ async def finder() -> Batcher[int, str]:
 
 @fixture(scope="task")
 async def judge(cache_dir: Path, judge_spec: str = "baseline:lead") -> AsyncIterator[Model]:
-    """A second model, on a server of its own."""
+    """Connect a second model, on a separate server."""
     async with connect(judge_spec, Requirements(), cache_dir / "judge.db", stop=asyncio.Event()) as (
         _,
         model,

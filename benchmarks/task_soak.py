@@ -1,4 +1,4 @@
-"""Questions for the simulated server: two of three are answered as they should be."""
+"""Questions for the simulated server, which answers two of three correctly."""
 
 import zlib
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
-"""What a harness costs: ``python -m benchmarks.throughput``, or ``make bench``, some minutes.
+"""The cost of a harness: ``python -m benchmarks.throughput``, or ``make bench``, some minutes.
 
-The same work by evalkit, lm-eval and inspect_ai, each as its users run it and in an environment of its own:
-chat prompts with a short answer to a server that answers at once (``benchmarks/instant.py``), 64 at a time,
-scored by exact match, every sample logged. Measured on the whole process with all that it starts: wall time,
-CPU time, largest memory. Figures depend on the machine; their ratios less so.
+evalkit, lm-eval and inspect_ai do the same work, each by its command line and in a separate environment: chat
+prompts with a short answer to a server that answers at once (``benchmarks/instant.py``), 64 at a time, scored
+by exact match, every sample logged. Wall time, CPU time and largest memory are those of the process and its
+children. Figures depend on the machine; their ratios depend less.
 
-``--peers DIR`` names a folder with the environments ``lm-eval`` and ``inspect``, made there where missing.
+``--peers DIR`` is a folder with the environments ``lm-eval`` and ``inspect``, made there where missing.
 ``--write`` puts the table into docs/benchmarks.md.
 """
 
@@ -75,7 +75,7 @@ def words():
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: seconds of wall and of CPU, largest memory in MB, requests."""
+    """The cost of a run: wall seconds, CPU seconds, largest memory in MB, requests."""
 
     wall_s: float
     cpu_s: float
@@ -84,12 +84,12 @@ class Cost:
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds a request."""
+        """The CPU milliseconds per request."""
         return 1000 * self.cpu_s / self.requests
 
 
 def measured(command: list[str], folder: Path, requests: int, **environment: str) -> Cost:
-    """Run a command with all that it starts. Raises ``RuntimeError`` with its last words where it fails."""
+    """Run a command and measure it with its children. Raises ``RuntimeError`` with the end of the output."""
     log = folder / "log.txt"
     with log.open("w") as out:
         began = time.perf_counter()
@@ -105,7 +105,7 @@ def measured(command: list[str], folder: Path, requests: int, **environment: str
 
 
 def environment(peers: Path, name: str) -> Path:
-    """The scripts of a peer's environment, made where it is missing."""
+    """Return the folder of scripts of a peer's environment, which is made where missing."""
     folder = peers / name
     if not (folder / "bin").is_dir():
         print(f"Installing {name} into {folder} ...", flush=True)
@@ -115,7 +115,7 @@ def environment(peers: Path, name: str) -> Path:
 
 
 def write_work(folder: Path, count: int) -> None:
-    """The prompts, and the task in each harness's words."""
+    """Write the prompts, and the task in the format of each harness."""
     with (folder / "rows.jsonl").open("w") as out:
         for i in range(count):
             out.write(json.dumps({"question": f"Question {i}: say the word w{i}", "answer": f"w{i}"}) + "\n")
@@ -126,19 +126,19 @@ def write_work(folder: Path, count: int) -> None:
 
 
 def with_evalkit(folder: Path, url: str, count: int) -> Cost:
-    """``evalkit run`` with a store of its own."""
+    """Run ``evalkit run`` with a new store."""
     script = Path(sys.executable).with_name("evalkit")
     command = [str(script), "run", "task_words.py", "--model", f"openai:instant@{url}"]
     cost = measured([*command, "--max-inflight", "64", "-q", "--json"], folder, count)
     text = (folder / "log.txt").read_text()
     (run,) = json.loads(text[text.index("{") :])["runs"]
     if run["metrics"]["exact_match"]["value"] != 1.0 or run["n"] != count:
-        raise RuntimeError(f"evalkit scored otherwise than 1 on {count} samples: {run}")
+        raise RuntimeError(f"evalkit's score on {count} samples is not 1: {run}")
     return cost
 
 
 def with_lm_eval(folder: Path, url: str, count: int, bin_: Path) -> Cost:
-    """``lm_eval`` with its chat model for local servers."""
+    """Run ``lm_eval`` with its chat model for local servers."""
     arguments = f"model=instant,base_url={url}/chat/completions,num_concurrent=64,max_retries=3"
     command = [str(bin_ / "lm_eval"), "--model", "local-chat-completions", "--model_args", arguments]
     command += ["--tasks", "words", "--include_path", str(folder), "--apply_chat_template"]
@@ -146,7 +146,7 @@ def with_lm_eval(folder: Path, url: str, count: int, bin_: Path) -> Cost:
 
 
 def with_inspect(folder: Path, url: str, count: int, bin_: Path) -> Cost:
-    """``inspect eval`` with its OpenAI provider."""
+    """Run ``inspect eval`` with its OpenAI provider."""
     command = [str(bin_ / "inspect"), "eval", "inspect_words.py", "--model", "openai/instant"]
     command += ["--model-base-url", url, "-M", "responses_api=false", "--display", "none"]
     command += ["--max-connections", "64", "--max-samples", "64", "--max-tokens", "16"]
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def table(rows: list[tuple[str, Cost]]) -> str:
-    """Markdown; the first row is what the others are held against."""
+    """Return the table as Markdown; the other rows are compared with the first."""
     first = rows[0][1]
     lines = [
         "| harness | prompts | wall | prompts/s | CPU-ms a prompt | × evalkit | largest memory |",

@@ -5,10 +5,10 @@ EvalkitError
 ├── TaskFileError         a task file that cannot be imported (path, line)
 ├── ModelError            one request failed
 │   ├── Overloaded        429, 503: try again later (retry_after)
-│   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: worth another try
+│   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: another try may succeed
 │   ├── RequestRejected   4xx: asking again will not help
-│   └── NotCached         --cache only, and the cache does not hold the answer
-├── SetupError            nothing can go on: the run stops, what is done stays
+│   └── NotCached         --cache only, and the cache has no answer
+├── SetupError            the run cannot go on: it stops, its finished samples stay
 │   ├── ProbeError        the model is not there or cannot do what the task needs
 │   ├── CorpusError       a broken corpus (path, line)
 │   ├── IndexMismatch     an index that was built for something else
@@ -17,20 +17,17 @@ EvalkitError
 ├── MetricError           a metric cannot be computed
 └── JudgeError            a judge's reply is no verdict
 
-Where a failed request's fate is decided:
+What happens to a failed request, and where that is decided:
 
-1. *Classified* as one of the errors above where the reply is read: ``models/openai/http_errors.py``
-(statuses,
-   messages) and ``transport.py`` beside it (connections, time-outs). ``not_sent`` and ``suggests_overload``
-   say the rest.
+1. *Classified* as one of the errors above, where the reply is read: ``models/openai/http_errors.py`` (HTTP
+   statuses, messages) and ``models/openai/transport.py`` (connections, time-outs).
 2. *Tried again*, after a pause and within a budget, if ``Overloaded`` or ``ServerFailed``:
    ``models/middleware/retrying.py``.
-3. *Rerouted* at once to another endpoint, if ``not_sent``: ``models/middleware/scheduled.py``. Which
-endpoints
-   are healthy is known in ``models/schedule/endpoint.py``.
-4. *Given up*: one request by ``retrying.py``, when its tries or the budget are used up; the sample is then an
-   ``error``. The whole run, with a ``SetupError``, by ``scheduled.py`` (an outage, a Retry-After of many
-   minutes) or by ``run/engine.py`` (twenty samples in a row that failed at the server).
+3. *Rerouted* at once to another endpoint, if ``not_sent``: ``models/middleware/scheduled.py``. The health of
+   an endpoint is kept in ``models/schedule/endpoint.py``.
+4. *Given up*: one request, when its tries or the retry budget are used up, by ``retrying.py``; its sample is
+   then an ``error``. The whole run, with a ``SetupError``, by ``scheduled.py`` (an outage, a Retry-After of
+   many minutes) or by ``run/engine.py`` (twenty failed samples in a row).
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ from collections.abc import Iterable
 
 
 class EvalkitError(Exception):
-    """The root. The command line prints it without a traceback."""
+    """The base class. The command line prints the message without a traceback."""
 
 
 class UsageError(EvalkitError):
@@ -56,10 +53,10 @@ class TaskFileError(EvalkitError):
 
 
 class ModelError(EvalkitError):
-    """One request failed. ``status`` is the HTTP status where there was one.
+    """One request failed. ``status`` is the HTTP status, if there was a reply.
 
-    ``suggests_overload``: it took too long, as at a server with too many requests.
-    ``not_sent``: it did not reach the server, so that another endpoint may take it at once.
+    ``suggests_overload``: the request took too long, as it does at a server with too many requests.
+    ``not_sent``: the request did not reach the server, so that another endpoint may take it at once.
     """
 
     suggests_overload = False
@@ -71,7 +68,7 @@ class ModelError(EvalkitError):
 
 
 class Overloaded(ModelError):
-    """The server asks to slow down. ``retry_after`` in seconds, if it said."""
+    """The server asks for fewer requests. ``retry_after`` is its Retry-After in seconds, if any."""
 
     def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message, status=status)
@@ -79,19 +76,19 @@ class Overloaded(ModelError):
 
 
 class ServerFailed(ModelError):
-    """A failure of the server or the way to it; another try may succeed."""
+    """The server or the connection failed; another try may succeed."""
 
 
 class RequestRejected(ModelError):
-    """The server refuses this request; another try would fail too."""
+    """The server refused this request; another try would fail too."""
 
 
 class NotCached(ModelError):
-    """Only the cache may answer, and it does not hold this answer."""
+    """Only the cache may answer, and it has no answer to this request."""
 
 
 class SetupError(EvalkitError):
-    """Nothing can go on: raised inside a sample, it stops the run; what is done is kept."""
+    """The run cannot go on: raised in a sample, this error stops the run and keeps the finished samples."""
 
 
 class ProbeError(SetupError):
@@ -99,7 +96,7 @@ class ProbeError(SetupError):
 
 
 class CorpusError(SetupError):
-    """A corpus that cannot be used, with file and line where there is one."""
+    """A corpus that cannot be used; the message has file and line where possible."""
 
 
 class IndexMismatch(SetupError):
@@ -119,12 +116,12 @@ class MetricError(EvalkitError):
 
 
 class JudgeError(EvalkitError):
-    """A judge said something that is no judgement."""
+    """A judge's reply is no verdict."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` or an empty string; for the end of a message."""
-    # Of three letters one may differ; of a longer name half is chance: drug_clas is not blood_cells.
+    """Return `` Did you mean 'x'?``, for the end of a message; an empty string if no name is similar."""
+    # In three letters one may differ. In longer names 0.5 would match by chance: drug_clas, blood_cells.
     cutoff = 0.5 if len(name) <= 3 else 0.6
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,6 +1,6 @@
-"""What a metric is: a named function of one sample and its answer, with the facts needed to report it.
+"""A ``Metric``: a named function of one sample and its answer, with the facts to report its values.
 
-``import evalkit`` imports this module, so it imports nothing that takes long.
+``import evalkit`` imports this module, so no slow import stands at its top.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, overload
 
-from evalkit.errors import MetricError, UsageError
+from evalkit.errors import MetricError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from evalkit.types import Answer, Sample, Status
@@ -23,7 +23,7 @@ Kind = Literal["output", "retrieval", "fact"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for one sample.
+    """A named measure that gives one number for one sample.
 
     ``name`` carries the parameters (``recall@5``). ``fn`` returns None where the metric does not apply to
     the sample *by design of the task* (no gold document, an arm without retrieval), never because of what
@@ -52,7 +52,7 @@ class Metric:
     def __post_init__(self) -> None:
         if self.kind == "output" and not math.isfinite(self.worst):
             raise UsageError(
-                f"metric {self.name!r} has no worst score, which a reply that is no answer would get: "
+                f"metric {self.name!r} has no worst score for failed replies: "
                 f"give a finite {'high' if self.higher_is_better is False else 'low'}="
             )
 
@@ -63,13 +63,13 @@ class Metric:
 
     @property
     def worst(self) -> float:
-        """The score of a reply that is no answer."""
+        """The score of a failed reply."""
         if self.higher_is_better is False:
             return math.inf if self.high is None else self.high
         return self.low
 
     def __call__(self, sample: Sample, answer: Answer, status: Status | None = None) -> float | None:
-        """Score one sample, ``ok`` without a ``status``. Returns None where the metric does not apply.
+        """Score one sample; without a ``status`` it is ``ok``. Return None where the metric does not apply.
 
         Raises ``MetricError`` for a value that is not finite or lies outside the metric's range.
         """
@@ -84,7 +84,7 @@ class Metric:
 
     def _checked(self, value: float, sample: Sample) -> float:
         high = math.inf if self.high is None else self.high
-        slack = 1e-9  # of rounding
+        slack = 1e-9  # for rounding errors
         if self.aggregate is not None and math.isfinite(value):
             return value
         if not math.isfinite(value) or not self.low - slack <= value <= high + slack:
@@ -139,16 +139,25 @@ def metric(
 
 
 def only(m: Metric, name: str | None = None, /, **slices: str) -> Metric:
-    """The same metric for the samples of some slices: ``only(exact_match(), answer_type="open")``.
+    """Return the same metric for the samples of some slices: ``only(exact_match(), answer_type="open")``.
 
-    Its name says so, ``exact_match[answer_type=open]``, where none is given. Elsewhere it does not apply.
+    The metric does not apply to other samples. The default name lists the slices:
+    ``exact_match[answer_type=open]``.
     """
     if name is None:
-        told = ",".join(f"{key}={value}" for key, value in slices.items())
-        name = f"{m.name[:-1]},{told}]" if m.name.endswith("]") else f"{m.name}[{told}]"
+        listed = ",".join(f"{key}={value}" for key, value in slices.items())
+        name = f"{m.name[:-1]},{listed}]" if m.name.endswith("]") else f"{m.name}[{listed}]"
     return replace(m, name=name, fn=partial(_only, m.fn, slices))
 
 
 def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:
     applies = all(sample.slices.get(name) == value for name, value in slices.items())
     return fn(sample, answer) if applies else None
+
+
+def check_option(owner: str, value: str, options: Sequence[str]) -> None:
+    """Raise ``UsageError`` where ``value`` is not one of ``options``."""
+    if value not in options:
+        raise UsageError(
+            f"{owner}: {value!r} is not one of {', '.join(options)}.{did_you_mean(value, options)}"
+        )

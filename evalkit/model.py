@@ -1,4 +1,4 @@
-"""What a task function sees of a model: text in, response out; every call is remembered for the store."""
+"""``Model``, through which a task calls a model: text in, response out. The store records all calls."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
-# Repeats of a run are fewer than this, so that draws within a sample never share a cache entry with them.
+# A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
 _DRAW = 1 << 20
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 
 
 class Call(Struct, frozen=True):
-    """One request that was answered."""
+    """One request and its response."""
 
     request: Request
     response: Response
@@ -30,9 +30,9 @@ class Call(Struct, frozen=True):
 class Model:
     """A model, as a task uses it.
 
-    Requests go to ``sender``: the ``adapter`` itself, or the layers around it. ``probed`` is what the
-    adapter's probe found out; ``defaults`` are generation parameters for what a task does not give, by
-    default the adapter's.
+    Requests go to ``sender``: the ``adapter`` itself, or the layers around it. ``probed`` is the result of
+    the adapter's probe. ``defaults`` are the generation parameters where a task gives none; by default the
+    adapter's.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Model:
             raise UsageError(f"no such generation default: {name!r}.{did_you_mean(name, _SAMPLING)}")
 
     def for_sample(self, sample: Sample, repeat: int = 0) -> Model:
-        """The same model bound to one draw of one sample, with an empty list of calls."""
+        """Return the same model for one repeat of one sample, with an empty list of calls."""
         bound = copy.copy(self)
         bound.calls, bound._sample, bound._repeat = [], sample, repeat
         return bound
 
     @property
     def repeat(self) -> int:
-        """Which repetition of its sample this is, from 0."""
+        """The number of the repetition of its sample, from 0."""
         return self._repeat % _DRAW
 
     def draw(self, number: int) -> Model:
-        """The same model for a further independent draw within one sample; calls are kept together."""
+        """Return the same model for a further independent draw of the sample, with the same list of calls."""
         drawn = copy.copy(self)
         drawn._repeat = self._repeat + number * _DRAW
         return drawn
@@ -90,22 +90,22 @@ class Model:
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
-        What is not given comes from the model's spec, then from ``Request``'s own defaults. ``extra`` goes
-        to the server as it is. ``reference`` is the perfect reply to this very prompt, where that is not the
-        sample's target (it cites passages by number, say): never sent, ``baseline:gold`` answers with it.
-        Raises ``ModelError`` where the call fails.
+        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. ``extra``
+        goes to the server unchanged. ``reference`` is the perfect reply to this prompt, if that is not the
+        sample's target (for example, if it cites passages by number). It is never sent: ``baseline:gold``
+        answers with it. Raises ``ModelError`` if the call fails.
         """
-        given = {
+        sampling = {
             "max_tokens": max_tokens,
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
             "stop": (stop,) if isinstance(stop, str) else stop,
         }
-        fields = self._fields(given, extra)
+        fields = self._fields(sampling, extra)
         messages = _messages(prompt, images)
         if images or not isinstance(prompt, str):
-            messages = await self._showable(messages)
+            messages = await self._as_backend_takes(messages)
         return await self._send(
             Request(
                 messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
@@ -123,18 +123,18 @@ class Model:
         seed: int | None = None,
         **extra: Any,
     ) -> Response:
-        """Go on with a plain text, without the model's chat template. Arguments as for ``generate``."""
-        given = {
+        """Continue a plain text, without the model's chat template. Arguments as for ``generate``."""
+        sampling = {
             "max_tokens": max_tokens,
             "temperature": temperature,
             "top_p": top_p,
             "stop": stop,
             "seed": seed,
         }
-        return await self._send(Request(prompt=prompt, **self._fields(given, extra), **self._draw()))
+        return await self._send(Request(prompt=prompt, **self._fields(sampling, extra), **self._draw()))
 
     async def text_loglikelihood(self, text: str) -> Response:
-        """Log-probabilities of a whole text, from a model that knows what stands before its first token.
+        """Return the log-probabilities of a whole text, from a model that scores the first token too.
 
         Raises ``ModelError``.
         """
@@ -143,33 +143,31 @@ class Model:
     async def loglikelihood(
         self, context: str, continuations: Sequence[str], *, reference: str | None = None
     ) -> list[Response]:
-        """Log-probabilities of each continuation after ``context``, in the order given.
+        """Return the log-probabilities of each continuation after ``context``, in the same order.
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
-        ``baseline:gold``, where that is not the sample's target. Raises ``ModelError``.
+        ``baseline:gold``, if that is not the sample's target. Raises ``ModelError``.
         """
         draw = self._draw(reference)
-        if draw["sample"] is not None and reference is not None:  # it alone is right
+        if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
         requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:
-        """A request as it is stored: images by hash, no sample."""
+        """Return a request as the store keeps it: images by hash, no sample."""
         return describe(request)
 
-    def _fields(self, given: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
+    def _fields(self, sampling: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 
-    async def _showable(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Messages whose pictures, sounds and films are such as the backend takes. Raises ``ModelError``."""
-        if all(isinstance(message.content, str) for message in messages):
-            return messages
-        if self._media is None:
+    async def _as_backend_takes(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return messages with their media converted to what the backend takes. Raises ``ModelError``."""
+        if self._media is None or all(isinstance(message.content, str) for message in messages):
             return messages
         from evalkit.media import ready_soon
 

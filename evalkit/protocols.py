@@ -1,8 +1,7 @@
 """The whole contract of a plug-in: what a server adapter, a retriever and a judge must and may provide.
 
-Subclass the class, define its abstract methods, and override a default where there is more to say. evalkit
-asks for nothing else: no attribute of a plug-in is found by its name. How a plug-in is registered and checked
-is in docs/plug-ins.md.
+Subclass the class, define its abstract methods, and override the other methods where the defaults do not
+fit. evalkit uses nothing else of a plug-in. docs/plug-ins.md shows how to register and check one.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from evalkit.types import (
 
 
 class Described:
-    """Something that a run's provenance records."""
+    """A part of a run that its provenance records."""
 
     def describe(self) -> dict[str, Any]:
-        """Return plain facts (kind, version, parameters) as JSON can hold them; nothing by default."""
+        """Return facts (kind, version, parameters) that JSON can hold; an empty dictionary by default."""
         return {}
 
 
@@ -40,17 +39,18 @@ class Described:
 
 
 class BackendTraits(Struct, frozen=True, kw_only=True):
-    """How a backend wants to be used: as far as its spec says, then as its probe found out.
+    """How evalkit should use a backend: first by its model spec, later by its probe.
 
-    - ``cacheable``: equal requests have equal replies: they are cached, and sent once when asked together.
-    - ``endpoints``: the addresses among which evalkit chooses (``send_to``); none: the backend is one place.
-    - ``slots``: how many requests each endpoint runs at once, where it said so.
-    - ``max_inflight``: the most requests at all endpoints together.
-    - ``requests_per_minute``, ``tokens_per_minute``: the rates of each endpoint.
+    - ``cacheable``: equal requests have equal replies, so that replies are cached, and of equal requests in
+      flight one is sent.
+    - ``endpoints``: the addresses among which evalkit chooses (``send_to``); empty for a single unnamed one.
+    - ``slots``: the number of requests that each endpoint runs at once, if known.
+    - ``max_inflight``: the most requests in flight at all endpoints together.
+    - ``requests_per_minute``, ``tokens_per_minute``: the rate limits of each endpoint.
     - ``down_timeout``: the seconds that an outage may last before the run stops.
-    - ``retry_budget``: how many tries again for each answered request.
-    - ``media``: the kinds of pictures, sounds and films that are sent as they are; None: all.
-    - ``defaults``: generation parameters for what the task does not say.
+    - ``retry_budget``: the number of retries for each answered request.
+    - ``media``: the media that the backend takes; None: all, unchanged.
+    - ``defaults``: generation parameters where the task gives none.
     """
 
     cacheable: bool = True
@@ -66,7 +66,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
 
 
 class ProbeResult(Struct, frozen=True):
-    """What a probe found out: the name to show, facts for provenance and cache keys, and the traits."""
+    """The result of a probe: the name to show, facts for provenance and cache keys, and the traits."""
 
     name: str
     info: ServerInfo
@@ -74,10 +74,10 @@ class ProbeResult(Struct, frozen=True):
 
 
 class ReportedRateLimit(NamedTuple):
-    """What is left of a rate, as a reply's headers say.
+    """A rate limit in the headers of a reply.
 
-    ``units`` are requests or tokens, left for ``reset_s`` seconds; after that there are ``most``, infinite
-    where the server does not say.
+    ``units`` (requests or tokens) are left for the next ``reset_s`` seconds; then there are ``most`` again,
+    infinite if the server does not report the number.
     """
 
     units: float
@@ -89,7 +89,7 @@ RateLimits = Mapping[str, ReportedRateLimit]  # by kind: "requests", "tokens"
 
 
 class Load(Struct, frozen=True):
-    """Requests that a server runs, requests that wait there, and the most that it runs, if it says so."""
+    """The requests that a server runs, those that wait there, and the most that it runs at once, if known."""
 
     running: int
     waiting: int
@@ -97,7 +97,7 @@ class Load(Struct, frozen=True):
 
 
 class Sender(Protocol):
-    """What answers requests: a backend, or a layer around one."""
+    """Something that answers requests: a backend, or a layer around one."""
 
     async def send(self, request: Request) -> Response:
         """Answer one request. Raises ``evalkit.errors.ModelError``."""
@@ -107,8 +107,8 @@ class Sender(Protocol):
 class Backend(ABC):
     """An adapter of a model server, or a model in this process.
 
-    ``name`` is what tables show. ``send`` is all that must be defined. Cache, retries, rates, schedule and
-    resume come by themselves; which errors are tried again is in ``evalkit.errors``.
+    ``name`` is the name in tables. Only ``send`` must be defined. evalkit adds cache, retries, rate limits,
+    schedule and resume; ``evalkit.errors`` says which errors are tried again.
     """
 
     name: str
@@ -118,26 +118,26 @@ class Backend(ABC):
     async def send(self, request: Request) -> Response:
         """Answer one request. Raises ``evalkit.errors.ModelError``.
 
-        Many calls run at the same time, in one event loop: wait without blocking it. A call may be cancelled.
+        Many calls run at the same time in one event loop, so do not block it. A call may be cancelled.
         """
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
-        """Answer one request at one of ``traits.endpoints`` ("" where there are none).
+        """Answer one request at one of ``traits.endpoints`` ("" if there are none).
 
-        Returns the response, and what it says is left of the endpoint's rates. Raises as ``send`` does; with
-        ``not_sent`` set on a ``ServerFailed``, another endpoint takes the request at once.
+        Return the response and the rate limits in its headers. Raises as ``send`` does. A ``ServerFailed``
+        with ``not_sent`` set sends the request to another endpoint at once.
         """
         return await self.send(request), {}
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Check before a run that the model is there and can do what the task needs.
 
-        Raises ``evalkit.errors.ProbeError`` with the fix in its message. By default nothing is checked.
+        Raises ``evalkit.errors.ProbeError`` with the fix in its message. The default checks nothing.
         """
         return ProbeResult(self.name, ServerInfo({"model": self.name}), self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
-        """Return how busy an endpoint is; None where it does not say, and it is not asked again."""
+        """Return how busy an endpoint is; None if it does not report that: then it is not asked again."""
         return None
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ class Backend(ABC):
 
 
 class Check(Struct, frozen=True):
-    """One thing that ``Retriever.verify`` looked at; ``ok`` is None where it could not, as ``found`` says."""
+    """One check of ``Retriever.verify`` and its result; ``ok`` is None if the check could not be made."""
 
     name: str
     ok: bool | None
@@ -159,16 +159,16 @@ class Check(Struct, frozen=True):
 class Retriever(Described, ABC):
     """Finds passages of a corpus. ``search`` and ``get`` must be defined.
 
-    A retriever that is known by name (``-p search=NAME?option=value``) is constructed as below. Constructing
-    is cheap: an index is built or read at the first search, or by ``prepare``.
+    A retriever that has a name (``-p search=NAME?option=value``) is constructed as below. The constructor is
+    cheap: the first search, or ``prepare``, builds or reads the index.
     """
 
-    search_options: ClassVar[frozenset[str]] = frozenset()  # options that leave the index as it is
+    search_options: ClassVar[frozenset[str]] = frozenset()  # options that do not change the index
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
-        """Take a ``corpus`` (docs/corpora.md) and the ``directory`` for an index of it.
+        """Store the path of a ``corpus`` (docs/corpora.md) and the ``directory`` for its index.
 
-        Raises ``UsageError`` for an unknown option, ``CorpusError`` for a corpus that is not there.
+        Raises ``UsageError`` for an unknown option, ``CorpusError`` for a missing corpus.
         """
         if options:
             raise UsageError(f"{type(self).__name__} has no option {min(options)!r}; it takes none")
@@ -176,22 +176,22 @@ class Retriever(Described, ABC):
 
     @classmethod
     def open(cls, directory: Path, *, progress: Progress, **options: Any) -> Self:
-        """Return the retriever of an index on disk, its corpus read from the index.
+        """Return the retriever of an index on disk; the index names the corpus.
 
-        Raises ``SetupError`` where there is none. By default a retriever keeps no index.
+        Raises ``SetupError`` if there is no index. The default is for a retriever that keeps none.
         """
-        raise UsageError(f"{directory}: {cls.__name__} keeps no index that could be opened")
+        raise UsageError(f"{directory}: {cls.__name__} keeps no index on disk")
 
     @abstractmethod
     async def search(self, query: str, k: int) -> Sequence[Passage]:
-        """Return the ``k`` best passages, best first, ties broken by id; fewer where there are no more."""
+        """Return the ``k`` best passages, best first, ties broken by id; fewer if the corpus has no more."""
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> Sequence[Passage]:
-        """Return whole documents by id, in the order asked for. Raises ``evalkit.errors.CorpusError``."""
+        """Return whole documents by id, in the order of ``ids``. Raises ``evalkit.errors.CorpusError``."""
 
     async def unknown(self, documents: Sequence[str]) -> list[str] | None:
-        """Return those document ids that the corpus lacks; None where the retriever cannot say."""
+        """Return the ids of ``documents`` that the corpus does not have; None if that cannot be told."""
         return None
 
     async def prepare(self) -> None:
@@ -199,7 +199,7 @@ class Retriever(Described, ABC):
         return
 
     async def verify(self) -> list[Check] | None:
-        """Check the index on disk; None where there is nothing to check. Raises ``SetupError``."""
+        """Check the index on disk; None if there is nothing to check. Raises ``SetupError``."""
         return None
 
     async def close(self) -> None:
@@ -213,7 +213,7 @@ Relation = Literal["entails", "contradicts", "neutral"]
 
 
 class Judge(Described, ABC):
-    """Weighs sentences against passages. ``name`` says who judges."""
+    """Compares sentences with passages. ``name`` names the judge."""
 
     name: str
 
@@ -221,7 +221,7 @@ class Judge(Described, ABC):
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
         """Return whether the passages, taken together, support the sentence.
 
-        Raises ``JudgeError`` where the judge's reply is no verdict, ``ModelError`` where there is no reply.
+        Raises ``JudgeError`` if the judge's reply is no verdict, ``ModelError`` if there is no reply.
         """
 
     @abstractmethod
@@ -230,5 +230,5 @@ class Judge(Described, ABC):
 
 
 def described(value: object) -> dict[str, Any]:
-    """Return what provenance records of a fixture's value; nothing for a value of another kind."""
+    """Return what provenance records of a fixture's value; empty if the value is not ``Described``."""
     return msgspec.to_builtins(value.describe()) if isinstance(value, Described) else {}

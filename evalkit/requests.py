@@ -1,4 +1,4 @@
-"""Requests as plain values: what is stored, hashed and compared."""
+"""Requests as plain values, which are stored, hashed and compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evalkit.types import Audio, Image, Part, Request, Text, Video
 
 
 def describe(request: Request) -> dict[str, Any]:
-    """A request as plain values: images by hash, ``sample`` left out, empty fields too."""
+    """Return a request as plain values: images by hash, without ``sample`` and empty fields."""
     plain: dict[str, Any] = {}
     if request.messages:
         plain["messages"] = [{"role": m.role, "content": _plain(m.content)} for m in request.messages]
@@ -34,30 +34,30 @@ def _plain(content: str | tuple[Part, ...]) -> Any:
 
 
 def _plain_part(part: Part) -> dict[str, Any]:
-    """A part as it is stored and hashed: media by the hash of their bytes and how these were made."""
+    """Return a part as plain values: media by the hash of their bytes and by how the bytes were made."""
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    named: dict[str, Any] = {"sha256": part.sha256, "media_type": part.media_type}
+    source: dict[str, Any] = {"sha256": part.sha256, "media_type": part.media_type}
     match part:
         case Image():
             size = list(part.size) if part.size else None
-            return {"type": "image", **named, **_given(made=part.made, size=size)}
+            return {"type": "image", **source, **_not_empty(made=part.made, size=size)}
         case Audio():
-            return {"type": "audio", **named}
+            return {"type": "audio", **source}
         case Video():
-            return {"type": "video", **named, **_given(frames=part.frames, fps=part.fps)}
+            return {"type": "video", **source, **_not_empty(frames=part.frames, fps=part.fps)}
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _not_empty(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys: the same bytes for the same content."""
+    """Return JSON with sorted keys: the same bytes for the same content."""
     return msgspec.json.encode(value, order="sorted")
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two identities of a model, in words."""
+    """Return the differences between two identities of a model, in words."""
     names = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
     return ", ".join(f"{k}: {then.get(k)!r} then, {now.get(k)!r} now" for k in names)

@@ -1,4 +1,4 @@
-"""How sure a mean is: standard errors, intervals, and what missing samples could change.
+"""Uncertainty of a mean: standard errors, confidence intervals, and bounds where samples are missing.
 
 Source: Miller 2024, "Adding Error Bars to Evals" (standard errors, clusters); Wilson 1927 (proportions).
 """
@@ -19,7 +19,7 @@ from evalkit.types import Estimate
 Interval = tuple[float, float]
 Values = Sequence[float] | NDArray[np.float64]
 Clusters = Sequence[str | None] | NDArray[np.int64]
-"""Names (None: a sample of its own), or numbers of any kind."""
+"""The cluster of each sample, as a name (None: a cluster of one sample) or as a number."""
 
 _DRAWS = 1000
 
@@ -32,16 +32,16 @@ def estimate(
     low: float | None = None,
     high: float | None = None,
 ) -> Estimate:
-    """The mean of n scores with its standard error and interval. ``low`` and ``high`` are the score's range.
+    """Return the mean of n scores, each from ``low`` to ``high``, with its standard error and interval.
 
-    The standard error is sd/√n. Where samples share a cluster (None: a sample of its own) it is
+    The standard error is sd/√n. Where samples share a cluster, it is
     √(C/(C−1) · Σ_c (Σ_i∈c (s_i − s̄))²) / n over C clusters. ``Estimate.method`` names the interval:
 
     - ``wilson``: unclustered scores that are all 0 or 1, in a range that is [0, 1] or not given;
-    - ``t``: any other; Student's t with n − 1 degrees of freedom, cut at the range;
-    - ``clustered t``: the same with the clustered error and C − 1 degrees of freedom;
-    - ``wilson over clusters``: clustered 0/1 scores whose clustered error is 0, as where all are right:
-      each cluster then counts as one observation;
+    - ``t``: other unclustered scores; Student's t with n − 1 degrees of freedom, cut at the range;
+    - ``clustered t``: clustered scores; the same with the clustered error and C − 1 degrees of freedom;
+    - ``wilson over clusters``: clustered 0/1 scores whose clustered error is 0, for example where all are
+      right: each cluster then counts as one observation;
     - ``undetermined``: one sample or one cluster. The error is infinite and the interval is the whole range.
 
     Raises ``ValueError`` without values, or with one that is not finite.
@@ -76,11 +76,11 @@ def bootstrap(
     low: float | None = None,
     high: float | None = None,
 ) -> Estimate:
-    """What ``aggregate`` makes of the samples' values, where that is no mean.
+    """Estimate ``aggregate(values)``, a statistic that is not a mean, by the bootstrap.
 
-    The interval is the percentile one over 1,000 resamples, of whole clusters where there are any; the
-    standard error is their standard deviation. The draws are seeded: the same values give the same interval.
-    One sample, or one cluster, leaves the whole range, ``low`` to ``high``: ``undetermined``, as a mean.
+    The interval is the percentile interval over 1,000 resamples, of whole clusters where there are clusters;
+    the standard error is their standard deviation. The draws are seeded: the same values give the same
+    interval. One sample, or one cluster, is ``undetermined``: the interval is the whole range.
     Raises ``ValueError`` without values, or with one that is not finite.
     """
     scores = _checked(values)
@@ -91,12 +91,12 @@ def bootstrap(
     if len(groups) == 1:
         return Estimate(value, math.inf, _range(low, high), len(scores), "undetermined", count, level)
     generator = np.random.default_rng(0)
-    made = []
+    resampled = []
     for _ in range(_DRAWS):
         drawn = generator.integers(len(groups), size=len(groups))
-        made.append(float(aggregate(scores[np.concatenate([groups[unit] for unit in drawn])].tolist())))
-    lower, upper = np.quantile(made, [(1 - level) / 2, (1 + level) / 2])
-    error = float(np.std(made, ddof=1))
+        resampled.append(float(aggregate(scores[np.concatenate([groups[unit] for unit in drawn])].tolist())))
+    lower, upper = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    error = float(np.std(resampled, ddof=1))
     return Estimate(value, error, (float(lower), float(upper)), len(scores), "bootstrap", count, level)
 
 
@@ -109,31 +109,31 @@ def paired(
     low: float | None = None,
     high: float | None = None,
 ) -> Estimate:
-    """The mean of a − b over the same n samples; ``low`` and ``high`` are the range of either score.
+    """Return the mean of a − b over the same n samples; ``low`` to ``high`` is the range of each score.
 
-    The standard error is that of the differences, sd(a − b)/√n, clustered where samples share one (Miller
-    2024, section 4.2), the interval Student's t. Where all differences are the same their error is 0, which
-    says too much: ``unvaried`` then takes Wilson's bound for what was never seen in n pairs (or clusters),
-    z²/(n + z²), as the share of pairs that may differ, each by all that the range allows.
+    The standard error is the error of the differences, sd(a − b)/√n, clustered where samples share a cluster
+    (Miller 2024, section 4.2); the interval is Student's t. Where all differences are equal, this error is 0
+    and too small. The interval is then ``unvaried``: the share of pairs that may differ is Wilson's bound
+    z²/(n + z²) for an event never seen in n pairs (or clusters), and such pairs differ by the whole range.
     Raises ``ValueError`` for lists of different length.
     """
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
+        raise ValueError(f"{len(a)} and {len(b)} values are not pairs")
     reach = math.inf if low is None or high is None else high - low
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    made = estimate(differences, clusters=clusters, level=level, low=-reach, high=reach)
-    if made.se > 0 or made.method == "undetermined":
-        return made
-    units, z = made.clusters or made.n, NormalDist().inv_cdf((1 + level) / 2)
+    mean = estimate(differences, clusters=clusters, level=level, low=-reach, high=reach)
+    if mean.se > 0 or mean.method == "undetermined":
+        return mean
+    units, z = mean.clusters or mean.n, NormalDist().inv_cdf((1 + level) / 2)
     unseen = z * z / (units + z * z)
-    ci = (made.value - unseen * (made.value + reach), made.value + unseen * (reach - made.value))
-    return msgspec.structs.replace(made, ci=ci, method="unvaried")
+    ci = (mean.value - unseen * (mean.value + reach), mean.value + unseen * (reach - mean.value))
+    return msgspec.structs.replace(mean, ci=ci, method="unvaried")
 
 
 def incomplete_bounds(values: Values, missing: int, low: float | None, high: float | None) -> Interval:
-    """The lowest and highest mean that ``missing`` further scores between ``low`` and ``high`` could give.
+    """Return the lowest and highest mean possible with ``missing`` more scores between ``low`` and ``high``.
 
-    A side of the range that is None is infinite, and so is that bound. Raises ``ValueError`` if there is
+    A side of the range that is None is infinite, and so is its bound. Raises ``ValueError`` if there is
     neither a value nor a missing one.
     """
     if missing == 0:
@@ -156,7 +156,7 @@ def _checked(values: Values) -> NDArray[np.float64]:
 
 
 def _cluster_numbers(clusters: Clusters | None, n: int) -> NDArray[np.intp] | None:
-    """The cluster of each sample as a number, from 0 as they appear; None where no two samples share one."""
+    """Number the clusters from 0 in their order, sample by sample; None where no two samples share one."""
     if clusters is None:
         return None
     if len(clusters) != n:
@@ -181,12 +181,12 @@ def _is_proportion(scores: NDArray[np.float64], low: float | None, high: float |
 
 
 def _wilson(p: float, n: int, level: float) -> Interval:
-    """Wilson's score interval of a proportion ``p`` out of ``n``: never empty, never outside [0, 1]."""
+    """Return Wilson's score interval of a proportion ``p`` of ``n``: never empty, never outside [0, 1]."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = p + z * z / (2 * n)
     reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # At the ends the bound is exact; the formula only rounds to it.
+    # For p = 0 and p = 1 the bound is exact; the formula has rounding errors.
     low = 0.0 if p == 0 else max((centre - reach) / scale, 0.0)
     high = 1.0 if p == 1 else min((centre + reach) / scale, 1.0)
     return low, high
@@ -194,10 +194,10 @@ def _wilson(p: float, n: int, level: float) -> Interval:
 
 @lru_cache(maxsize=1024)
 def _t_quantile(p: float, df: int) -> float:
-    """The quantile of Student's t for p > 1/2.
+    """Return the quantile of Student's t for p > 1/2.
 
-    Up to 100 degrees of freedom by bisection of the exact distribution, beyond by the expansion around the
-    normal quantile (Abramowitz and Stegun 26.7.3-5), which is then right to better than 1e-8.
+    Up to 100 degrees of freedom: bisection of the exact distribution. Above: the expansion around the normal
+    quantile (Abramowitz and Stegun 26.7.3-5), whose error is then below 1e-8.
     """
     if df > 100:
         z = NormalDist().inv_cdf(p)
@@ -217,7 +217,7 @@ def _t_quantile(p: float, df: int) -> float:
 
 
 def _t_coverage(theta: float, df: int) -> float:
-    """The probability that |t| < √df · tan(theta), by the finite series for whole degrees of freedom."""
+    """Return the probability that |t| < √df · tan(theta), by the finite series for integer ``df``."""
     cosine, odd = math.cos(theta), df % 2
     term, total = (cosine, 0.0) if odd else (1.0, 0.0)
     for i in range(odd + 1, df, 2):

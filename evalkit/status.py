@@ -1,4 +1,4 @@
-"""How a sample ended, read off its answer."""
+"""Classifies an answer: ok, truncated, refused, empty or unparsed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from evalkit.types import Answer, Response, Status
 
-# A refusal at the very start of a short reply. Version 1 of the rule; a longer reply has said more than no.
+# A refusal at the start of a short reply (version 1 of the rule). A longer reply says more than a refusal.
 _REFUSAL = re.compile(
     r"\W*(?:i['’]?m sorry,? but |sorry,? but |i apologi[sz]e,? but )?"
     r"(?:i|we)(?: am|['’]m)? (?:cannot|can['’]?t|can not|unable to|not able to|won['’]?t) "
@@ -17,9 +17,10 @@ _REFUSAL_CHARS = 300
 
 
 def classify_answer(answer: Answer) -> Status:
-    """How a reply ended: as the task said; else refused by the server, truncated, empty, refused in words.
+    """Return the status of an answer: the first that applies.
 
-    That it could not be read says least: a reply that is also cut off or empty is called that.
+    The order: a status that the task set (other than unparsed); refused by the server; truncated; empty;
+    refused in words; unparsed, if the task said so; ok.
     """
     if answer.status not in (None, Status.UNPARSED):
         return answer.status
@@ -28,12 +29,12 @@ def classify_answer(answer: Answer) -> Status:
         return Status.REFUSED
     if response is not None and response.finish_reason == "length":
         return Status.TRUNCATED
-    if answer.choice is None and not answer.reply.strip() and not _scored(response):
+    if answer.choice is None and not answer.reply.strip() and not _has_logprobs(response):
         return Status.EMPTY
     if len(answer.reply) <= _REFUSAL_CHARS and _REFUSAL.match(answer.reply):
         return Status.REFUSED
     return answer.status or Status.OK
 
 
-def _scored(response: Response | None) -> bool:
+def _has_logprobs(response: Response | None) -> bool:
     return response is not None and response.logprobs is not None

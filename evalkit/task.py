@@ -1,11 +1,12 @@
-"""How tasks are written: ``@task``, ``@fixture``, ``@parametrize``, ``@skip``, ``@xfail``.
+"""The decorators of task files: ``@task``, ``@fixture``, ``@parametrize``, ``@skip``, ``@xfail``.
 
-A task is samples, one async function that answers a sample, and metrics that score the answer. An
-argument with a default is a *parameter* (``-p k=10``); one without is a *fixture*, filled by name, but for
-``sample`` and ``model``, which the engine gives. The same holds for the samples function and for fixtures.
+A task consists of samples, an async function that answers a sample, and metrics that score the answer. An
+argument with a default is a *parameter* (``-p k=10``). An argument without one is a *fixture*, filled by
+name, except ``sample`` and ``model``, which the engine passes. The same rule applies to the samples function
+and to fixtures.
 
-``import evalkit`` imports this module, and every pytest run where evalkit is installed imports evalkit: what
-is not needed to name things is imported inside functions.
+``import evalkit`` imports this module, and every pytest run where evalkit is installed imports evalkit: slow
+imports therefore stand inside functions.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Parameter:
 
     @property
     def is_path(self) -> bool:
-        """Paths say where something lies, not what is asked: they are no part of a run's name."""
+        """Whether the parameter is a path. Paths are locations, so they are not part of a run's name."""
         return self.hint is Path or Path in typing.get_args(self.hint)
 
 
@@ -73,7 +74,7 @@ def _decode(kind: type, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Fixture:
-    """Something that tasks ask for by name, made once in its scope and torn down at the scope's end.
+    """An object that tasks request by name, made once in its scope and torn down at the scope's end.
 
     ``above`` is the fixture of the same name that this one overrides, and may ask for. Where ``when`` says no
     to a run's parameters, it is not made for that run, and None stands in its place.
@@ -88,7 +89,7 @@ class Fixture:
 
 @dataclass(frozen=True)
 class Info:
-    """Where a task's data come from: its ``source`` (paper, hub id), ``licence``, and ``size`` in words."""
+    """The origin of a task's data: ``source`` (paper, hub id), ``licence``, and ``size`` in words."""
 
     source: str = ""
     licence: str = ""
@@ -97,8 +98,10 @@ class Info:
 
 @dataclass(frozen=True)
 class Value:
-    """One value of an axis with an id, or with a reason to skip it or to expect it to fail:
-    ``@parametrize(k=[5, Value(100, skip="takes a day")])``."""
+    """A value of an axis with an id, or with a reason to skip the value or to expect its failure.
+
+    For example ``@parametrize(k=[5, Value(100, skip="takes a day")])``.
+    """
 
     value: Any
     id: str = ""
@@ -108,9 +111,9 @@ class Value:
 
 @dataclass
 class Marks:
-    """What decorators other than ``@task`` say: the axes' values, reasons to skip or xfail.
+    """The settings of decorators other than ``@task``: values of axes, reasons to skip or expect a failure.
 
-    ``dynamic``: a condition was asked when the file was imported, so that a listing must import it anew.
+    ``dynamic``: ``@skipif`` evaluated a condition at import, so that a listing must import the file again.
     """
 
     axes: dict[str, list[Value]] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class Marks:
     dynamic: bool = False
 
 
-def _nothing() -> Requirements:
+def _no_requirements() -> Requirements:
     from evalkit.types import Requirements
 
     return Requirements()
@@ -127,15 +130,15 @@ def _nothing() -> Requirements:
 
 @dataclass
 class Task:
-    """What ``@task`` makes. ``path`` is the file that it was collected from.
+    """An evaluation task, as made by ``@task``. ``path`` is the file that the task was collected from.
 
-    ``added`` are metrics from the command line, as they were written there.
+    ``added`` are metrics from the command line, as written there.
     ``min`` are thresholds for tests (``docs/pytest.md``): the worst mean of a metric that passes.
 
-    Tasks of another harness (``evalkit.lm_eval``) have no file of ours: ``where`` names theirs, ``facts`` are
-    recorded with each run, ``prepare`` sees each batch of answers before they are scored one by one, and
-    ``aggregate`` makes scores of all answers together that replace or join the
-    samples' means, out of these means' estimates and the run's parameters.
+    Tasks of another harness (``evalkit.lm_eval``) have no task file: ``where`` names their origin, ``facts``
+    are recorded with each run, ``prepare`` gets each batch of answers before the answers are scored one by
+    one, and ``aggregate`` computes scores of all answers together, from the answers, the estimates of the
+    samples' means and the run's parameters. Its scores replace or join the means.
     """
 
     name: str
@@ -144,7 +147,9 @@ class Task:
     metrics: tuple[Metric, ...]
     tags: tuple[str, ...] = ()
     version: str = "1"
-    needs: Requirements | Callable[[Mapping[str, Any]], Requirements] = field(default_factory=_nothing)
+    needs: Requirements | Callable[[Mapping[str, Any]], Requirements] = field(
+        default_factory=_no_requirements
+    )
     marks: Marks = field(default_factory=Marks)
     path: Path | None = None
     min: Mapping[str, float] = field(default_factory=dict)
@@ -158,7 +163,7 @@ class Task:
     @property
     def axes(self) -> dict[str, list[Any]]:
         """The values of each parameter that ``@parametrize`` varies."""
-        return {name: [one.value for one in values] for name, values in self.marks.axes.items()}
+        return {name: [value.value for value in values] for name, values in self.marks.axes.items()}
 
     @property
     def doc(self) -> str:
@@ -167,7 +172,7 @@ class Task:
         return text.strip().split("\n")[0]
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer one sample, for tests: the plain function."""
+        """Answer one sample by a call of the plain function, for tests."""
         return await self.fn(*args, **kwargs)
 
 
@@ -184,10 +189,10 @@ def task(
 ) -> Callable[[Callable[..., Any]], Task]:
     """Make an async function ``(sample, model, ...) -> Answer`` a task.
 
-    ``samples`` is a sequence of ``Sample``, or a function that yields them, called afresh for every pass.
-    ``version`` belongs to the task's identity: raise it when prompt or data change on purpose. ``needs`` is
-    what the model is probed for; a function of the parameters where it depends on them. ``min`` are
-    thresholds by metric, for tests. ``info`` says where the data come from.
+    ``samples`` is a sequence of ``Sample``, or a function that yields samples, called again for every pass.
+    ``version`` is part of the task's identity: raise it when prompt or data change on purpose. ``needs`` are
+    the abilities that the model is probed for, or a function that returns them from the parameters. ``min``
+    are thresholds by metric, for tests. ``info`` is the origin of the data.
     Raises ``UsageError`` for a function that cannot be a task.
     """
     from evalkit.metric import Metric
@@ -204,12 +209,16 @@ def task(
             )
         for entry in listed:
             if not isinstance(entry, Metric):
-                said = getattr(entry, "__name__", None) or repr(entry)
-                hint = f"{said}()" if callable(entry) else "rouge('rougeL')"
-                raise UsageError(f"task {fn.__name__!r}: {said} is no metric; call the factory, as in {hint}")
+                label = getattr(entry, "__name__", None) or repr(entry)
+                hint = f"{label}()" if callable(entry) else "rouge('rougeL')"
+                raise UsageError(
+                    f"task {fn.__name__!r}: {label} is not a metric; call the factory, as in {hint}"
+                )
         names = [m.name for m in listed]
-        if twice := {n for n in names if names.count(n) > 1}:
-            raise UsageError(f"task {fn.__name__!r} has metrics of the same name: {', '.join(sorted(twice))}")
+        if repeated := {n for n in names if names.count(n) > 1}:
+            raise UsageError(
+                f"task {fn.__name__!r} has metrics of the same name: {', '.join(sorted(repeated))}"
+            )
         check_known(min or {}, names, f"min= of task {fn.__name__}", "metric")
         if _written_twice(fn):
             raise UsageError(f"two tasks are called {fn.__name__!r}: the first would be lost; rename one")
@@ -221,7 +230,7 @@ def task(
             listed,
             tuple(tags),
             str(version),
-            needs or _nothing(),
+            needs or _no_requirements(),
             marks,
             min=dict(min or {}),
             info=info or Info(),
@@ -231,11 +240,11 @@ def task(
 
 
 def _written_twice(fn: Callable[..., Any]) -> bool:
-    """Whether the file has a task of this name further up; the same lines run again (a notebook) are one."""
-    before = fn.__globals__.get(fn.__name__)
-    if not isinstance(before, Task):
+    """Return whether an earlier function in the file is a task of this name; lines run again do not count."""
+    earlier = fn.__globals__.get(fn.__name__)
+    if not isinstance(earlier, Task):
         return False
-    first, second = before.fn.__code__, fn.__code__
+    first, second = earlier.fn.__code__, fn.__code__
     return first.co_filename == second.co_filename and first.co_firstlineno != second.co_firstlineno
 
 
@@ -244,9 +253,9 @@ def parametrize(
 ) -> Callable[[F], F]:
     """Run a task once for each combination of values: ``@parametrize(k=[5, 10])``, beside ``@task``.
 
-    ``ids`` name the values where they are too long to show: a list for one axis, ``{axis: list}`` for
-    several; ``Value`` names a single one, or marks it. Raises ``UsageError`` where ids and values do not pair
-    up, or two values have one name.
+    ``ids`` are names for values that are too long to show: a list for one axis, ``{axis: list}`` for several.
+    ``Value`` names or marks a single value. Raises ``UsageError`` where the numbers of ids and values differ,
+    or two values have one name.
     """
     if ids is not None and not isinstance(ids, Mapping):
         if len(axes) != 1:
@@ -267,29 +276,29 @@ def _axis(name: str, values: list[Any], ids: Sequence[str] | None) -> list[Value
         raise UsageError(f"@parametrize: {name} has no values")
     if ids is not None and len(ids) != len(values):
         raise UsageError(f"@parametrize: {name!r} has {len(values)} values and {len(ids)} ids")
-    axis = [one if isinstance(one, Value) else Value(one) for one in values]
+    axis = [value if isinstance(value, Value) else Value(value) for value in values]
     if ids is not None:
-        axis = [replace(one, id=one.id or own) for one, own in zip(axis, ids, strict=True)]
-    if bad := [one.id for one in axis if set(one.id) & set("[],=")]:
+        axis = [replace(value, id=value.id or id) for value, id in zip(axis, ids, strict=True)]
+    if bad := [value.id for value in axis if set(value.id) & set("[],=")]:
         raise UsageError(f"@parametrize: the id {bad[0]!r} holds one of [ ] , = which node ids are made of")
-    names = [one.id or as_shown(one.value) for one in axis]
-    if twice := [one for one in names if names.count(one) > 1]:
-        raise UsageError(f"@parametrize: two values of {name!r} are named {twice[0]}: give them other ids")
+    names = [value.id or as_shown(value.value) for value in axis]
+    if repeated := [label for label in names if names.count(label) > 1]:
+        raise UsageError(f"@parametrize: two values of {name!r} are named {repeated[0]}: give them other ids")
     return axis
 
 
 def as_shown(value: Any) -> str:
-    """A value as it stands in a node id."""
+    """Return a value as written in a node id."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _marks(fn: Any) -> Marks:
-    made: Marks = fn.marks if isinstance(fn, Task) else fn.__dict__.setdefault(_MARKS, Marks())
-    return made
+    marks: Marks = fn.marks if isinstance(fn, Task) else fn.__dict__.setdefault(_MARKS, Marks())
+    return marks
 
 
 def skip(*, reason: str) -> Callable[[F], F]:
-    """Leave a task out; ``list`` and ``run`` show the reason."""
+    """Skip a task; ``list`` and ``run`` show the reason."""
 
     def wrap(fn: F) -> F:
         _marks(fn).skip = reason
@@ -299,7 +308,7 @@ def skip(*, reason: str) -> Callable[[F], F]:
 
 
 def skipif(condition: object, *, reason: str) -> Callable[[F], F]:
-    """Leave a task out where ``condition`` holds when the file is imported."""
+    """Skip a task if ``condition`` is true when the file is imported."""
 
     def wrap(fn: F) -> F:
         marks = _marks(fn)
@@ -312,7 +321,7 @@ def skipif(condition: object, *, reason: str) -> Callable[[F], F]:
 
 
 def xfail(*, reason: str) -> Callable[[F], F]:
-    """Expect a task to fail (its run to be incomplete, its threshold to be missed): no error if it does."""
+    """Expect a task to fail (an incomplete run, a missed threshold): the failure is then not an error."""
 
     def wrap(fn: F) -> F:
         _marks(fn).xfail = reason
@@ -337,7 +346,7 @@ def fixture(
     scope: Scope = "session",
     when: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Fixture | Callable[[Callable[..., Any]], Fixture]:
-    """Make a function a fixture under its own name. It may be async; code after a ``yield`` is teardown.
+    """Make a function, async or not, a fixture of the same name. Code after a ``yield`` is teardown.
 
     ``scope``: ``session`` (made once in a command, shared by all tasks that give it the same parameters),
     ``task`` (made for each run), ``sample`` (made for each sample, and may ask for ``sample`` and ``model``).
@@ -355,27 +364,29 @@ def fixture(
 
 @cache
 def parameters_of(fn: Callable[..., Any]) -> tuple[dict[str, Parameter], list[str]]:
-    """A function's parameters by name, and the names of the fixtures it asks for."""
+    """Return a function's parameters by name, and the names of the fixtures that it requests."""
     try:
         hints: Mapping[str, Any] = typing.get_type_hints(fn)
     except (NameError, TypeError):  # names imported for type checkers only
         hints = {}
-    found: dict[str, Parameter] = {}
-    wanted: list[str] = []
+    parameters: dict[str, Parameter] = {}
+    fixtures: list[str] = []
     for name, argument in inspect.signature(fn).parameters.items():
         if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
             continue
         if argument.default is argument.empty:
             if name not in GIVEN:
-                wanted.append(name)
+                fixtures.append(name)
             continue
         default = argument.default
-        found[name] = Parameter(name, default, hints.get(name, Any if default is None else type(default)))
-    return found, wanted
+        parameters[name] = Parameter(
+            name, default, hints.get(name, Any if default is None else type(default))
+        )
+    return parameters, fixtures
 
 
 def check_known(given: Iterable[str], known: Iterable[str], owner: str, what: str = "parameter") -> None:
-    """Raise ``UsageError`` for the first name that is not known, with the nearest one that is."""
+    """Raise ``UsageError`` for the first unknown name, with the most similar known name."""
     names = sorted(known)
     for name in given:
         if name not in names:

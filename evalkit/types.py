@@ -1,4 +1,4 @@
-"""The words that everything else is written in. A leaf: this module imports nothing of evalkit."""
+"""The values of the domain: samples, messages, requests, answers, scores. Imports nothing of evalkit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class Status(StrEnum):
-    """How one sample ended. All but ``error`` are the model's doing and are scored (see ``Metric``)."""
+    """How one sample ended. All but ``error`` are results of the model and are scored (see ``Metric``)."""
 
     OK = "ok"
-    TRUNCATED = "truncated"  # stopped by max_tokens before it was done
+    TRUNCATED = "truncated"  # stopped by max_tokens
     REFUSED = "refused"
     EMPTY = "empty"
-    UNPARSED = "unparsed"  # the task could not read an answer out of the reply
+    UNPARSED = "unparsed"  # the task found no answer in the reply
     ERROR = "error"  # the infrastructure failed: the run is incomplete, the sample can be resumed
 
     @property
@@ -53,7 +53,7 @@ class Media(Struct, frozen=True):
 class Image(Media, frozen=True, tag="image"):
     """A picture inside a message.
 
-    ``made`` says how the bytes came about where they are not the original file's (see ``evalkit.media``),
+    ``made`` says how the bytes were made if they are not those of the original file (see ``evalkit.media``);
     ``size`` is then width and height in pixels.
     """
 
@@ -126,10 +126,10 @@ class Message(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    """One item of a data set.
+    """One sample of a data set.
 
-    ``relevance`` grades documents for this question by document id (0: not relevant); ``cluster`` groups
-    samples that are not independent (same patient, same article); ``slices`` names subgroups to report.
+    ``relevance`` grades documents for this question by document id (0: not relevant). ``cluster`` groups
+    samples that are not independent (same patient, same article). ``slices`` holds the subgroups to report.
     """
 
     id: str
@@ -149,7 +149,7 @@ class Sample(Struct, frozen=True):
 
 
 class Passage(Struct, frozen=True):
-    """A piece of a corpus, as a retriever returns it. ``doc_id`` is the document it was cut from."""
+    """A piece of a corpus, as a retriever returns it. ``doc_id`` is the document that contains the piece."""
 
     id: str
     text: str
@@ -160,7 +160,7 @@ class Passage(Struct, frozen=True):
 
     @property
     def document(self) -> str:
-        """The document's id, equal to the passage's own where the corpus was not chunked."""
+        """The document's id, which is the passage's own id if the corpus was not chunked."""
         return self.doc_id or self.id
 
 
@@ -168,8 +168,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """One call of a model: a chat (``messages``), a plain ``prompt``, or the scoring of a continuation.
 
     With ``continuation`` set, nothing is generated: the response holds the log-probabilities of the
-    continuation's tokens after ``prompt``. ``sample`` is never sent nor hashed: baselines read it.
-    ``repeat`` tells apart the independent draws of one question, so that a cache never merges them.
+    continuation's tokens after ``prompt``. ``sample`` is neither sent nor hashed: baselines read it.
+    ``repeat`` numbers the independent draws of one question, so that the cache keeps them apart.
     """
 
     messages: tuple[Message, ...] = ()
@@ -194,7 +194,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one call, as the server counted them. ``image_tokens`` is None where it does not say."""
+    """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -207,7 +207,7 @@ FinishReason = Literal["stop", "length", "refusal", "abort"]
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """What a model said. ``logprobs`` are natural logarithms, one for each scored token."""
+    """A model's reply. ``logprobs`` are natural logarithms, one for each scored token."""
 
     text: str
     finish_reason: FinishReason = "stop"
@@ -223,20 +223,22 @@ class Response(Struct, frozen=True, kw_only=True):
 
     @property
     def logprob(self) -> float:
-        """Sum of ``logprobs``. Raises ``ValueError`` where none were asked for."""
+        """The sum of ``logprobs``. Raises ``ValueError`` if there are none."""
         if self.logprobs is None:
-            raise ValueError("this response carries no log-probabilities")
+            raise ValueError("this response has no log-probabilities")
         return sum(self.logprobs)
 
 
 class Answer(Struct, frozen=True):
     """What a task function returns: the reply, and what the model was shown.
 
-    ``text`` defaults to the reply's text. ``passages`` are those in the prompt: citation ``[1]`` is
-    ``passages[0]``; ``None`` where the prompt had none by design. ``ranking`` is what the retriever
-    returned, as document ids, best first; it defaults to the documents of ``passages``; pass ``None``
-    where nothing was retrieved (an oracle arm): retrieval metrics then do not apply. ``status`` is set by
-    a task that could not read the reply (``Status.UNPARSED``); the engine finds the others itself.
+    - ``text``: the answer; by default the reply's text.
+    - ``passages``: those in the prompt, where citation ``[1]`` is ``passages[0]``; None if the prompt has no
+      passages by design.
+    - ``ranking``: the retriever's result as document ids, best first; by default the documents of
+      ``passages``. Pass None if nothing was retrieved (an oracle arm): retrieval metrics then do not apply.
+    - ``status``: set to ``Status.UNPARSED`` by a task that finds no answer in the reply; the engine sets the
+      others.
     """
 
     response: Response | None = None
@@ -258,12 +260,12 @@ class Answer(Struct, frozen=True):
             put(self, "ranking", ids)
 
     def ended(self, status: Status | None) -> Answer:
-        """The same answer with a ``status``, ``ok`` by default."""
+        """Return the same answer with a ``status``, ``ok`` by default."""
         return msgspec.structs.replace(self, status=status or Status.OK)
 
     @property
     def failed(self) -> bool:
-        """Whether its status says that it is no answer; False where no status is set."""
+        """Whether the status means that there is no answer; False without a status."""
         return self.status is not None and self.status.failed
 
     @property
@@ -273,12 +275,12 @@ class Answer(Struct, frozen=True):
 
     @property
     def ranked(self) -> tuple[str, ...] | None:
-        """``ranking`` as a plain value: document ids, best first, or None where nothing was retrieved."""
+        """``ranking`` as a plain value: document ids, best first, or None if nothing was retrieved."""
         return self.ranking if isinstance(self.ranking, tuple) else None
 
 
 class Score(Struct, frozen=True):
-    """One metric on one sample. ``value`` is None with an ``error`` where the metric itself failed."""
+    """One metric on one sample. If the metric itself failed, ``value`` is None and ``error`` says why."""
 
     metric: str
     value: float | None
@@ -302,7 +304,7 @@ class Estimate(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """What a task asks of a model, checked by a probe before the run."""
+    """The abilities that a task needs from a model; a probe checks them before the run."""
 
     logprobs: bool = False
     images: bool = False
@@ -312,11 +314,11 @@ class Requirements(Struct, frozen=True):
 
 
 class MediaSupport(Struct, frozen=True):
-    """What a backend takes besides text; a backend without a ``takes`` takes everything as it is.
+    """The media that a backend takes besides text.
 
-    ``images`` and ``audio`` are media types; what is not among the images is converted to PNG first.
-    ``video``: whole films. A picture of more than ``max_pixels`` pixels, or with a side above ``max_side``,
-    is made smaller.
+    ``images`` and ``audio`` are media types; a picture of another type is converted to PNG. ``video``:
+    whether films are sent whole. A picture with more than ``max_pixels`` pixels, or a side above
+    ``max_side``, is made smaller.
     """
 
     images: frozenset[str] = frozenset({"image/png", "image/jpeg"})
@@ -327,7 +329,7 @@ class MediaSupport(Struct, frozen=True):
 
 
 class ServerInfo(Struct, frozen=True):
-    """What a probe found out. ``identity`` goes into every cache key: model, revision, server arguments."""
+    """Facts of a server. ``identity`` (model, revision, server arguments) is part of every cache key."""
 
     identity: dict[str, Any] = msgspec.field(default_factory=dict)
     max_context: int | None = None
@@ -341,13 +343,13 @@ class Bar(Protocol):
     def advance(self, n: int = 1) -> None: ...
 
     def note(self, text: str) -> None:
-        """A few words shown beside the bar."""
+        """Show a few words beside the bar."""
         ...
 
 
 class Progress(Protocol):
-    """Where long work reports, from any thread: ``with progress.bar("Embedding", 9659) as bar``."""
+    """Reports the progress of long work, from any thread: ``with progress.bar("Embedding", 9659) as bar``."""
 
     def bar(self, label: str, total: int | None) -> Any:
-        """A context manager that yields a ``Bar``."""
+        """Return a context manager that yields a ``Bar``; ``total`` is None if it is unknown."""
         ...

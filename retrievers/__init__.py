@@ -1,1 +1,1 @@
-"""Retrievers: ``index`` over ``corpus`` and ``encoding``. Found by the entry points of pyproject.toml."""
+"""Retrievers: ``index`` uses ``corpus`` and ``encoding``. Entry points in pyproject.toml name the classes."""

@@ -187,7 +187,7 @@ def test_a_server_that_wants_an_hour_of_peace_gets_it_and_the_run_stops(evalkit,
         f"openai:tiny@{scripted.url}",
         code=1,
     )
-    assert "wants to be left alone for 3600 s: stopped here, resume the run then" in document["errors"][0]
+    assert "The server sent Retry-After: 3600 s. Stopped here: resume the run" in document["errors"][0]
     assert sum(scripted.asked.values()) == 10 + 1
     assert document["runs"][0]["counts"] == {"ok": 10}
 

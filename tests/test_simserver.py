@@ -47,7 +47,9 @@ async def test_over_real_http_every_request_gets_its_own_reply(faults: str) -> N
     await site.start()
     port = runner.addresses[0][1]
     backend = load(f"openai:sim@http://127.0.0.1:{port}")
-    layers = Coalesced(Retrying(Scheduled(backend, Scheduler(backend.endpoints.urls, each=16)), base_s=0.01))
+    layers = Coalesced(
+        Retrying(Scheduled(backend, Scheduler(backend.endpoints.urls, per_endpoint=16)), base_s=0.01)
+    )
     items = rag(seed=1, n=200, prefixes=8)
     replies = await asyncio.gather(*(layers.send(item.request) for item in items))
     await backend.close()

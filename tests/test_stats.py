@@ -196,5 +196,5 @@ def test_pairs_that_do_not_differ_are_not_certain() -> None:
     assert all_lost.value == 1.0
     assert 0 < all_lost.ci[0] < 1.0 == all_lost.ci[1]
     assert paired([1.0] * 5, [1.0] * 5).ci == (-math.inf, math.inf)
-    with pytest.raises(ValueError, match="2 and 1 values are no pairs"):
+    with pytest.raises(ValueError, match="2 and 1 values are not pairs"):
         paired([1.0, 2.0], [1.0])

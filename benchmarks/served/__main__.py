@@ -1,4 +1,4 @@
-"""Do the adapters do what they say, against a real server? Prints a table; exit code 1 if not.
+"""Checks of the adapters against a real server. Prints a table; the exit code is 1 if a check fails.
 
     python -m benchmarks.served --provider sglang --url http://127.0.0.1:30000 --reference FOLDER [--images]
 
@@ -20,7 +20,7 @@ from benchmarks.served.common import Check
 
 
 def checks(args: argparse.Namespace) -> dict[str, Check]:
-    """What to check, by name."""
+    """Return the checks by name."""
     every: dict[str, Check] = {
         "probe": chat.check_probe,
         "wrong model refused": chat.check_wrong_model,
@@ -40,7 +40,7 @@ def checks(args: argparse.Namespace) -> dict[str, Check]:
 
 
 async def run(args: argparse.Namespace) -> bool:
-    """All checks in turn, as a Markdown table. Returns whether every one passed."""
+    """Run all checks, print a Markdown table, and return whether every check passed."""
     print("| check | result | seconds | figures |\n|---|---|---|---|")
     passed = True
     for name, check in checks(args).items():
@@ -54,7 +54,7 @@ async def run(args: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

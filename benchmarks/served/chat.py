@@ -1,4 +1,4 @@
-"""Chat, completions, constraints, and what is refused."""
+"""Checks of chat, completions, constraints, and refused requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = {
 
 
 async def check_probe(args: argparse.Namespace) -> str:
-    """Server facts, and everything that a task can need."""
+    """Check the server's facts and all abilities that a task can require."""
     backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
     facts = (
         await backend.probe(Requirements(logprobs=True, images=args.images, json_schema=True, regex=True))
@@ -34,7 +34,7 @@ async def check_probe(args: argparse.Namespace) -> str:
 
 
 async def check_wrong_model(args: argparse.Namespace) -> str:
-    """Some servers answer under any name: the probe must not."""
+    """Check that the probe refuses a wrong model name, although some servers answer under any name."""
     backend = load(f"{args.provider}:no-such-model@{args.url}")
     try:
         await backend.probe(Requirements())
@@ -46,7 +46,7 @@ async def check_wrong_model(args: argparse.Namespace) -> str:
 
 
 async def check_chat(args: argparse.Namespace) -> str:
-    """Chat, streamed and whole, with usage."""
+    """Check chat, streamed and not streamed, with usage."""
     for params in ("", "?stream=true"):
         async with connect(args, params) as model:
             for question, answer in ANSWERS.items():
@@ -57,7 +57,7 @@ async def check_chat(args: argparse.Namespace) -> str:
 
 
 async def check_completions(args: argparse.Namespace) -> str:
-    """Plain prompts through /generate or /v1/completions, with the chat template written by hand."""
+    """Check plain prompts through /generate or /v1/completions, with the chat template written by hand."""
     async with connect(args, "?api=completions") as model:
         prompt = (
             "<|im_start|>system\nYou are a tiny test model.<|im_end|>\n"
@@ -71,13 +71,13 @@ async def check_completions(args: argparse.Namespace) -> str:
 
 
 async def check_constraints(args: argparse.Namespace) -> str:
-    """JSON schema and regex, in chats and completions."""
+    """Check JSON schema and regex, in chats and completions."""
     for params in ("", "?api=completions"):
         async with connect(args, params) as model:
             response = await model.generate("Give JSON.", max_tokens=200, json_schema=SCHEMA)
             if response.finish_reason == "stop":
                 expect(type(msgspec.json.decode(response.text)["answer"]), int)
-            else:  # a model of this size may go on with digits or blanks; they still fit the schema
+            else:  # a tiny model may continue with digits or blanks, which still fit the schema
                 expect(bool(re.match(r'\s*\{\s*"answer"\s*:\s*-?\d*', response.text)), True)
             response = await model.generate("What is 2+2?", max_tokens=8, regex="(yes|no)")
             expect(response.text in ("yes", "no"), True)
@@ -85,7 +85,7 @@ async def check_constraints(args: argparse.Namespace) -> str:
 
 
 async def check_overflow(args: argparse.Namespace) -> str:
-    """Too long a request is rejected, not cut."""
+    """Check that a request over the context length is rejected, not truncated."""
     async with connect(args) as model:
         try:
             await model.generate("What is 2+2?", max_tokens=10**6)

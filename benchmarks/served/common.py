@@ -1,4 +1,4 @@
-"""What all checks of a served model begin with."""
+"""Helpers of all checks of a served model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Check = Callable[[argparse.Namespace], Awaitable[str]]
 
 @asynccontextmanager
 async def connect(args: argparse.Namespace, params: str = "", provider: str = "") -> AsyncIterator[Model]:
-    """The served model, probed. ``provider``, where it is not that of the command line."""
+    """Connect and probe the served model. ``provider`` replaces the provider of the command line."""
     backend: Any = load(f"{provider or args.provider}:{args.model}@{args.url}{params}")
     try:
         probed = await backend.probe(Requirements())
@@ -26,6 +26,6 @@ async def connect(args: argparse.Namespace, params: str = "", provider: str = ""
 
 
 def expect(found: Any, wanted: Any) -> None:
-    """Stop this check where the two differ."""
+    """Raise ``AssertionError`` where the two values differ."""
     if found != wanted:
         raise AssertionError(f"{found!r} instead of {wanted!r}")

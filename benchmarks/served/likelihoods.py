@@ -1,4 +1,4 @@
-"""Log-probabilities of continuations against the same weights in transformers."""
+"""Checks of log-probabilities of continuations against the same weights in transformers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from evalkit.model import Model
 CONTINUATIONS = {
     "What is the capital of France?": [" Paris", " Rome", "Paris\n", " the quick brown fox"],
     "The quick brown fox ": ["jumps over the lazy dog.", "sleeps"],
-    "The quick br": ["own fox", "ead"],  # the border lies inside a token
+    "The quick br": ["own fox", "ead"],  # context and continuation share a token
     "Dose: 5 µ": ["g/kg ± 0.3", "l"],
-    "Question: Which?\n": ["   Paris", "\n\nParis", "\tParis ", " "],  # white space in front and behind
+    "Question: Which?\n": ["   Paris", "\n\nParis", "\tParis ", " "],  # white space before and after
     "日本の": ["首都は東京", " 東"],  # characters of several tokens each
-    "Temperature: 38 ": ["°C 🌡️", "🌡️"],  # one character, cut into tokens, behind a space
+    "Temperature: 38 ": ["°C 🌡️", "🌡️"],  # one character of several tokens, after a space
     "<|im_start|>user\nHi<|im_end|>\n": ["<|im_start|>assistant\n4<|im_end|>", "4"],  # special tokens
-    "<|endoftext|>": ["Paris", " Paris is the capital of France."],  # a text that begins: a token like BOS
+    "<|endoftext|>": ["Paris", " Paris is the capital of France."],  # a token such as BOS begins the text
     "A": [".", "B", " B"],  # one token of context
 }
 NO_CONTEXT = ["Paris", " Paris", "日本", "\n\nA"]  # scored where the tokenizer puts a token before every text
@@ -27,8 +27,11 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Way:
-    """How log-probabilities are asked for. ``by_text``: tokens come back as texts, and continuations whose
-    borders texts do not show are refused. ``tells_greedy``: with the most probable token at each place."""
+    """An API for log-probabilities.
+
+    ``by_text``: tokens come back as texts, and a continuation whose border is not visible in texts is
+    refused. ``tells_greedy``: the reply has the most probable token at each position.
+    """
 
     name: str
     provider: str
@@ -51,7 +54,7 @@ WAYS = {
 
 
 async def check_logprobs(way: Way, args: argparse.Namespace) -> str:
-    """Prompt log-probabilities, token by token, against transformers."""
+    """Check prompt log-probabilities against transformers, token by token."""
     reference = Reference(args.reference)
     pairs = CONTINUATIONS | ({"": NO_CONTEXT} if reference.begins else {})
     worst, tokens, refused = 0.0, 0, 0
@@ -79,7 +82,7 @@ async def check_logprobs(way: Way, args: argparse.Namespace) -> str:
 
 
 async def expect_no_context(model: Model) -> None:
-    """The first token of a text has no log-probability: that is said, and not made up."""
+    """Check that the server reports no log-probability for the first token of a text."""
     try:
         await model.loglikelihood("", NO_CONTEXT[:1])
     except RequestRejected as refused:
@@ -100,10 +103,12 @@ class Reference:
         self._torch = torch
         self._model = kind.from_pretrained(folder, dtype=torch.float32).eval()
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.begins = bool(self._tokenizer("")["input_ids"])  # puts a token, such as BOS, before every text
+        self.begins = bool(
+            self._tokenizer("")["input_ids"]
+        )  # whether a token, such as BOS, stands before every text
 
     def score(self, context: str, continuation: str) -> tuple[list[float], bool]:
-        """Log-probabilities of the continuation's tokens, and whether each is the most probable one."""
+        """Return the log-probabilities of the continuation's tokens, and whether each is the likeliest."""
         encoded = self._tokenizer(context + continuation, return_offsets_mapping=True)
         whole = encoded["input_ids"]
         first = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(context))

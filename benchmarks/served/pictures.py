@@ -1,4 +1,4 @@
-"""Pictures as a vision model that names the colour of a plain one sees them."""
+"""Checks of pictures with a vision model that names the colour of a plain picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 async def check_images(args: argparse.Namespace) -> str:
-    """The colour of a plain picture, sent byte for byte, and the server's count of image tokens."""
+    """Check the named colour of a plain picture, and the server's count of image tokens."""
     async with connect(args) as model:
         right = counted = 0
         for name, colour in COLOURS.items():
@@ -37,7 +37,7 @@ async def check_images(args: argparse.Namespace) -> str:
 
 
 async def check_several_images(args: argparse.Namespace) -> str:
-    """Every picture of a message is counted: three cost three times what one costs."""
+    """Check that every picture of a message is counted: three pictures cost three times as much as one."""
     pictures = [Image.of(png(colour)) for colour in COLOURS.values()][:3]
     async with connect(args) as model:
         ask = partial(model.generate, "What colour is the image?", max_tokens=4)
@@ -48,7 +48,7 @@ async def check_several_images(args: argparse.Namespace) -> str:
 
 
 async def check_formats(args: argparse.Namespace) -> str:
-    """WebP as it is, TIFF and CMYK converted: the model names the colour all the same."""
+    """Check the named colour for each format: WebP is sent unchanged, TIFF and CMYK are converted."""
     import PIL.Image
 
     named = 0
@@ -66,7 +66,7 @@ async def check_formats(args: argparse.Namespace) -> str:
 
 
 async def check_reliance(args: argparse.Namespace) -> str:
-    """The same questions with real, blank, shuffled and no pictures, paired by sample."""
+    """Ask the same questions with real, blank, shuffled and no pictures, and compare them by sample."""
     samples = [
         Sample(f"{name}-{n}", "What colour is the image?", name, images=(Image.of(png(colour, 56 + n)),))
         for name, colour in COLOURS.items()
@@ -87,5 +87,5 @@ async def check_reliance(args: argparse.Namespace) -> str:
 
 
 def png(colour: tuple[int, int, int], size: int = 56) -> bytes:
-    """A plain picture as a PNG file."""
+    """Return a plain picture as a PNG file."""
     return plain_png(size, size, colour)

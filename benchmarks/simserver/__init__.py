@@ -1,1 +1,1 @@
-"""A simulated model server in virtual time, work for it, and the schedules that are compared on it."""
+"""A simulated model server in virtual time, workloads for it, and the schedules to compare."""

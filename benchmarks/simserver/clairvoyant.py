@@ -1,10 +1,10 @@
-"""A schedule that knows everything, to measure others against: all requests, lengths, the cache, the clock.
+"""A reference schedule that knows all requests, the lengths of the replies, the cache and the clock.
 
-The best order is too hard to compute, so this is the best of many, each tried on the simulator itself:
-prefixes one after another with the long replies in a first pass, for several borders between long and short,
-several orders of the prefixes and several lengths of a tail by length alone; longest reply first without
-regard to prefixes; evalkit's scheduler with true lengths; and then a local search from the best of them,
-which moves whole runs of one prefix and single requests. ``floor`` is what no schedule can beat.
+The optimal order is too hard to compute, so this is the best of many orders, each tried on the simulator:
+prefix by prefix with the long replies in a first pass, for several borders between long and short, several
+orders of the prefixes and several lengths of a tail sorted by length; longest reply first without regard to
+prefixes; evalkit's scheduler with true lengths. A local search then improves the best order: it moves runs of
+one prefix and single requests. ``floor`` is a lower bound for every schedule.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Servers = Callable[[], list[Server]]
 
 
 def clairvoyant(items: Sequence[Item], servers: Servers, slots: int, *, search: int = 150) -> Result:
-    """The shortest makespan found."""
+    """Return the shortest makespan of the search."""
     tried = [(in_order(order, servers(), slots), order) for order in _candidates(items, servers, slots)]
     best, order = min(tried, key=lambda pair: pair[0].makespan)
     rng = random.Random(0)
@@ -33,7 +33,7 @@ def clairvoyant(items: Sequence[Item], servers: Servers, slots: int, *, search: 
 
 
 def floor(items: Sequence[Item], servers: Servers, slots: int) -> float:
-    """No schedule is faster: each piece of prompt read once, every step full, no tail, no server idle."""
+    """Return a lower bound: each piece of prompt is read once, every step is full, no server is idle."""
     parts = [part for item in items for part in (item, item.then) if part is not None]
     read = sum({part.pieces[: i + 1]: p[1] for part in parts for i, p in enumerate(part.pieces)}.values())
     steps = sum(part.output for part in parts) / slots
@@ -66,7 +66,7 @@ def _passes(items: Sequence[Item], border: int, rank: Callable, tail: int) -> li
 
 
 def _moved(order: list[Item], rng: random.Random) -> list[Item]:
-    """A neighbour: a run of one prefix, or a single request, put elsewhere."""
+    """Return a neighbour: a run of one prefix, or a single request, is moved."""
     start = rng.randrange(len(order))
     stop = start + 1
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Runs work through simulated servers in virtual time, in a fixed order or by evalkit's own scheduler."""
+"""Running a workload on simulated servers in virtual time, in a fixed order or by evalkit's scheduler."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from evalkit.models.schedule.scheduler import Scheduler
 
 @dataclass(frozen=True)
 class Result:
-    """Virtual seconds until the last reply, and the part of prompt tokens found in the caches."""
+    """The virtual seconds until the last reply, and the share of prompt tokens from the caches."""
 
     makespan: float
     hits: float
 
 
 def in_order(items: Sequence[Item], servers: Sequence[Server], inflight: int) -> Result:
-    """First come, first served: to the server with fewest in flight, at most ``inflight`` at each."""
+    """Send the items in their order to the server with the fewest in flight, at most ``inflight`` at each."""
     waiting, load = deque(items), [0] * len(servers)
 
     def dispatch(now: float) -> None:
@@ -51,12 +51,12 @@ def scheduled(
     grows: int = 0,
     sent: list[Item] | None = None,
 ) -> Result:
-    """By evalkit's scheduler, which sees ``window`` requests at a time, as the engine gives them out.
+    """Send the items by evalkit's scheduler, which sees ``window`` requests at a time, as in the engine.
 
-    ``sent`` is filled with the requests in the order in which they went.
+    ``sent`` receives the requests in the order in which they were sent.
     """
     names = [f"http://{i}/v1" for i in range(len(servers))]
-    scheduler = Scheduler(names, each=inflight, grows=grows)
+    scheduler = Scheduler(names, per_endpoint=inflight, max_per_endpoint=grows)
     coming = iter(items)
     of: dict[int, Item] = {}
 
@@ -72,7 +72,7 @@ def scheduled(
                 sent.append(item)
 
     def ended(job: Job, now: float) -> None:
-        scheduler.ended(job.tag, now, tokens=job.output)
+        scheduler.finish(job.tag, now, tokens=job.output)
         item = of.pop(job.tag.number)
         feed(itertools.islice(coming, 1) if item.then is None else [item.then])
 
@@ -81,14 +81,14 @@ def scheduled(
 
 
 def order_of(items: Sequence[Item], servers: Sequence[Server], inflight: int) -> list[Item]:
-    """The order in which evalkit's scheduler sends what it sees as a whole, with the true lengths."""
+    """Return the order of evalkit's scheduler if it sees all items and the true lengths."""
     sent: list[Item] = []
     scheduled(items, servers, inflight, window=len(items), prior=known(items, "output"), sent=sent)
     return sent
 
 
 def known(items: Sequence[Item], length: str) -> Prior:
-    """A memory of ``output`` (the true lengths) or ``earlier`` (those of an earlier run)."""
+    """Return a history of ``output`` (the true lengths) or ``earlier`` (the lengths of an earlier run)."""
     both = [part for item in items for part in (item, item.then) if part is not None]
     lengths = {id(item.request): getattr(item, length) for item in both}
     return lambda request: lengths[id(request)]

@@ -40,19 +40,19 @@ async def asked(sample, model, n: int = 40) -> Answer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run, and each sample's status, score and error in the order of the samples."""
+    """A run, and the status, score and error of each sample, in order."""
 
     run: Run
     samples: list[tuple[str, float | None, str]]
 
 
 def right(n: int) -> list[tuple[str, float | None, str]]:
-    """The samples of a run without faults."""
+    """Return the samples of a run without faults."""
     return [("ok", float(i % 3 > 0), "") for i in range(n)]
 
 
 def within_budget(live: LiveServer) -> bool:
-    """Whether no more was tried again than evalkit may."""
+    """Return whether the number of retries is within evalkit's limits."""
     again = sum(live.asked.values()) - len(live.asked)
     return again <= Retrying.FLOOR + Retrying.EARNED * len(live.asked)
 
@@ -67,7 +67,7 @@ async def serving(
     ssl_context: SSLContext | None = None,
     root: str | None = None,
 ) -> AsyncIterator[tuple[LiveServer, int]]:
-    """The simulated server with these faults, this rate, TLS and a model made of ``root``; and its port."""
+    """Start the simulated server with faults, a rate limit, TLS and the model ``root``; yield its port."""
     live = LiveServer(Server(slots=SLOTS), scale=scale, seed=1, faults=dict(faults), root=root)
     application = live.application()
     if bucket is not None:
@@ -84,7 +84,7 @@ async def serving(
 async def evaluate(
     folder: Path, port: int, n: int, params: str = "", *, host: str = "http://127.0.0.1"
 ) -> Outcome:
-    """One run of ``n`` samples with a fresh store in ``folder``."""
+    """Run ``n`` samples with a new store in ``folder``."""
     file = folder / "task_asked.py"
     file.write_text(TASK)
     (item,) = collect([str(file)], params={"n": [str(n)]}).items

@@ -1,7 +1,7 @@
-"""What goes wrong at servers and on the way to them, on demand: ``--faults 429=0.1,stall=0.02``.
+"""Faults of servers and networks on demand: ``--faults 429=0.1,stall=0.02``.
 
-Each fault befalls its share of the requests, chosen by the prompt and by how often it came: the same run has
-the same faults, in whatever order it asks.
+Each fault hits its share of the requests, chosen by the prompt and the number of its earlier requests: a
+repeated run has the same faults, in any order of its requests.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-# How long a slow reply takes more than it should, and what ``429-after`` asks for, in seconds.
+# The delay of a slow reply, and the wait of ``429-after``, in seconds.
 SLOW_S, AFTER_S = 0.3, 0.2
-# More than evalkit reads: of a whole reply, and of one line of a streamed one.
+# Sizes over evalkit's limits: of a complete reply, and of one line of a streamed reply.
 GIGANTIC, GIGANTIC_LINE = 2**28 + 2**20, 2**24 + 2**20
 _STATUSES = ("429", "500", "502", "503")
 _INSTEAD = (*_STATUSES, "429-after", "reset", "hang", "redirect", "garbage", "page", "error", "gigantic")
 _IN_THE_REPLY = ("slow", "stall", "truncated", "type", "no-choices", "two-choices", "empty")
 KINDS = (*_INSTEAD, *_IN_THE_REPLY)
-# These cost the sample: a reply that is too large or lies elsewhere does not become another one.
+# Faults that end the sample: a retry would get the same reply.
 FINAL = ("gigantic", "redirect")
-# Nothing is wrong with these: a late reply, one under a wrong name, one more than was asked for.
+# Faults that evalkit tolerates: a late reply, a wrong content type, one choice too many.
 HARMLESS = ("slow", "type", "two-choices")
 
 
 def read_faults(text: str) -> dict[str, float]:
-    """``429=0.1,reset=0.05`` as a mapping. Raises ``ValueError`` for an unknown kind."""
+    """Read ``429=0.1,reset=0.05`` as a mapping. Raises ``ValueError`` for an unknown kind."""
     faults = {}
     for item in filter(None, text.split(",")):
         kind, _, share = item.partition("=")
         if kind not in KINDS:
-            raise ValueError(f"no such fault: {kind!r}; known: {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {kind!r}; known: {', '.join(KINDS)}")
         faults[kind] = float(share)
     return faults
 
 
 def drawn(faults: Mapping[str, float], key: int, times: int) -> str | None:
-    """The fault of a prompt that came so many times, if it has one."""
+    """Return the fault of the n-th request of a prompt, or None."""
     draw = random.Random(key * 1_000 + times).random()
     for kind, share in faults.items():
         if draw < share:
@@ -50,7 +50,7 @@ def drawn(faults: Mapping[str, float], key: int, times: int) -> str | None:
 
 
 async def instead(kind: str | None, request: web.Request, streamed: bool) -> web.StreamResponse | None:
-    """What comes in place of a reply; None for a fault that lies in the reply, and for none."""
+    """Return the response that replaces the reply; None for a fault inside the reply, or no fault."""
     if kind not in _INSTEAD:
         return None
     if kind == "reset":
@@ -78,7 +78,7 @@ async def instead(kind: str | None, request: web.Request, streamed: bool) -> web
 async def send(
     kind: str | None, request: web.Request, reply: dict[str, Any], streamed: bool
 ) -> web.StreamResponse:
-    """The reply, with the fault that lies in it if it has one."""
+    """Send the reply, with the fault inside it, if any."""
     (choice,) = reply["choices"]
     if kind == "no-choices":
         reply["choices"] = []
@@ -109,7 +109,7 @@ async def send(
 
 
 def _events(reply: dict[str, Any]) -> list[bytes]:
-    """A reply as server-sent events: role, text in two pieces, its end, the usage."""
+    """Return a reply as server-sent events: role, text in two pieces, end, usage."""
     head = {key: reply[key] for key in ("model",)} | {"object": "chat.completion.chunk"}
     chunks: list[dict[str, Any]] = []
     for choice in reply["choices"]:
@@ -132,13 +132,13 @@ async def _gigantic(request: web.Request, streamed: bool) -> web.StreamResponse:
         await response.write(b"data: " + head if streamed else head)
         for _ in range((GIGANTIC_LINE if streamed else GIGANTIC) // len(piece)):
             await response.write(piece)
-    except ConnectionError:  # the client has had enough
+    except ConnectionError:  # the client closed the connection
         return response
     await response.write_eof()
     return response
 
 
 async def _until_gone(request: web.Request) -> None:
-    """Wait until the client gives up."""
+    """Wait until the client closes the connection."""
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.05)

@@ -1,9 +1,9 @@
 """The simulated server behind OpenAI-compatible HTTP: ``python -m benchmarks.simserver.http --port 18090``.
 
-Prompts are cut at blank lines, four characters a token; a reply's length comes from the prompt's hash and the
-seed. ``--scale 10`` lets its time run ten times as fast. ``--faults 429=0.1,500=0.05,reset=0.02`` makes these
-shares of the requests fail (``benchmarks.simserver.faults``).
-``--says 256`` lets it tell of more slots than it has, in SGLang's ``/v1/loads``, as if short of memory.
+Prompts are split at blank lines, with four characters per token. The prompt's hash and the seed decide on a
+reply's length. ``--scale 10`` speeds up the server's time ten times. ``--faults 429=0.1,500=0.05,reset=0.02``
+makes these shares of the requests fail (``benchmarks.simserver.faults``). ``--says 256`` reports more slots
+than the server has in SGLang's ``/v1/loads``, as if it were short of memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.simserver.work import CHARS_PER_TOKEN
 
 
 class LiveServer:
-    """A simulated server in real time. ``asked`` and ``answered`` count requests by what the reply says."""
+    """A simulated server in real time. ``asked`` and ``answered`` count requests by their reply."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class LiveServer:
         self.most = self._now_running = 0
 
     def application(self) -> web.Application:
-        """What aiohttp serves."""
+        """Return the aiohttp application."""
         app = web.Application(client_max_size=2**26)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
@@ -63,7 +63,7 @@ class LiveServer:
         return (asyncio.get_running_loop().time() - self._start) * self._scale
 
     def _catch_up(self) -> None:
-        """Let everything happen that has become due."""
+        """Process all events that are due."""
         now = self._time()
         while (when := self.server.when()) <= now:
             for job in self.server.advance(when):
@@ -108,7 +108,7 @@ class LiveServer:
             self._now_running -= 1
         try:
             response = await send(fault, request, _reply(body["model"], job, said), streamed)
-        except ConnectionError:  # the client has gone
+        except ConnectionError:  # the client closed the connection
             return web.Response()
         if fault is None:
             self.answered[said] += 1
@@ -132,7 +132,7 @@ class LiveServer:
 
 
 def reply_to(prompt: str, seed: int = 1) -> str:
-    """What the server says to a prompt."""
+    """Return the server's reply to a prompt."""
     return f"reply {zlib.crc32(prompt.encode(), seed)}"
 
 

@@ -1,4 +1,4 @@
-"""Servers of our own in processes of their own, for measurements from outside."""
+"""The benchmark servers in separate processes, for measurements from outside."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.servers import serving
 
 
 def simulated(port: int, **options: object) -> AbstractContextManager[str]:
-    """The simulated server at ``port``, with the ``options`` of its command line; yields its address."""
+    """Start the simulated server at ``port`` with command-line ``options``; yield its address."""
     return started("benchmarks.simserver.http", port, **options)
 
 
 @contextmanager
 def started(module: str, port: int, **options: object) -> Iterator[str]:
-    """A server that ``python -m module`` starts, once it answers; yields its address."""
+    """Start a server by ``python -m module`` and wait until it answers; yield its address."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", module, "--port", str(port), *words]
     url = f"http://127.0.0.1:{port}"
@@ -28,6 +28,6 @@ def started(module: str, port: int, **options: object) -> Iterator[str]:
 
 
 def asked(url: str) -> Counter[str]:
-    """How often the server was asked for each reply."""
+    """Return the number of requests for each reply."""
     with urllib.request.urlopen(f"{url}/figures") as page:
         return Counter(json.load(page)["asked"])

@@ -1,4 +1,4 @@
-"""A rate of requests as vendors keep it: 429 beyond it, and on every reply what is left of it."""
+"""A rate limit as at vendors: 429 above it, and the remaining requests in the headers of every reply."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from aiohttp import web
 
 
 class Bucket:
-    """Lets an application take ``most`` requests in each window of ``per_s`` seconds.
+    """A limit of ``most`` requests in each window of ``per_s`` seconds, for an application.
 
-    ``evenly``: from a bucket that fills at this rate, as OpenAI's. ``tells``: every reply says what is left.
+    ``evenly``: a token bucket that fills at this rate, as at OpenAI. ``tells``: every reply reports the rest.
     """
 
     def __init__(self, most: int, per_s: float, *, evenly: bool = False, tells: bool = True) -> None:
@@ -20,12 +20,12 @@ class Bucket:
         self.refused = 0
 
     def limit(self, application: web.Application) -> None:
-        """Keep this rate from now on."""
+        """Apply the limit to an application."""
         application.middlewares.append(self._take)
         application.on_response_prepare.append(self._tell)
 
     async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
-        """What is told was so when the request came."""
+        """Add the headers computed when the request arrived."""
         response.headers.update(request.get("told", {}))
 
     @web.middleware

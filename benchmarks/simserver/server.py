@@ -1,15 +1,16 @@
-"""What a model server does with its time: slots, prefill, a prefix cache, decoding in a batch. Virtual time.
+"""A simulated model server in virtual time: slots, prefill, a prefix cache, decoding in a batch.
 
-Continuous batching as SGLang and vLLM do it, reduced to what scheduling can change:
+The model is continuous batching as in SGLang and vLLM, reduced to the parts that scheduling can change:
 
-- requests beyond the slots wait, first come first served;
-- a request that gets a slot is prefilled first: the tokens that the prefix cache does not hold, at a fixed
-  rate, while decoding stands still;
-- all running requests then get a token each step; a step takes longer the more of them there are;
-- the prefix cache holds a bounded number of tokens besides those of running requests, evicted piece by piece,
-  least recently used first; a reply stays there too, until it is evicted.
+- requests without a free slot wait, first come first served;
+- a request with a slot is prefilled first: the tokens that are not in the prefix cache are read at a fixed
+  rate, while decoding pauses;
+- all running requests then get one token per step; a step takes longer with more requests;
+- the prefix cache holds a limited number of tokens besides those of running requests. Pieces are evicted
+least
+  recently used first; a reply also stays in the cache until it is evicted.
 
-Nothing here is random: the lengths of the replies come with the jobs.
+Nothing here is random: each job has the length of its reply.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Speed:
-    """Prefill in tokens per second; a decoding step in seconds, alone and for each further request."""
+    """The speed of a server: prefill tokens per second, seconds per decoding step and further request."""
 
     prefill: float = 20_000.0
     step_s: float = 0.008
@@ -33,7 +34,7 @@ class Speed:
 
 @dataclass
 class Job:
-    """One request: its prompt as named pieces with their tokens, and how long its reply will be."""
+    """A request: its prompt as named pieces with numbers of tokens, and the length of its reply."""
 
     pieces: Sequence[tuple[Any, int]]
     output: int
@@ -42,19 +43,19 @@ class Job:
 
     @property
     def prompt(self) -> int:
-        """Tokens of the prompt."""
+        """The number of tokens of the prompt."""
         return sum(tokens for _, tokens in self.pieces)
 
 
 class PrefixCache:
-    """Least recently used pieces of prompts go first, and never before what follows them."""
+    """A cache of prompt pieces: the least recently used go first, and never before the pieces after them."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.used = capacity, 0
         self._held: OrderedDict[tuple[Any, ...], int] = OrderedDict()
 
     def take(self, job: Job) -> int:
-        """How many of the prompt's first tokens are held."""
+        """Return the number of the prompt's first tokens that are in the cache."""
         found, path = 0, ()
         for name, tokens in job.pieces:
             path = (*path, name)
@@ -64,7 +65,7 @@ class PrefixCache:
         return found
 
     def keep(self, job: Job, output: int = 0) -> None:
-        """Hold a prompt, and a reply behind it; make room."""
+        """Add a prompt and the reply after it; evict other pieces."""
         path: tuple[Any, ...] = ()
         paths = []
         for name, tokens in (*job.pieces, *([("reply", output)] if output else [])):
@@ -79,7 +80,7 @@ class PrefixCache:
 
 
 class Server:
-    """One server. The caller asks ``when`` something happens next and moves it there with ``advance``."""
+    """A server. ``when`` is the time of its next event; ``advance`` moves the server to that time."""
 
     def __init__(self, *, slots: int = 64, cache: int = 24_000, speed: Speed | None = None) -> None:
         self.slots, self.speed, self.cache = slots, speed or Speed(), PrefixCache(cache)
@@ -93,21 +94,21 @@ class Server:
 
     @property
     def running(self) -> int:
-        """How many have a slot."""
+        """The number of requests with a slot."""
         return len(self._running) + (self._prefilling is not None)
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """The number of requests that wait for a slot."""
         return len(self._queue)
 
     def submit(self, job: Job) -> None:
-        """A request comes in, now."""
+        """Accept a request at the present time."""
         self._queue.append(job)
         self._admit()
 
     def when(self) -> float:
-        """The time of the next thing that happens; infinity where there is nothing to do."""
+        """Return the time of the next event; infinity for an idle server."""
         if self._prefilling is not None:
             return self._prefilling[0]
         if self._running:
@@ -115,7 +116,7 @@ class Server:
         return math.inf
 
     def advance(self, to: float) -> list[Job]:
-        """Move to a time no later than ``when()``; the jobs that ended at it."""
+        """Move to a time no later than ``when()`` and return the jobs that end then."""
         if self._prefilling is None and self._running:
             self._steps += (to - self.now) / self._step_s()
         self.now = to
@@ -138,7 +139,7 @@ class Server:
         return self.speed.step_s + self.speed.step_each_s * len(self._running)
 
     def _admit(self) -> None:
-        """Begin to prefill the first that waits, if there is a slot."""
+        """Begin to prefill the first waiting request, if a slot is free."""
         if self._prefilling is None and self._queue and len(self._running) < self.slots:
             job = self._queue.popleft()
             job.cached = self.cache.take(job)

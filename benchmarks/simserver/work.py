@@ -1,4 +1,4 @@
-"""Work for the simulated server: requests as evalkit makes them, with the lengths of the replies to come."""
+"""Workloads for the simulated server: requests of evalkit with the lengths of their replies."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Item:
-    """One request, what it is for the server, and its length in an earlier run of the same task."""
+    """A request, its job for the server, and the length of its reply in an earlier run of the same task."""
 
     request: Request
     pieces: tuple[tuple[str, int], ...]
     output: int
     earlier: int
-    then: Item | None = None  # asked when this one is answered
+    then: Item | None = None  # sent after the reply to this one
 
     def job(self, tag: object = None) -> Job:
-        """A fresh job for a server."""
+        """Return a new job for a server."""
         return Job(self.pieces, self.output, tag)
 
 
 def rag(seed: int, n: int = 2_000, prefixes: int = 40, *, noise: float = 0.3) -> list[Item]:
-    """Questions on shared passages of about 1,500 tokens, shuffled.
+    """Return questions on shared passages of about 1,500 tokens, shuffled.
 
-    Replies are log-normal (median 120, σ 0.9, at most 1,024), some passages drawing longer ones; the
-    earlier run's differ by the factor exp(N(0, ``noise``)).
+    Lengths of replies are log-normal (median 120, σ 0.9, at most 1,024), longer for some passages; lengths of
+    the earlier run differ by the factor exp(N(0, ``noise``)).
     """
     rng = random.Random(seed)
     sizes = [round(rng.gauss(1_500, 25)) for _ in range(prefixes)]
@@ -57,7 +57,7 @@ def rag(seed: int, n: int = 2_000, prefixes: int = 40, *, noise: float = 0.3) ->
 
 
 def few_shot(seed: int, n: int = 4_000, subjects: int = 57) -> list[Item]:
-    """Multiple choice after examples of each subject (some 700 tokens), shuffled; replies of 1–3 tokens."""
+    """Return multiple choice after examples of a subject (about 700 tokens), shuffled; short replies."""
     rng = random.Random(seed)
     sizes = [rng.randint(400, 1_000) for _ in range(subjects)]
     items = []
@@ -73,7 +73,7 @@ def few_shot(seed: int, n: int = 4_000, subjects: int = 57) -> list[Item]:
 
 
 def pictures(seed: int, n: int = 2_000, studies: int = 150) -> list[Item]:
-    """Questions on studies of one to four pictures (300–1,200 tokens each), shuffled; short replies."""
+    """Return questions on studies of 1 to 4 pictures (300–1,200 tokens each), shuffled; short replies."""
     rng = random.Random(seed)
     shown = [
         [
@@ -96,8 +96,10 @@ def pictures(seed: int, n: int = 2_000, studies: int = 150) -> list[Item]:
 
 
 def judged(seed: int) -> list[Item]:
-    """RAG-like work, half as much, each reply then judged by the same server: by a rubric of 400 tokens and
-    the passages of the question, in some 25 tokens."""
+    """Return half of the RAG-like work, each reply then judged by the same server in about 25 tokens.
+
+    The judge's prompt has a rubric of 400 tokens and the passages of the question.
+    """
     rng = random.Random(seed)
     items = []
     for item in rag(seed, 1_000):

@@ -1,1 +1,1 @@
-"""Multiple choice: asking, and reading an option out of a reply."""
+"""Multiple choice: asking for an option, and reading an option out of a reply."""

@@ -1,9 +1,10 @@
-"""Multiple choice for any task whose samples have ``choices``: asked in words, by likelihood, or constrained.
+"""Multiple choice for tasks whose samples have ``choices``: by a written reply, likelihood, or a constraint.
 
     answer = await answer_choice(sample, model, method="likelihood", permute=0, circular=True)
 
-The options are shown under the letters A, B, C …, in their own order, shuffled (``permute``), or under every
-rotation (``circular``). ``answer.choice`` is always an index into ``sample.choices`` as the data has them.
+The options are shown under the letters A, B, C …, in their own order, shuffled (``permute``), or in every
+rotation (``circular``). ``answer.choice`` is always an index into ``sample.choices`` in the order of the
+data.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 from evalkit.choice.extract import extractor
 from evalkit.errors import UsageError
 from evalkit.facts import Chosen, noted
+from evalkit.metric import check_option
 from evalkit.metrics.choice import right_options
 from evalkit.model import Model
 from evalkit.types import Answer, Message, Response, Sample, Status
@@ -32,22 +34,23 @@ Constraint = Literal["regex", "json_schema"]
 Prompt = Callable[[Sample], str | Sequence[Message]]
 
 LETTERS = string.ascii_uppercase
-_CONSTRAINED_TOKENS = 32  # more than a letter takes, also inside JSON: a server that pads is cut short
+_CONSTRAINED_TOKENS = 32  # enough for a letter inside JSON; ends the replies of servers that add blanks
 
 
 @dataclass(frozen=True)
 class Choosing:
-    """How a choice is asked for and read.
+    """The settings of asking for a choice and reading it.
 
     ``method``: ``generate`` lets the model write and reads the reply with ``extractor``; ``likelihood``
-    compares the log-probabilities of the options behind the prompt; ``constrained`` lets the server permit
-    nothing but an option's letter, by a regex or a JSON schema (``constraint``).
-    ``permute``: a seed; each sample's options are shuffled by it. ``circular``: ask once for each rotation of
-    the options; right only if right under every one (Liu et al. 2024, MMBench).
-    ``reasoning_tokens`` come on top of ``max_tokens``, for models that think before they answer.
-    ``score``, for likelihood: the option's ``letter``, or its ``text``, as the continuation; see ``pick`` for
-    ``normalization``. ``unconditional`` is the context without a question that it subtracts.
-    Raises ``UsageError`` for an unknown word.
+    compares the log-probabilities of the options as continuations of the prompt; ``constrained`` makes the
+    server permit only an option's letter, by a regex or a JSON schema (``constraint``).
+    ``permute`` is the seed that shuffles each sample's options. ``circular``: ask once for each rotation of
+    the options; the answer is right only if every pick is right (Liu et al. 2024, MMBench).
+    ``reasoning_tokens`` are added to ``max_tokens``, for models that think before they answer.
+    ``score``, for likelihood: whether the continuation is the option's ``letter`` or its ``text``.
+    ``normalization``: see ``normalized``. ``unconditional`` is the context without a question that
+    ``normalization="unconditional"`` uses.
+    Raises ``UsageError`` for an unknown value.
     """
 
     method: Method = "generate"
@@ -63,19 +66,16 @@ class Choosing:
 
     def __post_init__(self) -> None:
         extractor(self.extractor)
-        for name, known in (
-            ("method", get_args(Method)),
-            ("constraint", get_args(Constraint)),
-            ("score", ("letter", "text")),
-            ("normalization", get_args(Normalization)),
-        ):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{name}={getattr(self, name)!r}: one of {', '.join(known)} is wanted")
+        check_option("method", self.method, get_args(Method))
+        check_option("constraint", self.constraint, get_args(Constraint))
+        check_option("score", self.score, ("letter", "text"))
+        check_option("normalization", self.normalization, get_args(Normalization))
 
 
 @dataclass(frozen=True)
 class _Pick:
-    """What one asking gave: ``place`` among the options as shown, None where none could be read."""
+    """The result of one request: ``place``, the index of the picked option as shown, None where none could be
+    read."""
 
     place: int | None
     response: Response
@@ -89,30 +89,32 @@ async def answer_choice(
 ) -> Answer:
     """Ask for one of ``sample.choices``. ``settings`` are the fields of ``Choosing``.
 
-    ``prompt`` makes the prompt of the sample *as it is shown*: its ``choices`` in the order shown (write them
-    with ``lettered``). For ``likelihood`` it is the context that the continuation, such as `` A``, follows.
+    ``prompt`` makes the prompt from the sample *as shown*: its ``choices`` stand in the order shown (write
+    them with ``lettered``). For ``likelihood``, the prompt is the context before the continuation (`` A``).
 
-    A reply that names no option, or several, is ``unparsed``: it has no choice and scores 0. How it was read
-    (method, extractor with version, rule, order of the options) is in ``answer.metadata``, and there are the
-    options' ``probabilities`` where the method knows them, and the ``picks`` of every rotation.
+    A reply that names no option, or several, is ``unparsed``: the answer has no choice and scores 0.
+    ``answer.metadata`` records how the reply was read (method, extractor with version, rule, order of the
+    options), the options' ``probabilities`` where the method knows them, and the ``picks`` of every rotation.
     Raises ``UsageError`` for fewer than two or more than 26 options, ``ModelError`` where a call fails.
     """
     choosing = Choosing(**settings)
     orders = orders_of(sample, choosing.permute, choosing.circular)
     shown = [replace(sample, choices=tuple(sample.choices[i] for i in order)) for order in orders]
     ask = {"generate": _generate, "likelihood": _likelihood, "constrained": _constrained}[choosing.method]
-    picks = await asyncio.gather(*(ask(one, model, prompt, choosing) for one in shown))
+    picks = await asyncio.gather(*(ask(variant, model, prompt, choosing) for variant in shown))
     return _combined(picks, orders, choosing)
 
 
 def orders_of(sample: Sample, permute: int | None = None, circular: bool = False) -> list[tuple[int, ...]]:
-    """The orders in which a sample's options are shown: indices into ``sample.choices``, one order an asking.
+    """Return the orders in which a sample's options are shown: indices into ``sample.choices``, per request.
 
     Raises ``UsageError`` for fewer than two or more than 26 options.
     """
     count = len(sample.choices)
     if not 2 <= count <= len(LETTERS):
-        raise UsageError(f"sample {sample.id!r} has {count} choices: 2 to {len(LETTERS)} can be asked for")
+        raise UsageError(
+            f"sample {sample.id!r} has {count} choices; multiple choice needs 2 to {len(LETTERS)}"
+        )
     order = list(range(count))
     if permute is not None:
         random.Random(f"{permute}\0{sample.id}").shuffle(order)
@@ -120,7 +122,7 @@ def orders_of(sample: Sample, permute: int | None = None, circular: bool = False
 
 
 def lettered(choices: Sequence[str]) -> str:
-    """Options as a model sees them, ``A. insulin``, one a line."""
+    """Return the options as a model sees them, one per line: ``A. insulin``."""
     return "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
 
 
@@ -130,9 +132,9 @@ def pick(
     normalization: Normalization = "raw",
     unconditional: Sequence[Response] = (),
 ) -> int | None:
-    """The continuation that the model finds likeliest; None where two different ones are level at the top.
+    """Return the index of the likeliest continuation; None where two different ones share the highest score.
 
-    See ``normalized`` for the scores that are compared.
+    See ``normalized`` for the scores.
     """
     return _best(normalized(responses, continuations, normalization, unconditional), continuations)
 
@@ -143,13 +145,13 @@ def normalized(
     normalization: Normalization = "raw",
     unconditional: Sequence[Response] = (),
 ) -> list[float]:
-    """Scores of continuations, from their summed log-probabilities, in natural logarithms.
+    """Return the scores of continuations, from their summed log-probabilities, in natural logarithms.
 
-    ``raw``: the sum (lm-eval's ``acc``). ``character``, ``byte``: divided by the length of the option's text,
-    without the space in front (``acc_norm``, ``acc_bytes``). ``token``: divided by the number of its tokens.
-    ``unconditional``: minus the continuation's log-probability after a context without the question, given in
-    ``unconditional`` (Brown et al. 2020; with an empty context lm-eval's ``acc_mutual_info``).
-    Raises ``UsageError`` where those are not given.
+    ``raw``: the sum (lm-eval's ``acc``). ``character``, ``byte``: the sum / the length of the option's text,
+    without the space before the text (``acc_norm``, ``acc_bytes``). ``token``: the sum / the number of
+    tokens. ``unconditional``: the sum minus the log-probability of the continuation after a context without
+    the question, given in ``unconditional`` (Brown et al. 2020; lm-eval's ``acc_mutual_info`` for an empty
+    context). Raises ``UsageError`` where these responses are missing.
     """
     sums = [response.logprob for response in responses]
     if normalization == "raw":
@@ -157,18 +159,18 @@ def normalized(
     if normalization == "unconditional":
         if len(unconditional) != len(responses):
             raise UsageError("normalization='unconditional' needs the unconditional responses")
-        return [own - base.logprob for own, base in zip(sums, unconditional, strict=True)]
+        return [total - base.logprob for total, base in zip(sums, unconditional, strict=True)]
     texts = [continuation.removeprefix(" ") for continuation in continuations]
     lengths = {
         "character": [len(text) for text in texts],
         "byte": [len(text.encode()) for text in texts],
         "token": [len(response.logprobs or ()) for response in responses],
     }[normalization]
-    return [own / max(length, 1) for own, length in zip(sums, lengths, strict=True)]
+    return [total / max(length, 1) for total, length in zip(sums, lengths, strict=True)]
 
 
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Scores as probabilities that sum to 1."""
+    """Return the scores as probabilities that sum to 1."""
     top = max(scores)
     powers = [math.exp(score - top) for score in scores]
     return [power / sum(powers) for power in powers]
@@ -176,8 +178,8 @@ def softmax(scores: Sequence[float]) -> list[float]:
 
 def _best(scores: Sequence[float], continuations: Sequence[str]) -> int | None:
     top = max(scores)
-    level = [i for i, score in enumerate(scores) if score == top]
-    return level[0] if len({continuations[i] for i in level}) == 1 else None
+    best = [i for i, score in enumerate(scores) if score == top]
+    return best[0] if len({continuations[i] for i in best}) == 1 else None
 
 
 async def _generate(shown: Sample, model: Model, prompt: Prompt | None, choosing: Choosing) -> _Pick:
@@ -222,16 +224,16 @@ async def _constrained(shown: Sample, model: Model, prompt: Prompt | None, choos
 
 
 def _permitted(text: str, choices: Sequence[str], as_json: bool) -> int | None:
-    """The option of a reply that could hold nothing else: its letter, or its very text."""
+    """Return the option that a constrained reply names by its letter or its exact text."""
     if as_json:
         try:
             text = msgspec.json.decode(text, type=dict[str, str]).get("answer", "")
         except msgspec.MsgspecError:
             return None
-    said = text.strip()
-    if said in LETTERS[: len(choices)] and len(said) == 1:
-        return LETTERS.index(said)
-    same = [i for i, choice in enumerate(choices) if choice.strip() == said]
+    reply = text.strip()
+    if reply in LETTERS[: len(choices)] and len(reply) == 1:
+        return LETTERS.index(reply)
+    same = [i for i, choice in enumerate(choices) if choice.strip() == reply]
     return same[0] if len(same) == 1 else None
 
 
@@ -239,7 +241,7 @@ async def _likelihood(shown: Sample, model: Model, prompt: Prompt | None, choosi
     by_letter = choosing.score == "letter"
     context = prompt(shown) if prompt else (ask_for_letter if by_letter else ask_for_text)(shown)
     if not isinstance(context, str) or shown.images:
-        raise UsageError("method='likelihood' takes a plain text as its context, without messages or images")
+        raise UsageError("method='likelihood' needs a plain text as the prompt, without messages or images")
     options = list(LETTERS[: len(shown.choices)]) if by_letter else list(shown.choices)
     continuations = [f" {option}" for option in options]
     places = _right_places(shown)
@@ -247,7 +249,7 @@ async def _likelihood(shown: Sample, model: Model, prompt: Prompt | None, choosi
     responses = await model.loglikelihood(context, continuations, reference=gold)
     base: list[Response] = []
     if choosing.normalization == "unconditional":
-        # Nobody can know the answer to no question: not the gold baseline either.
+        # No reference: without the question, the gold baseline must not know the answer either.
         base = await model.loglikelihood(choosing.unconditional, continuations, reference="")
     scores = normalized(responses, continuations, choosing.normalization, base)
     place = _best(scores, continuations)
@@ -261,7 +263,7 @@ async def _likelihood(shown: Sample, model: Model, prompt: Prompt | None, choosi
 
 
 def _combined(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]], choosing: Choosing) -> Answer:
-    """One answer out of all askings: what they agree on; unparsed where any could not be read."""
+    """Combine the picks into one answer: the choice of all; unparsed where a reply could not be read."""
     chosen = [None if p.place is None else order[p.place] for p, order in zip(picks, orders, strict=True)]
     unread = next((p for p in picks if p.place is None), None)
     first = unread or picks[0]
@@ -269,18 +271,18 @@ def _combined(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]], choosin
     probabilities = _averaged(picks, orders) if all(p.probabilities for p in picks) else None
     facts = Chosen(chosen if choosing.circular else [], probabilities)
     agreed = chosen[0] if len(set(chosen)) == 1 else None
-    # What a constraint permitted is whole, even where the server padded it with blanks up to the limit. And
-    # an option may read like a refusal ("I cannot discuss this with you"): what named one is none.
+    # A constrained reply is complete, even where the server added blanks up to the limit. The status is set
+    # here because an option may read like a refusal ("I cannot discuss this with you").
     whole = choosing.method == "constrained" or all(p.response.finish_reason == "stop" for p in picks)
     status = Status.UNPARSED if unread else Status.OK if whole else None
     return noted(Answer(first.response, first.text, choice=agreed, status=status, metadata=how), facts)
 
 
 def _averaged(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]]) -> list[float]:
-    """Probabilities in the order of the data, their mean over all askings."""
+    """Return the mean probabilities over all picks, in the order of the data."""
     total = [0.0] * len(orders[0])
-    for one, order in zip(picks, orders, strict=True):
-        for probability, index in zip(one.probabilities or (), order, strict=True):
+    for result, order in zip(picks, orders, strict=True):
+        for probability, index in zip(result.probabilities or (), order, strict=True):
             total[index] += probability / len(picks)
     return total
 
@@ -297,15 +299,15 @@ def _gold_letter(shown: Sample) -> str | None:
 def ask_in_words(
     shown: Sample, how: str = "Think first if you need to, then end with a line: Answer: X"
 ) -> str:
-    """The prompt for a written answer where a task gives none."""
+    """Return the default prompt for a written answer."""
     return f"{shown.input}\n\n{lettered(shown.choices)}\n\nWhich option is right? {how}"
 
 
 def ask_for_letter(shown: Sample) -> str:
-    """The context for the likelihood of letters where a task gives none."""
+    """Return the default context for the likelihood of the letters."""
     return f"Question: {shown.input}\n{lettered(shown.choices)}\nAnswer:"
 
 
 def ask_for_text(shown: Sample) -> str:
-    """The context for the likelihood of the options' texts, which are not shown, where a task gives none."""
+    """Return the default context for the likelihood of the options' texts: the context does not list them."""
     return f"Question: {shown.input}\nAnswer:"

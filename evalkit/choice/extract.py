@@ -1,23 +1,23 @@
-"""Reading a choice out of a reply: extractors with a version each, so that a score says how it was read.
+"""Reading a choice out of a reply: each extractor has a version, which is stored with the score.
 
-An extractor never guesses. What names no option, or two of them, is *unparsed*: no choice, score 0.
+An extractor never guesses. A reply that names no option, or two options, is *unparsed*: no choice, score 0.
 
 ``letter.v1`` reads, in this order:
 
 1. **Explicit statements**, the last one in the reply: a JSON field (``"answer_choice": "C"``, also
-   ``answer``, ``choice``, ``final_answer``, with anything before it), ``\\boxed{C}``, ``Answer: C``, ``the
-   correct option is (C)``. What is stated may be a letter, or an option's own text (``the answer is
-   insulin``). A field, a box or "none of …" that names no option says that there is no choice: nothing
-   further is read. ``A/B``, ``A or B`` are two options.
+   ``answer``, ``choice``, ``final_answer``, with any text before the field), ``\\boxed{C}``, ``Answer: C``,
+   ``the correct option is (C)``. The statement may hold a letter or an option's own text (``the answer is
+   insulin``). A field, a box or "none of …" that names no option says that there is no choice: the reply is
+   not read further. ``A/B`` and ``A or B`` are two options.
 2. **A letter at the beginning**: the first line is a letter, alone or before the option's text (``C``,
    ``(C)``, ``C. insulin``), and no other line begins with another letter; then the same for the last line.
-   A last line that is nothing but a letter counts also behind such lines.
-3. **The only option mentioned** as ``(C)`` or ``option C``, where it is not denied.
+   A last line of one letter alone also counts after lines that begin with other letters.
+3. **The only option mentioned** as ``(C)`` or ``option C``, without a denial after it.
 4. **The option's text**: the whole reply, or its last line, is the text of one option.
 
-Markup (``**``, ``$``, ``\\text{}``, backticks) is removed first; case counts for letters inside sentences.
+Markup (``**``, ``$``, ``\\text{}``, backticks) is removed first. Inside sentences only capital letters count.
 
-``mirage.v1`` and ``mmmu_pro.v1`` are the rules behind published scores, with their flaws: for comparison.
+``mirage.v1`` and ``mmmu_pro.v1`` are the rules of published scores, with their flaws, for comparison.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from evalkit.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True)
 class Reading:
-    """What an extractor found: an index into the options or None, and the ``rule`` that decided."""
+    """The result of an extractor: an index into the options or None, and the ``rule`` that decided."""
 
     choice: int | None
     rule: str
@@ -47,23 +47,23 @@ class Extractor:
 
     @property
     def id(self) -> str:
-        """Name and version."""
+        """The extractor's name and version."""
         return f"{self.name}.v{self.version}"
 
     def __call__(self, text: str, options: Sequence[str]) -> Reading:
-        """The option that ``text`` names, of ``options`` in the order in which the model was shown them."""
+        """Return the option that ``text`` names; ``options`` are in the order shown to the model."""
         return self.read(text, options)
 
 
 _MACRO = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|boldsymbol|bf|rm)\s*\{([^{}]*)\}")
-_NESTED = 8  # macros inside macros; a hostile reply may nest without end
+_NESTED = 8  # levels of macros inside macros: a hostile reply may nest without end
 _MARKS = re.compile(r"[*`$]|\\[()\[\],;! ]|\\(?:quad|displaystyle)|(?<!\w)_+|_+(?!\w)")
 _FIELD = re.compile(
     r'"(?:step_)?(?:final_)?(?:answer|choice|option)(?:_choice|_letter)?"\s*:\s*(?:"([^"\n]*)|([A-Za-z])\b)',
     re.IGNORECASE,
 )
 _BOX = re.compile(r"\\boxed\s*\{([^{}]*)\}")
-_SAID = re.compile(
+_STATEMENT = re.compile(
     r"\b(?:(?:answer|option|choice)s?(?:\s+(?:choice|letter|option|number))?"
     r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be|will\s+be)\b(?:\s*:)?|\s*[:=])"
     r"|(?:is|be|choose|select|pick)\s+(?=(?:option|choice)\b))"
@@ -78,7 +78,7 @@ _HEAD = re.compile(
 _SECOND = re.compile(
     r"[)\].\"'\s]*(?:[,/&+]|\bor\b|\band\b|\bor/and\b)+[\s(\[\"']*(?:option\s+|choice\s+)?([A-Z])(?!\w)"
 )
-# Behind "A" or "I", which are words too, only what cannot go on a sentence.
+# "A" and "I" are also words: they count as letters only before text that cannot continue a sentence.
 _ENDS = re.compile(r"\s*(?:$|[.,:;)\]}\"'”’/&+<|–—-]|\(|\n|(?:because|since|as|for|which|or|and|due)\b)")
 _ANY = re.compile("")
 _DELIMITED = re.compile(r"\s*(?:$|[.:)\]}\"'”’,/&+<|–—-])")
@@ -88,7 +88,7 @@ _NONE = re.compile(r"\s*[\"']?(?:none|neither|not\s+(?:listed|given|provided|amo
 
 
 def clean(text: str) -> str:
-    """A reply without the markup that surrounds letters."""
+    """Return a reply without the markup around letters."""
     for _ in range(_NESTED):
         text, changed = _MACRO.subn(r"\1", text)
         if not changed:
@@ -110,33 +110,33 @@ def _letter_v1(text: str, options: Sequence[str]) -> Reading:
 
 
 def _stated(plain: str, options: Sequence[str]) -> Reading | None:
-    """The last explicit statement that decides."""
+    """Return the reading of the last explicit statement that decides."""
     for start, kind, end in sorted(_statements(plain), reverse=True):
-        said = plain[start:end]
-        reading = _head(said, options)
+        content = plain[start:end]
+        reading = _head(content, options)
         if reading is not None:
             return Reading(reading.choice, kind if reading.choice is not None else reading.rule)
-        if kind != "stated" or _NONE.match(said):
+        if kind != "stated" or _NONE.match(content):
             return Reading(None, f"{kind}: no option")
     return None
 
 
 def _statements(plain: str) -> Iterator[tuple[int, str, int]]:
-    """Where each statement's content begins, its kind, and where it ends."""
+    """Yield the start of each statement's content, its kind, and the end of the content."""
     for field in _FIELD.finditer(plain):
         group = 1 if field[1] is not None else 2
         yield field.start(group), "field", field.end(group)
     for box in _BOX.finditer(plain):
         yield box.start(1), "boxed", box.end(1)
     position = 0
-    while said := _SAID.search(plain, position):
-        yield said.start("rest"), "stated", said.end("rest")
-        position = max(said.start("rest"), position + 1)  # a line may hold several
+    while statement := _STATEMENT.search(plain, position):
+        yield statement.start("rest"), "stated", statement.end("rest")
+        position = max(statement.start("rest"), position + 1)  # a line may hold several
 
 
-def _head(said: str, options: Sequence[str]) -> Reading | None:
-    """The option at the beginning of ``said``: a letter, or the text of one option."""
-    match = _HEAD.match(said)
+def _head(content: str, options: Sequence[str]) -> Reading | None:
+    """Return the option at the beginning of ``content``: a letter, or the text of one option."""
+    match = _HEAD.match(content)
     if match:
         letter, after = match["letter"], match["after"]
         index = _index(letter.upper(), len(options))
@@ -149,11 +149,11 @@ def _head(said: str, options: Sequence[str]) -> Reading | None:
             if other and _index(other[1], len(options)) not in (None, index):
                 return Reading(None, "ambiguous")
             return Reading(index, "letter")
-    return _text_at_start(said, options)
+    return _text_at_start(content, options)
 
 
-def _text_at_start(said: str, options: Sequence[str]) -> Reading | None:
-    folded = _folded(said)
+def _text_at_start(content: str, options: Sequence[str]) -> Reading | None:
+    folded = _folded(content)
     begin = [
         i for i, o in enumerate(options) if _folded(o) and re.match(re.escape(_folded(o)) + r"(?!\w)", folded)
     ]
@@ -165,16 +165,16 @@ def _text_at_start(said: str, options: Sequence[str]) -> Reading | None:
 
 
 def _beginning(plain: str, options: Sequence[str]) -> Reading | None:
-    """The letter with which the first line begins, else the last one."""
+    """Return the letter with which the first line begins, else that of the last line."""
     lines = [line for line in plain.splitlines() if line.strip()]
-    found = [_line_letter(line, options) for line in lines]
+    readings = [_line_letter(line, options) for line in lines]
     bare = [line.strip(" .:()[]") for line in lines]
-    if bare and len(bare[-1]) == 1 and all(len(one) > 1 or one == bare[-1] for one in bare):
-        found = found[-1:]  # the options one by one, and in the end one letter: that is the answer
-    letters = {reading.choice for reading in found if reading and reading.choice is not None}
+    if bare and len(bare[-1]) == 1 and all(len(line) > 1 or line == bare[-1] for line in bare):
+        readings = readings[-1:]  # a list of the options, then one letter: this letter is the answer
+    letters = {reading.choice for reading in readings if reading and reading.choice is not None}
     if len(letters) > 1:
         return Reading(None, "ambiguous")
-    for reading in found[:1] + found[-1:]:
+    for reading in readings[:1] + readings[-1:]:
         if reading is not None:
             return Reading(reading.choice, "letter" if reading.choice is not None else reading.rule)
     return None
@@ -192,15 +192,15 @@ def _line_letter(line: str, options: Sequence[str]) -> Reading | None:
 
 def _mentioned(plain: str, count: int) -> Reading | None:
     letters = (match[1] or match[2] for match in _MENTIONED.finditer(plain))
-    found = {i for letter in letters if (i := _index(letter, count)) is not None}
-    if not found:
+    mentioned = {i for letter in letters if (i := _index(letter, count)) is not None}
+    if not mentioned:
         return None
-    return Reading(found.pop(), "mentioned") if len(found) == 1 else Reading(None, "ambiguous")
+    return Reading(mentioned.pop(), "mentioned") if len(mentioned) == 1 else Reading(None, "ambiguous")
 
 
 def _index(letter: str, count: int) -> int | None:
-    place = ord(letter) - ord("A")
-    return place if 0 <= place < min(count, 26) else None
+    index = ord(letter) - ord("A")
+    return index if 0 <= index < min(count, 26) else None
 
 
 def _last_line(plain: str) -> str:
@@ -208,37 +208,37 @@ def _last_line(plain: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Text for comparison: lower case, single spaces, without quotes and the full stop around it."""
+    """Return a text for comparison: lower case, single spaces, no quotes or full stops around it."""
     return " ".join(text.lower().split()).strip(" .\"'“”‘’")
 
 
-# MIRAGE's order of rules, each a pattern after which the letter is taken.
+# MIRAGE's rules in their order: patterns whose group is the letter.
 _MIRAGE = (r"([A-D])$", r"([A-D]) or", r"([A-D]) and", r"([A-D])/", r"([A-D]),")
 _MIRAGE_ANYWHERE = (r"[Oo]ption ([A-D])", r": ?([A-D])")
 _MIRAGE_LAST = (r"([A-D])\.", r'([A-D])"', r"([A-D]):")
 
 
 def _mirage_v1(text: str, options: Sequence[str]) -> Reading:
-    """MIRAGE's published rule. Its flaw is kept on purpose: what it cannot read counts as option A."""
+    """Read by MIRAGE's published rule. Its flaw is kept on purpose: an unreadable reply counts as A."""
     if not text:
         return Reading(None, "empty")
-    rest = text.rpartition('"answer_choice": "')[2].strip()
+    stated = text.rpartition('"answer_choice": "')[2].strip()
     for pattern in _MIRAGE:
-        if match := re.match(pattern, rest):
+        if match := re.match(pattern, stated):
             return Reading(ord(match[1]) - ord("A"), "mirage")
     for pattern in _MIRAGE_ANYWHERE:
-        if match := re.search(pattern, rest):
+        if match := re.search(pattern, stated):
             return Reading(ord(match[1]) - ord("A"), "mirage")
     for pattern in _MIRAGE_LAST:
-        if match := re.match(pattern, rest):
+        if match := re.match(pattern, stated):
             return Reading(ord(match[1]) - ord("A"), "mirage")
     return Reading(0, "mirage: nothing read, counted as A")
 
 
 def _mmmu_pro_v1(text: str, options: Sequence[str]) -> Reading:
-    """MMMU-Pro's published rule: a letter wherever one stands, also as a word or an initial of the answer.
+    """Read by MMMU-Pro's published rule: a letter anywhere, also a word or an initial of the answer.
 
-    Where it finds none the authors draw an option at random; here that is no choice.
+    Where the rule finds no letter, the authors draw an option at random; here there is no choice.
     """
     letters = [chr(ord("A") + i) for i in range(len(options))]
     _, marked, behind = text.rpartition("Answer:")
@@ -249,16 +249,16 @@ def _mmmu_pro_v1(text: str, options: Sequence[str]) -> Reading:
         text = text.strip(character)
     text = f" {text} "
     for pattern, last in (("({})", "({})"), ("{} ", " {} "), ("{}.", " {} ")):
-        found = [i for i, letter in enumerate(letters) if pattern.format(letter) in text]
-        if found:
+        named = [i for i, letter in enumerate(letters) if pattern.format(letter) in text]
+        if named:
             return Reading(
-                max(found, key=lambda i: (text.rfind(last.format(letters[i])), -i)), "mmmu_pro: letter"
+                max(named, key=lambda i: (text.rfind(last.format(letters[i])), -i)), "mmmu_pro: letter"
             )
     if len(text.split()) > 5:
         lower = text.lower()
-        found = [i for i, option in enumerate(options) if option.lower() in lower]
-        if found:
-            return Reading(max(found, key=lambda i: (lower.rfind(options[i].lower()), -i)), "mmmu_pro: text")
+        named = [i for i, option in enumerate(options) if option.lower() in lower]
+        if named:
+            return Reading(max(named, key=lambda i: (lower.rfind(options[i].lower()), -i)), "mmmu_pro: text")
     return Reading(None, "mmmu_pro: drawn at random")
 
 
@@ -269,11 +269,10 @@ EXTRACTORS = {extractor.id: extractor for extractor in (letter, mirage, mmmu_pro
 
 
 def extractor(name: str) -> Extractor:
-    """An extractor by its id (``letter.v1``) or its name: the newest version. Raises ``UsageError``."""
+    """Return an extractor by its id (``letter.v1``), or the newest by its name. Raises ``UsageError``."""
     newest = {e.name: e for e in EXTRACTORS.values()}
-    found = EXTRACTORS.get(name) or newest.get(name)
-    if found is None:
+    if (match := EXTRACTORS.get(name) or newest.get(name)) is None:
         raise UsageError(
             f"no extractor {name!r}.{did_you_mean(name, EXTRACTORS)} Known: {', '.join(EXTRACTORS)}."
         )
-    return found
+    return match

@@ -1,1 +1,1 @@
-"""From the targets of a command line to items: task files, fixtures, parameters, filters."""
+"""Collection: from the targets of a command line to items, by task files, fixtures, parameters, filters."""

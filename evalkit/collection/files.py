@@ -1,7 +1,7 @@
-"""Task files: found by path, as pytest finds tests, and by entry point; imported; their ``evalconf.py``.
+"""Task files: search by path, as in pytest, and by entry point; import; the ``evalconf.py`` files of a task.
 
-Files are imported by path under private module names, each folder as a package of its own, so that
-``from .helper import x`` works beside the file while nothing in the working directory is shadowed.
+Files are imported by path under private module names, each folder as a separate package. So
+``from .helper import x`` works in a task file, and no other module is shadowed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROOT_MARKS = (".git", "pyproject.toml", "evalkit.toml")
 
 
 def task_files(path: Path) -> list[Path]:
-    """The task files of a path that is there. Raises ``UsageError`` for a folder without any."""
+    """Return the task files of an existing path. Raises ``UsageError`` for a folder without task files."""
     files = [path] if path.is_file() else sorted(path.rglob("task_*.py"))
     if not files:
         raise UsageError(f"no task files (task_*.py) under {path}")
@@ -30,7 +30,7 @@ def task_files(path: Path) -> list[Path]:
 
 
 def installed_files() -> list[Path]:
-    """Task files of installed packages, by the entry-point group ``evalkit.tasks`` (a package name each)."""
+    """Return the task files of the packages that the entry points ``evalkit.tasks`` name."""
     files: list[Path] = []
     for point in importlib.metadata.entry_points(group="evalkit.tasks"):
         spec = importlib.util.find_spec(point.value)
@@ -40,12 +40,12 @@ def installed_files() -> list[Path]:
 
 
 def load_file(path: Path) -> list[Task]:
-    """The tasks of one file, in the order they are written. Raises ``TaskFileError`` with file and line."""
+    """Return the tasks of one file in their order. Raises ``TaskFileError`` with file and line."""
     return _tasks_in(path.resolve())
 
 
 def load_task(path: str | Path, name: str | None = None) -> Task:
-    """Return the task of a file; its ``name`` where there are several.
+    """Return a task of a file; ``name`` selects one of several.
 
     Raises ``TaskFileError``, ``UsageError``.
     """
@@ -64,16 +64,16 @@ def _tasks_in(path: Path) -> list[Task]:
     module = import_by_path(path)
     tasks = [value for value in vars(module).values() if isinstance(value, Task)]
     seen: dict[str, Task] = {}
-    for one in tasks:
-        one.path = path
-        if seen.setdefault(one.name, one) is not one:
-            line = one.fn.__code__.co_firstlineno
-            raise TaskFileError(str(path), line, f"two tasks are called {one.name!r}; rename one")
+    for task in tasks:
+        task.path = path
+        if seen.setdefault(task.name, task) is not task:
+            line = task.fn.__code__.co_firstlineno
+            raise TaskFileError(str(path), line, f"two tasks are called {task.name!r}; rename one")
     return tasks
 
 
 def import_by_path(path: Path) -> ModuleType:
-    """Import a plug-in file under a private name. Raises ``TaskFileError``; nothing half-imported stays."""
+    """Import a plug-in file under a private name. Raises ``TaskFileError``, and then leaves no module."""
     path = path.resolve()
     package = f"_evalkit_{hashlib.sha256(str(path.parent).encode()).hexdigest()[:16]}"
     name = f"{package}.{path.stem}"
@@ -100,13 +100,13 @@ def import_by_path(path: Path) -> ModuleType:
 
 
 def line_in(error: Exception, path: Path) -> int | None:
-    """The last line of ``path`` that the traceback passes through."""
+    """Return the last line of ``path`` in the traceback."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
     return lines[-1] if lines else None
 
 
 def evalconfs(path: Path) -> list[Path]:
-    """The ``evalconf.py`` files that a task file sees, from the project's root down."""
+    """Return the ``evalconf.py`` files that apply to a task file, from the project's root down."""
     confs: list[Path] = []
     for folder in path.resolve().parents:
         if (folder / "evalconf.py").is_file():
@@ -117,7 +117,7 @@ def evalconfs(path: Path) -> list[Path]:
 
 
 def display(path: Path | None) -> str:
-    """A task file as people write it: relative to here, or to the installed package."""
+    """Return a task file's path relative to the working directory or to the installed package."""
     if path is None:
         return "<session>"
     for base in (Path.cwd(), Path(__file__).resolve().parents[2]):

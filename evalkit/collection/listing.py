@@ -1,9 +1,9 @@
-"""What ``evalkit list`` shows of each item, remembered from one listing to the next.
+"""The listing of ``evalkit list``, cached from one call to the next.
 
-Importing thousands of task files takes seconds, and nearly all of them are what they were. So what a file
-lists is kept by its path, time of change and size, beside the same facts of every module that was loaded with
-it: where a helper, an ``evalconf.py`` or evalkit itself has changed, everything is imported anew. Files that
-are broken, that import another task file, or that ask a condition (``@skipif``) are imported every time.
+The import of thousands of task files takes seconds, and few files change. So the items of a file are cached
+with the file's path, time of change and size, and with the same facts of every module loaded with the file:
+after a change of a helper, an ``evalconf.py`` or evalkit itself, everything is imported again. Files that are
+broken, import another task file, or have a condition (``@skipif``) are imported every time.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from evalkit.util.paths import memory, write_whole
 from evalkit.util.version import VERSION
 
 State = tuple[int, int]
-"""Time of change in nanoseconds, and size in bytes."""
+"""The time of change of a file in nanoseconds, and its size in bytes."""
 
 _OTHER_TASK_FILE = re.compile(rb"^\s*(?:from|import)\b.*\btask_", re.MULTILINE)
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """An item as it is listed: plain values. ``own`` are the parameters that no axis varies."""
+    """An item of a listing, as plain values. ``own`` are the parameters that no axis varies."""
 
     name: str
     id: str
@@ -50,12 +50,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def node_id(self) -> str:
-        """``tasks/task_mine.py::mine[k=5]``."""
+        """The item's node id, such as ``tasks/task_mine.py::mine[k=5]``."""
         return f"{self.where}::{self.id}"
 
     @property
     def document(self) -> dict[str, Any]:
-        """The item as ``--json`` shows it."""
+        """The item in the form of ``--json``."""
         marks = {"skip": self.skip, "xfail": self.xfail}
         return {
             "id": self.id,
@@ -71,14 +71,14 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Listing:
-    """What was found, and the files that could not be imported."""
+    """The items of a listing, and the errors of files that could not be imported."""
 
     items: list[Listed] = field(default_factory=list)
     broken: list[TaskFileError] = field(default_factory=list)
 
 
 def listed(item: Item) -> Listed:
-    """What is shown of an item."""
+    """Return the listed form of an item."""
     task = item.task
     return Listed(
         name=task.name,
@@ -105,28 +105,28 @@ def listing(
     include_path: Path | None = None,
     fresh: bool = False,
 ) -> Listing:
-    """The items that ``collect`` would find, without importing what has not changed since the last listing.
+    """Return the items that ``collect`` would find; only files changed since the last listing are imported.
 
-    ``fresh`` imports everything. Raises ``UsageError`` as ``collect`` does.
+    ``fresh`` imports all files. Raises ``UsageError`` as ``collect`` does.
     """
     plain = all(not target or Path(target).exists() for target in targets or [""])
     if fresh or params or include_path or not plain:
-        found = collect(targets, params=params, keyword=keyword, tags=tags, include_path=include_path)
-        return Listing([listed(item) for item in found.items], found.broken)
-    made = Listing()
+        collection = collect(targets, params=params, keyword=keyword, tags=tags, include_path=include_path)
+        return Listing([listed(item) for item in collection.items], collection.broken)
+    total = Listing()
     for target in targets or [""]:
         root = Path(target).resolve()
         files = task_files(root) if target else installed_files()
-        here = _remembered(str(root) if target else "installed", files)
-        made.items += here.items
-        made.broken += here.broken
-    chosen = selector(keyword, tags)
-    made.items = [item for item in made.items if chosen(item.node_id, item.tags)]
-    return made
+        of_target = _cached(str(root) if target else "installed", files)
+        total.items += of_target.items
+        total.broken += of_target.broken
+    selects = selector(keyword, tags)
+    total.items = [item for item in total.items if selects(item.node_id, item.tags)]
+    return total
 
 
 class _Entry(msgspec.Struct):
-    """One task file as it was when it was listed; ``confs`` are the evalconf.py files that it sees."""
+    """A cached task file: its state and items; ``confs`` are the evalconf.py files that apply to it."""
 
     state: State
     confs: list[str]
@@ -134,20 +134,20 @@ class _Entry(msgspec.Struct):
 
 
 class _Book(msgspec.Struct):
-    """Everything remembered of one target. ``watched`` are the other modules that were loaded."""
+    """The cache of one target. ``watched`` are the other modules that were loaded."""
 
     made_by: str = ""
     watched: dict[str, State] = {}
     files: dict[str, _Entry] = {}
 
 
-def _remembered(root: str, files: Sequence[Path]) -> Listing:
+def _cached(root: str, files: Sequence[Path]) -> Listing:
     path = memory("listings", root)
     book = _open(path) if path else _Book()
-    found = Listing()
+    total = Listing()
     entries: dict[str, _Entry] = {}
     confs: dict[Path, list[str]] = {}
-    anew: set[str] = set()
+    imported: set[str] = set()
     for file in files:
         name = str(file)
         if file.parent not in confs:
@@ -155,30 +155,30 @@ def _remembered(root: str, files: Sequence[Path]) -> Listing:
         entry = book.files.get(name)
         state = _state(name)
         if entry is None or state is None or (entry.state, entry.confs) != (state, confs[file.parent]):
-            anew.add(name)
-            entry = _import(file, state or (0, 0), confs[file.parent], found)
+            imported.add(name)
+            entry = _import(file, state or (0, 0), confs[file.parent], total)
         if entry is not None:
             entries[name] = entry
             where = display(file)
-            found.items += [msgspec.structs.replace(item, where=where) for item in entry.items]
-    if path and (anew or entries.keys() != book.files.keys()):
+            total.items += [msgspec.structs.replace(item, where=where) for item in entry.items]
+    if path and (imported or entries.keys() != book.files.keys()):
         _save(path, entries, book.watched)
-    return found
+    return total
 
 
-def _import(file: Path, state: State, confs: list[str], found: Listing) -> _Entry | None:
-    """What a file lists now. Broken, it is named in ``found``, and nothing is remembered."""
-    here = Collection()
-    for task in load_files([file], here):
+def _import(file: Path, state: State, confs: list[str], total: Listing) -> _Entry | None:
+    """Import a file and return its cache entry; a file that must not be cached adds to ``total`` instead."""
+    collection = Collection()
+    for task in load_files([file], collection):
         try:
-            here.items += items_of(task)
+            collection.items += items_of(task)
         except TaskFileError as error:
-            here.broken.append(error)
-    found.broken += here.broken
-    items = [listed(item) for item in here.items]
-    dynamic = any(item.task.marks.dynamic for item in here.items)
-    if here.broken or dynamic or _OTHER_TASK_FILE.search(file.read_bytes()):
-        found.items += items
+            collection.broken.append(error)
+    total.broken += collection.broken
+    items = [listed(item) for item in collection.items]
+    dynamic = any(item.task.marks.dynamic for item in collection.items)
+    if collection.broken or dynamic or _OTHER_TASK_FILE.search(file.read_bytes()):
+        total.items += items
         return None
     return _Entry(state, confs, items)
 
@@ -188,7 +188,7 @@ def _made_by() -> str:
 
 
 def _open(path: Path) -> _Book:
-    """What was remembered; nothing where it is damaged, another evalkit's, or a watched file has changed."""
+    """Return the cache; empty where it is damaged, of another version, or a watched file has changed."""
     try:
         book = msgspec.msgpack.decode(path.read_bytes(), type=_Book)
     except (OSError, msgspec.DecodeError):
@@ -203,20 +203,20 @@ def _save(path: Path, entries: dict[str, _Entry], watched: dict[str, State]) -> 
 
 
 def _loaded(entries: Iterable[str]) -> dict[str, State]:
-    """All modules that are loaded now, but for Python's own and the task files, which are kept one by one."""
-    known, stdlib = set(entries), sysconfig.get_path("stdlib") + os.sep
+    """Return the state of all loaded modules, except Python's own and the task files."""
+    listed_files, stdlib = set(entries), sysconfig.get_path("stdlib") + os.sep
     packages = sysconfig.get_path("purelib") + os.sep
-    found: dict[str, State] = {}
+    states: dict[str, State] = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if not isinstance(name, str) or name in known:
+        if not isinstance(name, str) or name in listed_files:
             continue
         if name.startswith(stdlib) and not name.startswith(packages):
             continue
         state = _state(name)
         if state is not None and not Path(name).name.startswith("task_"):
-            found[name] = state
-    return found
+            states[name] = state
+    return states
 
 
 def _state(name: str) -> State | None:

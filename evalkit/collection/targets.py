@@ -1,4 +1,4 @@
-"""What the targets of a command line name: files, folders, node ids and names, as items."""
+"""The targets of a command line (files, folders, node ids, names) and the items that they select."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TARGET = re.compile(r"^(?P<where>.*?)(?:::(?P<task>[^\[\]]+))?(?:\[(?P<args>.*)
 
 @dataclass
 class Collection:
-    """What was found, and the files that could not be imported."""
+    """The collected items, and the errors of files that could not be imported."""
 
     items: list[Item] = field(default_factory=list)
     broken: list[TaskFileError] = field(default_factory=list)
@@ -37,37 +37,37 @@ def collect(
     tags: Sequence[str] = (),
     include_path: Path | None = None,
 ) -> Collection:
-    """Find the items that ``targets`` name: a file, a folder, ``FILE::name[k=5]``, ``name`` or ``name[k=5]``.
+    """Return the items of ``targets``: a file, a folder, ``FILE::name[k=5]``, ``name`` or ``name[k=5]``.
 
-    ``params`` are the ``-p`` settings, each a list of values to sweep. ``keyword`` is an expression over node
-    ids and tags, ``tags`` are expressions over tags of which one must hold. Without targets, all tasks of
-    installed packages. ``lm_eval/NAME`` is a task of lm-eval; ``include_path`` a folder of more of them.
-    Raises ``UsageError`` for a target that names nothing.
+    No target means all tasks of installed packages. ``lm_eval/NAME`` is a task of lm-eval, and
+    ``include_path`` is a folder with more of them. ``params`` are the ``-p`` settings, each a list of values
+    to sweep. ``keyword`` is an expression over node ids and tags; ``tags`` are expressions over tags, one of
+    which must hold. Raises ``UsageError`` for a target without a task.
     """
     found = Collection()
     chosen: list[tuple[Task, dict[str, list[str]]]] = []
     for target in targets or [""]:
         where, name, args = _split_target(target)
         source = None if Path(where).exists() else source_of(where)
-        here = source.find(where, include_path) if source else _tasks_at(where, name, found)
-        chosen += [(one, args) for one in here]
+        tasks = source.find(where, include_path) if source else _tasks_at(where, name, found)
+        chosen += [(task, args) for task in tasks]
     _expand_all(chosen, params or {}, found)
-    chosen_by = selector(keyword, tags)
-    found.items = [i for i in found.items if chosen_by(i.node_id, i.task.tags)]
+    selects = selector(keyword, tags)
+    found.items = [i for i in found.items if selects(i.node_id, i.task.tags)]
     return found
 
 
 def selector(keyword: str | None, tags: Sequence[str]) -> Callable[[str, Sequence[str]], bool]:
-    """What ``-k`` and ``-m`` say of a node id and its tags. Raises ``UsageError`` for a wrong expression."""
+    """Return the filter of ``-k`` and ``-m`` over a node id and its tags. Raises ``UsageError``."""
     by_keyword = keyword_filter(keyword) if keyword else None
     by_tags = [tag_filter(expression) for expression in tags]
 
-    def chosen(node_id: str, own: Sequence[str]) -> bool:
-        if by_keyword and not by_keyword(f"{node_id} {' '.join(own)}"):
+    def selects(node_id: str, item_tags: Sequence[str]) -> bool:
+        if by_keyword and not by_keyword(f"{node_id} {' '.join(item_tags)}"):
             return False
-        return not by_tags or any(one(own) for one in by_tags)
+        return not by_tags or any(matches(item_tags) for matches in by_tags)
 
-    return chosen
+    return selects
 
 
 def _expand_all(
@@ -99,29 +99,31 @@ def _split_target(target: str) -> tuple[str, str | None, dict[str, list[str]]]:
 
 
 def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
-    """Tasks of a path, or, where there is no such path, of installed packages by name."""
+    """Return the tasks of a path or, where the path does not exist, of installed packages by name."""
     path = Path(where)
     if where and path.exists():
         tasks = load_files(task_files(path), found)
-        wanted = name
+        task_name = name
     elif where.endswith(".py") or "/" in where:
         raise UsageError(f"no such file or folder: {where}")
     else:
         tasks = load_files(installed_files(), found)
-        wanted = name or where or None
-    if wanted is None:
+        task_name = name or where or None
+    if task_name is None:
         return tasks
-    chosen = [t for t in tasks if t.name == wanted]
+    chosen = [t for t in tasks if t.name == task_name]
     if not chosen and not found.broken:
         known = sorted({t.name for t in tasks})
-        here = {} if path.exists() and where else _names_here()
-        near = did_you_mean(wanted, [*here, *known])
-        for name, file in here.items():
+        nearby = {} if path.exists() and where else _names_here()
+        near = did_you_mean(task_name, [*nearby, *known])
+        for name, file in nearby.items():
             if repr(name) in near:
                 target = shlex.quote(f"{file}::{name}")
-                raise UsageError(f"no installed task {wanted!r}. {name!r} is in {file}: evalkit run {target}")
+                raise UsageError(
+                    f"no installed task {task_name!r}. {name!r} is in {file}: evalkit run {target}"
+                )
         raise UsageError(
-            f"no task {wanted!r}{f' in {where}' if path.exists() and where else ''}."
+            f"no task {task_name!r}{f' in {where}' if path.exists() and where else ''}."
             f"{near} Known tasks: {', '.join(known) or 'none'}. "
             "For a task of your own give its file: evalkit run path/to/task_mine.py"
         )
@@ -129,16 +131,16 @@ def _tasks_at(where: str, name: str | None, found: Collection) -> list[Task]:
 
 
 def _names_here() -> dict[str, str]:
-    """Functions of the task files in the working directory, and their files; read, not imported."""
-    found = {}
+    """Return async functions in the working directory's task files, by name; the files are not imported."""
+    files = {}
     for file in sorted(Path().glob("task_*.py")):
         for name in re.findall(r"^async def (\w+)", file.read_text("utf-8", "replace"), re.MULTILINE):
-            found[name] = file.name
-    return found
+            files[name] = file.name
+    return files
 
 
 def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
-    """The tasks of files; those that cannot be imported join ``found.broken``."""
+    """Return the tasks of files; the errors of files that cannot be imported go to ``found.broken``."""
     tasks: list[Task] = []
     for file in files:
         try:
@@ -151,32 +153,32 @@ def load_files(files: Sequence[Path], found: Collection) -> list[Task]:
 def items_for(
     task: Task | str, params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
 ) -> list[Item]:
-    """The items of a task, or of a target as ``collect`` takes it, with ``params``; see ``items_of``."""
-    given = {name: [value] for name, value in (params or {}).items()}
+    """Return the items of a task, or of a target of ``collect``, with ``params``; see ``items_of``."""
+    settings = {name: [value] for name, value in (params or {}).items()}
     if isinstance(task, Task):
-        return items_of(task, given, values)
-    found = collect([task], params=given)
+        return items_of(task, settings, values)
+    found = collect([task], params=settings)
     if found.broken:
         raise found.broken[0]
     if not values:
         return found.items
     chosen = [(item.task, {name: [value] for name, value in item.shown.items()}) for item in found.items]
-    return [item for one, own in chosen for item in items_of(one, own, values)]
+    return [item for owner, shown in chosen for item in items_of(owner, shown, values)]
 
 
 def one_item(
     task: Task | str, params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
 ) -> Item:
-    """The only item of ``items_for``. Raises ``UsageError`` where there are several."""
+    """Return the only item of ``items_for``. Raises ``UsageError`` where there are several."""
     items = items_for(task, params, values)
     if len(items) != 1:
         names = ", ".join(item.id for item in items)
-        raise UsageError(f"one item is wanted, and here are {len(items)}: {names}. Give more parameters")
+        raise UsageError(f"{len(items)} items match instead of one: {names}. Give more parameters")
     return items[0]
 
 
 def iter_tasks(found: Collection) -> Iterator[Task]:
-    """The distinct tasks of a collection, in order."""
+    """Yield the distinct tasks of a collection, in order."""
     seen: set[int] = set()
     for item in found.items:
         if id(item.task) not in seen:

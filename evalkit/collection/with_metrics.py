@@ -1,4 +1,4 @@
-"""Metrics by what a task file would say: ``bertscore("roberta-base", stat="recall")``, or the name alone."""
+"""Metrics written as in a task file: ``bertscore("roberta-base", stat="recall")``, or the name alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NO_FACTORIES = {"Metric", "metric", "only", "where_answerable"}
 
 
 def parse_metric(text: str) -> Metric:
-    """The metric that a call of a factory of ``evalkit.metrics`` makes. Arguments are plain values.
+    """Return the metric of a written call of a factory of ``evalkit.metrics`` with plain values as arguments.
 
-    Nothing is evaluated. Raises ``UsageError`` for what is no such call, an unknown name or wrong arguments.
+    No code of the text is run. Raises ``UsageError`` for another text, an unknown name or wrong arguments.
     """
     try:
         tree = ast.parse(text, mode="eval").body
@@ -35,15 +35,15 @@ def parse_metric(text: str) -> Metric:
             f"--metric {text!r}: no metric {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
         )
     try:
-        made: Metric = getattr(evalkit.metrics, name)(*values, **named)
+        metric: Metric = getattr(evalkit.metrics, name)(*values, **named)
     except TypeError as error:
         raise UsageError(f"--metric {text!r}: {error}") from None
-    return made
+    return metric
 
 
 def with_metrics(task: Task, texts: Sequence[str]) -> Task:
-    """The task with these metrics beside its own. One that it has already is not added again."""
-    known = {metric.name for metric in task.metrics}
+    """Return the task with more metrics; a metric that the task has already is not added."""
+    present = {metric.name for metric in task.metrics}
     added = {text: parse_metric(text) for text in texts}
-    new = {text: metric for text, metric in added.items() if metric.name not in known}
+    new = {text: metric for text, metric in added.items() if metric.name not in present}
     return replace(task, metrics=(*task.metrics, *new.values()), added=(*task.added, *new)) if new else task

@@ -1,1 +1,1 @@
-"""Where data come from: the hub, places in files, sentences."""
+"""Reading data: rows from the hub and from files, with their locations, and sentences of texts."""

@@ -1,7 +1,7 @@
-"""Sentences of biomedical prose: what metrics count, baselines pick and chunks are cut at.
+"""Sentences of biomedical prose, for metrics, baselines and chunks.
 
-Rules rather than a model: the same text gives the same sentences everywhere, at some ten thousand
-abstracts in a few seconds. Two questions are asked of each full stop: can the word before it be an
+Rules split the text, not a model: the same text gives the same sentences everywhere, and ten thousand
+abstracts take a few seconds. Each full stop is decided by two questions: can the word before it be an
 abbreviation, and can the word after it begin a sentence?
 """
 
@@ -14,22 +14,22 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# "… was effective. [1][2, 3]": citations behind the stop belong to the sentence they close.
+# "… was effective. [1][2, 3]": citations after the full stop belong to the sentence before it.
 _CITATIONS = r"(?:\s?\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\])*+"
 _STOP = re.compile(rf"(?<![.!?…])(?P<mark>[.!?…]++)(?P<close>[\"'”’»)\]]*+{_CITATIONS})(?:\s+|$)")
 _BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{1,3}[.)]\s|[\"“(\[]?[A-Z]))")
 _WORD = re.compile(r"[^\s(\[\"'“‘/]+$")
 _OPENING = "\"'“‘«([*_"
 
-# Always followed by what they belong to.
+# Abbreviations that always stand before another word of their sentence.
 _NEVER_LAST = _words(
     """e.g i.e eg ie cf vs v.s viz ca approx resp incl excl esp fig figs figure tab tabs eq eqs ref refs
     subsp ssp var avg"""
 )
 _TITLES = _words("Dr Drs Prof Mr Mrs Ms St")  # "Ms. Smith", but "within 300 ms."
-# Abbreviations in front of a number, otherwise words or units: "No. 3", but "No. The trial was negative."
+# Abbreviations before a number, otherwise words or units: "No. 3", but "No. The trial was negative."
 _BEFORE_NUMBER = _words("no nos p pp n vol sec ch chap art nr")
-# May end a sentence: then one of the words below follows.
+# Abbreviations that end a sentence only before one of the words in _STARTERS.
 _MAYBE_LAST = _words("etc al spp sp inc ltd co corp dept univ jr sr phd md")
 _DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")  # i.v, b.i.d, U.S
 _STARTERS = _words(
@@ -39,7 +39,7 @@ _STARTERS = _words(
     Such That The Their Then There Therefore These They This Those Three Thus To Treatment Two Under Until
     We When Whereas Whether Which While With Women"""
 )
-# "vitamin D.", "hepatitis B.", "group A.": here a lone capital is no initial.
+# "vitamin D.", "hepatitis B.", "group A.": after these words a single capital is not an initial.
 _LETTERED = _words(
     """and arm arms class cohort factor grade group groups hepatitis influenza or panel phase protein stage
     type vitamin vitamins"""
@@ -48,12 +48,12 @@ _LONE_STOP = re.compile(r"[^\w]*")
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of ``text`` in order, white space folded to single spaces, none of them empty.
+    """Return the sentences of ``text`` in order, with single spaces; none is empty.
 
-    A full stop ends no sentence inside a number (``p < 0.05``), after an abbreviation (``e.g.``, ``vs.``,
-    ``Fig.``, ``et al.``), an initial or a genus (``E. coli``), or after the number of a list item. Citation
-    markers behind the stop (``… was effective. [1]``) stay with the sentence they close. Blank lines, list
-    items and line breaks before a capital are borders; other line breaks are spaces.
+    A full stop does not end a sentence inside a number (``p < 0.05``), after an abbreviation (``e.g.``,
+    ``vs.``, ``Fig.``, ``et al.``), an initial or a genus (``E. coli``), or after the number of a list item.
+    Citation marks after the full stop (``… was effective. [1]``) stay with the sentence before it. Blank
+    lines, list items and line breaks before a capital are borders; other line breaks are spaces.
     """
     sentences: list[str] = []
     for block in _BLOCK.split(text) if "\n" in text else (text,):
@@ -73,7 +73,7 @@ def _split_block(block: str) -> list[str]:
 
 
 def _is_border(block: str, start: int, stop: re.Match[str]) -> bool:
-    """Whether the sentence that began at ``start`` ends at ``stop``."""
+    """Return whether the sentence that begins at ``start`` ends at ``stop``."""
     following = block[stop.end() : stop.end() + 40].split(" ", 1)[0].lstrip(_OPENING)
     cited = "[" in stop["close"]
     before = _WORD.search(block, max(start, stop.start() - 40), stop.start())
@@ -86,16 +86,16 @@ def _is_border(block: str, start: int, stop: re.Match[str]) -> bool:
     if before is not None and before.start() == start and word.isdigit() and len(word) <= 3:
         return False  # "1. First item"
     if word == "0" and following[:1].isdigit():
-        return False  # "p < 0. 05", as some abstracts print it
+        return False  # "p < 0. 05", as printed in some abstracts
     if not _closes(word, following, preceding):
         return False
     return _can_begin(following) or (len(word) > 2 and following[:1].islower())
 
 
 def _closes(word: str, following: str, preceding: str) -> bool:
-    """Whether a full stop after ``word`` can be more than the mark of an abbreviation."""
+    """Return whether a full stop after ``word`` can end a sentence, not only mark an abbreviation."""
     if len(word) > 1 and word.isalpha() and word.isupper():
-        return True  # ED, CA, NO are no abbreviations that keep their stop
+        return True  # ED, CA and NO are written without a full stop
     key = word.lower()
     if key in _NEVER_LAST or word in _TITLES:
         return False
@@ -112,7 +112,7 @@ def _closes(word: str, following: str, preceding: str) -> bool:
 
 
 def _can_begin(word: str) -> bool:
-    """A capital, a digit, or a name such as mRNA, p53 or β-catenin."""
+    """Return whether a word begins with a capital or digit, or is a name such as mRNA, p53 or β-catenin."""
     first = word[:1]
     if first.isupper() or first.isdigit() or (first.isalpha() and not first.isascii()):
         return True

@@ -1,4 +1,4 @@
-"""Rows of files that know where they stand, so that what goes wrong with one names its file and line."""
+"""Rows that know their file and line, so that an error message can name the location."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Row(dict[str, Any]):
-    """An object of a file of JSON Lines that knows its ``place``, ``FILE:LINE``."""
+    """An object of a JSON Lines file with its location, ``place``: ``FILE:LINE``."""
 
     place = ""
 
 
 def row_place(frames: Iterable[FrameType]) -> str:
-    """``FILE:LINE`` of the row that the innermost of some frames works on; empty where none is at hand."""
+    """Return ``FILE:LINE`` of the row in the innermost frame that holds one; empty where none does."""
     place = ""
     for frame in frames:
         for value in frame.f_locals.values():

@@ -1,12 +1,12 @@
-"""Judges: does a sentence follow from passages?
+"""Judges decide whether a sentence follows from passages.
 
-A judge is asked once per question and sample, while the sample is answered (``Review``); what it said is kept
-in ``answer.metadata["judged"]``. The metrics of ``evalkit.metrics.judged`` count what is there, so that
+A judge gets each question of a sample once, while the sample is answered (``Review``); its verdicts are kept
+in ``answer.metadata["judged"]``. The metrics of ``evalkit.metrics.judged`` count these verdicts, so that
 scoring, and scoring again, need no judge.
 
     nli:cross-encoder/nli-deberta-v3-base      a classifier of the Hugging Face hub, or a local folder
     llm:openai:NAME@http://HOST:PORT           a model by its spec, asked with the prompts in this folder
-    llm-json:openai:NAME@http://HOST:PORT      the same, its verdicts held to a JSON schema
+    llm-json:openai:NAME@http://HOST:PORT      the same; a JSON schema constrains the verdicts
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from evalkit.protocols import Judge as Judge
 
 @asynccontextmanager
 async def open_judge(spec: str, home: Path) -> AsyncIterator[Judge]:
-    """The judge of that spec, ready to be asked; what a model says is cached under ``home``.
+    """Open the judge of a spec; the replies of a model are cached under ``home``.
 
-    Raises ``UsageError`` for another kind of judge, ``SetupError`` where weights or server are not there.
+    Raises ``UsageError`` for an unknown kind of judge, ``SetupError`` where weights or the server are
+    missing.
     """
     kind, _, name = spec.partition(":")
     if kind == "nli" and name:

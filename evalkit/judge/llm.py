@@ -1,8 +1,7 @@
-"""A judge that is a language model: one question per passage set and sentence, answered with one word.
+"""A judge that is a language model: one question per set of passages and sentence, answered with one word.
 
-Its calls pass cache, retry and schedule like any other. A reply that is not exactly one of the words is no
-judgement: it is an error, never a default. A judge that is *bound* may say nothing else: the server holds its
-reply to a JSON schema.
+The calls use cache, retries and schedule like all others. A reply that does not hold exactly one of the words
+is an error, never a default verdict. For a *bound* judge, the server constrains the verdict to a JSON schema.
 """
 
 from __future__ import annotations
@@ -38,33 +37,33 @@ _CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
 
 
 def question(passages: Sequence[Passage], sentence: str) -> str:
-    """What a model is asked."""
+    """Return the prompt that asks how the passages relate to the sentence."""
     return RELATION.format(passages=numbered(passages), sentence=sentence)
 
 
 def read_relation(reply: str) -> Relation | None:
-    """The one of the three words that a reply holds; None where it holds none or several."""
+    """Return the relation whose word stands in a reply; None where the reply holds no word or several."""
     words = set(re.findall(rf"\b(?:{'|'.join(WORDS)})\b", reply))
     return WORDS[words.pop()] if len(words) == 1 else None
 
 
 class LlmJudge(Judge):
-    """Asks a model. ``bound``: its verdicts, though not its lists of claims, are held to a JSON schema."""
+    """A judge that asks a model. ``bound``: a JSON schema constrains the verdicts, but not the claims."""
 
     def __init__(self, model: Model, name: str, *, bound: bool = False) -> None:
         self.name = f"{'llm-json' if bound else 'llm'}:{name}"
         self._model, self._schema = model, VERDICT if bound else None
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
-        """Of all the passages together, as the model sees it."""
+        """Return the model's verdict on all the passages together."""
         reply = await self._ask(question(passages, sentence), sample, self._schema)
         relation = read_relation(reply)
         if relation is None:
-            raise self._unread(f"answered {reply[:80]!r}, not one of {', '.join(WORDS)}")
+            raise self._unread(f"answered {reply[:80]!r} instead of one of {', '.join(WORDS)}")
         return relation
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
-        """As the model lists them."""
+        """Return the claims that the model lists."""
         reply = (await self._ask(CLAIMS.format(text=text), sample)).strip()
         if reply.strip(".") == "NONE":
             return []
@@ -73,11 +72,11 @@ class LlmJudge(Judge):
             lines = lines[1:]
         listed = [match[1] or match[2] for line in lines if (match := _CLAIM.fullmatch(line))]
         if not listed or len(listed) < len(lines):
-            raise self._unread(f"was to list claims, one a line, and said {reply[:80]!r}")
+            raise self._unread(f"answered {reply[:80]!r} instead of a list of claims, one per line")
         return listed
 
     def describe(self) -> dict[str, Any]:
-        """The model as the probe found it, its sampling, and the hashes of the prompts."""
+        """Return the model's identity from the probe, its sampling settings, and hashes of the prompts."""
         hashes = {
             name: hashlib.sha256(text.encode()).hexdigest()
             for name, text in (("relation", RELATION), ("claims", CLAIMS))
@@ -109,9 +108,10 @@ class LlmJudge(Judge):
 
 @asynccontextmanager
 async def connected(spec: str, responses: Path, *, bound: bool) -> AsyncIterator[LlmJudge]:
-    """The model of a spec as a judge.
+    """Connect the model of a spec as a judge.
 
-    Raises ``ProbeError`` with the fix where it is not there, or does not keep to a schema that is to bind it.
+    Raises ``ProbeError`` with the fix where the model is missing or, for a ``bound`` judge, ignores the
+    schema.
     """
     needs = Requirements(json_schema=bound)
     async with connect(spec, needs, responses, stop=asyncio.Event()) as (name, model):

@@ -1,9 +1,9 @@
 """A judge that is a classifier of natural language inference: premise and hypothesis in, three labels out.
 
-What several samples ask at the same time is classified as one batch, off the event loop. A premise longer
-than the network reads is read in windows of whole sentences: the sentence is entailed where one window
-entails it, contradicted where none does and one contradicts it. A sentence too long to stand beside any
-premise is neutral: nobody could say that it is supported. How often each was so is counted for the run.
+Questions of several samples at the same time are classified as one batch, in a thread. A premise over the
+network's limit is split into windows of whole sentences: the sentence is entailed where a window entails it,
+and contradicted where no window entails it and one contradicts it. A sentence too long to stand beside any
+premise is neutral, because its support cannot be judged. The run records how often each case occurred.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ Pair = tuple[str, str]
 @dataclass
 class _Batch:
     pairs: list[Pair]
-    found: asyncio.Task[list[Relation]] | None = None
+    relations: asyncio.Task[list[Relation]] | None = None
 
 
 class NliJudge(Judge):
-    """Use ``await NliJudge.load(name)``. Its claims are sentences."""
+    """A judge that asks a classifier; made by ``await NliJudge.load(name)``. Its claims are sentences."""
 
     def __init__(self, net: Network) -> None:
         self.name = f"nli:{net.name}"
-        # A tokenizer serves one thread at a time: this one the classifying, its copy the event loop.
+        # A tokenizer serves one thread at a time: one for the classifying thread, one for the event loop.
         self._net = net._replace(tokenizer=copy.deepcopy(net.tokenizer))
-        self._measure = copy.deepcopy(net.tokenizer)
+        self._tokenize = copy.deepcopy(net.tokenizer)
         self._labels = relations_of(net)
         self._open: _Batch | None = None
         self._turn = asyncio.Lock()
 
     @classmethod
     async def load(cls, name: str) -> NliJudge:
-        """A cross-encoder by its hub name or folder. Raises ``SetupError`` for missing weights or labels."""
+        """Load a cross-encoder by hub name or folder. Raises ``SetupError`` for missing weights or labels."""
         return cls(await asyncio.to_thread(network, "AutoModelForSequenceClassification", name))
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
-        """Of all the passages together."""
+        """Return the classifier's verdict on all the passages together."""
         premise = "\n".join(f"{p.title}\n{p.text}".strip() for p in passages)
         counts = current.get().judged
         counts["asked"] += 1
@@ -58,45 +58,46 @@ class NliJudge(Judge):
         if any(self._length(window, sentence) > self._net.limit for window in windows):
             counts["too_long"] += 1
             return "neutral"
-        found = await asyncio.gather(*(self._classified((window, sentence)) for window in windows))
-        return "entails" if "entails" in found else "contradicts" if "contradicts" in found else "neutral"
+        relations = await asyncio.gather(*(self._classified((window, sentence)) for window in windows))
+        decisive: tuple[Relation, ...] = ("entails", "contradicts")
+        return next((relation for relation in decisive if relation in relations), "neutral")
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
-        """The sentences."""
+        """Return the sentences of the text."""
         return split_sentences(text)
 
     def describe(self) -> dict[str, Any]:
-        """The network, its labels in their order, and how many tokens it reads."""
+        """Return the network's name, its labels in their order, and its limit in tokens."""
         return {"judge": self.name, "labels": self._labels, "reads_tokens": self._net.limit}
 
     def _windows(self, premise: str, hypothesis: str) -> list[str]:
-        """Runs of the premise's sentences that fit beside the hypothesis; one that does not stands alone."""
+        """Split the premise into runs of sentences that fit beside the hypothesis (at least one sentence)."""
         windows: list[str] = []
         current: list[str] = []
         for sentence in split_sentences(premise):
             if current and self._length(" ".join([*current, sentence]), hypothesis) > self._net.limit:
                 windows.append(" ".join(current))
-                current = current[-1:]  # what a sentence refers to often stands in the one before it
+                current = current[-1:]  # a sentence often refers to the one before it
                 if self._length(" ".join([*current, sentence]), hypothesis) > self._net.limit:
                     current = []
             current.append(sentence)
         return [*windows, " ".join(current)]
 
     def _length(self, premise: str, hypothesis: str) -> int:
-        return len(self._measure(premise, hypothesis)["input_ids"])
+        return len(self._tokenize(premise, hypothesis)["input_ids"])
 
     async def _classified(self, pair: Pair) -> Relation:
         if self._open is None or len(self._open.pairs) >= BATCH:
             self._open = _Batch([])
-            self._open.found = asyncio.create_task(self._classified_batch(self._open))
+            self._open.relations = asyncio.create_task(self._classified_batch(self._open))
         batch = self._open
-        place = len(batch.pairs)
+        index = len(batch.pairs)
         batch.pairs.append(pair)
-        assert batch.found is not None
-        return (await asyncio.shield(batch.found))[place]
+        assert batch.relations is not None
+        return (await asyncio.shield(batch.relations))[index]
 
     async def _classified_batch(self, batch: _Batch) -> list[Relation]:
-        """One batch at a time: whoever asks meanwhile joins the next."""
+        """Classify one batch at a time: questions that come meanwhile join the next batch."""
         await asyncio.sleep(0)
         async with self._turn:
             if self._open is batch:
@@ -104,4 +105,4 @@ class NliJudge(Judge):
             return await asyncio.to_thread(self._classify, batch.pairs)
 
     def _classify(self, pairs: list[Pair]) -> list[Relation]:
-        return [self._labels[int(place)] for place in classified(self._net, pairs).argmax(axis=-1)]
+        return [self._labels[int(label)] for label in classified(self._net, pairs).argmax(axis=-1)]

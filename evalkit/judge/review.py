@@ -1,4 +1,4 @@
-"""What a judge is asked about an answer, each question once, and where its verdicts are kept.
+"""The review of an answer by a judge: each question is asked once, and the verdicts are kept with the answer.
 
 ``answer.metadata["judged"]`` then holds ``evalkit.facts.Verdicts``.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import UNSET
 
 from evalkit.data.sentences import split_sentences
-from evalkit.errors import JudgeError, UsageError
+from evalkit.errors import JudgeError
 from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, noted
+from evalkit.metric import check_option
 from evalkit.metrics.citation import citations, without_marks
 from evalkit.protocols import Described, Judge, Relation
 from evalkit.types import Answer, Passage, Sample
@@ -23,21 +24,21 @@ Extractor = Literal["sentences", "judge"]
 
 
 class Review(Described):
-    """``await review(sample, answer)`` returns the answer with the judge's verdicts.
+    """A callable: ``await review(sample, answer)`` returns the answer with the judge's verdicts.
 
-    Without a judge it returns the answer as it is: metrics over verdicts then do not apply. ``extractor``
-    says what a claim is: a sentence, or what the judge lists.
+    Without a judge the answer stays unchanged, and metrics over verdicts do not apply. ``extractor`` says
+    what a claim is: a sentence, or an entry of the judge's list of claims.
     """
 
     def __init__(self, judge: Judge | None, extractor: Extractor = "sentences") -> None:
-        if extractor not in ("sentences", "judge"):
-            raise UsageError(f"claims={extractor!r} is none of sentences, judge")
+        check_option("claims", extractor, get_args(Extractor))
         self.judge, self._extractor = judge, extractor
 
     async def __call__(self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)) -> Answer:
-        """Ask what there is to ask. A reply that is no answer has no sentences: its verdicts are empty.
+        """Ask the judge about the kinds in ``what``. A failed reply has no sentences and no verdicts.
 
-        Raises ``ModelError`` where the judge cannot be reached: the sample is then an error, to be resumed.
+        Raises ``ModelError`` where the judge cannot be reached: the sample is then an error and can be
+        resumed.
         """
         if self.judge is None:
             return answer
@@ -55,7 +56,7 @@ class Review(Described):
         return noted(answer, Reviewed(verdicts))
 
     def describe(self) -> dict[str, Any]:
-        """Who judged, for the run's provenance."""
+        """Return the judge's description, for the run's provenance."""
         return {} if self.judge is None else {**self.judge.describe(), "claims": self._extractor}
 
     async def _citations(self, asked: _Asked) -> list[CitedSentence] | None:
@@ -93,29 +94,29 @@ class Review(Described):
 
 
 class _Asked:
-    """The questions of one sample: one that comes again waits for the first answer."""
+    """The questions of one sample: a repeated question waits for the first verdict."""
 
     def __init__(self, judge: Judge, sample: Sample, answer: Answer) -> None:
         from evalkit.status import classify_answer
 
         self.judge, self.sample, self.passages = judge, sample, answer.passages
         self.reply = "" if classify_answer(answer).failed else answer.reply
-        self._known: dict[tuple[tuple[str, ...], str], asyncio.Future[Relation]] = {}
+        self._verdicts: dict[tuple[tuple[str, ...], str], asyncio.Future[Relation]] = {}
 
     async def relation(self, passages: tuple[Passage, ...], sentence: str) -> Relation:
         if not any(passage.text.strip() for passage in passages):
             return "neutral"
         key = (tuple(f"{passage.title}\n{passage.text}" for passage in passages), sentence)
-        if key not in self._known:
+        if key not in self._verdicts:
             asking = self.judge.relation(passages, sentence, self.sample)
-            self._known[key] = asyncio.ensure_future(asking)
-        return await self._known[key]
+            self._verdicts[key] = asyncio.ensure_future(asking)
+        return await self._verdicts[key]
 
     async def close(self) -> None:
-        """End what is still being asked, where an answer has failed."""
-        for asking in self._known.values():
+        """Cancel the questions that are still open after a failure."""
+        for asking in self._verdicts.values():
             asking.cancel()
-        await asyncio.gather(*self._known.values(), return_exceptions=True)
+        await asyncio.gather(*self._verdicts.values(), return_exceptions=True)
 
     async def entails(self, passages: tuple[Passage, ...], sentence: str) -> bool:
         return await self.relation(passages, sentence) == "entails"
@@ -130,8 +131,8 @@ async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> Cited
     together = bool(real) and await asked.entails(tuple(passages[i] for i in real), sentence)
 
     async def needed(place: int) -> bool:
-        rest = tuple(passages[i] for i in real if i != place)
-        return alone[place] == "entails" or not rest or not await asked.entails(rest, sentence)
+        others = tuple(passages[i] for i in real if i != place)
+        return alone[place] == "entails" or not others or not await asked.entails(others, sentence)
 
     flags = await asyncio.gather(*map(needed, real)) if together else [False] * len(real)
     needs = dict(zip(real, flags, strict=True))

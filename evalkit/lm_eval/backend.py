@@ -1,4 +1,4 @@
-"""lm-eval's models in this process: ``lm_eval:hf?pretrained=PATH``. One thread runs them, in batches."""
+"""lm-eval's models in this process: ``lm_eval:hf?pretrained=PATH``. One thread runs a model, in batches."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ _Waiting = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
 
 
 class LmEvalBackend(Backend):
-    """``lm_eval:NAME?argument=value``: NAME is what lm-eval's ``--model`` takes, the arguments are its
-    ``--model_args``, ``batch_size`` and ``device`` among them.
+    """A model of lm-eval: ``lm_eval:NAME?argument=value`` with a NAME of lm-eval's ``--model``.
 
-    Requests that come while a batch is at work make up the next one. lm-eval's own classes cut a batch as
-    ``batch_size`` says.
+    The arguments are those of ``--model_args``, and ``batch_size`` and ``device``. Requests that come while a
+    batch runs form the next batch. lm-eval's own classes split a batch by ``batch_size``.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.urls:
-            raise UsageError(f"{spec.display} runs in this process: it takes no URL. Use openai: or sglang:")
-        which = spec.extra.get("pretrained") or spec.extra.get("model")
-        self.name = f"{spec.display}:{_short(which)}" if which else spec.display
+            raise UsageError(f"{spec.display} runs in this process and takes no URL. Use openai: or sglang:")
+        weights = spec.extra.get("pretrained") or spec.extra.get("model")
+        self.name = f"{spec.display}:{_short(weights)}" if weights else spec.display
         self.spec = spec
         most = spec.options.get("max_inflight") or MOST_IN_FLIGHT
         self.traits = BackendTraits(max_inflight=most, defaults=dict(spec.generation))
@@ -47,13 +46,13 @@ class LmEvalBackend(Backend):
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Load the model. Raises ``ProbeError``, ``UsageError``."""
         if needs.images or needs.json_schema or needs.regex:
-            raise ProbeError(f"{self.name}: models of lm-eval take text alone, and no schema or regex")
+            raise ProbeError(f"{self.name}: models of lm-eval take only text, and no schema or regex")
         await self._in_thread(self._load)
         info = ServerInfo(self._identity(), getattr(self._lm, "max_length", None))
         return ProbeResult(self.name, info, self.traits)
 
     async def send(self, request: Request) -> Response:
-        """Answer one request, with others. Raises ``RequestRejected``."""
+        """Answer one request, in a batch with others. Raises ``RequestRejected``."""
         if self._lm is None:
             await self._in_thread(self._load)
         start = time.perf_counter()
@@ -66,14 +65,14 @@ class LmEvalBackend(Backend):
         return Response(text="", logprobs=(float(logprob),), is_greedy=greedy, **fields)
 
     async def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         if self._runner is not None:
             self._runner.cancel()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._lm = None
 
     def render(self, messages: list[dict[str, str]], generation_prompt: bool = True) -> str:
-        """A chat as the model's own template writes it. Raises ``RequestRejected`` where it has none."""
+        """Return a chat as text by the model's template. Raises ``RequestRejected`` without a template."""
         try:
             text: str = self._lm.apply_chat_template(messages, add_generation_prompt=generation_prompt)
         except (NotImplementedError, AttributeError, ValueError) as problem:
@@ -81,7 +80,7 @@ class LmEvalBackend(Backend):
         return text
 
     def _as_instance(self, request: Request) -> tuple[str, tuple[Any, ...]]:
-        """The kind of a request in lm-eval's words, and its arguments."""
+        """Return lm-eval's kind of a request, and the arguments."""
         if request.continuation is not None:
             if request.prompt is None:
                 return "loglikelihood_rolling", (request.continuation,)
@@ -100,7 +99,7 @@ class LmEvalBackend(Backend):
         if request.prompt is not None:
             return request.prompt
         if any(not isinstance(message.content, str) for message in request.messages):
-            raise RequestRejected(f"{self.name} takes text alone")
+            raise RequestRejected(f"{self.name} takes only text")
         return self.render([{"role": m.role, "content": str(m.content)} for m in request.messages])
 
     async def _ask(self, kind: str, args: tuple[Any, ...]) -> Any:
@@ -111,16 +110,16 @@ class LmEvalBackend(Backend):
         return await future
 
     async def _run(self) -> None:
-        """Answer what waits, all of one kind at a time, until nothing does."""
+        """Answer the waiting requests in batches of one kind, until none waits."""
         while self._waiting:
-            await asyncio.sleep(0)  # requests that are made at the same moment come along
+            await asyncio.sleep(0)  # requests made at the same moment join the batch
             kind = self._waiting[0][0]
-            batch = [asked for asked in self._waiting if asked[0] == kind]
-            self._waiting = [asked for asked in self._waiting if asked[0] != kind]
+            batch = [request for request in self._waiting if request[0] == kind]
+            self._waiting = [request for request in self._waiting if request[0] != kind]
             try:
                 work = partial(self._batch, kind, [args for _, args, _ in batch])
                 results = await self._in_thread(work)
-            except Exception as problem:  # noqa: BLE001 - the model's code; each of its requests failed
+            except Exception as problem:  # noqa: BLE001 - the model's code may raise anything; all requests fail
                 results = [RequestRejected(f"{self.name}: {type(problem).__name__}: {problem}")] * len(batch)
             for (_, _, future), result in zip(batch, results, strict=True):
                 if future.done():
@@ -155,27 +154,27 @@ class LmEvalBackend(Backend):
             )
         arguments = {name: handle_arg_string(value) for name, value in self.spec.extra.items()}
         try:
-            made = model_registry.get(self.spec.name)
-            takes = inspect.signature(made.__init__).parameters
-            if "device" in takes and "device" not in arguments and not _has_gpu():
-                arguments["device"] = "cpu"  # lm-eval's default is cuda, there or not
+            model_class = model_registry.get(self.spec.name)
+            accepted = inspect.signature(model_class.__init__).parameters
+            if "device" in accepted and "device" not in arguments and not _has_gpu():
+                arguments["device"] = "cpu"  # lm-eval's default is cuda, even without a GPU
             arguments.setdefault("batch_size", 1)
-            self._lm = made.create_from_arg_obj(arguments)
+            self._lm = model_class.create_from_arg_obj(arguments)
         except Exception as problem:  # loading runs the model's code, which may raise anything
             raise ProbeError(
                 f"{self.name} cannot be loaded: {type(problem).__name__}: {problem}"
             ) from problem
 
     def _identity(self) -> dict[str, Any]:
-        """The class, its arguments, its version, and the files of a local model."""
-        told = self._lm.get_model_info() if hasattr(self._lm, "get_model_info") else {}
+        """Return the model's class, its arguments, lm-eval's version, and the files of a local model."""
+        info = self._lm.get_model_info() if hasattr(self._lm, "get_model_info") else {}
         folders = [Path(v) for v in self.spec.extra.values() if isinstance(v, str) and Path(v).is_dir()]
         return {
             "provider": "lm_eval",
             "model": self.spec.name,
             "arguments": dict(self.spec.extra),
             "lm_eval": importlib.metadata.version("lm_eval"),
-            **{name: value for name, value in told.items() if isinstance(value, str | int)},
+            **{name: value for name, value in info.items() if isinstance(value, str | int)},
             **({"files": [_fingerprint(folder) for folder in folders]} if folders else {}),
         }
 
@@ -192,7 +191,7 @@ def _has_gpu() -> bool:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Changes when a file in the folder does: names, sizes and times, since weights take long to hash."""
+    """Return a digest of the names, sizes and times of a folder's files: hashing weights takes too long."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         stat = path.stat()

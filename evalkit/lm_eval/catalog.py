@@ -1,4 +1,4 @@
-"""lm-eval's index of tasks and groups, by name. Data sets wait for a run."""
+"""lm-eval's index of tasks and groups, by name. No data set is loaded before a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalkit.lm_eval.task_index import whole_manager
 
 
 def leaves(manager: Any, name: str) -> Iterator[dict[str, Any]]:
-    """The configurations of the tasks under a name, as far as the YAML files tell without running code."""
+    """Yield the configurations of the tasks under a name, from the YAML files, without running code."""
     entry = manager.task_index.get(name)
     if entry is None:
         return
@@ -46,18 +46,18 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def matching(pattern: str, include_path: Path | None) -> tuple[Any, list[str]]:
-    """The index that knows ``pattern``, and the names it stands for. Raises ``UsageError``.
+    """Return the index that holds ``pattern``, and the names of the matching tasks. Raises ``UsageError``.
 
-    A user's own folder is read in no time, lm-eval's 14,000 files take seconds: so it is looked at first.
+    The user's own folder is searched first, because lm-eval's 14,000 files take seconds to read.
     """
     if include_path is not None and not include_path.is_dir():
         raise UsageError(f"--include-path {include_path}: no such folder")
     own_first = [False, True] if include_path is not None else [True]
     for defaults in own_first:
         manager = _manager(include_path, defaults)
-        found = [n for n in sorted(manager.task_index) if fnmatch.fnmatchcase(n, pattern)]
-        if found and (defaults or all(_complete(manager, name) for name in found)):
-            names = dict.fromkeys(member for name in found for member in _runnable(manager, name))
+        matches = [n for n in sorted(manager.task_index) if fnmatch.fnmatchcase(n, pattern)]
+        if matches and (defaults or all(_complete(manager, name) for name in matches)):
+            names = dict.fromkeys(member for name in matches for member in _runnable(manager, name))
             return manager, list(names)
     raise UsageError(
         f"lm-eval has no task {pattern!r}.{did_you_mean(pattern, sorted(manager.task_index))} "
@@ -80,14 +80,14 @@ def _runnable(manager: Any, name: str) -> list[str]:
     elif entry.kind.name == "GROUP" and not (entry.cfg or {}).get("aggregate_metric_list"):
         members = [m for m in _as_list((entry.cfg or {}).get("task")) if isinstance(m, str)]
         if len(members) < len(_as_list((entry.cfg or {}).get("task"))):
-            return [name]  # members that are written out inside the group have no name of their own
+            return [name]  # members defined inside the group have no name
     else:
         return [name]
     return [leaf for member in members if member in manager.task_index for leaf in _runnable(manager, member)]
 
 
 def _complete(manager: Any, name: str) -> bool:
-    """Whether all that a name stands for is in this index."""
+    """Return whether this index holds a name and all its members."""
     entry = manager.task_index.get(name)
     if entry is None:
         return False

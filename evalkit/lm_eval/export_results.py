@@ -1,4 +1,4 @@
-"""Runs as lm-eval's result files, which its own tables, readers and uploads take."""
+"""Runs as result files of lm-eval, for lm-eval's own tables, readers and uploads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _write_samples(
                     line = _line(record, ensemble, here, filtered(record).get(ensemble))
                     hashes[name].append(line["doc_hash"] + line["prompt_hash"] + line["target_hash"])
                     streams[name].write(json.dumps(line, ensure_ascii=False) + "\n")
-    return {name: _hash("".join(some)) for name, some in hashes.items()}
+    return {name: _hash("".join(listed)) for name, listed in hashes.items()}
 
 
 def _filters(run: Run, include_path: Path | None) -> Filtered:
@@ -90,14 +90,14 @@ def _filters(run: Run, include_path: Path | None) -> Filtered:
 
 
 def _parts(run: Run) -> dict[str, dict[str, str]]:
-    """The tasks of a run that have samples, each with its metrics: lm-eval's name to the run's.
+    """Return the tasks of a run that have samples, each with its metrics: lm-eval's name to the run's name.
 
-    Names are ``metric,filter``; a metric of another task of evalkit gets the filter ``none``. In a group the
-    members' metrics are called ``member/metric,filter``.
+    Names are ``metric,filter``; a metric of a task that is not lm-eval's gets the filter ``none``. In a
+    group, the members' metrics are called ``member/metric,filter``.
     """
-    told = run.spec.provenance.get("lm_eval") or {}
+    recorded = run.spec.provenance.get("lm_eval") or {}
     name = _task_name(run)
-    leaves = [leaf for leaf in told.get("configs") or {} if leaf != name] or [name]
+    leaves = [leaf for leaf in recorded.get("configs") or {} if leaf != name] or [name]
     if leaves == [name]:
         return {name: {_keyed(metric): metric for metric in run.metrics}}
     return {
@@ -115,21 +115,21 @@ def _keyed(metric: str) -> str:
 
 
 def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]) -> dict[str, Any]:
-    told = run.spec.provenance.get("lm_eval") or {}
+    recorded = run.spec.provenance.get("lm_eval") or {}
     name = _task_name(run)
     groups = {} if name in parts else _groups(run, parts)
     counts = {leaf: _counted(run, metrics) for leaf, metrics in parts.items()}
     entries = {leaf: _entry(run, leaf, metrics, counts[leaf]) for leaf, metrics in parts.items()}
-    shots = told.get("n-shot") or {}
-    original = told.get("n-original") or {}
+    shots = recorded.get("n-shot") or {}
+    original = recorded.get("n-original") or {}
     return {
         "results": {**groups, **entries},
         **({"groups": groups} if groups else {}),
-        "group_subtasks": told.get("groups") or ({} if name not in parts else {name: []}),
-        "configs": {leaf: (told.get("configs") or {}).get(leaf) or {"task": leaf} for leaf in parts},
+        "group_subtasks": recorded.get("groups") or ({} if name not in parts else {name: []}),
+        "configs": {leaf: (recorded.get("configs") or {}).get(leaf) or {"task": leaf} for leaf in parts},
         "versions": {
             **dict.fromkeys(groups, run.spec.provenance.get("task_version")),
-            **{leaf: (told.get("versions") or {}).get(leaf) for leaf in parts},
+            **{leaf: (recorded.get("versions") or {}).get(leaf) for leaf in parts},
         },
         "n-shot": {leaf: shots.get(leaf) or 0 for leaf in parts},
         "higher_is_better": {n: _directions(run, keys) for n, keys in {**_named(groups), **parts}.items()},
@@ -150,7 +150,7 @@ def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]
             "params": _jsonable(run.spec.params),
         },
         "date": run.started,
-        "lm_eval_version": told.get("version"),
+        "lm_eval_version": recorded.get("version"),
         "task_hashes": hashes,
         "model_source": run.spec.model.partition(":")[0],
         "model_name": run.spec.model,
@@ -160,13 +160,14 @@ def _document(run: Run, parts: dict[str, dict[str, str]], hashes: dict[str, str]
 
 
 def _groups(run: Run, parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The entries of a group and of the groups inside it: all metrics that are no leaf's."""
-    own: dict[str, dict[str, str]] = {}
+    """Return the entries of a group and of the groups inside it: all metrics that belong to no leaf task."""
+    metrics_of: dict[str, dict[str, str]] = {}
     for metric in run.metrics:
         head, slash, key = metric.partition("/")
         if not (slash and head in parts):
-            own.setdefault(head if slash else _task_name(run), {})[key if slash else metric] = metric
-    return {name: _entry(run, name, metrics, run.n) for name, metrics in own.items()}
+            group = head if slash else _task_name(run)
+            metrics_of.setdefault(group, {})[key if slash else metric] = metric
+    return {name: _entry(run, name, metrics, run.n) for name, metrics in metrics_of.items()}
 
 
 def _named(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -193,55 +194,55 @@ def _directions(run: Run, metrics: Mapping[str, str]) -> dict[str, bool | None]:
 
 
 def _line(record: SampleRecord, ensemble: str, metrics: Mapping[str, str], filtered: Any) -> dict[str, Any]:
-    """A sample as lm-eval logs it, under one filter; ``metrics`` are lm-eval's names to the run's."""
-    told = record.sample.metadata
+    """Return a sample as lm-eval logs it under one filter; ``metrics`` maps lm-eval's names to the run's."""
+    metadata = record.sample.metadata
     values = {score.metric: score.value for score in record.scores}
     scored = {base: values[metric] for base, metric in metrics.items() if values.get(metric) is not None}
     arguments = _arguments(record)
     resps = (record.answer.metadata if record.answer else {}).get("resps")
     resps = resps or [[record.answer.reply if record.answer else ""]]
-    doc = _jsonable(told.get("doc") or {"id": record.sample.id, "input": record.sample.input})
-    target = str(told.get("target", "; ".join(record.sample.targets)))
+    doc = _jsonable(metadata.get("doc") or {"id": record.sample.id, "input": record.sample.input})
+    target = str(metadata.get("target", "; ".join(record.sample.targets)))
     return {
-        "doc_id": told.get("doc_id", record.sequence),
+        "doc_id": metadata.get("doc_id", record.sequence),
         "doc": doc,
         "target": target,
         "arguments": {
-            f"gen_args_{i}": {f"arg_{j}": one for j, one in enumerate(args)}
+            f"gen_args_{i}": {f"arg_{j}": arg for j, arg in enumerate(args)}
             for i, args in enumerate(arguments)
         },
         "resps": _texts(resps),
         "filtered_resps": _texts(filtered or [draws[0] for draws in resps]),
         "filter": ensemble,
         "metrics": list(scored),
-        "doc_hash": told.get("doc_hash") or _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": told.get("prompt_hash") or _hash(str(arguments[0][0]) if arguments[0] else ""),
-        "target_hash": told.get("target_hash") or _hash(target),
+        "doc_hash": metadata.get("doc_hash") or _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+        "prompt_hash": metadata.get("prompt_hash") or _hash(str(arguments[0][0]) if arguments[0] else ""),
+        "target_hash": metadata.get("target_hash") or _hash(target),
         "status": record.status.value,
         **scored,
     }
 
 
 def _arguments(record: SampleRecord) -> list[list[Any]]:
-    told = record.sample.metadata
-    if "requests" in told:
-        return [[_argument(arg) for arg in request["args"]] for request in told["requests"]]
-    if told.get("arguments"):
-        return [list(arguments) for arguments in told["arguments"]]
+    metadata = record.sample.metadata
+    if "requests" in metadata:
+        return [[_argument(arg) for arg in request["args"]] for request in metadata["requests"]]
+    if metadata.get("arguments"):
+        return [list(arguments) for arguments in metadata["arguments"]]
     return [[json.dumps(_jsonable(request), ensure_ascii=False)] for request in record.requests] or [
         [record.sample.input]
     ]
 
 
 def _argument(arg: Any) -> Any:
-    """A chat as lm-eval logs it: its messages as JSON."""
+    """Return an argument as lm-eval logs it: the messages of a chat as JSON."""
     chat = isinstance(arg, dict) and "messages" in arg
     return json.dumps(arg["messages"], ensure_ascii=False) if chat else arg
 
 
 def _texts(value: Any) -> Any:
-    """lm-eval writes every response as text, so that readers of tables find one type."""
-    return [_texts(one) for one in value] if isinstance(value, list | tuple) else str(value)
+    """Return nested responses as text, as lm-eval writes them, so that a column has one type."""
+    return [_texts(entry) for entry in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _jsonable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""lm-eval's result files as runs in the store: ``results_*.json`` and the ``samples_*.jsonl`` beside them."""
+"""Result files of lm-eval as runs in the store: ``results_*.json`` and ``samples_*.jsonl`` beside them."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ from evalkit.types import Answer, Estimate, Sample, Score, Status
 
 _Z95 = 1.959963984540054
 _BATCH = 100
-# In an entry of ``results``: what is no score.
+# Keys in an entry of ``results`` that are not scores.
 _OTHER = frozenset({"name", "alias", "sample_len", "sample_count"})
 
 
 def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
-    """Bring every task of every result file under ``where`` into the store. Returns the runs, and the ids of
-    those that were there already. Raises ``UsageError`` for a folder without results, or a broken file.
+    """Import every task of every result file under ``where`` into the store.
+
+    Returns the new runs, and the ids of the runs that the store already held. Raises ``UsageError`` for a
+    folder without results, or a broken file.
     """
     if not where.exists():
         raise UsageError(f"{where}: no such file or folder")
     files = [where] if where.is_file() else sorted(where.rglob("results_*.json"))
     if not files:
         raise UsageError(f"{where}: no results_*.json here; lm-eval writes it with --output_path")
-    made: list[Run] = []
-    known: list[str] = []
+    imported: list[Run] = []
+    present: list[str] = []
     for path in files:
         document = _read(path)
         for task in document["results"]:
             spec = _spec(document, task, path)
             file = _samples_file(path, task)
-            records = list(_records(file)) if file else []  # before anything is stored: a line may be broken
+            records = list(_records(file)) if file else []  # read first: a broken line must leave no run
             try:
                 store.runs.begin(spec)
             except StoreError:
-                known.append(spec.id)
+                present.append(spec.id)
                 continue
-            made.append(_fill(store, spec, document, task, records))
-    return made, known
+            imported.append(_fill(store, spec, document, task, records))
+    return imported, present
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -58,12 +60,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise UsageError(f"{path}: {problem}") from None
     if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
-        raise UsageError(f"{path}: no results of lm-eval: the key 'results' is missing")
+        raise UsageError(f"{path}: not a result file of lm-eval: the key 'results' is missing")
     return document
 
 
 def _samples_file(path: Path, task: str) -> Path | None:
-    """The samples that belong to a result file: written at the same moment, so of the same name's end."""
+    """Return the samples file of a result file: the one whose name ends with the same date."""
     moment = path.stem.removeprefix("results_")
     file = path.with_name(f"samples_{task}_{moment}.jsonl")
     return file if file.is_file() else None
@@ -129,7 +131,7 @@ def _infos(document: Mapping[str, Any], task: str) -> Iterator[MetricInfo]:
 
 
 def _scores(values: Mapping[str, Any]) -> list[str]:
-    """The names of an entry's scores, ``metric,filter``."""
+    """Return the names of an entry's scores, ``metric,filter``."""
     named = (key for key, value in values.items() if key not in _OTHER and isinstance(value, int | float))
     return [key for key in named if not key.partition(",")[0].endswith("_stderr")]
 
@@ -151,14 +153,14 @@ def _fill(
 
 
 def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) -> Estimate:
-    """The file's own value and error; the interval from the samples where the value is their mean."""
+    """Return the file's value and error, with an interval from the samples where the value is their mean."""
     base, _, ensemble = name.partition(",")
     value, error = float(entry[name]), entry.get(f"{base}_stderr,{ensemble}")
     se = float(error) if isinstance(error, int | float) else math.inf
     low, high = range_of(base)
     if values and math.isclose(sum(values) / len(values), value, rel_tol=1e-9, abs_tol=1e-12):
-        made = estimate(values, low=low, high=high)
-        return msgspec.structs.replace(made, value=value, se=se if math.isfinite(se) else made.se)
+        mean = estimate(values, low=low, high=high)
+        return msgspec.structs.replace(mean, value=value, se=se if math.isfinite(se) else mean.se)
     if math.isfinite(se):
         ci = max(value - _Z95 * se, low), min(value + _Z95 * se, math.inf if high is None else high)
         return Estimate(value, se, ci, n, "normal")
@@ -166,7 +168,7 @@ def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) 
 
 
 def _records(file: Path) -> Iterator[SampleRecord]:
-    """Samples, in the order of the file's first filter; a line for each filter becomes one record."""
+    """Yield the samples in the order of the file; the lines of a sample, one per filter, are one record."""
     lines: dict[Any, list[dict[str, Any]]] = {}
     with file.open(encoding="utf-8") as stream:
         for number, text in enumerate(stream, 1):
@@ -174,9 +176,9 @@ def _records(file: Path) -> Iterator[SampleRecord]:
                 line = json.loads(text)
                 lines.setdefault(line["doc_id"], []).append(line)
             except (ValueError, KeyError, TypeError) as problem:
-                raise UsageError(f"{file}:{number}: no sample of lm-eval: {problem!r}") from None
-    for sequence, (doc_id, some) in enumerate(lines.items()):
-        yield _record(sequence, str(doc_id), some)
+                raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
+    for sequence, (doc_id, document_lines) in enumerate(lines.items()):
+        yield _record(sequence, str(doc_id), document_lines)
 
 
 def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> SampleRecord:
@@ -205,7 +207,7 @@ def _first_text(resps: Any) -> str:
 
 
 def _line_scores(line: Mapping[str, Any]) -> Iterator[Score]:
-    """The numbers of one line. Pairs, which only their aggregation turns into a score, stay in the file."""
+    """Yield the numeric scores of one line. Other values need lm-eval's aggregation and are left out."""
     for base in line.get("metrics") or []:
         value = line.get(base)
         if isinstance(value, int | float) and math.isfinite(value):

@@ -1,4 +1,4 @@
-"""lm-eval's metrics as evalkit metrics: one for each metric and filter, named as lm-eval names them."""
+"""lm-eval's metrics as evalkit metrics: one for each metric and filter, under lm-eval's names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
 _DESCENDING = frozenset(
     {"ter", "brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
 )
-# Corpus scores without a standard error of lm-eval's: evalkit draws its own.
+# Corpus scores for which lm-eval has no standard error: evalkit computes one by the bootstrap.
 _CHEAP = frozenset({"weighted_perplexity", "bits_per_byte", "brier_score"})
 _DRAWS = 1000
 _Z95 = 1.959963984540054
@@ -45,39 +45,39 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class HarnessMetric(Metric):
-    """lm-eval scores every reply as it is, cut short or empty: so does this, to give its scores."""
+    """A metric of lm-eval, which scores every reply, also one that is truncated or empty."""
 
     def __post_init__(self) -> None:
-        """No worst score is needed: none is ever put in place of lm-eval's."""
+        """Accept a metric without a worst score, because lm-eval's scores are never replaced."""
 
     def __call__(self, sample: Sample, answer: Answer, status: Status | None = None) -> float | None:
-        """The value for one document; None where lm-eval gives none, or none that is a finite number."""
+        """Return the value for one document; None where lm-eval gives no finite number."""
         value = self.fn(sample, answer)
         return value if value is not None and math.isfinite(value) else None
 
 
 def range_of(base: str) -> tuple[float, float | None]:
-    """The lowest and the highest value of one of lm-eval's metrics, as far as they are known."""
+    """Return the lowest and the highest value of one of lm-eval's metrics, infinite or None where unknown."""
     return _RANGES.get(base, (-math.inf, None))
 
 
 def make_metric(
     name: str, base: str, fn: Callable[[Sample, Answer], float | None], higher_is_better: bool | None
 ) -> HarnessMetric:
-    """A metric called ``name``, whose range is that of lm-eval's metric ``base``."""
+    """Return a metric called ``name`` with the range of lm-eval's metric ``base``."""
     low, high = range_of(base)
     better = base not in _DESCENDING if higher_is_better is None else higher_is_better
     return HarnessMetric(name, fn, low, high, better, help="as lm-eval computes it")
 
 
 def per_document(item: Any, aggregation: Aggregation) -> float | None:
-    """What one document contributes: its number, or the aggregation of it alone where it is a pair."""
+    """Return the score of one document: its number, or the aggregation of its value alone."""
     if isinstance(item, bool | int | float | np.bool_ | np.integer | np.floating):
         return float(item)
     try:
         return float(aggregation([item]))
     except (ArithmeticError, TypeError, ValueError, LookupError):
-        return None  # a score that has no meaning for a single document
+        return None  # the score is not defined for a single document
 
 
 def estimate_of(
@@ -88,14 +88,19 @@ def estimate_of(
     aggregation: Aggregation | None,
     mean: Estimate | None,
 ) -> Estimate:
-    """lm-eval's value and standard error with an interval. ``mean``: the estimate from the documents' scores,
-    whose interval stands where lm-eval takes their mean as well."""
+    """Return lm-eval's value and standard error with an interval.
+
+    ``mean`` is the estimate from the documents' scores, where lm-eval's value is their mean: its interval is
+    used then.
+    """
     n = len(items)
     if mean is not None:
         se = stderr if isinstance(stderr, float) else mean.se
         return replace(mean, value=value, se=se)
     if stderr == 0 and (metric.low, metric.high) == (0, 1) and value in (0, 1):
-        return replace(estimate([value] * n, low=0, high=1), value=value, se=0.0)  # all right, or all wrong
+        return replace(
+            estimate([value] * n, low=0, high=1), value=value, se=0.0
+        )  # all samples are right, or all are wrong
     if isinstance(stderr, float) and math.isfinite(stderr):
         reach = _Z95 * stderr
         return Estimate(value, stderr, _within(metric, value - reach, value + reach), n, "bootstrap")

@@ -1,4 +1,4 @@
-"""Pictures of lm-eval's documents as its models of served APIs send them: PNG, before the last text."""
+"""Pictures of lm-eval's documents as lm-eval's API models send them: PNG, before the last text."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from evalkit.types import Image
 
 
 def pictures_of(kind: str, args: Sequence[Any], most: int | None = None) -> tuple[Image, ...]:
-    """The first ``most`` pictures of a request of lm-eval, which lie behind its other arguments; else all.
+    """Return the first ``most`` pictures among the arguments of a request of lm-eval, by default all.
 
-    Raises ``SetupError`` for sounds, for pictures outside a chat, and for what is no picture.
+    Raises ``SetupError`` for sounds, for pictures outside a chat, and for objects that are not pictures.
     """
-    shown = next((a for a in args if isinstance(a, dict) and ("visual" in a or "audio" in a)), None)
-    if shown is None:
+    media = next((a for a in args if isinstance(a, dict) and ("visual" in a or "audio" in a)), None)
+    if media is None:
         return ()
-    if "audio" in shown:
-        raise SetupError("lm-eval sends sounds to no served model, so there is nothing to be equal to")
+    if "audio" in media:
+        raise SetupError("tasks with sounds are not supported: lm-eval's API models do not send sounds")
     if kind != "generate_until":
-        raise SetupError(f"lm-eval asks no served model for {kind} beside pictures, only for generate_until")
+        raise SetupError(
+            f"pictures with {kind} are not supported: lm-eval's API models only generate with them"
+        )
     if not isinstance(args[0], ChatText):
-        raise SetupError("pictures are shown in a chat: apply_chat_template=true, and no tokenizer")
-    visual = shown["visual"]
-    return tuple(map(_kept, (visual if isinstance(visual, list | tuple) else [visual])[:most]))
+        raise SetupError("pictures need a chat: set apply_chat_template=true, and no tokenizer")
+    visual = media["visual"]
+    return tuple(map(_stored, (visual if isinstance(visual, list | tuple) else [visual])[:most]))
 
 
 def is_picture(value: Any) -> bool:
-    """Whether it is a picture as Pillow opens it."""
+    """Return whether a value is a picture opened by Pillow."""
     return hasattr(value, "save") and hasattr(value, "mode")
 
 
 def as_png(picture: Any) -> bytes:
-    """The file that lm-eval sends of a picture."""
+    """Return the PNG file that lm-eval sends for a picture."""
     try:
         return png(picture)
-    except OSError:  # CMYK and others, which PNG does not hold
+    except OSError:  # PNG does not support CMYK and some other modes
         return png(picture.convert("RGB"))
 
 
-def _kept(picture: Any) -> Image:
+def _stored(picture: Any) -> Image:
     if not is_picture(picture):
-        raise SetupError(f"doc_to_image gives {type(picture).__name__}, not a picture as Pillow opens it")
+        raise SetupError(f"doc_to_image gives {type(picture).__name__}, not a picture opened by Pillow")
     return keep_image(as_png(picture), "image/png")

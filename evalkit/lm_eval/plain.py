@@ -1,4 +1,4 @@
-"""lm-eval's objects as plain values: for the store, and for people to read."""
+"""lm-eval's objects as plain values, for the store and for readers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from evalkit.lm_eval.pictures import as_png, is_picture
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it, by lm-eval's own rule for what JSON cannot; a picture by its hash."""
+    """Return a value in JSON's types: a picture as its hash, other objects by lm-eval's own rule."""
     from lm_eval.utils import handle_non_serializable
 
-    def held(inner: Any) -> Any:
+    def encode(inner: Any) -> Any:
         if is_picture(inner):
             return hashlib.sha256(as_png(inner)).hexdigest()
         return handle_non_serializable(inner)
 
-    return json.loads(json.dumps(value, default=held))
+    return json.loads(json.dumps(value, default=encode))
 
 
 def plain_argument(value: Any) -> Any:
@@ -33,7 +33,7 @@ def choices_of(leaf: Any, doc: Any) -> tuple[str, ...]:
 
 
 def target_of(target: Any, choices: tuple[str, ...]) -> str | tuple[str, ...]:
-    """The reference as text; a choice's number as the choice."""
+    """Return the reference as text; the number of a choice becomes the choice."""
     if isinstance(target, list | tuple):
         return tuple(str(target_of(t, choices)) for t in target)
     if isinstance(target, int) and 0 <= target < len(choices):
@@ -41,8 +41,8 @@ def target_of(target: Any, choices: tuple[str, ...]) -> str | tuple[str, ...]:
     return str(target)
 
 
-def said(requests: list[dict[str, Any]], resps: list[list[Any]]) -> str:
-    """For people: the most probable continuation, or the log-probability of the only one."""
+def reply_text(requests: list[dict[str, Any]], resps: list[list[Any]]) -> str:
+    """Return a reply for readers: the likeliest continuation, or the log-probability of the only one."""
     first = [draws[0] for draws in resps]
     if requests[0]["type"] != "loglikelihood" or len(first) == 1:
         return str(first[0])

@@ -1,4 +1,4 @@
-"""lm-eval's scores of stored answers: its filters, metrics, aggregation and standard errors."""
+"""lm-eval's scores of stored answers, by lm-eval's filters, metrics, aggregation and standard errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Items = dict[tuple[str, str], list[Any]]
 
 
 def declared(configs: Sequence[Mapping[str, Any]]) -> tuple[HarnessMetric, ...]:
-    """The metrics as far as the YAML files name them: for lists, before anything is loaded."""
+    """Return the metrics that the YAML files name, for a listing, before a task is loaded."""
     from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
 
     names: dict[str, str] = {}
@@ -46,18 +46,18 @@ class Scores:
     _scored: tuple[Answer, dict[str, dict[str, Any]]] | None = None
 
     def prepare(self, answered: Sequence[tuple[Sample, Answer]]) -> None:
-        """Filter a batch at once: some of lm-eval's filters take long to set up, however few replies."""
+        """Filter a batch of answers at once, because some of lm-eval's filters take long to set up."""
         self._filtered = {}
         try:
-            for name, some in _by_task(answered).items():
-                made = [(answer, self._instances(sample, answer)) for sample, answer in some]
-                self._filter(name, [instance for _, instances in made for instance in instances])
-                self._filtered.update({id(answer): (answer, instances) for answer, instances in made})
-        except Exception:  # noqa: BLE001 - plug-in code: each document alone will show which one is at fault
+            for name, of_task in _by_task(answered).items():
+                pairs = [(answer, self._instances(sample, answer)) for sample, answer in of_task]
+                self._filter(name, [instance for _, instances in pairs for instance in instances])
+                self._filtered.update({id(answer): (answer, instances) for answer, instances in pairs})
+        except Exception:  # noqa: BLE001 - plug-in code: scoring each document alone shows the faulty one
             self._filtered = {}
 
     def filtered(self, sample: Sample, answer: Answer) -> dict[str, list[Any]]:
-        """One document's responses as each filter leaves them, one for each request."""
+        """Return one document's responses after each filter, one for each request."""
         name, instances = sample.metadata["task"], self._instances(sample, answer)
         self._filter(name, instances)
         return {
@@ -69,19 +69,19 @@ class Scores:
             ensemble.apply(instances)
 
     def metrics(self) -> tuple[HarnessMetric, ...]:
-        """The metrics of the loaded tasks; in a group, its own first, then those of each member."""
-        found: dict[str, HarnessMetric] = {}
+        """Return the metrics of the loaded tasks; for a group, its own metrics first, then its members'."""
+        metrics: dict[str, HarnessMetric] = {}
         for group in self.suite.groups.values():
             for key, base, better in self._group_keys(group):
                 name = key if group.name == self.suite.name else f"{group.name}/{key}"
-                found[name] = make_metric(name, base, self._scorer(group, key), better)
+                metrics[name] = make_metric(name, base, self._scorer(group, key), better)
         for leaf_name, leaf in self.suite.leaves.items():
             for base, better in self._directions(leaf).items():
                 for ensemble in leaf._filters:
                     key = f"{base},{ensemble.name}"
                     name = self._named(leaf_name, key)
-                    found[name] = make_metric(name, base, self._scorer(leaf, key), better)
-        return tuple(found.values())
+                    metrics[name] = make_metric(name, base, self._scorer(leaf, key), better)
+        return tuple(metrics.values())
 
     def _named(self, leaf: str, key: str) -> str:
         alone = len(self.suite.leaves) == 1 and not self.suite.groups
@@ -100,7 +100,7 @@ class Scores:
         return {name: better.get(name) for name in leaf.aggregation()}
 
     def _scorer(self, part: Any, key: str) -> Callable[[Sample, Answer], float | None]:
-        """A metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
+        """Return a metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
         members = part.get_all_tasks() if hasattr(part, "get_all_tasks") else [part]
         inside = {member.task_name for member in members}
         base, _, ensemble = key.partition(",")
@@ -113,13 +113,13 @@ class Scores:
             if base not in values:
                 return None
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # scikit-learn's, of scores that one document cannot have
+                warnings.simplefilter("ignore")  # scikit-learn warns about scores undefined for one document
                 return per_document(values[base], self._aggregation(name, base))
 
         return score
 
     def _values(self, sample: Sample, answer: Answer) -> dict[str, dict[str, Any]]:
-        """What lm-eval makes of one document, by filter; kept for the next metric of the same answer."""
+        """Return lm-eval's values for one document, by filter; cached for the same answer's next metric."""
         if self._scored is None or self._scored[0] is not answer:
             name = sample.metadata["task"]
             _, instances = self._filtered.get(id(answer), (None, None))
@@ -127,13 +127,13 @@ class Scores:
                 instances = self._instances(sample, answer)
                 self._filter(name, instances)
             rows = self._results(name, [(sample.metadata["doc_id"], instances)])
-            self._scored = (answer, {ensemble: made[0] for ensemble, made in rows.items()})
+            self._scored = (answer, {ensemble: values[0] for ensemble, values in rows.items()})
         return self._scored[1]
 
     def _processed(
         self, name: str, answered: Sequence[tuple[Sample, Answer]]
     ) -> dict[str, list[dict[str, Any]]]:
-        """lm-eval's filters and ``process_results`` over documents of one task, by filter."""
+        """Apply lm-eval's filters and ``process_results`` to documents of one task; return rows by filter."""
         grouped = [(s.metadata["doc_id"], self._instances(s, a)) for s, a in answered]
         self._filter(name, [instance for _, instances in grouped for instance in instances])
         return self._results(name, grouped)
@@ -174,13 +174,13 @@ class Scores:
         estimates: Mapping[str, Estimate],
         params: Mapping[str, Any],
     ) -> dict[str, Estimate]:
-        """lm-eval's own scores and standard errors over all documents, and those of its groups.
+        """Return lm-eval's own scores and standard errors over all documents, also of the groups.
 
         Raises ``MetricError`` where lm-eval's code fails.
         """
         try:
             return self._aggregate(answered, estimates, int(params.get("bootstrap_iters", BOOTSTRAP_ITERS)))
-        except Exception as problem:  # metrics are plug-in code, which may raise anything
+        except Exception as problem:  # a plug-in's metric may raise anything
             raise MetricError(
                 f"lm-eval's aggregation failed: {type(problem).__name__}: {problem}"
             ) from problem
@@ -199,7 +199,7 @@ class Scores:
         with _in_one_process():
             results = _process_results(accumulated, self.suite.groups, iters).metrics
         declared = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
-        found: dict[str, Estimate] = {}
+        aggregated: dict[str, Estimate] = {}
         for part, values in results.items():
             for key, value in values.items():
                 base, comma, ensemble = key.partition(",")
@@ -210,25 +210,27 @@ class Scores:
                 aggregation = self._aggregation(part, base) if part in raw else None
                 metric = declared.get(name) or make_metric(name, base, unloaded, None)
                 stderr = values.get(f"{base}_stderr,{ensemble}")
-                own = estimates.get(name) if aggregation is mean else None
+                documents_mean = estimates.get(name) if aggregation is mean else None
                 stderr = float(stderr) if stderr not in (None, "N/A") else None
-                found[name] = estimate_of(metric, float(value), stderr, items, aggregation, own)
-        return found
+                aggregated[name] = estimate_of(
+                    metric, float(value), stderr, items, aggregation, documents_mean
+                )
+        return aggregated
 
     def _items(
         self, answered: Sequence[tuple[Sample, Answer]]
     ) -> dict[str, dict[tuple[str, str], list[Any]]]:
-        """lm-eval's raw metrics: for each task, by metric and filter, one item for each document."""
+        """Return lm-eval's raw metrics: for each task, by metric and filter, one item for each document."""
         by_task = _by_task(answered)
-        found: dict[str, dict[tuple[str, str], list[Any]]] = {}
+        items_of: dict[str, dict[tuple[str, str], list[Any]]] = {}
         for name in (n for n in self.suite.leaves if n in by_task):
             items: dict[tuple[str, str], list[Any]] = defaultdict(list)
             for ensemble, rows in self._processed(name, by_task[name]).items():
                 for row in rows:
                     for base, value in row.items():
                         items[base, ensemble].append(value)
-            found[name] = items
-        return found
+            items_of[name] = items
+        return items_of
 
     def _aggregation(self, leaf: str, base: str) -> Any:
         from lm_eval.api.metrics import mean
@@ -237,15 +239,15 @@ class Scores:
 
 
 def _by_task(answered: Sequence[tuple[Sample, Answer]]) -> dict[str, list[tuple[Sample, Answer]]]:
-    found: dict[str, list[tuple[Sample, Answer]]] = {}
+    by_task: dict[str, list[tuple[Sample, Answer]]] = {}
     for sample, answer in answered:
-        found.setdefault(sample.metadata["task"], []).append((sample, answer))
-    return found
+        by_task.setdefault(sample.metadata["task"], []).append((sample, answer))
+    return by_task
 
 
 @contextlib.contextmanager
 def _in_one_process() -> Iterator[None]:
-    """lm-eval's bootstrap forks and prints; here it must not: threads are running, and stdout is JSON's."""
+    """Keep lm-eval's bootstrap from forking (threads run here) and printing (stdout may be JSON)."""
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
     try:

@@ -1,7 +1,7 @@
-"""lm-eval's tasks under one name: their documents as samples, their requests as questions to a model.
+"""lm-eval's tasks under one name: their documents as samples, their requests as requests to a model.
 
-Documents, few-shot examples and requests are made by lm-eval's own functions, called here in the order in
-which its evaluator calls them.
+lm-eval's own functions make the documents, few-shot examples and requests, called in the order of lm-eval's
+evaluator.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from evalkit.errors import SetupError, UsageError
 from evalkit.lm_eval import catalog
 from evalkit.lm_eval.ask import How, ask, chat, rendered
 from evalkit.lm_eval.pictures import pictures_of
-from evalkit.lm_eval.plain import choices_of, plain, plain_argument, said, target_of
+from evalkit.lm_eval.plain import choices_of, plain, plain_argument, reply_text, target_of
 from evalkit.model import Model
 from evalkit.types import Answer, Image, Response, Sample
 
-# What ``dataset_path`` may be in place of a name of the hub: kinds of local files.
+# Values of ``dataset_path`` that are kinds of local files, not names on the hub.
 _FILES = frozenset({"arrow", "audiofolder", "csv", "imagefolder", "json", "parquet", "text", "xml"})
 LOGPROBS = frozenset({"loglikelihood", "loglikelihood_rolling", "multiple_choice"})
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a document becomes a prompt, beyond what the task's own files say."""
+    """The settings that turn a document into a prompt, besides those in the task's own files."""
 
     apply_chat_template: bool
     fewshot_as_multiturn: bool
@@ -39,7 +39,7 @@ class Shape:
     max_images: int | None
 
     def template(self) -> Any:
-        """What lm-eval calls as the model's chat template."""
+        """Return the function that lm-eval calls as the model's chat template."""
         if not self.apply_chat_template:
             return None
         name = self.tokenizer
@@ -50,7 +50,7 @@ class Shape:
 
 @dataclass
 class Suite:
-    """lm-eval's objects under one name: leaf tasks, and the groups they are in."""
+    """lm-eval's objects under one name: leaf tasks, and their groups."""
 
     manager: Any
     name: str
@@ -82,32 +82,32 @@ class Suite:
     def configure(
         self, num_fewshot: int | None, gen_kwargs: str, fewshot_seed: int, unsafe_code: bool
     ) -> None:
-        """Set what lm-eval's command line sets, from a fresh start. Raises ``UsageError``."""
+        """Set lm-eval's command-line options, from the tasks' original values. Raises ``UsageError``."""
         from lm_eval.utils import simple_parse_args_string
 
         for name, leaf in self.leaves.items():
             if getattr(leaf, "UNSAFE_CODE", False) and not unsafe_code:
                 raise UsageError(
-                    f"lm-eval's task {name} runs code that the model writes: -p unsafe_code=true"
+                    f"lm-eval's task {name} runs code that the model writes; allow it by -p unsafe_code=true"
                 )
             shots, generation = self._fresh[name]
             changed = simple_parse_args_string(gen_kwargs)
             if generation or (changed and leaf.OUTPUT_TYPE == "generate_until"):
                 leaf.set_config("generation_kwargs", {**generation, **changed})
-            # lm-eval's rule: a task that says 0 keeps 0, whatever is asked for
+            # lm-eval's rule: a task whose own number is 0 keeps 0
             leaf.set_config("num_fewshot", shots if shots == 0 or num_fewshot is None else num_fewshot)
             if leaf.get_config("num_fewshot") is None:
                 leaf.set_config("num_fewshot", 0)
             leaf.set_fewshot_seed(seed=fewshot_seed)
 
     def samples(self, shape: Shape) -> Iterator[Sample]:
-        """The documents of all leaf tasks in turn, so that ``--limit`` leaves some of each."""
+        """Yield the documents of all leaf tasks in turn, so that ``--limit`` keeps some of each task."""
         passes = [self._samples_of(name, shape) for name in self.leaves]
         while passes:
-            for one in list(passes):
-                sample = next(one, None)
+            for samples in list(passes):
+                sample = next(samples, None)
                 if sample is None:
-                    passes.remove(one)
+                    passes.remove(samples)
                 else:
                     yield sample
 
@@ -130,12 +130,12 @@ class Suite:
                 apply_chat_template=shape.apply_chat_template,
                 chat_template=template,
             )
-            asked = instances if isinstance(instances, list) else [instances]
+            instances = instances if isinstance(instances, list) else [instances]
             try:
-                images = pictures_of(asked[0].request_type, asked[0].args, shape.max_images)
+                images = pictures_of(instances[0].request_type, instances[0].args, shape.max_images)
             except SetupError as problem:
                 raise SetupError(f"lm-eval's task {name} cannot be run: {problem}") from None
-            yield self._sample(name, doc_id, doc, asked, images)
+            yield self._sample(name, doc_id, doc, instances, images)
 
     def _sample(
         self, name: str, doc_id: int, doc: Any, instances: list[Any], images: tuple[Image, ...]
@@ -167,38 +167,38 @@ class Suite:
         )
 
     async def answer(self, sample: Sample, model: Model, how: How) -> Answer:
-        """Ask all of a document's requests, each as often as lm-eval does, at the same time."""
+        """Send all requests of a document at the same time, each as often as lm-eval repeats it."""
         requests = sample.metadata["requests"]
-        asked = [
+        calls = [
             ask(model.draw(n) if n else model, request["type"], request["args"], how, sample.images)
             for request in requests
             for n in range(request["repeats"])
         ]
-        told = iter(await asyncio.gather(*asked))
-        replies = [[next(told) for _ in range(request["repeats"])] for request in requests]
+        results = iter(await asyncio.gather(*calls))
+        replies = [[next(results) for _ in range(request["repeats"])] for request in requests]
         first: Response = replies[0][0][1]
         resps = [[resp for resp, _ in draws] for draws in replies]
-        text = resps[0][0] if isinstance(resps[0][0], str) else said(requests, resps)
+        text = resps[0][0] if isinstance(resps[0][0], str) else reply_text(requests, resps)
         return Answer(first, text=text, metadata={"resps": resps})
 
     @property
     def scores_likelihoods(self) -> bool:
-        """Whether any of the tasks needs log-probabilities of the prompt."""
+        """Whether one of the tasks needs log-probabilities of the prompt."""
         return any(leaf.OUTPUT_TYPE in LOGPROBS for leaf in self.leaves.values())
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether any of the tasks shows pictures."""
+        """Whether one of the tasks shows pictures."""
         return any(getattr(leaf, "MULTIMODAL", False) for leaf in self.leaves.values())
 
     @property
     def version(self) -> Any:
-        """The version that the group, or the only task, gives itself."""
+        """The version of the group, or of the only task."""
         root = self.groups.get(self.name)
         return root.version if root is not None else next(iter(self.leaves.values())).VERSION
 
     def facts(self) -> dict[str, Any]:
-        """What is recorded with a run: lm-eval's version, and each task's configuration as it was used."""
+        """Return the facts that are recorded with a run: lm-eval's version, and the tasks' configurations."""
         return {
             "version": importlib.metadata.version("lm_eval"),
             "configs": {name: plain(leaf.dump_config()) for name, leaf in self.leaves.items()},
@@ -214,16 +214,16 @@ def _is_here(path: str | None) -> bool:
 
 
 def _without_hub(configs: Sequence[Mapping[str, Any]]) -> str:
-    """What to do where the hub cannot be asked and its cache lacks a data set."""
+    """Return the advice for a data set that is not in the cache while the hub cannot be reached."""
     name = next((str(c["dataset_path"]) for c in configs if c.get("dataset_path")), "NAME")
     return (
-        f". The hub ({hub_url()}) cannot be reached, or HF_HUB_OFFLINE forbids it. Where it can be, "
-        f"`hf download --repo-type dataset {name}` (or one run there) fills the cache: copy its HF_HOME"
+        f". The hub ({hub_url()}) cannot be reached, or HF_HUB_OFFLINE is set. On a machine that reaches it, "
+        f"`hf download --repo-type dataset {name}` (or a run) fills the cache: copy its folder HF_HOME"
     )
 
 
 def _seed() -> None:
-    """lm-eval seeds the global generators before it reads data sets: some tasks shuffle as they read."""
+    """Seed the global generators as lm-eval does before it reads data sets: some tasks shuffle their data."""
     import numpy as np
     from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 

@@ -1,7 +1,7 @@
-"""lm-eval's index of tasks, remembered: its 14,000 YAML files take seconds to parse, and rarely change.
+"""A cache of lm-eval's index of tasks: its 14,000 YAML files take seconds to parse, and rarely change.
 
-It is kept in the cache folder beside lm-eval's version and a digest of each file's path, time of change and
-size: where one of them has changed, lm-eval reads its files anew.
+The cache holds lm-eval's version and a digest of each file's path, time of change and size: after a change,
+lm-eval reads its files again.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from evalkit.util.paths import memory, write_whole
 
 
 class _Book(msgspec.Struct):
-    """What was read once. An entry is its kind, its file, what the file says, and the tasks of a tag."""
+    """The cached index. An entry holds its kind, its file, the file's content, and the tasks of a tag."""
 
     made_by: str
     entries: dict[str, tuple[str, str | None, Any, list[str]]]
 
 
 def whole_manager(include_path: Path | None) -> Any:
-    """lm-eval's ``TaskManager`` of all its own tasks; those in ``include_path`` come before them."""
+    """Return lm-eval's ``TaskManager`` of all its tasks; tasks in ``include_path`` replace them by name."""
     from lm_eval.tasks import TaskManager
 
     root = Path(importlib.import_module("lm_eval.tasks").__path__[0])
     path = memory("lm_eval", str(root))
     try:
         from lm_eval.tasks._index import Entry, Kind
-    except ImportError:  # another version's files lie elsewhere
+    except ImportError:  # another version of lm-eval
         path = None
     if path is None:
         return TaskManager(include_path=include_path)
     made_by = state_of(root)
     if (book := _open(path, made_by)) is None:
-        found = TaskManager().task_index
-        book = _Book(made_by, {name: _plain(entry) for name, entry in found.items()})
+        entries = TaskManager().task_index
+        book = _Book(made_by, {name: _plain(entry) for name, entry in entries.items()})
         _save(path, book)
-    made = TaskManager(include_path=include_path, include_defaults=False)
-    own = dict(made.task_index)
-    made.task_index.clear()
+    manager = TaskManager(include_path=include_path, include_defaults=False)
+    included = dict(manager.task_index)
+    manager.task_index.clear()
     for name, (kind, file, config, members) in book.entries.items():
-        made.task_index[name] = Entry(name, Kind[kind], Path(file) if file else None, config, set(members))
-    made.task_index.update(own)
-    return made
+        manager.task_index[name] = Entry(name, Kind[kind], Path(file) if file else None, config, set(members))
+    manager.task_index.update(included)
+    return manager
 
 
 def _plain(entry: Any) -> tuple[str, str | None, Any, list[str]]:
@@ -56,7 +56,7 @@ def _plain(entry: Any) -> tuple[str, str | None, Any, list[str]]:
 
 
 def state_of(root: Path) -> str:
-    """The version of lm-eval, and a digest of the YAML files in a folder as they are now."""
+    """Return lm-eval's version and a digest of the present YAML files in a folder."""
     digest = hashlib.sha256()
     for path, changed_ns, size in sorted(_files(str(root))):
         digest.update(f"{path}\0{changed_ns}\0{size}\n".encode())
@@ -64,7 +64,7 @@ def state_of(root: Path) -> str:
 
 
 def _files(folder: str) -> Iterator[tuple[str, int, int]]:
-    """YAML files in a folder and those below it: path, time of change in nanoseconds, size in bytes."""
+    """Yield the YAML files under a folder: path, time of change in nanoseconds, size in bytes."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
@@ -75,7 +75,7 @@ def _files(folder: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _open(path: Path, made_by: str) -> _Book | None:
-    """What was remembered; None where there is nothing, it is damaged, or a file has changed since."""
+    """Return the cached index; None where there is none, it is damaged, or a file has changed since."""
     try:
         book = msgspec.msgpack.decode(path.read_bytes(), type=_Book)
     except (OSError, msgspec.DecodeError):
@@ -84,7 +84,7 @@ def _open(path: Path, made_by: str) -> _Book | None:
 
 
 def _save(path: Path, book: _Book) -> None:
-    """Remember, but for what would not come back as it was."""
+    """Write the cache, unless the index does not survive encoding."""
     try:
         written = msgspec.msgpack.encode(book)
         if msgspec.msgpack.decode(written, type=_Book) != book:

@@ -1,9 +1,9 @@
-"""Pictures, sounds and films: what a file holds, how it becomes something that a server takes, image arms.
+"""Pictures, sounds and films: reading files, converting them for a server, and image arms.
 
 - ``open_images`` reads pictures, PDF pages and DICOM frames for a task.
-- ``ready_messages`` turns a request's parts into what a backend takes, when the request is made;
-  ``ready_soon`` does so in a thread.
-- ``interleaved`` puts pictures where a text's markers are.
+- ``ready_messages`` converts the media of a request to what its backend takes; ``ready_soon`` does so in a
+  thread.
+- ``interleaved`` puts pictures at the markers of a text.
 - ``in_arm`` replaces the pictures of samples: real, blank, shuffled, none.
 """
 

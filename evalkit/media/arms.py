@@ -1,6 +1,6 @@
-"""Does a model look at the picture? Every vision task runs with its real pictures and with others.
+"""Image arms: does a model use the picture? A vision task runs with its real pictures and with others.
 
-``real`` as they are; ``blank`` grey of the same size; ``shuffled`` another sample's; ``none`` without.
+``real``: unchanged; ``blank``: grey, of the same size; ``shuffled``: another sample's; ``none``: no picture.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def image_arms(fn: F) -> F:
-    """``@image_arms`` beside ``@task``: run in all arms. The samples function takes
-    ``image: ImageArm = "real"`` and passes its samples through ``in_arm``."""
+    """Run a task in all image arms: ``@image_arms`` beside ``@task``.
+
+    The samples function takes ``image: ImageArm = "real"`` and passes its samples through ``in_arm``.
+    """
     return parametrize(image=ARMS)(fn)
 
 
 def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
-    """Samples with their pictures replaced; everything else, the prompt too, stays.
+    """Yield the samples with their pictures replaced and nothing else changed.
 
-    A shuffled picture is drawn from all other pictures of the data set by the sample's id, so it is the same
-    in every run, whatever the limit. Raises ``SetupError`` where there is no other picture.
+    A shuffled picture is drawn from all other pictures of the data set by the sample's id, so that it is the
+    same in every run, with any limit. Raises ``SetupError`` if there is no other picture.
     """
     if image == "real":
         yield from samples
@@ -43,12 +45,12 @@ def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
         yield from _shuffled(list(samples))
     else:
         for sample in samples:
-            shown = tuple(map(blank, sample.images)) if image == "blank" else ()
-            yield msgspec.structs.replace(sample, images=shown)
+            images = tuple(map(blank, sample.images)) if image == "blank" else ()
+            yield msgspec.structs.replace(sample, images=images)
 
 
 def blank(image: Image) -> Image:
-    """Mid-grey of the same size. Raises ``SetupError`` where the size cannot be told."""
+    """Return a mid-grey picture of the same size. Raises ``SetupError`` if the size is unknown."""
     data = image.read()
     size = image.size or look(data).size
     if size is None:
@@ -57,8 +59,8 @@ def blank(image: Image) -> Image:
                 size = opened.size
         except OSError as problem:
             raise SetupError(f"{image.path or image.sha256[:12]} is no picture: {problem}") from None
-    made = Image.of(plain_png(*size, GREY))
-    return msgspec.structs.replace(made, made="blank, in place of the real picture", size=size)
+    grey = Image.of(plain_png(*size, GREY))
+    return msgspec.structs.replace(grey, made="blank, in place of the real picture", size=size)
 
 
 def _shuffled(samples: list[Sample]) -> Iterator[Sample]:
@@ -68,12 +70,12 @@ def _shuffled(samples: list[Sample]) -> Iterator[Sample]:
         own = {image.sha256 for image in sample.images}
         if own and len(own) >= len(names):
             raise SetupError("image=shuffled needs pictures of other samples, and there are none")
-        shown = tuple(pool[_drawn(names, own, f"{sample.id}\0{i}")] for i in range(len(sample.images)))
-        yield msgspec.structs.replace(sample, images=shown)
+        images = tuple(pool[_draw(names, own, f"{sample.id}\0{i}")] for i in range(len(sample.images)))
+        yield msgspec.structs.replace(sample, images=images)
 
 
-def _drawn(names: list[str], own: set[str], key: str) -> str:
-    """A name that is not among one's own: the hash says where to begin to look."""
+def _draw(names: list[str], own: set[str], key: str) -> str:
+    """Return the first name outside ``own``, from the position that the hash of ``key`` gives."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(names)
-    places = (names[(start + step) % len(names)] for step in range(len(names)))
-    return next(name for name in places if name not in own)
+    rotated = (names[(start + step) % len(names)] for step in range(len(names)))
+    return next(name for name in rotated if name not in own)

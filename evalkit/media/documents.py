@@ -1,4 +1,4 @@
-"""Pictures out of documents: pages of a PDF or TIFF file, frames of a DICOM file, windowed to 8 bits.
+"""Pictures from documents: pages of a PDF or TIFF file, frames of a DICOM file (windowed to 8 bits).
 
 PDF needs pypdfium2 (``evalkit[pdf]``), DICOM pydicom (``evalkit[dicom]``).
 """
@@ -18,38 +18,38 @@ from evalkit.media.sniff import look
 from evalkit.types import Image, MediaSupport
 
 Window = tuple[float, float]
-_NOTHING = MediaSupport(images=frozenset())  # every page becomes a PNG of its own
+_ONLY_PNG = MediaSupport(images=frozenset())  # no format is kept, so that every page becomes a PNG
 _PERCENTILES = (0.5, 99.5)
 
 
 def open_images(
     path: str | Path, *, pages: Sequence[int] | None = None, dpi: int = 150, window: Window | None = None
 ) -> tuple[Image, ...]:
-    """The pictures of a file: one of a plain image, else its pages or frames, all or ``pages`` (from 1).
+    """Return the pictures of a file: an image itself, else its pages or frames, all or ``pages`` (from 1).
 
-    ``dpi`` is for PDF. ``window`` is centre and width for DICOM, in the units of its modality (Hounsfield
-    for CT); by default the file's own first window, else its 0.5th to 99.5th percentile. MONOCHROME1 is
-    inverted, so that more is brighter. Raises ``UsageError`` for what cannot be read, and ``OSError``.
+    ``dpi`` is for PDF. ``window`` is the centre and width for DICOM, in the units of its modality (Hounsfield
+    for CT); by default the file's first window, else its 0.5th to 99.5th percentile. MONOCHROME1 is inverted,
+    so that larger values are brighter. Raises ``UsageError`` for a file that cannot be read, and ``OSError``.
     """
     data = Path(path).read_bytes()
     source = Image.open(path)
-    found = look(data)
-    recipe = f"{source.sha256} {found.media_type} {pages} {dpi} {window}"
-    wanted = list(pages) if pages is not None else None
-    if found.media_type == "application/pdf":
-        return kept(recipe, lambda: _pdf(data, wanted, dpi, str(path)))
-    if found.media_type == "application/dicom":
-        return kept(recipe, lambda: _dicom(data, wanted, window, str(path)))
-    if found.media_type in ("image/tiff", "image/gif", "image/webp"):
-        several = kept(recipe, lambda: _frames(data, wanted, found.media_type, str(path)))
-        return several or (source,)
-    if wanted not in (None, [1]):
-        raise UsageError(f"{path} ({found.media_type}) holds one picture; pages= is for PDF, TIFF and DICOM")
+    media_type = look(data).media_type
+    recipe = f"{source.sha256} {media_type} {pages} {dpi} {window}"
+    numbers = list(pages) if pages is not None else None
+    if media_type == "application/pdf":
+        return kept(recipe, lambda: _pdf(data, numbers, dpi, str(path)))
+    if media_type == "application/dicom":
+        return kept(recipe, lambda: _dicom(data, numbers, window, str(path)))
+    if media_type in ("image/tiff", "image/gif", "image/webp"):
+        frames = kept(recipe, lambda: _frames(data, numbers, media_type, str(path)))
+        return frames or (source,)
+    if numbers not in (None, [1]):
+        raise UsageError(f"{path} ({media_type}) holds one picture; pages= is for PDF, TIFF and DICOM")
     return (source,)
 
 
-def _chosen(pages: list[int] | None, count: int, path: str) -> list[int]:
-    """Places from 0 of the pages wanted."""
+def _page_indices(pages: list[int] | None, count: int, path: str) -> list[int]:
+    """Return the indices (from 0) of ``pages``, by default of all. Raises ``UsageError``."""
     wrong = [page for page in pages or [] if not 1 <= page <= count]
     if wrong:
         raise UsageError(f"{path} has pages 1 to {count}, no page {wrong[0]}")
@@ -63,28 +63,28 @@ def _pdf(data: bytes, pages: list[int] | None, dpi: int, path: str) -> list[Made
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as problem:
         raise UsageError(f"{path} cannot be read as PDF: {problem}") from None
-    made: list[Made] = []
+    pictures: list[Made] = []
     with document:
-        for place in _chosen(pages, len(document), path):
-            page = document[place]
+        for index in _page_indices(pages, len(document), path):
+            page = document[index]
             picture = page.render(scale=dpi / 72).to_pil().convert("RGB")
             page.close()
-            made.append((png(picture), f"page {place + 1} of a PDF at {dpi} dpi", picture.size))
-    return made
+            pictures.append((png(picture), f"page {index + 1} of a PDF at {dpi} dpi", picture.size))
+    return pictures
 
 
 def _frames(data: bytes, pages: list[int] | None, media_type: str, path: str) -> list[Made]:
-    """Pages of a TIFF file; none where it holds a single one, which is then treated as any picture."""
+    """Return the pages of a TIFF, GIF or WebP file; none for a single page: that is a plain picture."""
     try:
         with pillow().open(io.BytesIO(data)) as opened:
             count = getattr(opened, "n_frames", 1)
-            places = _chosen(pages, count, path)
-            made: list[Made] = []
-            for place in places if count > 1 else []:
-                opened.seek(place)
-                one = plain(opened.copy(), media_type, _NOTHING)
-                made += [(one[0], f"page {place + 1}; {one[1]}", one[2])] if one else []
-            return made
+            indices = _page_indices(pages, count, path)
+            pictures: list[Made] = []
+            for index in indices if count > 1 else []:
+                opened.seek(index)
+                if page := plain(opened.copy(), media_type, _ONLY_PNG):
+                    pictures.append((page[0], f"page {index + 1}; {page[1]}", page[2]))
+            return pictures
     except (OSError, ValueError) as problem:
         raise UsageError(f"{path} cannot be read as {media_type}: {problem}") from None
 
@@ -98,23 +98,23 @@ def _dicom(data: bytes, pages: list[int] | None, window: Window | None, path: st
         dataset = pydicom.dcmread(io.BytesIO(data))
         pixels = pixel_array(dataset)
     except (InvalidDicomError, AttributeError, NotImplementedError, RuntimeError, ValueError) as problem:
-        said = " ".join(str(problem).split())
+        reason = " ".join(str(problem).split())
         raise UsageError(
-            f"{path} cannot be read as DICOM: {said}. Compressed files may need "
+            f"{path} cannot be read as DICOM: {reason}. Compressed files may need "
             "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
         ) from None
     frames = pixels if int(dataset.get("NumberOfFrames") or 1) > 1 else pixels[None]
     image_of = pillow().fromarray
-    made: list[Made] = []
-    for place in _chosen(pages, len(frames), path):
-        grey, how = _windowed(frames[place], dataset, window)
+    pictures: list[Made] = []
+    for index in _page_indices(pages, len(frames), path):
+        grey, method = _windowed(frames[index], dataset, window)
         picture = image_of(grey)
-        made.append((png(picture), f"frame {place + 1} of DICOM; {how}", picture.size))
-    return made
+        pictures.append((png(picture), f"frame {index + 1} of DICOM; {method}", picture.size))
+    return pictures
 
 
 def _windowed(frame: Any, dataset: Any, window: Window | None) -> tuple[Any, str]:
-    """A frame as 8-bit pixels, and how: colours as they are, greys by a window."""
+    """Return a frame as 8-bit pixels, and the method: colours are only scaled, greys get a window."""
     import numpy as np
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
@@ -142,7 +142,7 @@ def _windowed(frame: Any, dataset: Any, window: Window | None) -> tuple[Any, str
 
 
 def _range(values: Any, dataset: Any, window: Window | None) -> tuple[float, float, str]:
-    """The values that become black and white (DICOM PS3.3 C.11.2.1.2), and where they come from."""
+    """Return the values that become black and white (DICOM PS3.3 C.11.2.1.2), and their source."""
     import numpy as np
 
     window = window or _own_window(dataset)
@@ -151,12 +151,12 @@ def _range(values: Any, dataset: Any, window: Window | None) -> tuple[float, flo
         return low, high, f"percentiles {_PERCENTILES[0]:g} to {_PERCENTILES[1]:g} ({low:g} to {high:g})"
     centre, width = window
     exact = str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR_EXACT"
-    middle, reach = (centre, width) if exact else (centre - 0.5, max(width - 1, 1e-9))
-    return middle - reach / 2, middle + reach / 2, f"window {centre:g}/{width:g}"
+    middle, span = (centre, width) if exact else (centre - 0.5, max(width - 1, 1e-9))
+    return middle - span / 2, middle + span / 2, f"window {centre:g}/{width:g}"
 
 
 def _own_window(dataset: Any) -> Window | None:
-    """The file's first window. A sigmoid (VOILUTFunction) is drawn as the straight line of that window."""
+    """Return the file's first window, or None. A sigmoid (VOILUTFunction) is treated as linear."""
     import numpy as np
 
     centres, widths = dataset.get("WindowCenter"), dataset.get("WindowWidth")

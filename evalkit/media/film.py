@@ -1,4 +1,4 @@
-"""Frames of a film as pictures, sampled by number or by rate. Needs PyAV (``evalkit[video]``)."""
+"""Samples frames of a film as pictures, by number or by rate. Needs PyAV (``evalkit[video]``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MOST_FRAMES = 512
 
 
 def frames_of(video: Video) -> tuple[Image, ...]:
-    """``video.frames`` pictures from the middles of so many equal stretches, or one each 1/``fps`` seconds.
+    """Return ``video.frames`` pictures, from the middles of as many equal parts, or ``fps`` per second.
 
-    Raises ``RequestRejected`` for a file that holds no film or too many frames for one request.
+    Raises ``RequestRejected`` for a file without a film or too many frames for one request.
     """
     return kept(f"{video.sha256} film {video.frames} {video.fps}", lambda: list(_sample(video)))
 
@@ -29,9 +29,9 @@ def _sample(video: Video) -> Iterator[Made]:
     try:
         with av.open(video.path or io.BytesIO(video.read())) as container:
             if not container.streams.video:
-                raise RequestRejected(f"{name} holds no film")
+                raise RequestRejected(f"{name} contains no film")
             times = _times(video, _duration(container, container.streams.video[0], av.time_base), name)
-            yield from _at(container, times)
+            yield from _frames_at(container, times)
     except (av.error.FFmpegError, OSError) as problem:
         raise RequestRejected(f"{name} cannot be read as a film: {problem}") from None
 
@@ -46,32 +46,32 @@ def _times(video: Video, duration: float, name: str) -> list[float]:
     count = video.frames or max(1, int(duration * (video.fps or 1.0) + 1e-6))
     if count > MOST_FRAMES:
         raise RequestRejected(
-            f"{name}: {count} frames for one request, the most is {MOST_FRAMES}; lower fps="
+            f"{name}: {count} frames for one request are more than {MOST_FRAMES}; lower fps="
         )
     if video.frames:
         return [(i + 0.5) / count * duration for i in range(count)]
     return [i / (video.fps or 1.0) for i in range(count)]
 
 
-def _at(container: Any, times: list[float]) -> Iterator[Made]:
-    """The frame that is shown at each time: the last one that began by then."""
-    wanted = iter(times)
-    time = next(wanted, None)
-    shown: Any = None
+def _frames_at(container: Any, times: list[float]) -> Iterator[Made]:
+    """Yield the frame on screen at each time: the last one that began by then."""
+    remaining = iter(times)
+    time = next(remaining, None)
+    current: Any = None
     for frame in container.decode(video=0):
-        while time is not None and shown is not None and frame.time > time + 1e-9:
-            yield _picture(shown)
-            time = next(wanted, None)
-        shown = frame
+        while time is not None and current is not None and frame.time > time + 1e-9:
+            yield _picture(current)
+            time = next(remaining, None)
+        current = frame
         if time is None:
             return
-    while time is not None and shown is not None:
-        yield _picture(shown)
-        time = next(wanted, None)
+    while time is not None and current is not None:
+        yield _picture(current)
+        time = next(remaining, None)
 
 
 def _picture(frame: Any) -> Made:
     picture = frame.to_image()
-    if turn := getattr(frame, "rotation", 0):
-        picture = picture.rotate(turn, expand=True)
+    if degrees := getattr(frame, "rotation", 0):
+        picture = picture.rotate(degrees, expand=True)
     return png(picture), f"frame at {frame.time:.3f} s of a film", picture.size

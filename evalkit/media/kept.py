@@ -1,6 +1,7 @@
-"""Pictures that were made from others, kept on disk by what they were made from: made once, read when sent.
+"""A disk cache of converted pictures, keyed by their source and the conversion (the recipe).
 
-They lie in ``media`` of the cache folder (``EVALKIT_CACHE``), named by their hash, and can be made again.
+The files are in ``media`` of the cache folder (``EVALKIT_CACHE``), named by their hash. They can be deleted:
+evalkit converts the pictures again.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ import msgspec
 from evalkit.types import Image
 from evalkit.util.paths import cache_dir, write_whole
 
-_VERSION = "1"  # of how pictures are made: raise it when a conversion changes
+_VERSION = "1"  # of the conversions: raise it when one changes
 
 _decode = msgspec.json.Decoder(tuple[Image, ...]).decode
 Made = tuple[bytes, str, tuple[int, int]]  # a PNG file, how it was made, width and height
 
 
 def kept(recipe: str, make: Callable[[], Sequence[Made]]) -> tuple[Image, ...]:
-    """The pictures of a recipe, which names the source by its hash: from disk, or made now."""
+    """Return the pictures of a recipe (source hash and settings): from disk, or from ``make`` now."""
     folder = _folder()
     index = folder / f"{hashlib.sha256(f'{_VERSION} {recipe}'.encode()).hexdigest()}.json"
     if index.is_file():
-        known = _decode(index.read_bytes())
-        if all(Path(image.path or "").is_file() for image in known):
-            return known
-    images = tuple(_written(folder, *made) for made in make())
+        images = _decode(index.read_bytes())
+        if all(Path(image.path or "").is_file() for image in images):
+            return images
+    images = tuple(_write(folder, *made) for made in make())
     write_whole(index, msgspec.json.encode(images))
     return images
 
 
 def keep_image(data: bytes, media_type: str = "application/octet-stream") -> Image:
-    """Bytes that came without a file (a row of a data set), written to disk once: memory stays flat."""
+    """Write a picture without a file (from a row of a data set) to disk, to save memory, and return it."""
     digest = hashlib.sha256(data).hexdigest()
     path = _folder() / digest
     if not path.is_file():
@@ -42,7 +43,7 @@ def keep_image(data: bytes, media_type: str = "application/octet-stream") -> Ima
     return Image(digest, media_type, path=str(path))
 
 
-def _written(folder: Path, png: bytes, made: str, size: tuple[int, int]) -> Image:
+def _write(folder: Path, png: bytes, made: str, size: tuple[int, int]) -> Image:
     digest = hashlib.sha256(png).hexdigest()
     path = folder / f"{digest}.png"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A message of text and pictures, each picture where the text says."""
+"""Interleaves pictures with a text at its markers."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ _MARKER = re.compile(r"<image[ _]?(\d*)>")
 
 
 def interleaved(text: str, images: Sequence[Image], role: str = "user") -> Message:
-    """A message in which ``<image1>``, ``<image2>`` (or ``<image>``, in order) are the pictures themselves.
+    """Return a message in which pictures replace ``<image1>``, ``<image2>`` (or ``<image>``, in order).
 
-    A picture that no marker names comes first; a picture that is named again is shown once; markers without a
-    picture are dropped.
+    A picture without a marker comes first. A picture with several markers is shown at the first one. Markers
+    without a picture are dropped.
     """
     shown: list[int] = []
     parts: list[Part] = []
-    place = 0
+    end = 0
     for match in _MARKER.finditer(text):
         number = int(match[1]) - 1 if match[1] else len(shown)
-        parts.append(Text(text[place : match.start()]))
-        place = match.end()
+        parts.append(Text(text[end : match.start()]))
+        end = match.end()
         if 0 <= number < len(images) and number not in shown:
             parts.append(images[number])
             shown.append(number)
-    parts.append(Text(text[place:]))
-    first = [image for i, image in enumerate(images) if i not in shown]
-    return Message(role, tuple(_joined([*first, *parts])))
+    parts.append(Text(text[end:]))
+    unmarked = [image for i, image in enumerate(images) if i not in shown]
+    return Message(role, tuple(_joined([*unmarked, *parts])))
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:
-    """Texts that follow each other as one, empty ones left out; white space around pictures stripped."""
+    """Join neighbouring texts, strip the white space around pictures, and drop empty texts."""
     joined: list[Part] = []
     for part in parts:
         if isinstance(part, Text) and joined and isinstance(joined[-1], Text):
             joined[-1] = Text(joined[-1].text + part.text)
         else:
             joined.append(part)
-    whole = [Text(p.text.strip()) if isinstance(p, Text) else p for p in joined]
-    return [p for p in whole if not isinstance(p, Text) or p.text]
+    stripped = [Text(p.text.strip()) if isinstance(p, Text) else p for p in joined]
+    return [p for p in stripped if not isinstance(p, Text) or p.text]

@@ -1,4 +1,4 @@
-"""Pixels as every server reads them: 8 bits, grey or RGB, upright, opaque; written as PNG, without loss."""
+"""Converts pictures to what every server reads alike: PNG, 8 bits, grey or RGB, upright, opaque."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def pillow() -> Any:
 
 
 def to_png(data: bytes, media_type: str, takes: MediaSupport, name: str) -> Made | None:
-    """One picture as a PNG that is read the same everywhere; None where the original already is.
+    """Return a picture converted to PNG; None if the original needs no conversion.
 
-    Raises ``RequestRejected`` with the reason where it cannot be read, or holds several pictures.
+    Raises ``RequestRejected`` with the reason if the file cannot be read or holds several pictures.
     """
     pil = pillow()
     try:
@@ -39,22 +39,22 @@ def to_png(data: bytes, media_type: str, takes: MediaSupport, name: str) -> Made
 
 
 def plain(picture: Any, origin: str, takes: MediaSupport) -> Made | None:
-    """A Pillow image as PNG, or None where nothing had to change and the server takes ``origin``."""
+    """Return a Pillow image as PNG; None if nothing has to change and the server takes type ``origin``."""
     from PIL import ImageOps
 
     steps: list[str] = []
-    turned = ImageOps.exif_transpose(picture)
+    upright = ImageOps.exif_transpose(picture)
     if picture.getexif().get(0x0112, 1) > 1:
         steps.append("turned upright as its EXIF says")
-    even = _opaque(_eight_bits(turned, steps), steps)
-    small = _smaller(even, takes, steps)
+    opaque = _opaque(_eight_bits(upright, steps), steps)
+    small = _smaller(opaque, takes, steps)
     if not steps and origin in takes.images:
         return None
     return png(small), f"{origin} to image/png" + "".join(f"; {step}" for step in steps), small.size
 
 
 def png(picture: Any) -> bytes:
-    """A Pillow image as a PNG file without metadata."""
+    """Return a Pillow image as a PNG file without metadata."""
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
@@ -64,25 +64,25 @@ def _eight_bits(picture: Any, steps: list[str]) -> Any:
     if picture.mode in ("1", "L", "LA", "RGB", "RGBA", "P", "PA"):
         return picture
     if picture.mode[0] in "IF":
-        wide = picture.convert("F")
-        low, high = wide.getextrema()
+        floats = picture.convert("F")
+        low, high = floats.getextrema()
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("it has values that are not finite")
         scale = 255 / (high - low) if high > low else 0.0
         steps.append(f"grey values {low:g} to {high:g} spread over 8 bits")
-        return wide.point(lambda v: v * scale + (0.5 - low * scale)).convert("L")
+        return floats.point(lambda v: v * scale + (0.5 - low * scale)).convert("L")
     steps.append(f"{picture.mode} to RGB")
     return picture.convert("RGB")
 
 
 def _opaque(picture: Any, steps: list[str]) -> Any:
-    """On white: a server that only drops the alpha channel shows what was never meant to be seen."""
+    """Put a transparent picture on white: without the alpha channel, hidden pixels would be visible."""
     if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        if clear.getchannel("A").getextrema()[0] < 255:
+        rgba = picture.convert("RGBA")
+        if rgba.getchannel("A").getextrema()[0] < 255:
             steps.append("transparency on white")
-            paper = pillow().new("RGBA", clear.size, "white")
-            return pillow().alpha_composite(paper, clear).convert("RGB")
+            white = pillow().new("RGBA", rgba.size, "white")
+            return pillow().alpha_composite(white, rgba).convert("RGB")
     if picture.mode in ("L", "RGB"):
         return picture
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
@@ -97,7 +97,7 @@ def _smaller(picture: Any, takes: MediaSupport, steps: list[str]) -> Any:
 
 
 def fitting(size: tuple[int, int], takes: MediaSupport) -> tuple[int, int]:
-    """The largest size of the same shape within ``max_side`` and ``max_pixels``; never larger than it is."""
+    """Return the largest size of the same shape within ``max_side`` and ``max_pixels``, up to ``size``."""
     width, height = size
     scale = min(
         1.0,
@@ -109,7 +109,7 @@ def fitting(size: tuple[int, int], takes: MediaSupport) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def plain_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
-    """A picture of one colour, made without Pillow."""
+    """Return a PNG of one colour, made without Pillow."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

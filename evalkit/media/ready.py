@@ -1,4 +1,4 @@
-"""A request's parts as its backend takes them: original bytes where it can, else converted, else refused."""
+"""Converts the media of a request to what its backend takes: kept if possible, else converted or refused."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _DOCUMENTS = ("application/pdf", "application/dicom")
 
 
 async def ready_soon(messages: tuple[Message, ...], takes: MediaSupport) -> tuple[Message, ...]:
-    """``ready_messages`` in threads of their own: what stands in line for conversion must not hold up
-    requests that are on their way, nor the store. Raises ``RequestRejected``."""
+    """Run ``ready_messages`` in a separate thread pool. Raises ``RequestRejected``.
+
+    Conversions that wait for a thread must not delay the store and the requests in flight.
+    """
     return await asyncio.get_running_loop().run_in_executor(_threads(), ready_messages, messages, takes)
 
 
@@ -28,7 +30,7 @@ def _threads() -> Executor:
 
 
 def ready_messages(messages: tuple[Message, ...], takes: MediaSupport) -> tuple[Message, ...]:
-    """Messages with every part such as ``takes`` allows. Raises ``RequestRejected`` with the reason."""
+    """Return messages with the media that ``takes`` allows. Raises ``RequestRejected`` with the reason."""
     return tuple(
         m
         if isinstance(m.content, str)
@@ -49,30 +51,30 @@ def _ready(part: Part, takes: MediaSupport) -> tuple[Part, ...]:
 
 
 def ready_image(image: Image, takes: MediaSupport) -> Image:
-    """The picture itself, or what it was made into. Raises ``RequestRejected``."""
+    """Return the picture itself, or its conversion. Raises ``RequestRejected``."""
     data = _bytes(image)
-    found = look(data)
+    info = look(data)
     name = _name(image)
-    if found.media_type in _DOCUMENTS:
-        raise RequestRejected(f"{name} is {found.media_type}: read it with evalkit.media.open_images(path)")
-    fits = found.size is not None and fitting(found.size, takes) == found.size
-    if found.media_type in takes.images and not found.odd and fits:
-        return _as_it_is(image, found.media_type)
+    if info.media_type in _DOCUMENTS:
+        raise RequestRejected(f"{name} is {info.media_type}: read it with evalkit.media.open_images(path)")
+    fits = info.size is not None and fitting(info.size, takes) == info.size
+    if info.media_type in takes.images and not info.odd and fits:
+        return _unchanged(image, info.media_type)
     recipe = f"{image.sha256} {sorted(takes.images)} {takes.max_pixels} {takes.max_side}"
 
     def make() -> list[Made]:
-        made = to_png(data, found.media_type, takes, name)
-        if made is None:
+        converted = to_png(data, info.media_type, takes, name)
+        if converted is None:
             return []
-        png, how, size = made
-        return [(png, f"{image.made}; {how}" if image.made else how, size)]
+        png, method, size = converted
+        return [(png, f"{image.made}; {method}" if image.made else method, size)]
 
-    done = kept(recipe, make)
-    return done[0] if done else _as_it_is(image, found.media_type)
+    pictures = kept(recipe, make)
+    return pictures[0] if pictures else _unchanged(image, info.media_type)
 
 
-def _as_it_is(image: Image, media_type: str) -> Image:
-    """The same bytes under their true type: a file's name may say another."""
+def _unchanged(image: Image, media_type: str) -> Image:
+    """Return the same bytes with their true media type, which a file's name may not show."""
     if media_type == image.media_type:
         return image
     return Image(image.sha256, media_type, image.path, image.data, image.made, image.size)
@@ -83,8 +85,8 @@ def _ready_audio(audio: Audio, takes: MediaSupport) -> Audio:
         raise RequestRejected("this model takes no sound")
     media_type = look(_bytes(audio)).media_type
     if media_type not in takes.audio:
-        known = ", ".join(sorted(takes.audio))
-        raise RequestRejected(f"{_name(audio)} is {media_type}: sounds are sent as {known}")
+        allowed = ", ".join(sorted(takes.audio))
+        raise RequestRejected(f"{_name(audio)} is {media_type}: sounds are sent as {allowed}")
     return Audio(audio.sha256, media_type, audio.path, audio.data)
 
 
@@ -93,7 +95,7 @@ def _ready_video(video: Video, takes: MediaSupport) -> tuple[Part, ...]:
         if takes.video:
             return (video,)
         raise RequestRejected(
-            f"{_name(video)}: say how the film is sampled, Video.open(path, frames=8) or fps=1; "
+            f"{_name(video)}: choose how to sample the film, Video.open(path, frames=8) or fps=1; "
             "a server that samples films itself (vLLM, SGLang) gets the file with ?video=file"
         )
     from evalkit.media.film import frames_of

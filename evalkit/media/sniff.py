@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and not by its name: type, size, and why a server may misread it."""
+"""Recognizes a file by its first bytes, not its name: media type, size, traits that servers misread."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ _SIGNATURES = (
 )
 # Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_TAIL = 4096  # bytes in which a whole file has its end; some programs write behind it
-_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+_TAIL = 4096  # last bytes, which contain the end marker; some programs append bytes after the marker
+_BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
 @dataclass(frozen=True)
-class Found:
-    """``odd`` names what servers read differently (16 bits, CMYK, transparency, EXIF rotation, animation), or
-    a file without its end: reason to look closer."""
+class FileInfo:
+    """The media type of a file, a picture's size in pixels, and its ``odd`` traits, if any.
+
+    Odd is what some servers misread: 16 bits, CMYK, transparency, EXIF rotation, animation, a cut-off file.
+    """
 
     media_type: str
     size: tuple[int, int] | None = None
     odd: str = ""
 
 
-def look(data: bytes) -> Found:
-    """What these bytes are; ``application/octet-stream`` where they are nothing known."""
+def look(data: bytes) -> FileInfo:
+    """Recognize bytes; unknown ones are ``application/octet-stream``."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
@@ -45,26 +47,28 @@ def look(data: bytes) -> Found:
     if data[:4] == b"RIFF":
         return _riff(data)
     if data[128:132] == b"DICM":
-        return Found("application/dicom")
+        return FileInfo("application/dicom")
     if data[4:8] == b"ftyp":
-        kind = data[8:12]
-        return Found("image/avif" if kind == b"avif" else "image/heic" if kind[:2] == b"he" else "video/mp4")
+        brand = data[8:12]
+        if brand == b"avif":
+            return FileInfo("image/avif")
+        return FileInfo("image/heic" if brand[:2] == b"he" else "video/mp4")
     for signature, media_type in _SIGNATURES:
         if data.startswith(signature):
-            return Found(media_type)
+            return FileInfo(media_type)
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2:  # a frame of MPEG audio, layer III
-        return Found("audio/mpeg")
-    return Found("application/octet-stream")
+        return FileInfo("audio/mpeg")
+    return FileInfo("application/octet-stream")
 
 
-def _png(data: bytes) -> Found:
+def _png(data: bytes) -> FileInfo:
     odd: list[str] = []
     size = None
-    place = 8
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        if kind == b"IHDR" and place + 18 <= len(data):
-            width, height, depth, colour = struct.unpack_from(">IIBB", data, place + 8)
+    offset = 8
+    while offset + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, offset)
+        if kind == b"IHDR" and offset + 18 <= len(data):
+            width, height, depth, colour = struct.unpack_from(">IIBB", data, offset + 8)
             size = (width, height)
             odd += ["16 bits"] if depth == 16 else []
             odd += ["transparency"] if colour in (4, 6) else []
@@ -72,25 +76,25 @@ def _png(data: bytes) -> Found:
             odd.append("transparency")
         elif kind == b"acTL":
             odd.append("animation")
-        elif kind == b"eXIf" and _orientation(data[place + 8 : place + 8 + length]) > 1:
+        elif kind == b"eXIf" and _orientation(data[offset + 8 : offset + 8 + length]) > 1:
             odd.append("EXIF rotation")
         elif kind == b"IDAT":
             break
-        place += length + 12
+        offset += length + 12
     odd += ["no end"] if b"IEND" not in data[-_TAIL:] else []
-    return Found("image/png", size, ", ".join(odd))
+    return FileInfo("image/png", size, ", ".join(odd))
 
 
-def _jpeg(data: bytes) -> Found:
+def _jpeg(data: bytes) -> FileInfo:
     odd: list[str] = []
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF or marker in _ALONE:
-            place += 1 if marker == 0xFF else 2
+    offset = 2
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if marker == 0xFF or marker in _BARE:
+            offset += 1 if marker == 0xFF else 2
             continue
-        (length,) = struct.unpack_from(">H", data, place + 2)
-        body = data[place + 4 : place + 2 + length]
+        (length,) = struct.unpack_from(">H", data, offset + 2)
+        body = data[offset + 4 : offset + 2 + length]
         if marker == 0xE1 and body.startswith(b"Exif\0\0") and _orientation(body[6:]) > 1:
             odd.append("EXIF rotation")
         if marker in _FRAMES and len(body) >= 6:
@@ -98,44 +102,44 @@ def _jpeg(data: bytes) -> Found:
             odd += [f"{precision} bits"] if precision != 8 else []
             odd += ["CMYK"] if components == 4 else []
             odd += ["no end"] if b"\xff\xd9" not in data[-_TAIL:] else []
-            return Found("image/jpeg", (width, height), ", ".join(odd))
-        place += 2 + length
-    return Found("image/jpeg", None, "no frame in it")
+            return FileInfo("image/jpeg", (width, height), ", ".join(odd))
+        offset += 2 + length
+    return FileInfo("image/jpeg", None, "no frame in it")
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF: 1 (upright) where it says nothing."""
+    """Return the orientation in a block of EXIF: 1 (upright) if there is none."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 10:
         return 1
-    (place,) = struct.unpack_from(order + "I", exif, 4)
-    if place + 2 > len(exif):
+    (offset,) = struct.unpack_from(order + "I", exif, 4)
+    if offset + 2 > len(exif):
         return 1
-    (entries,) = struct.unpack_from(order + "H", exif, place)
-    for entry in range(place + 2, min(place + 2 + 12 * entries, len(exif) - 11), 12):
+    (entries,) = struct.unpack_from(order + "H", exif, offset)
+    for entry in range(offset + 2, min(offset + 2 + 12 * entries, len(exif) - 11), 12):
         tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
         if tag == 0x0112:
             return int(value)
     return 1
 
 
-def _riff(data: bytes) -> Found:
+def _riff(data: bytes) -> FileInfo:
     if data[8:12] == b"WAVE":
-        return Found("audio/wav")
+        return FileInfo("audio/wav")
     if data[8:12] == b"AVI ":
-        return Found("video/x-msvideo")
+        return FileInfo("video/x-msvideo")
     if data[8:12] != b"WEBP":
-        return Found("application/octet-stream")
+        return FileInfo("application/octet-stream")
     if data[12:16] == b"VP8X" and len(data) >= 30:
         flags = data[20]
         names = ((0x10, "transparency"), (0x02, "animation"), (0x08, "EXIF rotation"))
         size = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
-        return Found("image/webp", size, ", ".join(name for bit, name in names if flags & bit))
+        return FileInfo("image/webp", size, ", ".join(name for bit, name in names if flags & bit))
     if data[12:16] == b"VP8L" and len(data) >= 25:
         bits = int.from_bytes(data[21:25], "little")
         size = ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-        return Found("image/webp", size, "transparency" if bits >> 28 & 1 else "")
+        return FileInfo("image/webp", size, "transparency" if bits >> 28 & 1 else "")
     if data[12:16] == b"VP8 " and len(data) >= 30:
         width, height = struct.unpack_from("<HH", data, 26)
-        return Found("image/webp", (width & 0x3FFF, height & 0x3FFF))
-    return Found("image/webp")
+        return FileInfo("image/webp", (width & 0x3FFF, height & 0x3FFF))
+    return FileInfo("image/webp")

@@ -1,6 +1,6 @@
-"""Metrics: each factory returns a ``Metric``, whose name carries its parameters (``recall@5``).
+"""Metrics. Each factory returns a ``Metric``, whose name carries its parameters (``recall@5``).
 
-Names are imported when first used, so that ``import evalkit.metrics`` costs nothing.
+A name's module is imported at first use, so that ``import evalkit.metrics`` costs nothing.
 """
 
 from __future__ import annotations

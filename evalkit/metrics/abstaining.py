@@ -1,4 +1,4 @@
-"""Abstaining: saying that the passages do not hold the answer, where they do not, and only there.
+"""Abstention: a reply should say that the passages do not hold the answer exactly where they do not hold it.
 
 A task tells the metrics by ``Answer.metadata["answerable"]`` (``evalkit.facts.Shown``), or for a question
 that nothing in the pool answers by ``Sample.metadata["answerable"]``.
@@ -17,7 +17,7 @@ from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
 
 ABSTENTION = "The passages do not answer the question."
-"""What a task's prompt asks for where the passages do not answer, and what the gold baseline then says."""
+"""The reply that prompts ask for where the passages do not hold the answer, and the gold baseline gives."""
 
 _NOT = r"(?:do(?:es)?\s+not|don't|doesn't|did\s+not|didn't|cannot|can't|fail(?:s|ed)?\s+to)"
 _SOURCES = (
@@ -27,7 +27,7 @@ _HOLD = (
     r"(?:answer|address|contain|provide|include|mention|report|discuss|cover|hold|give|support an answer"
     r"|bear on|allow|permit|speak to)"
 )
-_SAID = re.compile(
+_ABSTAINS = re.compile(
     rf"\b{_SOURCES}\b[^.;]{{0,60}}\b{_NOT}\s+(?:\w+\s+){{0,2}}{_HOLD}"
     rf"|\b(?:none|neither) of (?:the|these)\s+(?:\w+\s+){{0,2}}{_SOURCES}"
     rf"|\bno\s+(?:relevant\s+|such\s+|suitable\s+)?{_SOURCES}\b[^.;]{{0,30}}\b{_HOLD}"
@@ -39,30 +39,31 @@ _SAID = re.compile(
 
 
 def abstains(text: str) -> bool:
-    """Whether a reply says, in its first sentence, that it cannot answer from what it was given.
+    """Return whether the first sentence of a reply says that the passages do not hold the answer.
 
-    Read by a fixed list of phrases about the *passages* (``the passages do not address``, ``cannot be
-    answered from these abstracts``, ``no such trial``, ``I do not know``). That evidence is insufficient is
-    a finding in medicine, and is not taken for it.
+    The rule is a fixed list of phrases about the *passages* (``the passages do not address``, ``cannot be
+    answered from these abstracts``, ``no such trial``, ``I do not know``). "The evidence is insufficient" is
+    a finding in medicine and does not count as an abstention.
     """
     sentences = split_sentences(without_marks(text))
     first = " ".join(sentences[0].split())[:400] if sentences else ""
-    return _SAID.search(first) is not None and not first.lower().startswith("if ")  # the prompt, said back
+    return _ABSTAINS.search(first) is not None and not first.lower().startswith("if ")  # the prompt repeated
 
 
 def abstention() -> Metric:
-    """``abstention``: 1 if the reply abstains where nothing that was shown answers. Applies there alone.
+    """Return ``abstention``: 1 if the reply abstains. Applies only where no passage shown holds the answer.
 
-    The share of right abstentions (negative rejection in RGB, Chen et al. 2024). Who always abstains scores
-    full marks here, and the worst score on every question that has an answer: see ``abstained``.
+    A run's value is the share of right abstentions (negative rejection in RGB, Chen et al. 2024). A model
+    that always abstains has the best value here, and the worst quality on every question that has an answer:
+    read it beside ``abstained``.
     """
     return Metric("abstention", _abstention, help="whether the reply abstains where the evidence is missing")
 
 
 def abstained() -> Metric:
-    """``abstained``: share of replies that abstain, in any arm; descriptive.
+    """Return ``abstained``: the share of replies that abstain, in any arm; descriptive.
 
-    Where the evidence was shown each of them is a false abstention, which the quality metrics punish.
+    Where the evidence was shown, each of these is a false abstention, which the quality metrics punish.
     """
     return Metric(
         "abstained", _abstained, higher_is_better=None, kind="fact", help="share of replies that abstain"
@@ -70,7 +71,7 @@ def abstained() -> Metric:
 
 
 def where_answerable(*metrics: Metric) -> tuple[Metric, ...]:
-    """The same metrics, which do not apply where the right reply is to abstain: no text is right there."""
+    """Return the same metrics, which do not apply where the right reply is to abstain."""
     return tuple(replace(m, fn=partial(_where_answerable, m.fn)) for m in metrics)
 
 

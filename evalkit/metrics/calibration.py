@@ -1,8 +1,9 @@
 """Calibration of multiple choice: is a model right as often as it is sure?
 
-Both read ``answer.metadata["probabilities"]``, one for each of ``sample.choices``, as ``answer_choice``
-leaves them where it compares likelihoods. Where the method of the task gives none, they do not apply.
-They are facts about the probabilities, so a reply without a choice (two options level) keeps its value.
+Both metrics read ``answer.metadata["probabilities"]``, one probability for each of ``sample.choices``.
+``answer_choice`` records them where it compares likelihoods; elsewhere the metrics do not apply.
+Both are facts about the probabilities: a reply without a choice (two options with equal scores) has a value
+too.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from evalkit.types import Answer, Sample
 
 
 def brier() -> Metric:
-    """Σ over the options of (probability − 1 if right else 0)²: 0 is perfect, 2 is sure and wrong.
+    """Return ``brier``: Σ over the options of (probability − 1 if right else 0)², from 0 (perfect) to 2.
 
-    Where several options are right they share the 1. Source: Brier 1950, the multi-class form.
+    Where several options are right, they share the 1 equally. Source: Brier 1950, the multi-class form.
     """
     return Metric(
         "brier", _brier, high=2.0, higher_is_better=False, kind="fact", help="multi-class Brier score"
@@ -30,14 +31,14 @@ def brier() -> Metric:
 
 
 def expected_calibration_error(bins: int = 10) -> Metric:
-    """``ece[bins=10]``: the gap between how sure and how right, Σ_b n_b/n · |accuracy_b − confidence_b|.
+    """Return ``ece[bins=10]``: Σ over the bins b of n_b/n · |accuracy_b − confidence_b|.
 
     Confidence is the probability of the likeliest option, in ``bins`` of equal width, (0, 1/bins] first.
-    A sample's own value is its confidence, negative where that option is wrong: a run's value is made of
-    these. Source: Naeini et al. 2015; Guo et al. 2017. Raises ``UsageError`` for fewer than one bin.
+    A sample's own value is its confidence, negative where that option is wrong; a run's value is computed
+    from these. Source: Naeini et al. 2015; Guo et al. 2017. Raises ``UsageError`` for fewer than one bin.
     """
     if bins < 1:
-        raise UsageError(f"expected_calibration_error: bins is {bins}, at least 1 is wanted")
+        raise UsageError(f"expected_calibration_error: bins is {bins}, but must be at least 1")
     return Metric(
         f"ece[bins={bins}]",
         _signed_confidence,
@@ -62,16 +63,16 @@ def _signed_confidence(sample: Sample, answer: Answer) -> float | None:
     if probabilities is None:
         return None
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
-    # Level at the top is no choice: sure as it may be, it is not right.
-    alone = probabilities.count(probabilities[best]) == 1
-    return probabilities[best] if alone and best in right_options(sample) else -probabilities[best]
+    # Two options with the highest probability are no choice, which counts as wrong.
+    is_choice = probabilities.count(probabilities[best]) == 1
+    return probabilities[best] if is_choice and best in right_options(sample) else -probabilities[best]
 
 
 def _ece(bins: int, signed: Sequence[float]) -> float:
     values = np.asarray(signed, dtype=np.float64)
     confidence, right = np.abs(values), values > 0
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(places, weights=right - confidence, minlength=bins)
+    bin_numbers = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_numbers, weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(values))
 
 
@@ -86,6 +87,6 @@ def _probabilities(sample: Sample, answer: Answer) -> list[float] | None:
         or min(probabilities) < 0
     ):
         raise MetricError(
-            f"sample {sample.id!r}: {probabilities} are no probabilities of its {len(sample.choices)} choices"
+            f"sample {sample.id!r}: {probabilities} is no distribution over its {len(sample.choices)} choices"
         )
     return probabilities

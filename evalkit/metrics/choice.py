@@ -1,4 +1,4 @@
-"""Multiple choice: is the option that the task read out of the reply the right one?"""
+"""Multiple choice: accuracy of the options that the task read out of the replies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from evalkit.types import Answer, Sample
 
 
 def accuracy() -> Metric:
-    """1 where ``answer.choice`` (an index into ``sample.choices``) is the right option, otherwise 0.
+    """Return ``accuracy``: 1 where ``answer.choice`` (an index into ``sample.choices``) is right, else 0.
 
-    Where the options were shown under every rotation (``answer_choice(circular=True)``), 1 only if every pick
-    is right. The target names the right option, or several targets several right ones. A target is read, in
-    this order, as the exact text of an option, as its capital letter (``"A"`` is the first), as its index
-    (``"0"`` is the first). A reply from which no choice could be read scores 0, it is never guessed.
+    Where the options were shown in every rotation (``answer_choice(circular=True)``), the score is 1 only if
+    every pick is right. Each target names a right option. A target is read, in this order, as the exact text
+    of an option, as its capital letter (``"A"`` is the first), as its index (``"0"`` is the first).
+    A reply from which no choice could be read scores 0: a choice is never guessed.
     Raises ``MetricError`` where the sample has no choices or the target names none of them.
     """
     return Metric("accuracy", _accuracy, help="1 if the chosen option is the right one")
@@ -27,12 +27,12 @@ def _accuracy(sample: Sample, answer: Answer) -> float:
 
 
 def right_options(sample: Sample) -> set[int]:
-    """Indices of the right options, as ``accuracy`` reads the targets. Raises ``MetricError``."""
+    """Return the indices of the right options, as ``accuracy`` reads the targets. Raises ``MetricError``."""
     return {index for target in sample.targets for index in _options(sample, target)}
 
 
 def _options(sample: Sample, target: str) -> list[int]:
-    """The options that a target names: more than one only where two have the same text."""
+    """Return the options that a target names: several only where options have the same text."""
     choices = sample.choices
     if target in choices:
         return [i for i, choice in enumerate(choices) if choice == target]
@@ -41,6 +41,6 @@ def _options(sample: Sample, target: str) -> list[int]:
     if target.isascii() and target.isdigit() and len(target) < 5 and int(target) < len(choices):
         return [int(target)]
     raise MetricError(
-        f"sample {sample.id!r}: the target {target!r} is none of its choices {list(choices)}; "
+        f"sample {sample.id!r}: the target {target!r} is not one of its choices {list(choices)}; "
         "give the option's text, its letter or its index"
     )

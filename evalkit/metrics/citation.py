@@ -1,7 +1,7 @@
-"""Citations: which passages a reply points to, sentence by sentence, and whether they are the right ones.
+"""Citations: the passages that each sentence of a reply cites, and whether they are relevant.
 
-A citation is a mark in square brackets that holds nothing but passage numbers, counted from 1: ``[1]``,
-``[1, 2]``, ``[1-3]``, ``[1][2]``. Every pattern here is linear in the text: a reply can be hostile.
+A citation mark is a pair of square brackets around passage numbers, counted from 1: ``[1]``, ``[1, 2]``,
+``[1-3]``, ``[1][2]``. Every pattern here takes time linear in the text, because a reply can be hostile.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from evalkit.types import Answer, Sample
 _MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
 _MARKS = re.compile(_MARK)
 _MARK_AND_SPACE = re.compile(rf" ?{_MARK}")
-# "[1] It works.\n[2] It is safe.": a line may begin with what it cites
+# "[1] It works.\n[2] It is safe.": a line may begin with its citation.
 _LINE_OF_ITS_OWN = re.compile(rf"\n(?=(?:{_MARK}[ \t]?)++[A-Z])")
 _WORD = re.compile(r"\w")
 
 
 def without_marks(text: str) -> str:
-    """The text with its citation marks removed."""
+    """Return the text without its citation marks."""
     return _MARK_AND_SPACE.sub("", text)
 
 
 def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
-    """Each sentence of a reply, without its marks, and the passages that it cites out of ``n``.
+    """Return each sentence of a reply, without its marks, and the passages that it cites out of ``n``.
 
-    Passages are given as indices from 0, each once per sentence, in the order they are cited; None stands
-    for a mark that points to no passage. A mark behind the full stop (``works. [1] Next``) belongs to the
-    sentence that it follows, unless it begins a line; a line that holds only marks belongs to the sentence
-    before it; marks without any sentence before them cite nothing. The end of a range is cut at ``n + 1``:
-    ``[1-999]`` is one wrong citation more than ``[1-n]``.
+    Passages are indices from 0, each once per sentence, in the order of citation; None stands for a mark
+    that points to no passage. A mark behind the full stop (``works. [1] Next``) belongs to the sentence
+    before the mark, unless the mark begins a line. A line of marks alone belongs to the sentence before the
+    line. Marks without any sentence before them cite nothing. The end of a range is cut at ``n + 1``:
+    ``[1-999]`` has one wrong citation more than ``[1-n]``.
     """
-    found: list[tuple[str, dict[int, None]]] = []
+    sentences: list[tuple[str, dict[int, None]]] = []
     for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", text)):
         sentence = without_marks(piece).strip()
         numbers = dict.fromkeys(_numbers(_MARKS.findall(piece), n))
         if _WORD.search(sentence):
-            found.append((sentence, numbers))
-        elif found:
-            found[-1][1].update(numbers)
-    return [(sentence, [i - 1 if 1 <= i <= n else None for i in numbers]) for sentence, numbers in found]
+            sentences.append((sentence, numbers))
+        elif sentences:
+            sentences[-1][1].update(numbers)
+    return [(sentence, [i - 1 if 1 <= i <= n else None for i in numbers]) for sentence, numbers in sentences]
 
 
 def _numbers(marks: Iterable[str], n: int) -> Iterable[int]:
@@ -56,12 +56,12 @@ def _numbers(marks: Iterable[str], n: int) -> Iterable[int]:
 
 
 def citation_precision() -> Metric:
-    """Share of the citations that point to a relevant document (``sample.relevance`` > 0).
+    """Return the share of the citations that point to a relevant document (``sample.relevance`` > 0).
 
-    A passage counts once for each sentence that cites it; a mark that points to no passage is a wrong
-    citation; a reply without citations scores 0. Does not apply (None) where the prompt held no passages by
-    design, where the relevant ones were kept out of it by design (see ``evalkit.rag.arms``), or where no
-    document is known to be relevant.
+    A passage counts once for each sentence that cites it. A mark that points to no passage is a wrong
+    citation. A reply without citations scores 0. Does not apply (None) where the prompt held no passages by
+    design, where the relevant passages were kept out of the prompt by design (see ``evalkit.rag.arms``), or
+    where no document is known to be relevant.
     """
     return Metric(
         "citation_precision", _precision, help="share of citations that point to a relevant document"
@@ -69,19 +69,19 @@ def citation_precision() -> Metric:
 
 
 def citation_recall() -> Metric:
-    """Share of all relevant documents (``sample.relevance`` > 0) that the reply cites.
+    """Return the share of all relevant documents (``sample.relevance`` > 0) that the reply cites.
 
-    All of them, not only those that were retrieved: a document that was never shown cannot be cited, and a
-    pipeline that did not find it has lost it all the same. Applies where ``citation_precision`` does.
+    A relevant document that was not retrieved counts too: the pipeline has missed it. Applies where
+    ``citation_precision`` applies.
     """
     return Metric("citation_recall", _recall, help="share of the relevant documents that are cited")
 
 
 def citation_coverage() -> Metric:
-    """Share of the reply's sentences that cite at least one of the passages shown, right or wrong.
+    """Return the share of the reply's sentences that cite a passage shown, relevant or not.
 
-    A reply without sentences scores 0. Does not apply (None) where the prompt held no passages, or none that
-    answer, by design. TREC BioGen's citation coverage asks, beyond this, that the citation supports the
+    A reply without sentences scores 0. Does not apply (None) where the prompt held no passages, or no
+    relevant ones, by design. TREC BioGen's citation coverage also asks that the citation supports the
     sentence.
     """
     return Metric("citation_coverage", _coverage, help="share of sentences with a citation")
@@ -120,7 +120,7 @@ def _relevant(sample: Sample) -> set[str]:
 
 
 def _cited(answer: Answer) -> list[str | None]:
-    """The document behind each citation, None for a mark that points nowhere."""
+    """Return the document of each citation, None for a mark that points to no passage."""
     passages = answer.passages or ()
     return [
         None if index is None else passages[index].document

@@ -1,9 +1,9 @@
-"""Where a reply says that the evidence points, against the reference: ΔEI of MS², by a classifier.
+"""Direction of the evidence in reply and reference, compared by a classifier: ΔEI of MS².
 
-The classifier is any network of three labels that say decrease, no difference and increase, as models
-trained on Evidence Inference do; the labels are read from its config by these words. It is asked about both
-texts for each pair of intervention and outcome in ``sample.metadata["interventions_outcomes"]``; without such
-pairs, once.
+The classifier is any network with three labels that say decrease, no difference and increase, as models
+trained on Evidence Inference have; these words identify the labels in its config. The classifier reads both
+texts once for each pair of intervention and outcome in ``sample.metadata["interventions_outcomes"]``, or
+once where there are no pairs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from evalkit.errors import MetricError, SetupError, UsageError, did_you_mean
-from evalkit.metric import Metric
+from evalkit.errors import MetricError, SetupError
+from evalkit.metric import Metric, check_option
 from evalkit.metrics.pretrained import Network, classified, network
 from evalkit.metrics.text import name_of, scored
 from evalkit.types import Answer, Sample
@@ -25,18 +25,15 @@ _WORDS = ("decrease", "no ", "increase")
 
 
 def evidence_direction(model: str, kind: Kind = "delta_ei") -> Metric:
-    """``delta_ei``: mean over the pairs of the Jensen-Shannon distance (base 2) between the distributions of
-    directions in reply and reference; lower is better. ``direction_agreement``: share of the pairs with the
-    same likeliest direction.
+    """Return ``delta_ei`` or, for ``kind="agreement"``, ``direction_agreement``.
 
-    ``model`` is the classifier's hub name or folder. The best reference counts. Range 0 to 1.
+    ``delta_ei`` is the mean over the pairs of the Jensen-Shannon distance (base 2) between the distributions
+    of directions in reply and reference; lower is better. ``direction_agreement`` is the share of the pairs
+    with the same likeliest direction. ``model`` is the classifier's hub name or folder. The best reference
+    counts. Range 0 to 1.
     Raises ``UsageError`` for another kind. Source: DeYoung et al. 2021 (MS²), Wallace et al. 2021.
     """
-    if kind not in get_args(Kind):
-        known = get_args(Kind)
-        raise UsageError(
-            f"evidence_direction: {kind!r} is none of {', '.join(known)}.{did_you_mean(kind, known)}"
-        )
+    check_option("evidence_direction", kind, get_args(Kind))
     name = name_of({"delta_ei": kind, "agreement": "direction_agreement"}[kind], model=(Path(model).name, ""))
     told = "distance between the directions of evidence in reply and reference"
     if kind == "agreement":
@@ -51,10 +48,10 @@ def evidence_direction(model: str, kind: Kind = "delta_ei") -> Metric:
 
 
 def _direction(model: str, kind: Kind, sample: Sample, answer: Answer) -> float | None:
-    given = sample.metadata.get("interventions_outcomes", [["", ""]])
-    if not given or any(len(pair) != 2 for pair in given):
-        raise MetricError(f"sample {sample.id!r}: interventions_outcomes {given!r} are no pairs")
-    pairs = tuple((str(intervention), str(outcome)) for intervention, outcome in given)
+    listed = sample.metadata.get("interventions_outcomes", [["", ""]])
+    if not listed or any(len(pair) != 2 for pair in listed):
+        raise MetricError(f"sample {sample.id!r}: interventions_outcomes {listed!r} are not pairs")
+    pairs = tuple((str(intervention), str(outcome)) for intervention, outcome in listed)
     return scored(partial(_compared, model, kind, pairs), True, sample, answer)
 
 
@@ -64,20 +61,20 @@ def _compared(model: str, kind: Kind, pairs: Pairs, reply: str, references: tupl
     from scipy.spatial.distance import jensenshannon
 
     net = network("AutoModelForSequenceClassification", model)
-    said, wanted = _directions(net, pairs, reply), [_directions(net, pairs, text) for text in references]
+    stated, expected = _directions(net, pairs, reply), [_directions(net, pairs, text) for text in references]
     if kind == "agreement":
-        return max(float((said.argmax(axis=1) == one.argmax(axis=1)).mean()) for one in wanted)
-    return min(float(jensenshannon(said, one, base=2, axis=1).mean()) for one in wanted)
+        return max(float((stated.argmax(axis=1) == table.argmax(axis=1)).mean()) for table in expected)
+    return min(float(jensenshannon(stated, table, base=2, axis=1).mean()) for table in expected)
 
 
 def _directions(net: Network, pairs: Pairs, text: str) -> Any:
-    """Probabilities of decrease, no difference, increase: pairs × 3."""
+    """Return the probabilities of decrease, no difference and increase: pairs × 3."""
     names = [str(net.model.config.id2label[i]).lower() for i in range(net.model.config.num_labels)]
-    places = [[i for i, name in enumerate(names) if word in f"{name} "] for word in _WORDS]
-    if len(names) != 3 or any(len(found) != 1 for found in places):
+    columns = [[i for i, name in enumerate(names) if word in f"{name} "] for word in _WORDS]
+    if len(names) != 3 or any(len(matching) != 1 for matching in columns):
         raise SetupError(
-            f"{net.name} tells no direction: of its labels ({', '.join(names)}) one must say decrease, "
-            "one no difference and one increase"
+            f"{net.name} does not classify directions: of its labels ({', '.join(names)}) one must say "
+            "decrease, one no difference and one increase"
         )
     separator = net.tokenizer.sep_token
     questions = [
@@ -86,5 +83,8 @@ def _directions(net: Network, pairs: Pairs, text: str) -> Any:
     ]
     longest = max(len(net.tokenizer(question, text)["input_ids"]) for question in questions)
     if longest > net.limit:
-        raise MetricError(f"evidence direction: a text of {longest} tokens, {net.name} reads {net.limit}")
-    return classified(net, [(question, text) for question in questions])[:, [found[0] for found in places]]
+        raise MetricError(
+            f"evidence direction: a text has {longest} tokens, but {net.name} reads at most {net.limit}"
+        )
+    order = [matching[0] for matching in columns]
+    return classified(net, [(question, text) for question in questions])[:, order]

@@ -1,9 +1,8 @@
-"""Metrics over a judge's verdicts (see ``evalkit.judge``): citations as BioGen and ALCE score them, claims as
-RAGChecker does.
+"""Metrics over a judge's verdicts (``evalkit.judge``): citations by BioGen and ALCE, claims by RAGChecker.
 
-The verdicts stand in ``answer.metadata["judged"]``, put there while the sample was answered. Where the task
-asked no judge, these metrics do not apply; where the judge's word could not be read, they are errors. A reply
-that is no answer has the worst score: nothing is skipped.
+The verdicts stand in ``answer.metadata["judged"]``, recorded while the sample was answered. Where the task
+asked no judge, these metrics do not apply; where the judge's reply could not be read, they are errors. A
+failed reply has the worst score: nothing is skipped.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from evalkit.errors import MetricError, UsageError, did_you_mean
+from evalkit.errors import MetricError
 from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, read
-from evalkit.metric import Kind, Metric
+from evalkit.metric import Kind, Metric, check_option
 from evalkit.types import Answer, Sample
 
 BioGen = Literal["coverage", "support", "contradict"]
@@ -46,54 +45,54 @@ _WORSE_WHEN_HIGHER = (
 
 
 def biogen(kind: BioGen = "coverage") -> Metric:
-    """TREC BioGen's measures of citations, each passage judged by itself.
+    """Return a measure of citations of TREC BioGen, which judges each passage alone.
 
     ``biogen_coverage``: sentences with a citation that supports them / sentences. ``biogen_support`` and
-    ``biogen_contradict``: citations that support, or contradict, their sentence / all citations, 0 without
+    ``biogen_contradict``: citations that support, or contradict, their sentence / all citations; 0 without
     any. A mark that points to no passage is a citation that does neither.
     Source: Gupta et al., Overview of the TREC 2024 BioGen Track.
     """
-    _check("biogen", kind, get_args(BioGen))
-    told = {
+    check_option("biogen", kind, get_args(BioGen))
+    help_lines = {
         "coverage": "share of sentences with a citation that supports them",
         "support": "share of citations that support their sentence",
         "contradict": "share of citations that contradict their sentence",
     }
-    return _metric(f"biogen_{kind}", kind, partial(_of_citations, partial(_biogen, kind)), told[kind])
+    return _metric(f"biogen_{kind}", kind, partial(_of_citations, partial(_biogen, kind)), help_lines[kind])
 
 
 def alce(kind: Alce = "recall") -> Metric:
-    """ALCE's citation recall and precision.
+    """Return ALCE's citation recall or precision.
 
-    ``alce_recall``: sentences that the passages which they cite entail together / sentences.
-    ``alce_precision``: citations that a sentence so entailed needs / all citations, 0 without any. It does
-    not need a passage that does not entail it alone, while the others still do together.
-    A mark that points to no passage leaves its sentence unsupported, as in ALCE, and is a wrong citation,
-    which ALCE does not count. Source: Gao et al. 2023.
+    ``alce_recall``: sentences entailed by all their cited passages together / sentences.
+    ``alce_precision``: citations that such an entailed sentence needs / all citations; 0 without any. A
+    sentence does not need a passage that does not entail it alone while the other passages together do.
+    A mark that points to no passage leaves its sentence unsupported, as in ALCE, and counts as a wrong
+    citation, unlike in ALCE. Source: Gao et al. 2023.
     """
-    _check("alce", kind, get_args(Alce))
-    told = {
+    check_option("alce", kind, get_args(Alce))
+    help_lines = {
         "recall": "share of sentences that their citations entail",
         "precision": "share of citations that the sentence needs",
     }
-    return _metric(f"alce_{kind}", kind, partial(_of_citations, partial(_alce, kind)), told[kind])
+    return _metric(f"alce_{kind}", kind, partial(_of_citations, partial(_alce, kind)), help_lines[kind])
 
 
 def ragchecker(kind: RagChecker = "f1") -> Metric:
-    """RAGChecker's measures of claims, from which text and which passage entails which claim.
+    """Return one of RAGChecker's measures of claims: shares of claims by the texts that entail them.
 
     Of the reply as a whole: ``precision`` (claims of the reply that the reference entails), ``recall``
     (claims of the reference that the reply entails), ``f1``. Of the retriever: ``claim_recall`` (claims of
-    the reference that some passage entails), ``context_precision`` (passages that entail one of them). Of the
+    the reference that a passage entails), ``context_precision`` (passages that entail such a claim). Of the
     generator: ``context_utilization`` (retrieved claims of the reference that the reply entails),
-    ``faithfulness`` (claims of the reply that some passage entails), and the shares of the reply's claims
-    that are wrong and entailed by a relevant passage (``noise_sensitivity_relevant``), wrong and entailed by
-    irrelevant ones only (``noise_sensitivity_irrelevant``), wrong and by none (``hallucination``), right and
-    by none (``self_knowledge``, not ranked). Each is 0 where there is nothing to divide by.
-    The first reference counts. Does not apply without a reference; all but the first three not where no
-    passages were shown by design. Source: Ru et al. 2024 and RAGChecker's ``computation.py``.
+    ``faithfulness`` (claims of the reply that a passage entails), and shares of the reply's claims:
+    ``noise_sensitivity_relevant`` (wrong, entailed by a relevant passage), ``noise_sensitivity_irrelevant``
+    (wrong, entailed by irrelevant passages only), ``hallucination`` (wrong, entailed by no passage) and
+    ``self_knowledge`` (right, entailed by no passage; not ranked). A share of nothing is 0.
+    The first reference counts. No measure applies without a reference; where no passages were shown by
+    design, only the first three apply. Source: Ru et al. 2024 and RAGChecker's ``computation.py``.
     """
-    _check("ragchecker", kind, get_args(RagChecker))
+    check_option("ragchecker", kind, get_args(RagChecker))
     retrieval = kind in ("claim_recall", "context_precision")
     return _metric(
         f"ragchecker_{kind}",
@@ -102,11 +101,6 @@ def ragchecker(kind: RagChecker = "f1") -> Metric:
         f"RAGChecker's {kind.replace('_', ' ')}",
         kind="retrieval" if retrieval else "fact" if kind == "self_knowledge" else "output",
     )
-
-
-def _check(factory: str, kind: str, known: tuple[str, ...]) -> None:
-    if kind not in known:
-        raise UsageError(f"{factory}: {kind!r} is none of {', '.join(known)}.{did_you_mean(kind, known)}")
 
 
 def _metric(
@@ -172,28 +166,28 @@ def _ragchecker(kind: RagChecker, sample: Sample, answer: Answer) -> float | Non
         return None
     tables = claims.reply_by_passages, claims.reference_by_passages
     n = max((len(row) for table in tables for row in table), default=0)
-    said, wanted = (np.array(table, dtype=bool).reshape(-1 if n else len(table), n) for table in tables)
+    stated, expected = (np.array(table, dtype=bool).reshape(-1 if n else len(table), n) for table in tables)
     if kind in ("claim_recall", "context_precision", "context_utilization"):
-        return _of_retrieved(kind, wanted, found)
-    return _of_reply(kind, said, wanted, right)
+        return _of_retrieved(kind, expected, found)
+    return _of_reply(kind, stated, expected, right)
 
 
-def _of_retrieved(kind: str, wanted: Matrix, found: Matrix) -> float:
-    """``wanted``: which claim of the reference is entailed by which passage."""
-    recalled = wanted.any(axis=1)
+def _of_retrieved(kind: str, expected: Matrix, matched: Matrix) -> float:
+    """Return a measure of the retriever. ``expected``: which passage entails which claim of the reference."""
+    recalled = expected.any(axis=1)
     if kind == "context_precision":
-        return _mean(wanted.any(axis=0))
-    return _mean(recalled) if kind == "claim_recall" else _mean(found[recalled])
+        return _mean(expected.any(axis=0))
+    return _mean(recalled) if kind == "claim_recall" else _mean(matched[recalled])
 
 
-def _of_reply(kind: str, said: Matrix, wanted: Matrix, right: Matrix) -> float:
-    """``said``: which claim of the reply is entailed by which passage."""
-    if kind.startswith("noise") and not len(wanted):
+def _of_reply(kind: str, stated: Matrix, expected: Matrix, right: Matrix) -> float:
+    """Return a measure of the reply's claims. ``stated``: which passage entails which claim of the reply."""
+    if kind.startswith("noise") and not len(expected):
         return 0.0  # without a claim of the reference no passage is relevant or irrelevant
-    relevant = wanted.any(axis=0)
-    by_relevant = (said & relevant).any(axis=1)
-    by_irrelevant_only = (said & ~relevant).any(axis=1) & ~by_relevant
-    faithful = said.any(axis=1)
+    relevant = expected.any(axis=0)
+    by_relevant = (stated & relevant).any(axis=1)
+    by_irrelevant_only = (stated & ~relevant).any(axis=1) & ~by_relevant
+    faithful = stated.any(axis=1)
     shares = {
         "faithfulness": faithful,
         "hallucination": ~faithful & ~right,

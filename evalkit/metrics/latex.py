@@ -10,15 +10,15 @@ _TIMES = ("*", "\\cdot", "\\times")
 _OVER = ("/", ":", "\\div")
 _FUNCTIONS = {"\\sin": math.sin, "\\cos": math.cos, "\\tan": math.tan}
 _OPEN = {"(": ")", "{": "}", "[": "]"}
-_LONGEST = 200  # characters of an expression that is read
+_LONGEST = 200  # the limit of an expression's length, in characters
 
 
 class _NoNumber(Exception):
-    """The text is no arithmetic expression."""
+    """The text is not an arithmetic expression."""
 
 
 def value_of(text: str) -> float | None:
-    """The value of an expression, or None where it is none (or not finite)."""
+    """Return the value of an expression; None where the text is not one or the value is not finite."""
     squeezed = re.sub(r"\\(?:left|right|displaystyle|,|;|!)|\s", "", text.lower())
     squeezed = re.sub(r"\\[dt]frac", r"\\frac", squeezed)
     if not squeezed or len(squeezed) > _LONGEST or "".join(_TOKEN.findall(squeezed)) != squeezed:
@@ -28,14 +28,14 @@ def value_of(text: str) -> float | None:
         value = reader.sum()
     except (_NoNumber, ZeroDivisionError, OverflowError, ValueError, RecursionError):
         return None
-    return value if not reader.rest and math.isfinite(value) else None
+    return value if not reader.tokens and math.isfinite(value) else None
 
 
 class _Reader:
-    """Recursive descent over the tokens that are left."""
+    """A recursive-descent parser over the tokens that are left."""
 
     def __init__(self, tokens: list[str]) -> None:
-        self.rest = tokens
+        self.tokens = tokens
 
     def sum(self) -> float:
         value = self.product()
@@ -49,16 +49,16 @@ class _Reader:
             sign = -1 if self._take() == "-" else 1
             return sign * self.product()
         value = self.power()
-        while self.rest:
+        while self.tokens:
             if self._next(*_TIMES):
                 self._take()
                 value *= self.power()
             elif self._next(*_OVER):
                 self._take()
                 value /= self.power()
-            elif self.rest[0] in "+-)]}^":
+            elif self.tokens[0] in "+-)]}^":
                 break
-            else:  # nothing between two factors: they are multiplied
+            else:  # two factors without an operator are multiplied
                 value *= self.power()
         return value
 
@@ -96,17 +96,17 @@ class _Reader:
         raise _NoNumber
 
     def argument(self) -> float:
-        """What a macro takes: braces, or one digit (``\\frac12``)."""
-        if self.rest and self.rest[0].isdigit() and len(self.rest[0]) > 1:
-            digits = self.rest[0]
-            self.rest[0] = digits[1:]
+        """Read a macro's argument: braces, or one digit (``\\frac12``)."""
+        if self.tokens and self.tokens[0].isdigit() and len(self.tokens[0]) > 1:
+            digits = self.tokens[0]
+            self.tokens[0] = digits[1:]
             return float(digits[0])
         return self.atom()
 
     def _next(self, *tokens: str) -> bool:
-        return bool(self.rest) and self.rest[0] in tokens
+        return bool(self.tokens) and self.tokens[0] in tokens
 
     def _take(self) -> str:
-        if not self.rest:
+        if not self.tokens:
             raise _NoNumber
-        return self.rest.pop(0)
+        return self.tokens.pop(0)

@@ -15,13 +15,13 @@ from evalkit.metrics.text import name_of, scored
 
 
 def chrf(word_order: int = 0) -> Metric:
-    """``chrf``: F2 over the character n-grams up to 6, of one reply; ``chrf[word_order=2]`` is chrF++.
+    """Return ``chrf``: F2 over the character n-grams up to 6 of one reply; ``chrf[word_order=2]`` is chrF++.
 
-    The best reference counts. Equal to sacrebleu's ``sentence_chrf``; a corpus score is another number.
+    The best reference counts. Equals sacrebleu's ``sentence_chrf``; a corpus score is another number.
     Needs sacrebleu (extra ``metrics``). Raises ``UsageError`` for a negative order. Source: Popović 2015.
     """
     if word_order < 0:
-        raise UsageError(f"chrf: word_order is {word_order}, at least 0 is wanted")
+        raise UsageError(f"chrf: word_order is {word_order}, but must be at least 0")
     name = name_of("chrf", word_order=(word_order, 0))
     fn = partial(scored, partial(_chrf, word_order), True)
     return Metric(
@@ -30,13 +30,13 @@ def chrf(word_order: int = 0) -> Metric:
 
 
 def meteor() -> Metric:
-    """``meteor``: words aligned by form, stem and WordNet synonym, with a penalty for scattered matches.
+    """Return ``meteor``: words aligned by form, stem and WordNet synonym; scattered matches cost a penalty.
 
-    nltk's METEOR with its defaults (α 0.9, β 3, γ 0.5), in lower case; the best reference counts. Words are
-    found by nltk's rules (``NLTKWordTokenizer``) in the sentences of ``split_sentences``: ``evaluate`` splits
-    sentences by a model that has to be downloaded. Needs nltk (extra ``metrics``) and WordNet: what nltk has
-    downloaded, else the one of the system (``/usr/share/wordnet``, or the folder that WordNet's own variable
-    ``WNSEARCHDIR`` names). Source: Banerjee and Lavie 2005.
+    The value is nltk's METEOR with its defaults (α 0.9, β 3, γ 0.5), in lower case; the best reference
+    counts. nltk's rules (``NLTKWordTokenizer``) find the words in the sentences of ``split_sentences``; the
+    package ``evaluate`` splits sentences by a model that must be downloaded. Needs nltk (extra ``metrics``)
+    and WordNet: nltk's download, else the system's copy (``/usr/share/wordnet``, or the folder in WordNet's
+    own variable ``WNSEARCHDIR``). Source: Banerjee and Lavie 2005.
     """
     return Metric(
         "meteor",
@@ -81,8 +81,8 @@ def _wordnet() -> Any:
 
 
 def _wordnet_of_system(folder: Path) -> Any:
-    """WordNet's own files, without the two that nltk wants beside them and METEOR has no use for: the names
-    of the topics, and the map of senses to other versions of WordNet."""
+    """Open WordNet's own files. nltk also needs two files that METEOR does not use: the names of the topics
+    (replaced here) and the map of senses to other versions of WordNet (left out)."""
     import io
     import warnings
 
@@ -97,7 +97,7 @@ def _wordnet_of_system(folder: Path) -> Any:
         def map_wn(self, version: str = "wordnet") -> None:
             return None
 
-    nltk.data.path.append(str(folder))  # nltk reads nothing outside the folders it was told
+    nltk.data.path.append(str(folder))  # nltk reads nothing outside its data folders
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The multilingual functions")
         return Reader(str(folder), omw_reader=None)

@@ -1,4 +1,4 @@
-"""Networks that metrics weigh with: by name on the Hugging Face hub or local folder, once a process."""
+"""Networks of metrics: loaded from the Hugging Face hub or a local folder, once per process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from evalkit.errors import SetupError, UsageError
 from evalkit.extras import load
 from evalkit.protocols import Relation
 
-BATCH = 32  # pairs classified at once
+BATCH = 32  # pairs classified in one call
 
 Head = Literal["AutoModel", "AutoModelForSequenceClassification"]
 
 
 class Network(NamedTuple):
-    """A model in evaluation mode with its tokenizer, and the most tokens that it reads at once.
+    """A model in evaluation mode with its tokenizer and ``limit``, the most tokens of one input.
 
-    ``head`` turns the pooled output into logits, where the model does not do so itself.
+    ``head`` turns the pooled output into logits, where the model gives no logits itself.
     """
 
     name: str
@@ -32,23 +32,23 @@ class Network(NamedTuple):
 
 @cache
 def network(head: Head, name: str, layers: int | None = None) -> Network:
-    """The network of that hub name or folder, the first ``layers`` of it where given.
+    """Load the network ``name``, a hub name or a folder; only its first ``layers`` where given.
 
-    Without a network connection what an earlier run downloaded is used. Raises ``SetupError`` that says how
-    to get weights that are not there, ``UsageError`` for more layers than there are.
+    Without a connection to the hub, the files of an earlier download are used. Raises ``SetupError`` with the
+    command that gets missing weights, ``UsageError`` for more layers than the network has.
     """
-    # bertscore is the one that takes some layers; a folder does not tell it which.
+    # Only bertscore gives layers; it has no default layer for a folder.
     hint = f": --metric 'bertscore(\"FOLDER\", layer={layers})'" if layers else ""
     if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
         raise SetupError(
-            f"the weights of {name} could not be loaded: there is no such folder. "
+            f"the weights of {name} could not be loaded: the folder does not exist. "
             f"Where the hub can be reached: hf download NAME --local-dir {name}"
         )
     transformers = load("transformers", name, "metrics")
     source: dict[str, Any] = {"local_files_only": Path(name).is_dir() or not hub_answers()}
     level = transformers.logging.get_verbosity()
     transformers.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()  # layers left out on purpose would be reported as lost
+    transformers.logging.set_verbosity_error()  # transformers warns about layers left out on purpose
     try:
         config = transformers.AutoConfig.from_pretrained(name, **source)
         if layers is not None and not 0 < layers <= config.num_hidden_layers:
@@ -69,10 +69,10 @@ def network(head: Head, name: str, layers: int | None = None) -> Network:
 
 
 def classified(net: Network, pairs: Sequence[tuple[str, str]]) -> Any:
-    """What a classifier makes of pairs of texts: probabilities of its labels, pairs × labels.
+    """Return a classifier's probabilities of its labels for pairs of texts: pairs × labels.
 
-    A first text that does not fit beside the second is cut at its end: pairs that must not be are to be
-    measured before.
+    A first text that does not fit beside the second is cut at its end: measure pairs first that must not be
+    cut.
     """
     import torch
 
@@ -83,17 +83,17 @@ def classified(net: Network, pairs: Sequence[tuple[str, str]]) -> Any:
             firsts, seconds, truncation="only_first", max_length=net.limit, padding=True, return_tensors="pt"
         )
         with torch.inference_mode():
-            made = net.model(**tokens)
-            logits = made.logits if net.head is None else net.head(made.pooler_output)
+            output = net.model(**tokens)
+            logits = output.logits if net.head is None else net.head(output.pooler_output)
             rows.append(torch.softmax(logits, dim=-1))
     return torch.cat(rows).numpy()
 
 
 def relations_of(net: Network) -> list[Relation]:
-    """What each of a network's labels means, by the names in its config.
+    """Return the relation that each of a network's labels stands for, by the names in its config.
 
     Labels that are neither entailment nor contradiction (``neutral``, ``not_entailment``) are neutral.
-    Raises ``SetupError`` where none is called entailment.
+    Raises ``SetupError`` unless one label is called entailment.
     """
     names = [str(net.model.config.id2label[i]).lower() for i in range(net.model.config.num_labels)]
     labels: list[Relation] = [
@@ -106,15 +106,15 @@ def relations_of(net: Network) -> list[Relation]:
     ]
     if labels.count("entails") != 1:
         raise SetupError(
-            f"{net.name} is no judge: none of its labels ({', '.join(names)}) is called entailment. "
+            f"{net.name} cannot judge: none of its labels ({', '.join(names)}) is called entailment. "
             "Take a model trained for natural language inference, or name the labels in its config.json"
         )
     return labels
 
 
 def _limit(tokenizer: Any, config: Any) -> int:
-    """Of the tokenizer, where it knows one; else the model's positions, of which RoBERTa's begin at 2."""
+    """Return the tokenizer's limit, or the number of the model's positions where that is smaller."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 2**31)
     if "roberta" in config.model_type:
-        positions -= config.pad_token_id + 1
+        positions -= config.pad_token_id + 1  # RoBERTa's positions begin at 2
     return min(int(tokenizer.model_max_length), positions)

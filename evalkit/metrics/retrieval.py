@@ -1,8 +1,9 @@
-"""Retrieval metrics: those that tasks use, as trec_eval computes them, and any other by ``ranking_measure``.
+"""Retrieval metrics: the usual ones, as trec_eval computes them, and all others by ``ranking_measure``.
 
-A ranking is document ids, best first; an id that comes twice counts at its first place only. Relevance grades
-documents by id; a document is relevant from grade 1 on, and one that is not graded is not relevant. Every
-function needs at least one relevant document: the metrics do not apply (None) to a sample without any.
+A ranking is a list of document ids, best first; an id that comes twice counts at its first rank only.
+Relevance maps document ids to grades: a document is relevant from grade 1 on; one without a grade is not
+relevant. Every function needs at least one relevant document: the metrics do not apply (None) to a sample
+without any.
 
 Sources: NIST's trec_eval (github.com/usnistgov/trec_eval), whose names are given with each function.
 MacAvaney, Macdonald and Ounis, "Streamlining Evaluation with ir-measures", ECIR 2022; for the usual measures
@@ -26,7 +27,7 @@ Ranking = Sequence[str]
 Relevance = Mapping[str, int]
 Measure = Callable[[Ranking, Relevance, int | None], float]
 
-# Measures of ir_measures whose highest value is 1; others may count documents.
+# Measures of ir_measures whose highest value is 1. Others may count documents.
 _SHARES = {
     "AP",
     "Bpref",
@@ -47,8 +48,8 @@ _SHARES = {
 def trec_order(scores: Mapping[str, float]) -> list[str]:
     """Rank documents by score as trec_eval does: score descending, ties by document id descending.
 
-    Scores are compared in single precision, in which trec_eval holds them, so two that differ only beyond
-    its seven digits are a tie. Raises ``MetricError`` for a score that is not a number.
+    Scores are compared in single precision, as in trec_eval: scores that differ only after about seven digits
+    are a tie. Raises ``MetricError`` for a score that is not a number.
     """
     for doc, score in scores.items():
         if math.isnan(score):
@@ -58,36 +59,36 @@ def trec_order(scores: Mapping[str, float]) -> list[str]:
 
 
 def recall_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
-    """Share of the relevant documents that are among the first ``k`` (``recall_k``)."""
+    """Return the share of the relevant documents that are among the first ``k`` (``recall_k``)."""
     return sum(_hits(ranking, relevance, k)) / _count(relevance)
 
 
 def precision_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
-    """Share of the first ``k`` that are relevant; always divided by ``k`` (``P_k``)."""
+    """Return the share of the first ``k`` that are relevant; always divided by ``k`` (``P_k``)."""
     hits = _hits(ranking, relevance, k)
     return sum(hits) / (k or len(hits) or 1)
 
 
 def reciprocal_rank(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
-    """One over the rank of the first relevant document, 0 without one (``recip_rank``)."""
+    """Return 1 / rank of the first relevant document, 0 without one (``recip_rank``)."""
     return next((1 / rank for rank, hit in enumerate(_hits(ranking, relevance, k), 1) if hit), 0.0)
 
 
 def average_precision_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
-    """Sum of the precisions at each relevant document, over all relevant ones (``map``, ``map_cut_k``)."""
-    found, total = 0, 0.0
+    """Return the precisions at each retrieved relevant document / all relevant (``map``, ``map_cut_k``)."""
+    hits, total = 0, 0.0
     for rank, hit in enumerate(_hits(ranking, relevance, k), 1):
         if hit:
-            found += 1
-            total += found / rank
+            hits += 1
+            total += hits / rank
     return total / _count(relevance)
 
 
 def ndcg_at(ranking: Ranking, relevance: Relevance, k: int | None = None) -> float:
-    """Normalized discounted cumulative gain (``ndcg``, ``ndcg_cut_k``).
+    """Return the normalized discounted cumulative gain (``ndcg``, ``ndcg_cut_k``).
 
-    The gain is the grade itself and the discount log2(rank + 1); the ideal ranking holds every relevant
-    document, best grade first, cut at ``k`` too.
+    The gain is the grade and the discount is log2(rank + 1). The ideal ranking holds all relevant documents,
+    best grade first, and is also cut at ``k``.
     """
     gains = [max(relevance.get(doc, 0), 0) for doc in _top(ranking, k)]
     ideal = sorted((grade for grade in relevance.values() if grade > 0), reverse=True)[:k]
@@ -111,27 +112,27 @@ def _discounted(gains: Sequence[int]) -> float:
 
 
 def recall(k: int) -> Metric:
-    """``recall@k``: share of the relevant documents that are among the first ``k`` retrieved."""
+    """Return ``recall@k``: the share of the relevant documents that are among the first ``k`` retrieved."""
     return _metric("recall", recall_at, k)
 
 
 def precision(k: int) -> Metric:
-    """``precision@k``: share of the first ``k`` retrieved documents that are relevant."""
+    """Return ``precision@k``: the share of the first ``k`` retrieved documents that are relevant."""
     return _metric("precision", precision_at, k)
 
 
 def mrr(k: int | None = None) -> Metric:
-    """``mrr`` or ``mrr@k``: one over the rank of the first relevant document (its mean is the MRR)."""
+    """Return ``mrr`` or ``mrr@k``: 1 / rank of the first relevant document (the mean is the MRR)."""
     return _metric("mrr", reciprocal_rank, k)
 
 
 def ndcg(k: int | None = None) -> Metric:
-    """``ndcg@k`` or ``ndcg``: discounted cumulative gain, grades as gains, over the ideal ranking's."""
+    """Return ``ndcg@k`` or ``ndcg``: discounted cumulative gain / that of the ideal ranking."""
     return _metric("ndcg", ndcg_at, k)
 
 
 def average_precision(k: int | None = None) -> Metric:
-    """``average_precision`` or ``average_precision@k`` (its mean over questions is the MAP)."""
+    """Return ``average_precision`` or ``average_precision@k`` (the mean over questions is the MAP)."""
     return _metric("average_precision", average_precision_at, k)
 
 
@@ -150,10 +151,10 @@ def _measured(measure: Measure, k: int | None, sample: Sample, answer: Answer) -
 
 
 def ranking_measure(name: str) -> Metric:
-    """The measure as a metric under ir_measures' name for it. It needs the package ``ir-measures``.
+    """Return a measure of the package ``ir-measures`` as a metric, by the package's name for it.
 
-    It does not apply to a sample without any relevant document. Raises ``UsageError`` for a name that is not
-    known, or a measure that nothing installed can compute.
+    The metric does not apply to a sample without a relevant document. Raises ``UsageError`` for an unknown
+    name or a measure that no installed package can compute.
     """
     measure = _parsed(name)
     if measure.params.get("cutoff", 1) < 1:
@@ -192,5 +193,5 @@ def _measured_by_ir_measures(name: str, sample: Sample, answer: Answer) -> float
     qrels = [ir_measures.Qrel("1", document, grade) for document, grade in sample.relevance.items()]
     ranked = dict.fromkeys(answer.ranked)
     run = [ir_measures.ScoredDoc("1", document, -float(n)) for n, document in enumerate(ranked)]
-    values = [one.value for one in ir_measures.iter_calc([_parsed(name)], qrels, run)]
+    values = [result.value for result in ir_measures.iter_calc([_parsed(name)], qrels, run)]
     return float(values[0]) if values else None

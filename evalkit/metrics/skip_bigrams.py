@@ -1,8 +1,8 @@
 """ROUGE-SU4 as ROUGE-1.5.5 counts it (``-2 4 -u``), which rouge-score leaves out.
 
-Counted are pairs of words with at most four others between them, in their order, and single words. The
-script counts every word as a single one but the last: published figures have this fault, so it is kept.
-Linear in the text: five pairs a word.
+The units are ordered pairs of words with at most four words between them, and single words. The script does
+not count the last word as a single word: published figures have this fault, so it is kept. Time is linear in
+the text: five pairs per word.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-GAP = 4
+GAP = 4  # the most words between the two words of a pair
 
 
 class Overlap(NamedTuple):
-    """Shared units over those of the reply, over those of the reference, and the F1 of both."""
+    """Shared units / units of the reply, shared units / units of the reference, and the F1 of both."""
 
     precision: float
     recall: float
@@ -24,9 +24,10 @@ class Overlap(NamedTuple):
 
 
 def su4(reply: str, references: Sequence[str], stem: bool) -> Overlap:
-    """Of the reference with the highest F1. A text of fewer than two words has no units and scores 0."""
+    """Return the best overlap by F1 over the references. A text of fewer than two words scores 0."""
     units = _units(reply, stem)
-    return max((_overlap(units, _units(text, stem)) for text in references), key=lambda found: found.fmeasure)
+    overlaps = (_overlap(units, _units(text, stem)) for text in references)
+    return max(overlaps, key=lambda overlap: overlap.fmeasure)
 
 
 def _units(text: str, stem: bool) -> Counter[tuple[str, ...]]:

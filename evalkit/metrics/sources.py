@@ -1,4 +1,4 @@
-"""What a reply was written from, and how much of the reply is copied out of it."""
+"""The sources of a reply, and the share of the reply that is copied from them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 from functools import partial
 from typing import Literal, get_args
 
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.metric import Metric
+from evalkit.metric import Metric, check_option
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
 
@@ -17,17 +16,13 @@ _WORD = re.compile(r"\w+")
 
 
 def checked(metric: str, source: str) -> str:
-    """``[source=input]`` for the end of a metric's name. Raises ``UsageError`` for an unknown source."""
-    if source not in get_args(Source):
-        known = get_args(Source)
-        raise UsageError(
-            f"{metric}: source={source!r} is none of {', '.join(known)}.{did_you_mean(source, known)}"
-        )
+    """Return the end of a metric's name: ``[source=input]``. Raises ``UsageError`` for an unknown source."""
+    check_option(f"{metric}, source", source, get_args(Source))
     return "" if source == "passages" else f"[source={source}]"
 
 
 def source_texts(source: Source, sample: Sample, answer: Answer) -> list[str] | None:
-    """The texts that the reply can stand on: the passages shown (with their titles), or the sample's input.
+    """Return the source texts of a reply: the passages shown (with their titles), or the sample's input.
 
     None where the prompt held no passages by design.
     """
@@ -41,15 +36,15 @@ def source_texts(source: Source, sample: Sample, answer: Answer) -> list[str] | 
 
 
 def plain_reply(answer: Answer) -> str:
-    """The reply; without citation marks where the prompt held passages."""
+    """Return the reply, without citation marks where the prompt held passages."""
     return answer.reply if answer.passages is None else without_marks(answer.reply)
 
 
 def copy_rate(source: Source = "passages") -> Metric:
-    """Words of the longest span that stands in one source word for word / words of the reply.
+    """Return ``copy_rate``: words of the longest span copied from one source / words of the reply.
 
-    Case and punctuation do not count. 1 is a reply that is copied whole, one word in a hundred is no copy at
-    all. A fact: copying may be what was asked for. A reply without words copies nothing. Does not apply where
+    Case and punctuation do not count. A value of 1 is a reply copied completely; about 0.01 is no copy. The
+    metric is a fact, because a task may ask for copying. A reply without words scores 0. Does not apply where
     the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
     """
     return Metric(
@@ -69,10 +64,10 @@ def _copied(source: Source, sample: Sample, answer: Answer) -> float | None:
     sources = [f" {' '.join(_WORD.findall(text.lower()))} " for text in texts]
     longest = 0
     for start in range(len(words)):
-        while longest < len(words) - start and _stands(words[start : start + longest + 1], sources):
+        while longest < len(words) - start and _is_copied(words[start : start + longest + 1], sources):
             longest += 1
     return longest / len(words) if words else 0.0
 
 
-def _stands(span: list[str], sources: list[str]) -> bool:
+def _is_copied(span: list[str], sources: list[str]) -> bool:
     return any(f" {' '.join(span)} " in text for text in sources)

@@ -1,8 +1,8 @@
-"""Reply against reference: exact match, token F1, ROUGE; and how long the reply is.
+"""Reply against reference: exact match, token F1, ROUGE; and the length of the reply.
 
-With several references the best score counts. A sample without any reference (all blank) is not scored.
-Where the prompt held passages to cite, citation marks (``[1]``, ``[1, 2]``) are removed from reply and
-references first, unless told otherwise: they are judged by the citation metrics.
+With several references, the best score counts. The metrics do not apply to a sample without any reference
+(all blank). Where the prompt held passages, citation marks (``[1]``, ``[1, 2]``) are removed from reply and
+references first, unless ``strip_citations`` is False: the citation metrics judge the marks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cache, partial
 from typing import Any, Literal, get_args
 
 from evalkit.data.sentences import split_sentences
-from evalkit.errors import MetricError, UsageError, did_you_mean
-from evalkit.metric import Metric
+from evalkit.errors import MetricError
+from evalkit.metric import Metric, check_option
 from evalkit.metrics.citation import without_marks
 from evalkit.metrics.skip_bigrams import su4
 from evalkit.types import Answer, Sample
@@ -31,10 +31,10 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """SQuAD's normalization: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
+    """Apply SQuAD's normalization: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
 
-    One step beyond SQuAD: where nothing would be left of a text ("A", the answer to a choice; "?"), the step
-    that emptied it is not taken, so that an empty reply never equals a reference.
+    One difference to SQuAD: a step that would empty a text ("A", the answer to a choice; "?") is left out, so
+    that an empty reply never equals a reference.
     """
     lower = text.lower()
     words = lower.translate(_NO_PUNCTUATION)
@@ -43,7 +43,7 @@ def normalize(text: str) -> str:
 
 
 def exact_match(*, strip_citations: bool = True) -> Metric:
-    """1 where the reply equals a reference after SQuAD's normalization (see ``normalize``), otherwise 0.
+    """Return ``exact_match``: 1 where the reply equals a reference after ``normalize``, otherwise 0.
 
     Source: Rajpurkar et al. 2016 and SQuAD's evaluation script.
     """
@@ -53,7 +53,7 @@ def exact_match(*, strip_citations: bool = True) -> Metric:
 
 
 def token_f1(*, strip_citations: bool = True) -> Metric:
-    """F1 over the bag of normalized words that reply and reference share; the best over references.
+    """Return ``token_f1``: F1 over the bags of normalized words of reply and reference; the best counts.
 
     Source: Rajpurkar et al. 2016 and SQuAD's evaluation script.
     """
@@ -70,23 +70,21 @@ def rouge(
     sentences: Sentences = "newline",
     strip_citations: bool = True,
 ) -> Metric:
-    """ROUGE as Google's ``rouge-score`` 0.1.2 computes it, between 0 and 1 (papers print it times 100).
+    """Return ROUGE as Google's ``rouge-score`` 0.1.2 computes it, between 0 and 1 (papers: times 100).
 
-    ``stem`` applies Porter's stemmer to words of more than three letters. With several references the one
-    with the highest F counts, for every ``stat``. Only ASCII letters and digits make words.
+    ``stem`` applies Porter's stemmer to words of more than three letters. With several references, the one
+    with the highest F counts, for every ``stat``. Words consist of ASCII letters and digits only.
 
     ``rougeLsum`` compares sentence by sentence. ``sentences="newline"`` is rouge-score's own behaviour:
-    sentences are lines, so a text on one line is one sentence and gets plain ``rougeL``'s value.
-    ``sentences="split"`` puts each sentence on its own line first, as most summarization papers do.
-    ``rougeSU4`` is ROUGE-1.5.5's (see ``skip_bigrams``), BioASQ's measure of ideal answers.
+    sentences are lines, so a text on one line is one sentence and gets the value of ``rougeL``.
+    ``sentences="split"`` first puts each sentence on its own line, as most summarization papers do.
+    ``rougeSU4`` is the measure of ROUGE-1.5.5 (see ``skip_bigrams``), BioASQ's measure of ideal answers.
     Raises ``UsageError`` for an unknown kind, stat or way to find sentences.
 
-    Source: Lin 2004; the package ``rouge-score-rs`` computes the same and is used where it is installed.
+    Source: Lin 2004. The package ``rouge-score-rs`` computes the same and is used where it is installed.
     """
-    for value, known in ((kind, Kind), (stat, Stat), (sentences, Sentences)):
-        if value not in get_args(known):
-            names = ", ".join(get_args(known))
-            raise UsageError(f"rouge: {value!r} is none of {names}.{did_you_mean(value, get_args(known))}")
+    for value, options in ((kind, Kind), (stat, Stat), (sentences, Sentences)):
+        check_option("rouge", value, get_args(options))
     name = name_of(
         kind,
         stem=(stem, True),
@@ -99,7 +97,7 @@ def rouge(
 
 
 def length() -> Metric:
-    """Words of the reply; citation marks do not count where the prompt held passages. Never ranked."""
+    """Return ``length``: words of the reply, without citation marks where the prompt held passages."""
     return Metric(
         "length",
         _length,
@@ -112,19 +110,20 @@ def length() -> Metric:
 
 
 def name_of(base: str, **parameters: tuple[Any, Any]) -> str:
-    """``base[name=value,…]`` of those parameters, given as (value, default), that differ."""
-    told = [f"{name}={value}" for name, (value, default) in parameters.items() if value != default]
-    return f"{base}[{','.join(told)}]" if told else base
+    """Return ``base[name=value,…]`` with the parameters, pairs of value and default, whose value is not the
+    default."""
+    changed = [f"{name}={value}" for name, (value, default) in parameters.items() if value != default]
+    return f"{base}[{','.join(changed)}]" if changed else base
 
 
 def scored(compare: Compare, strip_citations: bool, sample: Sample, answer: Answer) -> float | None:
-    """``compare(reply, references)`` of one sample; None where it has no reference."""
+    """Return ``compare(reply, references)`` of one sample; None where the sample has no reference."""
     clean = without_marks if strip_citations and answer.passages is not None else str
-    given = [target for target in sample.targets if target.strip()]
-    references = tuple(filter(str.strip, map(clean, given)))
-    if given and not references:
+    targets = [target for target in sample.targets if target.strip()]
+    references = tuple(filter(str.strip, map(clean, targets)))
+    if targets and not references:
         raise MetricError(
-            f"sample {sample.id!r}: the reference {given[0]!r} is nothing but citation marks; "
+            f"sample {sample.id!r}: the reference {targets[0]!r} consists of citation marks only; "
             "use strip_citations=False"
         )
     return compare(clean(answer.reply), references) if references else None
@@ -145,12 +144,12 @@ def _overlap_f1(reply: Counter[str], reference: Counter[str]) -> float:
 
 
 def _rouge(kind: Kind, stem: bool, stat: Stat, split: bool, reply: str, references: tuple[str, ...]) -> float:
-    prepare = _one_sentence_a_line if split else _encodable
-    said, wanted = prepare(reply), [prepare(text) for text in references]
+    prepare = _sentence_per_line if split else _encodable
+    reply, prepared = prepare(reply), [prepare(text) for text in references]
     if kind == "rougeSU4":
-        score: Any = su4(said, wanted, stem)
+        score: Any = su4(reply, prepared, stem)
     else:
-        score = _scorer(kind, stem).score_multi(wanted, said)[kind]
+        score = _scorer(kind, stem).score_multi(prepared, reply)[kind]
     column = {"f": "fmeasure", "precision": "precision", "recall": "recall"}[stat]
     return float(getattr(score, column))
 
@@ -159,17 +158,17 @@ def _rouge(kind: Kind, stem: bool, stat: Stat, split: bool, reply: str, referenc
 def _scorer(kind: Kind, stem: bool) -> Any:
     try:
         from rouge_score_rs.rouge_scorer import RougeScorer
-    except ImportError:  # no wheel for this platform: the reference, a hundred times slower
+    except ImportError:  # no wheel for this platform: use the reference, a hundred times slower
         from rouge_score.rouge_scorer import RougeScorer
     return RougeScorer([kind], use_stemmer=stem)
 
 
 def _encodable(text: str) -> str:
-    """Lone surrogates, which a reply's JSON can hold, become ``?``: to ROUGE both are no word."""
+    """Replace lone surrogates, which a reply's JSON can hold, by ``?``: ROUGE ignores both."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _one_sentence_a_line(text: str) -> str:
+def _sentence_per_line(text: str) -> str:
     return "\n".join(" ".join(sentence.split()) for sentence in split_sentences(_encodable(text)))
 
 

@@ -1,4 +1,4 @@
-"""Models: read a spec, get a backend, wrap it in the layers that every call passes through."""
+"""Models: read a model spec, load its backend, wrap the backend in layers (cache, retry, schedule)."""
 
 from __future__ import annotations
 

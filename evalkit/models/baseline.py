@@ -1,7 +1,9 @@
-"""Models without a network: the baselines that papers report, and the two that prove a scoring.
+"""Models that run inside evalkit: the baselines that papers report, and two that test a task's scoring.
 
-``lead`` the first sentences of the first passage; ``copy`` all of it; ``extract`` the sentences nearest to
-the question; ``random`` any sentence; ``echo`` the question itself; ``empty`` nothing; ``gold`` the target.
+- ``lead``: the first sentences of the first passage;  ``copy``: the whole first passage
+- ``extract``: the sentences nearest to the question;  ``random``: a random sentence or choice
+- ``echo``: the question itself
+- ``gold``: the target, which should score best;  ``empty``: nothing, which should score worst
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Cited = tuple[int | None, str]  # the passage's number, None for a text without 
 
 
 class BaselineBackend(Backend):
-    """``baseline:NAME``. Deterministic; token counts are words."""
+    """``baseline:NAME``. Replies are deterministic; token counts are counts of words."""
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.name not in _BASELINES:
@@ -36,19 +38,19 @@ class BaselineBackend(Backend):
                 f"Known: {', '.join(_BASELINES)}."
             )
         if spec.urls or spec.options:
-            what = "a URL" if spec.urls else ", ".join(spec.options)
-            raise UsageError(f"{spec.display} runs inside evalkit: it takes no server settings ({what})")
+            settings = "a URL" if spec.urls else ", ".join(spec.options)
+            raise UsageError(f"{spec.display} runs inside evalkit and takes no server settings ({settings})")
         self.name = spec.display
         self.traits = BackendTraits(cacheable=False, defaults=spec.defaults)
         self._baseline = spec.name
         self._answer = _BASELINES[spec.name]
 
     async def send(self, request: Request) -> Response:
-        """Answer at once. Raises ``RequestRejected`` where the baseline needs a sample and there is none."""
+        """Answer a request. Raises ``RequestRejected`` if a sample is needed and the request has none."""
         prompt = _prompt(request)
         if request.continuation is not None:
             logprob = self._logprob(request)
-            # Greedy decoding writes what the baseline answers: of all that gold sees, the right one.
+            # Greedy decoding of gold would write the right continuation.
             greedy = self._baseline == "gold" and logprob == _GOLD_LOGPROB
             return Response(
                 text="",
@@ -61,32 +63,32 @@ class BaselineBackend(Backend):
         return Response(text=text, model=self.name, usage=_words(prompt, text))
 
     async def probe(self, needs: Requirements) -> ProbeResult:
-        """Find the baseline: it is always there."""
+        """Return the baseline's name and traits; there is nothing to check."""
         info = ServerInfo({"provider": "baseline", "model": self._baseline})
         return ProbeResult(self.name, info, self.traits)
 
     def _logprob(self, request: Request) -> float:
-        """A log-probability for the choice of an answer: gold knows it, all others guess."""
+        """Return the continuation's log-probability: gold knows the answer, other baselines draw a number."""
         continuation = (request.continuation or "").strip()
         if self._baseline == "gold":
-            return _GOLD_LOGPROB if continuation in _right(request) else _OTHER_LOGPROB
+            return _GOLD_LOGPROB if continuation in _right_answers(request) else _OTHER_LOGPROB
         return math.log((_hash(request, f"{_prompt(request)}\0{continuation}") + 1) / 2**32)
 
 
 def lead(request: Request) -> str:
-    """The first sentences of the first passage."""
+    """Return the first sentences of the first passage."""
     passages = _passages(request)
     number, text = passages[0]
     return _cite((number, sentence) for sentence in split_sentences(text)[:SENTENCES])
 
 
 def copy(request: Request) -> str:
-    """The first passage, whole."""
+    """Return the whole first passage."""
     return _cite(_passages(request)[:1])
 
 
 def extract(request: Request) -> str:
-    """The sentences nearest to the question that say different things, in the order of the text."""
+    """Return the sentences most relevant to the question and least alike, in the order of the text."""
     sentences = _sentences(request)
     question = request.sample.input if request.sample else _last_line(_prompt(request))
     chosen = most_relevant([text for _, text in sentences], question, SENTENCES)
@@ -94,9 +96,10 @@ def extract(request: Request) -> str:
 
 
 def pick_random(request: Request) -> str:
-    """A choice of the sample, or else a sentence of its passages; the same for the same sample and seed.
+    """Return a random choice of the sample, or without choices a random sentence of the passages.
 
-    Among choices it guesses anew for each prompt: under another order of the options too.
+    The result depends on sample, seed and repeat; among choices also on the prompt, so that another order of
+    the options is another guess.
     """
     if request.sample and request.sample.choices:
         choices = request.sample.choices
@@ -106,39 +109,39 @@ def pick_random(request: Request) -> str:
 
 
 def echo(request: Request) -> str:
-    """The question, said back."""
+    """Return the question."""
     return request.sample.input if request.sample else _prompt(request)
 
 
 def most_relevant(sentences: list[str], question: str, k: int) -> list[int]:
-    """Indices of up to ``k`` sentences by maximal marginal relevance over tf-idf cosines, best first.
+    """Return the indices of up to ``k`` sentences by maximal marginal relevance (MMR), best first.
 
-    Each step takes the sentence that is nearer to the question than to any sentence chosen before, by the
-    largest margin (Carbonell and Goldstein, SIGIR 1998, with λ = ½); ties go to the earlier one. It ends
-    where no sentence adds anything: the first is taken in any case.
+    The similarity is the cosine of tf-idf vectors. Each step takes the sentence whose similarity to the
+    question exceeds that to the chosen sentences by the largest margin (Carbonell and Goldstein, SIGIR 1998,
+    with λ = ½); ties go to the earlier sentence. After the first sentence, only positive margins count.
     """
     vectors = _tf_idf([*sentences, question])
-    asked = vectors.pop()
-    near = [_cosine(vector, asked) for vector in vectors]
-    alike = [0.0] * len(sentences)
+    question_vector = vectors.pop()
+    relevance = [_cosine(vector, question_vector) for vector in vectors]
+    redundancy = [0.0] * len(sentences)
     chosen: list[int] = []
     while len(chosen) < min(k, len(sentences)):
-        margins = [(n - a, -i) for i, (n, a) in enumerate(zip(near, alike, strict=True)) if i not in chosen]
+        pairs = enumerate(zip(relevance, redundancy, strict=True))
+        margins = [(near - alike, -i) for i, (near, alike) in pairs if i not in chosen]
         margin, minus_index = max(margins)
         if chosen and margin <= 0:
             break
         chosen.append(-minus_index)
-        alike = [
-            max(a, _cosine(vector, vectors[-minus_index])) for a, vector in zip(alike, vectors, strict=True)
-        ]
+        alike = [_cosine(vector, vectors[-minus_index]) for vector in vectors]
+        redundancy = list(map(max, redundancy, alike))
     return chosen
 
 
 def _tf_idf(texts: list[str]) -> list[dict[str, float]]:
-    """Unit vectors; the inverse document frequency is that over ``texts``, smoothed."""
+    """Return tf-idf vectors of length 1, with the smoothed inverse document frequency over ``texts``."""
     counts = [Counter(_WORD.findall(text.lower())) for text in texts]
-    spread = Counter(word for count in counts for word in count)
-    idf = {word: math.log((1 + len(texts)) / (1 + n)) + 1 for word, n in spread.items()}
+    document_counts = Counter(word for count in counts for word in count)
+    idf = {word: math.log((1 + len(texts)) / (1 + n)) + 1 for word, n in document_counts.items()}
     vectors = []
     for count in counts:
         vector = {word: n * idf[word] for word, n in count.items()}
@@ -159,8 +162,8 @@ def _gold(request: Request) -> str:
     return request.sample.targets[0] if request.sample.targets else ""
 
 
-def _right(request: Request) -> set[str]:
-    """Every spelling of the right answer: the target, and where the sample has choices, text and letter."""
+def _right_answers(request: Request) -> set[str]:
+    """Return every spelling of the right answer: the target; for a choice, its text and its letter."""
     target = _gold(request).strip()
     choices = [choice.strip() for choice in request.sample.choices] if request.sample else []
     lettered = {chr(ord("A") + i): choice for i, choice in enumerate(choices)}
@@ -177,10 +180,10 @@ def _prompt(request: Request) -> str:
 
 
 def _passages(request: Request) -> list[tuple[int | None, str]]:
-    """The numbered passages of the prompt; without any, its whole text."""
+    """Return the numbered passages of the prompt, or its whole text if there are none."""
     prompt = _prompt(request)
-    found = read_numbered(prompt)
-    return list(found.items()) if found else [(None, prompt)]
+    passages = read_numbered(prompt)
+    return list(passages.items()) if passages else [(None, prompt)]
 
 
 def _sentences(request: Request) -> list[Cited]:
@@ -196,7 +199,7 @@ def _last_line(text: str) -> str:
 
 
 def _hash(request: Request, more: str = "") -> int:
-    """32 bits that depend on the sample (or the prompt), the seed and the repeat only."""
+    """Return 32 bits that depend on sample (or else prompt), seed, repeat and ``more`` only."""
     name = request.sample.id if request.sample else _prompt(request)
     key = f"{request.seed or 0}\0{request.repeat}\0{name}\0{more}"
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])

@@ -1,4 +1,4 @@
-"""From a model spec to a ``Model`` that tasks can call: load, probe, wrap in cache, retry and schedule."""
+"""Turn a model spec into a ``Model`` that tasks call: load the backend, probe the server, add the layers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Requirements, ServerInfo
 from evalkit.util.config import cache_size, load_config
 
-# The queues of each event loop, by their endpoints; each is there as long as somebody uses it.
-_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, ...], Scheduler]] = (
+# The schedulers of each event loop by their endpoints, as long as a model uses them.
+_schedulers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, ...], Scheduler]] = (
     WeakKeyDictionary()
 )
 
@@ -40,14 +40,16 @@ async def connect(
     earlier: Mapping[str, float] | None = None,
     known: tuple[str, ServerInfo] | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
-    """A model that is known to be alive and able, with the name to show for it.
+    """Yield a probed model and its display name.
 
-    ``responses`` is the cache's file, ``mode`` and ``namespace`` say what is found in it (``Cached``).
-    Once ``stop`` is set, nothing more is sent. ``given`` is used in place of the backend that ``text`` names,
-    which is then no more than its name. ``earlier`` holds the tokens of earlier replies by sample id: the
-    scheduler lets what takes long begin early. ``known`` are name and facts of an earlier
-    probe, for a served model that is not to be asked.
-    Raises ``ProbeError`` with the fix where the model is not there or cannot do what is needed.
+    - ``text``: the model spec; ``needs``: what the probe checks.
+    - ``responses``: the cache file; ``mode`` and ``namespace``: which entries are used (``Cached``).
+    - ``stop``: an event; once set, nothing more is sent.
+    - ``given``: a backend to use in place of the spec's; ``text`` is then only its name.
+    - ``earlier``: tokens of earlier replies by sample id, for the scheduler.
+    - ``known``: name and facts of an earlier probe, so that a served model is not probed.
+
+    Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
     backend = given or load(text, config=load_config())
     cache = ResponseCache(responses, cache_size(load_config()))
@@ -56,7 +58,7 @@ async def connect(
             probed = ProbeResult(*known, backend.traits)
         else:
             probed = await backend.probe(needs)
-        queue = _queue(probed.traits, max_inflight)
+        scheduler = _scheduler(probed.traits, max_inflight)
         sender = wrap(
             backend,
             probed.traits,
@@ -65,31 +67,33 @@ async def connect(
             mode=mode,
             namespace=namespace,
             prior=prior(earlier) if earlier else None,
-            scheduler=queue,
+            scheduler=scheduler,
             stop=stop,
         )
-        async with _watched(backend, queue):
+        async with _watched(backend, scheduler):
             yield text if given else probed.name, Model(sender, adapter=backend, probed=probed)
     finally:
         await backend.close()
         cache.close()
 
 
-def _queue(traits: BackendTraits, max_inflight: int | None) -> Scheduler:
-    """Return one queue for all models at the same endpoints: a judge's questions there stand in line with the
-    rest, and together they are no more than the server runs."""
+def _scheduler(traits: BackendTraits, max_inflight: int | None) -> Scheduler:
+    """Return the one scheduler of all models at the same endpoints.
+
+    The requests of a run's model and of its judge then keep to one limit together.
+    """
     if not traits.endpoints:
         return scheduler_of(traits, max_inflight)
-    shared = _queues.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    if (queue := shared.get(traits.endpoints)) is None:
-        queue = shared[traits.endpoints] = scheduler_of(traits, max_inflight)
-    return queue
+    shared = _schedulers.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    if (scheduler := shared.get(traits.endpoints)) is None:
+        scheduler = shared[traits.endpoints] = scheduler_of(traits, max_inflight)
+    return scheduler
 
 
 @asynccontextmanager
-async def _watched(backend: Backend, queue: Scheduler) -> AsyncIterator[None]:
-    """Meanwhile, ask the servers now and then how many requests wait there."""
-    watching = asyncio.create_task(watch(backend, queue))
+async def _watched(backend: Backend, scheduler: Scheduler) -> AsyncIterator[None]:
+    """Poll the servers' queues during the block."""
+    watching = asyncio.create_task(watch(backend, scheduler))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A model that is a function: for the tests of tasks and plug-ins."""
+"""A model that is a Python function, for the tests of tasks and plug-ins."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Function = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 class FakeBackend(Backend):
-    """Answers with ``function(request)``: a text or a ``Response``, from a plain or an async function.
+    """Answers each request with ``function(request)``: a text or a ``Response``; plain or async.
 
-    ``requests`` are those it got, in order. What the function raises, ``send`` raises.
+    ``requests`` holds the requests received, in order. An error of the function is raised by ``send``.
     """
 
     def __init__(self, function: Function, *, name: str = "fake", cacheable: bool = True) -> None:
@@ -24,8 +24,8 @@ class FakeBackend(Backend):
         self._function = function
 
     async def send(self, request: Request) -> Response:
-        """The function's answer."""
+        """Return the function's reply as a response."""
         self.requests.append(request)
-        made = self._function(request)
-        reply = await made if inspect.isawaitable(made) else made
+        result = self._function(request)
+        reply = await result if inspect.isawaitable(result) else result
         return reply if isinstance(reply, Response) else Response(text=reply, model=self.name)

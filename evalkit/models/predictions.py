@@ -1,4 +1,4 @@
-"""Predictions made elsewhere: a JSON Lines file, read whole, in place of a model."""
+"""Replies that were made elsewhere, in a JSON Lines file: evaluated in place of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evalkit.types import Answer, Passage, Request, Requirements, Response, Samp
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One line: ``id`` and ``prediction`` (or ``reply``), and what was retrieved, where something was."""
+    """One line of the file: ``id`` and ``prediction`` (or ``reply``), and optionally what was retrieved."""
 
     id: str | int
     prediction: str | None = None
@@ -27,7 +27,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str | None:
-        """What the model said."""
+        """The model's reply."""
         return self.prediction if self.reply is None else self.reply
 
 
@@ -35,11 +35,11 @@ Key = tuple[str, int]
 
 
 def read_predictions(path: Path) -> dict[Key, Prediction]:
-    """All predictions of a file by sample id and repeat.
+    """Return all predictions of a file by sample id and repeat.
 
-    Raises ``UsageError`` with file and line for a line that is no prediction or says one twice.
+    Raises ``UsageError`` with file and line for a line that is no prediction or repeats one.
     """
-    found: dict[Key, Prediction] = {}
+    predictions: dict[Key, Prediction] = {}
     lines: dict[Key, int] = {}
     decode = msgspec.json.Decoder(Prediction).decode
     try:
@@ -50,41 +50,42 @@ def read_predictions(path: Path) -> dict[Key, Prediction]:
         if not line.strip():
             continue
         try:
-            one = decode(line)
+            prediction = decode(line)
         except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}:{number}: {error}") from None
-        if one.text is None:
+        if prediction.text is None:
             raise UsageError(f"{path}:{number}: there is neither 'prediction' nor 'reply'")
-        if one.repeat < 0:
-            raise UsageError(f"{path}:{number}: repeat is {one.repeat}; it counts from 0")
-        key = (str(one.id), one.repeat)
-        if key in found:
-            again = f" (repeat {one.repeat})" if one.repeat else ""
+        if prediction.repeat < 0:
+            raise UsageError(f"{path}:{number}: repeat is {prediction.repeat}; it counts from 0")
+        key = (str(prediction.id), prediction.repeat)
+        if key in predictions:
+            repeat = f" (repeat {prediction.repeat})" if prediction.repeat else ""
             raise UsageError(
-                f"{path}:{number}: a second prediction for {key[0]!r}{again}; the first is on line "
-                f"{lines[key]}. Several draws of one sample are told apart by 'repeat': 0, 1, …"
+                f"{path}:{number}: a second prediction for {key[0]!r}{repeat}; the first is on line "
+                f"{lines[key]}. Number several draws of one sample with 'repeat': 0, 1, …"
             )
-        found[key], lines[key] = one, number
-    if not found:
+        predictions[key], lines[key] = prediction, number
+    if not predictions:
         raise UsageError(f"{path}: there are no predictions in it")
-    return found
+    return predictions
 
 
-def check_ids(found: Iterable[Key], known: Sequence[str], where: str) -> list[str]:
-    """The samples without any prediction. Raises ``UsageError`` for predictions of unknown samples."""
-    predicted = {name for name, _ in found}
-    unknown = sorted(predicted - set(known))
+def check_ids(predictions: Iterable[Key], sample_ids: Sequence[str], where: str) -> list[str]:
+    """Return the samples without any prediction. Raises ``UsageError`` for predictions of unknown samples."""
+    predicted = {sample_id for sample_id, _ in predictions}
+    unknown = sorted(predicted - set(sample_ids))
     if unknown:
         first = unknown[0]
         raise UsageError(
             f"{where}: {len(unknown)} of {len(predicted)} ids are of no sample here, such as {first!r}."
-            f"{did_you_mean(first, known)} The task's ids look like {', '.join(map(repr, known[:3]))}"
+            f"{did_you_mean(first, sample_ids)} "
+            f"The task's ids look like {', '.join(map(repr, sample_ids[:3]))}"
         )
-    return [name for name in known if name not in predicted]
+    return [sample_id for sample_id in sample_ids if sample_id not in predicted]
 
 
 class PredictionsBackend(Backend):
-    """Says for each sample what the file says, however often it is asked; without a word of it, it fails."""
+    """Answers every request of a sample with the file's prediction for the sample and repeat."""
 
     traits = BackendTraits(cacheable=False)
 
@@ -92,46 +93,46 @@ class PredictionsBackend(Backend):
         self.name, self._predictions = name, predictions
 
     async def send(self, request: Request) -> Response:
-        """The prediction for the request's sample and repeat."""
+        """Return the prediction for sample and repeat. Raises ``RequestRejected`` if there is none."""
         if request.continuation is not None:
             raise SetupError(
                 "this task compares log-probabilities, which a file of replies does not hold; choose a "
                 "variant that generates, if the task has one"
             )
         sample = request.sample
-        one = self._predictions.get((sample.id, request.repeat)) if sample else None
-        if one is None or one.text is None:
+        prediction = self._predictions.get((sample.id, request.repeat)) if sample else None
+        if prediction is None or prediction.text is None:
             raise RequestRejected(f"the file has no prediction for it (repeat {request.repeat})")
-        return Response(text=one.text, model=self.name, finish_reason=one.finish_reason)
+        return Response(text=prediction.text, model=self.name, finish_reason=prediction.finish_reason)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
-        """Find the file: it is there once it was read."""
+        """Return the file's name and traits; there is nothing to check."""
         return ProbeResult(
             self.name, ServerInfo({"provider": "predictions", "model": self.name}), self.traits
         )
 
 
 def with_retrieved(item: Item, predictions: dict[Key, Prediction]) -> Item:
-    """The same item, whose answers hold what the file says was retrieved, where it says so."""
-    if not any(one.passages is not None or one.ranking is not None for one in predictions.values()):
+    """Return the same item, with the file's passages and rankings in its answers where the file has them."""
+    if not any(line.passages is not None or line.ranking is not None for line in predictions.values()):
         return item
 
-    def given(sample: Sample, model: Any, answer: Answer) -> Answer:
-        one = predictions.get((sample.id, model.repeat))
-        if one is None or (one.passages is None and one.ranking is None):
+    def add_retrieved(sample: Sample, model: Any, answer: Answer) -> Answer:
+        line = predictions.get((sample.id, model.repeat))
+        if line is None or (line.passages is None and line.ranking is None):
             return answer
-        made: dict[str, Any] = {} if one.ranking is None else {"ranking": one.ranking}
-        if one.passages is not None:
-            made["passages"] = one.passages
-            documents = tuple(dict.fromkeys(passage.document for passage in one.passages))
-            made.setdefault("ranking", documents)
-        return msgspec.structs.replace(answer, **made)
+        fields: dict[str, Any] = {} if line.ranking is None else {"ranking": line.ranking}
+        if line.passages is not None:
+            fields["passages"] = line.passages
+            documents = tuple(dict.fromkeys(passage.document for passage in line.passages))
+            fields.setdefault("ranking", documents)
+        return msgspec.structs.replace(answer, **fields)
 
-    return item.answered_by(_after(item.task.fn, given))
+    return item.answered_by(_followed_by(item.task.fn, add_retrieved))
 
 
-def _after(fn: Callable[..., Any], then: Callable[..., Answer]) -> Callable[..., Any]:
-    """``fn`` with something done to its answer, and its own signature."""
+def _followed_by(fn: Callable[..., Any], then: Callable[..., Answer]) -> Callable[..., Any]:
+    """Return a function with ``fn``'s signature that passes its answer through ``then``."""
     from functools import wraps
 
     @wraps(fn)

@@ -19,13 +19,13 @@ def _flag(text: str) -> bool:
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
     except KeyError:
-        raise ValueError("true or false is wanted") from None
+        raise ValueError("must be true or false") from None
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in allowed:
-            raise ValueError(f"{' or '.join(allowed)} is wanted")
+            raise ValueError(f"must be {' or '.join(allowed)}")
         return text
 
     return read
@@ -35,7 +35,7 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = kind(text)
         if not 0 < value < float("inf"):
-            raise ValueError("a number above 0 is wanted")
+            raise ValueError("must be a number above 0")
         return value
 
     return read
@@ -45,28 +45,28 @@ def _proxy(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise UsageError(
-            "model parameter proxy: a URL without a password is wanted, such as http://proxy.example:3128"
+            "model parameter proxy: must be a URL without a password, such as http://proxy.example:3128"
         )
     return text
 
 
-def _part(text: str) -> float:
+def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise ValueError("a part of the answered requests is wanted, such as 0.5")
+        raise ValueError("must be the number of retries for each answered request, such as 0.5")
     return value
 
 
 def _formats(text: str) -> tuple[str, ...]:
     names = tuple(text.lower().replace("jpg", "jpeg").split(","))
     if not all(name.isalnum() for name in names):
-        raise ValueError("names of picture formats are wanted, such as png,jpeg,webp")
+        raise ValueError("must be names of picture formats, such as png,jpeg,webp")
     return names
 
 
 def _label(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("a name is wanted")
+        raise ValueError("must be a name")
     return text.strip()
 
 
@@ -89,7 +89,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "stall_timeout": _above_zero(float),
     "down_timeout": _above_zero(float),
     "proxy": _proxy,
-    "retry_budget": _part,
+    "retry_budget": _share,
     "max_inflight": _above_zero(int),
     "rpm": _above_zero(float),
     "tpm": _above_zero(float),
@@ -99,16 +99,16 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "video": _one_of("frames", "file"),
     "label": _label,
 }
-# Providers whose parameters are those of another library's classes: which there are, only these know.
+# Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model spec, read.
+    """A parsed model spec.
 
     ``urls`` are API bases (``http://host:port/v1``). ``generation`` holds defaults of the request,
-    ``options`` those of the adapter, ``extra`` what goes to the server as it is.
+    ``options`` settings of the adapter, ``extra`` parameters that go to the server unchanged.
     """
 
     provider: str
@@ -120,17 +120,17 @@ class ModelSpec:
 
     @property
     def display(self) -> str:
-        """What a person calls this model: its ``label``, or ``provider:name``."""
+        """The name to show: the ``label``, or ``provider:name``."""
         return str(self.options.get("label") or f"{self.provider}:{self.name}")
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Generation defaults as ``Model`` takes them."""
+        """Generation defaults, as ``Model`` takes them."""
         return {**self.generation, **({"extra": dict(self.extra)} if self.extra else {})}
 
 
 def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSpec:
-    """Read a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
+    """Parse a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
     head, _, query = text.partition("?")
     named = (config or {}).get("models", {})
     if head in named:
@@ -150,21 +150,21 @@ def _read_head(text: str, head: str) -> ModelSpec:
     match = _HEAD.fullmatch(head)
     if match is None or _BARE_HOST.search(match["name"]):
         raise UsageError(
-            f"cannot read the model {text!r}: it is provider:name[@url[,url…]][?param=value&…], "
-            "and a URL begins with http:// or https://"
+            f"cannot read the model {text!r}: write provider:name[@url[,url…]][?param=value&…], "
+            "with URLs that begin with http:// or https://"
         )
     urls = match["urls"].split(",") if match["urls"] else []
     return ModelSpec(match["provider"], match["name"], tuple(map(_base, urls)))
 
 
 def _base(url: str) -> str:
-    """``http://host`` and ``http://host/v1/`` alike as ``http://host/v1``; other paths stay as they are."""
+    """Return a URL without a final slash, with the path ``/v1`` if it has none. Raises ``UsageError``."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"not a URL: {url!r}; it begins with http:// or https://")
+        raise UsageError(f"not a URL: {url!r}; a URL begins with http:// or https://")
     if parts.username or parts.password:
         raise UsageError(
-            f"the URL of {parts.hostname} carries a password. "
+            f"the URL of {parts.hostname} contains a password. "
             "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
         )
     path = parts.path.rstrip("/")
@@ -178,24 +178,24 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             extra[name.removeprefix("extra.")] = _literal(value)
             continue
         if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
-            extra[name] = value  # an argument of the model's own class, which knows its type
+            extra[name] = value  # an argument of the model's class, which knows the type
             continue
-        table, into = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
-        if name not in table:
+        parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
+        if name not in parsers:
             known = [*GENERATION, *OPTIONS]
             raise UsageError(
                 f"no such model parameter: {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-                f"extra.{name}=… passes it to the server as it is."
+                f"extra.{name}=… passes it to the server unchanged."
             )
         try:
-            into[name] = table[name](value)
+            target[name] = parsers[name](value)
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
     return replace(spec, generation=generation, options=options, extra=extra)
 
 
 def _literal(text: str) -> Any:
-    """A value for the server: JSON where it reads as JSON, else the text."""
+    """Return a value for the server: decoded if the text is JSON, else the text itself."""
     import msgspec
 
     try:
@@ -207,7 +207,7 @@ def _literal(text: str) -> Any:
 def _from_config(name: str, entry: Any) -> ModelSpec:
     where = f"evalkit.toml, [models.{name}]"
     if not isinstance(entry, Mapping):
-        raise UsageError(f"{where}: a table is wanted, with spec, or with provider, name, url and params")
+        raise UsageError(f"{where}: must be a table, with spec, or with provider, name, url and params")
     known = ("spec", "provider", "name", "url", "params")
     for key in entry:
         if key not in known:
@@ -242,7 +242,7 @@ def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
 
 
 def find(text: str, *, config: Mapping[str, Any] | None = None) -> tuple[ModelSpec, EntryPoint]:
-    """A spec, read, and its provider's entry point, which is not imported yet. Raises ``UsageError``."""
+    """Return the parsed spec and its provider's entry point, not yet imported. Raises ``UsageError``."""
     spec = parse_spec(text, config=config)
     providers = {point.name: point for point in entry_points(group=GROUP)}
     if spec.provider not in providers:
@@ -254,7 +254,7 @@ def find(text: str, *, config: Mapping[str, Any] | None = None) -> tuple[ModelSp
 
 
 def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
-    """The backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
+    """Return the backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
 
     A plug-in's entry point is a callable that takes the ``ModelSpec`` and returns a ``Backend``.
     """

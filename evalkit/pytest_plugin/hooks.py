@@ -2,8 +2,8 @@
 
     pytest --evalkit-model sglang:NAME@http://127.0.0.1:30000 evals/
 
-Every pytest run on a machine with evalkit loads this module: it imports nothing of evalkit before an option
-or a fixture of it is used, and without them changes nothing.
+Every pytest run in an environment with evalkit loads this module. So the module imports evalkit's other
+modules only when one of the options or fixtures is used, and changes nothing otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="SPEC",
         dest="evalkit_models",
-        help="run task_*.py files as tests of this model; repeat for several",
+        help="run task_*.py files as tests of this model; repeat for more models",
     )
     add(
         "--evalkit-param",
@@ -45,12 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="METRIC=VALUE",
         dest="evalkit_min",
-        help="threshold; goes before the task's own min=",
+        help="threshold; takes precedence over the task's own min=",
     )
     add(
         "--evalkit-whole-interval",
         action="store_true",
-        help="a threshold is met by the worse end of the interval, not by the mean",
+        help="compare the worse end of the interval with the threshold, not the mean",
     )
     add(
         "--evalkit-baseline",
@@ -58,17 +58,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="RUN",
         dest="evalkit_baselines",
-        help="stored run to be no worse than, by a paired test; one for each task",
+        help="stored run to compare with by a paired test: fail if worse; one for each task",
     )
     add(
         "--evalkit-margin",
         type=float,
         default=0.02,
         metavar="D",
-        help="how much worse than the baseline is no matter [0.02]",
+        help="largest difference to the baseline that still passes [0.02]",
     )
     add("--evalkit-store", metavar="URL", help="score store [.evalkit/evalkit.db]")
-    add("--evalkit-update-snapshots", action="store_true", help="write the prompts of assert_prompt anew")
+    add(
+        "--evalkit-update-snapshots",
+        action="store_true",
+        help="rewrite the prompt snapshots of assert_prompt",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

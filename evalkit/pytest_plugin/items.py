@@ -1,4 +1,4 @@
-"""What the pytest plug-in is made of, imported once it is used: files, items, and the loop that runs them."""
+"""The parts of the pytest plug-in that are imported at first use: files, items, and the loop for runs."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ class Evaluate(Protocol):
 
 
 class Loop:
-    """An event loop in a thread of its own, with one evalkit session and one store: so that plain tests and
-    async ones alike can wait for a run, and fixtures are made once for a whole pytest session."""
+    """An event loop in a separate thread, with one evalkit session and one store.
+
+    So both plain and async tests can wait for a run, and fixtures are made once per pytest session.
+    """
 
     def __init__(self, store_url: str | None) -> None:
         self.store = open_store(store_url)
@@ -62,7 +64,7 @@ class Loop:
         self.wait(self._session.__aenter__())
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine; on Ctrl-C it is cancelled, and what had ended is stored."""
+        """Return the result of a coroutine. Ctrl-C cancels it; samples that have ended are stored."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -86,10 +88,10 @@ class Loop:
     ) -> Run:
         """Run a task on a model and return the stored run, with its metrics.
 
-        ``task`` is a task, or a target as ``evalkit run`` takes it. ``model`` is a spec, a backend, or a
-        function of a request that returns the reply. ``fixtures`` are values in place of the task's own.
-        Raises ``UsageError`` where task and parameters leave more than one item, ``SetupError`` where the run
-        cannot go on.
+        ``task`` is a task, or a target of ``evalkit run``. ``model`` is a spec, a backend, or a function that
+        returns the reply to a request. ``fixtures`` are values that replace the task's fixtures.
+        Raises ``UsageError`` where task and parameters select several items, ``SetupError`` where the run
+        cannot continue.
         """
         item = one_item(task, params, fixtures or {})
         if isinstance(model, str):
@@ -110,7 +112,7 @@ class Loop:
 
 
 def _as_backend(function: Callable[..., Any]) -> Backend:
-    """A function from request to reply. What it says of one sample holds of no other: nothing is cached."""
+    """Return a backend that calls ``function`` for each request. Nothing is cached."""
     return FakeBackend(function, name="function", cacheable=False)
 
 
@@ -118,14 +120,14 @@ _LOOP = pytest.StashKey[Loop]()
 
 
 def loop_of(config: pytest.Config) -> Loop:
-    """The loop of this pytest session, started when first asked for."""
+    """Return the loop of this pytest session, started at the first call."""
     if _LOOP not in config.stash:
         config.stash[_LOOP] = Loop(config.getoption("evalkit_store"))
     return config.stash[_LOOP]
 
 
 def close_loop(config: pytest.Config) -> None:
-    """End the session's loop, where there is one."""
+    """End the session's loop, if it was started."""
     if _LOOP in config.stash:
         config.stash[_LOOP].close()
         del config.stash[_LOOP]
@@ -139,11 +141,11 @@ def _pairs(config: pytest.Config, option: str) -> dict[str, list[str]]:
 
 
 def check_params(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
-    """A parameter that no collected task takes is a mistake. Raises ``pytest.UsageError``."""
-    mine = [item for item in items if isinstance(item, EvalItem)]
-    known = {name for one in mine for name in one.item.params}
+    """Raise ``pytest.UsageError`` for a parameter that no collected task takes."""
+    ours = [item for item in items if isinstance(item, EvalItem)]
+    known = {name for test in ours for name in test.item.params}
     unknown = _pairs(config, "--evalkit-param").keys() - known
-    if mine and unknown:
+    if ours and unknown:
         raise pytest.UsageError(f"--evalkit-param: no task here has a parameter {min(unknown)!r}")
 
 
@@ -151,33 +153,33 @@ class EvalFile(pytest.File):
     """A task file: one test for each item and model."""
 
     def collect(self) -> Iterable[EvalItem]:
-        given = _pairs(self.config, "--evalkit-param")
+        params = _pairs(self.config, "--evalkit-param")
         try:
-            items = [item for task in load_file(self.path) for item in _swept(task, given)]
+            items = [item for task in load_file(self.path) for item in _swept(task, params)]
         except (TaskFileError, UsageError) as error:
             raise self.CollectError(str(error)) from None
         for item in items:
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
-                params = f"{inside.removesuffix(']')}-{model}" if inside else model
-                yield EvalItem.from_parent(self, name=f"{name}[{params}]", item=item, model=model)
+                label = f"{inside.removesuffix(']')}-{model}" if inside else model
+                yield EvalItem.from_parent(self, name=f"{name}[{label}]", item=item, model=model)
 
 
-def _swept(task: Task, given: Mapping[str, list[str]]) -> list[Item]:
+def _swept(task: Task, params: Mapping[str, list[str]]) -> list[Item]:
     plain = items_of(task)
-    mine = {name: values for name, values in given.items() if name in plain[0].params}
-    return items_of(task, mine) if mine else plain
+    accepted = {name: values for name, values in params.items() if name in plain[0].params}
+    return items_of(task, accepted) if accepted else plain
 
 
 class Missed(Exception):
-    """A threshold or a baseline that was not met, or a run that is incomplete."""
+    """A missed threshold, a result worse than the baseline, or an incomplete run."""
 
 
 class EvalItem(pytest.Item):
-    """One item of a task, run on one model and judged."""
+    """A test: one item of a task, run on one model and checked."""
 
-    def __init__(self, *, item: Item, model: str, **rest: Any) -> None:
-        super().__init__(**rest)
+    def __init__(self, *, item: Item, model: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.item, self.model = item, model
         for tag in item.task.tags:
             self.config.addinivalue_line("markers", f"{tag}: a tag of evalkit tasks")
@@ -192,9 +194,9 @@ class EvalItem(pytest.Item):
         baselines = [_stored(loop, name) for name in self.config.getoption("evalkit_baselines")]
         run = loop.start(self.item, self.model, runner.Options(limit=self.config.getoption("evalkit_limit")))
         self.user_properties.append(("evalkit.run", run.id))
-        for name, made in run.metrics.items():
-            self.user_properties.append((name, made.value))
-            self.user_properties += [(f"{name}.low", made.ci[0]), (f"{name}.high", made.ci[1])]
+        for name, estimate in run.metrics.items():
+            self.user_properties.append((name, estimate.value))
+            self.user_properties += [(f"{name}.low", estimate.ci[0]), (f"{name}.high", estimate.ci[1])]
         if not run.is_complete:
             raise Missed(_incomplete(loop, run))
         verdicts = self._verdicts(loop, run, baselines)
@@ -205,21 +207,21 @@ class EvalItem(pytest.Item):
 
     def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
         option = self.config.getoption
-        given = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
+        texts = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
         try:
-            thresholds = {**self.item.task.min, **{name: float(text) for name, text in given.items()}}
+            thresholds = {**self.item.task.min, **{name: float(text) for name, text in texts.items()}}
         except ValueError as error:
             raise pytest.UsageError(f"--evalkit-min: {error}") from None
         metrics = metrics_to_check(run, thresholds)
-        made = [
+        verdicts = [
             check_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
             for info in metrics
             if info.name in thresholds
         ]
         if baselines:
             base, margin = find_baseline(run, baselines), option("evalkit_margin")
-            made += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
-        return made
+            verdicts += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
+        return verdicts
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (Missed, EvalkitError, pytest.UsageError)):
@@ -233,7 +235,7 @@ class EvalItem(pytest.Item):
 
 def _stored(loop: Loop, name: str) -> Run:
     if name == "latest":
-        raise UsageError("--evalkit-baseline needs a run's id: the latest is soon a run of this session")
+        raise UsageError("--evalkit-baseline needs a run's id: 'latest' would become a run of this session")
     return loop.store.runs.get(name)
 
 

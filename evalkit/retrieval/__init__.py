@@ -1,1 +1,1 @@
-"""Retrieval measured alone: benchmarks with judgements, TREC files."""
+"""Evaluation of retrieval alone: benchmarks with judgements, TREC files."""

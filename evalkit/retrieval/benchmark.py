@@ -1,8 +1,8 @@
-"""Retrieval alone, measured: a retriever, or a TREC run made elsewhere, on a benchmark with judgements.
+"""Evaluation of retrieval alone: a retriever, or a TREC run made elsewhere, on a benchmark with judgements.
 
-It is a run in the score store like any other, with the retriever in the place of the model: one sample is one
-query, its answer the ranking. What the judgements and the corpus do not agree on is counted and kept with
-the run.
+The result is a run in the score store, with the retriever in the place of the model: a sample is a query, and
+its answer is the ranking. The number of judged documents and queries that corpus, judgements and run do not
+share is recorded with the run.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from evalkit.types import (
 )
 
 PREFIX = "retrieval/"
-SHOWN = 10  # passages that are stored with their texts
+SHOWN = 10  # the number of passages per query that are stored with their texts
 
 Unknown = Literal["error", "miss", "drop"]
 
 
 class NoModel(Backend):
-    """In the place of a model: a retrieval task asks none."""
+    """A placeholder for the model: a retrieval task asks no model."""
 
     traits = BackendTraits(cacheable=False)
 
@@ -50,32 +50,33 @@ class NoModel(Backend):
         self.name = name
 
     async def send(self, request: Request) -> Response:
-        """Nobody is there to answer. Raises ``SetupError``."""
+        """Raise ``SetupError``: there is no model."""
         raise SetupError("a retrieval benchmark asks no model")
 
     async def probe(self, needs: Requirements) -> ProbeResult:
-        """Ask nobody: a retriever is ready when it was made."""
+        """Return the result for a retriever, which needs no probe."""
         return ProbeResult(self.name, ServerInfo({"provider": "retriever", "model": self.name}), self.traits)
 
 
 def default_measures(k: int) -> list[str]:
-    """What is measured where nothing else is asked for, of rankings ``k`` deep."""
-    deep = [f"R@{depth}" for depth in (10, 100, 1000) if depth < k]
-    return [f"nDCG@{min(k, 10)}", f"AP@{k}", f"RR@{min(k, 10)}", *deep, f"R@{k}", f"P@{min(k, 10)}"]
+    """Return the names of the default measures of rankings of ``k`` documents."""
+    recalls = [f"R@{depth}" for depth in (10, 100, 1000) if depth < k]
+    return [f"nDCG@{min(k, 10)}", f"AP@{k}", f"RR@{min(k, 10)}", *recalls, f"R@{k}", f"P@{min(k, 10)}"]
 
 
 def searching(
     bench: Benchmark, retriever: Retriever, measures: Sequence[str], *, k: int, kept: Rankings
 ) -> Item:
-    """A retriever on a benchmark, ``k`` documents a query. Scores by query and document go to ``kept``.
+    """Return the item of a retriever on a benchmark, ``k`` documents per query.
 
-    Raises ``UsageError`` for judged queries without a text.
+    The scores by query and document are written to ``kept``. Raises ``UsageError`` for judged queries without
+    a text.
     """
     texts = bench.queries or {}
-    if silent := [query for query in bench.qrels if query not in texts]:
+    if missing := [query for query in bench.qrels if query not in texts]:
         raise UsageError(
-            f"{bench.qrels_file}: {len(silent):,} of {len(bench.qrels):,} judged queries have no text, such "
-            f"as {silent[0]!r}: give the file of queries that belongs to it by --queries FILE"
+            f"{bench.qrels_file}: {len(missing):,} of {len(bench.qrels):,} judged queries have no text, such "
+            f"as {missing[0]!r}: give the file with their texts by --queries FILE"
         )
 
     async def search(sample: Sample, model: Any, retriever: Retriever) -> Answer:
@@ -87,12 +88,13 @@ def searching(
 
 
 def replaying(bench: Benchmark, rankings: Rankings, measures: Sequence[str], **facts: Any) -> Item:
-    """A run made elsewhere. A judged query that it lacks scores 0, as with trec_eval's ``-c``.
+    """Return the item of a run made elsewhere.
 
-    Raises ``UsageError`` where it has none of the benchmark's queries.
+    A judged query without a ranking scores 0, as with trec_eval's ``-c``. Raises ``UsageError`` where the run
+    has none of the benchmark's queries.
     """
     missing = [query for query in bench.qrels if query not in rankings]
-    strange = [query for query in rankings if query not in bench.qrels]
+    unjudged = [query for query in rankings if query not in bench.qrels]
     if len(missing) == len(bench.qrels):
         raise UsageError(
             f"the run has none of the {len(bench.qrels):,} judged queries; its queries are such as "
@@ -102,7 +104,7 @@ def replaying(bench: Benchmark, rankings: Rankings, measures: Sequence[str], **f
     async def replay(sample: Sample, model: Any) -> Answer:
         return ranked(rankings.get(sample.id, {}))
 
-    counted = {"queries without a ranking": len(missing), "queries without judgements": len(strange)}
+    counted = {"queries without a ranking": len(missing), "queries without judgements": len(unjudged)}
     return one_item(_task(bench, replay, measures, {**facts, **counted}))
 
 
@@ -110,8 +112,8 @@ class RetrievalSource(TaskSource):
     """Runs of ``evalkit retrieve``: their samples are in the store, not in a file."""
 
     def find(self, target: str, include_path: Path | None) -> list[Task]:
-        """Raises ``UsageError``: a retriever is measured by a command of its own."""
-        raise UsageError(f"{target} is no task to run; measure retrievers with: evalkit retrieve")
+        """Raise ``UsageError``: another command measures retrievers."""
+        raise UsageError(f"{target} cannot be run as a task; measure retrievers with: evalkit retrieve")
 
     def rebuild(self, spec: RunSpec) -> Item:
         """Return the item of a stored run, to score it again."""
@@ -121,42 +123,44 @@ class RetrievalSource(TaskSource):
 
 
 async def _not_again(sample: Sample, model: Any) -> Answer:
-    raise SetupError("a retrieval run is made by evalkit retrieve")
+    raise SetupError("a retrieval run cannot be answered again: use evalkit retrieve")
 
 
 async def best_documents(
     retriever: Retriever, query: str, k: int
 ) -> tuple[Sequence[Passage], dict[str, float]]:
-    """Passages that belong to the ``k`` best documents, and the documents' scores: their best passages'."""
-    wanted = k
+    """Return passages of the ``k`` best documents, and each document's score: that of its best passage."""
+    depth = k
     while True:
-        passages = await retriever.search(query, wanted)
+        passages = await retriever.search(query, depth)
         scores: dict[str, float] = {}
         for passage in passages:
             scores.setdefault(passage.document, passage.score)
-        if len(scores) >= k or len(passages) < wanted:
+        if len(scores) >= k or len(passages) < depth:
             return passages, dict(list(scores.items())[:k])
-        wanted *= 2  # several passages of one document: look further down
+        depth *= 2  # several passages belong to one document: search deeper
 
 
 def ranked(scores: Mapping[str, float], passages: Sequence[Passage] | None = None) -> Answer:
-    """An answer that is a ranking: by score, ties as trec_eval breaks them. Of the passages' metadata plain
-    values are kept, not what may be as long as the text."""
-    shown = None if passages is None else tuple(map(_light, passages))
-    return Answer(passages=shown, ranking=tuple(trec_order(scores)), status=Status.OK)
+    """Return an answer that is a ranking: by score, ties in trec_eval's order.
+
+    Lists and dicts are left out of the passages' metadata, because they may be as long as the text.
+    """
+    kept = None if passages is None else tuple(map(_with_plain_metadata, passages))
+    return Answer(passages=kept, ranking=tuple(trec_order(scores)), status=Status.OK)
 
 
-def _light(passage: Passage) -> Passage:
+def _with_plain_metadata(passage: Passage) -> Passage:
     plain = {name: value for name, value in passage.metadata.items() if not isinstance(value, list | dict)}
     return msgspec.structs.replace(passage, metadata=plain)
 
 
 async def settled(bench: Benchmark, retriever: Retriever, unknown: Unknown) -> tuple[Benchmark, int | None]:
-    """The benchmark with its relevant documents that the corpus lacks dealt with, and how many these are.
-    None where the retriever, a plug-in's, cannot say.
+    """Return the benchmark after the rule for relevant documents that the corpus lacks, and their number.
 
-    ``error`` raises ``UsageError`` for any, ``miss`` leaves them in, as documents that nobody can find,
-    ``drop`` leaves them out, and queries that have no other with them.
+    The number is None where the retriever does not know its documents. Rules: ``error`` raises
+    ``UsageError`` for such a document; ``miss`` keeps them, as documents that cannot be found; ``drop``
+    removes them, and the queries that have no other relevant document.
     """
     relevant = {name for grades in bench.qrels.values() for name, grade in grades.items() if grade > 0}
     if (missing := await retriever.unknown(sorted(relevant))) is None:
@@ -170,12 +174,12 @@ async def settled(bench: Benchmark, retriever: Retriever, unknown: Unknown) -> t
             f"corpus, such as {min(lacking)!r}. Is it the right corpus (--corpus)? If so, --unknown miss "
             "counts them as documents that are never found, and --unknown drop leaves them out"
         )
-    left: Qrels = {}
+    qrels: Qrels = {}
     for query, grades in bench.qrels.items():
-        known = {name: grade for name, grade in grades.items() if name not in lacking}
-        if any(grade > 0 for grade in known.values()):
-            left[query] = known
-    return msgspec.structs.replace(bench, qrels=left), len(lacking)
+        present = {name: grade for name, grade in grades.items() if name not in lacking}
+        if any(grade > 0 for grade in present.values()):
+            qrels[query] = present
+    return msgspec.structs.replace(bench, qrels=qrels), len(lacking)
 
 
 def _task(bench: Benchmark, fn: Any, measures: Sequence[str], facts: Mapping[str, Any]) -> Task:

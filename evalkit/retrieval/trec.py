@@ -1,5 +1,7 @@
-"""The files of retrieval benchmarks: queries, judgements (qrels) and rankings (runs), as BEIR and TREC write
-them. Each problem is named with file and line."""
+"""Files of retrieval benchmarks: queries, judgements (qrels), rankings (runs), in BEIR's and TREC's formats.
+
+Error messages name the file and the line.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ _QUERY_TEXTS = ("text", "query", "question")
 
 
 class Benchmark(msgspec.Struct, frozen=True):
-    """Questions with the documents that answer them. ``queries`` is None where only judgements are there.
+    """Queries with the documents that answer them. ``queries`` is None where there are only judgements.
 
-    ``corpus`` is where the documents are; ``qrels`` comes in the order of the file.
+    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file.
     """
 
     name: str
@@ -36,30 +38,32 @@ class Benchmark(msgspec.Struct, frozen=True):
 def read_benchmark(
     home: Path, *, split: str = "test", queries: Path | None = None, qrels: Path | None = None
 ) -> Benchmark:
-    """A folder in BEIR's layout, or one with ``queries.SPLIT.jsonl`` and ``qrels.SPLIT[.tsv]`` side by side.
+    """Read a folder in BEIR's layout, or one that holds ``queries.SPLIT.jsonl`` and ``qrels.SPLIT[.tsv]``.
 
-    ``queries`` and ``qrels`` name files in place of those found. Raises ``UsageError`` with what is missing.
+    ``queries`` and ``qrels`` are files to use instead. Raises ``UsageError`` that names a missing file.
     """
     if not home.is_dir():
         raise UsageError(
             f"{home}: no such folder. A benchmark has corpus.jsonl, queries.jsonl and qrels/*.tsv"
         )
-    judged = qrels or _first(home, f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}", "qrels.txt")
-    if judged is None:
-        known = sorted(p.relative_to(home).as_posix() for p in home.glob("qrels*/*.tsv")) + sorted(
+    qrels_file = qrels or _first(
+        home, f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}", "qrels.txt"
+    )
+    if qrels_file is None:
+        others = sorted(p.relative_to(home).as_posix() for p in home.glob("qrels*/*.tsv")) + sorted(
             p.name for p in home.glob("qrels*") if p.is_file()
         )
-        there = f"; there are {', '.join(known)}: choose by --split or --qrels FILE" if known else ""
-        raise UsageError(f"{home}: no judgements for split {split!r}, qrels/{split}.tsv{there}")
-    asked = queries or _first(
+        hint = f"; there are {', '.join(others)}: choose by --split or --qrels FILE" if others else ""
+        raise UsageError(f"{home}: no judgements for split {split!r}, qrels/{split}.tsv{hint}")
+    queries_file = queries or _first(
         home, *(f"queries{part}.jsonl{packed}" for part in (f".{split}", "") for packed in ("", ".gz"))
     )
     return Benchmark(
         name=home.resolve().name,
         corpus=home,
-        qrels=read_qrels(judged),
-        qrels_file=judged,
-        queries=None if asked is None else read_queries(asked),
+        qrels=read_qrels(qrels_file),
+        qrels_file=qrels_file,
+        queries=None if queries_file is None else read_queries(queries_file),
     )
 
 
@@ -68,31 +72,31 @@ def _first(home: Path, *names: str) -> Path | None:
 
 
 def read_queries(path: Path) -> dict[str, str]:
-    """Texts of queries by id, from JSON Lines (``_id`` or ``query_id``, ``text``). Raises ``UsageError``."""
-    found: dict[str, str] = {}
+    """Read query texts by id, from JSON Lines (``_id`` or ``query_id``, ``text``). Raises ``UsageError``."""
+    texts: dict[str, str] = {}
     for where, line in _lines(path):
         try:
             row = msgspec.json.decode(line, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise UsageError(f"{where}: no query in JSON: {error}") from None
+            raise UsageError(f"{where}: not a JSON object: {error}") from None
         id, text = (next((row[k] for k in keys if k in row), None) for keys in (_QUERY_IDS, _QUERY_TEXTS))
         if id in (None, "") or not isinstance(text, str) or not text.strip():
             raise UsageError(
                 f"{where}: a query needs an id ({', '.join(_QUERY_IDS)}) and a text "
                 f"({', '.join(_QUERY_TEXTS)})"
             )
-        if found.setdefault(str(id), text) != text:
-            raise UsageError(f"{where}: query {str(id)!r} was there before, with another text")
-    return found
+        if texts.setdefault(str(id), text) != text:
+            raise UsageError(f"{where}: query {str(id)!r} has another text above")
+    return texts
 
 
 def read_qrels(path: Path) -> Qrels:
-    """Grades by query and document. A line is BEIR's (query, document, grade) or TREC's, which has a 0 after
-    the query; a heading is left out.
+    """Read grades by query and document.
 
-    Raises ``UsageError`` for a line of another form, a document that is graded twice, or an empty file.
+    A line is BEIR's (query, document, grade) or TREC's (query, 0, document, grade). A heading is skipped.
+    Raises ``UsageError`` for another format, a document with two grades, or an empty file.
     """
-    found: Qrels = {}
+    qrels: Qrels = {}
     for number, (where, line) in enumerate(_lines(path)):
         fields = line.decode("utf-8", "replace").split("\t" if b"\t" in line else None)
         if len(fields) not in (3, 4):
@@ -101,21 +105,21 @@ def read_qrels(path: Path) -> Qrels:
         if not _is_whole(grade):
             if number == 0 and grade.isalpha():
                 continue  # the heading
-            raise UsageError(f"{where}: the grade {grade!r} is no whole number")
-        grades = found.setdefault(query, {})
+            raise UsageError(f"{where}: the grade {grade!r} is not a whole number")
+        grades = qrels.setdefault(query, {})
         if grades.setdefault(document, int(grade)) != int(grade):
             raise UsageError(f"{where}: document {document!r} has another grade for query {query!r} above")
-    if not found:
-        raise UsageError(f"{path}: there are no judgements in it")
-    return found
+    if not qrels:
+        raise UsageError(f"{path}: the file holds no judgements")
+    return qrels
 
 
 def read_run(path: Path) -> tuple[str, Rankings]:
-    """A TREC run, ``query Q0 document rank score name``: its name, and scores by query and document.
+    """Read a TREC run, ``query Q0 document rank score name``: its name, and scores by query and document.
 
-    Raises ``UsageError`` for a line of another form, a document that comes twice, or an empty file.
+    Raises ``UsageError`` for another format, a repeated document, or an empty file.
     """
-    name, found = "", Rankings()
+    name, rankings = "", Rankings()
     for where, line in _lines(path):
         fields = line.decode("utf-8", "replace").split(maxsplit=5)
         if len(fields) != 6:
@@ -126,18 +130,18 @@ def read_run(path: Path) -> tuple[str, Rankings]:
         except ValueError:
             score = math.nan
         if math.isnan(score):
-            raise UsageError(f"{where}: the score {text!r} is no number")
-        scores = found.setdefault(query, {})
+            raise UsageError(f"{where}: the score {text!r} is not a number")
+        scores = rankings.setdefault(query, {})
         if document in scores:
             raise UsageError(f"{where}: document {document!r} comes twice for query {query!r}")
         scores[document] = score
-    if not found:
-        raise UsageError(f"{path}: there are no rankings in it")
-    return name.strip(), found
+    if not rankings:
+        raise UsageError(f"{path}: the file holds no rankings")
+    return name.strip(), rankings
 
 
 def write_run(path: Path, name: str, rankings: Mapping[str, Mapping[str, float]]) -> None:
-    """Write a TREC run, each ranking best first as trec_eval orders it. Raises ``UsageError``."""
+    """Write a TREC run, each ranking in trec_eval's order. Raises ``UsageError``."""
     from evalkit.metrics.retrieval import trec_order
 
     tag = "-".join(name.split())
@@ -157,7 +161,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Where each line stands, and the line; blank ones left out."""
+    """Yield ``FILE:LINE`` and the content of each line that is not blank."""
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from evalkit.errors import StoreError
 from evalkit.store.board import Board
@@ -11,6 +11,7 @@ from evalkit.store.database import Database, check_url
 from evalkit.store.migrate import migrate
 from evalkit.store.runs import Runs
 from evalkit.store.samples import Samples
+from evalkit.util.moved import former_method
 
 
 class Store:
@@ -36,6 +37,11 @@ class Store:
     def embedded(self) -> bool:
         """Return whether the store is a file here, and no server that answers when it likes."""
         return self.database.embedded
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            return former_method(self, name)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""The test kit, for authors of tasks and plug-ins.
+"""The test kit for authors of tasks and plug-ins.
 
 from evalkit.testing import assert_prompt, check_backend, check_retriever, check_task, load_task
 

@@ -1,4 +1,4 @@
-"""Whether a server adapter keeps the contract of ``evalkit.protocols.Backend``."""
+"""Checks that a server adapter keeps the contract of ``evalkit.protocols.Backend``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evalkit.testing.threads import in_thread
 from evalkit.types import FinishReason, Message, Request, Requirements, Response, Usage
 
 _ASK = Request(messages=(Message("user", "Say hello."),), max_tokens=8)
-# What not every server can do: it must be answered, or refused by an error of evalkit.
+# Requests that not every server can answer: each must be answered, or refused with an error of evalkit.
 _SPECIAL = {
     "a plain prompt": Request(prompt="One, two,", max_tokens=8),
     "a log-likelihood": Request(prompt="One, two,", continuation=" three"),
@@ -29,8 +29,8 @@ _SPECIAL = {
 def check_backend(make: str | Callable[[], Backend]) -> ProbeResult:
     """Check that an adapter keeps the contract: types, stable identity, many requests at once, typed errors.
 
-    ``make`` is a model spec, or a function that makes the adapter; its server must be running. Returns what
-    the probe found out. Raises ``AssertionError`` with everything that is not so.
+    ``make`` is a model spec, or a function that returns the adapter; its server must be running. Return the
+    result of the probe. Raises ``AssertionError`` with all that is wrong.
     """
     return in_thread(_check(make))
 
@@ -55,46 +55,46 @@ async def _check_probe(backend: Backend, wrong: list[str]) -> ProbeResult:
     probed, again = await backend.probe(Requirements()), await backend.probe(Requirements())
     assert isinstance(probed, ProbeResult), f"probe returned {type(probed).__name__}, not ProbeResult"
     _expect(isinstance(backend.traits, BackendTraits), "traits must be a BackendTraits", wrong)
-    _expect(bool(probed.name) and probed.name.isprintable(), f"{probed.name!r} is no name to show", wrong)
+    _expect(bool(probed.name) and probed.name.isprintable(), f"{probed.name!r} is not a name to show", wrong)
     _expect(bool(probed.info.identity), "the identity is empty: the cache could not tell models apart", wrong)
     _expect(
         msgspec.json.encode(probed.info) == msgspec.json.encode(again.info),
-        "a second probe found something else: cached replies would be asked again",
+        "a second probe returned other facts: cached replies would not be found",
         wrong,
     )
     return probed
 
 
 async def _check_replies(backend: Backend, wrong: list[str]) -> None:
-    """Several at once, after one that was cancelled."""
-    dropped = asyncio.create_task(backend.send(_ASK))
+    """Check eight replies at once, after a request that is cancelled."""
+    cancelled = asyncio.create_task(backend.send(_ASK))
     await asyncio.sleep(0)
-    dropped.cancel()
+    cancelled.cancel()
     with suppress(asyncio.CancelledError):
-        await dropped
+        await cancelled
     requests = [msgspec.structs.replace(_ASK, repeat=number) for number in range(8)]
     for response in await asyncio.gather(*map(backend.send, requests)):
         wrong += _faults(response)
 
 
 async def _check_special(backend: Backend, wrong: list[str]) -> None:
-    for what, request in _SPECIAL.items():
+    for name, request in _SPECIAL.items():
         try:
             response = await backend.send(request)
         except EvalkitError:
             continue
-        except Exception as error:  # noqa: BLE001 - an adapter may raise anything; that is its fault
-            wrong.append(f"  {what}: {type(error).__name__} is no error of evalkit.errors: {error}")
+        except Exception as error:  # noqa: BLE001 - the adapter may raise anything
+            wrong.append(f"  {name}: {type(error).__name__} is no error of evalkit.errors: {error}")
             continue
-        wrong += [f"  {what}: {fault.strip()}" for fault in _faults(response, request)]
+        wrong += [f"  {name}: {fault.strip()}" for fault in _faults(response, request)]
 
 
 async def _check_endpoint(backend: Backend, endpoint: str, wrong: list[str]) -> None:
     response, rates = await backend.send_to(_ASK, endpoint)
     wrong += _faults(response)
     _expect(isinstance(rates, Mapping), f"send_to returned {type(rates).__name__} for the rates", wrong)
-    load_there = await backend.load(endpoint)
-    _expect(load_there is None or isinstance(load_there, Load), f"load returned {load_there!r}", wrong)
+    load = await backend.load(endpoint)
+    _expect(load is None or isinstance(load, Load), f"load returned {load!r}", wrong)
 
 
 def _faults(response: Any, request: Request = _ASK) -> list[str]:
@@ -102,16 +102,16 @@ def _faults(response: Any, request: Request = _ASK) -> list[str]:
         return [f"  send returned {type(response).__name__}, not Response"]
     wrong: list[str] = []
     _expect(isinstance(response.text, str), f"text is {response.text!r}, not a string", wrong)
-    known = response.finish_reason in get_args(FinishReason)
-    _expect(known, f"finish_reason is {response.finish_reason!r}", wrong)
+    valid = response.finish_reason in get_args(FinishReason)
+    _expect(valid, f"finish_reason is {response.finish_reason!r}", wrong)
     usage: Usage = response.usage
     counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    good = all(isinstance(count, int) and count >= 0 for count in counts)
-    _expect(good, f"usage holds {counts}, not counts", wrong)
+    valid = all(isinstance(count, int) and count >= 0 for count in counts)
+    _expect(valid, f"usage holds {counts}, not counts", wrong)
     if request.continuation is not None:
         values = response.logprobs or ()
-        good = bool(values) and all(math.isfinite(value) and value <= 0 for value in values)
-        _expect(good, f"logprobs are {response.logprobs}, not finite numbers up to 0", wrong)
+        valid = bool(values) and all(math.isfinite(value) and value <= 0 for value in values)
+        _expect(valid, f"logprobs are {response.logprobs}, not finite numbers up to 0", wrong)
     return wrong
 
 

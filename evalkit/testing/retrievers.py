@@ -1,4 +1,4 @@
-"""Whether a retriever keeps the contract of ``evalkit.protocols.Retriever``."""
+"""Checks that a retriever keeps the contract of ``evalkit.protocols.Retriever``."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_retriever(
     """Check that a retriever keeps the contract: order, ties, ids, many searches at once, a second opening.
 
     ``make`` is the class, or a function with its arguments ``(corpus, directory, *, progress, **options)``.
-    It is tried on ``documents``, texts by id. Returns what was found for the first question. Raises
-    ``AssertionError`` with everything that is not so.
+    ``documents`` are the texts of the corpus by id. Return the passages for the first question. Raises
+    ``AssertionError`` with all that is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="evalkit-check-") as name:
         home = Path(name)
@@ -52,20 +52,20 @@ async def _check(
     options: Mapping[str, Any],
 ) -> list[Passage]:
     wrong: list[str] = []
-    found: list[list[Passage]] = []
-    for _ in range(2):  # the second time the index is there
+    results: list[list[Passage]] = []
+    for _ in range(2):  # the first time builds the index, the second reads it
         retriever = make(corpus, home, progress=Silent(), **options)
         assert isinstance(retriever, Retriever), f"{type(retriever).__name__} is no subclass of Retriever"
         try:
-            found.append(await _check_search(retriever, documents, wrong))
+            results.append(await _check_search(retriever, documents, wrong))
             await _check_get(retriever, documents, wrong)
-            await _check_rest(retriever, documents, wrong)
+            await _check_optional(retriever, documents, wrong)
         finally:
             await retriever.close()
-    _expect(_order(found[0]) == _order(found[1]), "opened again, it finds something else", wrong)
+    _expect(_order(results[0]) == _order(results[1]), "a second opening finds other passages", wrong)
     name = getattr(make, "__name__", "retriever")
     assert not wrong, "\n".join([f"{name}: the contract of Retriever is not kept", *dict.fromkeys(wrong)])
-    return found[0]
+    return results[0]
 
 
 async def _check_search(
@@ -75,13 +75,13 @@ async def _check_search(
     together = await asyncio.gather(*(retriever.search(question, 3) for question in _QUESTIONS))
     _expect(
         [_order(found) for found in together] == [_order(found) for found in alone],
-        "searches at the same time find something else than one after the other",
+        "searches at the same time find other passages than one after the other",
         wrong,
     )
-    whole = list(await retriever.search(_QUESTIONS[0], len(documents) + 5))
-    _expect(len(whole) <= len(documents), f"{len(whole)} passages of {len(documents)} documents", wrong)
-    for found, k in [*((found, 3) for found in alone), (whole, len(whole))]:
-        _expect(len(found) <= k, f"{len(found)} passages where k={k} were asked for", wrong)
+    full = list(await retriever.search(_QUESTIONS[0], len(documents) + 5))
+    _expect(len(full) <= len(documents), f"{len(full)} passages of {len(documents)} documents", wrong)
+    for found, k in [*((found, 3) for found in alone), (full, len(full))]:
+        _expect(len(found) <= k, f"{len(found)} passages for k={k}", wrong)
         _expect(
             all(isinstance(p, Passage) and p.id and p.text for p in found),
             "search must return passages with id and text",
@@ -92,7 +92,7 @@ async def _check_search(
             "passages must come best first, ties by id",
             wrong,
         )
-        _expect({p.document for p in found} <= documents.keys(), "a passage of no document", wrong)
+        _expect({p.document for p in found} <= documents.keys(), "a passage without a document", wrong)
     _expect(bool(alone[0]), f"nothing was found for {_QUESTIONS[0]!r}", wrong)
     return alone[0]
 
@@ -100,13 +100,13 @@ async def _check_search(
 async def _check_get(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
     ids = list(documents)[::-1]
     got = list(await retriever.get(ids))
-    _expect([p.document for p in got] == ids, "get must return documents in the order asked for", wrong)
+    _expect([p.document for p in got] == ids, "get must return documents in the order of their ids", wrong)
     _expect(
         all(documents[p.document] in p.text for p in got if p.document in documents),
         "get must return whole documents",
         wrong,
     )
-    _expect(not list(await retriever.get([])), "get of nothing must return nothing", wrong)
+    _expect(not list(await retriever.get([])), "get of no ids must return no documents", wrong)
     try:
         await retriever.get(["no such document"])
         wrong.append("  get of an unknown id must raise CorpusError")
@@ -114,7 +114,7 @@ async def _check_get(retriever: Retriever, documents: Mapping[str, str], wrong: 
         pass
 
 
-async def _check_rest(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
+async def _check_optional(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
     unknown = await retriever.unknown([*documents, "no such document"])
     _expect(unknown in (None, ["no such document"]), f"unknown returned {unknown!r}", wrong)
     try:

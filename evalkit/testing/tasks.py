@@ -1,4 +1,4 @@
-"""What gold and garbage score on a task, and what a model is shown."""
+"""Checks of a task: the scores of gold and garbage replies, and the prompt."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ def check_task(
     slack: float = 0.1,
     apart: Collection[str] = (),
 ) -> dict[str, dict[str, Means]]:
-    """Check that perfect replies score full marks on a task, and replies that are no answer none.
+    """Check that perfect replies to a task get the best scores, and replies without an answer the worst.
 
     For each item of the task, over ``samples`` or the first ``limit`` of its own:
 
     - gold (the target, or the ``reference`` of the request) scores the best value of every output metric;
     - an empty reply and a refusal score the worst;
-    - random letters score the worst, up to ``slack`` of the metric's range on average;
-    - another sample's gold reply scores less than the best on average, on one output metric at least.
+    - random letters score the worst on average, with a tolerance of ``slack`` times the metric's range;
+    - another sample's gold reply scores less than the best on average, on at least one output metric.
 
-    Where the task compares log-probabilities, replies are replaced by a preference for a wrong continuation.
-    Descriptive, unbounded and aggregated metrics are not judged, nor those that ``apart`` names: at which a
-    reference need not be best (readability). ``params`` choose items, ``fixtures`` are
-    values in place of the task's own. Returns the means by item, kind of reply and metric. Raises
-    ``AssertionError`` with everything that is not so.
+    Where the task compares log-probabilities, a preference for a wrong continuation replaces the garbage.
+    Descriptive, unbounded and aggregated metrics are not checked, nor those named in ``apart``, for metrics
+    on which a reference need not be best (readability). ``params`` choose items, ``fixtures`` are values in
+    place of the task's own. Return the means by item, kind of reply and metric. Raises ``AssertionError``
+    with all that is wrong.
     """
-    given = {name: [value] for name, value in (params or {}).items()}
+    parameters = {name: [value] for name, value in (params or {}).items()}
     wrong: list[str] = []
     means: dict[str, dict[str, Means]] = {}
     task = replace(task, metrics=tuple(m for m in task.metrics if m.name not in apart))
-    for item in items_of(task, given, fixtures):
+    for item in items_of(task, parameters, fixtures):
         means[item.id] = in_thread(_check_item(item, samples, limit, slack, wrong))
-    assert not wrong, "\n".join([f"{task.name}: the scoring does not hold", *wrong])
+    assert not wrong, "\n".join([f"{task.name}: the scores are not as they should be", *wrong])
     return means
 
 
@@ -78,15 +78,15 @@ def render(
     fixtures: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> str:
-    """All that a model is shown for one sample (the first), as text: messages, media by hash, settings.
+    """Return all requests of one sample (by default the first) as text: messages, media by hash, settings.
 
-    Where task and ``params`` leave several items, each under its id.
+    If task and ``params`` leave several items, each is under its id.
     """
     items = items_for(task, params, fixtures or {})
-    shown = [in_thread(_render(item, sample)) for item in items]
+    texts = [in_thread(_render(item, sample)) for item in items]
     if len(items) == 1:
-        return shown[0]
-    return "\n".join(f"=== {item.id}\n{text}" for item, text in zip(items, shown, strict=True))
+        return texts[0]
+    return "\n".join(f"=== {item.id}\n{text}" for item, text in zip(items, texts, strict=True))
 
 
 def assert_prompt(
@@ -97,24 +97,27 @@ def assert_prompt(
     fixtures: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> None:
-    """Compare ``render`` with a text file, which is written where it is missing, or anew with
-    ``pytest --evalkit-update-snapshots`` (or EVALKIT_UPDATE_SNAPSHOTS=1). Raises ``AssertionError``."""
+    """Compare ``render`` with a text file. Raises ``AssertionError`` if they differ.
+
+    A missing file is written; ``pytest --evalkit-update-snapshots`` (or EVALKIT_UPDATE_SNAPSHOTS=1) writes it
+    anew.
+    """
     text, file = render(task, sample, fixtures=fixtures, **params), Path(path)
     if os.environ.get(UPDATE) or not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    wanted = file.read_text(encoding="utf-8")
-    if text != wanted:
-        lines = unified_diff(wanted.splitlines(), text.splitlines(), "pinned", "now", lineterm="")
+    pinned = file.read_text(encoding="utf-8")
+    if text != pinned:
+        lines = unified_diff(pinned.splitlines(), text.splitlines(), "pinned", "now", lineterm="")
         raise AssertionError(
-            "\n".join([f"the prompt is not that of {file}.", *lines])
+            "\n".join([f"the prompt differs from {file}.", *lines])
             + "\nChanged on purpose? Raise the task's version, then: pytest --evalkit-update-snapshots"
         )
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """One sample answered once."""
+class _Trial:
+    """One answer to one sample, with its calls."""
 
     sample: Sample
     answer: Answer
@@ -126,55 +129,58 @@ async def _check_item(
 ) -> dict[str, Means]:
     async with Session(Silent()) as session, session.running():
         chosen = list(samples) if samples is not None else await _first(item, session, limit)
-        assert chosen, f"{item.id}: there are no samples"
+        assert chosen, f"{item.id}: no samples"
         arguments = await session.arguments(item.task.fn, item)
         fn = session.for_samples(item)
 
-        async def ask(sample: Sample, backend: Backend) -> _Tried:
+        async def ask(sample: Sample, backend: Backend) -> _Trial:
             model = Model(backend).for_sample(sample)
             answer = await fn(sample=sample, model=model, **arguments)
-            return _Tried(sample, answer, model.calls)
+            return _Trial(sample, answer, model.calls)
 
         gold = [await ask(sample, _gold()) for sample in chosen]
         replies = _garbage(gold)
-        made = {"gold": _means(item, gold, "gold", wrong)}
+        means = {"gold": _means(item, gold, "gold", wrong)}
         for kind, backend_for in replies.items():
-            tried = [await ask(one.sample, backend) for one in gold if (backend := backend_for(one))]
-            if tried:
-                made[kind] = _means(item, tried, kind, wrong)
-    wrong += _judge_garbage(item, made, slack)
-    return made
+            trials = [await ask(trial.sample, backend) for trial in gold if (backend := backend_for(trial))]
+            if trials:
+                means[kind] = _means(item, trials, kind, wrong)
+    wrong += _check_garbage(item, means, slack)
+    return means
 
 
 async def _first(item: Item, session: Session, limit: int) -> list[Sample]:
-    found: list[Sample] = []
+    samples: list[Sample] = []
     async for sample in (await samples_of(item, session))():
-        if len(found) == limit:
+        if len(samples) == limit:
             break
-        found.append(sample)
-    return found
+        samples.append(sample)
+    return samples
 
 
 def _gold() -> BaselineBackend:
     return BaselineBackend(parse_spec("baseline:gold"))
 
 
-def _garbage(gold: Sequence[_Tried]) -> dict[str, Callable[[_Tried], Backend | None]]:
-    """For each kind of garbage, the backend that answers a sample so; None where there is no such answer."""
-    if any(call.request.continuation is not None for one in gold for call in one.calls):
-        return {"other": lambda one: FakeBackend(_dislike_gold)}
+def _garbage(gold: Sequence[_Trial]) -> dict[str, Callable[[_Trial], Backend | None]]:
+    """Return for each kind of garbage a function from a gold trial to the backend with the garbage reply.
 
-    def other(one: _Tried) -> Backend | None:
-        start = gold.index(one)
-        rest = [*gold[start + 1 :], *gold[:start]]
-        differ = (o for o in rest if _folded(o.sample).isdisjoint(_folded(one.sample)))
-        found = next(differ, None)
-        return None if found is None else _Script([call.response.text for call in found.calls])
+    The function returns None if there is no such reply.
+    """
+    if any(call.request.continuation is not None for trial in gold for call in trial.calls):
+        return {"other": lambda trial: FakeBackend(_dislike_gold)}
+
+    def other(trial: _Trial) -> Backend | None:
+        start = gold.index(trial)
+        others = [*gold[start + 1 :], *gold[:start]]
+        differing = (o for o in others if _folded(o.sample).isdisjoint(_folded(trial.sample)))
+        source = next(differing, None)
+        return None if source is None else _Script([call.response.text for call in source.calls])
 
     return {
-        "empty": lambda one: _Script([""]),
-        "refusal": lambda one: _Script([REFUSAL]),
-        "letters": lambda one: _Script([_letters(one.sample.id)]),
+        "empty": lambda trial: _Script([""]),
+        "refusal": lambda trial: _Script([REFUSAL]),
+        "letters": lambda trial: _Script([_letters(trial.sample.id)]),
         "other": other,
     }
 
@@ -184,13 +190,13 @@ def _folded(sample: Sample) -> set[str]:
 
 
 def _letters(seed: str) -> str:
-    """Words without a vowel, so that none means anything."""
+    """Return random words without vowels, which mean nothing."""
     draw = random.Random(seed)
     return " ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=7)) for _ in range(5))
 
 
 class _Script(FakeBackend):
-    """Replies in the order of the calls; the last one again where there are more."""
+    """Replies in the order of the calls; further calls get the last reply again."""
 
     def __init__(self, replies: Sequence[str]) -> None:
         super().__init__(lambda request: replies[min(len(self.requests), len(replies)) - 1])
@@ -201,8 +207,8 @@ async def _dislike_gold(request: Request) -> Response:
     return msgspec.structs.replace(response, logprobs=(-1000.0 - response.logprob,), is_greedy=False)
 
 
-def _judged(item: Item) -> list[Metric]:
-    """The metrics that a reply can do well or badly at, in a known range."""
+def _checked_metrics(item: Item) -> list[Metric]:
+    """Return the metrics that judge the output of single samples in a known range."""
     return [
         m for m in item.task.metrics if m.judges_output and m.aggregate is None and math.isfinite(_best(m))
     ]
@@ -214,38 +220,37 @@ def _best(m: Metric) -> float:
     return math.inf if m.high is None else m.high
 
 
-def _means(item: Item, tried: Sequence[_Tried], kind: str, wrong: list[str]) -> Means:
-    """Mean scores of all metrics; what is wrong with single replies joins ``wrong``."""
+def _means(item: Item, trials: Sequence[_Trial], kind: str, wrong: list[str]) -> Means:
+    """Return the mean scores of all metrics; add the wrong scores of single replies to ``wrong``."""
     values: dict[str, list[float]] = {}
-    best = {m.name: _best(m) for m in _judged(item)}
-    worst = {m.name: m.worst for m in _judged(item)}
-    want = {"gold": best, "empty": worst, "refusal": worst}.get(kind, {})
-    for one in tried:
-        for scored in score(item.task.metrics, one.sample, one.answer, classify_answer(one.answer)):
-            where = f"  {item.id}, {kind} on sample {one.sample.id!r}: {scored.metric}"
+    best = {m.name: _best(m) for m in _checked_metrics(item)}
+    worst = {m.name: m.worst for m in _checked_metrics(item)}
+    expected = {"gold": best, "empty": worst, "refusal": worst}.get(kind, {})
+    for trial in trials:
+        answer = trial.answer
+        for scored in score(item.task.metrics, trial.sample, answer, classify_answer(answer)):
+            where = f"  {item.id}, {kind} on sample {trial.sample.id!r}: {scored.metric}"
             if scored.value is None:
                 wrong.append(f"{where} failed: {scored.error}")
                 continue
             values.setdefault(scored.metric, []).append(scored.value)
-            wanted = want.get(scored.metric)
-            if wanted is not None and not math.isclose(scored.value, wanted, abs_tol=1e-9):
-                wrong.append(
-                    f"{where} is {scored.value:g}, not {wanted:g}; the reply: {one.answer.reply!r:.200}"
-                )
-    return {name: sum(some) / len(some) for name, some in values.items()}
+            target = expected.get(scored.metric)
+            if target is not None and not math.isclose(scored.value, target, abs_tol=1e-9):
+                wrong.append(f"{where} is {scored.value:g}, not {target:g}; the reply: {answer.reply!r:.200}")
+    return {name: sum(scores) / len(scores) for name, scores in values.items()}
 
 
-def _judge_garbage(item: Item, made: Mapping[str, Means], slack: float) -> list[str]:
+def _check_garbage(item: Item, means: Mapping[str, Means], slack: float) -> list[str]:
     wrong = []
-    metrics = {m.name: m for m in _judged(item) if m.name in made["gold"]}
+    metrics = {m.name: m for m in _checked_metrics(item) if m.name in means["gold"]}
     for name, m in metrics.items():
-        value = made.get("letters", {}).get(name)
+        value = means.get("letters", {}).get(name)
         if value is not None and abs(value - m.worst) > slack * abs(_best(m) - m.worst):
-            wrong.append(f"  {item.id}: random letters score {value:g} on {name}, whose worst is {m.worst:g}")
-    others = made.get("other", {})
-    seen = {name: others[name] for name in metrics if name in others}
-    if seen and all(math.isclose(value, _best(metrics[name])) for name, value in seen.items()):
-        wrong.append(f"  {item.id}: the answers to other samples score full marks: {seen}")
+            wrong.append(f"  {item.id}: random letters score {value:g} on {name}; its worst is {m.worst:g}")
+    others = means.get("other", {})
+    scores = {name: others[name] for name in metrics if name in others}
+    if scores and all(math.isclose(value, _best(metrics[name])) for name, value in scores.items()):
+        wrong.append(f"  {item.id}: the answers to other samples get the best scores: {scores}")
     return wrong
 
 
@@ -260,7 +265,7 @@ async def _render(item: Item, sample: Sample | None) -> str:
 
 
 def _text(request: dict[str, Any]) -> str:
-    """A request for people: each message under its role, then the settings."""
+    """Return a request as readable text: each message under its role, then the settings."""
     lines: list[str] = []
     for message in request.pop("messages", []):
         lines += [f"--- {message['role']}", _content(message["content"])]

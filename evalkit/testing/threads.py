@@ -1,4 +1,4 @@
-"""Coroutines for tests, be these plain or async."""
+"""Runs a coroutine for a plain or an async test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def in_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Return a coroutine's result, from plain tests and from async ones, whose loop is running already."""
+    """Return a coroutine's result, run in a thread: the event loop of an async test is already running."""
     result: list[T] = []
     problem: list[BaseException] = []
 

@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of evaluation."""
+"""Small helpers that are independent of evaluation."""

@@ -1,4 +1,4 @@
-"""``evalkit.toml``: models by name, the size of the response cache; in the working directory or above it."""
+"""``evalkit.toml``, in the working directory or above: names of models, size of the response cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "evalkit.toml"
 
 
 def load_config(start: Path | None = None) -> dict[str, Any]:
-    """The nearest ``evalkit.toml`` at or above ``start``; empty where there is none.
+    """Return the content of the nearest ``evalkit.toml`` at or above ``start``; empty where there is none.
 
     Raises ``UsageError`` with the line for a file that is not TOML.
     """
@@ -33,10 +33,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)B", re.IGNORECASE)
 
 
 def cache_size(config: Mapping[str, Any]) -> int | None:
-    """``max_size`` of the table ``cache`` ("20 GB") in bytes; None where there is none. Or ``UsageError``."""
+    """Return ``max_size`` of the table ``cache`` ("20 GB") in bytes, or None. Raises ``UsageError``."""
     table = config.get("cache", {})
     if not isinstance(table, Mapping) or set(table) - {"max_size"}:
-        raise UsageError(f"{NAME}, [cache]: a table is wanted with no other key than max_size")
+        raise UsageError(f"{NAME}: [cache] must be a table with max_size as its only key")
     if "max_size" not in table:
         return None
     match = _SIZE.fullmatch(str(table["max_size"]).strip())

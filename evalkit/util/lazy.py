@@ -1,4 +1,4 @@
-"""Names of a package that are imported when first used, so that importing the package costs nothing."""
+"""Names of a package that are imported at first use, so that the import of the package is fast."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 def lazy_names(
     package: str, modules: Mapping[str, str], otherwise: Callable[[str], Any] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` for ``package``; ``modules`` names the module of each name.
+    """Return ``__getattr__`` and ``__dir__`` for ``package``; ``modules`` gives the module of each name.
 
-    Any other name is that of ``otherwise``, which raises ``AttributeError`` for what it does not know.
+    ``otherwise`` returns the value of any other name, or raises ``AttributeError``.
     """
 
     def getattr_(name: str) -> Any:

@@ -1,6 +1,6 @@
-"""Former names and import paths that task files may still use: they lead to where things are now.
+"""Former names and import paths that task files may still use, and their present ones.
 
-Each says so in a ``DeprecationWarning``. Nothing of evalkit itself uses them.
+Each use causes a ``DeprecationWarning``. evalkit itself does not use the former names.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,14 @@ MODULES = {
     "evalkit.trec": "evalkit.retrieval.trec",
 }
 NAMES = {"evalkit": {"Needs": "Requirements"}, "evalkit.media": {"Arm": "ImageArm"}}
+STORE_METHODS = {
+    "page": "board.page",
+    "ranking": "board.ranking",
+    "records": "samples.records",
+    "run": "runs.get",
+    "sample": "samples.get",
+    "tasks": "board.tasks",
+}
 
 
 def former_names(package: str) -> Callable[[str], Any]:
@@ -41,8 +50,16 @@ def former_names(package: str) -> Callable[[str], Any]:
     return getattr_
 
 
+def former_method(store: Any, name: str) -> Any:
+    """Return the method of an open store that a former name stands for. Raises ``AttributeError``."""
+    if name not in STORE_METHODS:
+        raise AttributeError(f"a store has no attribute {name!r}")
+    _warn(f"store.{name}", f"store.{STORE_METHODS[name]}")
+    return attrgetter(STORE_METHODS[name])(store)
+
+
 class _Finder:
-    """Makes a module for a former path; its names are those of the present module."""
+    """An import finder that makes a module for a former path, with the names of the present module."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name in MODULES else None  # type: ignore[arg-type]
@@ -62,5 +79,5 @@ def _warn(former: str, now: str) -> None:
 
 
 def install() -> None:
-    """Let Python find the former paths, after everything that is really there."""
+    """Let Python find the former paths, after all other finders."""
     sys.meta_path.append(_Finder())

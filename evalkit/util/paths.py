@@ -31,7 +31,7 @@ def cache_dir() -> Path:
 
 
 def memory(kind: str, of: str) -> Path | None:
-    """Where a ``kind`` of thing is remembered of a place ``of``; None where there is no place to write."""
+    """Return the cache file of a ``kind`` for the path or address ``of``; None where none can be written."""
     import hashlib
 
     try:
@@ -45,10 +45,10 @@ def memory(kind: str, of: str) -> Path | None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also where several processes write it at once.
+    """Write a file atomically, also where several processes write it at once.
 
-    A reader gets the old content or the new one.
+    A reader gets the old content or the new content.
     """
-    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    beside.write_bytes(content)
-    beside.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)

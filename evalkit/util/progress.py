@@ -12,8 +12,7 @@ from typing import IO, Any
 
 from evalkit.types import Bar, Progress
 
-# What is left is told from the last so many seconds.
-RECENT_S = 30.0
+RECENT_S = 30.0  # the remaining time is estimated from the rate of these last seconds
 
 
 class _SilentBar:
@@ -23,7 +22,7 @@ class _SilentBar:
 
 
 class Silent:
-    """No output at all."""
+    """Progress without any output."""
 
     @contextmanager
     def bar(self, label: str, total: int | None) -> Iterator[Bar]:
@@ -37,18 +36,18 @@ class _LineBar:
         self._stream, self._label, self._total, self._every = stream, label, total, every_s
         self._clock, self._lock = clock, threading.Lock()
         self._done, self._note = 0, ""
-        self._said = -1
-        self._marks: deque[tuple[float, int]] = deque()  # how far it was at the last seconds
+        self._printed = -1
+        self._marks: deque[tuple[float, int]] = deque()  # time and count, about once per second
         self._start = self._last = clock()
 
     def advance(self, n: int = 1) -> None:
-        self._say_if_due(n)
+        self._print_if_due(n)
 
     def note(self, text: str) -> None:
         self._note = text.replace("\n", " · ")
-        self._say_if_due()
+        self._print_if_due()
 
-    def _say_if_due(self, n: int = 0) -> None:
+    def _print_if_due(self, n: int = 0) -> None:
         with self._lock:
             self._done += n
             now = self._clock()
@@ -62,20 +61,20 @@ class _LineBar:
             self.line()
 
     def end(self) -> None:
-        """Say how far it came, unless that was the last thing said."""
-        if self._said != self._done:
+        """Print the final count, unless the last line showed it."""
+        if self._printed != self._done:
             self.line()
 
     def line(self) -> None:
-        """Say how far it is."""
-        self._said = self._done
+        """Print the present state."""
+        self._printed = self._done
         of = f"/{self._total}" if self._total is not None else ""
-        past = _duration(self._clock() - self._start)
-        parts = [f"{self._label}: {self._done}{of} in {past}", self._left(), self._note]
+        elapsed = _duration(self._clock() - self._start)
+        parts = [f"{self._label}: {self._done}{of} in {elapsed}", self._remaining(), self._note]
         print(" · ".join(filter(None, parts)), file=self._stream, flush=True)
 
-    def _left(self) -> str:
-        """What is left at the rate of the last half minute; nothing where that says nothing."""
+    def _remaining(self) -> str:
+        """Return the remaining time at the recent rate; empty where nothing advanced."""
         since, done = self._marks[0] if self._marks else (self._start, 0)
         if self._total is None or self._done >= self._total or self._done <= done:
             return ""
@@ -84,16 +83,16 @@ class _LineBar:
 
 
 def _duration(seconds: float) -> str:
-    """``42 s``, ``3:05``, ``1:02:03``."""
+    """Return a duration as ``42 s``, ``3:05`` or ``1:02:03``."""
     if round(seconds) < 60:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, second = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 class Lines:
-    """One line every ``every_s`` seconds and one at the end, for logs."""
+    """Progress for logs: one line every ``every_s`` seconds and one at the end."""
 
     def __init__(
         self,
@@ -124,8 +123,10 @@ class _RichBar:
 
 
 class Rich:
-    """Bars on a terminal, four refreshes a second. Several bars at once share one display; the notes of
-    each stand below."""
+    """Progress bars on a terminal, refreshed four times per second.
+
+    Several bars at once share one display; their notes stand below the bars.
+    """
 
     def __init__(self, console: Any = None) -> None:
         self._console = console
@@ -179,7 +180,7 @@ class Rich:
 
 
 def for_stream(stream: IO[str] | None = None, quiet: bool = False) -> Progress:
-    """The right one for where stderr goes."""
+    """Return the progress display for a stream, by default stderr: bars, lines, or none if ``quiet``."""
     if quiet:
         return Silent()
     stream = stream or sys.stderr

@@ -1,4 +1,4 @@
-"""What SQLite does not do by itself."""
+"""The write-ahead log of SQLite, also when several processes create the file at the same moment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ PATIENCE_S = 30.0
 
 
 def use_wal(connection: sqlite3.Connection) -> None:
-    """Write ahead, from now on. Processes that make the file at the same moment wait for each other: here
-    SQLite's own ``busy_timeout`` does not hold. Raises ``sqlite3.OperationalError``."""
+    """Switch a database to the write-ahead log, and wait where another process does the same.
+
+    SQLite's own ``busy_timeout`` does not cover this switch. Raises ``sqlite3.OperationalError``.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -1,3 +1,3 @@
-"""The version of evalkit, of the package and of what it writes."""
+"""The version of evalkit: of the package and of the files that it writes."""
 
 VERSION = "0.1.0"

@@ -1,1 +1,1 @@
-"""Corpora: reading documents in the layouts that people have, and cutting them into passages."""
+"""Corpora: reading documents in common formats, and cutting them into passages."""

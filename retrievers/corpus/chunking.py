@@ -1,8 +1,8 @@
-"""Cutting documents into passages: at sentence borders, by words, tokens or sentences, inside sections.
+"""Cuts documents into passages at sentence borders; sizes are in words, tokens or sentences.
 
-A document may hold its sections as metadata, ``sections: [[label, text], …]``, as PubMed's structured
-abstracts do. A passage keeps title and metadata of its document, names it as ``doc_id`` and, where it is
-part of a section, that as ``metadata["section"]``.
+A document may have sections in its metadata, ``sections: [[label, text], …]``, as PubMed's structured
+abstracts have. A passage keeps the title and the metadata of its document. Its ``doc_id`` names the document,
+and ``metadata["section"]`` the section, if there is one.
 """
 
 from __future__ import annotations
@@ -27,44 +27,47 @@ SECTIONS = "sections"
 SIZES = ("chunk_words", "chunk_tokens", "chunk_sentences")
 _WORD = re.compile(r"\S+")
 
-Spans = list[tuple[int, int]]  # where the units of a sentence begin and end
+Spans = list[tuple[int, int]]  # start and end of each unit of a sentence
 Unit = Callable[[str], Spans]
 
 
 def words(sentence: str) -> Spans:
-    """What stands between white space."""
+    """Return the spans of the words, which white space separates."""
     return [match.span() for match in _WORD.finditer(sentence)]
 
 
-def whole(sentence: str) -> Spans:
-    """The sentence itself, as one unit."""
+def whole_sentence(sentence: str) -> Spans:
+    """Return the span of the sentence itself, as one unit."""
     return [(0, len(sentence))]
 
 
 def tokens(file: Path) -> Unit:
-    """The tokens of a ``tokenizer.json``, without those that it puts around a text.
+    """Return a unit: the tokens of a ``tokenizer.json``, without its special tokens.
 
-    They are counted sentence by sentence. Raises ``SetupError`` for a file that is no tokenizer's.
+    Tokens are counted sentence by sentence. Raises ``SetupError`` for a file that holds no tokenizer.
     """
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 - the package raises nothing narrower
+    except Exception as error:  # noqa: BLE001 - the package raises bare exceptions
         raise SetupError(f"{file}: no tokenizer could be read from it: {error}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return partial(_encoded, tokenizer)
+    return partial(_token_spans, tokenizer)
 
 
-def _encoded(tokenizer: Any, sentence: str) -> Spans:
+def _token_spans(tokenizer: Any, sentence: str) -> Spans:
     return list(tokenizer.encode(sentence, add_special_tokens=False).offsets)
 
 
 class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How documents are cut: into passages of at most ``chunk_words`` words, ``chunk_tokens`` tokens of
-    ``tokenizer`` (a model's folder or name, by default the default encoder's) or ``chunk_sentences``
-    sentences, ``overlap`` in sentences. ``chunk_sections``: no passage crosses the border of a section."""
+    """How documents are cut into passages; by default they are not.
+
+    A passage has at most ``chunk_words`` words, ``chunk_tokens`` tokens of ``tokenizer`` (a model's folder or
+    name, by default the default encoder) or ``chunk_sentences`` sentences. ``overlap`` is in sentences.
+    ``chunk_sections``: no passage crosses the border of a section.
+    """
 
     chunk_words: int | None = None
     chunk_tokens: int | None = None
@@ -86,12 +89,12 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"overlap has a meaning only with {', '.join(SIZES)}")
         if self.tokenizer is not None and self.chunk_tokens is None:
             raise ValueError("tokenizer has a meaning only with chunk_tokens")
-        if self.tokenizer is not None and Path(self.tokenizer).is_dir():  # read from elsewhere later
+        if self.tokenizer is not None and Path(self.tokenizer).is_dir():  # valid in any working directory
             msgspec.structs.force_setattr(self, "tokenizer", str(Path(self.tokenizer).resolve()))
 
     @property
     def chunked(self) -> bool:
-        """Whether a passage may be less than its document."""
+        """Whether documents are cut."""
         return self.chunk_sections or self._size is not None
 
     @property
@@ -99,16 +102,16 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.chunk_words or self.chunk_tokens or self.chunk_sentences
 
     def cutter(self) -> Callable[[Passage], list[Passage]]:
-        """What cuts a document like this. Raises ``SetupError`` where the tokenizer is not there."""
+        """Return a function that cuts a document. Raises ``SetupError`` if the tokenizer is missing."""
         if not self.chunked:
             return lambda document: [document]
-        unit: Unit = words if self.chunk_sentences is None else whole
+        unit: Unit = words if self.chunk_sentences is None else whole_sentence
         if self.chunk_tokens is not None:
             unit = tokens(self._tokenizer_file())
         return partial(chunk, size=self._size, overlap=self.overlap, unit=unit, sections=self.chunk_sections)
 
     def tokenizer_hash(self) -> str | None:
-        """SHA-256 of the tokenizer's file, where tokens are counted."""
+        """Return the SHA-256 of the tokenizer's file; None if no tokens are counted."""
         if self.chunk_tokens is None:
             return None
         return hashlib.sha256(self._tokenizer_file().read_bytes()).hexdigest()
@@ -118,8 +121,8 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         file = folder / "tokenizer.json"
         if not file.is_file():
             raise SetupError(
-                f"{folder}: there is no tokenizer.json in it. Passages can be cut by the tokens of any model "
-                "that has one: --tokenizer FOLDER, or a name on the hub"
+                f"{folder} has no tokenizer.json. Choose a model that has one, to cut by its tokens: "
+                "--tokenizer FOLDER, or a name on the hub"
             )
         return file
 
@@ -129,36 +132,36 @@ def chunk(
 ) -> list[Passage]:
     """Cut a document at sentence borders into passages of at most ``size`` units.
 
-    Neighbours share their last and first ``overlap`` sentences, fewer where they would leave no room for a
-    new one. A sentence longer than ``size`` is cut between units. With ``sections`` no passage crosses the
-    border of a section, and without a ``size`` each section is one. Passage ids: ``DOC#0``, ``DOC#1``, …
-    Raises ``UsageError`` for sizes without sense, ``CorpusError`` for sections that cannot be read.
+    Neighbours share ``overlap`` sentences, or fewer if those leave no room for a new sentence. A sentence
+    longer than ``size`` is cut between units. With ``sections`` no passage crosses the border of a section;
+    without a ``size`` each section is a passage. Passage ids are ``DOC#0``, ``DOC#1``, …
+    Raises ``UsageError`` for impossible sizes, ``CorpusError`` for sections that cannot be read.
     """
     if (size is not None and size < 1) or overlap < 0:
         raise UsageError(f"chunks need a size of at least 1 and overlap ≥ 0, not {size} and {overlap}")
     parts = _sections(document) if sections else [("", document.text)]
-    rest = {name: value for name, value in document.metadata.items() if name != SECTIONS}
-    found: list[Passage] = []
+    metadata = {name: value for name, value in document.metadata.items() if name != SECTIONS}
+    passages: list[Passage] = []
     for label, text in parts:
         for piece in [" ".join(text.split())] if size is None else _pieces(text, size, overlap, unit):
-            found.append(
+            passages.append(
                 msgspec.structs.replace(
                     document,
-                    id=f"{document.id}#{len(found)}",
+                    id=f"{document.id}#{len(passages)}",
                     text=piece,
                     doc_id=document.document,
-                    metadata={**rest, "section": label} if label else rest,
+                    metadata={**metadata, "section": label} if label else metadata,
                 )
             )
-    return found
+    return passages
 
 
 def _sections(document: Passage) -> list[tuple[str, str]]:
-    given = document.metadata.get(SECTIONS)
-    if not given:
+    sections = document.metadata.get(SECTIONS)
+    if not sections:
         return [("", document.text)]
     try:
-        return [(str(label or ""), text) for label, text in msgspec.convert(given, list[tuple[Any, str]])]
+        return [(str(label or ""), text) for label, text in msgspec.convert(sections, list[tuple[Any, str]])]
     except msgspec.ValidationError as error:
         raise CorpusError(
             f"document {document.id!r}: its sections are no list of [label, text]: {error}"
@@ -180,7 +183,7 @@ def _pieces(text: str, size: int, overlap: int, unit: Unit) -> list[str]:
 
 
 def _spans(lengths: list[int], size: int, overlap: int) -> Spans:
-    """First and last-plus-one sentence of every chunk; each holds at least one sentence that no other had."""
+    """Return start and end of each chunk, in sentences; each chunk has a sentence that is new."""
     spans: Spans = []
     start = end = 0
     while end < len(lengths):

@@ -1,8 +1,8 @@
-"""A corpus: documents in one of several layouts (``formats.py``), read as a stream or by id.
+"""A corpus: documents in one of several formats (``formats.py``), read as a stream or by id.
 
-Each document has an id, a text, maybe a title; everything else is kept as metadata. In memory are only hashes
-of the ids and where their lines begin, 24 bytes a document. What is not JSON Lines is written as such
-into the cache first.
+Each document has an id, a text and possibly a title; all other columns are metadata. Memory holds only hashes
+of the ids and the offsets of their lines, 24 bytes for each document. A corpus in another format than JSON
+Lines is first copied as JSON Lines into the cache.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from evalkit.util.progress import Silent
 from . import formats
 from .jsonl import document_of, guarded, lines, open_file, row_of
 
-_COMPARED = 100_000  # ids among which one looks for what was meant
+_MAX_COMPARED = 100_000  # ids that an unknown id is compared with, for "Did you mean"
 
 
 class Corpus:
     """The documents of a file or folder.
 
-    Raises ``CorpusError`` for one that is not there or not known. All documents are checked when they are
-    first needed: one that cannot be read, lacks id or text, or has another's id and another text raises
-    ``CorpusError`` with file and line. One that is repeated word for word counts once, in ``repeated``.
+    Raises ``CorpusError`` if the corpus is missing or of an unknown format. The first access checks all
+    documents: a document that cannot be read, lacks id or text, or has the id of another one with another
+    text raises ``CorpusError`` with file and line. Exact repetitions are dropped and counted in ``repeated``.
     """
 
     def __init__(self, path: Path, progress: Progress | None = None) -> None:
@@ -45,25 +45,25 @@ class Corpus:
         self.repeated = self.retracted = 0  # counted by the first pass
         self._progress = progress or Silent()
         self._lock = threading.Lock()
-        self._known: Index | None = None
+        self._loaded: LineIndex | None = None
         self._parents: set[str] = set()
 
     @property
-    def place(self) -> str:
-        """Where it is, also when asked from another working directory."""
+    def location(self) -> str:
+        """The absolute path, or the name on the hub."""
         return str(self.path) if str(self.path).startswith(formats.HUB) else str(self.path.resolve())
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the content, the same for a JSONL file and its gzip.
 
-        May be set to what it was found to be when the files had the ``stamp`` that they have now.
+        May be set to an earlier result, if the ``stamp`` of the files is still the same.
         """
         return self.read_fingerprint()
 
     @property
     def stamp(self) -> str:
-        """What changes when a file is written or another takes its place: sizes, times and inode numbers."""
+        """A hash of the files' sizes, times and inodes; it changes when a file is written or replaced."""
         facts = [
             (file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
             for file in self.layout.files
@@ -72,7 +72,7 @@ class Corpus:
         return hashlib.sha256(repr((self.layout.name, formats.VERSION, facts)).encode()).hexdigest()
 
     def read_fingerprint(self) -> str:
-        """The fingerprint, by reading the files."""
+        """Compute the fingerprint by reading the files."""
         digest = hashlib.sha256()
         if self.layout.rows is not None:
             digest.update(f"{self.layout.name} {formats.VERSION}\n".encode())
@@ -86,11 +86,11 @@ class Corpus:
         return len(self._index.offsets)
 
     def __iter__(self) -> Iterator[Passage]:
-        """Every document in the order of the files, one in memory at a time."""
+        """Yield every document in the order of the files, one in memory at a time."""
         return (document for _, document in self.documents())
 
     def documents(self) -> Iterator[tuple[int, Passage]]:
-        """The same, each with the place that ``read`` finds it by."""
+        """Yield every document with its offset, for ``read``."""
         offsets, n = self._index.offsets, 0
         for number, offset, line in lines(self._lines_file):
             if n < len(offsets) and offset == offsets[n]:
@@ -98,29 +98,31 @@ class Corpus:
                 yield offset, _document(line, f"{self._lines_file}:{number}")
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Documents by id, in the order asked for. Raises ``CorpusError`` for an unknown id."""
-        places = [(id, self._index.places(id)) for id in ids]
-        for id, found in places:
-            if not found:
-                near = [document.id for document in self] if len(self) <= _COMPARED else []
-                raise CorpusError(f"{self.path}: no document {id!r}.{did_you_mean(id, near)}")
+        """Return documents by id, in the order of ``ids``. Raises ``CorpusError`` for an unknown id."""
+        candidates = [(id, self._index.candidates(id)) for id in ids]
+        for id, offsets in candidates:
+            if not offsets:
+                existing = [document.id for document in self] if len(self) <= _MAX_COMPARED else []
+                raise CorpusError(f"{self.path}: no document {id!r}.{did_you_mean(id, existing)}")
         with self._plain.open("rb") as file:
-            return [self._one(file, id, found) for id, found in places]
+            return [self._find(file, id, offsets) for id, offsets in candidates]
 
     def read(self, places: Sequence[tuple[str, int]]) -> list[Passage]:
-        """Documents by id and place, without a pass over the files. Raises ``CorpusError`` where another
-        document is there."""
+        """Return documents by id and offset, without a pass over the files.
+
+        Raises ``CorpusError`` if an offset holds another document.
+        """
         with self._plain.open("rb") as file:
-            return [self._one(file, id, [place]) for id, place in places]
+            return [self._find(file, id, [offset]) for id, offset in places]
 
     def unknown(self, documents: Sequence[str]) -> list[str]:
-        """Those that are neither documents nor what documents name as the one that they were cut from."""
+        """Return the ids that name neither a document nor the ``doc_id`` of one."""
         index = self._index
-        return [name for name in documents if not index.places(name) and name not in self._parents]
+        return [name for name in documents if not index.candidates(name) and name not in self._parents]
 
-    def _one(self, file: IO[bytes], id: str, places: Sequence[int]) -> Passage:
-        for place in places:
-            document = self._at(file, place)
+    def _find(self, file: IO[bytes], id: str, offsets: Sequence[int]) -> Passage:
+        for offset in offsets:
+            document = self._at(file, offset)
             if document.id == id:
                 return document
         raise CorpusError(f"{self.path} was changed while it was in use: start again")
@@ -130,14 +132,14 @@ class Corpus:
         return _document(file.readline(), f"{self.path}: byte {offset}")
 
     @property
-    def _index(self) -> Index:
-        """Where each document's line begins; one pass over the file, the first time."""
+    def _index(self) -> LineIndex:
+        """The offsets of the documents' lines; the first access reads the whole file."""
         with self._lock:
-            if self._known is None:
-                self._known = self._scan()
-            return self._known
+            if self._loaded is None:
+                self._loaded = self._scan()
+            return self._loaded
 
-    def _scan(self) -> Index:
+    def _scan(self) -> LineIndex:
         hashes, offsets, retracted = array("Q"), array("q"), bytearray()
         for number, offset, line in lines(self._lines_file):
             document = _document(line, f"{self._lines_file}:{number}")
@@ -148,46 +150,50 @@ class Corpus:
                 self._parents.add(document.document)
         if not offsets:
             raise CorpusError(f"{self.path}: no documents in it")
-        every = Index(np.array(hashes), np.array(offsets))
-        once = np.ones(len(offsets), bool)
-        once[self._repeated(every)] = False
-        self.repeated = int((~once).sum())
-        self.retracted = int(np.frombuffer(retracted, bool)[once].sum())
-        return Index(np.array(hashes)[once], every.offsets[once]) if self.repeated else every
+        index = LineIndex(np.array(hashes), np.array(offsets))
+        is_first = np.ones(len(offsets), bool)
+        is_first[self._repetitions(index)] = False
+        self.repeated = int((~is_first).sum())
+        self.retracted = int(np.frombuffer(retracted, bool)[is_first].sum())
+        return LineIndex(np.array(hashes)[is_first], index.offsets[is_first]) if self.repeated else index
 
-    def _repeated(self, every: Index) -> list[int]:
-        """The documents, by number, whose id an earlier one has with the same text."""
-        found = []
+    def _repetitions(self, index: LineIndex) -> list[int]:
+        """Return the numbers of the documents with the id and the text of an earlier one.
+
+        Raises ``CorpusError`` for one id with two texts.
+        """
+        repetitions = []
         with self._plain.open("rb") as file:
-            for number, others in every.alike():
-                document = self._at(file, int(every.offsets[number]))
-                before = ((other, self._at(file, int(every.offsets[other]))) for other in others)
-                first = next(((n, earlier) for n, earlier in before if earlier.id == document.id), None)
+            for number, others in index.collisions():
+                document = self._at(file, int(index.offsets[number]))
+                earlier = ((other, self._at(file, int(index.offsets[other]))) for other in others)
+                first = next(((n, other) for n, other in earlier if other.id == document.id), None)
                 if first is None:
                     continue
                 if (first[1].title, first[1].text) != (document.title, document.text):
-                    raise self._used_twice(document.id, *every.offsets[[first[0], number]].tolist())
-                found.append(number)
-        return found
+                    raise self._used_twice(document.id, *index.offsets[[first[0], number]].tolist())
+                repetitions.append(number)
+        return repetitions
 
-    def _used_twice(self, id: str, first: int, again: int) -> CorpusError:
-        where, place = str(self.path), "before"
+    def _used_twice(self, id: str, first: int, second: int) -> CorpusError:
+        where, first_use = str(self.path), "before"
         if self.layout.rows is None:
-            numbers = {
-                offset: number for number, offset, _ in lines(self._lines_file) if offset in (first, again)
-            }
-            where, place = f"{self._lines_file}:{numbers[again]}", f"in line {numbers[first]}"
-        return CorpusError(f"{where}: id {id!r} was already used {place}, with another text")
+            uses = (first, second)
+            numbers = {offset: n for n, offset, _ in lines(self._lines_file) if offset in uses}
+            where, first_use = f"{self._lines_file}:{numbers[second]}", f"in line {numbers[first]}"
+        return CorpusError(f"{where}: id {id!r} was already used {first_use}, with another text")
 
     @property
     def _lines_file(self) -> Path:
-        """The JSON Lines to go through: the corpus itself, or the copy of one in another layout."""
+        """The JSON Lines to read in order: the corpus itself, or the copy of one in another format."""
         return self._plain if self.layout.rows is not None else self.layout.files[0]
 
     @cached_property
     def _plain(self) -> Path:
-        """The JSON Lines to seek in; what is packed or laid out otherwise gets a copy in the cache, named by
-        its content."""
+        """The JSON Lines to seek in: the corpus itself, or a copy in the cache, named by its fingerprint.
+
+        A corpus that is packed or in another format has a copy.
+        """
         if self.layout.rows is None and self.layout.files[0].suffix != ".gz":
             return self.layout.files[0]
         home = cache_dir() / "corpora"
@@ -203,7 +209,7 @@ class Corpus:
         return copy
 
     def _read(self, folder: Path) -> Iterator[bytes]:
-        """The lines of the copy, each checked where it comes from."""
+        """Yield the lines of the copy; errors name the original file and row."""
         if self.layout.rows is None:
             with open_file(self.layout.files[0]) as packed:
                 yield from guarded(self.layout.files[0], iter(packed))
@@ -215,28 +221,30 @@ class Corpus:
                 bar.advance()
 
 
-class Index:
-    """Where the lines of documents begin: ``offsets`` in the order of the file, and found by a 64-bit hash of
-    the id. Two ids may share one, so what is found is compared with the id that was meant."""
+class LineIndex:
+    """The offsets of the documents' lines, in the order of the file and by a 64-bit hash of the id.
+
+    Two ids may have the same hash, so that the caller compares the ids of the candidates.
+    """
 
     def __init__(self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
         self.offsets = offsets
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
-    def places(self, id: str) -> list[int]:
-        """Where documents of that id, or of one with its hash, begin."""
+    def candidates(self, id: str) -> list[int]:
+        """Return the offsets of all documents with the id's hash."""
         hash = np.uint64(_hash(id))
         low, high = (np.searchsorted(self._hashes, hash, side) for side in ("left", "right"))
         return [int(offset) for offset in self.offsets[self._order[low:high]]]
 
-    def alike(self) -> list[tuple[int, list[int]]]:
-        """Documents, by number, with the earlier ones of the same hash."""
-        found = []
-        for place in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]) + 1:
-            start = np.searchsorted(self._hashes, self._hashes[place])
-            found.append((int(self._order[place]), self._order[start:place].tolist()))
-        return sorted(found)
+    def collisions(self) -> list[tuple[int, list[int]]]:
+        """Return the number of each document whose hash earlier ones have, with their numbers."""
+        collisions = []
+        for position in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]) + 1:
+            start = np.searchsorted(self._hashes, self._hashes[position])
+            collisions.append((int(self._order[position]), self._order[start:position].tolist()))
+        return sorted(collisions)
 
 
 def _hash(id: str) -> int:
@@ -245,7 +253,7 @@ def _hash(id: str) -> int:
 
 
 def indexed_text(passage: Passage) -> str:
-    """What is embedded and searched: title, space, text."""
+    """Return the text that is embedded and searched: title, space, text."""
     return f"{passage.title} {passage.text}".strip()
 
 

@@ -1,12 +1,12 @@
-"""Corpora in other layouts than one JSON Lines file: recognised by what lies there, read row by row.
+"""The formats of a corpus, recognized by its files and read row by row.
 
-X.jsonl[.gz]                       one document a line; MedRAG's chunks among them (id, title, content)
+X.jsonl[.gz]                       one document per line, also MedRAG's chunks (id, title, content)
 FOLDER/corpus.jsonl[.gz]           BEIR
 FOLDER/[chunk/]*.jsonl[.gz]        MedRAG: many files of chunks
-X.parquet, FOLDER/**/*.parquet     Parquet, such as a data set of the hub, downloaded
+X.parquet, FOLDER/**/*.parquet     Parquet, such as a downloaded data set of the hub
 X.xml[.gz], FOLDER/*.xml[.gz]      PubMed's baseline and update files
 FOLDER/state.json                  datasets.save_to_disk
-hf:NAME[:CONFIG[:SPLIT]]           a data set of the Hugging Face hub, or a local folder of its layout
+hf:NAME[:CONFIG[:SPLIT]]           a data set of the Hugging Face hub, or a local folder in its format
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from . import pubmed
 from .jsonl import Row, lines, row_of
 
 HUB = "hf:"
-VERSION = 1  # raised when a reader makes other documents of the same files
+VERSION = 1  # raise it when a reader makes other documents from the same files
 
-Rows = Iterator[tuple[str, Row]]  # where it stands, and its columns
+Rows = Iterator[tuple[str, Row]]  # file and line (or row number), and the columns
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """A corpus that was recognised: the files that decide about its content, in the order of reading.
+    """The format of a corpus, and its files in the order of reading.
 
-    ``rows`` reads them, given a folder for temporary files; None for one JSON Lines file, read as it is.
+    ``rows`` reads the files, given a folder for temporary files; None for a plain JSON Lines file.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def recognize(path: Path) -> Layout:
-    """What kind of corpus a path names. Raises ``CorpusError`` for nothing, or nothing known."""
+    """Return the format of the corpus at a path. Raises ``CorpusError`` if it is missing or unknown."""
     if str(path).startswith(HUB):
         return _hub(str(path).removeprefix(HUB))
     if path.is_file():
@@ -52,7 +52,7 @@ def recognize(path: Path) -> Layout:
     if not path.is_dir():
         raise CorpusError(
             f"{path}: no such file or folder. A corpus is a JSONL file with id, title and text, a folder in "
-            f"BEIR's or MedRAG's layout, Parquet, PubMed XML, or {HUB}NAME for a data set of the hub"
+            f"BEIR's or MedRAG's format, Parquet, PubMed XML, or {HUB}NAME for a data set of the hub"
         )
     return _folder(path)
 
@@ -72,19 +72,19 @@ def _folder(path: Path) -> Layout:
             return Layout("beir", (path / name,))
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return _saved(path)
-    if chunks := _found(path if path.name == "chunk" else path / "chunk", "*.jsonl", "*.jsonl.gz"):
+    if chunks := _files(path if path.name == "chunk" else path / "chunk", "*.jsonl", "*.jsonl.gz"):
         return Layout("medrag", tuple(chunks), lambda _: _lines(chunks))
-    if xml := _found(path, "*.xml", "*.xml.gz"):
+    if xml := _files(path, "*.xml", "*.xml.gz"):
         return _pubmed(xml)
-    if parquet := _found(path, "**/*.parquet"):
+    if parquet := _files(path, "**/*.parquet"):
         return _parquet(parquet)
     raise CorpusError(
-        f"{path}: no corpus in it that is known: no corpus.jsonl (BEIR), chunk/*.jsonl (MedRAG), "
+        f"{path} holds no corpus of a known format: no corpus.jsonl (BEIR), chunk/*.jsonl (MedRAG), "
         "*.parquet, *.xml.gz (PubMed) or state.json (datasets.save_to_disk)"
     )
 
 
-def _found(folder: Path, *patterns: str) -> list[Path]:
+def _files(folder: Path, *patterns: str) -> list[Path]:
     return sorted(file for pattern in patterns for file in folder.glob(pattern))
 
 
@@ -126,9 +126,9 @@ def _saved(folder: Path) -> Layout:
 
 
 def _hub(text: str) -> Layout:
-    """``NAME[:CONFIG[:SPLIT]]``; without a split, the only one that there is."""
-    name, config, split, *more = [*text.split(":"), "", ""]
-    if more[2:] or not name:
+    """Return a data set ``NAME[:CONFIG[:SPLIT]]``; without a split, the only split."""
+    name, config, split, *extra = [*text.split(":"), "", ""]
+    if extra[2:] or not name:
         raise CorpusError(f"{HUB}{text}: write it as {HUB}NAME, {HUB}NAME:CONFIG or {HUB}NAME:CONFIG:SPLIT")
     if Path(name).is_dir():
         name = str(Path(name).resolve())
@@ -137,19 +137,19 @@ def _hub(text: str) -> Layout:
     datasets = load("datasets", "this corpus")
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(name, config or None, split=split or None)
+        data = datasets.load_dataset(name, config or None, split=split or None)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise CorpusError(
             f"{HUB}{text} could not be loaded: {str(error).splitlines()[0].rstrip('.')}. "
-            "Is the hub reachable from here? A folder that was downloaded elsewhere will do: hf:FOLDER"
+            "Is the hub reachable from here? A folder that was downloaded elsewhere works too: hf:FOLDER"
         ) from None
-    if isinstance(found, dict):
-        if len(found) > 1:
+    if isinstance(data, dict):
+        if len(data) > 1:
             raise CorpusError(
-                f"{HUB}{text} has splits {', '.join(found)}: name one, {HUB}{name}:{config}:SPLIT"
+                f"{HUB}{text} has splits {', '.join(data)}: name one, {HUB}{name}:{config}:SPLIT"
             )
-        found = next(iter(found.values()))
-    return _dataset(found, f"{HUB}{text}")
+        data = next(iter(data.values()))
+    return _dataset(data, f"{HUB}{text}")
 
 
 def _dataset(rows: Any, where: str) -> Layout:

@@ -1,4 +1,4 @@
-"""One document: a line of JSON, the names that its columns may have, and what is wrong with it and where."""
+"""Reads documents from lines of JSON; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Row = dict[str, Any]
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """A file, unpacked on the way where its name ends in ``.gz``."""
+    """Open a file for reading; a name that ends in ``.gz`` is unpacked."""
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def guarded(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """What was read of ``path``; a damaged gzip raises ``CorpusError``."""
+    """Yield the blocks read from ``path``. Raises ``CorpusError`` for damaged gzip."""
     try:
         yield from blocks
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -32,7 +32,7 @@ def guarded(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Line number, byte offset and content of every line that is not blank."""
+    """Yield line number, byte offset and content of every line that is not blank."""
     offset = 0
     with open_file(path) as file:
         for number, line in enumerate(guarded(path, iter(file)), 1):
@@ -42,7 +42,7 @@ def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def row_of(line: bytes, where: str) -> Row:
-    """The object in a line. Raises ``CorpusError``."""
+    """Return the object in a line. Raises ``CorpusError``."""
     try:
         row = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -53,17 +53,17 @@ def row_of(line: bytes, where: str) -> Row:
 
 
 def document_of(row: Row, where: str) -> Passage:
-    """A document out of its columns: id, text (or MedRAG's ``content``), title; the rest is metadata.
+    """Return a document from its columns: id, text (or MedRAG's ``content``), title; the others are metadata.
 
-    A column ``doc_id`` beside an id names the document that a passage was cut from. Raises ``CorpusError``.
+    A column ``doc_id`` beside an id names the document of a passage. Raises ``CorpusError``.
     """
     row = dict(row)
-    if isinstance(row.get("metadata"), dict):  # as BEIR has it
+    if isinstance(row.get("metadata"), dict):  # BEIR's form
         row = row.pop("metadata") | row
     id = _take_id(row, where)
     if "text" not in row and "content" in row:
         row["text"] = row.pop("content")
-        row.pop("contents", None)  # title and content once more
+        row.pop("contents", None)  # MedRAG's copy of title and content
     text, title = row.pop("text", None), row.pop("title", None) or ""
     if not isinstance(text, str) or not isinstance(title, str):
         raise CorpusError(f"{where}: document {id!r} has no text (a string under 'text')")

@@ -1,7 +1,8 @@
-"""Passages on disk: while an index is built, and when it is searched.
+"""Passages on disk, while an index is built (``Passages``) and searched (``Rows``).
 
-A corpus of 10⁶ abstracts is a gigabyte and more: its texts go into a file, and memory holds 60 bytes for each
-passage. A finished index keeps the ids of its rows and where their documents begin, and maps both.
+A corpus of 10⁶ abstracts takes more than a gigabyte: during a build its texts are in a file, and memory holds
+60 bytes for each passage. A finished index stores the ids of its rows and the offsets of their documents in
+the corpus; a search maps both from disk.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ IDS, ROWS = "ids.bin", "rows.npy"
 
 
 class Passages(Sequence[Passage]):
-    """The passages of a corpus without their metadata, by id. Their texts are in a file of ``folder`` that is
-    gone when this object is.
+    """The passages of a corpus without metadata, sorted by id, with their texts in a temporary file.
 
-    ``n_copies`` have title and text of an earlier one; with ``deduplicate`` they are left out.
+    The file is in ``folder`` and disappears with this object. ``n_copies`` passages have the title and text
+    of an earlier one; ``deduplicate`` leaves them out.
     """
 
     def __init__(
@@ -40,20 +41,20 @@ class Passages(Sequence[Passage]):
         *,
         deduplicate: bool = False,
     ) -> None:
-        self._ends, self._places = array("q", [0]), array("q")
+        self._ends, self._offsets = array("q", [0]), array("q")
         digests = bytearray()
         with (
             tempfile.TemporaryFile(dir=folder) as file,
             progress.bar("Reading documents", len(corpus)) as bar,
         ):
-            for place, document in corpus.documents():
+            for offset, document in corpus.documents():
                 for passage in cut(document):
-                    self._put(file, passage, place)
+                    self._put(file, passage, offset)
                     digests += hashlib.blake2b(_bytes(indexed_text(passage)), digest_size=16).digest()
                 bar.advance()
             file.flush()
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file's name
-        order = np.array(sorted(range(len(self._places)), key=self._id), np.int64)
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays after the file
+        order = np.array(sorted(range(len(self._offsets)), key=self._id), np.int64)
         _, first = np.unique(np.frombuffer(digests, "V16")[order], return_index=True)
         self.n_copies = len(order) - len(first)
         self._order = order[np.sort(first)] if deduplicate else order
@@ -65,7 +66,7 @@ class Passages(Sequence[Passage]):
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: Any) -> Any:
-        """The passage of a row; no slices."""
+        """Return the passage of a row; slices are not supported."""
         n = int(self._order[row])
         start, *ends = self._ends[3 * n : 3 * n + 4]
         parts = []
@@ -76,29 +77,29 @@ class Passages(Sequence[Passage]):
         return Passage(id, text, title)
 
     def write_rows(self, folder: Path) -> None:
-        """Write what ``Rows`` reads."""
+        """Write the files that ``Rows`` reads."""
         rows = np.zeros((len(self), 2), np.int64)
         with (folder / IDS).open("wb") as file:
             for row, n in enumerate(self._order.tolist()):
                 file.write(self._id(n))
-                rows[row] = file.tell(), self._places[n]
+                rows[row] = file.tell(), self._offsets[n]
         np.save(folder / ROWS, rows)
 
-    def _put(self, file: IO[bytes], passage: Passage, place: int) -> None:
+    def _put(self, file: IO[bytes], passage: Passage, offset: int) -> None:
         end = self._ends[-1]
         for part in (passage.id, passage.title, passage.text):
             end += file.write(_bytes(part))
             self._ends.append(end)
-        self._places.append(place)
+        self._offsets.append(offset)
 
     def _id(self, n: int) -> bytes:
         return self._map[self._ends[3 * n] : self._ends[3 * n + 1]]
 
 
 class Rows:
-    """The ids of an index' rows, and where in the corpus their documents begin: mapped, not read.
+    """The ids of an index's rows and the offsets of their documents in the corpus, mapped from disk.
 
-    Raises ``SetupError`` where the files are missing or damaged.
+    Raises ``SetupError`` if the files are missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -107,17 +108,17 @@ class Rows:
             self._ids = np.memmap(folder / IDS, np.uint8, mode="r")
         except (OSError, ValueError) as error:
             raise SetupError(
-                f"{folder}: its rows cannot be read ({error}): delete it and build it again"
+                f"{folder}: its rows cannot be read ({error}): delete the folder and build the index again"
             ) from None
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def find(self, row: int) -> tuple[str, int]:
-        """The id of a row's passage, and where its document begins."""
+        """Return the id of a row's passage and the offset of its document."""
         start = int(self._rows[row - 1, 0]) if row else 0
-        end, place = self._rows[row].tolist()
-        return self._ids[start:end].tobytes().decode("utf-8", "surrogatepass"), place
+        end, offset = self._rows[row].tolist()
+        return self._ids[start:end].tobytes().decode("utf-8", "surrogatepass"), offset
 
 
 def _bytes(text: str) -> bytes:

@@ -1,7 +1,7 @@
-"""PubMed's XML, as NLM distributes it: baseline and update files, streamed record by record.
+"""Reads PubMed's XML, as NLM distributes it: baseline and update files, record by record.
 
-A file is a ``PubmedArticleSet`` of some ten thousand records, plain or gzipped. Update files bring new
-versions of records and deletions: the last word on a PMID counts, files in the order of their names.
+A file is a ``PubmedArticleSet`` of about ten thousand records, plain or gzipped. Update files, read in the
+order of their names, bring new versions of records and deletions: the last entry of a PMID counts.
 Source of the element names: NLM's DTD, dtd.nlm.nih.gov/ncbi/pubmed.
 """
 
@@ -21,7 +21,7 @@ import msgspec
 from evalkit.errors import CorpusError
 
 ROOT = "PubmedArticleSet"
-UNTITLED = "[Not Available]."  # what NLM itself prints where a record has no title
+UNTITLED = "[Not Available]."  # NLM's own text for a record without a title
 _RETRACTED = "D016441"  # the publication type "Retracted Publication"
 _YEAR = re.compile(r"\d{4}")
 
@@ -35,9 +35,9 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 def current(files: Sequence[Path], home: Path) -> Iterator[tuple[str, Row]]:
-    """Where each record stands and the record, of those that are neither replaced nor deleted later.
+    """Yield the records that no later file replaces or deletes, each with its PMID for messages.
 
-    Records pass through a temporary file in ``home``; only PMIDs are held in memory.
+    Records pass through a temporary file in ``home``; memory holds only PMIDs.
     """
     newest: dict[str, tuple[int, int]] = {}  # version and number of the record that counts
     number = 0
@@ -60,9 +60,9 @@ def current(files: Sequence[Path], home: Path) -> Iterator[tuple[str, Row]]:
 
 
 def read(file: Path) -> Iterator[Row | Deleted]:
-    """Records and deletions of one file, in order, one in memory at a time.
+    """Yield the records and deletions of one file, in order, one in memory at a time.
 
-    A record has ``id`` (the PMID), ``version``, ``title``, ``text`` (the abstract), and where there are any:
+    A record has ``id`` (the PMID), ``version``, ``title``, ``text`` (the abstract), and if there are any:
     ``sections`` ([label, text] of a structured abstract), ``mesh``, ``year``, ``types``, ``retracted``,
     ``retracted_by`` (PMIDs) and ``corrections`` ([kind, PMID]). Raises ``CorpusError`` with file and line.
     """
@@ -70,7 +70,7 @@ def read(file: Path) -> Iterator[Row | Deleted]:
     root: ElementTree.Element | None = None
     try:
         with opener(file, "rb") as stream:
-            # expat, from 2.4.1 on, refuses entities that blow up; external ones are never read
+            # expat refuses exponential entities since 2.4.1, and never reads external ones
             for event, element in ElementTree.iterparse(stream, ("start", "end")):  # noqa: S314
                 if root is None:
                     root = element
@@ -115,39 +115,39 @@ def _record(article: ElementTree.Element, file: Path) -> Row:
 
 
 def _sections(citation: ElementTree.Element) -> list[list[str]]:
-    """Label ("" without one) and text of each part of the abstract; abstracts in other languages apart."""
+    """Return label (or "") and text of each part of the English abstract."""
     parts = citation.iterfind(".//Abstract/AbstractText")
     return [[part.get("Label") or "", text] for part in parts if (text := _text(part))]
 
 
 def _year(article: ElementTree.Element) -> int | None:
-    """Of the journal's issue, as printed; else of the electronic article, else when PubMed got it."""
-    for place in (
+    """Return the year of the journal's issue; else of the electronic article; else of the entry in PubMed."""
+    for path in (
         ".//PubDate/Year",
         ".//PubDate/MedlineDate",  # "1998 Dec-1999 Jan"
         ".//ArticleDate/Year",
         ".//PubMedPubDate[@PubStatus='pubmed']/Year",
     ):
-        if found := _YEAR.search(_text(article.find(place))):
-            return int(found[0])
+        if year := _YEAR.search(_text(article.find(path))):
+            return int(year[0])
     return None
 
 
 def _corrections(citation: ElementTree.Element) -> Row:
-    """What was said of the article later: retractions first of all. Reference lists ("Cites") apart."""
-    noted = [
+    """Return later retractions and corrections of the article, without its reference list ("Cites")."""
+    entries = [
         (entry.get("RefType", ""), _text(entry.find("PMID")))
         for entry in citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
     ]
-    by = [pmid for kind, pmid in noted if kind == "RetractionIn"]
+    by = [pmid for kind, pmid in entries if kind == "RetractionIn"]
     kinds = {kind.get("UI") for kind in citation.iterfind(".//PublicationType")}
     return {
         "retracted": bool(by) or _RETRACTED in kinds,
         "retracted_by": [pmid for pmid in by if pmid],
-        "corrections": [[kind, pmid] for kind, pmid in noted if kind != "Cites"],
+        "corrections": [[kind, pmid] for kind, pmid in entries if kind != "Cites"],
     }
 
 
 def _text(element: ElementTree.Element | None) -> str:
-    """All text inside, marks such as <i> and <sup> dropped, white space folded."""
+    """Return all text inside, without marks such as <i> and <sup>, with white space folded."""
     return "" if element is None else " ".join("".join(element.itertext()).split())

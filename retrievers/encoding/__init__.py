@@ -1,1 +1,1 @@
-"""Encoders: texts into vectors, computed here or by a server, and kept on disk."""
+"""Encoders: vectors of texts, computed here or by a server, and cached on disk."""

@@ -1,7 +1,7 @@
-"""Text to vectors: an encoder that never encodes the same text twice.
+"""Embeds texts with an encoder and a cache, so that no text is encoded twice.
 
-An encoder is a folder or a name whose weights run here, or a model behind ``/v1/embeddings``. Its vectors are
-kept on disk (see ``vectors``), so that a build that was stopped goes on where it was.
+An encoder's weights run here, or it is a served model behind ``/v1/embeddings``. Vectors are cached on disk
+(``vector_cache.py``), so that an interrupted build continues where it stopped.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from evalkit.util.progress import Silent
 from .local import Backend, LocalModel
 from .model_files import find_model
 from .recipes import DEFAULT_MODEL, Document, Encoder, Recipe, read_encoder, served_recipe
-from .sentence_transformers_config import own_recipe, token_limit
+from .sentence_transformers_config import folder_recipe, token_limit
 from .served import ServedModel
-from .vector_cache import Store, Vectors, open_store
+from .vector_cache import VectorCache, Vectors, open_cache
 
-_ASKED = 16_384  # keys looked up at once
+_LOOKUP = 16_384  # keys looked up at once
 
 
 class Embedder:
     """Float32 embeddings of documents and of questions by one encoder.
 
     ``model`` is a name of the registry or of the Hugging Face hub, a folder, ``NAME@FOLDER``, or a served
-    model (``openai:NAME@URL``); ``backend`` is ``auto``, ``openvino`` or ``torch``. ``cache`` is the folder
-    of the stored vectors (default: ``evalkit.util.paths.cache_dir()``). Nothing is loaded before the first
-    text that is not in the cache. ``stop`` ends a long ``embed`` after the batch at hand.
+    model (``openai:NAME@URL``). ``backend`` is ``auto``, ``openvino`` or ``torch``. ``cache`` is the folder
+    of the cached vectors (default: ``evalkit.util.paths.cache_dir()``). The model is loaded for the first
+    text that is not in the cache. Setting ``stop`` ends a long ``embed`` after the present batch.
 
-    Raises ``SetupError`` where the model cannot be found.
+    Raises ``SetupError`` if the model cannot be found.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Embedder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides about the vectors: the weights' SHA-256 (a served model's id) and the recipe."""
-        left_out = {"repository", "query_repository", "query_tokens", "origin", "note"}
+        """All that determines the vectors: the weights' SHA-256 (or a served model's id) and the recipe."""
+        without_effect = {"repository", "query_repository", "query_tokens", "origin", "note"}
         recipe = msgspec.to_builtins(self.recipe)
         weights = {"weights": self._documents.weights, "query_weights": self._queries.weights}
         if self._queries is self._documents:
             del weights["query_weights"]
-        return weights | {name: value for name, value in recipe.items() if name not in left_out}
+        return weights | {name: value for name, value in recipe.items() if name not in without_effect}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What else is worth knowing: who says how the encoder is used, what computes, in which versions."""
+        """Further facts for provenance: the origin of the recipe, what computes, and package versions."""
         return {
             "recipe": self.recipe.origin,
             **({"note": self.recipe.note} if self.recipe.note else {}),
@@ -80,14 +80,14 @@ class Embedder:
         }
 
     def fill(self, documents: Sequence[Document], *, label: str) -> None:
-        """Embed what is not in the cache yet; ``embed`` and ``embed_blocks`` then only read."""
+        """Embed all documents into the cache; ``embed`` and ``embed_blocks`` then only read."""
         for _ in self._embed(self._documents, documents, self.recipe.document_prefix, 0, label):
             pass
 
     def embed(self, documents: Sequence[Document], *, label: str | None = None) -> Vectors:
-        """Documents as an array (n, dimension). ``label`` names a progress bar.
+        """Return the vectors of documents, (n, dimension). ``label`` names a progress bar.
 
-        Raises ``SetupError`` where it was stopped or the cache cannot be written; finished batches stay.
+        Raises ``SetupError`` if stopped, or if the cache cannot be written; finished batches stay.
         """
         blocks = list(self.embed_blocks(documents, max(1, len(documents)), label=label))
         return blocks[0] if blocks else np.zeros((0, 0), np.float32)
@@ -95,61 +95,63 @@ class Embedder:
     def embed_blocks(
         self, documents: Sequence[Document], size: int, *, label: str | None = None
     ) -> Iterator[Vectors]:
-        """The same in blocks of ``size`` rows, of which only one is in memory at a time; of documents that
-        are read when they are asked for, only a batch."""
+        """Yield the vectors in blocks of ``size`` rows, one in memory at a time.
+
+        Documents are read when needed, one batch at a time.
+        """
         return self._embed(self._documents, documents, self.recipe.document_prefix, size, label)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        """Questions as an array (n, dimension), as the encoder wants questions."""
+        """Return the vectors of questions, (n, dimension), with the encoder's prefix for questions."""
         blocks = list(self._embed(self._queries, texts, self.recipe.query_prefix, max(1, len(texts)), None))
         return blocks[0] if blocks else np.zeros((0, 0), np.float32)
 
     def _embed(
-        self, side: TextEncoder, documents: Sequence[Document], prefix: str, size: int, label: str | None
+        self, encoder: TextEncoder, documents: Sequence[Document], prefix: str, size: int, label: str | None
     ) -> Iterator[Vectors]:
-        written = self.recipe.written
+        as_input = self.recipe.tokenizer_input
         keys, lengths = [], array("L")
         for document in documents:
-            text = written(document)
+            text = as_input(document)
             keys.append(_key(prefix, text))
             lengths.append(_length(text))
-        with open_store(self._home / f"{side.key}.db") as store:
+        with open_cache(self._home / f"{encoder.key}.db") as cache:
             missing: dict[bytes, int] = {}
-            for start in range(0, len(keys), _ASKED):
-                part = keys[start : start + _ASKED]
-                known = store.known(list(dict.fromkeys(part)))
-                missing |= {key: start + n for n, key in enumerate(part) if key not in known}
+            for start in range(0, len(keys), _LOOKUP):
+                part = keys[start : start + _LOOKUP]
+                present = cache.present(list(dict.fromkeys(part)))
+                missing |= {key: start + n for n, key in enumerate(part) if key not in present}
             order = sorted(missing, key=lambda key: (-lengths[missing[key]], key))
-            self._encode_missing(side, store, order, lambda key: documents[missing[key]], prefix, label)
+            self._encode_missing(encoder, cache, order, lambda key: documents[missing[key]], prefix, label)
             for start in range(0, len(keys), size) if size else ():
                 part = keys[start : start + size]
-                found = store.get(list(dict.fromkeys(part)))
-                yield np.stack([found[key] for key in part])
+                vectors = cache.get(list(dict.fromkeys(part)))
+                yield np.stack([vectors[key] for key in part])
 
     def _encode_missing(
         self,
-        side: TextEncoder,
-        store: Store,
+        encoder: TextEncoder,
+        cache: VectorCache,
         order: Sequence[bytes],
         document: Callable[[bytes], Document],
         prefix: str,
         label: str | None,
     ) -> None:
-        """Encode and store, the longest first: a batch holds texts of one length, and goes ever faster."""
+        """Encode texts into the cache, longest first: the texts of a batch then have similar lengths."""
         if not order:
             return
-        written, progress = self.recipe.written, self._progress if label else Silent()
+        as_input, progress = self.recipe.tokenizer_input, self._progress if label else Silent()
         with progress.bar(label or "", len(order)) as bar:
-            for start in range(0, len(order), side.batch):
+            for start in range(0, len(order), encoder.batch):
                 if self._stop.is_set():
-                    raise SetupError("embedding was interrupted; the same command goes on from here")
-                batch = order[start : start + side.batch]
-                store.put(batch, side.encode([written(document(key)) for key in batch], prefix))
+                    raise SetupError("embedding was interrupted; the same command continues from here")
+                batch = order[start : start + encoder.batch]
+                cache.put(batch, encoder.encode([as_input(document(key)) for key in batch], prefix))
                 bar.advance(len(batch))
 
 
 class TextEncoder(Protocol):
-    """The encoder of documents, or of questions. ``key`` names the file of its vectors."""
+    """The encoder of documents, or of questions. ``key`` names the file of its cached vectors."""
 
     weights: str
     computed: str
@@ -158,12 +160,12 @@ class TextEncoder(Protocol):
     batch: int
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
-        """The vectors of one batch, (n, dimension)."""
+        """Return the vectors of one batch, (n, dimension)."""
         ...
 
 
-class Served:
-    """A model behind ``/v1/embeddings``: the server tokenizes and pools, prefixes and lengths are ours."""
+class ServedEncoder:
+    """An encoder behind ``/v1/embeddings``: the server tokenizes and pools; prefix and norm are set here."""
 
     packages: tuple[str, ...] = ()
     batch = 256
@@ -175,46 +177,46 @@ class Served:
         self.key = hashlib.sha256(repr((spec, recipe.normalize)).encode()).hexdigest()[:24]
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
-        """The vectors of one batch. Raises ``ModelError``."""
-        plain = [prefix + (text if isinstance(text, str) else " ".join(text)) for text in texts]
-        vectors = self._endpoint.embed(plain)
+        """Return the vectors of one batch. Raises ``ModelError``."""
+        inputs = [prefix + (text if isinstance(text, str) else " ".join(text)) for text in texts]
+        vectors = self._endpoint.embed(inputs)
         if self._normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
 
 def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, TextEncoder, TextEncoder]:
-    """How the encoder is used, and what encodes documents and questions."""
+    """Return the encoder's recipe, its encoder of documents and its encoder of questions."""
     if encoder.served:
         recipe = served_recipe(encoder)
-        served = Served(text, recipe)
+        served = ServedEncoder(text, recipe)
         return recipe, served, served
-    known = encoder.recipe
-    folder = _folder(known.repository if known else encoder.name, encoder)
-    recipe = known or own_recipe(encoder.name, folder)
+    registered = encoder.recipe
+    folder = _folder(registered.repository if registered else encoder.name, encoder)
+    recipe = registered or folder_recipe(encoder.name, folder)
     limits = [n for n in (recipe.max_tokens, token_limit(folder)) if n]
     recipe = msgspec.structs.replace(recipe, max_tokens=min(limits, default=None))
     documents = LocalModel(folder, recipe, backend)
     if not recipe.query_repository:
         return recipe, documents, documents
-    short = msgspec.structs.replace(recipe, max_tokens=recipe.query_tokens)
-    queries = _folder(recipe.query_repository, encoder)
-    return recipe, documents, LocalModel(queries, short, backend)
+    query_recipe = msgspec.structs.replace(recipe, max_tokens=recipe.query_tokens)
+    query_folder = _folder(recipe.query_repository, encoder)
+    return recipe, documents, LocalModel(query_folder, query_recipe, backend)
 
 
 def _folder(repository: str, encoder: Encoder) -> Path:
-    """The folder of a repository: the encoder's, its subfolder where it has two, or from the hub."""
-    known, place = encoder.recipe, encoder.place
-    two = known is not None and known.query_repository != ""
-    if place is None and known is not None:
-        both = "its two encoders in one FOLDER" if two else "its FOLDER"
-        return find_model(repository, then=f"name {both}: {encoder.name}@FOLDER")
+    """Return the folder of a repository: the encoder's, its subfolder for two models, or the hub's."""
+    registered, place = encoder.recipe, encoder.place
+    has_two = registered is not None and registered.query_repository != ""
+    if place is None and registered is not None:
+        what = "its two encoders in one FOLDER" if has_two else "its FOLDER"
+        return find_model(repository, then=f"name {what}: {encoder.name}@FOLDER")
     if place is None:
         return find_model(repository)
-    folder = place / repository.rpartition("/")[2] if two else place
+    folder = place / repository.rpartition("/")[2] if has_two else place
     if not folder.is_dir():
         raise SetupError(
-            f"{folder}: no such folder. Fetch it with: hf download {repository} --local-dir {folder}"
+            f"{folder}: no such folder. Download it with: hf download {repository} --local-dir {folder}"
         )
     return folder
 

@@ -1,8 +1,7 @@
-"""An encoder that runs here: by OpenVINO where it is installed, else by PyTorch.
+"""An encoder that runs on this machine: with OpenVINO if installed, else with PyTorch.
 
-OpenVINO is several times as fast on a CPU (docs/benchmarks.md) and, once a model has been converted, needs
-neither PyTorch nor transformers. It computes in bfloat16 where the processor does so natively, else in
-float32.
+OpenVINO is several times as fast on a CPU (docs/benchmarks.md). Once a model is converted, it needs neither
+PyTorch nor transformers. It computes in bfloat16 if the processor supports that natively, else in float32.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ Backend = Literal["auto", "torch", "openvino"]
 
 
 class LocalModel:
-    """Texts to vectors by the weights in a folder, used as ``recipe`` says.
+    """An encoder with the weights of a folder, used by a ``recipe``.
 
-    Nothing is loaded before the first text. Safe to call from several threads. Raises ``SetupError`` where
-    the weights are missing or ``backend`` cannot be had.
+    The model is loaded for the first text. Safe to call from several threads. Raises ``SetupError`` if the
+    weights are missing or ``backend`` is not available.
     """
 
     batch = 32
@@ -45,40 +44,40 @@ class LocalModel:
         self._folder, self._recipe = folder, recipe
         self._lock = threading.Lock()
         self.backend = self._choose(backend)
-        by_torch = ("sentence-transformers", "torch")
-        self.packages: tuple[str, ...] = ("openvino",) if self.backend == "openvino" else by_torch
+        torch_packages = ("sentence-transformers", "torch")
+        self.packages: tuple[str, ...] = ("openvino",) if self.backend == "openvino" else torch_packages
         self.computed = f"openvino {_precision()}" if self.backend == "openvino" else "torch float32"
         way = (self.weights, recipe.pooling, recipe.normalize, recipe.max_tokens, self.computed)
         self.key = f"{self.weights[:12]}-{hashlib.sha256(repr(way).encode()).hexdigest()[:12]}"
 
-    def _choose(self, wanted: Backend) -> Literal["torch", "openvino"]:
+    def _choose(self, backend: Backend) -> Literal["torch", "openvino"]:
         plain = self._recipe.pooling is not None and (self._folder / "tokenizer.json").is_file()
         installed = importlib.util.find_spec("openvino") is not None
-        if wanted == "openvino" and not installed:
+        if backend == "openvino" and not installed:
             raise NotInstalled("backend=openvino needs the package: pip install 'evalkit[encoder]'")
-        if wanted == "openvino" and not plain:
+        if backend == "openvino" and not plain:
             raise SetupError(
-                f"{self._folder}: OpenVINO runs encoders that are a transformer and a pooling with a "
-                "tokenizer.json; this one is not. Use backend=torch"
+                f"{self._folder}: OpenVINO runs only encoders of a transformer and a pooling with a "
+                "tokenizer.json. Use backend=torch"
             )
         fits = plain and installed and not Path("/dev/nvidiactl").exists()  # PyTorch uses the GPU
-        return "openvino" if wanted == "openvino" or (wanted == "auto" and fits) else "torch"
+        return "openvino" if backend == "openvino" or (backend == "auto" and fits) else "torch"
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
-        """The vectors of one batch, (n, dimension) float32. Raises ``SetupError``."""
+        """Return the vectors of one batch, (n, dimension) float32. Raises ``SetupError``."""
         with self._lock:
             if self.backend == "openvino":
-                return self._by_openvino(texts, prefix)
-            made = self._torch.encode(
+                return self._encode_by_openvino(texts, prefix)
+            vectors = self._torch.encode(
                 list(texts),
                 prompt=prefix or None,
                 batch_size=len(texts),
                 normalize_embeddings=self._recipe.normalize,
                 show_progress_bar=False,
             )
-        return np.ascontiguousarray(made, np.float32)
+        return np.ascontiguousarray(vectors, np.float32)
 
-    def _by_openvino(self, texts: Sequence[Document], prefix: str) -> Vectors:
+    def _encode_by_openvino(self, texts: Sequence[Document], prefix: str) -> Vectors:
         inputs = [prefix + text if isinstance(text, str) else text for text in texts]
         encoded = self._tokenizer.encode_batch(inputs)
         features = {
@@ -87,21 +86,21 @@ class LocalModel:
             "token_type_ids": np.array([e.type_ids for e in encoded], np.int64),
         }
         compiled = self._compiled
-        wanted = {port.any_name: features[port.any_name] for port in compiled.inputs}
-        return np.ascontiguousarray(compiled(wanted)[0], np.float32)
+        inputs_by_name = {port.any_name: features[port.any_name] for port in compiled.inputs}
+        return np.ascontiguousarray(compiled(inputs_by_name)[0], np.float32)
 
     @cached_property
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        made = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         if self._recipe.max_tokens:
-            made.enable_truncation(self._recipe.max_tokens)
-        made.enable_padding(pad_id=settings(self._folder, "config.json").get("pad_token_id") or 0)
-        return made
+            tokenizer.enable_truncation(self._recipe.max_tokens)
+        tokenizer.enable_padding(pad_id=settings(self._folder, "config.json").get("pad_token_id") or 0)
+        return tokenizer
 
     def converted(self) -> Path:
-        """The model in OpenVINO's format, kept in the cache, made the first time. Raises ``SetupError``."""
+        """Return the model file in OpenVINO's format, converted once and cached. Raises ``SetupError``."""
         import openvino
 
         ending = "-normalized" if self._recipe.normalize else ""
@@ -112,7 +111,7 @@ class LocalModel:
         if not (home / f"{name}.xml").exists():
             with tempfile.TemporaryDirectory(dir=home) as part:
                 openvino.save_model(self._convert(), Path(part) / f"{name}.xml", compress_to_fp16=False)
-                for kind in (".bin", ".xml"):  # the second says that both are there
+                for kind in (".bin", ".xml"):  # the .xml last: it shows that both are there
                     (Path(part) / f"{name}{kind}").replace(home / f"{name}{kind}")
         return home / f"{name}.xml"
 
@@ -124,9 +123,9 @@ class LocalModel:
         return openvino.Core().compile_model(self.converted(), "CPU", hints)
 
     def _convert(self) -> Any:
-        """The OpenVINO model of the transformer with its pooling, traced from PyTorch's.
+        """Return the OpenVINO model of transformer and pooling, traced from PyTorch's.
 
-        By the frontend itself: ``openvino.convert_model`` reports its use to the maker.
+        The frontend is called directly because ``openvino.convert_model`` sends telemetry.
         """
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -134,7 +133,7 @@ class LocalModel:
         from .pooled import pooled
 
         with quietly(self._folder), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's: it is told a batch, and works for all shapes
+            warnings.simplefilter("ignore")  # the tracer warns of fixed shapes, which do not matter
             module, example = pooled(self._folder, self._recipe)
             decoder = TorchScriptPythonDecoder(module, example_input=example)
             frontend = FrontEndManager().load_by_framework("pytorch")
@@ -157,16 +156,16 @@ class LocalModel:
 def _precision() -> str:
     import openvino
 
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "BF16" in able else "f32"
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in capabilities else "f32"
 
 
 @contextmanager
 def quietly(folder: Path) -> Iterator[None]:
-    """Load a model without transformers' progress bar and remarks; its errors become ``SetupError``."""
+    """Load a model without transformers' progress bar and messages; its errors become ``SetupError``."""
     from transformers.utils import logging
 
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    bar_enabled, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
@@ -175,5 +174,5 @@ def quietly(folder: Path) -> Iterator[None]:
         raise SetupError(f"{folder}: the model cannot be loaded: {error}") from error
     finally:
         logging.set_verbosity(level)
-        if shown:
+        if bar_enabled:
             logging.enable_progress_bar()

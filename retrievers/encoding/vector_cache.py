@@ -1,7 +1,7 @@
-"""Vectors on disk by the hash of their text, in one SQLite file for each way of encoding.
+"""The embedding cache: vectors by the hash of their text, in one SQLite file for each way of encoding.
 
-They are written batch by batch: after Ctrl-C or ``kill -9`` the next run goes on where this one stopped, and
-several processes may share the file.
+Vectors are written batch by batch: after Ctrl-C or ``kill -9``, the next run continues where this one
+stopped. Several processes may share the file.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _LOOKUP = 500  # keys in one SQL statement
 Vectors = NDArray[np.float32]
 
 
-class Store:
+class VectorCache:
     """An open file of vectors by key (bytes)."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def known(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of ``keys`` have a vector."""
+    def present(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of ``keys`` that have a vector."""
         return {key for (key,) in self._select("key", keys)}
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """The vectors of those of ``keys`` that have one."""
+        """Return the vectors of those of ``keys`` that have one."""
         return {key: np.frombuffer(blob, np.float32) for key, blob in self._select("key, vector", keys)}
 
     def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Write and commit."""
+        """Write vectors and commit."""
         rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors, strict=True)]
         self._connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
         self._connection.commit()
@@ -52,14 +52,14 @@ class Store:
 
 
 @contextmanager
-def open_store(path: Path) -> Iterator[Store]:
-    """The store in a file, made where it is missing. Raises ``SetupError`` where it cannot be used."""
+def open_cache(path: Path) -> Iterator[VectorCache]:
+    """Open the cache in a file, or create it. Raises ``SetupError`` if the file cannot be used."""
     try:
         with closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
             )
-            yield Store(connection)
+            yield VectorCache(connection)
     except sqlite3.Error as error:
         raise SetupError(
             f"{path}: the embedding cache cannot be used: {error}. Free some space, delete the "

@@ -1,1 +1,1 @@
-"""Indexes over a corpus and how they are searched: dense (FAISS), lexical (BM25), both together."""
+"""Indexes of a corpus and their search: dense (FAISS), lexical (BM25), hybrid (both)."""

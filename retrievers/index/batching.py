@@ -1,4 +1,4 @@
-"""Calls that arrive while a batch is being answered become the next batch."""
+"""Batches concurrent calls: calls that arrive while a batch is being answered form the next batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ A = TypeVar("A")
 
 
 class Batcher(Generic[Q, A]):
-    """Answers single questions with a function that takes a list of them.
+    """Answers single questions with a function that answers a list of questions.
 
-    One batch runs at a time, of at most ``limit`` questions. An exception of the function reaches everyone
-    whose question was in the batch; a caller that is cancelled leaves the others alone.
+    One batch of at most ``limit`` questions runs at a time. An exception of the function is raised for every
+    question of the batch. Cancelling one caller does not affect the others.
     """
 
     def __init__(self, answer: Callable[[list[Q]], Awaitable[list[A]]], limit: int) -> None:
@@ -24,13 +24,13 @@ class Batcher(Generic[Q, A]):
         self._task: asyncio.Task[list[A]] | None = None
 
     async def ask(self, question: Q) -> A:
-        """The answer to one question."""
+        """Return the answer to one question."""
         if self._task is None or self._task.done() or len(self._filling) >= self._limit:
             self._filling = []
             self._task = asyncio.create_task(self._run(self._filling))
-        place, task = len(self._filling), self._task
+        index, task = len(self._filling), self._task
         self._filling.append(question)
-        return (await asyncio.shield(task))[place]
+        return (await asyncio.shield(task))[index]
 
     async def _run(self, batch: list[Q]) -> list[A]:
         async with self._turn:

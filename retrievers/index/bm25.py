@@ -1,4 +1,4 @@
-"""Lexical retrieval: BM25 as Lucene computes it, English stop words, Porter's stems."""
+"""Lexical retrieval: BM25 in Lucene's variant, with English stop words and Porter's stemmer."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from .verify import check_count
 
 K1, B = 0.9, 0.4  # Anserini's defaults
 _WORD = r"(?u)\b\w+\b"  # one letter is a word: "vitamin D", "hepatitis B"
-_BLOCK = 4_096  # texts cut into words at once
+_BLOCK = 4_096  # texts tokenized at once
 _ANALYSIS = "words, lower case, Lucene's English stop words, Porter stems"
 
 
 class BM25Options(Options, frozen=True, kw_only=True):
-    """Saturation ``k1`` and length normalization ``b``."""
+    """Options of BM25: saturation ``k1`` and length normalization ``b``, besides those of every index."""
 
     k1: float = K1
     b: float = B
 
 
-class Words(Sequence[list[int]]):
-    """The terms of every text as numbers, four bytes each."""
+class TermIds(Sequence[list[int]]):
+    """The terms of every text as numbers of four bytes."""
 
     def __init__(self) -> None:
-        self._all, self._ends = array("i"), array("q", [0])
+        self._ids, self._ends = array("i"), array("q", [0])
 
     def append(self, terms: Iterable[int]) -> None:
-        """Add those of the next text."""
-        self._all.extend(terms)
-        self._ends.append(len(self._all))
+        """Add the terms of the next text."""
+        self._ids.extend(terms)
+        self._ends.append(len(self._ids))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        """Those of one text; no slices."""
+        """Return the terms of one text; slices are not supported."""
         if not 0 <= row < len(self):
             raise IndexError(row)
-        return self._all[self._ends[row] : self._ends[row + 1]].tolist()
+        return self._ids[self._ends[row] : self._ends[row + 1]].tolist()
 
 
 class LexicalEngine:
-    """An index of bm25s: the scores of all terms in all texts, computed beforehand."""
+    """An index of bm25s, which computes the scores of all terms in all texts at build time."""
 
     def __init__(self, k1: float, b: float) -> None:
         self._k1, self._b = k1, b
@@ -62,50 +62,50 @@ class LexicalEngine:
         self._stemmer: Any = None
 
     def identity(self) -> dict[str, Any]:
-        """The formula and the analysis of texts."""
+        """Return the formula and the analysis of texts."""
         return {"method": "lucene", "k1": self._k1, "b": self._b, "analysis": _ANALYSIS}
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Count and write. Raises ``CorpusError`` where no text holds a word to search."""
+        """Compute and write the scores. Raises ``CorpusError`` if no text has a word to search."""
         import bm25s
         from bm25s.tokenization import Tokenized
 
         vocabulary: dict[str, int] = {}
-        words = Words()
+        term_ids = TermIds()
         for start in range(0, len(passages), _BLOCK):
             rows = range(start, min(start + _BLOCK, len(passages)))
             for tokens in self._tokens([indexed_text(passages[row]) for row in rows]):
-                words.append(vocabulary.setdefault(token, len(vocabulary)) for token in tokens)
+                term_ids.append(vocabulary.setdefault(token, len(vocabulary)) for token in tokens)
         if not vocabulary:
-            raise CorpusError("no document holds a word that BM25 could search (stop words do not count)")
+            raise CorpusError("no document has a word that BM25 could search (stop words do not count)")
         index = bm25s.BM25(method="lucene", k1=self._k1, b=self._b, backend="numpy")
-        index.index(Tokenized(ids=words, vocab=vocabulary), show_progress=False)
+        index.index(Tokenized(ids=term_ids, vocab=vocabulary), show_progress=False)
         index.save(str(folder), show_progress=False)
         return {}
 
     def load(self, folder: Path) -> None:
-        """Map the scores of the terms into memory: a search reads those of its own."""
+        """Map the scores into memory; a search reads only those of its own terms."""
         import bm25s
 
         self._index = bm25s.BM25.load(str(folder), mmap=True, show_progress=False)
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The best of the rows that share a term with the query."""
-        found = []
+        """Return the best of the rows that share a term with the query."""
+        rankings = []
         for tokens in self._tokens(queries):
             scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
             rows = np.flatnonzero(scores > 0)
-            found.append(best(scores[rows], k, rows))
-        return found
+            rankings.append(best(scores[rows], k, rows))
+        return rankings
 
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Rows, and that each of some passages is found by its own words."""
+    def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
+        """Check the number of rows, and that each passage of the sample is found by its own words."""
         lost = []
-        for row, tokens in zip(some, self._tokens([indexed_text(p) for p in some.values()]), strict=True):
+        for row, tokens in zip(sample, self._tokens([indexed_text(p) for p in sample.values()]), strict=True):
             scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
             if tokens and not scores[row] > 0:
-                lost.append(some[row].id)
-        found = f"{', '.join(lost)}: not found by their own words" if lost else f"{len(some)} find themselves"
+                lost.append(sample[row].id)
+        found = f"not found: {', '.join(lost)}" if lost else f"all {len(sample)} passages are found"
         return [
             check_count("rows of BM25", int(self._index.scores["num_docs"]), n),
             Check("words", not lost, found),

@@ -1,4 +1,4 @@
-"""Writing an index into its folder, whole or not at all."""
+"""Writes an index into its folder, completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .verify import sha256
 def build_index(
     engine: Engine, corpus: Corpus, read: Callable[[], Passages], manifest: Manifest, directory: Path
 ) -> None:
-    """Write the index beside its place and move it there; the manifest, last, says that it is whole.
+    """Write the index into a temporary folder, then move its files; the manifest, moved last, completes it.
 
-    ``read`` reads the passages; ``manifest`` is completed with what is counted and found out on the way.
-    Raises ``SetupError`` where the folder cannot be written.
+    ``read`` reads the passages. Counts and the engine's facts are added to ``manifest``.
+    Raises ``SetupError`` if the folder cannot be written.
     """
     n_documents = len(corpus)
     try:

@@ -27,15 +27,15 @@ from .manifest import read_manifest
 from .topk import Hits
 from .verify import check_count
 
-_ALIKE = 0.99  # cosine of a text's vectors on two machines, or after scalar quantization
+_MIN_COSINE = 0.99  # of a text's vectors on two machines, or after scalar quantization
 _BLOCK = 16_384  # vectors in memory at once while an index is built
 
 
 class DenseOptions(Options, frozen=True, kw_only=True):
-    """``encoder`` and ``backend``, as ``Embedder`` takes them; ``index``, as ``faiss_factory.plan`` does.
+    """Options of a dense index, besides those of every index.
 
-    ``nprobe`` and ``ef_search`` search an IVF or HNSW index with another effort than the one that its
-    measured recall needs.
+    ``encoder`` and ``backend`` are for ``Embedder``, ``index`` is for ``faiss_factory.plan``. ``nprobe`` and
+    ``ef_search`` replace the search effort that was measured for an IVF or HNSW index.
     """
 
     encoder: str = DEFAULT_MODEL
@@ -47,19 +47,19 @@ class DenseOptions(Options, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         name, at, place = self.encoder.rpartition("@")
-        if Path(place).is_dir():  # the manifest may be read from another working directory
+        if Path(place).is_dir():  # valid in any working directory
             msgspec.structs.force_setattr(self, "encoder", f"{name}{at}{Path(place).resolve()}")
         if any(effort is not None and effort < 1 for effort in (self.nprobe, self.ef_search)):
             raise ValueError("nprobe and ef_search must be at least 1")
 
     @property
-    def comparing(self) -> str:
-        """The encoder that compares passages with each other: the one of the index."""
+    def mmr_encoder(self) -> str:
+        """The encoder of the index."""
         return self.encoder
 
 
 class Documents(Sequence[Document]):
-    """Title and text of passages, or of some of them, read when they are asked for."""
+    """Title and text of all passages, or of ``rows``, read when needed."""
 
     def __init__(self, passages: Sequence[Passage], rows: Rows | None = None) -> None:
         self._passages, self._rows = passages, np.arange(len(passages)) if rows is None else rows
@@ -68,12 +68,12 @@ class Documents(Sequence[Document]):
         return len(self._rows)
 
     def __getitem__(self, number: Any) -> Any:
-        """One of them; no slices."""
+        """Return one document; slices are not supported."""
         passage = self._passages[int(self._rows[number])]
         return passage.title, passage.text
 
 
-class Embedded:
+class EmbeddingSource:
     """The embeddings of passages as the source of an index: encoded once, then read in blocks."""
 
     def __init__(self, embedder: Embedder, passages: Sequence[Passage], stop: threading.Event) -> None:
@@ -83,19 +83,19 @@ class Embedded:
         embedder.fill(documents, label="Embedding")
 
     def take(self, rows: Rows) -> Vectors:
-        """The vectors of some rows."""
+        """Return the vectors of ``rows``."""
         return self._embedder.embed(Documents(self._passages, rows))
 
     def blocks(self) -> Iterator[Vectors]:
-        """All vectors in order. Raises ``SetupError`` where it was stopped."""
+        """Yield all vectors in order. Raises ``SetupError`` if stopped."""
         for block in self._embedder.embed_blocks(Documents(self._passages), _BLOCK):
             if self._stop.is_set():
-                raise SetupError("the build was interrupted; the same command goes on from the embeddings")
+                raise SetupError("the build was interrupted; the same command continues from the embeddings")
             yield block
 
 
 class DenseEngine:
-    """A FAISS index of the embeddings. Scores are inner products, or squared distances below zero for l2."""
+    """A FAISS index of embeddings. Scores are inner products, or negative squared distances for l2."""
 
     def __init__(
         self,
@@ -107,22 +107,22 @@ class DenseEngine:
         self._options, self._progress, self._stop = options, progress, stop
         self._shard_bytes = shard_bytes
         self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
-        self._index: faiss_shards.Index | None = None
+        self._index: faiss_shards.ShardedIndex | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The encoder's weights and how it is used; which index was asked for."""
+        """Return the identity of the encoder, and the index option."""
         return {"encoder": self._embedder.identity, "index": self._options.index}
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Embed and write. Returns what encoded, and the index that was chosen with its recall."""
-        embedded = Embedded(self._embedder, passages, self._stop)
-        facts = faiss_shards.build(self._options.index, embedded, folder, self._progress, self._shard_bytes)
+        """Embed and write. Return facts of the encoder, and of the index with its recall."""
+        source = EmbeddingSource(self._embedder, passages, self._stop)
+        facts = faiss_shards.build(self._options.index, source, folder, self._progress, self._shard_bytes)
         return {"encoder": self._embedder.facts, "index": facts}
 
     def load(self, folder: Path) -> None:
-        """Map the index into memory. Raises ``SetupError`` where it is missing, damaged or too large."""
+        """Map the index into memory. Raises ``SetupError`` if the index is missing, damaged or too large."""
         self._folder = folder
-        self._index = faiss_shards.Index(
+        self._index = faiss_shards.ShardedIndex(
             folder,
             read_manifest(folder).facts["index"],
             self._embedder.recipe.similarity,
@@ -131,24 +131,24 @@ class DenseEngine:
         )
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The nearest rows."""
+        """Return the nearest rows."""
         assert self._index is not None, "load comes first"
         return self._index.nearest(self._embedder.embed_queries(queries), k)
 
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Rows, and the least cosine between some stored vectors and those that the encoder makes now."""
-        opened = faiss_shards.Shards(self._folder)
-        rows = check_count("rows of FAISS", opened.index.ntotal, n)
-        stored = opened.vectors(list(some))
+    def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
+        """Check the number of rows, and the smallest cosine between stored and new vectors of the sample."""
+        shards = faiss_shards.Shards(self._folder)
+        rows = check_count("rows of FAISS", shards.index.ntotal, n)
+        stored = shards.vectors(list(sample))
         if stored is None:
-            return [rows, Check("vectors", None, "not compared: this kind of index keeps none of them whole")]
-        with tempfile.TemporaryDirectory() as empty:  # nothing is taken from the embedding cache
+            return [rows, Check("vectors", None, "not compared: this kind of index stores only codes")]
+        with tempfile.TemporaryDirectory() as empty:  # an empty embedding cache
             fresh = Embedder(self._options.encoder, backend=self._options.backend, cache=Path(empty))
-            made = fresh.embed([(p.title, p.text) for p in some.values()])
-        norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(made, axis=1)
-        least = float(((stored * made).sum(axis=1) / norms).min())
-        found = f"{len(some)} passages embedded anew: cosine with the stored vectors at least {least:.4f}"
-        return [rows, Check("vectors", least >= _ALIKE, found)]
+            vectors = fresh.embed([(p.title, p.text) for p in sample.values()])
+        norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(vectors, axis=1)
+        least = float(((stored * vectors).sum(axis=1) / norms).min())
+        found = f"{len(sample)} passages embedded anew: cosine with the stored vectors at least {least:.4f}"
+        return [rows, Check("vectors", least >= _MIN_COSINE, found)]
 
 
 class FaissRetriever(IndexedRetriever):

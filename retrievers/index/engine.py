@@ -1,4 +1,4 @@
-"""What an index can be told, and what it must be able to do."""
+"""The options of every index, and the interface of an engine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .topk import Hits
 
 
 class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every index can be told: how documents are cut (see ``Chunking``), and whether to ``deduplicate``:
-    of passages with the same title and text only the first by id.
+    """The options of every index, besides those of ``Chunking``.
 
-    ``rerank``, ``mmr`` and ``depth`` (candidates) say what happens after the first search (see ``rerank``).
+    ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``, ``mmr`` and
+    ``depth`` (the number of candidates) are for the stages after the first search (``rerank.py``).
     """
 
     deduplicate: bool = False
@@ -32,20 +32,20 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
 
     @property
-    def comparing(self) -> str:
-        """The encoder that compares passages with each other."""
+    def mmr_encoder(self) -> str:
+        """The encoder that compares passages with each other, for MMR."""
         return DEFAULT_MODEL
 
 
 class Engine(Protocol):
-    """One way of searching texts by row number."""
+    """One way to search texts; results are row numbers."""
 
     def identity(self) -> dict[str, Any]:
-        """What decides about the results beside the texts (encoder, parameters): goes into the manifest."""
+        """Return all that determines the results besides the texts, for the manifest."""
         ...
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Write an index of titles and texts into ``folder``. Returns what was found out on the way."""
+        """Write an index of titles and texts into ``folder``. Return facts for the manifest."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -53,9 +53,9 @@ class Engine(Protocol):
         ...
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """The ``k`` best rows for each query, ties by row; fewer where no more fit."""
+        """Return the ``k`` best rows for each query, ties by row; fewer if no more match."""
         ...
 
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Whether the loaded index has ``n`` rows, and ``some`` of them are of these passages."""
+    def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
+        """Check that the loaded index has ``n`` rows, and that a sample of rows is of these passages."""
         ...

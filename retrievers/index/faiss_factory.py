@@ -1,4 +1,4 @@
-"""FAISS's families of indexes: which one for how many vectors, and trained on how many of them."""
+"""Families of FAISS indexes: the choice by the number of vectors, and the training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.errors import SetupError, UsageError
 
 from ..encoding.vector_cache import Vectors
 
-# By name, as faiss.index_factory reads it. ``lists`` grows with the corpus, ``bytes`` with the dimension.
+# Strings for faiss.index_factory. ``lists`` grows with the corpus, ``bytes`` with the dimension.
 FAMILIES = {
     "flat": "Flat",
     "sq8": "SQ8",
@@ -22,7 +22,7 @@ FAMILIES = {
     "ivfpq": "IVF{lists},PQ{bytes}",
     "opq": "OPQ{bytes},IVF{lists},PQ{bytes}",
 }
-# ``auto``: exact as long as a search takes milliseconds, then lists, then lists of short codes.
+# ``auto``: exact while a search takes milliseconds, then inverted lists (IVF), then IVF with product codes.
 FLAT_UNTIL, IVF_UNTIL = 200_000, 5_000_000
 _TRAIN_PER_LIST = 40
 
@@ -30,7 +30,7 @@ Rows = NDArray[np.int64]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """An index that is to be built: ``factory`` is the string for ``faiss.index_factory``."""
+    """The plan of an index: its family, its string for ``faiss.index_factory``, its size and similarity."""
 
     family: str
     factory: str
@@ -40,18 +40,18 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def metric(self) -> int:
-        """FAISS's number for the similarity: the larger the better, but for l2."""
+        """FAISS's number of the metric; larger scores are better, except for l2."""
         import faiss
 
         return int(faiss.METRIC_L2 if self.similarity == "l2" else faiss.METRIC_INNER_PRODUCT)
 
     @property
     def effort(self) -> str:
-        """The parameter that trades time for recall; empty where every vector is looked at."""
+        """The parameter that trades time for recall; empty for an exhaustive index."""
         return "efSearch" if "HNSW" in self.factory else "nprobe" if "IVF" in self.factory else ""
 
     def make(self) -> Any:
-        """The empty index. Raises ``UsageError`` for a factory string that FAISS does not know."""
+        """Return the empty index. Raises ``UsageError`` for a factory string that FAISS does not know."""
         import faiss
 
         try:
@@ -64,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(name: str, n: int, dimension: int, similarity: Literal["cosine", "dot", "l2"]) -> Plan:
-    """The index of that name (``auto``: by size) for ``n`` vectors; any other name is a factory string."""
+    """Return the plan for ``n`` vectors: a family, ``auto`` (by size), or a factory string."""
     if name == "auto":
         name = "flat" if n <= FLAT_UNTIL else "ivf" if n <= IVF_UNTIL else "ivfpq"
     lists = max(1, min(round(4 * n**0.5), n // _TRAIN_PER_LIST))
@@ -74,12 +74,11 @@ def plan(name: str, n: int, dimension: int, similarity: Literal["cosine", "dot",
 
 
 def train(plan: Plan, sample: Callable[[], Vectors]) -> Any:
-    """The empty index, trained on ``sample`` if need be. Raises ``SetupError`` where that is too small."""
-
+    """Return the empty index, trained if necessary. Raises ``SetupError`` if the sample is too small."""
     index = plan.make()
     if index.is_trained:
         return index
-    _hasten(index, plan)
+    _shorten_training(index, plan)
     vectors = sample()
     try:
         index.train(vectors)
@@ -91,26 +90,26 @@ def train(plan: Plan, sample: Callable[[], Vectors]) -> Any:
     return index
 
 
-def _hasten(index: Any, plan: Plan) -> None:
-    """Learn codes in fewer rounds, from fewer vectors, than FAISS would: recall is measured afterwards."""
+def _shorten_training(index: Any, plan: Plan) -> None:
+    """Set fewer rounds and vectors than FAISS's defaults for the codes: recall is measured afterwards."""
     import faiss
 
     if plan.factory.startswith("OPQ"):
         rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
-        rotation.niter = 10  # of 50
+        rotation.niter = 10  # instead of 50
     lists: Any = faiss.try_extract_index_ivf(index)
     coder: Any = getattr(faiss.downcast_index(lists), "pq", None) if lists is not None else None
     if coder is not None:
-        coder.cp.niter, coder.cp.max_points_per_centroid = 10, 64  # of 25 and 256
-        coder.cp.min_points_per_centroid = 1  # it warns of each part of the code otherwise
+        coder.cp.niter, coder.cp.max_points_per_centroid = 10, 64  # instead of 25 and 256
+        coder.cp.min_points_per_centroid = 1  # otherwise FAISS warns for each part of the code
 
 
 def train_rows(plan: Plan) -> Rows:
-    """Which rows to train on: the whole corpus, or an even sample of it where that is enough."""
-    wanted = max(256 * _TRAIN_PER_LIST, _TRAIN_PER_LIST * round(4 * plan.n**0.5))
-    return np.unique(np.linspace(0, plan.n - 1, min(plan.n, wanted)).astype(np.int64))
+    """Return the rows for training: all, or an even sample that is large enough."""
+    size = max(256 * _TRAIN_PER_LIST, _TRAIN_PER_LIST * round(4 * plan.n**0.5))
+    return np.unique(np.linspace(0, plan.n - 1, min(plan.n, size)).astype(np.int64))
 
 
 def reason(error: RuntimeError) -> str:
-    """FAISS's own words, without the place in its source."""
+    """Return FAISS's message without the position in its source."""
     return str(error).rpartition(": ")[2].strip() or str(error)

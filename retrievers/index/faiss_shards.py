@@ -1,7 +1,10 @@
-"""An index of vectors on disk: written shard by shard, searched as one, its recall measured on the way.
+"""A FAISS index in shards on disk: built shard by shard, searched as one index, with measured recall.
 
-Vectors come in blocks. One shard is in memory at a time, a file of its own; a search maps all of them from
-disk. So an index may be larger than memory, and n × dimension floats are never held twice.
+A build reads vectors in blocks and holds one shard in memory; each shard is a file. A search maps all files
+from disk. An index may therefore be larger than memory, and a build holds no second copy of all vectors.
+
+Recall is that of the 10 nearest neighbours of a sample of passages, against an exact search. For an IVF or
+HNSW index, the smallest search effort with sufficient recall becomes its default.
 """
 
 from __future__ import annotations
@@ -24,22 +27,22 @@ from .faiss_factory import Plan, Rows, plan, reason, train, train_rows
 from .topk import Hits, in_order
 
 SHARD_BYTES = 2**30  # of vectors in one file
-RECALL_AT, SAMPLE, ENOUGH = 10, 200, 0.95
-_TRIED = {"nprobe": (1, 2, 4, 8, 16, 32, 64, 128, 256), "efSearch": (16, 32, 64, 128, 256, 512)}
+RECALL_AT, SAMPLE, TARGET_RECALL = 10, 200, 0.95
+_EFFORTS = {"nprobe": (1, 2, 4, 8, 16, 32, 64, 128, 256), "efSearch": (16, 32, 64, 128, 256, 512)}
 
 
 class Source(Protocol):
-    """Where the vectors of an index come from."""
+    """The vectors that an index is built from."""
 
     n: int
     similarity: Similarity
 
     def take(self, rows: Rows) -> Vectors:
-        """The vectors of some rows."""
+        """Return the vectors of ``rows``."""
         ...
 
     def blocks(self) -> Iterator[Vectors]:
-        """All vectors, in order, a block at a time."""
+        """Yield all vectors in order, in blocks."""
         ...
 
 
@@ -48,37 +51,37 @@ def build(
 ) -> dict[str, Any]:
     """Write the index ``name`` (see ``faiss_factory.plan``) into ``folder``.
 
-    Returns what it is, its recall, and how long each stage took.
+    Return its family, factory string, size, recall, and the seconds of each stage.
     """
     start = time.perf_counter()
     rows = sample_rows(source.n)
     queries = source.take(rows)
-    chosen = plan(name, source.n, queries.shape[1], source.similarity)
-    trained = train(chosen, lambda: source.take(train_rows(chosen)))
+    index_plan = plan(name, source.n, queries.shape[1], source.similarity)
+    trained = train(index_plan, lambda: source.take(train_rows(index_plan)))
     ends = [time.perf_counter()]
-    truth = GroundTruth(queries, chosen.metric, RECALL_AT + 1)
+    truth = GroundTruth(queries, index_plan.metric, RECALL_AT + 1)
     with progress.bar("Indexing", source.n) as bar:
         first = 0
-        for block in _written(trained, source.blocks(), folder, shard_bytes):
+        for block in _shard(trained, source.blocks(), folder, shard_bytes):
             truth.add(block, first)
             first += len(block)
             bar.advance(len(block))
     ends.append(time.perf_counter())
     shards = Shards(folder)
-    facts = {"family": chosen.family, "factory": chosen.factory, "bytes": shards.bytes}
-    facts |= measure(shards, chosen, queries, rows, truth.rows)
+    facts = {"family": index_plan.family, "factory": index_plan.factory, "bytes": shards.bytes}
+    facts |= measure(shards, index_plan, queries, rows, truth.rows)
     ends.append(time.perf_counter())
-    spent = [round(end - begin, 1) for begin, end in pairwise([start, *ends])]
-    return facts | {"seconds": dict(zip(("train", "write", "recall"), spent, strict=True))}
+    seconds = [round(end - begin, 1) for begin, end in pairwise([start, *ends])]
+    return facts | {"seconds": dict(zip(("train", "write", "recall"), seconds, strict=True))}
 
 
 def sample_rows(n: int) -> Rows:
-    """The passages whose nearest neighbours are looked for to measure recall."""
+    """Return the rows of the passages that measure recall."""
     return np.sort(np.random.default_rng(0).choice(n, min(n, SAMPLE), replace=False)).astype(np.int64)
 
 
 class GroundTruth:
-    """The exact nearest neighbours of some vectors, found block by block."""
+    """The exact nearest neighbours of the query vectors, found block by block."""
 
     def __init__(self, queries: Vectors, metric: int, k: int) -> None:
         self._queries, self._metric, self._k = queries, metric, k
@@ -86,7 +89,7 @@ class GroundTruth:
         self.rows = np.zeros((len(queries), 0), np.int64)
 
     def add(self, block: Vectors, first: int) -> None:
-        """Take the vectors of rows ``first`` … into account."""
+        """Add the vectors of the rows from ``first`` on."""
         import faiss
 
         scores, rows = faiss.knn(self._queries, block, min(self._k, len(block)), self._metric)
@@ -97,8 +100,8 @@ class GroundTruth:
         self.rows = np.take_along_axis(rows, order[:, : self._k], 1)
 
 
-def _written(trained: Any, blocks: Iterable[Vectors], folder: Path, shard_bytes: int) -> Iterator[Vectors]:
-    """Write the blocks into files of about ``shard_bytes`` of vectors; yields each block that went in."""
+def _shard(trained: Any, blocks: Iterable[Vectors], folder: Path, shard_bytes: int) -> Iterator[Vectors]:
+    """Write the blocks into files of about ``shard_bytes`` of vectors; yield each block once added."""
     import faiss
 
     index, number = faiss.clone_index(trained), 0
@@ -121,7 +124,7 @@ def _write(index: Any, folder: Path, number: int) -> None:
 
 
 class Shards:
-    """The files of an index, mapped from disk: what a search does not touch is not read. Or all in memory."""
+    """The files of an index, mapped from disk (a search reads only what it uses) or read into memory."""
 
     def __init__(self, folder: Path, mapped: bool = True) -> None:
         import faiss
@@ -129,12 +132,12 @@ class Shards:
         files = sorted(folder.glob("vectors-*.faiss"))
         if not files:
             raise SetupError(
-                f"{folder}: its vectors are missing. Delete the folder and build the index again."
+                f"{folder}: the vectors are missing. Delete the folder and build the index again."
             )
         self.bytes = sum(file.stat().st_size for file in files)
         try:
-            how = faiss.IO_FLAG_MMAP_IFC if mapped else 0
-            self._parts = [faiss.read_index(str(file), how) for file in files]
+            flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
+            self._parts = [faiss.read_index(str(file), flags) for file in files]
         except RuntimeError as error:
             raise SetupError(
                 f"{folder}: an index file is damaged ({reason(error)}): delete the folder and build it again"
@@ -142,19 +145,19 @@ class Shards:
         self.index: Any = joined(self._parts)
 
     def vectors(self, rows: Sequence[int]) -> Vectors | None:
-        """The stored vectors of some rows; None where the index keeps codes of parts of them."""
+        """Return the stored vectors of ``rows``; None if the index stores product codes instead."""
         import faiss
 
         if not all(isinstance(part, faiss.IndexFlat | faiss.IndexScalarQuantizer) for part in self._parts):
             return None
-        found = []
+        vectors = []
         for row in rows:
             for part in self._parts:
                 if row < part.ntotal:
-                    found.append(part.reconstruct(row))
+                    vectors.append(part.reconstruct(row))
                     break
                 row -= part.ntotal
-        return np.stack(found)
+        return np.stack(vectors)
 
     def set_effort(self, name: str, value: int) -> None:
         """Set ``nprobe`` or ``efSearch`` of every part."""
@@ -165,34 +168,37 @@ class Shards:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """One index of several that were trained as one, their rows counted on. It refers to them.
+    """Return one index over shards with the same training, with consecutive row numbers.
 
-    Which lists are near is found once for all parts, not in each: at 10⁶ vectors that is half of a search.
+    The result refers to the shards. Near lists are found once for all shards and not once for each: at 10⁶
+    vectors that halves the time of a search.
     """
     import faiss
 
     first = parts[0]
     if len(parts) == 1:
         return first
-    made: Any = faiss.IndexShards
+    whole: Any = faiss.IndexShards
     if isinstance(first, faiss.IndexPreTransform):
-        made = faiss.IndexPreTransform(joined([faiss.downcast_index(part.index) for part in parts]))
+        whole = faiss.IndexPreTransform(joined([faiss.downcast_index(part.index) for part in parts]))
         chain: Any = first.chain
         for number in reversed(range(chain.size())):
-            made.prepend_transform(chain.at(number))
-        return made
+            whole.prepend_transform(chain.at(number))
+        return whole
     if isinstance(first, faiss.IndexIVF):
-        made = faiss.IndexShardsIVF(first.quantizer, first.nlist, False, True)
+        whole = faiss.IndexShardsIVF(first.quantizer, first.nlist, False, True)
     else:
-        made = made(first.d, False, True)  # one after the other, rows counted on
+        whole = whole(first.d, False, True)  # not in threads; consecutive row numbers
     for part in parts:
-        made.add_shard(part)
-    return made
+        whole.add_shard(part)
+    return whole
 
 
-class Index:
-    """An index in a folder, opened for searching. ``facts`` are those that ``build`` returned; ``efforts``
-    overrule the ``nprobe`` or ``efSearch`` in them."""
+class ShardedIndex:
+    """An index in a folder, opened for search.
+
+    ``facts`` are those that ``build`` returned; ``efforts`` replace their ``nprobe`` or ``efSearch``.
+    """
 
     def __init__(
         self, folder: Path, facts: dict[str, Any], similarity: Similarity, **efforts: int | None
@@ -204,57 +210,58 @@ class Index:
                 self.shards.set_effort(name, efforts.get(name) or facts[name])
         self._index = self.shards.index
         self._exact = facts["family"] in ("flat", "sq8")
-        self._unit = np.float32(1e6 if similarity == "cosine" else 1e4)  # what float32 is good for
+        self._unit = np.float32(1e6 if similarity == "cosine" else 1e4)  # the precision of float32 scores
         self._scale = -self._unit if similarity == "l2" else self._unit
 
     def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
-        """The ``k`` nearest rows and their scores for each vector, ties by row.
+        """Return the ``k`` nearest rows and their scores for each vector, ties by row.
 
-        Equal texts have equal vectors: an exact index is searched on until the last tie is whole.
+        Equal texts have equal vectors: an exact index is searched further until all ties of the last row are
+        found.
         """
         n = min(k + 8 if self._exact else k, self._index.ntotal)
         while True:
             scores, rows = self._index.search(vectors, n)
-            if np.count_nonzero(rows[:, -1] < 0):  # an approximate index found less
+            if np.count_nonzero(rows[:, -1] < 0):  # an approximate index found fewer rows
                 scores[rows < 0] = -np.inf / self._scale
             scores *= self._scale
             np.rint(scores, out=scores)
             scores /= self._unit
-            whole = n == self._index.ntotal or not self._exact
-            if whole or bool((scores[:, k - 1] > scores[:, -1]).all()):
+            is_complete = n == self._index.ntotal or not self._exact
+            if is_complete or bool((scores[:, k - 1] > scores[:, -1]).all()):
                 return in_order(scores, rows, k)
             n = min(2 * n, self._index.ntotal)
 
 
 def measure(shards: Shards, plan: Plan, queries: Vectors, rows: Rows, truth: Rows) -> dict[str, Any]:
-    """Recall at 10 against exact search, each query's own row left out, and the least effort that is enough.
+    """Return recall at 10 against exact search (without each query's own row) and the effort that it needs.
 
-    Enough is 0.95, or all but 0.01 of what the greatest effort gives where that is less.
+    The effort is the smallest with a recall of 0.95; if none has that, the smallest within 0.01 of the best.
     """
-    tried = {0: _recall(shards, queries, rows, truth)} if not plan.effort else {}
-    for value in _TRIED.get(plan.effort, ()):
+    recalls = {0: _recall(shards, queries, rows, truth)} if not plan.effort else {}
+    for value in _EFFORTS.get(plan.effort, ()):
         shards.set_effort(plan.effort, value)
-        tried[value] = _recall(shards, queries, rows, truth)
-        if tried[value] >= ENOUGH:
+        recalls[value] = _recall(shards, queries, rows, truth)
+        if recalls[value] >= TARGET_RECALL:
             break
-    enough = min(ENOUGH, max(tried.values()) - 0.01)
-    value = next(value for value, recall in tried.items() if recall >= enough)
-    facts: dict[str, Any] = {f"recall@{RECALL_AT}": round(tried[value], 4), "recall_queries": len(queries)}
+    sufficient = min(TARGET_RECALL, max(recalls.values()) - 0.01)
+    value = next(value for value, recall in recalls.items() if recall >= sufficient)
+    facts: dict[str, Any] = {f"recall@{RECALL_AT}": round(recalls[value], 4), "recall_queries": len(queries)}
     return facts | ({plan.effort: value} if plan.effort else {})
 
 
 def _recall(shards: Shards, queries: Vectors, rows: Rows, truth: Rows) -> float:
     _, found = shards.index.search(queries, truth.shape[1])
-    hits = wanted = 0
-    for own, seen, right in zip(rows, found, truth, strict=True):
-        expected = [row for row in right if row != own][:RECALL_AT]
-        hits += len(set(expected) & set([row for row in seen if row != own][:RECALL_AT]))
-        wanted += len(expected)
-    return hits / wanted if wanted else 1.0
+    hits = total = 0
+    for own_row, found_rows, true_rows in zip(rows, found, truth, strict=True):
+        expected = [row for row in true_rows if row != own_row][:RECALL_AT]
+        hits += len(set(expected) & set([row for row in found_rows if row != own_row][:RECALL_AT]))
+        total += len(expected)
+    return hits / total if total else 1.0
 
 
 def check_fits(folder: Path, bytes: int, family: str, memory: int) -> None:
-    """Refuse an index that every search reads whole from disk, for want of memory. Raises ``SetupError``."""
+    """Raise ``SetupError`` for an exhaustive index that is larger than the memory."""
     if family in ("flat", "sq8") and bytes > memory:
         raise SetupError(
             f"{folder}: this {family} index of {bytes / 2**30:.1f} GiB is larger than the memory of "

@@ -18,10 +18,11 @@ from .topk import Hits, blend
 
 
 class HybridOptions(DenseOptions, frozen=True, kw_only=True):
-    """What both halves can be told, and how their rankings become one.
+    """Options of both engines and of their fusion.
 
-    ``fusion`` is ``rrf`` by ranks, with the constant ``rrf_k`` (MedRAG's is 100), or ``weighted`` by scores
-    scaled to 0 … 1, the dense half's counting ``dense_weight``. Both rankings are read down to ``depth``.
+    ``fusion`` is ``rrf`` (reciprocal rank fusion with the constant ``rrf_k``; MedRAG's is 100) or
+    ``weighted`` (min-max scaled scores; the dense ones have ``dense_weight``). Both rankings are read down to
+    ``depth``.
     """
 
     k1: float = K1
@@ -37,40 +38,40 @@ class HybridOptions(DenseOptions, frozen=True, kw_only=True):
 
 
 class FusionEngine:
-    """Both engines in one folder: their files have different names."""
+    """Both engines in one folder; their files have different names."""
 
     def __init__(self, dense: Engine, lexical: Engine, options: HybridOptions) -> None:
         self._dense, self._lexical, self._options = dense, lexical, options
 
     def identity(self) -> dict[str, Any]:
-        """Both halves'."""
+        """Return the identities of both engines."""
         return {"dense": self._dense.identity(), "lexical": self._lexical.identity()}
 
     def build(self, passages: Sequence[Passage], folder: Path) -> dict[str, Any]:
-        """Build both, the quick one first."""
+        """Build both indexes, the faster one first."""
         return self._lexical.build(passages, folder) | self._dense.build(passages, folder)
 
     def load(self, folder: Path) -> None:
-        """Load both."""
+        """Load both indexes."""
         self._lexical.load(folder)
         self._dense.load(folder)
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        """Fused rankings; the scores are sums of reciprocal ranks, or of weighted scores."""
-        depth, how = max(k, self._options.depth), self._options
+        """Return fused rankings; scores are sums of reciprocal ranks, or of weighted scores."""
+        depth, options = max(k, self._options.depth), self._options
         both = zip(self._dense.search(queries, depth), self._lexical.search(queries, depth), strict=True)
-        if how.fusion == "weighted":
-            weights = (how.dense_weight, 1 - how.dense_weight)
+        if options.fusion == "weighted":
+            weights = (options.dense_weight, 1 - options.dense_weight)
             return [blend(pair, weights, k) for pair in both]
-        return [fuse([rows for rows, _ in pair], k, how.rrf_k) for pair in both]
+        return [fuse([rows for rows, _ in pair], k, options.rrf_k) for pair in both]
 
-    def check(self, n: int, some: Mapping[int, Passage]) -> list[Check]:
-        """Both halves'."""
-        return self._dense.check(n, some) + self._lexical.check(n, some)
+    def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
+        """Return the checks of both engines."""
+        return self._dense.check(n, sample) + self._lexical.check(n, sample)
 
 
 class HybridRetriever(IndexedRetriever):
-    """Options: ``fusion``, ``rrf_k``, ``dense_weight`` and those of both halves."""
+    """Options: ``fusion``, ``rrf_k``, ``dense_weight`` and those of both engines."""
 
     kind = "hybrid"
     options_type = HybridOptions

@@ -1,7 +1,7 @@
-"""What all retrievers share: opening and building an index, its manifest, and the batching of searches.
+"""The base class of retrievers with an index: building, opening, verifying, batched searching.
 
-A retriever is this class with an ``Engine``: something that can build, load and search an index over texts.
-Rows of an index are passages sorted by id, so that "ties are broken by id" means "by row" to every engine.
+A retriever is this class with an ``Engine``, which builds, loads and searches an index of texts. The rows of
+an index are passages sorted by id, so that every engine breaks ties by id when it breaks them by row.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from .topk import Hits
 from .verify import check_corpus, check_count, check_files
 
 MAX_BATCH = 256  # searches answered at once
-CHECKED = 8  # passages that verify looks at
+CHECKED = 8  # passages that ``verify`` checks
 
 T = TypeVar("T")
 
 
 class IndexedRetriever(Retriever):
-    """A ``Retriever`` over the index of a corpus file, kept in a folder.
+    """A ``Retriever`` over an index of a corpus, kept in the folder ``directory``.
 
-    Constructing is cheap. If ``directory`` holds an index, it must have been built from this corpus in this
-    way: else ``IndexMismatch``. The index is built or loaded by ``prepare`` or the first ``search``. Raises
-    ``CorpusError`` where there is no such file and ``UsageError`` for an unknown option.
+    The constructor is cheap: ``prepare`` or the first ``search`` builds or loads the index. Raises
+    ``IndexMismatch`` if the folder has an index of another corpus or with other options, ``CorpusError`` for
+    a missing corpus, ``UsageError`` for an unknown option.
     """
 
     kind: ClassVar[str]
@@ -69,19 +69,19 @@ class IndexedRetriever(Retriever):
 
     @abstractmethod
     def _make_engine(self) -> Engine:
-        """The engine that these options ask for."""
+        """Return the engine for the options."""
 
     @cached_property
-    def _second(self) -> Reranking:
+    def _reranking(self) -> Reranking:
         options = self.options
-        return Reranking(options.rerank, options.mmr, options.comparing, self.progress, self.stop)
+        return Reranking(options.rerank, options.mmr, options.mmr_encoder, self.progress, self.stop)
 
-    def _searching(self) -> dict[str, Any]:
-        """The options of the search that are not their defaults, and the models behind them."""
-        standard = msgspec.to_builtins(self.options_type())
-        given = {n: v for n, v in msgspec.to_builtins(self.options).items() if v != standard[n]}
-        options = {name: value for name, value in given.items() if name in self.search_options}
-        return options | ({"models": self._second.identity()} if self._second else {})
+    def _search_facts(self) -> dict[str, Any]:
+        """Return the search options that differ from their defaults, and the identities of their models."""
+        defaults = msgspec.to_builtins(self.options_type())
+        changed = {n: v for n, v in msgspec.to_builtins(self.options).items() if v != defaults[n]}
+        options = {name: value for name, value in changed.items() if name in self.search_options}
+        return options | ({"models": self._reranking.identity()} if self._reranking else {})
 
     @cached_property
     def _engine(self) -> Engine:
@@ -89,10 +89,10 @@ class IndexedRetriever(Retriever):
 
     @classmethod
     def open(cls, directory: Path, *, progress: Progress, **options: Any) -> Self:
-        """The retriever of an index on disk, its corpus and how it was built read from the manifest.
+        """Return the retriever of an index on disk; its manifest names the corpus and the options.
 
-        ``options`` are those of the search. Raises ``SetupError`` where there is none, ``IndexMismatch``
-        where it is not of this kind or its corpus has changed since.
+        ``options`` are those of the search. Raises ``SetupError`` if there is no index, ``IndexMismatch`` if
+        the index is of another kind or its corpus has changed.
         """
         manifest = read_manifest(directory)
         if manifest.kind != cls.kind:
@@ -100,21 +100,21 @@ class IndexedRetriever(Retriever):
         return cls(Path(manifest.corpus.path), directory, progress=progress, **manifest.options | options)
 
     async def search(self, query: str, k: int) -> list[Passage]:
-        """The ``k`` best passages, best first, ties by id; fewer where the corpus has no more.
+        """Return the ``k`` best passages, best first, ties by id; fewer if the corpus has no more.
 
-        BM25 returns only what shares a word with the query. A blank query finds nothing. Calls made while
-        others are being answered are answered together. Raises ``UsageError`` for ``k`` below 1.
+        BM25 returns only passages that share a word with the query. A blank query finds nothing. Concurrent
+        calls are answered in batches. Raises ``UsageError`` for ``k`` below 1.
         """
         if k < 1:
             raise UsageError(f"search needs k ≥ 1, not {k}")
         return await self._batcher.ask((query, k)) if query.strip() else []
 
     async def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Whole documents by id, in the order asked for. Needs no index. Raises ``CorpusError``."""
+        """Return whole documents by id, in the order of ``ids``, without an index. Raises ``CorpusError``."""
         return await asyncio.to_thread(self.corpus.get, ids)
 
     async def unknown(self, documents: Sequence[str]) -> list[str]:
-        """Those of some documents, by id, that the corpus lacks. Needs no index."""
+        """Return the ids of ``documents`` that the corpus does not have, without an index."""
         return await asyncio.to_thread(self.corpus.unknown, documents)
 
     async def prepare(self) -> None:
@@ -122,29 +122,29 @@ class IndexedRetriever(Retriever):
         await self._in_thread(self._ready)
 
     async def verify(self) -> list[Check]:
-        """Whether the index on disk is whole and of this corpus; a few passages are embedded anew.
+        """Check that the index on disk is complete and of this corpus; a few passages are embedded anew.
 
-        Raises ``SetupError`` where there is none, or what its files promise cannot be loaded.
+        Raises ``SetupError`` if there is no index, or if it cannot be loaded.
         """
         return await self._in_thread(self._verify)
 
     async def close(self) -> None:
-        """Stop a build that is under way; what it has embedded stays. Nothing can be searched afterwards."""
+        """Stop a build in progress, keep its embeddings, and end the search thread."""
         self.stop.set()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
-        """For provenance: what was searched (kind, corpus, options, engine, versions, counts).
+        """Return the facts of the index (kind, corpus, options, engine, versions, counts) and of the search.
 
         Empty until the index has been loaded, by ``prepare`` or the first ``search``.
         """
         if self._rows is None:
             return {}
         facts: dict[str, Any] = msgspec.to_builtins(read_manifest(self.directory))
-        return facts | ({"search": search} if (search := self._searching()) else {})
+        return facts | ({"search": search} if (search := self._search_facts()) else {})
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run in the one search thread. Cancelling the caller also ends an embedding under way."""
+        """Run a function in the search thread. Cancelling the caller also ends an embedding in progress."""
         self.stop.clear()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
@@ -172,38 +172,38 @@ class IndexedRetriever(Retriever):
         ]
 
     def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
-        """One batch. Calls are grouped by ``k``, so that no answer depends on what it was asked with."""
+        """Answer a batch. Calls are grouped by ``k``, so that no answer depends on the other calls."""
         self._ready()
         answers: list[list[Passage]] = [[] for _ in calls]
         order = sorted(range(len(calls)), key=lambda i: calls[i][1])
         for k, group in groupby(order, key=lambda i: calls[i][1]):
-            places = list(group)
-            first = max(k, self.options.depth) if self._second else k
-            found = self._engine.search([calls[i][0] for i in places], first)
-            for i, hits in zip(places, found, strict=True):
+            indices = list(group)
+            depth = max(k, self.options.depth) if self._reranking else k
+            rankings = self._engine.search([calls[i][0] for i in indices], depth)
+            for i, hits in zip(indices, rankings, strict=True):
                 passages = self._fetch(hits)
-                answers[i] = self._second(calls[i][0], passages, k) if self._second else passages
+                answers[i] = self._reranking(calls[i][0], passages, k) if self._reranking else passages
         return answers
 
     def _fetch(self, hits: Hits) -> list[Passage]:
-        """Passages with their texts. A chunk is cut again from its document: it is not stored twice."""
+        """Return the passages of a ranking. Texts are not stored: a chunk is cut again from its document."""
         rows, scores = self._ready(), hits[1]
-        ids, places = zip(*map(rows.find, hits[0]), strict=True) if hits[0] else ((), ())
+        ids, offsets = zip(*map(rows.find, hits[0]), strict=True) if hits[0] else ((), ())
         names = [id.rpartition("#")[0] if self.options.chunked else id for id in ids]
-        wanted = list(dict.fromkeys(zip(names, places, strict=True)))
-        documents = {d.id: d for d in self.corpus.read(wanted)}
-        found = []
+        places = list(dict.fromkeys(zip(names, offsets, strict=True)))
+        documents = {d.id: d for d in self.corpus.read(places)}
+        passages = []
         for name, id, score in zip(names, ids, scores, strict=True):
             passage = next(p for p in self._cut(documents[name]) if p.id == id)
-            found.append(msgspec.structs.replace(passage, score=score))
-        return found
+            passages.append(msgspec.structs.replace(passage, score=score))
+        return passages
 
     @cached_property
     def _cut(self) -> Callable[[Passage], list[Passage]]:
         return self.options.cutter()
 
     def _ready(self) -> Rows:
-        """The rows; loads the index, and builds it first where there is none."""
+        """Return the rows of the index; the first call loads the index, or builds it."""
         if self._rows is None:
             if not (self.directory / MANIFEST).exists():
                 self._build()
@@ -213,7 +213,7 @@ class IndexedRetriever(Retriever):
         return self._rows
 
     def _build(self) -> None:
-        engine = self._engine  # first: a missing encoder should be known before the corpus is read
+        engine = self._engine  # first, so that a missing encoder fails before the corpus is read
         manifest = self._manifest()
         passages = partial(
             Passages,
@@ -226,11 +226,11 @@ class IndexedRetriever(Retriever):
         build_index(engine, self.corpus, passages, manifest, self.directory)
 
     def _manifest(self) -> Manifest:
-        """What an index built now would say of itself."""
+        """Return the manifest of an index built now."""
         return Manifest(
             kind=self.kind,
             corpus=CorpusFacts(
-                self.corpus.place, self.corpus.fingerprint, self.corpus.layout.name, self.corpus.stamp
+                self.corpus.location, self.corpus.fingerprint, self.corpus.layout.name, self.corpus.stamp
             ),
             options={
                 name: value
@@ -243,20 +243,20 @@ class IndexedRetriever(Retriever):
         )
 
     def _check(self) -> None:
-        """Whether the index is what is wanted. The corpus is only read where its files have changed since."""
+        """Raise ``IndexMismatch`` for another index. The corpus is read only if its files changed since."""
         manifest, stamp = read_manifest(self.directory), self.corpus.stamp
         if manifest.corpus.stamp == stamp:
             self.corpus.fingerprint = manifest.corpus.fingerprint
         if differences := manifest.differences(self._manifest()):
             raise IndexMismatch(
-                f"{self.directory} holds an index for something else: {'; '.join(differences)}. To build it "
-                f"anew, delete that folder, or choose another: evalkit index build "
+                f"{self.directory} holds another index: {'; '.join(differences)}. To build the index "
+                f"anew, delete that folder, or choose another one: evalkit index build "
                 f"{shlex.quote(str(self.corpus.path))} "
                 f"--retriever {self.kind} --out FOLDER"
             )
         if manifest.corpus.stamp != stamp:
             corpus = msgspec.structs.replace(manifest.corpus, stamp=stamp)
-            with contextlib.suppress(OSError):  # an index that cannot be written compares the next time too
+            with contextlib.suppress(OSError):  # a read-only index compares fingerprints again the next time
                 msgspec.structs.replace(manifest, corpus=corpus).write(self.directory / MANIFEST)
 
     @classmethod

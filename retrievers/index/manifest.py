@@ -1,4 +1,4 @@
-"""The manifest of an index: what it was built from, so that it is never searched as something else."""
+"""The manifest of an index: what the index was built from. A search with other settings is refused."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import msgspec
 from evalkit.errors import SetupError
 from evalkit.util.paths import write_whole
 
-FORMAT = 2  # raised when an index written before can no longer be read, or would hold other passages
+FORMAT = 2  # raise it when older indexes cannot be read, or would hold other passages
 MANIFEST = "manifest.json"
 PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", "overlap", "deduplicate")
 
 
 class CorpusFacts(msgspec.Struct, frozen=True):
-    """Where the corpus lay, the SHA-256 of its content, how it is laid out, the stamp of its files."""
+    """The location of the corpus, the SHA-256 of its content, its format, and the stamp of its files."""
 
     path: str
     fingerprint: str
@@ -27,12 +27,13 @@ class CorpusFacts(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of an index. ``engine`` is what decides about results beside corpus and chunking;
-    ``facts`` is what was found out when it was built (what computed the vectors, recall).
+    """All that is known of an index.
 
-    ``n_repeated`` documents came more than once; ``n_retracted`` are of retracted articles; ``n_copies``
-    passages have title and text of an earlier one (left out under ``deduplicate``);
-    ``files`` are the SHA-256 of the index' files, by name; ``tokenizer`` that of what counted tokens.
+    - ``engine``: all that determines the results besides corpus and chunking.
+    - ``facts``: facts from the build (what computed the vectors, recall).
+    - ``n_repeated``: repetitions of a document; ``n_retracted``: documents of retracted articles.
+    - ``n_copies``: passages with the title and text of an earlier one (left out under ``deduplicate``).
+    - ``files``: the SHA-256 of the index's files by name; ``tokenizer``: that of the tokenizer that counted.
     """
 
     kind: str
@@ -51,11 +52,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        """Write as readable JSON, whole or not at all."""
+        """Write readable JSON, completely or not at all."""
         write_whole(path, msgspec.json.format(msgspec.json.encode(self)))
 
     def deciding(self) -> dict[str, Any]:
-        """What must agree: not the corpus' place, nor the encoder's name, nor the versions of packages."""
+        """Return the facts that must agree; not among them: locations, names and package versions."""
         return {
             "kind": self.kind,
             "format": self.format,
@@ -65,17 +66,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             **dict(_flat("engine", self.engine)),
         }
 
-    def differences(self, wanted: Manifest) -> list[str]:
-        """In words, what this index has other than wanted."""
-        here, there = wanted.deciding(), self.deciding()
-        differing = [key for key in here | there if here.get(key) != there.get(key)]
+    def differences(self, current: Manifest) -> list[str]:
+        """Return in words how this index differs from one that would be built now."""
+        now, then = current.deciding(), self.deciding()
+        differing = [key for key in now | then if now.get(key) != then.get(key)]
         if "kind" in differing:
-            differing = ["kind"]  # the rest follows from it
-        return [f"{key} is {there.get(key)!r} in the index, {here.get(key)!r} now" for key in differing]
+            differing = ["kind"]  # all other differences follow from this one
+        return [f"{key} is {then.get(key)!r} in the index, {now.get(key)!r} now" for key in differing]
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest in a folder. Raises ``SetupError`` where there is none or it is damaged."""
+    """Return the manifest in a folder. Raises ``SetupError`` if it is missing or damaged."""
     path = directory / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
@@ -91,7 +92,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested facts under dotted names."""
+    """Yield nested facts with dotted names."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(f"{name}.{key}", inner)

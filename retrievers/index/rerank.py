@@ -1,8 +1,8 @@
-"""What comes after the first search: a reranker's order, and variety by maximal marginal relevance.
+"""The stages after the first search: reranking, and diversity by maximal marginal relevance (MMR).
 
-Both look at ``depth`` candidates. A reranker reads the question with each of them: a cross-encoder that runs
-here, or a model behind ``/v1/rerank``. Maximal marginal relevance then picks passages that are relevant and
-unlike those picked before.
+Both work on ``depth`` candidates. A reranker scores the question together with each candidate: a
+cross-encoder that runs here, or a model behind ``/v1/rerank``. MMR then takes passages that are relevant and
+unlike those taken before.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ _MOST_TOKENS = 512
 
 
 class Reranker(Protocol):
-    """Scores texts for a question, the higher the better. ``identity`` is what decides about its scores."""
+    """Scores texts for a question, higher is better. ``identity`` names the model for provenance."""
 
     @property
     def identity(self) -> str: ...
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
-        """One score for each text."""
+        """Return one score for each text."""
         ...
 
 
 class CrossEncoder:
     """A sentence-transformers cross-encoder in a folder or on the hub; scores are its logits.
 
-    Raises ``SetupError`` where it cannot be found, or gives classes instead of one score.
+    Raises ``SetupError`` if the model cannot be found, or has several outputs.
     """
 
     def __init__(self, name: str) -> None:
         self.folder = find_model(name, "reranker")
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
-        """The logit of each pair of question and text."""
+        """Return the logit of each pair of question and text."""
         pairs = [(query, text) for text in texts]
         return [float(x) for x in self._model.predict(pairs, batch_size=32, show_progress_bar=False)]
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of its weights."""
+        """The SHA-256 of the weights."""
         return hash_weights(self.folder)
 
     @cached_property
@@ -81,7 +81,7 @@ class CrossEncoder:
 
 
 class Reranking:
-    """The stages after the first search, as ``rerank`` (a model) and ``mmr`` (0 to 1) ask for them."""
+    """The stages after the first search: ``rerank`` is a model, ``mmr`` 0 to 1; None omits a stage."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Reranking:
         return self._rerank is not None or self._mmr is not None
 
     def identity(self) -> dict[str, Any]:
-        """What decides about the order, for provenance."""
+        """Return all that determines the order, for provenance."""
         facts: dict[str, Any] = {}
         if self._rerank is not None:
             facts["rerank"] = self._reranker.identity
@@ -106,20 +106,20 @@ class Reranking:
             facts["mmr"] = {"relevance": self._mmr, "encoder": self._embedder.identity}
         return facts
 
-    def __call__(self, query: str, found: list[Passage], k: int) -> list[Passage]:
-        """The ``k`` best of ``found`` for the question, best first, with the scores of the last stage."""
-        if not found:
+    def __call__(self, query: str, passages: list[Passage], k: int) -> list[Passage]:
+        """Return the ``k`` best passages for the question, best first, with the scores of the last stage."""
+        if not passages:
             return []
         if self._rerank is not None:
-            scores = self._reranker.rerank(query, [indexed_text(passage) for passage in found])
-            found = _ordered(found, scores)
+            scores = self._reranker.rerank(query, [indexed_text(passage) for passage in passages])
+            passages = _sorted_by(scores, passages)
         if self._mmr is not None:
-            vectors = self._embedder.embed([(passage.title, passage.text) for passage in found])
+            vectors = self._embedder.embed([(passage.title, passage.text) for passage in passages])
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            relevance = scaled(np.array([passage.score for passage in found]))
+            relevance = scaled(np.array([passage.score for passage in passages]))
             picked = diversify(relevance, vectors @ vectors.T, k, self._mmr)
-            found = [msgspec.structs.replace(found[i], score=score) for i, score in picked]
-        return found[:k]
+            passages = [msgspec.structs.replace(passages[i], score=score) for i, score in picked]
+        return passages[:k]
 
     @cached_property
     def _reranker(self) -> Reranker:
@@ -131,7 +131,7 @@ class Reranking:
         return Embedder(self._encoder, progress=self._progress, stop=self._stop)
 
 
-def _ordered(found: list[Passage], scores: Sequence[float]) -> list[Passage]:
-    """By the new scores, ties by id."""
-    scored = [msgspec.structs.replace(p, score=s) for p, s in zip(found, scores, strict=True)]
+def _sorted_by(scores: Sequence[float], passages: list[Passage]) -> list[Passage]:
+    """Return passages with new scores, best first, ties by id."""
+    scored = [msgspec.structs.replace(p, score=s) for p, s in zip(passages, scores, strict=True)]
     return sorted(scored, key=lambda passage: (-passage.score, passage.id))

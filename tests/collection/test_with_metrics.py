@@ -24,7 +24,7 @@ def test_calls_as_a_task_file_writes_them(text, name):
     [
         ("roug", "Did you mean 'rouge'"),
         ("rouge('rouge2', steam=1)", "unexpected keyword argument 'steam'"),
-        ("rouge('rouge9')", "'rouge9' is none of"),
+        ("rouge('rouge9')", "'rouge9' is not one of"),
         ("recall", "missing 1 required positional argument: 'k'"),
         ("rouge(open('x'))", "write it as in a task file"),
         ("__import__('os').system('true')", "no metric ''"),
@@ -66,7 +66,7 @@ def test_missing_weights_stop_a_run_before_its_first_sample(evalkit):
     for command in (("run", "task_zinc.py", "--model", "baseline:gold"), ("rescore", "latest")):
         done = evalkit(*command, "--metric", weighs, code=None)
         assert done.returncode != 0
-        assert "the weights of /no/such/folder could not be loaded: there is no such folder" in done.stderr
+        assert "the weights of /no/such/folder could not be loaded: the folder does not exist" in done.stderr
         assert evalkit.json("show")["runs"] == [] or command[0] == "rescore"
         evalkit("run", "task_zinc.py", "--model", "baseline:gold")
     (run, *_) = evalkit.json("show")["runs"]

@@ -64,7 +64,7 @@ async def test_claims_as_lines():
     assert await judge.claims("…", SAMPLE) == ["Zinc shortens colds.", "Zinc is safe."]
     assert await judge_of("NONE")[0].claims("…", SAMPLE) == []
     for reply in ("", "Zinc works.", "- Zinc works.\nAnd so on."):
-        with pytest.raises(JudgeError, match="was to list claims"):
+        with pytest.raises(JudgeError, match="instead of a list of claims"):
             await judge_of(reply)[0].claims("…", SAMPLE)
 
 
@@ -134,7 +134,7 @@ def test_a_judge_that_babbles_leaves_its_metrics_without_a_score(evalkit, script
     assert run["unscored"]["alce_recall"]["n"] == 3
     shown = evalkit("show", run["id"])
     assert "No score on 3 of 3 samples: alce_recall, biogen_support. One of them: MetricError" in shown.stderr
-    assert "answered 'Well, it depends.', not one of SUPPORTED" in shown.stderr
+    assert "answered 'Well, it depends.' instead of one of SUPPORTED" in shown.stderr
     assert "Go on with" not in shown.stderr, "every sample ended: resume has nothing to ask"
 
 

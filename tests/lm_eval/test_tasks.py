@@ -172,7 +172,7 @@ def test_whole_texts_need_a_tokenizer_and_the_message_says_so(evalkit: Any, lab:
     [
         ("v_colours", (), "apply_chat_template=true"),
         ("v_likely", (), "only for generate_until"),
-        ("a_sounds", ("-p", "apply_chat_template=true"), "lm-eval sends sounds to no served model"),
+        ("a_sounds", ("-p", "apply_chat_template=true"), "tasks with sounds are not supported"),
     ],
 )
 def test_pictures_and_sounds_that_lm_eval_does_not_serve_are_refused(

@@ -51,7 +51,7 @@ def test_the_best_reference_counts(encoder):
 
 def test_a_text_too_long_is_an_error_or_cut_by_order(encoder):
     long = "metformin lowers glucose " * 20
-    with pytest.raises(MetricError, match=r"a text of 62 tokens, .* reads 32; truncate=True cuts it"):
+    with pytest.raises(MetricError, match=r"a text has 62 tokens, .* at most 32; truncate=True cuts"):
         score(bertscore(encoder, layer=2), long, "it is safe")
     cut = bertscore(encoder, layer=2, truncate=True)
     assert "truncate=True" in cut.name
@@ -63,7 +63,7 @@ def test_names_and_wrong_settings(encoder):
     assert (
         bertscore("bert-base-uncased", stat="recall").name == "bertscore[model=bert-base-uncased,stat=recall]"
     )
-    with pytest.raises(UsageError, match="no layer is known for '/my/encoder'; give layer="):
+    with pytest.raises(UsageError, match="'/my/encoder' has no default layer; give layer="):
         bertscore("/my/encoder")
     with pytest.raises(UsageError, match="has layers 1 to 2, not 4"):
         score(bertscore(encoder, layer=4), "it is safe", "it is safe")

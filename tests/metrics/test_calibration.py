@@ -77,9 +77,9 @@ def test_ece_equals_an_independent_binning():
 def test_they_apply_where_the_method_gives_probabilities_and_only_there():
     for metric in (brier(), expected_calibration_error()):
         assert metric(sample(), Answer(text="A", choice=0)) is None
-        with pytest.raises(MetricError, match="are no probabilities of its 3 choices"):
+        with pytest.raises(MetricError, match="is no distribution over its 3 choices"):
             metric(sample(), answer(0.5, 0.5))
-        with pytest.raises(MetricError, match="are no probabilities"):
+        with pytest.raises(MetricError, match="is no distribution"):
             metric(sample(), answer(0.5, 0.1, 0.1))
     with pytest.raises(UsageError, match="bins is 0"):
         expected_calibration_error(0)

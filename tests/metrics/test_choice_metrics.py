@@ -42,9 +42,11 @@ def test_no_choice_is_wrong_and_not_option_a():
 
 @pytest.mark.parametrize("target", ["D", "3", "b", "Insulin", "", "-1", "²"])
 def test_a_target_that_is_no_choice_is_an_error(target):
-    with pytest.raises(MetricError, match=r"sample 's7': the target .* is none of its choices \['aspirin'"):
+    with pytest.raises(
+        MetricError, match=r"sample 's7': the target .* is not one of its choices \['aspirin'"
+    ):
         score(target, 0)
-    with pytest.raises(MetricError, match=r"is none of its choices \[\]"):
+    with pytest.raises(MetricError, match=r"is not one of its choices \[\]"):
         score("A", 0, choices=())
 
 

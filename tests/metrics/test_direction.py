@@ -68,12 +68,13 @@ def test_without_pairs_the_text_is_asked_once(model):
 def test_labels_pairs_and_kinds_that_are_none(model, tmp_path):
     nli = tiny.bert(tmp_path, WORDS, labels=tiny.LABELS)
     with pytest.raises(
-        SetupError, match=r"tells no direction: of its labels \(contradiction, entailment, neutral\)"
+        SetupError,
+        match=r"not classify directions: of its labels \(contradiction, entailment, neutral\)",
     ):
         score(evidence_direction(nli), REPLY, TARGET)
-    with pytest.raises(MetricError, match="are no pairs"):
+    with pytest.raises(MetricError, match="are not pairs"):
         score(evidence_direction(model), REPLY, TARGET, pairs=[["zinc"]])
-    with pytest.raises(MetricError, match=r"a text of \d+ tokens"):
+    with pytest.raises(MetricError, match=r"a text has \d+ tokens"):
         score(evidence_direction(model), "zinc " * 80, TARGET)
-    with pytest.raises(UsageError, match="'delta' is none of delta_ei, agreement"):
+    with pytest.raises(UsageError, match="'delta' is not one of delta_ei, agreement"):
         evidence_direction(model, "delta")

@@ -52,7 +52,7 @@ def test_they_apply_to_their_kind_of_question_only():
         with pytest.raises(MetricError, match="has read no exact answers"):
             metric(GENE, Answer(text="ABCC11"))
     assert macro_f1()(GENE, said("yes")) is None
-    with pytest.raises(MetricError, match="no list of lists of synonyms"):
+    with pytest.raises(MetricError, match="is not a list of lists of synonyms"):
         factoid()(asked(["ABCC11"]), said("ABCC11"))
 
 
@@ -100,9 +100,9 @@ def test_labels_that_are_none(labels):
 
 
 def test_wrong_kinds_are_named():
-    with pytest.raises(UsageError, match=r"'strikt' is none of strict.* Did you mean 'strict'\?"):
+    with pytest.raises(UsageError, match=r"'strikt' is not one of strict.* Did you mean 'strict'\?"):
         factoid("strikt")
-    with pytest.raises(UsageError, match="'f1' is none of f, precision, recall"):
+    with pytest.raises(UsageError, match="'f1' is not one of f, precision, recall"):
         list_answer("f1")
 
 

@@ -78,7 +78,7 @@ def test_no_judge_is_not_applicable_and_a_judge_unread_an_error():
 
 def test_wrong_kinds_are_named():
     with pytest.raises(
-        UsageError, match=r"alce: 'recal' is none of recall, precision\. Did you mean 'recall'\?"
+        UsageError, match=r"alce: 'recal' is not one of recall, precision\. Did you mean 'recall'\?"
     ):
         alce("recal")
     with pytest.raises(UsageError, match=r"ragchecker: 'faithful' .* Did you mean 'faithfulness'\?"):

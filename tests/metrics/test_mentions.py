@@ -67,7 +67,7 @@ def test_overlap_by_hand():
     assert values == pytest.approx([1 / 2, 1 / 2, 1 / 2])
     assert entity_overlap()(sample, Answer(text="It helps.")) == 0.0
     assert entity_overlap()(Sample("s", "q", "It helps."), answer) is None, "no name is wanted"
-    with pytest.raises(UsageError, match="'f1' is none of f, precision, recall"):
+    with pytest.raises(UsageError, match="'f1' is not one of f, precision, recall"):
         entity_overlap("f1")
 
 

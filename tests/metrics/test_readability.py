@@ -50,5 +50,5 @@ def test_marks_are_no_words_where_passages_can_be_cited():
 
 
 def test_unknown_formulas_are_named():
-    with pytest.raises(UsageError, match=r"'fkg' is none of fkgl, dcrs, cli\. Did you mean 'fkgl'\?"):
+    with pytest.raises(UsageError, match=r"'fkg' is not one of fkgl, dcrs, cli\. Did you mean 'fkgl'\?"):
         readability("fkg")

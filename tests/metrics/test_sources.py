@@ -47,7 +47,7 @@ def test_the_input_as_source():
     sample = Sample("s", "Doctor: any pain? Patient: some pain in the knee.")
     assert metric.name == "copy_rate[source=input]"
     assert metric(sample, Answer(text="Some pain in the left knee.")) == pytest.approx(4 / 6)
-    with pytest.raises(UsageError, match=r"copy_rate: source='inputs' is none of .* Did you mean 'input'\?"):
+    with pytest.raises(UsageError, match=r"source: 'inputs' is not one of .* Did you mean 'input'\?"):
         copy_rate("inputs")
 
 

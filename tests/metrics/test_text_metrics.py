@@ -72,7 +72,7 @@ def test_marks_stay_where_they_can_be_the_answer():
     assert score(exact_match(), "[1, 2]", "[1, 2]") == 1.0
     assert score(exact_match(strip_citations=False), "[1, 2]", "[1, 2]", passages=SHOWN) == 1.0
     assert exact_match(strip_citations=False).name == "exact_match[strip_citations=False]"
-    with pytest.raises(MetricError, match=r"nothing but citation marks; use strip_citations=False"):
+    with pytest.raises(MetricError, match=r"consists of citation marks only; use strip_citations=False"):
         score(exact_match(), "[1, 2]", "[1, 2]", passages=SHOWN)
 
 
@@ -155,9 +155,9 @@ def test_rouge_names_and_wrong_names():
     assert rouge("rougeLsum").name == "rougeLsum"
     assert rouge("rouge2", stem=False, stat="recall").name == "rouge2[stem=False,stat=recall]"
     assert rouge("rougeLsum", sentences="split").name == "rougeLsum[sentences=split]"
-    with pytest.raises(UsageError, match=r"'rouge-L' is none of rouge1.* Did you mean 'rougeL'\?"):
+    with pytest.raises(UsageError, match=r"'rouge-L' is not one of rouge1.* Did you mean 'rougeL'\?"):
         rouge("rouge-L")
-    with pytest.raises(UsageError, match="'f1' is none of f, precision, recall"):
+    with pytest.raises(UsageError, match="'f1' is not one of f, precision, recall"):
         rouge("rouge1", stat="f1")
 
 

@@ -103,7 +103,7 @@ def test_count_within() -> None:
     for reply, score in (("5", 1), ("about 4", 1), ("6", 1), ("3", 0), ("", 0), ("4 or 5", 0)):
         assert count_within()(sample, Answer(text=reply)) == score
     assert count_within()(Sample("1", "?", "5"), Answer(text="4")) == 0.0
-    with pytest.raises(MetricError, match="'many' is no number"):
+    with pytest.raises(MetricError, match="'many' is not a number"):
         count_within()(Sample("1", "?", "many"), Answer(text="4"))
 
 

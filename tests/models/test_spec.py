@@ -42,7 +42,7 @@ def test_parameters_go_where_they_belong():
         ("openai:m?stream=maybe", ["stream=maybe", "true or false"]),
         ("openai:m?api=soap", ["api=soap", "chat or completions"]),
         ("openai:m?max_tokens=0", ["max_tokens=0", "above 0"]),
-        ("openai:m@127.0.0.1:8000", ["begins with http://"]),
+        ("openai:m@127.0.0.1:8000", ["begin with http://"]),
         ("openai:m@http://", ["not a URL"]),
         ("openai:m@http://me:secret@h:1", ["api_key_env"]),
         ("qwen", ["'qwen'", "provider:name"]),
@@ -73,7 +73,7 @@ CONFIG = {
 def test_a_label_is_what_a_model_is_called():
     assert parse_spec("openai:q@http://a:1").display == "openai:q"
     assert parse_spec("openai:q@http://a:1?label=q+at+A").display == "q at A"
-    with pytest.raises(UsageError, match="label= : a name is wanted"):
+    with pytest.raises(UsageError, match="label= : must be a name"):
         parse_spec("openai:q?label=+")
 
 

@@ -215,7 +215,7 @@ def test_in_a_running_loop(evaluate):
     assert asyncio.run(inside()).is_complete
 
 def test_several_items(evaluate):
-    with pytest.raises(Exception, match="one item is wanted, and here are 2"):
+    with pytest.raises(Exception, match="2 items match instead of one"):
         evaluate("evals/task_says.py::says", "baseline:echo")
 """)
     assert "4 passed" in project("test_own.py")

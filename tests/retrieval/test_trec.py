@@ -30,7 +30,7 @@ def test_judgements_of_both_layouts(tmp_path: Path, text: str) -> None:
     ("text", "message"),
     [
         ("1\ta\t1\n1\tb\n", r"qrels:2: 2 fields"),
-        ("1\ta\t0.5\n", r"qrels:1: the grade '0\.5' is no whole number"),
+        ("1\ta\t0.5\n", r"qrels:1: the grade '0\.5' is not a whole number"),
         ("1\ta\t1\n1\tb\tyes\n", r"qrels:2: the grade 'yes'"),
         ("1\ta\t1\n1\ta\t0\n", r"qrels:2: document 'a' has another grade"),
         ("query-id\tcorpus-id\tscore\n", "no judgements in it"),
@@ -48,8 +48,8 @@ def test_queries(tmp_path: Path) -> None:
     assert read_queries(path) == {"1": "one", "2": "two"}
     for line, message in (
         ('{"_id": "1"}', "3: a query needs an id"),
-        ("{", "3: no query in JSON"),
-        ('{"_id": "1", "text": "another"}', "3: query '1' was there before"),
+        ("{", "3: not a JSON object"),
+        ('{"_id": "1", "text": "another"}', "3: query '1' has another text above"),
     ):
         path.write_text('{"_id": "1", "text": "one"}\n\n' + line)
         with pytest.raises(UsageError, match=rf"queries\.jsonl:{message}"):
@@ -78,8 +78,8 @@ def test_a_run_comes_back_as_it_was_written_in_trec_evals_order(tmp_path: Path) 
     ("text", "message"),
     [
         ("1 Q0 a 1 2.0 t\n1 Q0 b 2\n", "run:2: a line of a run is"),
-        ("1 Q0 a 1 high t\n", "run:1: the score 'high' is no number"),
-        ("1 Q0 a 1 nan t\n", "run:1: the score 'nan' is no number"),
+        ("1 Q0 a 1 high t\n", "run:1: the score 'high' is not a number"),
+        ("1 Q0 a 1 nan t\n", "run:1: the score 'nan' is not a number"),
         ("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n", "run:2: document 'a' comes twice for query '1'"),
         ("\n", "no rankings in it"),
     ],

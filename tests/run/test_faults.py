@@ -34,7 +34,7 @@ def samples(n: int) -> list[Sample]:
 async def run(url: str, n: int = N) -> dict[int, SampleRecord]:
     """Run ``n`` samples through all that stands between a task and a server, with short pauses."""
     backend = load(f"openai:sim@{url}")
-    scheduler = Scheduler(backend.endpoints.urls, each=SLOTS)
+    scheduler = Scheduler(backend.endpoints.urls, per_endpoint=SLOTS)
     layers = Coalesced(Retrying(Scheduled(backend, scheduler), base_s=0.01))
     stored: dict[int, SampleRecord] = {}
 

@@ -72,7 +72,7 @@ class Faulty(FakeBackend):
         ("untyped", "a log-likelihood: KeyError is no error of evalkit.errors"),
         ("logprobs", "not finite numbers up to 0"),
         ("reply", "send returned str, not Response"),
-        ("identity", "a second probe found something else"),
+        ("identity", "a second probe returned other facts"),
         ("nameless", "the identity is empty"),
         ("rates", "send_to returned NoneType for the rates"),
         ("load", "load returned 3"),

@@ -69,10 +69,10 @@ def test_a_plain_retriever_passes() -> None:
     ("fault", "said"),
     [
         ("order", "best first, ties by id"),
-        ("k", "6 passages where k=3 were asked for"),
-        ("again", "opened again, it finds something else"),
+        ("k", "6 passages for k=3"),
+        ("again", "a second opening finds other passages"),
         ("lost", "get of an unknown id must raise CorpusError"),
-        ("get", "in the order asked for"),
+        ("get", "in the order of their ids"),
         ("whole", "get must return whole documents"),
         ("unknown", r"unknown returned \[\]"),
         ("verify", "verify, of an index just built"),

@@ -69,8 +69,8 @@ async def shrugs(sample, model) -> Answer:
 def test_a_metric_that_rewards_garbage_is_named() -> None:
     with pytest.raises(AssertionError) as raised:
         check_task(generous)
-    assert "random letters score 1 on kind, whose worst is 0" in str(raised.value)
-    assert "the answers to other samples score full marks: {'kind': 1.0}" in str(raised.value)
+    assert "random letters score 1 on kind; its worst is 0" in str(raised.value)
+    assert "the answers to other samples get the best scores: {'kind': 1.0}" in str(raised.value)
 
 
 def test_a_metric_can_be_set_apart() -> None:
@@ -130,7 +130,7 @@ def test_a_snapshot_is_written_once_compared_after_and_renewed_on_demand(tmp_pat
     assert_prompt(sound, file, polite=True)
     assert "Please. Answer yes or no. Is zinc a metal?" in file.read_text()
     assert_prompt(sound, file, polite=True)
-    with pytest.raises(AssertionError, match=r"the prompt is not that of .*sound\.txt"):
+    with pytest.raises(AssertionError, match=r"the prompt differs from .*sound\.txt"):
         assert_prompt(sound, file, polite=False)
     monkeypatch.setenv("EVALKIT_UPDATE_SNAPSHOTS", "1")
     assert_prompt(sound, file, polite=False)

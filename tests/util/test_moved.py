@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from evalkit.store import open_store
 from evalkit.util import moved
 
 OLD = """
@@ -53,3 +54,15 @@ def test_a_former_name_of_a_package(package: str, names: dict[str, str]) -> None
     for former, now in names.items():
         with pytest.warns(DeprecationWarning, match=f"{package}.{former} is now {package}.{now}"):
             assert getattr(module, former) is getattr(module, now)
+
+
+def test_former_methods_of_a_store(evalkit) -> None:
+    (evalkit.folder / "task_old.py").write_text(OLD)
+    evalkit("run", "task_old.py", "--model", "baseline:gold")
+    with open_store(evalkit.folder / ".evalkit" / "evalkit.db", create=False) as store:
+        with pytest.warns(DeprecationWarning, match=r"store.run is now store.runs.get"):
+            run = store.run("latest")
+        with pytest.warns(DeprecationWarning, match=r"store.page is now store.board.page"):
+            assert store.page(run.id, text="yes").total == 1
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = store.nothing

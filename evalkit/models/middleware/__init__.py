@@ -1,1 +1,1 @@
-"""The layers around one call of a model, a file each; ``stack.py`` has their order."""
+"""The layers around one call of a model, one file each; ``stack.py`` puts them in their order."""

@@ -1,4 +1,4 @@
-"""Answers from the response cache what was answered before."""
+"""The cache layer: a request that was answered before is answered from the response cache."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ CacheMode = Literal["on", "off", "refresh", "only"]
 
 
 class Cached(Layer):
-    """Answers from the cache what was answered before. The modes are those of ``--cache``:
+    """The response cache in front of a sender. The modes are those of ``--cache``:
 
-    ``on`` finds what any run was answered. ``off`` files under the ``namespace`` (the run) and finds no more
-    than that: a resumed run pays nothing twice. ``refresh`` finds what ``off`` does and files for all runs,
-    too. ``only`` asks nobody.
+    - ``on``: read and write the entries that all runs share.
+    - ``off``: read and write entries of this run alone (its ``namespace``), so that a resumed run pays
+      nothing twice.
+    - ``refresh``: read as ``off`` does, write for all runs too.
+    - ``only``: read the shared entries; never call the model.
     """
 
     def __init__(
@@ -33,22 +35,22 @@ class Cached(Layer):
     ) -> None:
         super().__init__(inner)
         self._cache, self._identity, self._only = cache, identity, mode == "only"
-        # Where answers are found, and filed; the last is filed first.
-        self._salts = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
+        # The first namespace is read; all are written, the first one last.
+        self._namespaces = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
 
     async def send(self, request: Request) -> Response:
-        """The cached response, or the model's, which is filed before it is handed on.
+        """Return the cached response, or the model's response after writing it to the cache.
 
-        Raises ``NotCached`` where only the cache may answer and it cannot.
+        Raises ``NotCached`` in mode ``only`` if the cache has no entry.
         """
-        keys = [request_key(self._identity, request, namespace) for namespace in self._salts]
-        if (known := self._cache.get(keys[0])) is not None:
+        keys = [request_key(self._identity, request, namespace) for namespace in self._namespaces]
+        if (cached := self._cache.get(keys[0])) is not None:
             call_stats.current.get().hits += 1
-            return known
+            return cached
         if self._only:
             raise NotCached(
                 "the cache holds no answer to this request (--cache only): the prompt, a parameter or the "
-                "model is another one than when it was filled. Ask for it with --cache on"
+                "model has changed since the cache was filled. Run with --cache on to ask the model"
             )
         response = await self.inner.send(request)
         for key in reversed(keys):

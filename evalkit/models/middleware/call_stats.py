@@ -1,7 +1,7 @@
-"""What goes to a run's models and comes back, counted where it happens; the display reads it.
+"""Counts of the calls of a run's models, for the run's display.
 
-The models of a run, its judge among them, are connected apart and may outlive it, so each call counts for
-the run that it is made in: ``current``.
+A model may serve several runs, one after another, and a run may use several models (a judge is one of them).
+Each call therefore counts for the run in which it is made, which the context variable ``current`` holds.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from evalkit.errors import ModelError
 
 @dataclass
 class CallStats:
-    """Counts of one run: calls at the servers now, tokens they wrote, calls answered without them, tries
-    after the first, failed tries by kind, those that had no retries left, and what a judge was asked and what
-    that cost."""
+    """Counts of one run."""
 
-    in_flight: int = 0
-    tokens: int = 0
-    hits: int = 0
+    in_flight: int = 0  # calls at the servers now
+    tokens: int = 0  # output tokens
+    hits: int = 0  # calls answered from the cache or by an equal call
     retries: int = 0
-    given_up: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    judged: Counter[str] = field(default_factory=Counter)
+    given_up: int = 0  # calls that failed because the retry budget was used up
+    failures: Counter[str] = field(default_factory=Counter)  # failed tries by kind
+    judged: Counter[str] = field(default_factory=Counter)  # a judge's questions, and what they cost
 
     def failed(self, problem: ModelError) -> None:
-        """Count a failure by its HTTP status, or else by what it is called in evalkit."""
+        """Count a failure by its HTTP status, or by the class of the error."""
         self.failures[str(problem.status or type(problem).__name__)] += 1
 
 
-_UNREAD = CallStats()  # of calls outside of a run
-current: ContextVar[CallStats] = ContextVar("traffic", default=_UNREAD)
+_OUTSIDE_OF_RUNS = CallStats()
+current: ContextVar[CallStats] = ContextVar("call_stats", default=_OUTSIDE_OF_RUNS)

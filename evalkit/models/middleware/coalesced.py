@@ -1,4 +1,4 @@
-"""Identical requests in flight are sent once (single flight)."""
+"""Single flight: of equal requests in flight at the same time, one is sent and all get its response."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from evalkit.types import Request, Response
 
 
 class Coalesced(Layer):
-    """Identical requests in flight are sent once; the others get the same response, as if from a cache.
+    """Sends one of several equal requests; the others wait for its response, marked ``from_cache``.
 
-    A failure is shared by those who waited for it and by nobody after. Where the one who sends is
-    cancelled, one of the others sends instead.
+    The waiting requests share a failure too; a later request is sent anew. When the request that was sent is
+    cancelled, one of the waiting ones is sent instead.
     """
 
     def __init__(self, inner: Sender) -> None:
         super().__init__(inner)
-        self._flying: dict[Any, asyncio.Future[Response | None]] = {}
+        self._in_flight: dict[Any, asyncio.Future[Response | None]] = {}
 
     async def send(self, request: Request) -> Response:
-        """The response to this request, or to one that is equal to it and under way."""
+        """Return the response to this request, or to an equal request in flight."""
         key = _content(request)
-        while (flight := self._flying.get(key)) is not None:
-            # ``wait`` and not ``await``: a cancelled waiter must not cancel what others wait for.
+        while (flight := self._in_flight.get(key)) is not None:
+            # ``asyncio.wait``: a plain ``await`` that is cancelled would cancel the shared future too.
             await asyncio.wait([flight])
             if (response := flight.result()) is not None:
                 call_stats.current.get().hits += 1
                 return replace(response, from_cache=True)
-        flight = self._flying[key] = asyncio.get_running_loop().create_future()
+        flight = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             response = await self.inner.send(request)
         except ModelError as problem:
             flight.set_exception(problem)
-            flight.exception()  # seen, also where nobody waits
+            flight.exception()  # else asyncio logs an exception that nobody retrieved
             raise
         else:
             flight.set_result(response)
             return response
         finally:
-            del self._flying[key]
+            del self._in_flight[key]
             if not flight.done():
                 flight.set_result(None)
 
 
-_LOOSE = {"sample", "json_schema", "extra"}
-_hashable = attrgetter(*(name for name in Request.__struct_fields__ if name not in _LOOSE))
+_NOT_HASHABLE = {"sample", "json_schema", "extra"}
+_hashable = attrgetter(*(name for name in Request.__struct_fields__ if name not in _NOT_HASHABLE))
 
 
 def _content(request: Request) -> Any:
-    """A request as a dictionary key: all that a server sees of it, and the repeat."""
-    loose = canonical([request.json_schema, request.extra]) if request.json_schema or request.extra else b""
-    return _hashable(request), loose
+    """Return a request as a dictionary key: all that a server sees of the request, and the repeat."""
+    dicts = canonical([request.json_schema, request.extra]) if request.json_schema or request.extra else b""
+    return _hashable(request), dicts

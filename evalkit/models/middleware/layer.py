@@ -1,4 +1,4 @@
-"""What all layers around a model call have in common."""
+"""The base class of the layers around a backend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evalkit.types import Request, Response
 
 
 class Layer(ABC):
-    """A sender around another one. Layers count what they do in the run's ``CallStats``."""
+    """A sender that wraps another one and counts what it does in the run's ``CallStats``."""
 
     def __init__(self, inner: Sender) -> None:
         self.inner = inner

@@ -1,7 +1,8 @@
-"""The response cache: what a model said, by the content of what it was asked, in one SQLite file.
+"""The response cache: one SQLite file of responses, keyed by the content of their requests.
 
-What is ``put`` in one turn of the event loop is one transaction, at its end: a response that was received
-survives ``kill -9``. Several processes may share the file. With a largest size, what was filed first goes.
+All responses that are ``put`` in one turn of the event loop are written in one transaction at the end of that
+turn, so that a response survives ``kill -9``. Several processes may share the file. When the file exceeds its
+largest size, the oldest entries are deleted.
 """
 
 from __future__ import annotations
@@ -24,22 +25,21 @@ from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
 from evalkit.util.sqlite import use_wal
 
-# Of the file; what a key is made of has a version of its own, or old answers would not be found.
-_VERSION, _KEY_VERSION = 3, 1
-# What makes room: this part of the entries at a time.
-_EVICTED = 0.1
-_COMPRESS_ABOVE = 1024
+_VERSION = 3  # of the file's tables
+_KEY_VERSION = 1  # of the keys' content: a new version finds no old entry
+_EVICTED_SHARE = 0.1  # of the entries, deleted at a time
+_COMPRESS_ABOVE = 1024  # bytes
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 
 
 def request_key(identity: Mapping[str, Any], request: Request, namespace: str = "") -> bytes:
-    """What a response is filed under: the model, every parameter, message, image hash, the repeat index."""
+    """Return a response's key, a hash of the model, parameters, messages, image hashes and the repeat."""
     content = {"v": _KEY_VERSION, "model": identity, "request": describe(request), "salt": namespace}
     return hashlib.sha256(canonical(content)).digest()
 
 
 class CacheInfo(msgspec.Struct, frozen=True):
-    """Responses, bytes in use, and when the first and the last were filed, in seconds of the epoch."""
+    """The number of responses, the bytes in use, and the first and last time of writing (epoch seconds)."""
 
     responses: int
     bytes: int
@@ -48,14 +48,14 @@ class CacheInfo(msgspec.Struct, frozen=True):
 
 
 class ResponseCache:
-    """A file of responses, of ``max_bytes`` at most. Raises ``StoreError`` where it cannot be used."""
+    """A file of responses, ``max_bytes`` large at most. Raises ``StoreError`` if the file cannot be used."""
 
     def __init__(self, path: str | Path, max_bytes: int | None = None) -> None:
         self.path, self._max_bytes = Path(path), max_bytes
         self._decoder = msgspec.msgpack.Decoder(Response)
         self._encoder = msgspec.msgpack.Encoder()
-        self._pending: dict[bytes, tuple[bytes, float]] = {}  # values and when they were put
-        self._failure: StoreError | None = None  # of the last turn; whoever comes next hears of it
+        self._pending: dict[bytes, tuple[bytes, float]] = {}  # values and their times
+        self._failure: StoreError | None = None  # of an earlier turn: the next ``put`` or ``close`` raises it
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite's own lock makes one connection safe in several threads.
@@ -67,7 +67,7 @@ class ResponseCache:
                 raise
 
     def get(self, key: bytes) -> Response | None:
-        """The response filed under ``key``, marked ``from_cache``, or None."""
+        """Return the response of a key, marked ``from_cache``; None if there is none."""
         with self._explained():
             row = (
                 self._pending.get(key)
@@ -80,7 +80,7 @@ class ResponseCache:
             return msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
 
     def put(self, key: bytes, response: Response) -> None:
-        """File a response: at the end of this turn of the event loop, or at once where none runs."""
+        """Write a response at the end of this turn of the event loop; at once if no event loop runs."""
         if self._failure is not None:
             raise self._failure
         raw = self._encoder.encode(response)
@@ -101,27 +101,27 @@ class ResponseCache:
             self._failure = problem
 
     def _write(self) -> None:
-        """All that was put, in one transaction."""
-        put, self._pending = self._pending, {}
-        if not put:
+        """Write all pending responses in one transaction, and make room if the file is too large."""
+        pending, self._pending = self._pending, {}
+        if not pending:
             return
         with self._explained():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany(
                     "INSERT OR REPLACE INTO answer (key, value, filed) VALUES (?, ?, ?)",
-                    [(key, value, filed) for key, (value, filed) in put.items()],
+                    [(key, value, filed) for key, (value, filed) in pending.items()],
                 )
                 self._db.execute("COMMIT")
             except sqlite3.Error:
-                if self._db.in_transaction:  # a full disk has ended it already
+                if self._db.in_transaction:  # a full disk ends the transaction by itself
                     self._db.execute("ROLLBACK")
                 raise
             if self._max_bytes is not None and self._used() > self._max_bytes:
                 self._make_room(self._max_bytes)
 
     def info(self) -> CacheInfo:
-        """How much it holds."""
+        """Return how much the cache holds."""
         with self._explained():
             count, first, last = self._db.execute(
                 "SELECT count(*), min(filed), max(filed) FROM answer"
@@ -129,35 +129,35 @@ class ResponseCache:
             return CacheInfo(count, self._used(), first or None, last or None)
 
     def clear(self, before: float | None = None) -> int:
-        """Forget all responses, or those filed before a time in seconds of the epoch; how many those were."""
+        """Delete all responses, or those from before a time (epoch seconds). Return the number deleted."""
         with self._explained():
-            gone = self._db.execute(
+            deleted = self._db.execute(
                 "DELETE FROM answer WHERE filed < ?", (math.inf if before is None else before,)
             ).rowcount
             self._db.execute("VACUUM")
-            return gone
+            return deleted
 
     def _used(self) -> int:
-        """Bytes of the pages that hold something; freed ones are used again before the file grows."""
+        """Return the bytes of the pages in use; SQLite uses freed pages again before the file grows."""
         size, pages, free = (
-            self._db.execute(f"PRAGMA {what}").fetchone()[0]
-            for what in ("page_size", "page_count", "freelist_count")
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "freelist_count")
         )
         return int(size * (pages - free))
 
-    def _make_room(self, most: int) -> None:
-        """Forget what was filed first. Another process may do so at the same moment: then more goes."""
-        while self._used() > most:
+    def _make_room(self, max_bytes: int) -> None:
+        """Delete the oldest entries; two processes that do so at the same time delete more than needed."""
+        while self._used() > max_bytes:
             count = self._db.execute("SELECT count(*) FROM answer").fetchone()[0]
-            gone = self._db.execute(
+            deleted = self._db.execute(
                 "DELETE FROM answer WHERE id IN (SELECT id FROM answer ORDER BY id LIMIT ?)",
-                (math.ceil(count * _EVICTED),),
+                (math.ceil(count * _EVICTED_SHARE),),
             ).rowcount
-            if not gone:
+            if not deleted:
                 return
 
     def close(self) -> None:
-        """Close the file. Raises ``StoreError`` where what was put last could not be kept."""
+        """Write what is pending and close the file. Raises ``StoreError`` if a write failed."""
         try:
             self._write()
             if self._failure is not None:
@@ -172,21 +172,21 @@ class ResponseCache:
         if version > _VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer evalkit (cache version {version}, this one reads up to "
-                f"{_VERSION}): update evalkit, or delete the file; it holds only copies of responses"
+                f"{_VERSION}): update evalkit, or delete the file, which holds only copies of responses"
             )
         use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA cache_size = -16384")  # KiB; keys lie anywhere in their index
+        db.execute("PRAGMA cache_size = -16384")  # in KiB; hashes hit the pages of their index at random
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         if version < _VERSION:
             self._migrate()
 
     def _migrate(self) -> None:
-        """To the tables of this version, by one process; another one that opens the file waits."""
+        """Create this version's tables in one transaction; another process that opens the file waits."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
-            # What is new comes last, beside what came just before it: a commit touches few pages.
+            # Rows are in order of time: new rows lie side by side, and a commit touches few pages.
             db.execute(
                 "CREATE TABLE IF NOT EXISTS answer (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
                 "value BLOB NOT NULL, filed REAL NOT NULL)"
@@ -194,7 +194,7 @@ class ResponseCache:
             if columns := [row[1] for row in db.execute("PRAGMA table_info(responses)")]:  # versions 1 and 2
                 filed = "filed" if "filed" in columns else "0.0"
                 db.execute(
-                    f"INSERT OR IGNORE INTO answer (key, value, filed) "  # noqa: S608 - our own two words
+                    f"INSERT OR IGNORE INTO answer (key, value, filed) "  # noqa: S608 - one of two constants
                     f"SELECT key, value, {filed} AS filed FROM responses ORDER BY filed"
                 )
                 db.execute("DROP TABLE responses")
@@ -206,7 +206,7 @@ class ResponseCache:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Failures of SQLite and of the file system as ``StoreError``, with what to do."""
+        """Turn failures of SQLite and of the file system into a ``StoreError`` that says what to do."""
         try:
             yield
         except (msgspec.DecodeError, zlib.error) as problem:
@@ -219,11 +219,11 @@ class ResponseCache:
     def _explain(self, problem: sqlite3.Error) -> str:
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
-            return f"no space left for the response cache {self.path}: free some, then resume the run"
+            return f"no space left for the response cache {self.path}: free some space, then resume the run"
         if code == sqlite3.SQLITE_IOERR:
             return (
-                f"the disk of the response cache {self.path} can no longer be written to or read "
-                f"({problem}): mend it, then resume the run"
+                f"the disk of the response cache {self.path} can no longer be read or written "
+                f"({problem}): repair it, then resume the run"
             )
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return self._corrupt(problem)
@@ -234,5 +234,5 @@ class ResponseCache:
     def _corrupt(self, problem: Exception) -> str:
         return (
             f"the response cache {self.path} is damaged ({problem}): delete it (rm '{self.path}'*); "
-            "nothing but copies of responses is lost"
+            "only copies of responses are lost"
         )

@@ -1,4 +1,13 @@
-"""Tries again what may succeed, within a budget."""
+"""The retry layer: exponential back-off with full jitter, within a retry budget.
+
+- *Errors*: ``Overloaded`` and ``ServerFailed``. A request is tried up to six times within ten minutes.
+- *Pause*: random, up to a limit that doubles with each try, and at least the server's Retry-After. An
+  overload pauses all requests of the model; with several endpoints, the scheduler pauses the one endpoint.
+- *Budget*: all retries of a model together are at most ``FLOOR`` plus a share of the answered requests
+  (``EARNED``, or ``?retry_budget=``), so that retries do not multiply the load of a failing server.
+- A request that never reached the server (``not_sent``) uses up neither tries nor budget: ``Scheduled``
+  decides how long an outage may last.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +24,14 @@ from evalkit.models.middleware.layer import Layer
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
 
-# The longest time for which a server may ask not to be called, and for which a request is tried again.
+# The longest Retry-After that is waited for, and the longest time for which a request is tried again.
 LONGEST_WAIT_S = 600.0
 
 
 class Retrying(Layer):
-    """Tries again what may succeed: exponential back-off with full jitter, at least what the server asks for.
+    """Tries a failed request again, as the top of this file says.
 
-    An overload holds back all requests of this model together, so that they do not knock in turn. Where there
-    are ``several`` endpoints, the schedule holds back those of the one endpoint.
-
-    All tries after the first are at most ``FLOOR`` and a part of the requests that were answered, ``EARNED``
-    or ``budget``: a failure beyond is final. A connection that cannot be made reaches
-    nobody and is no such try; how long it may last, ``Scheduled`` decides.
+    ``budget``: retries for each answered request. ``several``: whether there are several endpoints.
     """
 
     FLOOR, EARNED = 100, 0.5
@@ -52,7 +56,7 @@ class Retrying(Layer):
         self._random = random.Random()
 
     async def send(self, request: Request) -> Response:
-        """The response, with the number of ``retries`` it took. Raises the last failure."""
+        """Return the response, with the number of its ``retries``. Raises the last failure."""
         give_up, attempt, not_sent = math.inf, 0, 0
         while True:
             await self._wait_until_open()
@@ -65,7 +69,7 @@ class Retrying(Layer):
                 not_sent += problem.not_sent
                 if attempt - not_sent >= self._tries or time.monotonic() + wait > give_up:
                     raise
-                self._pay(problem)
+                self._spend_budget(problem)
                 if isinstance(problem, Overloaded) and not self._several:
                     self._open_at = max(self._open_at, time.monotonic() + wait)
             else:
@@ -74,25 +78,25 @@ class Retrying(Layer):
             call_stats.current.get().retries += 1
             await asyncio.sleep(wait)
 
-    def _pay(self, problem: ModelError) -> None:
-        """Raises the failure where the budget is used up."""
+    def _spend_budget(self, problem: ModelError) -> None:
+        """Take one retry from the budget. Raises the failure if the budget is used up."""
         if problem.not_sent:
             return
         if self._budget < 1:
             call_stats.current.get().given_up += 1
             problem.args = (
                 f"{problem} (not tried again: too many requests fail, the retries are used up: {self.FLOOR} "
-                f"and {self._earned:g} × the answered requests; more with ?retry_budget=)",
+                f"and {self._earned:g} × the answered requests; allow more with ?retry_budget=)",
             )
             raise problem
         self._budget -= 1
 
     def _wait_after(self, attempt: int, problem: ModelError) -> float:
         wait = self._random.uniform(0, min(self._cap, self._base * 2**attempt))
-        asked = problem.retry_after if isinstance(problem, Overloaded) and not self._several else None
-        return max(wait, asked or 0.0)
+        retry_after = problem.retry_after if isinstance(problem, Overloaded) and not self._several else None
+        return max(wait, retry_after or 0.0)
 
     async def _wait_until_open(self) -> None:
-        """Wait for the end of a shared pause, and then a little more, each request another while."""
-        while (left := self._open_at - time.monotonic()) > 0:  # noqa: ASYNC110 - it may have been prolonged
+        """Wait for the end of the shared pause, plus a random time that spreads the requests out."""
+        while (left := self._open_at - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
             await asyncio.sleep(left + self._random.uniform(0, min(left, 1.0)))

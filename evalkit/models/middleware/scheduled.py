@@ -1,4 +1,4 @@
-"""The innermost layer, in which requests wait until an endpoint has room, and all layers in their order."""
+"""The innermost layer: requests wait here until the scheduler gives them a free slot of an endpoint."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.protocols import Backend
 from evalkit.types import Request, Response
 
-# An outage may last so long, such as a server's restart, before the run stops.
+# The seconds that an outage (such as a server's restart) may last before the run stops.
 DOWN_S = 120.0
 
 
 class Scheduled:
-    """Sends requests in the order and to the endpoints that the ``Scheduler`` says, each in its turn.
+    """Drives a ``Scheduler`` in real time: sends each request in its turn, to its endpoint.
 
-    Once ``stop`` is set, requests that still wait for their turn are cancelled with their samples; those at
-    the server are given their time. An outage may last ``down_s`` seconds.
+    Once ``stop`` is set, the requests that still wait are cancelled with their samples; those at the server
+    may finish. The run stops with a ``SetupError`` when an outage lasts longer than ``down_s`` seconds.
     """
 
     def __init__(
@@ -36,19 +36,19 @@ class Scheduled:
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.down_s = down_s or DOWN_S
         self._backend, self._prior, self._stop = backend, prior, stop
-        self._waking = False
+        self._wake_is_due = False
         self._alarm: asyncio.TimerHandle | None = None
 
     async def send(self, request: Request) -> Response:
-        """Send when it is this request's turn; where an endpoint cannot be reached, by another."""
-        spare = len(self.scheduler.endpoints) - 1
+        """Send a request in its turn; if its endpoint cannot be reached, to another endpoint."""
+        other_endpoints = len(self.scheduler.endpoints) - 1
         while True:
             try:
                 return await self._send_once(request)
             except ServerFailed as problem:
-                if not spare or not problem.not_sent:
+                if not other_endpoints or not problem.not_sent:
                     raise
-                spare -= 1
+                other_endpoints -= 1
 
     async def _send_once(self, request: Request) -> Response:
         schedule, loop = self.scheduler, asyncio.get_running_loop()
@@ -60,28 +60,29 @@ class Scheduled:
             response = await self._send_to(queued)
         except ModelError as problem:
             call_stats.current.get().failed(problem)
-            schedule.ended(queued, loop.time(), problem=problem)
-            self._check_answering(problem, loop.time())
+            schedule.finish(queued, loop.time(), problem=problem)
+            self._check_outage(problem, loop.time())
             raise
         else:
             usage = response.usage
             call_stats.current.get().tokens += usage.completion_tokens
-            schedule.ended(queued, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
+            schedule.finish(queued, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
             return response
         finally:
             schedule.cancel(queued, loop.time())
             self._wake(loop)
 
-    def _check_answering(self, problem: ModelError, now: float) -> None:
-        """Raises ``SetupError`` where waiting has taken too long, or would."""
-        if (lasts := self.scheduler.outage.lasts(now)) > self.down_s:
+    def _check_outage(self, problem: ModelError, now: float) -> None:
+        """Raise ``SetupError`` if the outage is too long, or the server asks for too long a pause."""
+        if (duration := self.scheduler.breaker.duration(now)) > self.down_s:
             raise SetupError(
-                f"nothing has been answered for {lasts:.0f} s; the last: {problem}. Stopped here: when "
-                "the server is back, resume the run. To wait longer for it: ?down_timeout=SECONDS"
+                f"no answer for {duration:.0f} s; the last failure: {problem}. Stopped here: when the "
+                "server is back, resume the run. To wait longer for the server: ?down_timeout=SECONDS"
             ) from None
-        if (asked := self.scheduler.closed_for(now)) > LONGEST_WAIT_S:
+        if (retry_after := self.scheduler.closed_for(now)) > LONGEST_WAIT_S:
             raise SetupError(
-                f"{problem}. The server sent Retry-After: {asked:.0f} s. Stopped here: resume the run then"
+                f"{problem}. The server sent Retry-After: {retry_after:.0f} s. Stopped here: resume the run "
+                "after that time"
             ) from None
 
     async def _send_to(self, queued: QueuedRequest) -> Response:
@@ -99,21 +100,21 @@ class Scheduled:
         return response
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send what may be sent, after everything that is ready now has put its requests in."""
-        if not self._waking:
-            self._waking = True
+        """Send what may be sent, once all tasks that are ready now have submitted their requests."""
+        if not self._wake_is_due:
+            self._wake_is_due = True
             loop.call_soon(self._send_next, loop)
 
     def _send_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._waking = False
+        self._wake_is_due = False
         while (queued := self.scheduler.next(loop.time())) is not None:
-            if queued.waiter.done():  # cancelled in this very moment
+            if queued.waiter.done():  # cancelled in this turn of the event loop
                 self.scheduler.cancel(queued, loop.time())
             else:
                 queued.waiter.set_result(None)
         if self._alarm is None and (opens := self.scheduler.opens_at(loop.time())) is not None:
-            self._alarm = loop.call_at(opens, self._opened, loop)
+            self._alarm = loop.call_at(opens, self._on_alarm, loop)
 
-    def _opened(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _on_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
         self._send_next(loop)

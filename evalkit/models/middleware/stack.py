@@ -1,4 +1,8 @@
-"""The one order of the layers around a backend, and the queue that the innermost one uses."""
+"""The order of the layers around a backend: cache, single flight, retry, schedule, backend.
+
+The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
+request that pauses before its next try holds no slot of an endpoint.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,8 @@ from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.protocols import Backend, BackendTraits, Sender
 
-# Where neither the server nor the user says how many: begin with the first, earn up to the second.
-DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT = 64, 256
+# The most requests in flight at an endpoint if neither server nor user sets a number.
+MOST_IN_FLIGHT = 256
 
 
 def wrap(
@@ -32,35 +36,35 @@ def wrap(
     scheduler: Scheduler | None = None,
     stop: asyncio.Event | None = None,
 ) -> Sender:
-    """Put all layers around a backend: cache, single flight, retry, schedule. A waiting retry holds no slot.
+    """Return a backend in all its layers.
 
-    ``traits`` are what the probe found out, by default the backend's own; a backend that is not ``cacheable``
-    is neither cached nor coalesced. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` tells the
-    tokens of an earlier reply to a request. ``scheduler`` is a queue that others use, too. Once ``stop`` is
-    set, nothing more is sent.
+    ``traits`` are the probe's, by default the backend's own; a backend that is not ``cacheable`` gets neither
+    cache nor single flight. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` returns the tokens
+    of an earlier reply to a request. ``scheduler`` may be shared by several models. Once ``stop`` is set,
+    nothing more is sent.
     """
     traits = traits or backend.traits
     queue = scheduler_of(traits) if scheduler is None else scheduler
     scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
-    whole: Sender = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
+    sender: Sender = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
     if not traits.cacheable:
-        return whole
-    whole = Coalesced(whole)
-    return whole if cache is None else Cached(whole, cache, identity or {}, mode, namespace)
+        return sender
+    sender = Coalesced(sender)
+    return sender if cache is None else Cached(sender, cache, identity or {}, mode, namespace)
 
 
 def scheduler_of(traits: BackendTraits, max_inflight: int | None = None) -> Scheduler:
-    """Return a queue for the endpoints, each with as many requests at once as is known of it.
+    """Return a scheduler for the endpoints of a backend, with their limits and rates.
 
-    ``max_inflight`` bounds the requests under way at all endpoints together, by default as ``traits`` say.
-    Where neither does, each endpoint gets its ``slots``; one without begins with 64 and may earn up to 256.
+    ``max_inflight`` (by default that of ``traits``) limits the requests in flight at all endpoints together.
+    Without this limit, each endpoint has its ``slots``; one without slots begins with 64 and grows up to 256.
     """
     urls = traits.endpoints or ("",)
-    bound = max_inflight or traits.max_inflight
-    if bound is not None:
-        queue = Scheduler(urls, each=-(-bound // len(urls)), together=bound)
+    limit = max_inflight or traits.max_inflight
+    if limit is not None:
+        queue = Scheduler(urls, per_endpoint=-(-limit // len(urls)), max_in_flight=limit)
     else:
-        queue = Scheduler(urls, each=DEFAULT_IN_FLIGHT, grows=MOST_IN_FLIGHT, slots=traits.slots)
+        queue = Scheduler(urls, max_per_endpoint=MOST_IN_FLIGHT, slots=traits.slots)
     for endpoint in queue.endpoints:
         endpoint.requests = _bucket(traits.requests_per_minute)
         endpoint.tokens = _bucket(traits.tokens_per_minute)

@@ -1,1 +1,1 @@
-"""Adapters of OpenAI-compatible servers and SGLang, and what they are made of."""
+"""Adapters of OpenAI-compatible servers and of SGLang, and their parts."""

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: chat and completions, streaming or not, images, schemas, prompt logprobs."""
+"""The adapter of OpenAI-compatible servers: chat, completions, streams, media, schemas, prompt logprobs."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 
-# What a server says it runs at once is taken up to here: more would only wait in its queue, out of order.
+# The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
-# Where servers tell their version and, llama.cpp, how many requests they answer at once.
+# Pages with a server's version; llama.cpp's also has its number of slots.
 _PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
 
 class OpenAIBackend(Backend):
-    """``openai:NAME[@URL]``: without a URL OpenAI's own service, with one any server that speaks its API."""
+    """``openai:NAME[@URL]``: OpenAI's own service, or with a URL any server with the same API."""
 
     key_env: str | None = "OPENAI_API_KEY"
     default_url = _VENDOR + "v1"
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
     logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
-    image_formats: tuple[str, ...] = ("png", "jpeg")  # what every server reads; others are named by ?images=
+    image_formats: tuple[str, ...] = ("png", "jpeg")  # formats that every server reads; ?images= names others
 
     def __init__(self, spec: ModelSpec) -> None:
         way = spec.options.get("logprobs")
         if way is not None and way not in self.logprob_ways:
             raise UsageError(
-                f"{spec.provider}: has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
+                f"{spec.provider} has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
             )
         self.spec = spec
         self.name = spec.display
@@ -59,7 +59,7 @@ class OpenAIBackend(Backend):
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
         self._image_cost = probe.ImageCost()
-        self._counted: set[type] = set()
+        self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
         self._counting = asyncio.Lock()
         self._key = self._read_key()
         self.transport = Transport(
@@ -69,7 +69,7 @@ class OpenAIBackend(Backend):
         )
 
     async def send(self, request: Request) -> Response:
-        """Answer one request. Raises ``ModelError``, or ``ProbeError`` where no request can succeed."""
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` if no request can succeed."""
         return (await self.send_to(request, ""))[0]
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
@@ -79,8 +79,8 @@ class OpenAIBackend(Backend):
             return await self.endpoints.call(exchange, endpoint)
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
-        self._check_seen(request, response)
-        await self._check_counted(request, response)
+        self._check_images(request, response)
+        await self._check_media_cost(request, response)
         return response, rates
 
     async def probe(self, needs: Requirements) -> ProbeResult:
@@ -89,19 +89,19 @@ class OpenAIBackend(Backend):
         for url in urls:
             self.model, info = await probe.find_model(self, url)
             infos.append(info)
-        probe.same_everywhere(urls, infos)
+        probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
-        self._counted = {Image, Audio, Video}  # the probe compares for itself
+        self._counted = {Image, Audio, Video}  # the probe makes its own comparison
         self._image_cost = await probe.check(self, needs)
-        self._counted = {kind for kind, asked in ((Image, needs.images), (Audio, needs.audio)) if asked}
-        told = zip(urls, infos, strict=True)
-        slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in told if info.max_running}
+        self._counted = {kind for kind, probed in ((Image, needs.images), (Audio, needs.audio)) if probed}
+        by_url = zip(urls, infos, strict=True)
+        slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
         self.name = replace(self.spec, name=self.model).display
         return ProbeResult(self.name, infos[0], self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
-        """Return how busy a server is. A vendor does not say; one that told its slots is never overfull."""
+        """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
         return None if self._vendor or self.traits.slots else await load_of(self, endpoint)
 
     async def close(self) -> None:
@@ -109,58 +109,58 @@ class OpenAIBackend(Backend):
         await self.transport.close()
 
     async def get_json(self, url: str) -> Any:
-        """A document of the server, decoded; None where it has no such page. Raises as ``send`` does."""
+        """Return a JSON page of the server; None if there is no such page. Raises as ``send`` does."""
         reply = await self.transport.get(url)
         if reply.status in (404, 405):
             return None
         return self.decoded(reply, url)
 
     async def post(self, url: str, payload: Any) -> tuple[Any, RateLimits]:
-        """Post to the server. Returns its reply, decoded, and its rates. Raises as ``send`` does."""
+        """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
         reply = await self.transport.post_json(url, payload)
         data = self.decoded(reply, url)
         fail_within(data, self._scrub(reply.body), url)
         return data, rates_left(reply.headers)
 
     def decoded(self, reply: Reply, url: str) -> Any:
-        """The document in a reply. Raises what an error status or a broken body means."""
+        """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
         if reply.status >= 400:
             fail(reply.status, reply.headers, self._scrub(reply.body), url)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except (msgspec.DecodeError, UnicodeDecodeError):
             start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} answered {reply.status} with what is not JSON: {start!r}") from None
+            raise ServerFailed(f"{url} answered {reply.status}, but not JSON: {start!r}") from None
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
         await self.endpoints.call(lambda url: probe.check_echo(self, url))
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
-        """What is known of the model at ``url``; ``entry`` is its line in ``/models``."""
+        """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
         meta, owner = entry.get("meta") or {}, entry.get("owned_by")
         page = _PAGES.get(owner or "")
-        told = await self.get_json(url.removesuffix("/v1") + page) if page else None
-        told = told if isinstance(told, dict) else {}
+        server = await self.get_json(url.removesuffix("/v1") + page) if page else None
+        server = server if isinstance(server, dict) else {}
         context = entry.get("max_model_len") or meta.get("n_ctx")
-        known = {
+        facts = {
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
             "root": entry.get("root"),
-            "version": told.get("version") or told.get("build_info"),
+            "version": server.get("version") or server.get("build_info"),
             "context": context,
             "quantization": meta.get("ftype"),
             "parameters": meta.get("n_params"),
             "bytes": meta.get("size"),
         }
-        identity = {name: value for name, value in known.items() if value is not None}
-        # More connections than llama.cpp has slots stall it for seconds: each idle one holds a thread until
-        # its keep-alive ends.
-        return ServerInfo(identity, context, told.get("total_slots"), {"owned_by": owner})
+        identity = {name: value for name, value in facts.items() if value is not None}
+        # More connections than slots stall llama.cpp for seconds: an idle connection holds a thread until its
+        # keep-alive ends.
+        return ServerInfo(identity, context, server.get("total_slots"), {"owned_by": owner})
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        """Return the log-probabilities of a continuation, by reading the prompt through ``/completions``."""
+        """Return the log-probabilities of a continuation, read as part of a prompt of ``/completions``."""
         context, continuation = request.prompt or "", request.continuation or ""
         check_continuation(request)
         start = time.perf_counter()
@@ -179,7 +179,7 @@ class OpenAIBackend(Backend):
     async def read_prompt(
         self, url: str, prompt: str, **extra: Any
     ) -> tuple[Any, RateLimits, PromptLogprobs]:
-        """Let the server read ``prompt``. Returns its reply, its rates, and the tokens' log-probabilities."""
+        """Let the server read ``prompt``. Return the reply, the rates, and the tokens' log-probabilities."""
         ranked = self.spec.options.get("logprobs") == "prompt_logprobs"
         payload = {
             "model": self.model,
@@ -195,7 +195,7 @@ class OpenAIBackend(Backend):
         if request.regex is not None and self._vendor:
             raise RequestRejected("OpenAI's service takes no regex: use json_schema")
         chat = self.uses_chat(request)
-        if wire.media_of(request):  # reading and encoding pictures takes milliseconds
+        if wire.media_of(request):  # encoding media would block the event loop for milliseconds
             payload = await asyncio.to_thread(self._payload, request, chat)
         else:
             payload = self._payload(request, chat)
@@ -217,7 +217,7 @@ class OpenAIBackend(Backend):
         return response, rates
 
     def uses_chat(self, request: Request) -> bool:
-        """Whether a request goes through the chat template."""
+        """Return whether a request goes through the chat template."""
         return request.prompt is None and self.spec.options.get("api", "chat") == "chat"
 
     def _payload(self, request: Request, chat: bool) -> dict[str, Any]:
@@ -234,54 +234,54 @@ class OpenAIBackend(Backend):
         return payload | request.extra
 
     async def _read_stream(self, stream: Stream, url: str, start: float) -> Response:
-        """Put a streamed reply together. Raises ``ServerFailed`` where it ends too early."""
+        """Put a streamed reply together. Raises ``ServerFailed`` if the stream ends too early."""
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
             fail(stream.status, stream.headers, self._scrub(body), url)
-        pieces = StreamedReply()
+        streamed = StreamedReply()
         async for line in stream.lines:
             if not line.startswith(b"data:"):
                 continue
             data = line[5:].strip()
             if data == b"[DONE]":
-                pieces.done = True
+                streamed.done = True
                 break
-            self._add(pieces, data, url, start)
-        if not pieces.whole:
-            raise ServerFailed(f"{url} broke off in the middle of a streamed reply")
+            self._add_event(streamed, data, url, start)
+        if not streamed.is_complete:
+            raise ServerFailed(f"{url} ended a streamed reply in the middle")
         return wire.reply(
-            {"finish_reason": pieces.finish},
-            pieces.message(),
-            usage=wire.read_usage(pieces.usage),
-            model=pieces.model or self.model,
+            {"finish_reason": streamed.finish},
+            streamed.message(),
+            usage=wire.read_usage(streamed.usage),
+            model=streamed.model or self.model,
             latency_s=time.perf_counter() - start,
-            first_token_s=pieces.first_token_s,
+            first_token_s=streamed.first_token_s,
         )
 
-    def _add(self, pieces: StreamedReply, data: bytes, url: str, start: float) -> None:
+    def _add_event(self, streamed: StreamedReply, data: bytes, url: str, start: float) -> None:
         try:
             chunk = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            said = self._scrub(data)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} streamed what is not JSON: {said!r}") from None
+            start_of_data = self._scrub(data)[:200].decode("utf-8", "replace")
+            raise ServerFailed(f"{url} streamed an event that is not JSON: {start_of_data!r}") from None
         fail_within(chunk, self._scrub(data), url)
-        pieces.add(chunk, time.perf_counter() - start)
+        streamed.add(chunk, time.perf_counter() - start)
 
-    def _check_seen(self, request: Request, response: Response) -> None:
-        """Refuse a reply to pictures that the server dropped. Raises ``RequestRejected``."""
-        shown = request.images
-        counted = response.usage.image_tokens
-        if not shown:
+    def _check_images(self, request: Request, response: Response) -> None:
+        """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""
+        images = request.images
+        image_tokens = response.usage.image_tokens
+        if not images:
             return
-        if counted == 0 or (counted is None and self._image_cost.counted):
+        if image_tokens == 0 or (image_tokens is None and self._image_cost.counted):
             raise RequestRejected(
                 "the server dropped the image: it counted no image tokens. Check its chat template "
                 "and that the model sees images"
             )
         tokens = response.usage.prompt_tokens
-        if 0 < tokens < len(shown) * self._image_cost.tokens:
-            # A smaller picture than the probe's may cost less: look closer before refusing.
-            sizes = [look(image.read()).size for image in shown]
+        if 0 < tokens < len(images) * self._image_cost.tokens:
+            # A picture smaller than the probe's may cost less: count the larger ones alone.
+            sizes = [look(image.read()).size for image in images]
             large = sum(size is not None and min(size) >= probe.PICTURE for size in sizes)
             if tokens < large * self._image_cost.tokens:
                 raise RequestRejected(
@@ -289,18 +289,18 @@ class OpenAIBackend(Backend):
                     f"least {self._image_cost.tokens} tokens each"
                 )
 
-    async def _check_counted(self, request: Request, response: Response) -> None:
-        """Once for each kind of medium: it must cost prompt tokens. Raises ``RequestRejected``.
+    async def _check_media_cost(self, request: Request, response: Response) -> None:
+        """Raise ``RequestRejected`` if a kind of media costs no prompt tokens; ask once for each kind.
 
-        Servers drop what their chat template does not know, and answer the text alone.
+        Some servers drop the parts that their chat template does not know, and answer the text alone.
         """
         for kind in dict.fromkeys(type(part) for part in wire.media_of(request)):
             async with self._counting:
                 if kind in self._counted or not response.usage.prompt_tokens:
                     continue
                 bare = wire.without(request, kind)
-                fewer, _ = await self.endpoints.call(partial(self._generate, request=bare))
-                if fewer.usage.prompt_tokens >= response.usage.prompt_tokens:
+                text_only, _ = await self.endpoints.call(partial(self._generate, request=bare))
+                if text_only.usage.prompt_tokens >= response.usage.prompt_tokens:
                     raise RequestRejected(
                         f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
                         "Check the model and its chat template"
@@ -332,10 +332,10 @@ class OpenAIBackend(Backend):
         return (await probe.model_at(self, url)).info.identity
 
     def _read_key(self) -> str | None:
-        named = self.spec.options.get("api_key_env")
-        key = os.environ.get(named or self.key_env or "") or None
-        if named and key is None:
-            raise UsageError(f"{named} is not set; it should hold the API key: export {named}=…")
+        variable = self.spec.options.get("api_key_env")
+        key = os.environ.get(variable or self.key_env or "") or None
+        if variable and key is None:
+            raise UsageError(f"{variable} is not set; it should hold the API key: export {variable}=…")
         if self._vendor and key is None:
             raise ProbeError(
                 f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
@@ -348,7 +348,7 @@ class OpenAIBackend(Backend):
 
 
 def check_continuation(request: Request) -> None:
-    """Refuse what has no log-probability. Raises ``RequestRejected``."""
+    """Raise ``RequestRejected`` for an empty continuation."""
     if not request.continuation:
         raise RequestRejected("an empty continuation has no log-probability")
 

@@ -1,4 +1,4 @@
-"""A limit on bytes in flight: pictures are read and encoded only when there is room for them."""
+"""A semaphore of bytes: media are read and encoded only when the memory limit has room for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IN_FLIGHT_BYTES = 512 * 2**20
 
 
 class ByteSemaphore:
-    """At most ``most`` bytes at once, first come first served; one request alone may be larger."""
+    """At most ``most`` bytes at once, in the order of arrival; a single larger request is admitted alone."""
 
     def __init__(self, most: int = IN_FLIGHT_BYTES) -> None:
         self._most = most
@@ -20,7 +20,7 @@ class ByteSemaphore:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Hold ``size`` bytes for the time of the block."""
+        """Hold ``size`` bytes during the block."""
         await self._take(size)
         try:
             yield
@@ -35,7 +35,7 @@ class ByteSemaphore:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was let in at the very moment it was given up
+            if turn.done() and not turn.cancelled():  # admitted and cancelled in the same turn of the loop
                 self._held -= size
             self._admit()
             raise

@@ -1,5 +1,5 @@
-"""Several servers of one model: the scheduler chooses the server of a request. What it does not schedule (the
-probe's questions) goes to the least busy one, and past one that is down."""
+"""The servers of one model. The scheduler chooses the server of a task's request; a request that is not
+scheduled (the probe's) goes to the least busy server that can be connected to."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Endpoints:
-    """API bases with the number of requests each has in flight."""
+    """The API bases of a model, with the number of unscheduled requests in flight at each."""
 
-    def __init__(self, urls: tuple[str, ...], restarts: IdentityGuard | None = None) -> None:
-        self.urls, self._restarts = urls, restarts
+    def __init__(self, urls: tuple[str, ...], guard: IdentityGuard | None = None) -> None:
+        self.urls, self._guard = urls, guard
         self._in_flight = dict.fromkeys(urls, 0)
 
     async def call(self, exchange: Callable[[str], Awaitable[T]], endpoint: str = "") -> T:
-        """Run ``exchange(url)`` at an endpoint; without one, at the least busy that can be connected to."""
+        """Run ``exchange(url)`` at ``endpoint``; if that is empty, at the least busy reachable one."""
         if endpoint:
             return await self._exchange(endpoint, exchange)
         failure: Unreachable | None = None
@@ -36,13 +36,13 @@ class Endpoints:
         raise failure or Unreachable("this model has no URL")
 
     async def _exchange(self, url: str, exchange: Callable[[str], Awaitable[T]]) -> T:
-        """At a server that was away, only once it is known to have the same model."""
-        if self._restarts is None:
+        """Run ``exchange(url)``, at a server that was away only after a check of its model."""
+        if self._guard is None:
             return await exchange(url)
-        await self._restarts.check(url)
+        await self._guard.check(url)
         try:
             return await exchange(url)
         except ServerFailed as problem:
             if problem.status is None:
-                self._restarts.doubt(url)
+                self._guard.doubt(url)
             raise

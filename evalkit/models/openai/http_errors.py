@@ -1,4 +1,4 @@
-"""What servers say when they fail, in all their dialects, as one kind of error with one clear message."""
+"""Turns the error replies and rate-limit headers of all kinds of servers into evalkit's errors and values."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ _STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\
 
 
 def message_of(body: bytes) -> tuple[str, str]:
-    """The message and the code of an error body: ``error`` as an object or a text, flat, or ``detail``."""
+    """Return the message and the code of an error body, in any of the forms that servers use.
+
+    The forms: ``error`` as an object or a text, ``detail``, or ``message`` at the top.
+    """
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _shorten(body.decode("utf-8", "replace")), ""
-    return _read(data)
+    return _message_in(data)
 
 
-def _read(data: Any) -> tuple[str, str]:
+def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
         if data.get("message"):
             return _shorten(str(data["message"])), str(data.get("code") or data.get("type") or "")
@@ -42,83 +45,80 @@ def _read(data: Any) -> tuple[str, str]:
 
 
 def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:
-    """Raise what a reply with an error status means. ``where`` is the URL."""
+    """Raise the error for a reply with an error status. ``where`` is the URL."""
     message, code = message_of(body)
-    raise_for(status, message, code, where, wait_asked(headers))
+    raise_for(status, message, code, where, retry_after(headers))
 
 
 def fail_within(data: Any, body: bytes, where: str) -> None:
-    """Raise what a reply means that says 200 and holds an error. ``data`` is the decoded ``body``."""
+    """Raise the error inside a reply of status 200, if there is one. ``data`` is the decoded ``body``."""
     if isinstance(data, Mapping) and (data.get("error") or data.get("object") == "error"):
         message, code = message_of(body)
         status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
-        raise_for(status, f"{message} (in a reply that began with 200)", code, where)
+        raise_for(status, f"{message} (in a reply of status 200)", code, where)
 
 
 def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:
-    """Raise the error for an HTTP status and a server's message."""
-    said = f"{where} answered {status}: {message or 'nothing'}"
+    """Raise the error for an HTTP status and a server's message. ``after`` is its Retry-After in seconds."""
+    report = f"{where} answered {status}: {message or 'nothing'}"
     if status in (401, 403):
         raise ProbeError(
-            f"{said}. Put the right key into an environment variable and name it: ?api_key_env=NAME"
+            f"{report}. Put the right key into an environment variable and add ?api_key_env=ITS_NAME"
         )
     if status == 404 and _NO_MODEL.search(f"{message} {code}"):
-        raise ProbeError(f"{said}. The model's name in the spec must be one that the server lists")
+        raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")
     if code == "insufficient_quota":
-        raise ProbeError(f"{said}. Waiting will not help")
+        raise ProbeError(f"{report}. Waiting will not help")
     if status in (429, 503):
-        raise Overloaded(said, status=status, retry_after=after)
+        raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
-        raise ServerFailed(said, status=status)
+        raise ServerFailed(report, status=status)
     if _STRICT_SAMPLING.search(message):
-        said += ". For a server that takes the standard parameters only, add ?sampling=standard"
-    raise RequestRejected(said, status=status)
+        report += ". For a server that takes the standard parameters only, add ?sampling=standard"
+    raise RequestRejected(report, status=status)
 
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server wants to be left alone: Retry-After, else the reset of a used-up rate."""
-    after = _retry_after(headers)
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until the next try: Retry-After, else the reset of a used-up rate; else None."""
+    after = _retry_after_header(headers)
     if after is not None:
         return after
     return max((left.reset_s for left in rates_left(headers).values() if left.units < 1), default=None)
 
 
 def rates_left(headers: Mapping[str, str]) -> dict[str, ReportedRateLimit]:
-    """What headers say is left of the rates of ``requests`` and ``tokens``.
+    """Return what is left of the rates of ``requests`` and ``tokens``, as the headers report it.
 
-    ``x-ratelimit-remaining-requests: 0`` with ``x-ratelimit-reset-requests: 1m2.5s``, as OpenAI, Azure and
-    those who follow them write it; ``anthropic-ratelimit-requests-remaining`` with a time of day.
+    OpenAI's and Azure's form is ``x-ratelimit-remaining-requests: 0`` with ``x-ratelimit-reset-requests:
+    1m2.5s``; Anthropic's is ``anthropic-ratelimit-requests-remaining`` with a date and time for the reset.
     """
-    found = {}
+    rates = {}
     for kind in ("requests", "tokens"):
         name = f"x-ratelimit-{{}}-{kind}"
         if (units := headers.get(name.format("remaining"))) is None:
             name = f"anthropic-ratelimit-{kind}-{{}}"
             if (units := headers.get(name.format("remaining"))) is None:
                 continue
-        reset_s, most = (
-            _span(headers.get(name.format("reset")) or "", headers),
-            headers.get(name.format("limit")) or "",
-        )
+        reset_s = _seconds_until(headers.get(name.format("reset")) or "", headers)
+        most = headers.get(name.format("limit")) or ""
         if _NUMBER.fullmatch(units) and reset_s is not None:
-            found[kind] = ReportedRateLimit(
-                float(units), reset_s, float(most) if _NUMBER.fullmatch(most) else math.inf
-            )
-    return found
+            most_units = float(most) if _NUMBER.fullmatch(most) else math.inf
+            rates[kind] = ReportedRateLimit(float(units), reset_s, most_units)
+    return rates
 
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
-def _span(text: str, headers: Mapping[str, str]) -> float | None:
-    """Seconds from now: ``1m2.5s``, plain seconds, or a time in ISO 8601; None for what is none of these."""
+def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds from now to ``1m2.5s``, ``62.5`` or a time in ISO 8601; None for other texts."""
     if _NUMBER.fullmatch(text):
         return float(text)
-    parts = _SPAN.findall(text)
+    parts = _DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
@@ -127,27 +127,27 @@ def _span(text: str, headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header, which holds seconds or a date; None where it says nothing."""
+def _retry_after_header(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After header, which holds seconds or a date; None if there is none."""
     value = headers.get("retry-after") or ""
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        return max(0.0, _moment(value) - _now(headers))
+        return max(0.0, _timestamp(value) - _now(headers))
     except ValueError:
         return None
 
 
 def _now(headers: Mapping[str, str]) -> float:
-    """Seconds of the epoch by the server's own clock where it tells: that of this machine may be wrong."""
+    """Return epoch seconds, by the server's clock if it sends a date: this machine's may be wrong."""
     try:
-        return _moment(headers.get("date") or "")
+        return _timestamp(headers.get("date") or "")
     except ValueError:
         return time.time()
 
 
-def _moment(text: str) -> float:
-    """Seconds of the epoch. Raises ``ValueError`` for what is no date of HTTP."""
+def _timestamp(text: str) -> float:
+    """Return an HTTP date in epoch seconds. Raises ``ValueError`` for other texts."""
     when = parsedate_to_datetime(text)
     return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 

@@ -1,4 +1,4 @@
-"""Whether a server that was away is back with the model that the run began with."""
+"""After a broken connection: does the server still serve the model that the run began with?"""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from evalkit.requests import changes
 
 
 class IdentityGuard:
-    """What was found by the probe, and the endpoints whose connections failed since they were looked at.
+    """The identity of the probed model, and the endpoints whose identity has to be checked again.
 
-    ``look`` asks the endpoint of a URL what it serves; it raises ``ProbeError`` where that is not the model.
+    ``identify`` returns the identity that the endpoint of a URL has now. It raises ``ProbeError`` if the
+    endpoint does not serve the model.
     """
 
-    def __init__(self, look: Callable[[str], Awaitable[Mapping[str, Any]]]) -> None:
-        self._look = look
-        self._known: Mapping[str, Any] | None = None
+    def __init__(self, identify: Callable[[str], Awaitable[Mapping[str, Any]]]) -> None:
+        self._identify = identify
+        self._expected: Mapping[str, Any] | None = None
         self._doubted: set[str] = set()
-        self._looking = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     def trust(self, identity: Mapping[str, Any]) -> None:
-        """This is the model that is meant."""
-        self._known = identity
+        """Set the identity that endpoints must have."""
+        self._expected = identity
 
     def doubt(self, url: str) -> None:
-        """Its connection broke, or what it said was no reply."""
-        if self._known is not None:
+        """Check an endpoint before its next request: its connection broke, or its reply was none."""
+        if self._expected is not None:
             self._doubted.add(url)
 
     async def check(self, url: str) -> None:
-        """Look, where there is doubt. Raises ``SetupError`` for another model, ``ModelError`` while none is
-        there."""
+        """Check a doubted endpoint. Raises ``SetupError`` for another model, ``ModelError`` if it fails."""
         if url not in self._doubted:
             return
-        async with self._looking:
+        async with self._lock:
             if url not in self._doubted:
                 return
             try:
-                found = await self._look(url)
+                identity = await self._identify(url)
             except ProbeError as problem:
                 raise SetupError(f"{problem}. {_ANOTHER}") from None
-            known = self._known or {}
-            if found != known:
+            expected = self._expected or {}
+            if identity != expected:
                 raise SetupError(
-                    f"{url} serves another model than before ({changes(known, found)}). {_ANOTHER}"
+                    f"{url} serves another model than before ({changes(expected, identity)}). {_ANOTHER}"
                 )
             self._doubted.discard(url)
 

@@ -1,4 +1,4 @@
-"""SGLang's ``/v1/score``: the probabilities of all one-token options of a question in one call."""
+"""SGLang's ``/v1/score``: one call for the probabilities of all one-token options of a question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from evalkit.errors import ServerFailed
 
-# How long the first option of a question waits for the others, which are asked for at the same moment.
+# Seconds for which the first option of a question waits for the others, which come at the same time.
 _GATHER_S = 0.005
 
 Ask = Callable[[list[int], list[int]], Awaitable[Any]]
@@ -18,21 +18,21 @@ Ask = Callable[[list[int], list[int]], Awaitable[Any]]
 
 @dataclass
 class _Question:
-    """The options that are asked for behind one context, and the call that answers them."""
+    """The options that are scored after one context, and the call that scores them."""
 
     labels: list[int] = field(default_factory=list)
     task: asyncio.Task[dict[int, float]] | None = None
 
 
 class LabelScores:
-    """Gathers what is asked for together behind one context into one call of ``ask(context, labels)``."""
+    """Batches the labels that are asked for after one context into one call of ``ask(context, labels)``."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._open: dict[tuple[int, ...], _Question] = {}
 
     async def logprob(self, context: list[int], label: int) -> float:
-        """The log-probability of the token ``label`` behind ``context``. Raises ``ModelError``."""
+        """Return the log-probability of the token ``label`` after ``context``. Raises ``ModelError``."""
         key = tuple(context)
         question = self._open.get(key)
         if question is None:
@@ -40,8 +40,8 @@ class LabelScores:
             question.task = asyncio.create_task(self._answer(key, question))
         if label not in question.labels:
             question.labels.append(label)
-        assert question.task is not None  # made with the question
-        # Others wait for the same call: one that is cancelled must not take it away from them.
+        assert question.task is not None  # created with the question
+        # Shielded: a cancelled caller must not cancel the call for the others.
         return (await asyncio.shield(question.task))[label]
 
     async def _answer(self, key: tuple[int, ...], question: _Question) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""Checks before a run: is the model there, and can it do what the task needs? What fails is refused."""
+"""Checks before a run: does the server serve the model, and can the model do what the task needs?"""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
 
 PICTURE = 64  # width and height of the probe's pictures, in pixels
-# Unlikely words: of a phrase that every model knows by heart each token has the same probability, near 1, and
-# a server that shifts them by a place would not be found out.
+# Unlikely words. In a well-known phrase each token has a probability near 1, which would hide a server that
+# shifts the probabilities by one position.
 PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
-# How far a token's log-probability may lie from itself between reading and writing it, in half precision.
+# The largest difference of a token's log-probability between reading and writing it, in half precision.
 _TOLERANCE = 0.25
 _SCHEMA = {
     "type": "object",
@@ -37,22 +37,22 @@ _SCHEMA = {
 _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
-class Found(NamedTuple):
-    """The model that a server has: its name there, and its facts."""
+class ServedModel(NamedTuple):
+    """A model on a server: its name there, and its facts."""
 
     model: str
     info: ServerInfo
 
 
 class ImageCost(NamedTuple):
-    """Prompt tokens of the probe's small picture (0: unknown), and whether the usage counts image tokens."""
+    """The prompt tokens of the probe's picture (0: unknown), and whether the usage counts image tokens."""
 
     tokens: int = 0
     counted: bool = False
 
 
-async def find_model(backend: OpenAIBackend, url: str) -> Found:
-    """Return the model at one endpoint. Raises ``ProbeError`` where it is not there."""
+async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
+    """Return the model at one endpoint. Raises ``ProbeError`` if it is not there."""
     try:
         return await model_at(backend, url)
     except Unreachable as problem:
@@ -63,10 +63,10 @@ async def find_model(backend: OpenAIBackend, url: str) -> Found:
         raise ProbeError(str(problem)) from None
 
 
-async def model_at(backend: OpenAIBackend, url: str) -> Found:
-    """Return the model at one endpoint; an empty name or ``default`` stands for the only one served.
+async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
+    """Return the model at one endpoint; an empty name or ``default`` means the only model served.
 
-    Raises ``ProbeError`` where another one is served, ``ModelError`` where nothing answers.
+    Raises ``ProbeError`` if another model is served, ``ModelError`` if nothing answers.
     """
     entries = _entries(await backend.get_json(f"{url}/models"))
     if not entries:
@@ -75,21 +75,21 @@ async def model_at(backend: OpenAIBackend, url: str) -> Found:
                 f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
             )
         await _check_api(backend, url)
-        return Found(backend.model, await backend.facts(url, {"id": backend.model}))
+        return ServedModel(backend.model, await backend.facts(url, {"id": backend.model}))
     entry = _pick(backend, url, entries)
-    return Found(entry["id"], await backend.facts(url, entry))
+    return ServedModel(entry["id"], await backend.facts(url, entry))
 
 
 async def _check_api(backend: OpenAIBackend, url: str) -> None:
-    """Where no models are listed, ask for one token: at a URL that is no API every sample would fail."""
-    ask = Request(messages=(Message("user", "Hello"),), max_tokens=1)
+    """Ask for one token, where no models are listed. Raises ``ProbeError`` if the URL is not an API."""
+    request = Request(messages=(Message("user", "Hello"),), max_tokens=1)
     try:
-        await backend.send_to(ask, url)
+        await backend.send_to(request, url)
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(
-                f"there is no API at {url}: {problem}. A model's URL is that before /chat/completions, "
-                "and mostly ends in /v1"
+                f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
+                "which usually ends in /v1"
             ) from None
 
 
@@ -105,28 +105,29 @@ def _pick(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> di
         if backend.model == entry["id"]:
             return entry
     names = [e["id"] for e in entries]
-    near = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
-    ordered = (near + [n for n in names if n not in near])[:10]
+    similar = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
+    ordered = (similar + [n for n in names if n not in similar])[:10]
     raise ProbeError(
         f"{url} does not serve {backend.model!r}. It serves: {', '.join(ordered)}"
         f"{', …' if len(names) > 10 else ''}. Try {backend.spec.provider}:{ordered[0]}@{url}"
     )
 
 
-def same_everywhere(urls: Sequence[str], found: Sequence[ServerInfo]) -> None:
-    """Endpoints of one model must serve one model. Raises ``ProbeError``."""
-    for url, facts in zip(urls, found, strict=True):
-        if facts.identity != found[0].identity:
-            differs = {
-                key: (found[0].identity.get(key), facts.identity.get(key))
-                for key in found[0].identity.keys() | facts.identity.keys()
-                if found[0].identity.get(key) != facts.identity.get(key)
+def check_same_identity(urls: Sequence[str], infos: Sequence[ServerInfo]) -> None:
+    """Raise ``ProbeError`` if the endpoints of one model serve different models."""
+    first = infos[0].identity
+    for url, info in zip(urls, infos, strict=True):
+        if info.identity != first:
+            differences = {
+                key: (first.get(key), info.identity.get(key))
+                for key in first.keys() | info.identity.keys()
+                if first.get(key) != info.identity.get(key)
             }
-            raise ProbeError(f"{urls[0]} and {url} serve different models: {differs}")
+            raise ProbeError(f"{urls[0]} and {url} serve different models: {differences}")
 
 
 async def check(backend: OpenAIBackend, needs: Requirements) -> ImageCost:
-    """Try out what the task needs and nothing else. Returns what a picture costs. Raises ``ProbeError``."""
+    """Try what the task needs and return the tokens of a picture. Raises ``ProbeError``."""
     cost = ImageCost()
     checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
         (needs.logprobs, "prompt log-probabilities", backend.check_logprobs),
@@ -135,37 +136,37 @@ async def check(backend: OpenAIBackend, needs: Requirements) -> ImageCost:
         (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
         (needs.regex, "a regex", lambda: check_regex(backend)),
     ]
-    for wanted, what, attempt in checks:
-        if not wanted:
+    for needed, ability, attempt in checks:
+        if not needed:
             continue
         try:
-            found = await attempt()
+            result = await attempt()
         except ModelError as problem:
-            raise ProbeError(f"the task needs {what}, and {backend.name} cannot: {problem}") from None
-        cost = found if isinstance(found, ImageCost) else cost
+            raise ProbeError(f"the task needs {ability}, and {backend.name} cannot: {problem}") from None
+        cost = result if isinstance(result, ImageCost) else cost
     return cost
 
 
 async def check_echo(backend: OpenAIBackend, url: str) -> None:
-    """Prompt log-probabilities must be those with which the server itself would go on writing."""
+    """Check that prompt log-probabilities are those of generation. Raises ``ProbeError``."""
     sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
-    asked = {"model": backend.model, **sampling, "logprobs": 1}
+    payload = {"model": backend.model, **sampling, "logprobs": 1}
     _, _, echoed = await backend.read_prompt(url, PROBE_TEXT)
     echoed.border(PROBE_TEXT[-8:])
-    for place in places(len(echoed.tokens)):
-        rest = "".join(echoed.tokens[place:])
-        prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(rest)]
-        written, _ = await backend.post(f"{url}/completions", asked | {"prompt": prefix})
-        compare_best(backend, echoed.best[place], _best_written(written))
+    for position in positions(len(echoed.tokens)):
+        suffix = "".join(echoed.tokens[position:])
+        prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(suffix)]
+        written, _ = await backend.post(f"{url}/completions", payload | {"prompt": prefix})
+        compare_best(backend, echoed.best[position], _best_written(written))
     if any(
-        own is not None and top is not None and own > top + _TOLERANCE
-        for own, top in zip(echoed.logprobs, echoed.best, strict=True)
+        value is not None and top is not None and value > top + _TOLERANCE
+        for value, top in zip(echoed.logprobs, echoed.best, strict=True)
     ):
         raise_shifted(backend)
 
 
-def places(count: int) -> list[int]:
-    """Where in a probe of ``count`` tokens reading and writing are compared: several, the last too."""
+def positions(count: int) -> list[int]:
+    """Return the positions, of ``count`` tokens, at which reading and writing are compared."""
     return sorted({count // 3, count // 2, 2 * count // 3, count - 1} - {0})
 
 
@@ -176,7 +177,7 @@ def _best_written(data: Any) -> float | None:
 
 
 def compare_best(backend: OpenAIBackend, read: float | None, written: float | None) -> None:
-    """The most probable next token has one log-probability, whether read or written."""
+    """Raise ``ProbeError`` if a best token's log-probabilities, read and written, differ."""
     if read is None or written is None or abs(read - written) > _TOLERANCE:
         raise_shifted(backend)
 
@@ -185,55 +186,55 @@ def raise_shifted(backend: OpenAIBackend) -> NoReturn:
     """Raise the error for log-probabilities that belong to other tokens."""
     raise ProbeError(
         f"{backend.name}: the server's prompt log-probabilities are not those of its own generation "
-        "(missing, shifted or of another distribution). Use SGLang or vLLM for this task"
+        "(missing, shifted or from another distribution). Use SGLang or vLLM for this task"
     )
 
 
 async def check_images(backend: OpenAIBackend) -> ImageCost:
-    """A picture must change what the server counts or says, and so must a second one.
+    """Check that a picture, and then a second one, changes the token count or the reply.
 
-    Returns what a picture costs. A server that says it takes one picture only is believed.
+    Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
     """
     question = Text("What colour is the image?")
     red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
-    plain = await _say(backend, question)
-    seen = await _say(backend, red, question)
+    plain = await _ask(backend, question)
+    seen = await _ask(backend, red, question)
     if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
         raise ProbeError(
-            f"{backend.name}: the server drops images without a word: a picture changed neither its token "
+            f"{backend.name}: the server drops images silently: a picture changed neither its token "
             "count nor its answer. Check that the model sees images, and its chat template"
         )
     try:
-        both = await _say(backend, red, blue, question)
+        both = await _ask(backend, red, blue, question)
     except RequestRejected:
         return ImageCost(counted=bool(seen.usage.image_tokens))
     cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
     if cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
         raise ProbeError(
-            f"{backend.name}: the server keeps one image of several without a word: a second picture did not "
+            f"{backend.name}: the server silently keeps one image of several: a second picture did not "
             "change its token count. Check its chat template and its limit of images in a prompt"
         )
     return ImageCost(cost, bool(seen.usage.image_tokens))
 
 
 async def check_audio(backend: OpenAIBackend) -> None:
-    """A sound must change what the server counts or says."""
+    """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
     question = Text("What do you hear?")
-    plain = await _say(backend, question)
-    heard = await _say(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    plain = await _ask(backend, question)
+    heard = await _ask(backend, Audio.of(tone_wav(), "audio/wav"), question)
     if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
         raise ProbeError(
-            f"{backend.name}: the server drops sounds without a word: one changed neither its token count "
-            "nor its answer. Check that the model hears"
+            f"{backend.name}: the server drops sounds silently: a sound changed neither its token count "
+            "nor its answer. Check that the model takes sound"
         )
 
 
-async def _say(backend: OpenAIBackend, *parts: Part) -> Response:
+async def _ask(backend: OpenAIBackend, *parts: Part) -> Response:
     return await backend.send(Request(messages=(Message("user", parts),), max_tokens=16))
 
 
 def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> bytes:
-    """A plain tone as a WAV file: one channel, 16 bits."""
+    """Return a plain tone as a WAV file: one channel, 16 bits."""
     values = (round(12000 * math.sin(2 * math.pi * hertz * i / rate)) for i in range(round(seconds * rate)))
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -245,28 +246,28 @@ def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> b
 
 
 async def check_schema(backend: OpenAIBackend) -> None:
-    """A schema must bind a reply that would not be JSON otherwise."""
+    """Check that a schema turns a greeting into JSON. Raises ``ProbeError``."""
     response = await backend.send(_hello(json_schema=_SCHEMA))
     try:
         value = msgspec.json.decode(response.text)
     except msgspec.DecodeError:
         value = None
-    bound = isinstance(value, dict) and isinstance(value.get("ok"), bool)
-    # A weak model pads with blanks for as long as the schema lets it; it is bound all the same.
+    valid = isinstance(value, dict) and isinstance(value.get("ok"), bool)
+    # A weak model may pad with blanks, which the schema allows, until max_tokens.
     padded = response.finish_reason == "length" and _SCHEMA_START.match(response.text)
-    if not bound and not padded:
+    if not valid and not padded:
         raise ProbeError(
-            f"{backend.name}: the server does not keep to a JSON schema; it answered {response.text[:80]!r}"
+            f"{backend.name}: the server does not follow a JSON schema; it answered {response.text[:80]!r}"
         )
 
 
 async def check_regex(backend: OpenAIBackend) -> None:
-    """A pattern must bind a reply that would not match it otherwise."""
+    """Check that a regex turns a greeting into a match. Raises ``ProbeError``."""
     response = await backend.send(_hello(regex="(yes|no)"))
     if not re.fullmatch("yes|no", response.text):
         raise ProbeError(
             f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. "
-            "SGLang and vLLM keep to one"
+            "SGLang and vLLM follow a regex"
         )
 
 
@@ -275,5 +276,5 @@ def _hello(**constraint: Any) -> Request:
 
 
 def red_png(size: int = PICTURE) -> bytes:
-    """A plain red square as a PNG file."""
+    """Return a plain red square as a PNG file."""
     return plain_png(size, size, (220, 30, 30))

@@ -1,4 +1,4 @@
-"""Prompt log-probabilities out of a completion, and where in them a continuation begins."""
+"""Reads prompt log-probabilities from a completion, and finds where a continuation begins in them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from evalkit.errors import RequestRejected
 from evalkit.models.openai.wire import read_choice
 
-# Two values of one log-probability, from reading and from writing the token, differ by rounding only.
-_SAME = 1e-4
+# The rounding difference of one token's log-probability between reading and writing the token.
+_ROUNDING = 1e-4
 NO_CONTEXT = (
     "the continuation begins with the first token of the text, which has no log-probability: "
     "put at least one token before it, such as a line break"
@@ -20,9 +20,9 @@ NO_CONTEXT = (
 
 @dataclass(frozen=True)
 class PromptLogprobs:
-    """The prompt's tokens as text, their log-probabilities (the first has none), the best at each place.
+    """The tokens of a prompt as text, and for each position its log-probability and the best token's.
 
-    ``best`` is None where the server hides it.
+    The first token has no log-probability (None). ``best`` is None where the server does not report it.
     """
 
     tokens: list[str]
@@ -30,11 +30,12 @@ class PromptLogprobs:
     best: list[float | None]
 
     def border(self, continuation: str) -> int:
-        """The first token that holds a character of ``continuation``, the end of the prompt.
+        """Return the index of the first token that holds a character of ``continuation``, the prompt's end.
 
-        A token that spans the border counts as continuation. Found from the end, so that special tokens
-        at the start, which are no part of the text, do not matter. vLLM writes a character of several tokens
-        at the last of them, and nothing at the others: they belong to it. Raises ``RequestRejected``.
+        A token that spans the border counts as continuation. The search goes backwards from the end, so that
+        special tokens at the start, which are not part of the text, do not matter. Where one character takes
+        several tokens, vLLM gives the text to the last token and nothing to the others: all of them belong to
+        the character. Raises ``RequestRejected`` if the tokens do not spell the continuation.
         """
         first, tail = len(self.tokens), ""
         while first > 0 and len(decomposed(tail)) < len(decomposed(continuation)):
@@ -43,7 +44,7 @@ class PromptLogprobs:
         while first > 0 and not tail[:1].isascii() and not self.tokens[first - 1]:
             first -= 1
         if first == 0 and self.logprobs[:1] == [None] and not self.tokens[0]:
-            raise RequestRejected(NO_CONTEXT)  # vLLM does not even say what the first token is
+            raise RequestRejected(NO_CONTEXT)  # vLLM does not report the first token
         if not decomposed(tail).endswith(decomposed(continuation)):
             raise RequestRejected(
                 f"the echoed tokens do not spell the continuation {continuation!r} (they end in {tail!r}); "
@@ -54,21 +55,21 @@ class PromptLogprobs:
         return first
 
     def is_greedy(self, first: int) -> bool | None:
-        """Whether every token from ``first`` on is the most probable one; None where the server hides it."""
+        """Return whether all tokens from ``first`` on are the most probable; None if not reported."""
         best = self.best[first:]
         pairs = zip(self.logprobs[first:], best, strict=True)
-        if any(top is not None and own < top - _SAME for own, top in pairs):
+        if any(top is not None and value < top - _ROUNDING for value, top in pairs):
             return False
         return None if None in best else True
 
 
 def decomposed(text: str) -> str:
-    """Text for comparison with what tokens spell: tokenizers join ``e`` and a combining accent."""
+    """Return text in form NFKD, for comparison with tokens: tokenizers join ``e`` and a combining accent."""
     return unicodedata.normalize("NFKD", text)
 
 
 def read_echo(data: Any) -> PromptLogprobs:
-    """The prompt's part of an echoed completion. Raises ``RequestRejected`` where the server gave none."""
+    """Return the prompt's part of an echoed completion. Raises ``RequestRejected`` if there is none."""
     logprobs = read_choice(data).get("logprobs")
     tokens = logprobs.get("tokens") if isinstance(logprobs, Mapping) else None
     count = ((data.get("usage") or {}).get("prompt_tokens")) or 0
@@ -81,16 +82,16 @@ def read_echo(data: Any) -> PromptLogprobs:
     tops = list(logprobs.get("top_logprobs") or [None] * count)[:count]
     if len(values) != count or len(tops) != count:
         raise RequestRejected("the server gives fewer log-probabilities than the prompt has tokens")
-    # Entries are named by texts, and pieces of characters all by none: which of them is best cannot be told.
+    # Entries are keyed by text, and parts of a character all have the empty text: their best is unknown.
     best = [max(t.values()) if isinstance(t, Mapping) and t and "" not in t else None for t in tops]
     return PromptLogprobs(list(tokens[:count]), values, best)
 
 
 def read_prompt_logprobs(data: Any) -> PromptLogprobs:
-    """vLLM's ``prompt_logprobs``: for each token of the prompt its own entry, ranked, and the best one's.
+    """Return vLLM's ``prompt_logprobs``: for each token of the prompt its own entry and the best token's.
 
     ``[null, {"785": {"logprob": -9.1, "rank": 40, "decoded_token": "The"}, "12": {…, "rank": 1}}, …]``.
-    Raises ``RequestRejected`` where the server gave none.
+    Raises ``RequestRejected`` if there are none.
     """
     choice = read_choice(data)
     rows = choice.get("prompt_logprobs") or (
@@ -98,17 +99,17 @@ def read_prompt_logprobs(data: Any) -> PromptLogprobs:
     )
     if not isinstance(rows, Sequence) or not rows:
         raise RequestRejected(
-            "the server gives no prompt_logprobs, as vLLM does. Leave ?logprobs=prompt_logprobs out to ask "
-            "by echo"
+            "the server gives no prompt_logprobs, which are vLLM's. Leave ?logprobs=prompt_logprobs out to "
+            "use echo"
         )
     tokens: list[str] = []
     logprobs: list[Any] = []
     best: list[float | None] = []
     for row in rows:
         entries = list(row.values()) if isinstance(row, Mapping) else []
-        # The prompt's own token comes with the likeliest ones: of these it has the highest rank number.
-        own = max(entries, key=lambda entry: entry.get("rank") or 0, default=None)
-        tokens.append((own or {}).get("decoded_token") or "")
-        logprobs.append(own["logprob"] if own else None)
-        best.append(max((entry["logprob"] for entry in entries), default=None))
+        # The entries are the prompt's token and the likeliest ones; the prompt's has the highest rank number.
+        entry = max(entries, key=lambda e: e.get("rank") or 0, default=None)
+        tokens.append((entry or {}).get("decoded_token") or "")
+        logprobs.append(entry["logprob"] if entry else None)
+        best.append(max((e["logprob"] for e in entries), default=None))
     return PromptLogprobs(tokens, logprobs, best)

@@ -1,5 +1,4 @@
-"""How busy a server says it is: SGLang's ``/v1/loads``, else the gauges that vLLM, llama.cpp and SGLang
-publish under ``/metrics``."""
+"""Reads how busy a server is, from SGLang's ``/v1/loads`` or from Prometheus gauges under ``/metrics``."""
 
 from __future__ import annotations
 
@@ -15,16 +14,16 @@ _WAITING = ("sglang:num_queue_reqs", "vllm:num_requests_waiting", "llamacpp:requ
 
 
 async def load_of(backend: OpenAIBackend, url: str) -> Load | None:
-    """What the server at ``url`` says; None where it says nothing. Raises ``ModelError``."""
+    """Return the load of the server at ``url``; None if the server reports none. Raises ``ModelError``."""
     root = url.removesuffix("/v1")
-    if (found := read_loads(await backend.get_json(f"{root}/v1/loads?include=core"))) is not None:
-        return found
+    if (load := read_loads(await backend.get_json(f"{root}/v1/loads?include=core"))) is not None:
+        return load
     page = await backend.transport.get(f"{root}/metrics")
     return read_metrics(page.body.decode("utf-8", "replace")) if page.status == 200 else None
 
 
 def read_loads(document: Any) -> Load | None:
-    """SGLang's page: one entry for each data-parallel rank."""
+    """Return the load from SGLang's page, the sum over its data-parallel ranks; None if there are none."""
     ranks = document.get("loads") if isinstance(document, dict) else None
     if not ranks:
         return None
@@ -37,14 +36,14 @@ def read_loads(document: Any) -> Load | None:
 
 
 def read_metrics(page: str) -> Load | None:
-    """Prometheus' text: the sum of a gauge over its labels."""
-    found: dict[str, float] = {}
+    """Return the load from Prometheus' text, each gauge summed over its labels; None without gauges."""
+    gauges: dict[str, float] = {}
     for line in page.splitlines():
         name, _, value = line.rpartition(" ")
         name = name.partition("{")[0]
         if name in _RUNNING or name in _WAITING:
-            found[name] = found.get(name, 0.0) + float(value)
-    if not any(name in found for name in _WAITING):
+            gauges[name] = gauges.get(name, 0.0) + float(value)
+    if not any(name in gauges for name in _WAITING):
         return None
-    running = sum(found.get(name, 0.0) for name in _RUNNING)
-    return Load(round(running), round(sum(found.get(name, 0.0) for name in _WAITING)))
+    running = sum(gauges.get(name, 0.0) for name in _RUNNING)
+    return Load(round(running), round(sum(gauges.get(name, 0.0) for name in _WAITING)))

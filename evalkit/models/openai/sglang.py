@@ -1,4 +1,4 @@
-"""SGLang's own server: native generation, exact prompt log-probabilities by token ids, server facts."""
+"""The adapter of SGLang servers: native generation, exact prompt log-probabilities, server facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
 
-# What of /server_info makes a difference to replies, by name: the page and its launch command also hold keys.
+# Facts of /server_info that may change replies. They are picked by name, because the page also holds secrets.
 _IDENTITY = (
     "chat_template",
     "completion_template",
@@ -32,6 +32,7 @@ _IDENTITY = (
     "revision",
     "version",
 )
+# Facts that provenance records.
 _SERVER = (
     "attention_backend",
     "chunked_prefill_size",
@@ -47,19 +48,17 @@ _SERVER = (
     "tp_size",
 )
 
-
-# Candidates for a border that are looked at in one call.
+# Positions of a border that are tried in one call.
 _BATCH = 16
 
 
 class SGLangBackend(OpenAIBackend):
-    """``sglang:NAME[@URL]``: chat as on any compatible server, prompts and scoring through ``/generate``."""
+    """``sglang:NAME[@URL]``: chat in OpenAI's format; prompts and scoring through SGLang's ``/generate``."""
 
     key_env = None
     default_url = "http://127.0.0.1:30000/v1"
     start_hint = "Start it: python -m sglang.launch_server --model-path MODEL --port 30000"
     logprob_ways = ("native", "score")
-
     image_formats = ("png", "jpeg", "webp")
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -71,16 +70,16 @@ class SGLangBackend(OpenAIBackend):
         return await load_of(self, endpoint)
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
-        """What is known of the server at ``url``. Raises ``ProbeError`` where it would truncate silently."""
+        """Return the facts of the server at ``url``. Raises ``ProbeError`` if it would truncate silently."""
         root = _root(url)
         server = await self._info(root, "server_info")
         model = await self._info(root, "model_info")
         if server.get("allow_auto_truncate"):
             raise ProbeError(
-                f"{root} runs with --allow-auto-truncate: it would cut long prompts without a word. "
+                f"{root} runs with --allow-auto-truncate and would cut long prompts without an error. "
                 "Start it without that option"
             )
-        known = {
+        facts = {
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
@@ -91,17 +90,17 @@ class SGLangBackend(OpenAIBackend):
         }
         load = await load_of(self, url)
         states = server.get("internal_states") or []
-        each = sum(state.get("effective_max_running_requests_per_dp") or 0 for state in states)
-        running = (load and load.most) or server.get("max_running_requests") or each or None
+        by_rank = sum(state.get("effective_max_running_requests_per_dp") or 0 for state in states)
+        max_running = (load and load.most) or server.get("max_running_requests") or by_rank or None
         return ServerInfo(
-            {name: value for name, value in known.items() if value is not None},
+            {name: value for name, value in facts.items() if value is not None},
             entry.get("max_model_len"),
-            running,
+            max_running,
             {name: server[name] for name in _SERVER if server.get(name) is not None},
         )
 
     async def check_logprobs(self) -> None:
-        """Prompt log-probabilities must be those of generation. Raises ``ProbeError``, ``ModelError``."""
+        """Check that prompt log-probabilities are those of generation. Raises ``ProbeError``."""
         await self.endpoints.call(self._check_native)
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -109,17 +108,17 @@ class SGLangBackend(OpenAIBackend):
         check_continuation(request)
         start = time.perf_counter()
         context, continuation = request.prompt or "", request.continuation or ""
-        before, whole = await self._tokens(url, [context, context + continuation])
-        first = await self._border(url, before, whole, continuation)
+        context_ids, ids = await self._tokens(url, [context, context + continuation])
+        first = await self._border(url, context_ids, ids, continuation)
         if first == 0:
             raise RequestRejected(NO_CONTEXT)
-        if self._labels is not None and first == len(whole) - 1:
-            value = await self._labels.logprob(whole[:first], whole[first])
+        if self._labels is not None and first == len(ids) - 1:
+            value = await self._labels.logprob(ids[:first], ids[first])
             seconds = time.perf_counter() - start
             return Response(text="", model=self.model, logprobs=(value,), latency_s=seconds), {}
-        meta = (await self._read(url, whole, first - 1))["meta_info"]
+        meta = (await self._read(url, ids, first - 1))["meta_info"]
         rows, tops = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
-        if [row[1] for row in rows] != whole[first:]:
+        if [row[1] for row in rows] != ids[first:]:
             raise ServerFailed(f"{url} returned log-probabilities of other tokens than it was sent")
         response = Response(
             text="",
@@ -132,14 +131,14 @@ class SGLangBackend(OpenAIBackend):
         return response, {}
 
     async def _score_labels(self, context: list[int], labels: list[int]) -> Any:
-        """Probabilities of the tokens ``labels`` behind ``context``, over the whole vocabulary."""
+        """Return the probabilities of the tokens ``labels`` after ``context``, over the whole vocabulary."""
         payload = {"query": context[:-1], "items": [context[-1:]], "label_token_ids": labels}
         payload |= {"apply_softmax": False, "model": self.model}
         data, _ = await self.endpoints.call(lambda url: self.post(f"{url}/score", payload))
         return data
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        """Answer a chat as any server does; complete a plain prompt natively, without a chat template."""
+        """Answer a chat in OpenAI's format; complete a plain prompt natively, without a chat template."""
         if self.uses_chat(request):
             return await super()._generate(url, request)
         start = time.perf_counter()
@@ -158,7 +157,7 @@ class SGLangBackend(OpenAIBackend):
         return response, {}
 
     async def _read(self, url: str, ids: list[int], start_len: int) -> dict[str, Any]:
-        """Let the server read ``ids``; rows from ``start_len`` on, the first of them without a value."""
+        """Let the server read ``ids``; return its reply, with log-probabilities after ``start_len``."""
         return await self._generate_native(
             url,
             {
@@ -188,24 +187,24 @@ class SGLangBackend(OpenAIBackend):
             raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
         return tokens
 
-    async def _border(self, url: str, before: list[int], whole: list[int], continuation: str) -> int:
-        """The first token of ``whole`` that holds a character of ``continuation``.
+    async def _border(self, url: str, context_ids: list[int], ids: list[int], continuation: str) -> int:
+        """Return the index of the first of ``ids`` that holds a character of ``continuation``.
 
-        Mostly that is where the context's own tokens end. Where the border lies inside a token, the two
-        texts are cut differently around it, and only the tokens' text tells.
+        Usually that is where the context's own tokens end. If the border lies inside a token, the two texts
+        have different tokens around the border, and only the text of the tokens shows it.
         """
-        if whole[: len(before)] == before and len(before) < len(whole):
-            return len(before)
-        shared = common_prefix(before, whole)
+        if ids[: len(context_ids)] == context_ids and len(context_ids) < len(ids):
+            return len(context_ids)
+        shared = common_prefix(context_ids, ids)
         border: int | None = None
-        for start in range(shared, len(whole), _BATCH):
-            places = range(start, min(start + _BATCH, len(whole)))
-            payload = {"tokens": [whole[place:] for place in places], "skip_special_tokens": False}
+        for start in range(shared, len(ids), _BATCH):
+            positions = range(start, min(start + _BATCH, len(ids)))
+            payload = {"tokens": [ids[position:] for position in positions], "skip_special_tokens": False}
             data, _ = await self.post(f"{url}/detokenize", {"model": self.model, **payload})
-            spelled = zip(places, map(decomposed, data["text"]), strict=True)
-            holding = [place for place, text in spelled if text.endswith(decomposed(continuation))]
+            spelled = zip(positions, map(decomposed, data["text"]), strict=True)
+            holding = [position for position, text in spelled if text.endswith(decomposed(continuation))]
             border = holding[-1] if holding else border
-            if len(holding) < len(places):
+            if len(holding) < len(positions):
                 break
         if border is None:
             raise RequestRejected(f"the server's tokens do not spell the continuation {continuation!r}")
@@ -218,35 +217,35 @@ class SGLangBackend(OpenAIBackend):
         if not tops or len(tops) != len(ids) or [row[1] for row in rows or ()] != ids:
             probe.raise_shifted(self)
         if self._labels is not None:
-            one = await self._labels.logprob(ids[:-1], ids[-1])
-            probe.compare_best(self, rows[-1][0], one)
-        for place in probe.places(len(ids)):
+            label_logprob = await self._labels.logprob(ids[:-1], ids[-1])
+            probe.compare_best(self, rows[-1][0], label_logprob)
+        for position in probe.positions(len(ids)):
             written = await self._generate_native(
                 url,
                 {
-                    "input_ids": ids[:place],
+                    "input_ids": ids[:position],
                     "sampling_params": {"max_new_tokens": 1, "temperature": 0.0},
                     "return_logprob": True,
                     "top_logprobs_num": 1,
                 },
             )
             best = written["meta_info"]["output_top_logprobs"][0][0][0]
-            probe.compare_best(self, tops[place][0][0], best)
+            probe.compare_best(self, tops[position][0][0], best)
 
     async def _info(self, root: str, page: str) -> dict[str, Any]:
-        """A page of facts, under its name of today or of before; empty where a router hides it."""
+        """Return a page of facts under its new or its old name; empty if a router hides both."""
         data = await self.get_json(f"{root}/{page}") or await self.get_json(f"{root}/get_{page}")
         return data if isinstance(data, dict) else {}
 
 
-def common_prefix(context: list[int], whole: list[int]) -> int:
-    """How many tokens two texts share from the start on."""
-    pairs = enumerate(zip(context, whole, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(context), len(whole)))
+def common_prefix(first: list[int], second: list[int]) -> int:
+    """Return the number of leading tokens that two texts share."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _sampling(request: Request) -> dict[str, Any]:
-    """Native sampling parameters, each of them. A misspelled ``extra`` is refused by the server."""
+    """Return all native sampling parameters. The server refuses a misspelled ``extra``."""
     sampling: dict[str, Any] = {
         "max_new_tokens": request.max_tokens,
         "temperature": request.temperature,

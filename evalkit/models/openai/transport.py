@@ -1,7 +1,7 @@
-"""HTTP, and the only module that knows which client makes it: JSON out, bytes or lines back.
+"""HTTP transport: sends JSON, returns bytes or lines. No other module knows the HTTP client.
 
-The client is pyreqwest, Rust's reqwest: of those that were measured (``docs/benchmarks.md``) it costs least.
-Failures of the way to the server become ``ServerFailed`` here; HTTP statuses are left to the adapters.
+The client is pyreqwest (Rust's reqwest), the cheapest of those measured in ``docs/benchmarks.md``. Failed
+connections and time-outs become ``ServerFailed`` here; HTTP statuses are left to the adapters.
 """
 
 from __future__ import annotations
@@ -24,34 +24,38 @@ from pyreqwest.response import Response
 
 from evalkit.errors import RequestRejected, ServerFailed
 
-# Below the five seconds after which common servers drop an idle connection, so that a request never
-# goes into one that is just being closed.
+# Common servers drop an idle connection after five seconds. Below that, no request goes into a connection
+# that is just being closed.
 _KEEP_ALIVE = timedelta(seconds=4)
-# A reply, or one server-sent event, of more than this is no answer of a model.
+# The largest reply and the longest line (one server-sent event): more is no answer of a model.
 _LARGEST_BYTES = 2**28
 _LINE_BYTES = 2**24
-# A list of models or a page of facts; a server that takes longer hangs.
+# The time limit for a small page (a list of models, facts of the server) in seconds.
 _DOCUMENT_S = 30.0
-# The TLS library's words for a peer that is not what it should be.
+# Words of the TLS library for a failed handshake.
 _TLS = re.compile("certificate|corrupt message|peer|handshake|alert", re.IGNORECASE)
 
 
 class Unreachable(ServerFailed):
-    """No connection could be made: the request was certainly not begun, another endpoint may take it."""
+    """No connection could be made, so that the server never saw the request."""
 
     not_sent = True
 
 
 class TooSlow(ServerFailed):
-    """A limit of time was reached: many of these mean that the server has too much to do."""
+    """A time limit was reached; many such errors suggest an overloaded server."""
 
     suggests_overload = True
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Limits in seconds: for connecting, for the first byte of the reply, between two pieces of a streamed
-    one, and for the whole exchange. A model that reasons may write for long, but it writes."""
+    """Time limits in seconds.
+
+    ``connect``: for connecting; ``first_byte``: until the first byte of the reply; ``stall``: between two
+    chunks of a streamed reply; ``total``: for the whole exchange. A reasoning model may write for long, but
+    its stream does not pause.
+    """
 
     connect: float = 10.0
     first_byte: float = 1_800.0
@@ -61,7 +65,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. Header names may be asked for in any case."""
+    """A complete reply. Names of headers are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,7 +74,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A reply that is still coming, line by line."""
+    """A reply that arrives line by line."""
 
     status: int
     headers: Mapping[str, str]
@@ -78,7 +82,7 @@ class Stream:
 
 
 class Transport:
-    """A pool of kept-alive connections. Made in any thread, used in one event loop."""
+    """A pool of kept-alive connections. Create it in any thread; use it in one event loop."""
 
     def __init__(
         self, timeouts: Timeouts, headers: Mapping[str, str] | None = None, proxy: str | None = None
@@ -88,26 +92,26 @@ class Transport:
         self._client: Client | None = None
 
     async def post_json(self, url: str, payload: object) -> Reply:
-        """Send ``payload`` as JSON and read the whole reply. Raises ``ServerFailed``, ``Unreachable``."""
+        """Send ``payload`` as JSON and return the reply. Raises ``ServerFailed``, ``Unreachable``."""
         body = msgspec.json.encode(payload)
-        return await self._whole(url, self._pool().post(url).body_bytes(body).build_streamed())
+        return await self._exchange(url, self._pool().post(url).body_bytes(body).build_streamed())
 
     async def get(self, url: str) -> Reply:
-        """Read a small document, within half a minute. Raises ``ServerFailed``, ``Unreachable``."""
-        longest = min(self._timeouts.total, _DOCUMENT_S)
-        request = self._pool().get(url).timeout(timedelta(seconds=longest)).build_streamed()
-        return await self._whole(url, request, longest)
+        """Return a small page, within 30 seconds. Raises ``ServerFailed``, ``Unreachable``."""
+        total = min(self._timeouts.total, _DOCUMENT_S)
+        request = self._pool().get(url).timeout(timedelta(seconds=total)).build_streamed()
+        return await self._exchange(url, request, total)
 
     @asynccontextmanager
     async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
-        """Send ``payload`` as JSON and read the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
+        """Send ``payload`` as JSON and yield the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
         post = self._pool().post(url).body_bytes(msgspec.json.encode(payload))
-        # Each piece as it comes: the client would gather 64 kB before it hands on the first.
+        # Without this limit the client would collect 64 kB before it returns the first chunk.
         request = post.streamed_read_buffer_limit(0).build_streamed()
         try:
             response = await self._begin(request)
             try:
-                _no_redirect(url, response)
+                _refuse_redirect(url, response)
                 yield Stream(response.status, response.headers, self._lines(url, response))
             finally:
                 await request.__aexit__(None, None, None)
@@ -120,28 +124,28 @@ class Transport:
             await self._client.close()
             self._client = None
 
-    async def _whole(self, url: str, request: StreamRequest, longest: float = math.inf) -> Reply:
+    async def _exchange(self, url: str, request: StreamRequest, total: float = math.inf) -> Reply:
         try:
-            response = await self._begin(request, longest)
+            response = await self._begin(request, total)
             try:
-                _no_redirect(url, response)
-                return Reply(response.status, response.headers, await _body(url, response))
+                _refuse_redirect(url, response)
+                return Reply(response.status, response.headers, await _read_body(url, response))
             finally:
                 await request.__aexit__(None, None, None)
         except (RequestError, TimeoutError) as problem:
-            raise self._explained(url, problem, longest) from None
+            raise self._explained(url, problem, total) from None
 
-    async def _begin(self, request: StreamRequest, longest: float = math.inf) -> Response:
-        """The response, once its first bytes are there."""
-        if (within := self._first_byte_s(longest)) is None:
+    async def _begin(self, request: StreamRequest, total: float = math.inf) -> Response:
+        """Return the response once its headers are there."""
+        if (limit := self._first_byte_s(total)) is None:
             return await request.__aenter__()
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(limit):
             return await request.__aenter__()
 
-    def _first_byte_s(self, longest: float = math.inf) -> float | None:
-        """The limit for the first byte, where the client's own for the whole exchange is not as short."""
+    def _first_byte_s(self, total: float = math.inf) -> float | None:
+        """Return the limit for the first byte; None if the client's limit for the exchange is as short."""
         limits = self._timeouts
-        return limits.first_byte if limits.first_byte < min(limits.total, longest) else None
+        return limits.first_byte if limits.first_byte < min(limits.total, total) else None
 
     def _pool(self) -> Client:
         if self._client is None:
@@ -151,8 +155,8 @@ class Transport:
                 .connect_timeout(timedelta(seconds=self._timeouts.connect))
                 .timeout(timedelta(seconds=self._timeouts.total))
                 .pool_idle_timeout(_KEEP_ALIVE)
-                .follow_redirects(False)  # the key goes to the server that was named, and to no other
-                .no_proxy()  # of the environment: what is asked goes where the model's spec says
+                .follow_redirects(False)  # the API key must not go to another server
+                .no_proxy()  # proxies come from the spec alone, not from the environment
             )
             if self._proxy is not None:
                 builder = builder.proxy(ProxyBuilder.all(self._proxy))
@@ -160,12 +164,12 @@ class Transport:
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """Lines without their ends, however they were cut on the way."""
+        """Yield the lines of a reply without their line ends, however the chunks cut them."""
         line: list[bytes] = []
         async for chunk in self._chunks(url, response):
-            head, *others = chunk.split(b"\n")
-            line.append(head)
-            for start in others:
+            end, *next_lines = chunk.split(b"\n")
+            line.append(end)
+            for start in next_lines:
                 yield b"".join(line).rstrip(b"\r")
                 line = [start]
             if sum(map(len, line)) > _LINE_BYTES:
@@ -174,11 +178,11 @@ class Transport:
             yield b"".join(line)
 
     async def _chunks(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """What comes, the first within its limit, the others without a stall, and not without end."""
-        size, within_s = 0, self._first_byte_s()
+        """Yield the chunks of a reply, within the limits of time and size."""
+        size, limit_s = 0, self._first_byte_s()
         while True:
             try:
-                async with asyncio.timeout(within_s):
+                async with asyncio.timeout(limit_s):
                     chunk = await response.body_reader.read_chunk()
             except TimeoutError:
                 if not size:
@@ -189,38 +193,37 @@ class Transport:
                 ) from None
             if chunk is None:
                 return
-            size, within_s = size + len(chunk), self._timeouts.stall
+            size, limit_s = size + len(chunk), self._timeouts.stall
             if size > _LARGEST_BYTES:
                 raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
             yield bytes(chunk)
 
-    def _explained(self, url: str, problem: Exception, longest: float = math.inf) -> ServerFailed:
-        """A failure of the way to the server, in words that say what to do."""
+    def _explained(self, url: str, problem: Exception, total: float = math.inf) -> ServerFailed:
+        """Return the error for a failed connection or a time-out, with a message that says what to do."""
         limits, causes = self._timeouts, _causes(problem)
-        connecting = "client error (Connect)" in causes  # the class of the error does not tell
+        connecting = "client error (Connect)" in causes  # the class of the error is the same for all
         if isinstance(problem, RequestTimeoutError | TimeoutError):
             if connecting:
                 return Unreachable(f"no connection to {url} within {limits.connect:g} s (connect_timeout)")
-            total = min(limits.total, longest)
+            total = min(limits.total, total)
             return TooSlow(
                 f"{url} did not answer in time (first_byte_timeout={min(limits.first_byte, total):g} s, "
                 f"timeout={total:g} s). If it is only slow, raise ?timeout= or lower ?max_inflight="
             )
         if connecting and url.startswith("https:") and _TLS.search(causes[-1]):
             return Unreachable(
-                f"no TLS connection to {url}: {causes[-1]}. A server without TLS is named with http://; a "
-                "certificate must be one that this machine trusts, or SSL_CERT_FILE names its authority's"
+                f"no TLS connection to {url}: {causes[-1]}. For a server without TLS write http://. For a "
+                "certificate that this machine does not trust, set SSL_CERT_FILE to its authority's file"
             )
         if connecting:
-            named = {n for n in os.environ if n.upper() in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
-            unused = (
-                f" ({min(named)} is not used: name a proxy with ?proxy=)" if named and not self._proxy else ""
-            )
+            proxies = {n for n in os.environ if n.upper() in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
+            ignored = proxies and not self._proxy
+            unused = f" ({min(proxies)} is not used: set a proxy with ?proxy=)" if ignored else ""
             return Unreachable(f"nothing answers at {url}: {causes[-1]}{unused}")
         return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
 
 
-async def _body(url: str, response: Response) -> bytes:
+async def _read_body(url: str, response: Response) -> bytes:
     read = response.body_reader.read_chunk
     chunks: list[bytes] = []
     size = 0
@@ -232,16 +235,16 @@ async def _body(url: str, response: Response) -> bytes:
     return b"".join(chunks)
 
 
-def _no_redirect(url: str, response: Response) -> None:
+def _refuse_redirect(url: str, response: Response) -> None:
     if 300 <= response.status < 400:
         to = response.headers.get("location", "nowhere")
         raise RequestRejected(
-            f"{url} answered {response.status} and sends its clients to {to}; evalkit does not follow, "
-            "since the API key would go along. Name the right address in the model's spec"
+            f"{url} answered {response.status}, a redirect to {to}. evalkit does not follow redirects: "
+            "the API key would go along. Write the right address into the model's spec"
         )
 
 
 def _causes(problem: Exception) -> list[str]:
-    """From the client's words to those of the operating system, or of the TLS or DNS library."""
+    """Return the messages of all causes, from the client's to the operating system's."""
     details = getattr(problem, "details", {})
     return [cause["message"] for cause in details.get("causes") or ()] or [str(problem)]

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible wire format as pure functions: requests into payloads, replies into responses."""
+"""The OpenAI-compatible wire format, as pure functions: requests to payloads, replies to responses."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _FINISH: dict[str, FinishReason] = {
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _THINK = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
 _THINK_END = "</think>"
-# Servers fill what is left out from the model's generation_config or from values of their own, so each is
-# sent. The first row every server knows, the second those that run open weights.
+# Servers fill in missing parameters from the model's generation_config or their own defaults: send them all.
+# Every server knows those of the first row; servers of open models know those of the second, too.
 _STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 _FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def decoded(body: bytes, content_type: str | None) -> Any:
-    """A JSON document: in UTF-8, as the standard wants it, else in the character set that the type names.
+    """Decode JSON in UTF-8, as the standard requires, or else in the character set of the content type.
 
     Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``.
     """
@@ -54,7 +54,7 @@ def decoded(body: bytes, content_type: str | None) -> Any:
         header["Content-Type"] = content_type or ""
         try:
             text = body.decode(header.get_content_charset("utf-8"))
-        except (LookupError, UnicodeError):  # no such character set, or another one
+        except (LookupError, UnicodeError):  # an unknown character set, or not the true one
             text = ""
         if not text:
             raise
@@ -62,12 +62,12 @@ def decoded(body: bytes, content_type: str | None) -> Any:
 
 
 def data_uri(part: Image | Video) -> str:
-    """The part's own bytes, unchanged, as a data URI."""
+    """Return the part's bytes, unchanged, as a data URI."""
     return f"data:{part.media_type};base64,{_base64(part)}"
 
 
 def message_payload(message: Message) -> dict[str, Any]:
-    """One message, its parts in the order given."""
+    """Return one message with its parts in order."""
     if isinstance(message.content, str):
         return {"role": message.role, "content": message.content}
     return {"role": message.role, "content": [_part_payload(part) for part in message.content]}
@@ -90,7 +90,7 @@ def _base64(part: Image | Audio | Video) -> str:
 
 
 def media_of(request: Request) -> list[Image | Audio | Video]:
-    """The parts of a request that are no text, in order."""
+    """Return the parts of a request that are not text, in order."""
     contents = (message.content for message in request.messages)
     return [
         part
@@ -102,19 +102,19 @@ def media_of(request: Request) -> list[Image | Audio | Video]:
 
 
 def without(request: Request, kind: type) -> Request:
-    """The same request for one token, without its parts of one kind."""
+    """Return the same request for one output token, without its parts of one kind."""
     bare = []
     for message in request.messages:
         if isinstance(message.content, str):
             bare.append(message)
             continue
-        rest = tuple(part for part in message.content if not isinstance(part, kind))
-        bare.append(Message(message.role, rest or "?"))
+        parts = tuple(part for part in message.content if not isinstance(part, kind))
+        bare.append(Message(message.role, parts or "?"))
     return replace(request, messages=tuple(bare), max_tokens=1)
 
 
 def media_bytes(request: Request) -> int:
-    """How much memory the media of a request take on their way, about: the bytes and their base64 twice."""
+    """Return about how many bytes of memory a request's media take: the bytes and twice their base64."""
     return sum(_size(part) * 11 // 3 for part in media_of(request))
 
 
@@ -128,7 +128,7 @@ def _size(part: Image | Audio | Video) -> int:
 
 
 def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
-    """Every sampling parameter of a request; with ``full`` also those that only open servers know."""
+    """Return all sampling parameters of a request; with ``full`` also those of servers of open models."""
     payload: dict[str, Any] = {
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
@@ -144,14 +144,14 @@ def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
         schema = {"name": "answer", "schema": request.json_schema, "strict": True}
         payload["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.regex is not None:
-        # The same wish in the words of SGLang, of vLLM, and of vLLM before 0.12; each ignores the others'.
+        # The names in SGLang, in vLLM before 0.12 and in vLLM since; a server ignores the names of others.
         payload["regex"] = payload["guided_regex"] = request.regex
         payload["structured_outputs"] = {"regex": request.regex}
     return payload
 
 
 def plain_prompt(request: Request) -> str:
-    """The text to complete: ``prompt``, or a lone text message. Raises ``RequestRejected`` otherwise."""
+    """Return the text to complete: ``prompt``, or the one text message. Raises ``RequestRejected``."""
     if request.prompt is not None:
         return request.prompt
     if len(request.messages) == 1 and isinstance(request.messages[0].content, str):
@@ -159,15 +159,15 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
-def part_of(value: Any, what: str) -> Mapping[str, Any]:
-    """A part of a reply, an object, or nothing. Raises ``ServerFailed`` where it is something else."""
+def part_of(value: Any, name: str) -> Mapping[str, Any]:
+    """Return an object inside a reply, empty if it is missing. Raises ``ServerFailed`` for other values."""
     if value is None or isinstance(value, Mapping):
         return value or {}
-    raise ServerFailed(f"the server's reply holds no {what} but {str(value)[:200]!r}")
+    raise ServerFailed(f"the server's reply has a {name} that is no object: {str(value)[:200]!r}")
 
 
 def read_usage(data: Any) -> Usage:
-    """Token counts, wherever the server put them."""
+    """Return the token counts of a reply, in any of the forms that servers use."""
     usage = part_of(data, "usage")
     prompt = part_of(usage.get("prompt_tokens_details"), "prompt_tokens_details")
     completion = part_of(usage.get("completion_tokens_details"), "completion_tokens_details")
@@ -188,7 +188,7 @@ def _count(value: Any) -> int:
 
 
 def read_choice(data: Any) -> dict[str, Any]:
-    """The first choice of a reply. Raises ``ServerFailed`` where there is none."""
+    """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
     choices = data.get("choices") if isinstance(data, Mapping) else None
     if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
         raise ServerFailed(f"the server's reply holds no choices: {str(data)[:200]}")
@@ -196,15 +196,15 @@ def read_choice(data: Any) -> dict[str, Any]:
 
 
 def finish_reason(reason: Any) -> FinishReason:
-    """A server's finish reason in our words. Raises ``ServerFailed`` where it gave the request up."""
+    """Return evalkit's finish reason for a server's. Raises ``ServerFailed`` for an aborted request."""
     mapped = _FINISH.get(as_text(reason), "stop")
     if mapped == "abort":
-        raise ServerFailed("the server aborted the request before it was done")
+        raise ServerFailed("the server aborted the request before its end")
     return mapped
 
 
 def as_text(content: Any) -> str:
-    """A message's content: text, null, or a list of parts."""
+    """Return the text of a message's content, which may be text, null or a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
@@ -213,7 +213,7 @@ def as_text(content: Any) -> str:
 
 
 def reply(choice: Mapping[str, Any], message: Mapping[str, Any], **fields: Any) -> Response:
-    """A ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``)."""
+    """Return a ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``)."""
     finish = finish_reason(choice.get("finish_reason"))
     refusal = as_text(message.get("refusal"))
     text = as_text(message.get("content")) or refusal
@@ -226,10 +226,10 @@ def reply(choice: Mapping[str, Any], message: Mapping[str, Any], **fields: Any) 
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
-    """Reasoning and answer of a reply that begins with ``<think>…</think>``.
+    """Split a reply ``<think>…</think>…`` into reasoning and answer.
 
-    A template may have opened the block already: then only its end is in the reply. A block that was never
-    closed leaves no answer.
+    Where the chat template opens the block, the reply holds only its end. A block that is never closed leaves
+    no answer.
     """
     match = _THINK.match(text)
     if match:

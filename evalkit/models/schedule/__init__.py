@@ -1,1 +1,1 @@
-"""Which waiting request goes to which endpoint next."""
+"""The order in which waiting requests are sent, and the endpoint that each one goes to."""

@@ -1,4 +1,10 @@
-"""How long a reply will be, from an earlier run or as this run teaches; how many tokens it costs in all."""
+"""Predicts the output tokens of a request, and its cost in tokens where a rate of tokens applies.
+
+The length of a reply comes from an earlier run of the same sample; else from the mean over at least three
+replies of this run, to requests with the same long prefix, the same first paragraph, or the same
+``max_tokens`` (the first that has them); else it is ``max_tokens``. The cost of a request is its predicted
+reply, a quarter of its characters, and its pictures: by their size, or by the mean of the replies so far.
+"""
 
 from __future__ import annotations
 
@@ -9,59 +15,58 @@ from evalkit.media.sniff import look
 from evalkit.models.schedule.prefix import QueuedRequest, characters
 from evalkit.types import Image, Request
 
-# The tokens of an earlier reply to a request; None where there was none.
+# Returns the tokens of an earlier reply to a request; None if there was none.
 Prior = Callable[[Request], int | None]
 
 REMEMBERED = 50_000
 _NOTHING = (0, 0)
 _CHARS_PER_TOKEN = 4
-# A picture before any was counted: pixels for each token, as Anthropic counts them, between what OpenAI takes
-# for the smallest and what Anthropic takes at most; the last where the size cannot be told.
-_PIXELS_PER_TOKEN, _SMALLEST, _LARGEST = 750, 85, 1_600
+# The tokens of a picture, before a server has counted one: pixels per token as Anthropic counts them, between
+# OpenAI's smallest and Anthropic's largest number. The largest also stands for a picture of unknown size.
+_PIXELS_PER_TOKEN, _MIN_PICTURE_TOKENS, _MAX_PICTURE_TOKENS = 750, 85, 1_600
 
 
 def prior(earlier: Mapping[str, float]) -> Prior:
-    """Lengths by sample id as the scheduler asks for them."""
+    """Return a function that looks up a request's sample in ``earlier``, the tokens by sample id."""
 
     def tokens(request: Request) -> int | None:
-        known = earlier.get(request.sample.id) if request.sample else None
-        return None if known is None else round(known)
+        length = earlier.get(request.sample.id) if request.sample else None
+        return None if length is None else round(length)
 
     return tokens
 
 
 class OutputLengthPredictor:
-    """Predicts output tokens: as is known, else the mean seen of this prefix, of this beginning, of
-    requests with the same ``max_tokens``; before anything is seen, ``max_tokens``."""
+    """Predicts output tokens from the replies of this run (see the top of this file)."""
 
-    ENOUGH = 3
+    MIN_REPLIES = 3
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[int, int], tuple[int, int]] = {}
+        self._totals: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def predict(self, queued: QueuedRequest, known: int | None) -> int:
-        """Output tokens to expect, between 1 and ``max_tokens``; ``known`` from an earlier run or not."""
+    def predict(self, queued: QueuedRequest, earlier: int | None) -> int:
+        """Return the output tokens to expect, 1 to ``max_tokens``; ``earlier``: those of an earlier reply."""
         request = queued.request
         if request.continuation is not None:
             return 1
-        if known is None:
-            known = self._learned(queued)
-        return max(1, min(known, request.max_tokens))
+        if earlier is None:
+            earlier = self._mean(queued)
+        return max(1, min(earlier, request.max_tokens))
 
-    def _learned(self, queued: QueuedRequest) -> int:
+    def _mean(self, queued: QueuedRequest) -> int:
         for key in self._keys(queued):
-            n, total = self._seen.get(key, _NOTHING)
-            if n >= self.ENOUGH:
+            n, total = self._totals.get(key, _NOTHING)
+            if n >= self.MIN_REPLIES:
                 return total // n
         return queued.request.max_tokens
 
     def observe(self, queued: QueuedRequest, tokens: int) -> None:
-        """Remember how long a reply was."""
-        if len(self._seen) > REMEMBERED:
-            self._seen = dict(itertools.islice(self._seen.items(), REMEMBERED // 2, None))
+        """Record the tokens of a reply."""
+        if len(self._totals) > REMEMBERED:
+            self._totals = dict(itertools.islice(self._totals.items(), REMEMBERED // 2, None))
         for key in self._keys(queued):
-            n, total = self._seen.get(key, _NOTHING)
-            self._seen[key] = (n + 1, total + tokens)
+            n, total = self._totals.get(key, _NOTHING)
+            self._totals[key] = (n + 1, total + tokens)
 
     @staticmethod
     def _keys(queued: QueuedRequest) -> tuple[tuple[int, int], ...]:
@@ -70,35 +75,35 @@ class OutputLengthPredictor:
 
 
 class TokenCostEstimator:
-    """Predicts the tokens that a request takes of a rate: its reply, a quarter of its characters, and its
-    pictures, as many for each as replies have counted so far; before that by their size."""
+    """Estimates the tokens that a request takes from a rate (see the top of this file)."""
 
     def __init__(self) -> None:
         self.latest = 0.0
-        self._pictures = self._tokens = 0.0
+        self._pictures = self._picture_tokens = 0.0
 
-    def of(self, queued: QueuedRequest) -> float:
-        """Tokens of prompt and reply to expect."""
+    def estimate(self, queued: QueuedRequest) -> float:
+        """Return the expected tokens of prompt and reply."""
         images = queued.request.images
-        shown = len(images) * self._tokens / self._pictures if self._pictures else sum(map(_by_size, images))
-        self.latest = queued.length + characters(queued.request) / _CHARS_PER_TOKEN + shown
+        mean = self._picture_tokens / self._pictures if self._pictures else None
+        picture_tokens = sum(map(_tokens_by_size, images)) if mean is None else len(images) * mean
+        self.latest = queued.length + characters(queued.request) / _CHARS_PER_TOKEN + picture_tokens
         return self.latest
 
-    def counted(self, queued: QueuedRequest, prompt: int, reply: int) -> float:
-        """Tokens that a request took; ``prompt`` is 0 where the server does not count."""
+    def observe(self, queued: QueuedRequest, prompt: int, reply: int) -> float:
+        """Learn from a reply and return the request's tokens; ``prompt`` is 0 if the server counts none."""
         if not prompt:
             return queued.cost - queued.length + reply
         if images := queued.request.images:
             self._pictures += len(images)
-            self._tokens += max(0.0, prompt - characters(queued.request) / _CHARS_PER_TOKEN)
+            self._picture_tokens += max(0.0, prompt - characters(queued.request) / _CHARS_PER_TOKEN)
         return float(prompt + reply)
 
 
-def _by_size(image: Image) -> float:
+def _tokens_by_size(image: Image) -> float:
     try:
         size = image.size or look(image.read()).size
-    except OSError:  # the request itself will say so
+    except OSError:  # sending the request will raise the error
         size = None
     if size is None:
-        return _LARGEST
-    return min(_LARGEST, max(_SMALLEST, size[0] * size[1] / _PIXELS_PER_TOKEN))
+        return _MAX_PICTURE_TOKENS
+    return min(_MAX_PICTURE_TOKENS, max(_MIN_PICTURE_TOKENS, size[0] * size[1] / _PIXELS_PER_TOKEN))

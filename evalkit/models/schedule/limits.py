@@ -1,4 +1,8 @@
-"""When nothing is to be sent: an outage of all endpoints, and rates that a vendor sets."""
+"""Reasons to send nothing for a while: a circuit breaker for outages, and the rate limits of a vendor.
+
+``TokenBucket`` keeps the rates that the user sets (``?rpm=``, ``?tpm=``). ``RateLimitWindow`` keeps the rates
+that an endpoint reports in the headers of its replies. All times are seconds of one monotonic clock.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +11,74 @@ from dataclasses import dataclass
 
 
 class CircuitBreaker:
-    """Whether nothing answers any more: then one request asks now and then, and all others wait.
+    """A circuit breaker for all endpoints together: during an outage, one request at a time tests them.
 
-    So many failures in a row make an outage that none of the requests under way was answered in between;
-    where no connection can be made at all, one is enough. The pauses double up to ``LONGEST_S``.
+    The breaker opens after at least ``MIN_FAILURES`` failures in a row, and at least as many as there may be
+    requests in flight. One failure is enough where no connection can be made. Each failed test doubles the
+    pause before the next one, up to ``LONGEST_S``. Any answer closes the breaker.
     """
 
-    FEWEST = 8
+    MIN_FAILURES = 8
     FIRST_S, LONGEST_S = 0.5, 8.0
 
     def __init__(self) -> None:
         self.opens_at = -math.inf
-        self._row, self._pause, self._began = 0, 0.0, 0.0
+        self._failures, self._pause, self._began = 0, 0.0, 0.0
 
-    def answered(self) -> None:
-        """Something answers, were it with a refusal."""
-        self._row, self._pause, self.opens_at = 0, 0.0, -math.inf
+    def record_answer(self) -> None:
+        """Close the breaker: an endpoint answered, possibly with a refusal."""
+        self._failures, self._pause, self.opens_at = 0, 0.0, -math.inf
 
-    def failed(self, begun: float, now: float, most: int, *, sure: bool = False) -> None:
-        """A request that was sent at ``begun`` failed; ``most`` may be under way at once. ``sure``: nothing
-        is there to answer the others."""
-        if not self._row:
+    def record_failure(self, sent_at: float, now: float, limit: int, *, unreachable: bool = False) -> None:
+        """Count the failure of a request that was sent at ``sent_at``.
+
+        ``limit`` is the largest number of requests in flight. ``unreachable``: no connection could be made.
+        """
+        if not self._failures:
             self._began = now
-        self._row += max(self.FEWEST, most) if sure else 1
-        if self._row >= max(self.FEWEST, most) and begun >= self.opens_at:
+        self._failures += max(self.MIN_FAILURES, limit) if unreachable else 1
+        if self._failures >= max(self.MIN_FAILURES, limit) and sent_at >= self.opens_at:
             self._pause = min(self.LONGEST_S, max(self.FIRST_S, 2 * self._pause))
             self.opens_at = now + self._pause
 
-    def holds(self, now: float, in_flight: int) -> bool:
-        """Whether nothing may be sent now."""
+    def blocks(self, now: float, in_flight: int) -> bool:
+        """Return whether nothing may be sent now."""
         return self._pause > 0 and (now < self.opens_at or in_flight > 0)
 
-    def lasts(self, now: float) -> float:
-        """Seconds since its first failure; 0 where there is no outage."""
+    def duration(self, now: float) -> float:
+        """Return the seconds since the first failure of the outage; 0 if there is no outage."""
         return now - self._began if self._pause else 0.0
 
 
 class TokenBucket:
-    """So many units a minute, evenly: a bucket that runs out at this rate and holds a second's worth."""
+    """A rate of units (requests or tokens) per minute, spread evenly, with bursts of one second's worth."""
 
     BURST_S = 1.0
 
     def __init__(self, per_minute: float) -> None:
-        self._each_s = 60.0 / per_minute
-        self._full_at = -math.inf  # when all that was sent would have been sent at the rate
+        self._seconds_per_unit = 60.0 / per_minute
+        self._paid_until = -math.inf  # when the rate has made up for everything sent
 
     @property
     def opens_at(self) -> float:
-        """When there is room again."""
-        return self._full_at - self.BURST_S
+        """The time from which a further request may be sent."""
+        return self._paid_until - self.BURST_S
 
     def take(self, units: float, now: float) -> None:
-        """So many units are sent now."""
-        self._full_at = max(self._full_at, now) + units * self._each_s
+        """Record that ``units`` are sent now."""
+        self._paid_until = max(self._paid_until, now) + units * self._seconds_per_unit
 
     def correct(self, units: float) -> None:
-        """They were so many more, or fewer, than was said."""
-        self._full_at += units * self._each_s
+        """Add ``units`` (negative: subtract them) when the true number of an estimated request is known."""
+        self._paid_until += units * self._seconds_per_unit
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitWindow:
-    """What an endpoint says it still takes until a moment, and ``most`` after it.
+    """The rate limit in the headers of a reply: ``units`` are left until ``until``, then there are ``most``.
 
-    ``sent`` is the place of the request whose reply said so. Those under way may not be counted in it yet, so
-    no more go than together with them are left.
+    ``sent`` is the sequence number of the request with that reply. The server may not have counted the
+    requests in flight yet, so that they are counted against ``units`` here.
     """
 
     units: float
@@ -80,7 +87,10 @@ class RateLimitWindow:
     sent: int
 
     def opens_at(self, taken: float, in_flight: int, now: float) -> float:
-        """When one more may go, with which so many units would be under way. Each reply tells anew."""
+        """Return when one more request may be sent; ``taken`` units would then be in flight.
+
+        After ``until``, each reply of a request in flight brings a new limit: look again every second.
+        """
         if now >= self.until:
             return now + 1.0 if in_flight and taken > self.most else -math.inf
         return self.until if taken > self.units else -math.inf

@@ -1,4 +1,4 @@
-"""Tells the scheduler of requests that pile up at a server."""
+"""Polls busy servers for their queues and lowers the concurrency limit where requests pile up."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ EVERY_S = 5.0
 
 
 async def watch(backend: Backend, scheduler: Scheduler, every_s: float = EVERY_S) -> None:
-    """Ask every few seconds each busy endpoint that answers such questions, until cancelled."""
-    asked = {endpoint.name: endpoint for endpoint in scheduler.endpoints}
-    before: dict[str, Load] = {}
-    told: set[str] = set()
-    while asked:
+    """Poll each endpoint that is near its limit every ``every_s`` seconds, until cancelled.
+
+    An endpoint that does not report its load is not asked again.
+    """
+    polled = {endpoint.name: endpoint for endpoint in scheduler.endpoints}
+    previous: dict[str, Load] = {}
+    reporting: set[str] = set()
+    while polled:
         await asyncio.sleep(every_s)
-        for name, endpoint in list(asked.items()):
-            if endpoint.free() > endpoint.concurrency.limit // 8:  # it has room: nothing waits there for long
-                before.pop(name, None)
+        for name, endpoint in list(polled.items()):
+            if endpoint.free() > endpoint.concurrency.limit // 8:  # with free slots, nothing waits long
+                previous.pop(name, None)
                 continue
             try:
                 load = await backend.load(name)
-            except ModelError:  # the requests themselves tell whether it is well
-                if name in told:
+            except ModelError:  # the requests themselves show whether the endpoint is healthy
+                if name in reporting:
                     continue
-                load = None  # the page has another form than expected
+                load = None  # not the expected kind of page
             if load is None:
-                del asked[name]
+                del polled[name]
                 continue
-            told.add(name)
-            if (last := before.pop(name, None)) is None:
-                before[name] = load
+            reporting.add(name)
+            if (last := previous.pop(name, None)) is None:
+                previous[name] = load
             else:
-                _tell(endpoint, last, load)
+                _report_queue(endpoint, last, load)
 
 
-def _tell(endpoint: Endpoint, last: Load, load: Load) -> None:
-    """What waited twice is no accident. Of what others sent there, nothing is ours to hold back."""
+def _report_queue(endpoint: Endpoint, last: Load, load: Load) -> None:
+    """Report to the endpoint's limit what both polls saw waiting, in proportion to our part of the load."""
     waiting, running = min(last.waiting, load.waiting), max(last.running, load.running)
     ours = min(1.0, endpoint.in_flight / max(1, running + waiting))
     now = asyncio.get_running_loop().time()
-    endpoint.concurrency.saw_waiting(round(ours * running), round(ours * waiting), now)
+    endpoint.concurrency.observe_queue(round(ours * running), round(ours * waiting), now)

@@ -1,4 +1,10 @@
-"""What requests share of their prompts: hashes of their beginnings, and a radix tree of those that wait."""
+"""Prefix sharing: the hashes of a prompt's beginnings, and a radix tree of the requests that wait.
+
+A server with a prefix cache reads a shared beginning once, if the requests that share it come in a row. The
+text of a prompt is cut into pieces (paragraphs, images, roles); a prefix chain holds one hash for each number
+of leading pieces. The tree's nodes are prefixes. Each node counts the requests and the work below it, so that
+an endpoint can walk from its present prefix to the nearest one with most work.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +22,9 @@ _split = re.compile(rb"\n\n").split  # twice as fast as bytes.split in long para
 
 
 def prefix_chain(request: Request) -> tuple[int, ...]:
-    """Hashes of a request's beginnings, shortest first: one after each paragraph, image and message.
+    """Return the hashes of a request's beginnings, shortest first: one after each paragraph, image and role.
 
-    Two requests share as much of their prompts as they share of these. The same in every process.
+    The common prefix of two chains is that of the two prompts. A chain is the same in every process.
     """
     chain: list[int] = []
     last = 0
@@ -49,7 +55,7 @@ def _pieces(request: Request) -> Iterator[bytes]:
 
 
 def characters(request: Request) -> int:
-    """Of a request's text."""
+    """Return the number of characters of a request's text."""
     count = len(request.prompt or "")
     for message in request.messages:
         if isinstance(message.content, str):
@@ -60,10 +66,14 @@ def characters(request: Request) -> int:
 
 
 class QueuedRequest:
-    """A request's place in the schedule. ``endpoint`` is the number of its endpoint once it is sent."""
+    """A request in the scheduler: what is predicted of it, where it waits, and when and where it was sent.
+
+    ``number`` counts the requests submitted, ``sent`` those sent; ``sent_at`` is the time. ``length`` are the
+    expected output tokens, ``work`` adds the reading of the prompt. ``group`` is the hash of the longest
+    prefix that an earlier request had too. ``home`` is that prefix's endpoint, ``endpoint`` the one chosen.
+    """
 
     __slots__ = (
-        "begun",
         "chain",
         "cost",
         "endpoint",
@@ -74,6 +84,7 @@ class QueuedRequest:
         "number",
         "request",
         "sent",
+        "sent_at",
         "state",
         "waiter",
         "work",
@@ -82,9 +93,9 @@ class QueuedRequest:
     def __init__(self, number: int, request: Request, chain: tuple[int, ...]) -> None:
         self.number, self.request, self.chain = number, request, chain
         self.length = self.work = 1
-        self.cost = 0.0  # tokens of prompt and reply, once it is sent and where a rate asks for them
+        self.cost = 0.0  # tokens of prompt and reply, for the rates of tokens; set when sent
         self.group = self.home = self.endpoint = 0
-        self.sent, self.begun = 0, 0.0
+        self.sent, self.sent_at = 0, 0.0
         self.state = "waiting"  # then "sent", then "gone"
         self.node: _Node | None = None
         self.waiter: Any = None
@@ -94,7 +105,7 @@ class QueuedRequest:
 
 
 class _Node:
-    """A piece of prefix in the radix tree, with the work that waits below it."""
+    """A node of the radix tree: pieces of a prefix, and the number and work of the requests below."""
 
     __slots__ = ("children", "count", "here", "label", "parent", "ranking", "work")
 
@@ -106,14 +117,15 @@ class _Node:
         self.count = self.work = 0
 
     def __lt__(self, other: _Node) -> bool:
-        return False  # heaps of equal work and key: either may come first
+        return False  # for entries of equal work and key: any order will do
 
     def child(self, label: tuple[int, ...]) -> _Node:
-        made = self.children[label[0]] = _Node(label, self)
-        return made
+        """Add a child and return it."""
+        node = self.children[label[0]] = _Node(label, self)
+        return node
 
-    def cut(self, at: int) -> _Node:
-        """Put a node for the first ``at`` pieces above this one."""
+    def split(self, at: int) -> _Node:
+        """Put a node for the first ``at`` pieces above this one and return it."""
         assert self.parent is not None
         upper = self.parent.child(self.label[:at])
         upper.count, upper.work = self.count, self.work
@@ -124,7 +136,7 @@ class _Node:
         return upper
 
     def rank(self, child: _Node) -> None:
-        """Note that a child's work has grown."""
+        """Record that a child's work has grown."""
         if len(self.ranking) > 16 + 2 * len(self.children):
             self.ranking = [(-c.work, c.label[0], c) for c in self.children.values()]
             heapq.heapify(self.ranking)
@@ -132,10 +144,10 @@ class _Node:
             heapq.heappush(self.ranking, (-child.work, child.label[0], child))
 
     def largest(self) -> _Node:
-        """The child with most work."""
+        """Return the child with most work."""
         while True:
-            noted, key, child = self.ranking[0]
-            if -noted == child.work and self.children.get(key) is child:
+            minus_work, key, child = self.ranking[0]
+            if -minus_work == child.work and self.children.get(key) is child:
                 return child
             if self.children.get(key) is child:
                 heapq.heapreplace(self.ranking, (-child.work, key, child))
@@ -148,15 +160,15 @@ class PrefixQueue:
 
     def __init__(self) -> None:
         self._root = _Node((), None)
-        self._places: dict[int, _Node] = {}
-        self.groups: Counter[int] = Counter()
+        self._positions: dict[int, _Node] = {}  # the node from which each endpoint took its last request
+        self.groups: Counter[int] = Counter()  # waiting requests of each group
 
     def __len__(self) -> int:
         return self._root.count
 
     @property
     def work(self) -> int:
-        """Sum of what waits."""
+        """The work of all waiting requests."""
         return self._root.work
 
     def push(self, queued: QueuedRequest) -> None:
@@ -164,27 +176,27 @@ class PrefixQueue:
         node = queued.node = self._find(queued.chain)
         heapq.heappush(node.here, (-queued.work, queued))
         self.groups[queued.group] += 1
-        above: _Node | None = node
-        while above is not None:
-            above.count += 1
-            above.work += queued.work
-            if above.parent is not None:
-                above.parent.rank(above)
-            above = above.parent
+        ancestor: _Node | None = node
+        while ancestor is not None:
+            ancestor.count += 1
+            ancestor.work += queued.work
+            if ancestor.parent is not None:
+                ancestor.parent.rank(ancestor)
+            ancestor = ancestor.parent
 
     def _find(self, chain: tuple[int, ...]) -> _Node:
         node, at = self._root, 0
         while at < len(chain):
-            below = node.children.get(chain[at])
-            if below is None:
+            child = node.children.get(chain[at])
+            if child is None:
                 return node.child(chain[at:])
-            shared = _shared(below.label, chain, at)
-            node = below if shared == len(below.label) else below.cut(shared)
+            shared = _shared(child.label, chain, at)
+            node = child if shared == len(child.label) else child.split(shared)
             at += shared
         return node
 
     def remove(self, queued: QueuedRequest) -> None:
-        """Take a certain request out."""
+        """Take one request out of the queue."""
         node = queued.node
         queued.node = None
         self.groups[queued.group] -= 1
@@ -198,8 +210,8 @@ class PrefixQueue:
             node = node.parent
 
     def pop(self, endpoint: int) -> QueuedRequest:
-        """The next request for an endpoint: as near as can be to the one it took last."""
-        node = self._places.get(endpoint, self._root)
+        """Take out the next request for an endpoint: the nearest in the tree to the endpoint's last one."""
+        node = self._positions.get(endpoint, self._root)
         while not node.count:
             assert node.parent is not None
             node = node.parent
@@ -210,17 +222,18 @@ class PrefixQueue:
                 break
             node = node.largest()
         queued = heapq.heappop(node.here)[1]
-        self.stay(endpoint, queued)
+        self.move_to(endpoint, queued)
         self.remove(queued)
         return queued
 
-    def stay(self, endpoint: int, queued: QueuedRequest) -> None:
-        """The endpoint goes on from this request's prefix; before ``remove``."""
+    def move_to(self, endpoint: int, queued: QueuedRequest) -> None:
+        """Let the endpoint go on from this request's prefix. Call this before ``remove``."""
         assert queued.node is not None
-        self._places[endpoint] = queued.node
+        self._positions[endpoint] = queued.node
 
 
 def _shared(label: tuple[int, ...], chain: tuple[int, ...], at: int) -> int:
+    """Return the number of leading pieces that ``label`` has in common with ``chain`` from ``at`` on."""
     if chain[at : at + len(label)] == label:
         return len(label)
     return next(i for i, piece in enumerate(label) if at + i == len(chain) or piece != chain[at + i])

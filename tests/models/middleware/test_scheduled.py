@@ -43,8 +43,8 @@ def test_whatever_is_cancelled_or_fails_at_any_moment_the_others_get_their_own_r
             del flying[number]
 
     async def play() -> None:
-        scheduler = Scheduler(each=3)
-        scheduler.outage.FIRST_S = scheduler.outage.LONGEST_S = (
+        scheduler = Scheduler(per_endpoint=3)
+        scheduler.breaker.FIRST_S = scheduler.breaker.LONGEST_S = (
             0.0  # no pause: steps are counted, not seconds
         )
         layers = Coalesced(Retrying(Scheduled(FakeBackend(answer), scheduler), tries=100, base_s=0.0))
@@ -198,7 +198,7 @@ async def test_cancelled_and_failed_requests_give_their_slots_back() -> None:
         finally:
             running -= 1
 
-    layer = Scheduled(FakeBackend(answer), Scheduler(each=5))
+    layer = Scheduled(FakeBackend(answer), Scheduler(per_endpoint=5))
     tasks = [asyncio.create_task(layer.send(ask("p", str(i)))) for i in range(400)]
     for _ in range(60):
         await asyncio.sleep(0.001)
@@ -214,7 +214,7 @@ async def test_cancelled_and_failed_requests_give_their_slots_back() -> None:
 
 async def test_what_is_ready_together_is_ordered_before_the_first_goes() -> None:
     fake = FakeBackend(lambda request: "")
-    layer = Scheduled(fake, Scheduler(each=1))
+    layer = Scheduled(fake, Scheduler(per_endpoint=1))
     asked = [ask(f"p{i % 3}", str(i)) for i in range(12)]
     await asyncio.gather(*map(layer.send, asked))
     prefixes = [request.prompt.split()[0] for request in fake.requests]

@@ -126,10 +126,10 @@ async def test_the_limit_holds_and_a_waiting_retry_takes_no_slot():
         running -= 1
         return "ok"
 
-    backend = Retrying(Scheduled(FakeBackend(answer), Scheduler(each=1)), base_s=0.001)
+    backend = Retrying(Scheduled(FakeBackend(answer), Scheduler(per_endpoint=1)), base_s=0.001)
     await asyncio.gather(*(backend.send(ASK) for _ in range(5)))
     assert most == 1
-    wide = Scheduled(FakeBackend(answer), Scheduler(each=3))
+    wide = Scheduled(FakeBackend(answer), Scheduler(per_endpoint=3))
     most = 0
     await asyncio.gather(*(wide.send(ASK) for _ in range(9)))
     assert most == 3

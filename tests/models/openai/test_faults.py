@@ -302,7 +302,7 @@ async def test_nothing_listens(unused_tcp_port):
 
 async def test_no_tls_and_no_such_host_say_so(script):
     secure = script.url.replace("http:", "https:")  # it speaks plain HTTP
-    with pytest.raises(ServerFailed, match=r"no TLS connection to https.*named with http://"):
+    with pytest.raises(ServerFailed, match=r"no TLS connection to https.*write http://"):
         await ask(secure)
     with pytest.raises(ServerFailed, match=r"nothing answers at http://no-such-host\.invalid.*lookup"):
         await ask("http://no-such-host.invalid")
@@ -392,7 +392,7 @@ async def test_a_redirect_is_refused_and_the_key_goes_nowhere(script, monkeypatc
 
     script.replies["/v1/chat/completions"] = moved
     backend = load(f"openai:tiny@{script.url}?api_key_env=MY_KEY")
-    with pytest.raises(RequestRejected, match=r"sends its clients to .*/elsewhere.*does not follow"):
+    with pytest.raises(RequestRejected, match=r"a redirect to .*/elsewhere.*does not follow"):
         await Retrying(backend).send(ASK)
     await backend.close()
     assert [path for path, _ in script.seen] == ["/v1/chat/completions"]
@@ -522,7 +522,7 @@ async def test_an_error_inside_a_whole_reply_means_what_its_code_says(script):
 async def test_a_stream_that_breaks_off(script):
     script.chat(stream(delta(content="4")), stream("data: {oops"))
     for _ in range(2):
-        with pytest.raises(ServerFailed, match=r"broke off|not JSON"):
+        with pytest.raises(ServerFailed, match=r"ended a streamed reply|not JSON"):
             await ask(script.url, params="?stream=true")
 
 

@@ -149,7 +149,7 @@ class Counting:
 
 @pytest.mark.parametrize(
     ("most", "error"),
-    [(99, None), (1, "keeps one image of several"), (0, "drops images without a word")],
+    [(99, None), (1, "keeps one image of several"), (0, "drops images silently")],
 )
 async def test_the_probe_counts_pictures(script, most, error):
     Counting(script, most=most)

@@ -51,7 +51,7 @@ def test_what_waits_at_the_server_is_taken_back_and_given_again(holds: int) -> N
 
     def ask_often(now: float) -> None:
         for _ in range(20):
-            gauge.saw_waiting(min(holds, gauge.limit), max(0, gauge.limit - holds), now)
+            gauge.observe_queue(min(holds, gauge.limit), max(0, gauge.limit - holds), now)
 
     ask_often(1.0)
     assert holds <= gauge.limit <= max(holds + 2, 1.15 * holds)
@@ -69,7 +69,7 @@ async def test_sglang_begins_with_what_it_runs_and_each_endpoint_with_its_own(sc
     assert (await backend.probe(Requirements())).info.max_running == 96
     assert scheduler_of(backend.traits).endpoints[0].concurrency.limit == 96
     await backend.close()
-    two = Scheduler(["a", "b"], grows=256, slots={"a": 8})
+    two = Scheduler(["a", "b"], max_per_endpoint=256, slots={"a": 8})
     assert [(c.limit, c.most) for c in (endpoint.concurrency for endpoint in two.endpoints)] == [
         (8, 8),
         (64, 256),
@@ -86,7 +86,7 @@ async def test_only_a_full_endpoint_is_asked_and_only_what_waits_twice_counts(sc
 
     script.replies["/v1/loads"] = loads
     backend = load(f"sglang:tiny@{script.url}")
-    schedule = Scheduler(backend.endpoints.urls, each=64)
+    schedule = Scheduler(backend.endpoints.urls, per_endpoint=64)
     watching = asyncio.create_task(watch(backend, schedule, every_s=0.01))
     await asyncio.sleep(0.1)
     assert not script.seen  # it has nothing to do
@@ -112,7 +112,7 @@ async def test_a_server_that_says_nothing_is_not_asked_again(script, page: str |
     if page is not None:
         script.replies["/v1/loads"] = welcome
     backend = load(f"openai:tiny@{script.url}")
-    schedule = Scheduler(backend.endpoints.urls, each=1)
+    schedule = Scheduler(backend.endpoints.urls, per_endpoint=1)
     schedule.submit(Request(prompt="a"))
     schedule.next(0.0)
     await asyncio.wait_for(watch(backend, schedule, every_s=0.01), 5)

@@ -73,7 +73,7 @@ async def test_a_certificate_that_stays_wrong_stops_the_run_and_says_so(authorit
         while sum(live.answered.values()) < 8 and not run.done():
             await asyncio.sleep(0.01)
     async with serving({}, port=port, ssl_context=Authority(tmp_path / "unknown").context()):
-        with pytest.raises(SetupError, match=r"nothing has been answered.*certificate.*resume the run"):
+        with pytest.raises(SetupError, match=r"no answer for.*certificate.*resume the run"):
             await run
 
 
@@ -158,10 +158,10 @@ def test_a_proxy_is_used_where_the_spec_names_it_and_only_there(evalkit, scripte
     evalkit.environment["HTTP_PROXY"] = scripted.url
     run = ["run", "task_small.py", "--limit", "3", "--model"]
     refused = evalkit(*run, "openai:tiny@http://model.invalid?down_timeout=1", code=2)
-    assert "HTTP_PROXY is not used: name a proxy with ?proxy=" in refused.stderr
+    assert "HTTP_PROXY is not used: set a proxy with ?proxy=" in refused.stderr
     assert not scripted.requests
     evalkit(*run, f"openai:tiny@http://model.invalid?proxy={scripted.url}")
     assert sum(scripted.asked.values()) == 3
     refused = evalkit(*run, "openai:tiny@http://model.invalid?proxy=http://me:secret@proxy", code=2)
-    assert "a URL without a password is wanted" in refused.stderr
+    assert "must be a URL without a password" in refused.stderr
     assert "secret" not in refused.stderr

@@ -15,7 +15,7 @@ from tests.models.schedule.asking import ask
 
 
 def test_a_dead_endpoint_is_left_alone_and_taken_back() -> None:
-    schedule = Scheduler(["http://dead", "http://well"], each=4)
+    schedule = Scheduler(["http://dead", "http://well"], per_endpoint=4)
     for i in range(60):
         schedule.submit(ask(str(i)))
 
@@ -25,7 +25,7 @@ def test_a_dead_endpoint_is_left_alone_and_taken_back() -> None:
         for queued in queued_requests:
             broken = queued.endpoint == 0 and now < 6
             problem = ServerFailed("", status=502) if broken else None
-            schedule.ended(queued, now, problem=problem, tokens=None if broken else 1)
+            schedule.finish(queued, now, problem=problem, tokens=None if broken else 1)
         return sum(t.endpoint == 0 for t in queued_requests)
 
     assert turn(0.0) == 4
@@ -50,7 +50,7 @@ def test_concurrency_finds_the_slots_of_a_server(start: int, slots: int) -> None
             heapq.heappush(free, begins + tokens)
             heapq.heappush(done, (begins + tokens, now, tokens))
         now, begun, tokens = heapq.heappop(done)
-        gauge.ended(begun, now, tokens, full=True)
+        gauge.observe_reply(begun, now, tokens, full=True)
         limits.append(gauge.limit)
     typical = sorted(limits[10_000:])[10_000]
     assert slots <= typical * 1.25
@@ -68,19 +68,19 @@ def test_concurrency_gives_way_to_overload() -> None:
 
 @pytest.mark.parametrize("problem", [Overloaded("", status=503), ServerFailed("", status=504), TooSlow("")])
 def test_one_overload_counts_once_for_all_that_were_under_way(problem: ModelError) -> None:
-    schedule = Scheduler(each=64)
+    schedule = Scheduler(per_endpoint=64)
     for i in range(64):
         schedule.submit(ask(str(i)))
     for queued in list(iter(lambda: schedule.next(0.0), None)):
-        schedule.ended(queued, 0.0, problem=problem)
+        schedule.finish(queued, 0.0, problem=problem)
     assert schedule.endpoints[0].concurrency.limit == 48
 
 
 def test_a_few_overloads_by_chance_do_not_slow_a_run_down() -> None:
-    schedule, rng = Scheduler(each=64), random.Random(5)
+    schedule, rng = Scheduler(per_endpoint=64), random.Random(5)
     for i in range(3_000):
         schedule.submit(ask(str(i)))
         while (queued := schedule.next(i)) is not None:
             busy = i > 100 and rng.random() < 0.03
-            schedule.ended(queued, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
+            schedule.finish(queued, i, problem=Overloaded("") if busy else None, tokens=None if busy else 5)
     assert schedule.endpoints[0].concurrency.limit >= 48

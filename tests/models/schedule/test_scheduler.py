@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from evalkit.errors import Overloaded, RequestRejected, ServerFailed
 from evalkit.models.schedule.prefix import QueuedRequest, prefix_chain
-from evalkit.models.schedule.scheduler import HARD, Scheduler
+from evalkit.models.schedule.scheduler import HARD_STARVATION, Scheduler
 from evalkit.types import Image, Message, Request, Text
 from tests.models.schedule.asking import ask
 
@@ -23,7 +23,7 @@ def drain(schedule: Scheduler) -> list[str]:
     order = []
     while (queued := schedule.next(0.0)) is not None:
         order.append(queued.request.prompt)
-        schedule.ended(queued, 0.0, tokens=1)
+        schedule.finish(queued, 0.0, tokens=1)
     return order
 
 
@@ -36,9 +36,9 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.schedule = Scheduler(
             ["http://a", "http://b", "http://c"],
-            each=self.EACH,
-            grows=self.GROWS,
-            together=self.TOGETHER,
+            per_endpoint=self.EACH,
+            max_per_endpoint=self.GROWS,
+            max_in_flight=self.TOGETHER,
         )
         self.now = 0.0
         self.waiting: list[QueuedRequest] = []
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
         if how == "later":
             self.closed[queued.endpoint] = self.now + 30.0
         tokens = 5 if how == "ok" else None
-        self.schedule.ended(queued, self.now, tokens=tokens, problem=problem)
+        self.schedule.finish(queued, self.now, tokens=tokens, problem=problem)
 
     @precondition(lambda self: self.waiting or self.sent)
     @rule(which=st.randoms())
@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), running=st.integers(0, 9), waiting=st.integers(0, 9))
     def queue_at_the_server(self, which: int, running: int, waiting: int) -> None:
-        self.schedule.endpoints[which].concurrency.saw_waiting(running, waiting, self.now)
+        self.schedule.endpoints[which].concurrency.observe_queue(running, waiting, self.now)
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -117,13 +117,13 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_starves(self) -> None:
-        assert all(self.overtaken[t] <= HARD * self.most_waiting for t in self.waiting)
+        assert all(self.overtaken[t] <= HARD_STARVATION * self.most_waiting for t in self.waiting)
 
     def teardown(self) -> None:
         """Whatever happened, the rest is sent in the end, each once."""
         while self.waiting:
             for queued in self.sent:
-                self.schedule.ended(queued, self.now, tokens=1)
+                self.schedule.finish(queued, self.now, tokens=1)
             self.sent.clear()
             self.now += 100
             before = len(self.waiting)
@@ -151,7 +151,7 @@ test_growing_machine = Growing.TestCase
 @given(st.integers(0, 10_000))
 def test_a_rare_prefix_is_not_starved_by_a_popular_one(seed: int) -> None:
     rng = random.Random(seed)
-    schedule = Scheduler(each=2)
+    schedule = Scheduler(per_endpoint=2)
     lonely = schedule.submit(ask("rare", "question", max_tokens=1))
     under_way = []
     for i in range(300):
@@ -161,7 +161,7 @@ def test_a_rare_prefix_is_not_starved_by_a_popular_one(seed: int) -> None:
             if queued is lonely:
                 return
             under_way.append(queued)
-        schedule.ended(under_way.pop(rng.randrange(len(under_way))), i, tokens=3)
+        schedule.finish(under_way.pop(rng.randrange(len(under_way))), i, tokens=3)
     pytest.fail("still waiting")
 
 
@@ -187,7 +187,7 @@ def test_chains_tell_how_much_is_shared() -> None:
 
 def test_prefixes_go_together_the_largest_first_and_long_ones_within_them() -> None:
     prior = {"x": 10, "y": 11, "z": 12}
-    schedule = Scheduler(each=1)
+    schedule = Scheduler(per_endpoint=1)
     for question in "xyz":
         for shared in ("s\n\np1", "s\n\np2", "t"):
             if (shared, question) != ("s\n\np1", "y"):
@@ -199,7 +199,7 @@ def test_prefixes_go_together_the_largest_first_and_long_ones_within_them() -> N
 
 
 def test_what_would_outlast_the_rest_goes_early_even_from_a_small_group() -> None:
-    schedule = Scheduler(each=4)
+    schedule = Scheduler(per_endpoint=4)
     for i in range(40):
         schedule.submit(ask("popular", str(i), max_tokens=2000), 10)
     schedule.submit(ask("rare", "long", max_tokens=2000), 1000)
@@ -208,14 +208,14 @@ def test_what_would_outlast_the_rest_goes_early_even_from_a_small_group() -> Non
 
 
 def test_lengths_are_learned_by_prefix_then_by_what_is_alike() -> None:
-    schedule = Scheduler(each=100)
+    schedule = Scheduler(per_endpoint=100)
     assert schedule.submit(ask("new", "1")).length == 100
     schedule.submit(ask("s", "p", "0"))
     for i in range(5):
         queued = schedule.submit(ask("s", "p", f"seen {i}"))
         while schedule.next(0.0):
             pass
-        schedule.ended(queued, 0.0, tokens=20)
+        schedule.finish(queued, 0.0, tokens=20)
     assert schedule.submit(ask("s", "p", "more")).length == 20
     assert schedule.submit(ask("elsewhere", "q")).length == 20
     assert schedule.submit(ask("s", "p", "judge", max_tokens=7)).length == 7
@@ -223,7 +223,7 @@ def test_lengths_are_learned_by_prefix_then_by_what_is_alike() -> None:
 
 
 def test_a_prefix_stays_at_its_endpoint_while_both_are_busy() -> None:
-    schedule = Scheduler(["http://a", "http://b"], each=2)
+    schedule = Scheduler(["http://a", "http://b"], per_endpoint=2)
     rng = random.Random(1)
     for _ in range(400):
         schedule.submit(ask(f"p{rng.randrange(20)}", str(rng.random())))
@@ -235,7 +235,7 @@ def test_a_prefix_stays_at_its_endpoint_while_both_are_busy() -> None:
             seen.setdefault(queued.request.prompt.split()[0], set()).add(queued.endpoint)
         if not under_way:
             break
-        schedule.ended(under_way.pop(rng.randrange(len(under_way))), 0.0, tokens=1)
+        schedule.finish(under_way.pop(rng.randrange(len(under_way))), 0.0, tokens=1)
     assert (
         sum(len(endpoints) for endpoints in seen.values()) <= 24
     )  # of 20 if nothing ever moved, 40 by chance

@@ -139,7 +139,7 @@ def test_options_that_contradict_each_other(write: Any, options: dict[str, Any],
 
 
 def test_a_model_without_a_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"no tokenizer\.json in it"):
+    with pytest.raises(SetupError, match=r"has no tokenizer\.json"):
         Chunking(chunk_tokens=5, tokenizer=str(tmp_path)).cutter()
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(SetupError, match="no tokenizer could be read"):

@@ -168,10 +168,10 @@ def test_what_is_wrong_is_named_with_its_place(
 
 
 def test_what_is_no_corpus_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no corpus in it that is known: no corpus\.jsonl \(BEIR\)"):
+    with pytest.raises(CorpusError, match=r"holds no corpus of a known format: no corpus\.jsonl \(BEIR\)"):
         Corpus(tmp_path)
     jsonl(tmp_path / "queries.jsonl", [{"_id": "q", "text": "a question is no document"}])
-    with pytest.raises(CorpusError, match="no corpus in it that is known"):
+    with pytest.raises(CorpusError, match="holds no corpus of a known format"):
         Corpus(tmp_path)
     (tmp_path / "x.parquet").write_text("not parquet")
     with pytest.raises(CorpusError, match="cannot be read as Parquet"):

@@ -163,7 +163,7 @@ def test_a_model_that_is_not_there_is_an_error_with_the_fix(
         find_model("nobody/nothing-v0")
     with pytest.raises(SetupError, match="no encoder 'not a name!'"):
         find_model("not a name!")
-    with pytest.raises(SetupError, match="no weights in it"):
+    with pytest.raises(SetupError, match="has no weights"):
         Embedder(str(tmp_path))
 
 

@@ -61,7 +61,9 @@ def test_shards_find_what_one_index_finds(tmp_path: Path, name: str) -> None:
     for folder, vectors in ((tmp_path / "whole", N), (tmp_path / "parts", 2_000)):
         folder.mkdir()
         facts = faiss_shards.build(name, source, folder, Silent(), shard_bytes=vectors * 4 * DIMENSION)
-        found.append(faiss_shards.Index(folder, facts, "cosine", nprobe=4).nearest(source.vectors[::97], 10))
+        found.append(
+            faiss_shards.ShardedIndex(folder, facts, "cosine", nprobe=4).nearest(source.vectors[::97], 10)
+        )
     assert len(list(folder.glob("*.faiss"))) == 3
     for (rows, scores), (other_rows, other_scores) in zip(*found, strict=True):
         assert scores == pytest.approx(other_scores, abs=2e-6)
@@ -72,7 +74,9 @@ def test_shards_find_what_one_index_finds(tmp_path: Path, name: str) -> None:
 def test_scores_are_the_larger_the_nearer_and_ties_go_by_row(tmp_path: Path, similarity: Any) -> None:
     source = Clustered(2_000, similarity)
     source.vectors[[500, 1_900, 20]] = source.vectors[3]
-    index = faiss_shards.Index(tmp_path, faiss_shards.build("flat", source, tmp_path, Silent()), similarity)
+    index = faiss_shards.ShardedIndex(
+        tmp_path, faiss_shards.build("flat", source, tmp_path, Silent()), similarity
+    )
     query, twins = source.vectors[3:4], [3, 20, 500, 1_900]
     scores = source.vectors @ query[0]
     if similarity == "l2":
@@ -90,7 +94,7 @@ def test_scores_are_the_larger_the_nearer_and_ties_go_by_row(tmp_path: Path, sim
 def test_lists_that_hold_less_than_was_asked_for_give_what_they_have(tmp_path: Path, similarity: Any) -> None:
     source = Clustered(similarity=similarity)
     facts = faiss_shards.build("IVF100,Flat", source, tmp_path, Silent())
-    index = faiss_shards.Index(tmp_path, facts, similarity, nprobe=1)
+    index = faiss_shards.ShardedIndex(tmp_path, facts, similarity, nprobe=1)
     for rows, scores in index.nearest(source.vectors[:50], 1_000):
         assert 1 <= len(rows) == len(scores) < 1_000
         assert scores == sorted(scores, reverse=True)

@@ -391,7 +391,7 @@ async def test_what_is_wrong_with_a_corpus_or_a_folder_reaches_the_caller(write:
             await broken.search("x", 1)
     await broken.close()
     wordless = BM25Retriever(write([{"id": "a", "text": "the of !"}]), tmp_path / "index", progress=Silent())
-    with pytest.raises(CorpusError, match="no document holds a word"):
+    with pytest.raises(CorpusError, match="no document has a word"):
         await wordless.prepare()
     await wordless.close()
     (tmp_path / "file").write_text("")
