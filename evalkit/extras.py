@@ -1,4 +1,4 @@
-"""Optional packages: the extra of evalkit that brings each one, and the error where one is not installed."""
+"""Optional packages: the extra of evalkit that installs each, and the error where one is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from evalkit.errors import NotInstalled
 
-# The names by which they are imported. Of a package that several extras bring, the first one is named.
+# Import names by extra. For a package of several extras the first one is named.
 EXTRAS = {
     "rag": (
         "faiss",
@@ -35,8 +35,8 @@ EXTRAS = {
 def load(module: str, user: str, extra: str = "") -> Any:
     """Return an imported module of an optional package.
 
-    ``user`` is what needs the package, for the message; ``extra`` is the extra to install, by default the one
-    in ``EXTRAS``. Raises ``NotInstalled`` where the import fails.
+    ``user`` names what needs the package, for the message; ``extra`` is the extra, by default the one in
+    ``EXTRAS``. Raises ``NotInstalled`` where the import fails.
     """
     try:
         return importlib.import_module(module)

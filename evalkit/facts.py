@@ -1,6 +1,6 @@
-"""What parts of the core tell each other about an answer.
+"""Facts about an answer that one part of the core writes and another reads.
 
-These facts are kept in ``Answer.metadata``, beside those of the task itself. Their names are taken.
+They are kept in ``Answer.metadata``, beside the facts of the task, which must not use their names.
 
     kind       written by             read by
     Shown      evalkit.rag.arms       metrics of citations and of abstaining
@@ -21,26 +21,26 @@ from evalkit.types import Answer
 
 
 class Shown(Struct, frozen=True, omit_defaults=True):
-    """What a RAG task showed: ``answerable`` says whether the right reply is an answer (None: nobody says),
-    ``withheld`` that the evidence was kept back by design."""
+    """Facts about the passages of a RAG task. ``answerable``: the right reply is an answer (None: not known).
+    ``withheld``: the evidence was left out by design."""
 
     answerable: bool | None = None
     withheld: bool = False
 
 
 class Chosen(Struct, frozen=True, omit_defaults=True):
-    """Of a choice the options picked in each order that was shown, and the options' probabilities: a number
-    of any kind for each option, None where the method knows none."""
+    """The option picked in each order that was shown, and the probabilities of the options: one number for
+    each option, None where the method gives none."""
 
     picks: list[int | None] = []
     probabilities: Any = None
 
 
 class CitedSentence(Struct, frozen=True):
-    """A sentence of the reply and the passages that it cites, as indices (None: a mark that points nowhere).
+    """A sentence of the reply and the passages that it cites, as indices (None: no such passage).
 
-    ``alone`` is what the judge says of each, ``together`` whether all of them entail the sentence, ``needed``
-    for each whether the sentence needs it: it entails the sentence alone, or the others do not without it.
+    ``alone`` is the judge's relation of each passage to the sentence. ``together``: all of them entail the
+    sentence. ``needed``: the passage entails the sentence alone, or the others do not without this passage.
     """
 
     sentence: str
@@ -51,9 +51,9 @@ class CitedSentence(Struct, frozen=True):
 
 
 class Claims(Struct, frozen=True):
-    """The claims of reply and reference, and which of them the other text and each passage entail.
+    """The claims of reply and reference, and whether the other text and each passage entail them.
 
-    The tables by passages are None where the model was shown none by design.
+    The tables by passages are None where the prompt had no passages by design.
     """
 
     reply: list[str]
@@ -65,8 +65,7 @@ class Claims(Struct, frozen=True):
 
 
 class Verdicts(Struct, frozen=True):
-    """What a judge said, as far as it was asked. ``error``: why there are no verdicts, where a judge's word
-    could not be read."""
+    """A judge's verdicts. ``UNSET``: not requested. ``error``: why the judge's reply could not be read."""
 
     judge: str = ""
     citations: list[CitedSentence] | UnsetType | None = UNSET
@@ -84,7 +83,7 @@ T = TypeVar("T", Shown, Chosen, Reviewed)
 
 
 def read(answer: Answer, kind: type[T]) -> T:
-    """Return the facts of one kind. Raises ``MetricError`` where something else stands under their names."""
+    """Return the facts of one kind. Raises ``MetricError`` where a value has another type."""
     try:
         return msgspec.convert(answer.metadata, kind)
     except msgspec.ValidationError as error:
@@ -92,5 +91,5 @@ def read(answer: Answer, kind: type[T]) -> T:
 
 
 def noted(answer: Answer, facts: Struct) -> Answer:
-    """Return the answer with these facts."""
+    """Return the answer with ``facts`` in its metadata."""
     return msgspec.structs.replace(answer, metadata=answer.metadata | msgspec.to_builtins(facts))

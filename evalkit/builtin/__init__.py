@@ -1,1 +1,1 @@
-"""What every task file finds without defining it."""
+"""Fixtures that every task file can use without defining them."""

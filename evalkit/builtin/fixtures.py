@@ -1,4 +1,4 @@
-"""The fixtures that every task file finds without defining them."""
+"""The fixtures that every task file can use without defining them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @fixture
 def cache_dir() -> Path:
-    """Where downloads, corpora, embeddings and indexes are kept: ``EVALKIT_CACHE`` or the user's cache."""
+    """The folder of downloads, corpora, embeddings and indexes: ``EVALKIT_CACHE`` or the user's cache."""
     return _cache_dir()
 
 
 @fixture
 def progress() -> Progress:
-    """Where long work reports. A command puts its own in place of this one: several bars share a display."""
+    """The progress bars of long work. A command replaces this value, so that its bars share a display."""
     return for_stream()
 
 
@@ -42,24 +42,24 @@ async def retriever(
     encoder: str | None = None,
     chunk_words: int | None = None,
 ) -> AsyncIterator[Retriever]:
-    """An index over the task's own fixture ``corpus`` (see docs/corpora.md), built when first searched.
+    """A retriever over the task's fixture ``corpus`` (see docs/corpora.md).
 
-    The arm ``closed_book`` has none.
+    The index is built at the first search. The value is None in the arm ``closed_book``.
     """
     options = {"encoder": encoder, "chunk_words": chunk_words}
-    given = {name: value for name, value in options.items() if value is not None}
-    made = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **given)
-    yield made
-    await made.close()
+    chosen = {name: value for name, value in options.items() if value is not None}
+    opened = open_retriever(search, Path(corpus), cache_dir / "indexes", progress=progress, **chosen)
+    yield opened
+    await opened.close()
 
 
 @fixture
 async def review(
     cache_dir: Path, judge: str = "none", claims: Literal["sentences", "judge"] = "sentences"
 ) -> AsyncIterator[Review]:
-    """Has answers weighed by a judge: ``await review(sample, answer)``. See ``evalkit.judge``.
+    """The review of answers by a judge: ``await review(sample, answer)``. See ``evalkit.judge``.
 
-    ``judge`` is ``nli:MODEL`` or ``llm:SPEC``; without one, answers go through as they are.
+    ``judge`` is ``nli:MODEL`` or ``llm:SPEC``; without a judge, answers stay unchanged.
     """
     from evalkit.judge import open_judge
     from evalkit.judge.review import Review
@@ -67,8 +67,8 @@ async def review(
     if judge == "none":
         yield Review(None, claims)
         return
-    async with open_judge(judge, cache_dir) as made:
-        yield Review(made, claims)
+    async with open_judge(judge, cache_dir) as opened:
+        yield Review(opened, claims)
 
 
 @fixture(scope="sample")
@@ -82,9 +82,9 @@ def rag(
     position: int | None = None,
     query: QueryStrategy = "question",
 ) -> Rag:
-    """Answers the sample in the arm of the run: ``await rag.answer(memory=..., passages=...)``.
+    """The sample, answered in the arm of the run: ``await rag.answer(memory=..., passages=...)``.
 
-    ``k`` is the number of passages shown, or of distractors; ``position`` where the arm ``hidden`` has the
-    evidence, from 1; ``query`` what the arm ``retrieved`` searches for. See docs/rag-report.md.
+    ``k`` is the number of passages shown, or of distractors; ``position``, from 1, the place of the evidence
+    in the arm ``hidden``; ``query`` says how the arm ``retrieved`` writes queries. See docs/rag-report.md.
     """
     return Rag(sample, model, retriever, review, arm, k, position, query)

@@ -1,4 +1,4 @@
-"""What a run comes to: estimates of each metric, whole and by slice, from what is stored."""
+"""Estimates of each metric of a run, over all samples and by slice, from the stored scores."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from evalkit.task import Aggregate
 
 Value = Callable[[Sequence[float]], float]
-"""What a metric makes of its samples' values instead of their mean."""
+"""The aggregate of a metric that is not the mean of its samples' values."""
 
 
 def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
-    """Estimates from what is stored. A run is complete only if every sample ended and every metric scored."""
+    """Estimate the metrics from the stored scores and finish the run.
+
+    The run is complete only if no sample is missing or failed and every metric scored.
+    """
     counts = store.samples.counts(spec.id)
     missing = (spec.n_expected or 0) - sum(n for s, n in counts.items() if s != "error")
     columns = {name: _Scored(column) for name, column in store.samples.columns(spec.id).items()}
@@ -39,13 +42,13 @@ def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wa
         if not len(scored.values):
             continue
         aggregate, lost = aggregates.get(info.name), missing + scored.failed
-        made = _estimate(info, aggregate, scored.values, scored.clusters)
+        estimated = _estimate(info, aggregate, scored.values, scored.clusters)
         if lost and aggregate:
-            made = msgspec.structs.replace(made, bounds=(info.low, _or_infinite(info.high)))
+            estimated = msgspec.structs.replace(estimated, bounds=(info.low, _or_infinite(info.high)))
         elif lost:
             bounds = incomplete_bounds(scored.values, lost, info.low, info.high)
-            made = msgspec.structs.replace(made, bounds=bounds)
-        metrics[info.name] = made
+            estimated = msgspec.structs.replace(estimated, bounds=bounds)
+        metrics[info.name] = estimated
     if missing and status == "complete":
         status = "incomplete"
     if item.task.aggregate is not None and counts:
@@ -55,13 +58,13 @@ def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wa
 
 
 class _Scored:
-    """A column without the samples on which the metric failed: sequences (sorted), clusters, values."""
+    """A column without the samples on which the metric failed: sorted sequences, clusters, values."""
 
     def __init__(self, column: Column) -> None:
         values = np.asarray(column.values)
-        there = ~np.isnan(values)
-        self.failed = len(values) - int(there.sum())
-        kept = there if self.failed else slice(None)  # a slice copies nothing
+        scored = ~np.isnan(values)
+        self.failed = len(values) - int(scored.sum())
+        kept = scored if self.failed else slice(None)  # a slice copies nothing
         self.sequences = np.asarray(column.sequences)[kept]
         self.clusters = np.asarray(column.clusters)[kept]
         self.values = values[kept]
@@ -81,8 +84,8 @@ def _by_slice(
     columns: Mapping[str, _Scored],
     aggregates: Mapping[str, Value | None],
 ) -> dict[str, dict[str, Estimate]]:
-    """Estimates over the scored samples of each slice, by metric. What is missing is in none."""
-    found: dict[str, dict[str, Estimate]] = {}
+    """Return estimates over the scored samples of each slice, by slice and metric."""
+    estimates: dict[str, dict[str, Estimate]] = {}
     for part in sorted(slices):
         members = np.asarray(slices[part])
         for info in metrics:
@@ -91,26 +94,27 @@ def _by_slice(
             places = np.searchsorted(scored.sequences, members).clip(max=len(scored.sequences) - 1)
             places = places[scored.sequences[places] == members]
             if len(places):
-                some, of = scored.values[places], scored.clusters[places]
-                found.setdefault(part, {})[info.name] = _estimate(info, aggregates.get(info.name), some, of)
-    return found
+                estimates.setdefault(part, {})[info.name] = _estimate(
+                    info, aggregates.get(info.name), scored.values[places], scored.clusters[places]
+                )
+    return estimates
 
 
 def _aggregate(
     store: Store, aggregate: Aggregate, spec: RunSpec, status: RunStatus, metrics: dict[str, Estimate]
 ) -> RunStatus:
-    """Replace estimates by those that the task makes of all answers together. One that fails is recorded."""
+    """Replace estimates by those that the task computes from all answers together; record its failure."""
     answered = [(r.sample, r.answer) for r in store.samples.records(spec.id) if r.answer is not None]
     try:
-        made = aggregate(answered, metrics, spec.reproduction.params) if answered else {}
+        computed = aggregate(answered, metrics, spec.reproduction.params) if answered else {}
     except MetricError as problem:
         store.runs.add_provenance(spec.id, aggregation_error=str(problem))
         return "incomplete" if status == "complete" else status
     ranges = {m.name: (m.low, _or_infinite(m.high)) for m in spec.metrics}
-    for name, one in made.items():
-        open_ended = one.bounds is None and status != "complete"
-        bounds = ranges.get(name, (-math.inf, math.inf)) if open_ended else one.bounds
-        metrics[name] = msgspec.structs.replace(one, bounds=bounds)
+    for name, value in computed.items():
+        open_ended = value.bounds is None and status != "complete"
+        bounds = ranges.get(name, (-math.inf, math.inf)) if open_ended else value.bounds
+        metrics[name] = msgspec.structs.replace(value, bounds=bounds)
     return status
 
 

@@ -1,4 +1,4 @@
-"""What a run is doing, in two short lines: rates, calls under way, cache hits, retries, errors."""
+"""The progress of a run in two short lines: rates, calls in flight, cache hits, retries, errors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from evalkit.models.middleware.call_stats import CallStats, current
 from evalkit.types import Bar
 
 REFRESH_S = 0.25
-# Rates are those of the last so many seconds.
-RECENT_S = 15.0
+RECENT_S = 15.0  # the time over which rates are measured
 
 
 class RunDisplay:
-    """A run's bar: passes on how many samples ended, and notes beside it what the model is doing.
+    """A run's progress bar: advances with the stored samples and shows the model's calls beside it.
 
-    The figures of all calls that are made inside of ``async with`` are counted where they arise
-    (``CallStats``) and only read here, four times a second.
+    The model's layers count the calls that are made inside ``async with`` in ``CallStats``; the display
+    reads these counts four times a second.
     """
 
     def __init__(
@@ -32,22 +31,22 @@ class RunDisplay:
         self._marks = deque([self._begin])
 
     def advance(self, n: int = 1) -> None:
-        """So many samples more are stored."""
+        """Advance the bar by ``n`` stored samples."""
         self._done += n
         self._bar.advance(n)
 
     def note(self, text: str) -> None:
-        """Which samples did not end well, in words."""
+        """Show which kinds of trouble samples had, and how often."""
         self._samples = text
 
     async def __aenter__(self) -> RunDisplay:
-        """Count from here on, and keep the bar's note up to date."""
+        """Begin to count calls, and keep the bar's note up to date."""
         self._before = current.set(self.traffic)
         self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Leave the figures of the whole."""
+        """Stop counting; the note then shows the figures of the whole time."""
         self._watching.cancel()
         current.reset(self._before)
         self._bar.note(self._text(*self._begin))
@@ -58,7 +57,7 @@ class RunDisplay:
             await asyncio.sleep(REFRESH_S)
 
     def refresh(self) -> None:
-        """Note the figures of the last seconds."""
+        """Show the figures of the last ``RECENT_S`` seconds."""
         now = self._clock()
         while len(self._marks) > 1 and self._marks[1][0] <= now - RECENT_S:
             self._marks.popleft()
@@ -81,12 +80,12 @@ class RunDisplay:
 
 
 def listed(counts: Counter[str]) -> str:
-    """``12 × 429, 3 × Unreachable``: most first."""
+    """Return counts as text, the highest first: ``12 × 429, 3 × Unreachable``."""
     return ", ".join(f"{n:,} × {kind}" for kind, n in counts.most_common())
 
 
 def _short(rate: float) -> str:
-    """A rate in at most four digits: 0.25, 8.1, 312, 4.1k."""
+    """Return a rate in at most four characters: 0.25, 8.1, 312, 4.1k."""
     if rate >= 1_000:
         return f"{rate / 1_000:.1f}k"
     return f"{rate:.2f}" if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"

@@ -1,8 +1,8 @@
-"""The engine: runs a task's samples against a model in a bounded window and stores each as it ends.
+"""The engine: runs a task's samples against a model in a bounded window and stores each when it ends.
 
-Samples flow one way: window of coroutines, task function, status, scoring, store. There is one failure
-boundary, around a sample; ``SetupError`` passes through it and stops the run, because every other sample
-would fail the same way.
+Samples flow one way: window of coroutines, task function, status, scoring, store. One failure boundary
+encloses each sample. A ``SetupError`` passes through the boundary and stops the run, because every other
+sample would fail in the same way.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ if TYPE_CHECKING:
 
 BATCH = 250
 BATCH_S = 0.5
-# A server that fails this many samples in a row, each after its retries, is down: stop and let resume go on.
+# Failures in a row, each after its retries, after which the server counts as down and the run stops.
 DOWN_AFTER = 20
 
 
 class Stopped(Exception):
-    """The run was asked to stop; what had ended is stored."""
+    """The run was asked to stop; the samples that had ended are stored."""
 
 
 @dataclass
 class Work:
-    """What one run of the engine is given.
+    """The input of one run of the engine.
 
-    ``write`` stores a batch of ended samples: in a thread where ``write_waits`` for another machine, else at
-    once. A few milliseconds now and then cost less than a thread that asks for the interpreter at every row.
+    ``write`` stores a batch of ended samples. It runs in a thread where ``write_waits`` is set (the store is
+    on another machine), else in the event loop: a block of a few milliseconds costs less than a thread that
+    competes for the interpreter at every row. ``done`` are the sequences that need no new call; ``grace_s``
+    is the time in seconds that samples in flight have to end once ``stop`` is set.
     """
 
     fn: Callable[..., Awaitable[Answer]]
@@ -64,10 +66,10 @@ class Work:
 
 
 async def run(work: Work) -> Counter[str]:
-    """Run everything that is not in ``work.done``. Returns the counts of statuses of this pass.
+    """Run the samples that are not in ``work.done``; return how many ended in each status.
 
-    Raises ``SetupError`` where no sample could work, ``Stopped`` when ``work.stop`` was set; in both cases
-    everything that ended before is stored.
+    Raises ``SetupError`` for a problem that every sample would have, ``Stopped`` when ``work.stop`` was set.
+    In both cases the samples that ended before are stored.
     """
     return await _Run(work).run()
 
@@ -76,12 +78,12 @@ class _Run:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.ended: list[SampleRecord] = []
-        self.some, self.enough = asyncio.Event(), asyncio.Event()  # have ended: one, a batch
-        self.over = False
-        self.changed = asyncio.Event()  # no task is left, or the run is to stop
-        # Ended samples hold their slots until they are stored: a small window must not wait for a big batch.
+        self.has_any, self.has_batch = asyncio.Event(), asyncio.Event()  # of ``ended``
+        self.closed = False  # no sample will end any more
+        self.changed = asyncio.Event()  # no task is left, or the run must stop
+        # A sample holds its slot until it is stored: slow scoring slows generation and does not fill the
+        # memory. A small window therefore needs a small batch.
         self.batch = min(BATCH, max(1, work.window // 2))
-        # A slot is held until the sample is stored, so slow scoring holds back generation, not memory.
         self.slots = asyncio.Semaphore(work.window)
         self.tasks: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
@@ -101,9 +103,9 @@ class _Run:
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
-            self.over = True
-            self.some.set()
-            self.enough.set()
+            self.closed = True
+            self.has_any.set()
+            self.has_batch.set()
             await collector
         if self.fatal is not None:
             raise self.fatal
@@ -112,7 +114,7 @@ class _Run:
         return self.counts
 
     async def _wake(self) -> None:
-        """Once the run is asked to stop, whoever waits is to know."""
+        """Wake ``_feed`` and ``_drain`` when the run is asked to stop."""
         await self.work.stop.wait()
         self.slots.release()
         self.changed.set()
@@ -123,7 +125,7 @@ class _Run:
             self.changed.set()
 
     def _fail(self, problem: Exception) -> None:
-        """The first problem that stops the whole run."""
+        """Stop the whole run; the first problem is the one that ``run`` raises."""
         self.fatal = self.fatal or problem
         self.slots.release()
         self.changed.set()
@@ -137,7 +139,7 @@ class _Run:
             await self.slots.acquire()
             if self._stopping():
                 return
-            task = asyncio.create_task(self._one(sequence, repeat, sample))
+            task = asyncio.create_task(self._answer(sequence, repeat, sample))
             self.tasks.add(task)
             task.add_done_callback(self._ended_task)
 
@@ -151,24 +153,24 @@ class _Run:
             index += 1
 
     async def _drain(self) -> None:
-        """Wait for what is in flight; once asked to stop, for a few seconds only."""
+        """Wait for the samples in flight; after a request to stop, for ``grace_s`` at most."""
         while self.tasks and not self._stopping():
             self.changed.clear()
             await self.changed.wait()
         if self.tasks and self.fatal is None:
             await asyncio.wait(self.tasks, timeout=self.work.grace_s)
 
-    async def _one(self, sequence: int, repeat: int, sample: Sample) -> None:
-        """Answer one sample: the failure boundary."""
+    async def _answer(self, sequence: int, repeat: int, sample: Sample) -> None:
+        """Answer one sample. This is the failure boundary."""
         model = self.work.model.for_sample(sample, repeat)
         start = time.perf_counter()
         answer: Answer | None = None
         error: str | None = None
         try:
-            made = await self.work.fn(sample=sample, model=model, **self.work.arguments)
-            if not isinstance(made, Answer):
-                raise TypeError(f"the task returned {type(made).__name__}, not an Answer")
-            answer = made
+            returned = await self.work.fn(sample=sample, model=model, **self.work.arguments)
+            if not isinstance(returned, Answer):
+                raise TypeError(f"the task returned {type(returned).__name__}, not an Answer")
+            answer = returned
             status = classify_answer(answer)
             self.failures_in_a_row = 0
         except (SetupError, StoreError) as problem:
@@ -209,14 +211,14 @@ class _Run:
             )
 
     def _end(self, record: SampleRecord) -> None:
-        """One more sample for the next batch."""
+        """Add a sample to the next batch."""
         self.ended.append(record)
-        self.some.set()
+        self.has_any.set()
         if len(self.ended) >= self.batch:
-            self.enough.set()
+            self.has_batch.set()
 
     async def _collect(self) -> None:
-        """Gather ended samples into batches; several are scored at once while more are generated."""
+        """Gather ended samples into batches; score several batches at once while samples are generated."""
         finishing: set[asyncio.Task[None]] = set()
         while batch := await self._next_batch():
             task = asyncio.create_task(self._finish(batch))
@@ -225,7 +227,7 @@ class _Run:
         await asyncio.gather(*finishing)
 
     async def _finish(self, batch: list[SampleRecord]) -> None:
-        """Score a batch, then store it. A store that fails (a full disk), or a scorer, stops the run."""
+        """Score a batch, then store it. A failure of the scorer or the store (a full disk) stops the run."""
         try:
             scored = await self._score(batch)
             async with self.writing:
@@ -244,15 +246,15 @@ class _Run:
         self.work.bar.note(listed(self.troubles))
 
     async def _next_batch(self) -> list[SampleRecord]:
-        """All that has ended, once it is a batch or has waited long enough; nothing once all is over."""
-        await self.some.wait()
-        if not self.enough.is_set():
+        """Return the ended samples once they fill a batch or ``BATCH_S`` passed; empty after the last one."""
+        await self.has_any.wait()
+        if not self.has_batch.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.enough.wait(), BATCH_S)
+                await asyncio.wait_for(self.has_batch.wait(), BATCH_S)
         batch, self.ended = self.ended, []
-        if not self.over:
-            self.some.clear()
-            self.enough.clear()
+        if not self.closed:
+            self.has_any.clear()
+            self.has_batch.clear()
         return batch
 
     async def _score(self, batch: list[SampleRecord]) -> list[SampleRecord]:
@@ -264,12 +266,12 @@ class _Run:
 
 
 def _trouble(record: SampleRecord) -> str:
-    """What went wrong, in a word: the status, or the kind of error."""
+    """Return the kind of error, or else the status."""
     return record.error.partition(":")[0] if record.error else record.status.value
 
 
 def _tokens(responses: list[Response]) -> Tokens:
-    """Sum of the calls' usage."""
+    """Return the sum of the usage of the calls."""
     return Tokens(
         sum(r.usage.prompt_tokens for r in responses),
         sum(r.usage.completion_tokens for r in responses),

@@ -1,4 +1,4 @@
-"""Running coroutines for a command: on the loop that costs least, the garbage collector mostly at rest."""
+"""Running coroutines for a command: a fast event loop, and a garbage collector that runs less often."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """As ``asyncio.run``, on uvloop where it is installed.
+    """Run a coroutine as ``asyncio.run`` does, on uvloop where it is installed; return its result.
 
-    Meanwhile the collector leaves what is loaded already alone, and looks for cycles less often: with its
-    defaults it would walk the window's thousands of suspended coroutines all the time.
+    Meanwhile the garbage collector ignores the objects that exist already and looks for cycles less often.
+    With its defaults it would traverse the thousands of suspended coroutines of the window again and again.
     """
     before = gc.get_threshold()
     gc.freeze()

@@ -19,15 +19,15 @@ Samples = Callable[[], AsyncIterator[Sample]]
 
 @dataclass(frozen=True)
 class Survey:
-    """How many samples there are, and the SHA-256 (hex) of all of them in their order."""
+    """The number of samples, and the SHA-256 (hex) of all of them in their order."""
 
     n: int
     fingerprint: str
 
 
 async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
-    """Count and fingerprint the samples. Raises ``SetupError`` for none or a repeated id."""
-    ids = array("q")  # hashes, eight bytes each: the ids of a million samples would take a hundred megabytes
+    """Count and fingerprint the samples. Raises ``SetupError`` for an empty data set or a repeated id."""
+    ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted").encode
     async for sample in first_samples(samples, limit):
@@ -44,7 +44,7 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
 
 
 async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, suspects: set[int]) -> None:
-    """Another pass over the samples whose ids have one of these hashes: equal ids, or mere chance?"""
+    """Read the samples again: are ids equal, or only their hashes? Raises ``SetupError`` for equal ids."""
     seen: set[str] = set()
     async for sample in first_samples(samples, limit):
         if hash(sample.id) not in suspects:

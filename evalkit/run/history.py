@@ -1,4 +1,4 @@
-"""What earlier runs in the store tell: how long the reply to each sample was, and which model answered."""
+"""Facts from earlier runs in the store: the lengths of replies by sample, and the model that answered."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from evalkit.store.records import Run
     from evalkit.store.store import Store
 
-# Of longer runs nothing is remembered: the scheduler learns as it goes, and the memory would cost more than
-# the last minute.
+# Longer runs are not read: the scheduler learns the lengths during a run, and reading them costs more than
+# the minute that they save at its end.
 MOST_LENGTHS = 100_000
 
 
 def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
-    """Tokens of a reply, by sample id, in the latest run that tells most: of this model on this task and its
-    parameters, on the task with others, or of any other served model on the task. ``model`` is a spec."""
+    """Return the tokens of a reply by sample id, from the most similar earlier run of the task.
+
+    A run of the same model (``model`` is its spec) comes first, then one with the same parameters, then the
+    latest.
+    """
     head = model.partition("@")[0]
     served = (
         run
@@ -30,16 +33,16 @@ def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
     )
     runs = [run for run in served if 0 < run.n <= MOST_LENGTHS]
 
-    def tells(run: Run) -> tuple[bool, bool]:
+    def similarity(run: Run) -> tuple[bool, bool]:
         return run.spec.model_spec.partition("@")[0] == head, run.spec.task == item.id
 
-    return store.samples.lengths(max(runs, key=tells).id) if runs else {}
+    return store.samples.lengths(max(runs, key=similarity).id) if runs else {}
 
 
 def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
-    """Name and facts of a model, as the latest run with this spec found them; None for a baseline.
+    """Return the name and facts of a model from the latest run with this spec; None for a baseline.
 
-    Raises ``SetupError`` where no run tells.
+    Raises ``SetupError`` where there is no such run.
     """
     if model.startswith("baseline:"):
         return None
@@ -51,18 +54,18 @@ def earlier_probe(store: Store, model: str) -> tuple[str, ServerInfo] | None:
         ):
             return run.spec.model, msgspec.convert(run.spec.provenance["model"], ServerInfo)
     raise SetupError(
-        f"--cache only: no run in the store has asked {model} yet, so nothing says which model that is. "
+        f"--cache only: no run in the store has asked {model} yet, so its name and facts are not known. "
         "Run it once with --cache on"
     )
 
 
 def asked_elsewhere(store: Store, run: Run) -> Run | None:
-    """The latest other run of a model of this name whose address was another one: it may be another model."""
+    """Return the latest run of a model with this name at another address: it may be a different model."""
     here = _address(run)
     others = (other for other in store.runs.find(model=run.spec.model, limit=50) if other.id != run.id)
     return next((other for other in others if here and _address(other) not in ("", here)), None)
 
 
 def _address(run: Run) -> str:
-    """The URLs of a run's model as its spec has them; empty where they stand in a configuration."""
+    """Return the URLs in the spec of a run's model; empty where a configuration file holds them."""
     return run.spec.model_spec.partition("@http")[2].partition("?")[0]

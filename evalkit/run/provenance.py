@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, code, machine. Facts only, never a secret."""
+"""Provenance: the versions, code and machine behind a number. Never a secret."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
+    """Return the installed versions of Python and of the packages that scores depend on."""
+    installed = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @cache
 def git_revision(folder: Path) -> str | None:
-    """Commit of the checkout that ``folder`` is in, with ``+dirty`` where files differ; None outside one."""
+    """Return the commit of the checkout around ``folder``, with ``+dirty`` where files differ; else None."""
 
     def git(*args: str) -> str | None:
         try:
-            done = subprocess.run(  # noqa: S603 - fixed arguments
+            process = subprocess.run(  # noqa: S603 - fixed arguments
                 ["git", "-C", str(folder), *args],  # noqa: S607
                 capture_output=True,
                 text=True,
@@ -54,7 +54,7 @@ def git_revision(folder: Path) -> str | None:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return process.stdout.strip() if process.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")
     if commit is None:
@@ -63,7 +63,7 @@ def git_revision(folder: Path) -> str | None:
 
 
 def of_item(item: Item) -> dict[str, Any]:
-    """Provenance of a task: its version, its file's hash, the code's revision, packages, machine."""
+    """Return the provenance of a task: version, hash of the file, commit, packages, machine."""
     facts: dict[str, Any] = {
         "task_version": item.task.version,
         "node_id": item.node_id,

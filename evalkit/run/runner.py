@@ -1,7 +1,7 @@
-"""One run from beginning to end: survey the samples, probe the model, drive the engine, sum up.
+"""One run from beginning to end: survey the samples, probe the model, drive the engine, aggregate.
 
-``start`` begins a run, ``resume`` goes on with one, ``rescore`` needs no model. What a run needs to be built
-again (file, parameters, options) is stored with it as ``RunSpec.reproduction``.
+``start`` begins a run, ``resume`` continues a run, ``rescore`` scores stored answers without a model. The
+facts that rebuild a run (file, parameters, options) are stored with the run as ``RunSpec.reproduction``.
 """
 
 from __future__ import annotations
@@ -52,27 +52,27 @@ HEARTBEAT_S = 5.0
 
 @dataclass
 class Options:
-    """How to run, as opposed to what. ``backend`` answers in place of the one that the model's spec names."""
+    """How to run an item. ``backend`` replaces the one that the model's spec names."""
 
     limit: int | None = None
     repeats: int = 1
     window: int = 2048
-    max_inflight: int | None = None  # None: as many as the server runs; of a resumed run, as it began
-    cache: CacheMode | None = None  # None: on; of a resumed run, as it began
+    max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
+    cache: CacheMode | None = None  # None: on; when resumed, the value of the run
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def new_id() -> str:
-    """A run id that sorts by time: ``20261121-143015-9f3c1b``."""
+    """Return a new run id that sorts by time: ``20261121-143015-9f3c1b``."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
 def spec_of(
-    run_id: str, item: Item, name: str, model: Model, model_text: str, found: Survey, options: Options
+    run_id: str, item: Item, name: str, model: Model, model_text: str, samples: Survey, options: Options
 ) -> RunSpec:
-    """All that is known of a run before its first sample."""
+    """Return the description of a run before its first sample."""
     return RunSpec(
         id=run_id,
         task=item.id,
@@ -84,15 +84,15 @@ def spec_of(
         metrics=metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
-        n_expected=found.n * options.repeats,
-        dataset=found.fingerprint,
+        n_expected=samples.n * options.repeats,
+        dataset=samples.fingerprint,
         reproduction=Reproduction(
             path=str(item.task.path) if item.task.path else None,
-            params={name: _anywhere(value) for name, value in item.shown.items()},
+            params={name: _absolute(value) for name, value in item.shown.items()},
             named=item.named,
             parameters={
-                name: ParameterInfo(plain(known.default), tuple(map(plain, known.choices)))
-                for name, known in item.resolved.params.items()
+                name: ParameterInfo(plain(parameter.default), tuple(map(plain, parameter.choices)))
+                for name, parameter in item.resolved.params.items()
             },
             metrics=item.task.added,
             cache=options.cache or "on",
@@ -108,27 +108,27 @@ def spec_of(
 
 
 def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
-    """What the store keeps of the task's metrics."""
+    """Return the facts about the task's metrics that the store keeps."""
     return tuple(
         MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help)
         for m in item.task.metrics
     )
 
 
-def _anywhere(value: Any) -> Any:
-    """A parameter so that ``resume`` finds it from any folder: paths absolute."""
+def _absolute(value: Any) -> Any:
+    """Return a parameter's plain value, a path as absolute, so that ``resume`` works in any folder."""
     return str(value.resolve()) if isinstance(value, Path) else plain(value)
 
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
-    """Evaluate one model on one item. Raises ``SetupError`` where the run cannot begin or cannot go on."""
+    """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
     async with session.running():
-        await _metrics_ready(item)
+        await _check_metrics(item)
         samples = await samples_of(item, session)
-        found = await survey(item, samples, options.limit)
+        surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
-            spec = spec_of(run_id, item, name, model, model_text, found, options)
+            spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
             options.on_start(spec)
             try:
@@ -139,15 +139,15 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
 
 
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
-    """Go on with a run: only what is missing or failed is asked for.
+    """Continue a run: ask for the missing and the failed samples only; return the run.
 
-    Raises ``SetupError`` where the data set is no longer what it was.
+    Raises ``SetupError`` where the samples or the served model have changed.
     """
     item = item_of(run.spec)
     if run.spec.reproduction.given:
         raise SetupError(
             f"run {run.id}: its answers came from a file or a program, not from a served model; "
-            "make it again with evalkit score, or as it was made"
+            "run evalkit score or that program again"
         )
     began = run.spec.reproduction
     options = replace(
@@ -156,13 +156,13 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         max_inflight=options.max_inflight or began.max_inflight,
     )
     async with session.running():
-        await _metrics_ready(item)
+        await _check_metrics(item)
         samples = await samples_of(item, session)
-        found = await survey(item, samples, run.spec.limit)
-        if found.fingerprint != run.spec.dataset:
+        surveyed = await survey(item, samples, run.spec.limit)
+        if surveyed.fingerprint != run.spec.dataset:
             raise SetupError(
-                f"run {run.id}: the samples are no longer those that it began with "
-                f"({found.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
+                f"run {run.id}: the samples have changed since it began "
+                f"({surveyed.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
             )
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
@@ -171,8 +171,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
             return await _drive(item, run.spec, model, samples, store, session, options)
 
 
-async def _metrics_ready(item: Item) -> None:
-    """Raises ``SetupError`` where something that a metric needs is not there."""
+async def _check_metrics(item: Item) -> None:
+    """Raise ``SetupError`` where something that a metric needs is missing."""
     for metric in item.task.metrics:
         if metric.check_requirements is not None:
             await asyncio.to_thread(metric.check_requirements)
@@ -182,15 +182,16 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
     if before is not None and before != now:
         raise SetupError(
-            f"run {spec.id}: the served model is not the one it began with ({changes(before, now)}). "
+            f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
             "Start a new run, or serve the same model again."
         )
 
 
 def _connected(run_id: str, text: str, item: Item, store: Store, options: Options) -> Any:
-    """The model, with the response cache that lies beside the store.
+    """Return the connection to the model, with the response cache beside the store.
 
-    The cache is written even where it is off: keyed by run then, so that resume finds what was paid for.
+    With the cache off, replies are still written under the run's own key, so that ``resume`` does not pay
+    for them again.
     """
     from evalkit.models.connect import connect
 
@@ -260,7 +261,7 @@ async def _drive(
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
-    """SHA-256 of the run's first request, rendered: another prompt, template or sampling is another hash."""
+    """Return the SHA-256 of the run's first request: it changes with prompt, template and sampling."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
     if first is None or not first.requests:
         return {}
@@ -268,41 +269,41 @@ def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
 
 
 def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what provenance records of the fixtures, once they were used.
+    """Return the facts about the used fixtures for the provenance.
 
-    Of an index its corpus, encoder and versions; of a second model what its probe found out.
+    An index has corpus, encoder and versions; a second model has the result of its probe.
     """
-    said = {
+    described_fixtures = {
         name: msgspec.to_builtins(value.facts) if isinstance(value, Model) else described(value)
         for name, value in fixtures.items()
     }
-    return {f"fixture {name}": facts for name, facts in said.items() if facts}
+    return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
 
 
 def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
-    """What a judge was asked for this run and what that cost, with the part before it was resumed."""
+    """Return the counts of a judge's calls and tokens for this run, over all its sessions."""
     before = earlier.spec.provenance.get("judged", {})
-    whole = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
-    return {"judged": whole} if whole else {}
+    total = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
+    return {"judged": total} if total else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
-        if store.embedded:  # in a thread it would need a second connection, with a cache of its own
+        if store.embedded:  # a thread would need a second connection, with its own cache
             store.runs.heartbeat(run_id)
         else:
             await asyncio.to_thread(store.runs.heartbeat, run_id)
 
 
 async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
-    """Score stored answers again with the task's metrics as they are now. No model is called.
+    """Score stored answers again with the task's present metrics; return the run. No model is called.
 
-    ``metrics`` are added to the run's own, as a task file would write them.
+    ``metrics`` are expressions as in a task file; they are added to the run's own.
     """
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
-    await _metrics_ready(item)
+    await _check_metrics(item)
     spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:

@@ -1,9 +1,9 @@
 """Scoring answers by a task's metrics while generation goes on: in a thread, or in worker processes.
 
-Metrics that turn out to take long, and those that need something heavy (``Metric.check_requirements``), are
-scored in worker processes. A worker finds the metrics by importing the task file anew: nothing but
-samples and answers travels, as MessagePack. For others the journey would cost more than the scoring: they
-stay in a thread, as do tasks without a file (made in a notebook) and short runs.
+Worker processes score metrics that prove slow, and metrics with heavy requirements
+(``Metric.check_requirements``). A worker imports the task file to get the metrics; only samples, answers and
+scores are sent, as MessagePack. Fast metrics stay in a thread, because sending would cost more than scoring.
+So do short runs and tasks without a file (from a notebook).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Scorable = tuple[Sample, Answer, Status]
 
 # Below this many samples a worker's start-up costs more than it saves.
 SMALL = 64
-# CPU seconds of a sample's metrics that are worth a worker: several times what the journey costs.
+# CPU seconds per sample above which workers pay off: several times the cost of sending.
 COSTLY_S = 0.0003
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,7 +40,7 @@ _decode_scores = msgspec.msgpack.Decoder(list[tuple[Score, ...]]).decode
 
 
 def score(metrics: Sequence[Metric], sample: Sample, answer: Answer, status: Status) -> tuple[Score, ...]:
-    """Scores of one answer. A metric that does not apply gives none; one that raises gives an error."""
+    """Return the scores of one answer: none for a metric that returns None, an error for one that raises."""
     scores: list[Score] = []
     for metric in metrics:
         try:
@@ -54,15 +54,15 @@ def score(metrics: Sequence[Metric], sample: Sample, answer: Answer, status: Sta
 
 
 class Scorer:
-    """Scores batches for one task. Use as a context manager."""
+    """Scores batches of answers for one task; a context manager."""
 
     def __init__(self, task: Task, expected: int | None = None) -> None:
         self._task = task
-        self._may_travel = task.path is not None and (expected is None or expected > SMALL)
+        self._may_use_workers = task.path is not None and (expected is None or expected > SMALL)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._workers: ProcessPoolExecutor | None = None
         if any(metric.check_requirements is not None for metric in task.metrics):
-            self._send_away()
+            self._start_workers()
 
     def __enter__(self) -> Scorer:
         return self
@@ -73,35 +73,35 @@ class Scorer:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     async def score(self, batch: Sequence[Scorable]) -> list[tuple[Score, ...]]:
-        """Scores of a batch, in its order. Raises ``SetupError`` where a worker process was killed."""
+        """Return the scores of a batch, by answer. Raises ``SetupError`` if a worker process was killed."""
         loop = asyncio.get_running_loop()
         if self._workers is None:
-            scores, cpu_s = await loop.run_in_executor(self._thread, self._score_here, batch)
+            scores, cpu_s = await loop.run_in_executor(self._thread, self._score_in_thread, batch)
             if cpu_s > COSTLY_S * len(batch):
-                self._send_away()
+                self._start_workers()
             return scores
         task = self._task
-        travels = (str(task.path), task.name, task.added, _encode(batch))
+        message = (str(task.path), task.name, task.added, _encode(batch))
         try:
             with _no_ctrl_c():
-                scoring = loop.run_in_executor(self._workers, _score_in_worker, *travels)
-            return _decode_scores(await scoring)
+                scores_of_worker = loop.run_in_executor(self._workers, _score_in_worker, *message)
+            return _decode_scores(await scores_of_worker)
         except BrokenProcessPool:
             raise SetupError(
-                "a process that scored answers was killed, perhaps for want of memory. The replies are kept: "
-                "resume the run, and nothing is asked again"
+                "a process that scored answers was killed, perhaps because memory ran out. "
+                "The replies are stored: resume the run; no reply is requested again"
             ) from None
 
-    def _send_away(self) -> None:
-        """From now on, score in worker processes, where they can find the task."""
-        if self._may_travel and self._workers is None:
+    def _start_workers(self) -> None:
+        """Score in worker processes from now on, if they can import the task."""
+        if self._may_use_workers and self._workers is None:
             # spawn: a fork of a process with running threads (torch, the event loop) may deadlock
             context = multiprocessing.get_context("spawn")
             workers = min(4, os.cpu_count() or 1)
             self._workers = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
 
-    def _score_here(self, batch: Sequence[Scorable]) -> tuple[list[tuple[Score, ...]], float]:
-        """Scores, and the seconds of CPU that they took."""
+    def _score_in_thread(self, batch: Sequence[Scorable]) -> tuple[list[tuple[Score, ...]], float]:
+        """Return the scores, and the CPU seconds that they took."""
         began = time.thread_time()
         if self._task.prepare is not None:
             self._task.prepare([(sample, answer) for sample, answer, _ in batch])
@@ -111,7 +111,7 @@ class Scorer:
 
 @contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Processes that begin meanwhile never hear Ctrl-C, which a terminal sends to all: the run ends them."""
+    """Make processes that start meanwhile ignore Ctrl-C, which a terminal sends to all: the run ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -120,7 +120,7 @@ def _no_ctrl_c() -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    """End this worker when the run's process is gone, also by ``kill -9``: the pool would wait for ever."""
+    """End this worker when the run's process has ended, also by ``kill -9``; the pool would wait for ever."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -1,7 +1,7 @@
-"""The fixtures of one evalkit command: each made once for its parameters, torn down in reverse order.
+"""The fixtures of one evalkit command: each is made once for its parameters and torn down in reverse order.
 
-Three scopes lie inside each other: the session, the run of one item, one sample. Each holds what it made
-and the stack that tears it down.
+The three nested scopes are the session, the run of one item, and one sample. Each scope holds its fixtures'
+values and the stack that tears them down.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Key = tuple[Any, ...]
 
 
 class _Scope:
-    """What was made in one scope, and its teardown."""
+    """The fixtures' values of one scope, and their teardown."""
 
     def __init__(self) -> None:
-        self.made: dict[Key, Any] = {}
+        self.values: dict[Key, Any] = {}
         self.stack = AsyncExitStack()
 
 
@@ -41,8 +41,8 @@ class Session:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self._session = _Scope()
-        self._task = self._session  # a scope of its own only while an item runs
-        self.used: dict[str, Any] = {}  # what the samples of the item that runs share, by the fixture's name
+        self._task = self._session  # another scope while an item runs
+        self.used: dict[str, Any] = {}  # values shared by the samples of the present item, by fixture
 
     async def __aenter__(self) -> Session:
         await self._session.stack.__aenter__()
@@ -53,7 +53,7 @@ class Session:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The run of one item: its end tears down the fixtures of scope ``task``."""
+        """Enclose the run of one item; the end tears down the fixtures of scope ``task``."""
         self._task, self.used = _Scope(), {}
         try:
             async with self._task.stack:
@@ -62,9 +62,9 @@ class Session:
             self._task = self._session
 
     async def arguments(self, fn: Callable[..., Any], item: Item) -> dict[str, Any]:
-        """Everything that ``fn`` asks for but ``sample``, ``model`` and fixtures that live for a sample.
+        """Return the arguments of ``fn``, without ``sample``, ``model`` and the fixtures of scope ``sample``.
 
-        What those stand on is made here too, once, before samples begin to ask for it side by side.
+        The wider fixtures that those depend on are made here too, before samples use them concurrently.
         """
         asks = item.resolved.asks[fn]
         values = asks.values(item.params)
@@ -78,28 +78,28 @@ class Session:
         return values
 
     def for_samples(self, item: Item) -> Callable[..., Awaitable[Any]]:
-        """The task's function, which makes and tears down around each sample what lives only so long."""
+        """Return the task's function; each call sets up and tears down the fixtures of scope ``sample``."""
         fn = item.task.fn
-        mine = {
+        fixtures = {
             name: fixture
             for name, fixture in item.resolved.asks[fn].fixtures.items()
             if fixture.scope == "sample" and name not in item.params
         }
-        return partial(self._with_fixtures, item, mine) if mine else fn
+        return partial(self._with_fixtures, item, fixtures) if fixtures else fn
 
     async def _with_fixtures(
-        self, item: Item, mine: dict[str, Fixture], /, sample: Any, model: Any, **arguments: Any
+        self, item: Item, fixtures: dict[str, Fixture], /, sample: Any, model: Any, **arguments: Any
     ) -> Any:
         scope, given = _Scope(), {"sample": sample, "model": model}
         async with scope.stack:
-            for name, fixture in mine.items():
+            for name, fixture in fixtures.items():
                 arguments[name] = (await self._fixture(fixture, item, given, scope))[1]
             return await item.task.fn(sample=sample, model=model, **arguments)
 
     async def _fixture(
         self, fixture: Fixture, item: Item, given: dict[str, Any], sample: _Scope | None
     ) -> tuple[Key, Any]:
-        """A fixture's identity (its function, parameters and the identities it stands on) and value."""
+        """Return a fixture's key (function, parameters, keys of the fixtures that it uses) and its value."""
         if fixture.name == "progress" and fixture.above is None:
             return ("progress",), self.progress
         if fixture.when is not None and not fixture.when(item.params):
@@ -115,9 +115,9 @@ class Session:
         values |= {name: given[name] for name in asks.given if name in given}
         key: Key = (fixture.fn, settings, tuple(keys))
         scope = self._scope(fixture.scope, sample)
-        if key not in scope.made:
-            scope.made[key] = await _make(fixture, values, scope.stack)
-        return key, scope.made[key]
+        if key not in scope.values:
+            scope.values[key] = await _make(fixture, values, scope.stack)
+        return key, scope.values[key]
 
     def _scope(self, name: Scope, sample: _Scope | None) -> _Scope:
         if name == "sample" and sample is not None:
@@ -127,13 +127,13 @@ class Session:
 
 async def _make(fixture: Fixture, values: dict[str, Any], stack: AsyncExitStack) -> Any:
     fn = fixture.fn
-    if fixture.scope == "sample":  # what is raised there is the error of one sample
-        return await _called(fn, values, stack, in_thread=False)
-    with _blamed(fn, f"fixture {fixture.name}"):
-        return await _called(fn, values, stack, in_thread=True)
+    if fixture.scope == "sample":  # an exception there is the error of one sample
+        return await _call(fn, values, stack, in_thread=False)
+    with _setup_error_of(fn, f"fixture {fixture.name}"):
+        return await _call(fn, values, stack, in_thread=True)
 
 
-async def _called(
+async def _call(
     fn: Callable[..., Any], values: dict[str, Any], stack: AsyncExitStack, *, in_thread: bool
 ) -> Any:
     if inspect.isasyncgenfunction(fn):
@@ -142,13 +142,13 @@ async def _called(
         return stack.enter_context(contextmanager(fn)(**values))
     if inspect.iscoroutinefunction(fn):
         return await fn(**values)
-    # Plain fixtures read files and download data sets: off the event loop, so that Ctrl-C is heard.
+    # Plain fixtures read files and download data sets. A thread keeps the event loop free for Ctrl-C.
     return await asyncio.to_thread(fn, **values) if in_thread else fn(**values)
 
 
 @contextmanager
-def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
-    """What a function of a task file raises becomes a ``SetupError`` that names the file and the line."""
+def _setup_error_of(fn: Callable[..., Any], what: str) -> Iterator[None]:
+    """Turn an exception of a task file's function into a ``SetupError`` that names the file and the line."""
     try:
         yield
     except EvalkitError:
@@ -157,11 +157,11 @@ def _blamed(fn: Callable[..., Any], what: str) -> Iterator[None]:
         if missing := not_installed(error, what):
             raise missing from None
         row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
-        said = f"{_place(fn, error)}{what}: {type(error).__name__}: {error}"
-        raise SetupError(f"{said}{row and f' (row of {row})'}") from error
+        message = f"{_location(fn, error)}{what}: {type(error).__name__}: {error}"
+        raise SetupError(f"{message}{row and f' (row of {row})'}") from error
 
 
-def _place(fn: Callable[..., Any], error: Exception) -> str:
+def _location(fn: Callable[..., Any], error: Exception) -> str:
     code = getattr(fn, "__code__", None)
     if code is None:
         return ""
@@ -170,9 +170,9 @@ def _place(fn: Callable[..., Any], error: Exception) -> str:
 
 
 async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Sample]]:
-    """A function that starts a pass over the item's samples; every pass yields the same ones.
+    """Return a function that starts a pass over the item's samples; every pass yields the same samples.
 
-    A pass raises ``SetupError`` for what is no sample, and for whatever the samples function raises.
+    A pass raises ``SetupError`` for a value that is no ``Sample``, and where the samples function raises.
     """
     source = item.task.samples
     if not callable(source):
@@ -180,7 +180,7 @@ async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator
     arguments = await session.arguments(source, item)
 
     async def start() -> AsyncIterator[Sample]:
-        with _blamed(source, "reading the samples"):
+        with _setup_error_of(source, "reading the samples"):
             async for sample in _pass(item, source(**arguments)):
                 yield sample
 
@@ -199,26 +199,26 @@ async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
 
 def _is_text(target: Any) -> bool:
     return isinstance(target, str) or (
-        isinstance(target, tuple | list) and all(isinstance(one, str) for one in target)
+        isinstance(target, tuple | list) and all(isinstance(text, str) for text in target)
     )
 
 
 def _frames(generator: Any) -> Iterator[FrameType]:
-    """Those of a generator and of what it yields from; none of any other iterable."""
+    """Yield the frames of a generator and of those that it yields from; none for another iterable."""
     while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
         yield frame
         generator = getattr(generator, "gi_yieldfrom", None)
 
 
-def _refuse(item: Item, sample: Sample, place: str) -> None:
-    """A file's numbers and nulls would fail much later, as answers are compared or stored."""
-    wanted = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
+def _refuse(item: Item, sample: Sample, location: str) -> None:
+    """Raise ``SetupError`` for a sample with a number or a null, which would fail later, in a metric."""
+    expected = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
     wrong = [n for n in ("id", "input") if not isinstance(getattr(sample, n), str)] or ["target"]
     value = getattr(sample, wrong[0])
     hint = f": {wrong[0]}=str(…)" if isinstance(value, int | float) else ""
     raise SetupError(
-        f"{place and f'{place}: '}{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
-        f"({type(value).__name__}), and must be {wanted[wrong[0]]}{hint}"
+        f"{location and f'{location}: '}{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
+        f"({type(value).__name__}), and must be {expected[wrong[0]]}{hint}"
     )
 
 
