@@ -33,7 +33,7 @@ def test_judgements_of_both_layouts(tmp_path: Path, text: str) -> None:
         ("1\ta\t0.5\n", r"qrels:1: the grade '0\.5' is not a whole number"),
         ("1\ta\t1\n1\tb\tyes\n", r"qrels:2: the grade 'yes'"),
         ("1\ta\t1\n1\ta\t0\n", r"qrels:2: document 'a' has another grade"),
-        ("query-id\tcorpus-id\tscore\n", "no judgements in it"),
+        ("query-id\tcorpus-id\tscore\n", "the file holds no judgements"),
     ],
 )
 def test_broken_judgements_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -81,7 +81,7 @@ def test_a_run_comes_back_as_it_was_written_in_trec_evals_order(tmp_path: Path) 
         ("1 Q0 a 1 high t\n", "run:1: the score 'high' is not a number"),
         ("1 Q0 a 1 nan t\n", "run:1: the score 'nan' is not a number"),
         ("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n", "run:2: document 'a' comes twice for query '1'"),
-        ("\n", "no rankings in it"),
+        ("\n", "the file holds no rankings"),
     ],
 )
 def test_broken_runs_are_named(tmp_path: Path, text: str, message: str) -> None:
