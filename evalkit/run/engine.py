@@ -77,9 +77,7 @@ async def run(work: Work) -> Counter[str]:
 class _Run:
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.ended: list[SampleRecord] = []
-        self.has_any, self.has_batch = asyncio.Event(), asyncio.Event()  # of ``ended``
-        self.closed = False  # no sample will end any more
+        self.ended: asyncio.Queue[SampleRecord | None] = asyncio.Queue()  # None: no sample will end any more
         self.changed = asyncio.Event()  # no task is left, or the run must stop
         # A sample holds its slot until it is stored: slow scoring slows generation and does not fill the
         # memory. A small window therefore needs a small batch.
@@ -103,9 +101,7 @@ class _Run:
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
-            self.closed = True
-            self.has_any.set()
-            self.has_batch.set()
+            self.ended.put_nowait(None)
             await collector
         if self.fatal is not None:
             raise self.fatal
@@ -183,7 +179,7 @@ class _Run:
             status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
             self._count_failure(problem)
         calls = model.calls
-        self._end(
+        self.ended.put_nowait(
             SampleRecord(
                 sequence=sequence,
                 sample=sample,
@@ -209,13 +205,6 @@ class _Run:
                     "Stopped here: when the server is back, resume the run."
                 )
             )
-
-    def _end(self, record: SampleRecord) -> None:
-        """Add a sample to the next batch."""
-        self.ended.append(record)
-        self.has_any.set()
-        if len(self.ended) >= self.batch:
-            self.has_batch.set()
 
     async def _collect(self) -> None:
         """Gather ended samples into batches; score several batches at once while samples are generated."""
@@ -246,15 +235,17 @@ class _Run:
         self.work.bar.note(listed(self.troubles))
 
     async def _next_batch(self) -> list[SampleRecord]:
-        """Return the ended samples once they fill a batch or ``BATCH_S`` passed; empty after the last one."""
-        await self.has_any.wait()
-        if not self.has_batch.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.has_batch.wait(), BATCH_S)
-        batch, self.ended = self.ended, []
-        if not self.closed:
-            self.has_any.clear()
-            self.has_batch.clear()
+        """Return a whole batch, or what has ended ``BATCH_S`` after its first sample; nothing at the end."""
+        batch: list[SampleRecord] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as limit:
+                while len(batch) < self.batch:
+                    if (record := await self.ended.get()) is None:
+                        self.ended.put_nowait(None)  # for the next call
+                        break
+                    if not batch:
+                        limit.reschedule(asyncio.get_running_loop().time() + BATCH_S)
+                    batch.append(record)
         return batch
 
     async def _score(self, batch: list[SampleRecord]) -> list[SampleRecord]:
