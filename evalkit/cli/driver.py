@@ -238,4 +238,4 @@ class RunBatch:
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
-            click.echo(f"Scores are stored. Open the leaderboard: {command()} leaderboard", err=True)
+            click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)

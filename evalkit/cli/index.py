@@ -71,7 +71,7 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
             click.echo(f"{subject} title and text of another: {outcome}.")
         for line in _build_facts(facts.get("facts", {})):
             click.echo(line)
-        click.echo(f'Search the index: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
+        click.echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
 
 
 def _build_facts(facts: dict[str, Any]) -> Iterator[str]:
@@ -227,7 +227,7 @@ def _manifest(directory: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds no index ({MANIFEST} is missing). "
-            f"Build one: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
+            f"Build one with: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None

@@ -83,7 +83,7 @@ def test_two_servers_models_of_one_name_do_not_answer_for_each_other(
         # In a command of its own nothing tells it from the same model moved: the cache answers, and is named.
         done = evalkit("run", "task_triage.py", "--model", specs[-1])
         assert "40 answers of openai:tiny are from the cache" in done.stderr
-        assert "at another address. If it is another model, name it: ?label=NAME" in done.stderr
+        assert "at another address. If it is another model, add ?label=NAME" in done.stderr
         assert sum(other.asked.values()) == 40
 
 
@@ -109,7 +109,7 @@ def test_failures_are_listed(compared: Any, evalkit: Any) -> None:
     assert evalkit.json("show", new, "--samples")["total"] == 40
     refused = evalkit("show", new, "--at-most", "exact_mtch=0", code=2).stderr
     assert "Did you mean 'exact_match'?" in refused
-    assert "no number" in evalkit("show", new, "--at-most", "exact_match=x", code=2).stderr
+    assert "not a number" in evalkit("show", new, "--at-most", "exact_match=x", code=2).stderr
     assert f"show {new} --samples" in evalkit("show", new, "--sample", "case-99", code=2).stderr
 
 
