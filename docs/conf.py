@@ -1,6 +1,6 @@
 """The documentation as a site: ``make docs`` builds it into build/docs, strictly.
 
-The source is the project's root, so that links between the pages there and those in docs/ lead somewhere.
+The source is the project's root, so that links between the pages there and those in docs/ work.
 """
 
 from evalkit.util.version import VERSION

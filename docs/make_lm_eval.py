@@ -1,6 +1,6 @@
 """Write the table of docs/lm-eval.md from real runs of both harnesses: python -m docs.make_lm_eval
 
-Takes a minute. Stops where a score differs, and leaves the page as it is.
+The script takes a minute. If a score differs, the script stops and does not change the page.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ HEAD = "| run | task | metric, filter | lm-eval | evalkit |\n|---|---|---|---|--
 
 
 def table(rows: Sequence[Any]) -> str:
-    """The rows as Markdown, every digit shown."""
+    """Return the rows as Markdown, with every digit."""
     lines = (f"| {r.setup} | {r.task} | {r.metric} | {r.theirs!r} | {r.ours!r} |" for r in rows)
     return HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run everything once and put the table into the page."""
+    """Run everything once and write the table into the page."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         task_files.write(folder / "tasks")
         lm_server.make_tokenizer(folder / "tokenizer", task_files.corpus())
         with (
-            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as one,
-            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as other,
+            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as first,
+            lm_server.serve(folder / "tokenizer", task_files.answers(), task_files.known()) as second,
         ):
             rows = parity.both(
                 folder / "tasks",
                 parity.setups(),
-                parity.served(one.url, folder / "tokenizer"),
-                f"openai:tiny@{other.url}",
+                parity.served(first.url, folder / "tokenizer"),
+                f"openai:tiny@{second.url}",
                 folder,
                 ("-p", f"tokenizer={folder / 'tokenizer'}"),
             )

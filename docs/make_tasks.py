@@ -23,14 +23,14 @@ write your own is in [write-a-task.md](write-a-task.md), what the metrics mean i
 
 
 def page() -> str:
-    """The whole page. Raises ``SystemExit`` where a task does not say where its data come from."""
-    found = collect([])
-    tasks = sorted(iter_tasks(found), key=lambda task: task.name)
-    if found.broken:
-        raise SystemExit(f"broken task file: {found.broken[0]}")
+    """Return the page. Raises ``SystemExit`` for a task without source, licence or size."""
+    collected = collect([])
+    tasks = sorted(iter_tasks(collected), key=lambda task: task.name)
+    if collected.broken:
+        raise SystemExit(f"broken task file: {collected.broken[0]}")
     for task in tasks:
         if not (task.info.source and task.info.licence and task.info.size):
-            raise SystemExit(f"{task.path}: say info=Info(source=…, licence=…, size=…) in @task")
+            raise SystemExit(f"{task.path}: add info=Info(source=…, licence=…, size=…) to @task")
     rows = [
         f"| [{t.name}](#{t.name}) | {t.doc} | {t.info.source} | {t.info.licence} | {t.info.size} |"
         for t in tasks
@@ -39,14 +39,14 @@ def page() -> str:
 
 
 def section(task: Task) -> Iterator[str]:
-    """One task: what its module says, its metrics, its parameters."""
+    """Yield the section of a task: its module's docstring, metrics and parameters."""
     yield f"\n## {task.name}\n"
     yield _before_commands(inspect.getmodule(task.fn).__doc__ or task.doc)
     yield f"\n- tags: {', '.join(task.tags)}"
     yield f"- version: {task.version}"
     yield f"- metrics: {', '.join(f'`{m.name}`' for m in task.metrics)}"
     for name, values in task.marks.axes.items():
-        shown = ", ".join(f"`{one.id or one.value}`" for one in values)
+        shown = ", ".join(f"`{value.id or value.value}`" for value in values)
         yield f"- runs once for each `{name}`: {shown}"
     known = resolve(task, fixtures_for(task.path)).params
     rest = sorted(name for name in known if name not in task.axes)
@@ -58,7 +58,7 @@ def _shown(parameter: Parameter) -> str:
 
 
 def _before_commands(text: str) -> str:
-    """A docstring's paragraphs but for the commands at its end, white space folded."""
+    """Return a docstring's paragraphs without the commands at its end, white space collapsed."""
     paragraphs = [p for p in inspect.cleandoc(text).split("\n\n") if not p.startswith("    ")]
     return "\n\n".join(" ".join(p.split()) for p in paragraphs).replace("``", "`")
 

@@ -1,8 +1,8 @@
 """Take the pictures of the leaderboard for the documentation: ``python docs/screenshots.py STORE OUT [RUN]``.
 
 Serves the store, opens the pages in a headless Chromium and saves ``leaderboard.png``, ``run.png``,
-``samples.png``, ``leaderboard-dark.png`` with the dark theme and, where RUN is of a RAG task in several arms,
-``rag.png``. Shown is RUN, or the newest complete one.
+``samples.png``, ``leaderboard-dark.png`` with the dark theme and, if RUN is of a RAG task in several arms,
+``rag.png``. RUN is by default the newest complete run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from evalkit.store import open_store
 
 HEIGHTS = {"leaderboard": 1760, "run": 1320, "samples": 1700, "rag": 2460}
 PATIENCE_MS = 120_000
-# The script is done, nothing is of an earlier pass, a placeholder or a spinner, every chart has its picture.
+# The script has ended, no element is stale, a placeholder or a spinner, and every chart is drawn.
 SETTLED = """() => {
   const app = document.querySelector('[data-testid=stApp]');
   const waits = '[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]';
@@ -48,13 +48,13 @@ FLAGS = [
 ]
 
 
-def main(store: str, out: Path, wanted: str | None) -> None:
+def main(store: str, out: Path, run_id: str | None) -> None:
     """Take all pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with open_store(store, create=False) as opened:
         run = (
-            opened.runs.get(wanted)
-            if wanted
+            opened.runs.get(run_id)
+            if run_id
             else next(r for r in opened.runs.find(limit=1000) if r.is_complete)
         )
         page = opened.board.page(run.id, status="ok", limit=1)
@@ -101,7 +101,7 @@ def main(store: str, out: Path, wanted: str | None) -> None:
 
 
 def take(tab: Page, url: str, picture: Path) -> None:
-    """One page, once it is finished."""
+    """Take the picture of a page once it is finished."""
     tab.goto(url)
     finished(tab)
     tab.screenshot(path=picture)
@@ -112,16 +112,16 @@ def take(tab: Page, url: str, picture: Path) -> None:
 
 
 def finished(tab: Page) -> None:
-    """Until the script has run, nothing stands for what is still to come, and three pictures are the same.
+    """Wait until the script has ended, no placeholder is left, and three pictures are equal.
 
-    Charts and tables draw after the page says that it is ready, on a loaded machine seconds after.
+    Charts and tables are drawn after the page reports that it is ready, on a busy machine seconds later.
     """
     tab.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for(timeout=PATIENCE_MS)
     tab.wait_for_function(SETTLED, timeout=PATIENCE_MS)
     end, same, before = time.monotonic() + PATIENCE_MS / 1000, 0, b""
     while same < 2:
         if time.monotonic() > end:
-            raise SystemExit(f"{tab.url} does not come to rest")
+            raise SystemExit(f"{tab.url} does not stop changing")
         tab.wait_for_timeout(1000)
         now = tab.screenshot()
         same = same + 1 if now == before and tab.evaluate(SETTLED) else 0
@@ -129,7 +129,7 @@ def finished(tab: Page) -> None:
 
 
 def wait_for(url: str) -> None:
-    """Until the server answers."""
+    """Wait until the server answers."""
     for _ in range(300):
         try:
             with urllib.request.urlopen(url):  # noqa: S310 (our own server)

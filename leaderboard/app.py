@@ -1,6 +1,6 @@
-"""The app: its frame, its pages, and what is shown when there is no store.
+"""The app: its frame, its pages, and the page without a store.
 
-Started by ``evalkit leaderboard``; by hand: ``streamlit run app.py -- --store FILE``.
+``evalkit leaderboard`` starts it; by hand: ``streamlit run app.py -- --store FILE``.
 """
 
 from __future__ import annotations

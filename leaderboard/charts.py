@@ -14,7 +14,7 @@ from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate, Status
 
 TEAL, GREY = "#0f9488", "#8a9a98"
-# Okabe and Ito's colours, which people who see red and green alike can tell apart.
+# Okabe and Ito's colours, which people with red-green colour blindness can distinguish.
 STATUS_COLOURS = {
     Status.OK: "#009E73",
     Status.TRUNCATED: "#E69F00",
@@ -25,20 +25,20 @@ STATUS_COLOURS = {
 }
 MODEL_COLOURS = ["#0f9488", "#D55E00", "#3b8ed0", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
 ROW_HEIGHT = 38
-# An axis of names. Flush, the first name would not stand beside its line.
+# An axis of names. With ``labelFlush`` the first name would not be beside its line.
 NAMES: dict[str, Any] = {"grid": False, "ticks": False, "labelFlush": False}
 
-disable_debug_mode()  # to check each piece of a chart is half of what a page costs; a test checks them all
+disable_debug_mode()  # checks take half the time of a page; a test checks all charts
 
 
 def spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
-    """The chart as Vega-Lite, unchecked."""
-    made: dict[str, Any] = chart.to_dict(validate=False)
-    return made
+    """Return the chart as Vega-Lite, without checks."""
+    document: dict[str, Any] = chart.to_dict(validate=False)
+    return document
 
 
 def axis_title(info: MetricInfo) -> str:
-    """The metric with its unit and which end is good."""
+    """Return the metric with its unit and its better direction."""
     arrow = {True: "higher is better →", False: "← lower is better", None: "descriptive"}[
         info.higher_is_better
     ]
@@ -46,23 +46,23 @@ def axis_title(info: MetricInfo) -> str:
 
 
 def forest(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
-    """One line a run: its estimate and interval; hollow, dashed over its bounds where it is not ranked."""
+    """Draw a line per run: estimate and interval; hollow and dashed, over the bounds, where not ranked."""
     lines = [_line(row) for row in rows if row.estimate is not None]
     return _forest(pd.DataFrame(lines), [line["label"] for line in lines], axis_title(info))
 
 
 def metrics(estimates: Mapping[str, Estimate], title: str = "estimate with its interval") -> alt.LayerChart:
-    """Estimates by name, with their intervals: the bounded metrics of one run, one metric in several."""
+    """Draw estimates by name with their intervals: metrics of one run, or one metric in several arms."""
     lines = [_estimate(name, estimate, True) for name, estimate in estimates.items()]
     return _forest(pd.DataFrame(lines), list(estimates), title)
 
 
 def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerChart:
-    """The same metric in every variant of a task: a group a variant, a colour a model."""
+    """Draw one metric in every variant of a task: a group per variant, a colour per model."""
     lines = [
         {**_line(row), "variant": name, "model": row.run.spec.model}
-        for name, some in rows.items()
-        for row in some
+        for name, ranking in rows.items()
+        for row in ranking
         if row.estimate is not None and row.run.is_complete
     ]
     models = sorted({line["model"] for line in lines})
@@ -81,7 +81,7 @@ def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerCh
 
 
 def statuses(counts: Mapping[str, int]) -> alt.Chart:
-    """How the samples ended, as parts of one bar."""
+    """Draw the numbers of samples by status, as parts of one bar."""
     order = [str(status) for status in Status if counts.get(status)]
     table = pd.DataFrame([{"status": s, "n": counts[s], "place": i} for i, s in enumerate(order)])
     colours = alt.Scale(domain=order, range=[STATUS_COLOURS[Status(s)] for s in order])
@@ -106,7 +106,7 @@ def statuses(counts: Mapping[str, int]) -> alt.Chart:
 
 
 def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart:
-    """All metrics by all models; the deeper the colour, the better. Grey: not a matter of better."""
+    """Draw all metrics by all models; a deeper colour is better, grey has no better direction."""
     table = pd.DataFrame(_cells(rows, infos))
     models = list(dict.fromkeys(row.run.spec.model for row in rows))
     x = alt.X(
@@ -145,8 +145,8 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     square = {"cornerRadius": 4, "opacity": 1}
     ranked = base.transform_filter("isValid(datum.good)").mark_rect(**square).encode(color=fill)
     plain = base.transform_filter("!isValid(datum.good)").mark_rect(color="#dfe5e4", **square)
-    seen = alt.ExprRef("bandwidth('x') < 40 ? 0 : 1")  # on a phone the tooltip tells them
-    numbers = base.mark_text(fontSize=12, opacity=seen).encode(text=alt.Text("shown:N"), color=ink)
+    opacity = alt.ExprRef("bandwidth('x') < 40 ? 0 : 1")  # on a phone only the tooltip shows numbers
+    numbers = base.mark_text(fontSize=12, opacity=opacity).encode(text=alt.Text("shown:N"), color=ink)
     return (plain + ranked + numbers).properties(height=70 + ROW_HEIGHT * len(models))
 
 
@@ -204,18 +204,20 @@ def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, A
     for info in infos:
         if not any(info.name in row.run.metrics for row in rows):
             continue  # it does not apply to this variant
-        found = {row.run.spec.model: row.run.metrics.get(info.name) for row in rows}
-        values = [e.value for e in found.values() if e is not None and e.value == e.value]
-        for model, estimate in found.items():
-            here = estimate is not None and estimate.value == estimate.value
+        estimates = {row.run.spec.model: row.run.metrics.get(info.name) for row in rows}
+        values = [e.value for e in estimates.values() if e is not None and e.value == e.value]
+        for model, estimate in estimates.items():
+            scored = estimate is not None and estimate.value == estimate.value
             cells.append(
                 {
                     "model": model,
                     "metric": info.name,
-                    "shown": f"{estimate.value:,.3f}" if here and estimate else "–",
-                    "interval": f"[{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]" if here and estimate else "–",
+                    "shown": f"{estimate.value:,.3f}" if scored and estimate else "–",
+                    "interval": f"[{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]"
+                    if scored and estimate
+                    else "–",
                     "n": estimate.n if estimate else 0,
-                    "good": _goodness(estimate.value, values, info) if here and estimate else None,
+                    "good": _goodness(estimate.value, values, info) if scored and estimate else None,
                 }
             )
     return cells

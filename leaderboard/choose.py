@@ -1,4 +1,4 @@
-"""What a page shows: what the address names, or what the reader picks."""
+"""The run that a page shows: named in the address, or picked by the reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import data, text
 
 
 def choose_run() -> Run | None:
-    """The run of ``?run=``; without one a list to pick from; None after it has said what is missing."""
+    """Return the run of ``?run=``, or let the reader pick one; None until there is a run."""
     asked = st.query_params.get("run")
     if asked is not None:
         try:
@@ -42,9 +42,9 @@ def say_no_runs() -> None:
 
 
 def warn_unknown(parameter: str, known: Sequence[str]) -> None:
-    """Say so where the address names something that is not there: silence would pass for an answer."""
+    """Warn where the address names an unknown value, since the page then shows another one."""
     asked = st.query_params.get(parameter)
     if asked is not None and asked not in known:
         what = parameter.removeprefix("rag_")
-        st.warning(f"The address asks for a {what} that is not here; this is another one.")
+        st.warning(f"The address asks for a {what} that is not here; the page shows another one.")
         st.text(f"asked for: {asked}")

@@ -1,4 +1,4 @@
-"""The store, as the pages read it: opened once, answers kept for some seconds."""
+"""Access of the pages to the store: opened once, results cached for some seconds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TTL_S = 3.0
 
 
 def store_url() -> str | None:
-    """``-- --store URL`` on Streamlit's command line, or ``EVALKIT_STORE``."""
+    """Return the URL of ``-- --store URL`` on Streamlit's command line, or of ``EVALKIT_STORE``."""
     if "--store" in sys.argv[1:-1]:
         return sys.argv[sys.argv.index("--store") + 1]
     return os.environ.get("EVALKIT_STORE")
 
 
 def store() -> Store:
-    """The open store. Raises ``StoreError``."""
+    """Return the open store. Raises ``StoreError``."""
     return _store(store_url())
 
 
@@ -39,39 +39,39 @@ def _store(url: str | None) -> Store:
 
 
 def tasks() -> list[TaskInfo]:
-    """See ``Store.board.tasks``."""
+    """Return all task variants (``Store.board.tasks``)."""
     return _tasks(store_url())
 
 
 def ranking(task: str, metric: str) -> list[Row]:
-    """See ``Store.board.ranking``."""
+    """Return the ranking of a task (``Store.board.ranking``)."""
     return _ranking(store_url(), task, metric)
 
 
 def runs() -> list[Run]:
-    """The newest 500 runs."""
+    """Return the newest 500 runs."""
     return _runs(store_url())
 
 
 def run(run_id: str) -> Run:
-    """One run, by its whole id, a prefix or ``latest``. Raises ``UsageError``."""
+    """Return a run by its id, a prefix or ``latest``. Raises ``UsageError``."""
     return store().runs.get(run_id)
 
 
 def reliance(run: Run) -> list[Reliance]:
-    """What a run of a vision task loses in the other arms; nothing for any other run."""
+    """Return the image ablation of a complete run of a vision task; empty for another run."""
     if PARAMETER not in run.spec.params or not run.is_complete:
         return []
     return compare(store(), with_siblings(store(), run, [PARAMETER]))
 
 
 def comparisons() -> list[Comparison]:
-    """The RAG runs that belong together, among the newest 500."""
+    """Return the comparisons of RAG runs among the newest 500 runs."""
     return compare_rag(runs())
 
 
 def settings(compared: Comparison) -> str:
-    """A comparison's task with the settings that were given: ``pubmed_rag · search=bm25``."""
+    """Return a comparison's task with the settings that the user named: ``pubmed_rag · search=bm25``."""
     spec = compared.runs[0].spec
     named = [n for n in spec.reproduction.named if n not in SWEPT and n in spec.params]
     parts = [f"{n}={spec.params[n]}" for n in named]
@@ -81,17 +81,17 @@ def settings(compared: Comparison) -> str:
 
 
 def rag_report(compared: Comparison, metric: str) -> Report:
-    """The RAG report of one comparison; kept until one of its runs is scored or resumed anew."""
+    """Return the RAG report of a comparison, cached until one of its runs ends again."""
     return _rag_report(store_url(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
-    """See ``Store.board.page``."""
+    """Return a page of samples (``Store.board.page``)."""
     return store().board.page(run_id, limit=limit, **cursor, **filters)  # type: ignore[arg-type]
 
 
 def sample(run_id: str, sequence: int) -> SampleRecord:
-    """See ``Store.samples.get``."""
+    """Return one sample (``Store.samples.get``)."""
     return store().samples.get(run_id, sequence)
 
 

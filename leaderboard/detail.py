@@ -1,4 +1,4 @@
-"""One sample, whole: question, passages, request, answer, citations, scores. All of it foreign text."""
+"""All of one sample: question, passages, requests, answer, citations, scores. None of the text is trusted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS = {
     Status.UNPARSED: "blue",
     Status.ERROR: "red",
 }
-SHOWN_IMAGES = {"image/png", "image/jpeg", "image/webp", "image/gif"}  # not SVG, which is a program
+SHOWN_IMAGES = {"image/png", "image/jpeg", "image/webp", "image/gif"}  # not SVG, which can contain scripts
 
 
 def sample(record: SampleRecord, run: Run) -> None:
@@ -56,7 +56,7 @@ def sample(record: SampleRecord, run: Run) -> None:
 
 
 def answer(record: SampleRecord) -> None:
-    """The reply, and where its citations lead."""
+    """Draw the reply and the passages that it cites."""
     if record.answer is None:
         st.caption("none")
         return
@@ -64,11 +64,11 @@ def answer(record: SampleRecord) -> None:
     if record.answer.response and record.answer.response.reasoning:
         with st.expander("Reasoning"):
             text.show(record.answer.response.reasoning, "reasoning")
-    given = record.answer.passages
-    cited = marks(record) if given else []
-    if given and cited:
+    shown = record.answer.passages
+    cited = marks(record) if shown else []
+    if shown and cited:
         gold = gold_documents(record.sample)
-        shown = [(number, given[number - 1] if number else None) for number in cited]
+        passages = [(number, shown[number - 1] if number else None) for number in cited]
         rows = [
             {
                 "cites": f"[{number}]" if number else "[?]",
@@ -76,49 +76,49 @@ def answer(record: SampleRecord) -> None:
                 "document": passage.document if passage else "there is no such passage",
                 "title": passage.title if passage else "",
             }
-            for number, passage in shown
+            for number, passage in passages
         ]
         st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def marks(record: SampleRecord) -> list[int | None]:
-    """The passages that a reply cites, from 1, each once, as the metrics read them; None: no passage."""
+    """Return the numbers, from 1, of the passages that a reply cites, each once; None for no passage."""
     if record.answer is None or not record.answer.passages:
         return []
     sentences = citations(record.answer.reply, len(record.answer.passages))
-    found = dict.fromkeys(index for _, cited in sentences for index in cited)
-    return [None if index is None else index + 1 for index in found]
+    cited_indices = dict.fromkeys(index for _, cited in sentences for index in cited)
+    return [None if index is None else index + 1 for index in cited_indices]
 
 
-def gold_documents(it: Sample) -> set[str]:
-    """The documents that are relevant for a sample."""
-    return {document for document, grade in it.relevance.items() if grade > 0}
+def gold_documents(sample: Sample) -> set[str]:
+    """Return the documents that are relevant for a sample."""
+    return {document for document, grade in sample.relevance.items() if grade > 0}
 
 
 def only_ranked(record: SampleRecord) -> bool:
-    """Whether retrieval alone was asked for: there is a ranking and nobody wrote a reply."""
-    given = record.answer
-    return given is not None and given.response is None and given.ranked is not None and not given.reply
+    """Return whether the task only retrieves: the answer has a ranking and no reply."""
+    answer = record.answer
+    return answer is not None and answer.response is None and answer.ranked is not None and not answer.reply
 
 
 def ranking(record: SampleRecord) -> None:
-    """Where the relevant documents came."""
+    """Draw the ranks of the relevant documents."""
     ranked = record.answer.ranked if record.answer else None
     gold = {document: grade for document, grade in record.sample.relevance.items() if grade > 0}
     if ranked is None or not gold:
         return
-    places = {document: rank for rank, document in enumerate(ranked, 1)}
+    ranks = {document: rank for rank, document in enumerate(ranked, 1)}
     st.markdown("##### Ranking")
-    st.caption(f"{len(gold.keys() & places.keys())} of {len(gold)} relevant documents among {len(ranked)}")
+    st.caption(f"{len(gold.keys() & ranks.keys())} of {len(gold)} relevant documents among {len(ranked)}")
     rows = [
-        {"rank": str(places.get(document, "not found")), "document": document, "grade": grade}
-        for document, grade in sorted(gold.items(), key=lambda item: places.get(item[0], len(places) + 1))
+        {"rank": str(ranks.get(document, "not found")), "document": document, "grade": grade}
+        for document, grade in sorted(gold.items(), key=lambda item: ranks.get(item[0], len(ranks) + 1))
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def scores(record: SampleRecord, order: list[str]) -> None:
-    """Every score of the sample, in the order of the task's metrics."""
+    """Draw every score of the sample, in the order of the task's metrics."""
     st.markdown("##### Scores")
     if not record.scores:
         st.caption("none")
@@ -138,17 +138,17 @@ def scores(record: SampleRecord, order: list[str]) -> None:
 
 
 def passages(record: SampleRecord) -> None:
-    """What the model was shown, the gold ones marked."""
-    given = record.answer.passages if record.answer else None
-    if given is None:
+    """Draw the passages of the prompt, with marks for gold and cited ones."""
+    shown = record.answer.passages if record.answer else None
+    if shown is None:
         return
     gold = gold_documents(record.sample)
-    found = sum(passage.document in gold for passage in given)
+    n_gold = sum(passage.document in gold for passage in shown)
     st.markdown("##### Passages")
     if gold:
-        st.caption(f"{found} of {len(given)} are gold; {len(gold)} are gold in all")
+        st.caption(f"{n_gold} of {len(shown)} are gold; {len(gold)} are gold in all")
     cited = marks(record)
-    for number, passage in enumerate(given, 1):
+    for number, passage in enumerate(shown, 1):
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.badge(f"{number}", color="gray")
@@ -169,7 +169,7 @@ def passages(record: SampleRecord) -> None:
 
 
 def requests(record: SampleRecord) -> None:
-    """The calls as they were sent."""
+    """Draw the requests as they were sent."""
     for number, request in enumerate(record.requests, 1):
         with st.expander(f"Request {number} of {len(record.requests)}, as it was sent"):
             for place, message in enumerate(request.get("messages") or ()):
@@ -179,15 +179,15 @@ def requests(record: SampleRecord) -> None:
             if request.get("prompt"):
                 st.text("prompt")
                 text.show(str(request["prompt"]), f"request-{number}-prompt")
-            rest = {key: value for key, value in request.items() if key not in ("messages", "prompt")}
-            text.show(_json(rest), f"request-{number}-rest")
+            options = {key: value for key, value in request.items() if key not in ("messages", "prompt")}
+            text.show(_json(options), f"request-{number}-rest")
 
 
-def images(it: Sample) -> None:
-    """Pictures, only when asked for: what is shown is served to anyone who knows its address."""
-    if not it.images or not st.toggle(f"Show {len(it.images)} images", key="images"):
+def images(sample: Sample) -> None:
+    """Draw images when the reader asks: a drawn image is served to anyone who knows its address."""
+    if not sample.images or not st.toggle(f"Show {len(sample.images)} images", key="images"):
         return
-    for image in it.images:
+    for image in sample.images:
         if image.media_type in SHOWN_IMAGES and image.data is not None:
             st.image(image.data)
         else:

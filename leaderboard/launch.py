@@ -1,4 +1,4 @@
-"""Start the leaderboard: Streamlit with our theme and with closed doors (one address, XSRF, no telemetry)."""
+"""Start the leaderboard: Streamlit with our theme and safe settings (one address, XSRF, no telemetry)."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ OPTIONS = {
 
 
 def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_browser: bool = False) -> NoReturn:
-    """Become the process that serves the board, until Ctrl-C. Raises ``UsageError``.
+    """Replace this process by the server of the board, until Ctrl-C. Raises ``UsageError``.
 
-    ``store_url`` is what ``open_store`` takes; None: its default.
+    ``store_url`` is the argument of ``open_store``; None: the default store.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError("the leaderboard needs Streamlit: pip install 'evalkit[leaderboard]'")
     if not _free(host, port):
         other = next((p for p in range(port + 1, min(port + 100, 65536)) if _free(host, p)), None)
-        hint = f"; this one is free: --port {other}" if other else ""
-        raise UsageError(f"port {port} on {host} is taken or not ours to open{hint}")
-    environment = dict(os.environ)  # the store's URL goes this way: a command line is there for all to see
+        hint = f"; a free port: --port {other}" if other else ""
+        raise UsageError(f"port {port} on {host} is in use or not permitted{hint}")
+    environment = dict(os.environ)  # passes the store's URL: all users can see a command line
     if store_url is not None:
         environment["EVALKIT_STORE"] = store_url
     print(f"Leaderboard: http://{host}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
@@ -58,7 +58,7 @@ def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_brows
 
 
 def command(port: int, host: str = "127.0.0.1", open_browser: bool = False) -> list[str]:
-    """The command line that serves the board; it reads ``EVALKIT_STORE``."""
+    """Return the command that serves the board, with the store in ``EVALKIT_STORE``."""
     options = {
         "server.address": host,
         "server.port": str(port),

@@ -12,7 +12,7 @@ from evalkit.types import Estimate
 
 from .charts import GREY, NAMES, ROW_HEIGHT, TEAL
 
-# Okabe and Ito's colours: whose doing it was. Right stands apart by its lightness, too.
+# Okabe and Ito's colours, by the part that caused the error. Right replies also differ in lightness.
 ORANGE, BLUE, LIGHT = "#D55E00", "#3b8ed0", "#7ccbbf"
 BLAME = {
     "right with evidence": TEAL,
@@ -24,13 +24,13 @@ BLAME = {
     "used but wrong": BLUE,
     "retrieved but wrong": BLUE,
 }
-_SOME = 10
+_ENOUGH = 10  # samples of a point whose interval the axis shows
 _NUMBERS = [alt.Tooltip(name, format=".3f") for name in ("value:Q", "low:Q", "high:Q")]
 _COUNT = alt.Tooltip("n:Q", format=",")
 
 
 def differences(gains: Sequence[Gain]) -> alt.LayerChart:
-    """One line for each pair of arms: the paired difference; grey where its interval holds 0."""
+    """Draw the paired difference of each pair of arms; grey where its interval contains 0."""
     lines = [
         {**_estimate(g.difference), "pair": f"{g.first} − {g.second}", "verdict": _verdict(g)} for g in gains
     ]
@@ -55,10 +55,10 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
     return (zero + interval + point).properties(height=110 + ROW_HEIGHT * len(lines))
 
 
-def causes(found: Sequence[Cause]) -> alt.LayerChart:
-    """A bar for each cause: its share of all samples, its interval, and how many samples it is."""
-    lines = [{**_estimate(c.share), "cause": c.name, "meaning": c.meaning, "count": c.n} for c in found]
-    names = [c.name for c in found]
+def causes(causes: Sequence[Cause]) -> alt.LayerChart:
+    """Draw a bar per cause: its share of the samples, the interval, and the number of samples."""
+    lines = [{**_estimate(c.share), "cause": c.name, "meaning": c.meaning, "count": c.n} for c in causes]
+    names = [c.name for c in causes]
     base = alt.Chart(pd.DataFrame(lines)).encode(
         y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, **NAMES)),
         tooltip=[
@@ -83,16 +83,16 @@ def causes(found: Sequence[Cause]) -> alt.LayerChart:
 
 
 def curve(points: Sequence[Point], x: str, y: str) -> alt.LayerChart:
-    """Means with intervals over places in their order; only places that are numbers are joined.
+    """Draw means with intervals in the order of the points; a line joins the points at numbers.
 
-    The axis shows the intervals of points with some samples: of two or three they reach everywhere.
+    The axis shows whole intervals only of points with enough samples, because few samples give wide ones.
     """
     lines = [{**_estimate(point.estimate), "at": point.at} for point in points]
     base = alt.Chart(pd.DataFrame(lines)).encode(
         x=alt.X("at:O", sort=[p.at for p in points], title=x, axis=alt.Axis(labelAngle=0, grid=False)),
         tooltip=[alt.Tooltip("at:N"), *_NUMBERS, _COUNT],
     )
-    scale = alt.Scale(zero=False, nice=True, domain=_reach(points))
+    scale = alt.Scale(zero=False, nice=True, domain=_domain(points))
     axis = alt.Axis(format=".3~f", tickCount=6)
     interval = base.mark_rule(strokeWidth=2.5, opacity=0.7, color=TEAL, clip=True).encode(
         y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2=alt.Y2("high:Q")
@@ -103,9 +103,9 @@ def curve(points: Sequence[Point], x: str, y: str) -> alt.LayerChart:
     return (interval + joined + dots).properties(height=260)
 
 
-def _reach(points: Sequence[Point]) -> list[float]:
-    """From the lowest to the highest value or end of an interval that more than a few samples gave."""
-    firm = [point.estimate for point in points if point.estimate.n >= _SOME]
+def _domain(points: Sequence[Point]) -> list[float]:
+    """Return the lowest and the highest of all values and of the intervals with enough samples."""
+    firm = [point.estimate for point in points if point.estimate.n >= _ENOUGH]
     ends = [end for estimate in firm for end in estimate.ci] + [point.estimate.value for point in points]
     return [min(ends), max(ends)]
 

@@ -1,7 +1,7 @@
-"""Numbers and foreign text, made ready to be shown.
+"""Numbers and untrusted text, prepared for a page.
 
-What a model, a data set or a corpus says is hostile: it goes through ``show`` (a code block, never Markdown:
-an image link in Markdown is fetched by the reader's browser) or, as a name inside a heading, ``escape``.
+Text of a model, a data set or a corpus may be hostile. ``show`` puts it into a code block, never into
+Markdown, where the reader's browser would fetch linked images. ``escape`` is for names in headings.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ import streamlit as st
 from evalkit.types import Estimate
 
 LONG = 20_000
-"""Characters of one text that are shown before the reader asks for all."""
+"""The number of characters of a text that are shown until the reader asks for all."""
 
 
 def escape(text: str) -> str:
-    """Text for a Markdown heading, with nothing left that Markdown or Streamlit would act on."""
+    """Return text for a Markdown heading, with all marks of Markdown and Streamlit escaped."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def show(text: str, key: str, empty: str = "(empty)") -> None:
-    """A text as it is, wrapped; only its beginning where it is very long, with a switch for the rest."""
+    """Draw a text as it is, wrapped; of a very long text the beginning, with a switch for all of it."""
     if not text:
         st.caption(empty)
         return
-    whole = len(text) <= LONG or st.toggle(f"Show all {len(text):,} characters", key=f"all-{key}")
-    if not whole:
+    show_all = len(text) <= LONG or st.toggle(f"Show all {len(text):,} characters", key=f"all-{key}")
+    if not show_all:
         st.caption(f"The first {LONG:,} of {len(text):,} characters:")
-    st.code(text if whole else text[:LONG], language=None, wrap_lines=True)
+    st.code(text if show_all else text[:LONG], language=None, wrap_lines=True)
 
 
 def number(value: float | None) -> str:
-    """Three decimals; a dash for nothing."""
+    """Return the value with three decimals; a dash for None and NaN."""
     return "–" if value is None or value != value else f"{value:,.3f}"
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``[0.412, 0.498]``"""
+    """Return the interval as ``[0.412, 0.498]``."""
     return "–" if estimate is None else f"[{number(estimate.ci[0])}, {number(estimate.ci[1])}]"
 
 
 def moment(seconds: float | None) -> str:
-    """Seconds since 1970 as date and time, UTC."""
+    """Return seconds since 1970 as date and time, UTC."""
     return "–" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def duration(seconds: float) -> str:
-    """``42.0 s``, ``3 min 20 s``, ``2 h 05 min``"""
+    """Return a duration as ``42.0 s``, ``3 min 20 s`` or ``2 h 05 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -61,13 +61,13 @@ def duration(seconds: float) -> str:
 
 
 def variant(params: Mapping[str, Any], name: str) -> str:
-    """What tells a task variant from its sisters: ``arm=oracle, k=5``."""
+    """Return the parameters that distinguish a task variant: ``arm=oracle, k=5``."""
     inner = name.partition("[")[2].removesuffix("]")
     return inner.replace(",", ", ") or ", ".join(f"{k}={v}" for k, v in params.items()) or "default"
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A CSV file. A cell that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Return a CSV file. An apostrophe protects a cell that a spreadsheet would read as a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_cell(column) for column in columns])

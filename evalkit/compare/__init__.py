@@ -1,1 +1,1 @@
-"""What runs say of each other: paired differences, image ablation, thresholds, the RAG report."""
+"""Comparisons of runs: paired differences, image ablation, thresholds, the RAG report."""

@@ -30,14 +30,14 @@ class Verdict(Struct, frozen=True):
     text: str
 
 
-def smallest_detectable(made: Estimate) -> float:
+def smallest_detectable(estimate: Estimate) -> float:
     """Return the true difference that a two-sided test at the estimate's level detects with 80 % power.
 
     It is (z₁₋α/₂ + z₁₋β) · SE. Where the scores do not vary, the error is 0, which claims too much: the
     half-width of the interval then replaces z₁₋α/₂ · SE.
     """
-    z = NormalDist().inv_cdf((1 + made.level) / 2)
-    se = made.se if made.se > 0 else (made.ci[1] - made.ci[0]) / 2 / z
+    z = NormalDist().inv_cdf((1 + estimate.level) / 2)
+    se = estimate.se if estimate.se > 0 else (estimate.ci[1] - estimate.ci[0]) / 2 / z
     return (z + NormalDist().inv_cdf(POWER)) * se
 
 
@@ -46,61 +46,62 @@ def metrics_to_check(run: Run, thresholds: Mapping[str, float]) -> list[MetricIn
 
     Raises ``UsageError`` for a metric that the run does not have, or that has no better direction.
     """
-    known = {info.name: info for info in run.spec.metrics}
+    infos = {info.name: info for info in run.spec.metrics}
     for name in thresholds:
-        if name not in known:
+        if name not in infos:
             raise UsageError(
-                f"{run.spec.task} has no metric {name!r}.{did_you_mean(name, known)} "
-                f"Its metrics: {', '.join(known)}."
+                f"{run.spec.task} has no metric {name!r}.{did_you_mean(name, infos)} "
+                f"Its metrics: {', '.join(infos)}."
             )
-        if known[name].higher_is_better is None:
+        if infos[name].higher_is_better is None:
             raise UsageError(
                 f"{name} only describes: no value is better than another, so it takes no threshold"
             )
-    named = [known[name] for name in thresholds]
-    output = [m for m in known.values() if m.judges_output]
+    named = [infos[name] for name in thresholds]
+    output = [m for m in infos.values() if m.judges_output]
     return named or output[:1]
 
 
 def check_threshold(run: Run, info: MetricInfo, threshold: float, whole_interval: bool) -> Verdict:
-    """Pass where the mean is no worse than ``threshold``; with ``whole_interval``, where its interval is."""
-    made = run.metrics.get(info.name)
-    if made is None:
+    """Check that the mean, or with ``whole_interval`` its whole interval, is no worse than ``threshold``."""
+    estimate = run.metrics.get(info.name)
+    if estimate is None:
         return Verdict(False, f"{info.name} was not scored on any sample")
     down = info.higher_is_better is False
-    value = (made.ci[1] if down else made.ci[0]) if whole_interval else made.value
+    value = (estimate.ci[1] if down else estimate.ci[0]) if whole_interval else estimate.value
     passed = value <= threshold if down else value >= threshold
-    words = "at most" if down else "at least"
-    what = "its interval must be" if whole_interval else "must be"
+    limit = "at most" if down else "at least"
+    subject = "its interval must be" if whole_interval else "must be"
     return Verdict(
         passed,
-        f"{_with_interval(info.name, made)}: {what} {words} {threshold:g}\n"
-        f"  {_detectable_text(made, 'in its true mean')}",
+        f"{_with_interval(info.name, estimate)}: {subject} {limit} {threshold:g}\n"
+        f"  {_detectable_text(estimate, 'in its true mean')}",
     )
 
 
 def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: float) -> Verdict:
-    """Pass where the whole interval of the paired difference to ``base`` is no worse than ``margin``."""
+    """Check that the whole interval of the paired difference to ``base`` is no worse than −``margin``."""
     better, worse = (base, run) if info.higher_is_better is False else (run, base)
-    scores, others = (RunScores(store, one, {info.name}) for one in (better, worse))
+    scores, others = (RunScores(store, scored, {info.name}) for scored in (better, worse))
     pairs = scores.pairs(others, info.name)
     if pairs is None or pairs.unpaired:
         return Verdict(
-            False, f"{info.name}: run {base.id} was scored on other samples; the two cannot be compared"
+            False, f"{info.name}: run {base.id} was scored on other samples; the runs cannot be compared"
         )
-    made = pairs.difference(info)
-    detectable = smallest_detectable(made)
+    difference = pairs.difference(info)
+    detectable = smallest_detectable(difference)
     here, there = run.metrics[info.name].value, base.metrics[info.name].value
     title = f"{info.name}, difference to the baseline:"
     text = (
-        f"{_with_interval(title, made)}: must be no worse than {-margin:g} "
-        f"at {made.level:.0%}\n"
+        f"{_with_interval(title, difference)}: must be no worse than {-margin:g} "
+        f"at {difference.level:.0%}\n"
         f"  {here:.4g} here, {there:.4g} in run {base.id} ({base.spec.model})\n"
-        f"  {_detectable_text(made, 'between the two')}"
+        f"  {_detectable_text(difference, 'between the two')}"
     )
     if margin > 0 and detectable > margin and math.isfinite(detectable):
-        text += f"; to detect {margin:g} takes about {math.ceil(made.n * (detectable / margin) ** 2)} samples"
-    return Verdict(made.ci[0] >= -margin, text)
+        samples = math.ceil(difference.n * (detectable / margin) ** 2)
+        text += f"; to detect {margin:g} takes about {samples} samples"
+    return Verdict(difference.ci[0] >= -margin, text)
 
 
 def find_baseline(run: Run, baselines: Sequence[Run]) -> Run:
@@ -108,15 +109,15 @@ def find_baseline(run: Run, baselines: Sequence[Run]) -> Run:
 
     Raises ``UsageError`` where there is none, or where that one is incomplete or has other samples.
     """
-    same = [one for one in baselines if one.spec.task == run.spec.task]
+    same = [base for base in baselines if base.spec.task == run.spec.task]
     if not same:
         raise UsageError(
             f"no baseline for {run.spec.task}: --evalkit-baseline names runs of "
-            f"{', '.join(one.spec.task for one in baselines)}"
+            f"{', '.join(base.spec.task for base in baselines)}"
         )
     base = same[-1]
     if not base.is_complete:
-        raise UsageError(f"baseline run {base.id} is {base.status}: only a complete run can be compared with")
+        raise UsageError(f"baseline run {base.id} is {base.status}: a baseline must be a complete run")
     if (base.spec.dataset, base.spec.repeats) != (run.spec.dataset, run.spec.repeats):
         raise UsageError(
             f"baseline run {base.id} has other samples ({base.spec.n_expected}, this one "
@@ -125,12 +126,14 @@ def find_baseline(run: Run, baselines: Sequence[Run]) -> Run:
     return base
 
 
-def _with_interval(name: str, made: Estimate) -> str:
-    return f"{name} {made.value:.4g} [{made.ci[0]:.4g}, {made.ci[1]:.4g}] (n={made.n})"
+def _with_interval(name: str, estimate: Estimate) -> str:
+    return f"{name} {estimate.value:.4g} [{estimate.ci[0]:.4g}, {estimate.ci[1]:.4g}] (n={estimate.n})"
 
 
-def _detectable_text(made: Estimate, where: str) -> str:
-    smallest = smallest_detectable(made)
+def _detectable_text(estimate: Estimate, where: str) -> str:
+    smallest = smallest_detectable(estimate)
     if not math.isfinite(smallest):
         return "one sample cannot show any difference"
-    return f"the smallest difference {where} that {made.n} samples detect with 80 % power is {smallest:.3g}"
+    return (
+        f"the smallest difference {where} that {estimate.n} samples detect with 80 % power is {smallest:.3g}"
+    )

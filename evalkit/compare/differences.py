@@ -1,4 +1,4 @@
-"""Which of two models is better, and by how much: runs over the same samples, paired by sample."""
+"""Differences between models: runs over the same samples, paired by sample."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def against_first(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     by_task: dict[tuple[str, str], list[Run]] = {}
     for run in {run.id: run for run in runs if run.is_complete}.values():
         by_task.setdefault((run.spec.path, run.spec.task), []).append(run)
-    return [one for same_task in by_task.values() if len(same_task) > 1 for one in _against(store, same_task)]
+    groups = (same_task for same_task in by_task.values() if len(same_task) > 1)
+    return [difference for same_task in groups for difference in _against(store, same_task)]
 
 
 def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
@@ -44,13 +45,13 @@ def _against(store: Store, runs: Sequence[Run]) -> list[PairedDifference]:
     for run in runs[1:]:
         if not run.spec.dataset or run.sample_set != first.sample_set:
             continue
-        own = RunScores(store, run)
+        scores = RunScores(store, run)
         for info in run.spec.metrics:
             if not (is_mean(run, info.name) and is_mean(first, info.name)):
                 continue
-            # Scores made elsewhere may have come without those of their samples.
-            if pairs := own.pairs(base, info.name):
+            # Imported runs may have no scores of samples.
+            if pairs := scores.pairs(base, info.name):
                 names = run.id, run.spec.model, first.id, first.spec.model
-                made = pairs.difference(info)
-                differences.append(PairedDifference(run.spec.task, info.name, *names, made))
+                difference = pairs.difference(info)
+                differences.append(PairedDifference(run.spec.task, info.name, *names, difference))
     return differences

@@ -1,4 +1,4 @@
-"""How much the scores of a vision task rely on the image: real images against blank, shuffled and no images.
+"""Image ablation: the scores of a vision task with the real images against blank, shuffled and no images.
 
 Runs of one task and model that differ only in the parameter ``image`` are compared, paired by sample. A model
 that does not use the image scores the same in every arm, however high its score is.
@@ -28,7 +28,7 @@ class ArmDifference(Struct, frozen=True):
     """One metric: its difference between the real images and another arm, over the same samples.
 
     ``excludes_zero``: the scores with real images are better, and the interval excludes 0.
-    ``excludes_zero_jointly``: so does the interval with the error shared among all differences (Bonferroni).
+    ``excludes_zero_jointly``: the same for the interval with Bonferroni's correction for all differences.
     """
 
     metric: str
@@ -50,12 +50,12 @@ class Reliance(Struct, frozen=True):
 
     @property
     def uses_image(self) -> bool:
-        """Whether any difference shows that the images are used, allowing for the number of differences."""
-        return any(one.excludes_zero_jointly for one in self.differences)
+        """Whether a difference, corrected for their number, shows that the model uses the images."""
+        return any(difference.excludes_zero_jointly for difference in self.differences)
 
     @property
     def warning(self) -> str:
-        """What to tell the user of a model that gives no evidence of using the image; else empty."""
+        """The warning where no difference shows that the model uses the image; else empty."""
         if self.uses_image:
             return ""
         return (
@@ -65,7 +65,7 @@ class Reliance(Struct, frozen=True):
 
 
 def reliance(store: Store, runs: Iterable[Run]) -> list[Reliance]:
-    """Return the reliance of every task and model whose real arm and another arm are complete in ``runs``."""
+    """Return the reliance of every task and model with a complete real arm and another complete arm."""
     groups: dict[Any, dict[str, Run]] = {}
     for run in runs:
         arm = run.spec.params.get(PARAMETER)
@@ -107,29 +107,29 @@ def _difference(
     return ArmDifference(info.name, arm, *pairs.means, difference, *excludes_zero)
 
 
-def documents(found: Sequence[Reliance]) -> list[dict[str, Any]]:
-    """Return reliance as ``--json`` shows it."""
+def documents(results: Sequence[Reliance]) -> list[dict[str, Any]]:
+    """Return the reliance as ``--json`` prints it."""
     return [
         {
-            "task": one.task,
-            "model": one.model,
-            "runs": one.runs,
-            "looks": one.uses_image,
+            "task": result.task,
+            "model": result.model,
+            "runs": result.runs,
+            "looks": result.uses_image,
             "gaps": [
                 {
-                    "metric": arm.metric,
-                    "arm": arm.arm,
-                    "real": arm.real,
-                    "other": arm.other,
-                    "difference": arm.difference.value,
-                    "se": arm.difference.se,
-                    "ci": list(arm.difference.ci),
-                    "n": arm.difference.n,
-                    "method": arm.difference.method,
-                    "looks": arm.excludes_zero,
+                    "metric": difference.metric,
+                    "arm": difference.arm,
+                    "real": difference.real,
+                    "other": difference.other,
+                    "difference": difference.difference.value,
+                    "se": difference.difference.se,
+                    "ci": list(difference.difference.ci),
+                    "n": difference.difference.n,
+                    "method": difference.difference.method,
+                    "looks": difference.excludes_zero,
                 }
-                for arm in one.differences
+                for difference in result.differences
             ],
         }
-        for one in found
+        for result in results
     ]

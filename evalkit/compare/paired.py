@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Pairs(NamedTuple):
     """The scores of one metric in two runs, in arrays of equal length: one pair for each shared sample.
 
-    ``unpaired`` is the number of scores, of either run, that have no partner.
+    ``unpaired`` is the number of scores in both runs that have no partner.
     """
 
     first: NDArray[np.float64]
@@ -55,22 +55,22 @@ class RunScores:
         if metric not in self._columns or metric not in other._columns:
             return None
         here, there = self._columns[metric], other._columns[metric]
-        places = other._places_in(self, np.asarray(there.sequences))
-        _, mine, theirs = np.intersect1d(here.sequences, places, return_indices=True)
+        shared = other._sequences_in(self, np.asarray(there.sequences))
+        _, rows, other_rows = np.intersect1d(here.sequences, shared, return_indices=True)
         a, b = np.asarray(here.values), np.asarray(there.values)
-        scored = ~(np.isnan(a[mine]) | np.isnan(b[theirs]))
-        mine, theirs = mine[scored], theirs[scored]
-        if not len(mine):
+        scored = ~(np.isnan(a[rows]) | np.isnan(b[other_rows]))
+        rows, other_rows = rows[scored], other_rows[scored]
+        if not len(rows):
             return None
-        unpaired = int(np.count_nonzero(~np.isnan(a)) + np.count_nonzero(~np.isnan(b))) - 2 * len(mine)
-        return Pairs(a[mine], b[theirs], np.asarray(here.clusters)[mine], unpaired)
+        unpaired = int(np.count_nonzero(~np.isnan(a)) + np.count_nonzero(~np.isnan(b))) - 2 * len(rows)
+        return Pairs(a[rows], b[other_rows], np.asarray(here.clusters)[rows], unpaired)
 
-    def _places_in(self, other: RunScores, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The sequence in ``other`` of each sample here, −1 where it has none: equal for equal samples."""
+    def _sequences_in(self, other: RunScores, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sequence in ``other`` of each sample of this run; −1 for one that ``other`` lacks."""
         if self._run.spec.dataset and self._run.sample_set == other._run.sample_set:
             return sequences
-        places = (other._sequences.get(self._names[sequence], -1) for sequence in sequences.tolist())
-        return np.fromiter(places, np.int64, len(sequences))
+        matches = (other._sequences.get(self._names[sequence], -1) for sequence in sequences.tolist())
+        return np.fromiter(matches, np.int64, len(sequences))
 
     @cached_property
     def _names(self) -> dict[int, tuple[str, int]]:

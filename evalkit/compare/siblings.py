@@ -1,4 +1,4 @@
-"""Which runs belong together: those that differ in nothing but the parameters that a comparison sweeps."""
+"""The runs of one comparison: they differ only in the parameters that the comparison sweeps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def kind(run: Run, swept: Collection[str]) -> tuple[Any, ...]:
-    """Return what is equal in all runs of one comparison: task, model and settings without ``swept``."""
+    """Return a key that is equal for all runs of one comparison: task, model, settings without ``swept``."""
     spec = run.spec
     version = spec.provenance.get("task_version")
-    rest = sorted((name, repr(value)) for name, value in spec.params.items() if name not in swept)
-    return spec.path, spec.task_name, version, spec.model, spec.model_spec, spec.limit, spec.repeats, *rest
+    fixed = sorted((name, repr(value)) for name, value in spec.params.items() if name not in swept)
+    return spec.path, spec.task_name, version, spec.model, spec.model_spec, spec.limit, spec.repeats, *fixed
 
 
 def with_siblings(
@@ -24,9 +24,8 @@ def with_siblings(
 ) -> list[Run]:
     """Return a run and the complete runs of its kind, newest first.
 
-    ``completed`` returns runs with the parameters that they lack; what it returns is compared.
+    ``completed`` adds to runs the parameters that they lack; the completed runs are compared and returned.
     """
     others = store.runs.find(task=run.spec.task_name, model=run.spec.model, status="complete")
     first, *rest = completed([run, *others])
-    own = kind(first, swept)
-    return [first, *(other for other in rest if kind(other, swept) == own)]
+    return [first, *(other for other in rest if kind(other, swept) == kind(first, swept))]

@@ -1,13 +1,13 @@
-"""What the fixture ``rag`` gives to a task: one sample, answered in the arm of its run.
+"""The value of the fixture ``rag``: one sample, answered in the arm of its run.
 
     @task(samples, metrics=[...])
     @rag_arms
     async def my_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
         return await rag.answer(memory="{question}", passages="{passages}\n\n{question} Cite as [1].")
 
-The fixture's parameters are those of every RAG task: ``arm``, ``k``, ``position``, ``query``, with those of
-the retriever (``search``, ``encoder``, ``chunk_words``) and of the review (``judge``, ``claims``). A task
-that wants another default, or other values, has the parameter in its own signature.
+Every RAG task has the parameters of this fixture (``arm``, ``k``, ``position``, ``query``), of the retriever
+(``search``, ``encoder``, ``chunk_words``) and of the review (``judge``, ``claims``). A task with another
+default, or other values, declares the parameter in its own signature.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Rag:
     async def evidence(self, grade: int = 1) -> Evidence:
         """Return the passages of the arm; documents of at least ``grade`` answer the question.
 
-        In the arm ``retrieved`` the queries are those of ``query``. Raises as ``evalkit.rag.arms.evidence``.
+        In the arm ``retrieved`` the strategy ``query`` writes the queries. Raises the errors of
+        ``evalkit.rag.arms.evidence``.
         """
         rewritten = self.arm == "retrieved" and self.query != "question"
         queries = await write_queries(self.sample, self.model, self.query) if rewritten else []
@@ -76,10 +77,10 @@ class Rag:
     ) -> Answer:
         """Ask the model once about the arm's passages; return its answer, reviewed where the run has a judge.
 
-        ``passages`` is the prompt, with ``{passages}`` and ``{question}`` in it; ``memory`` the one for arms
-        that show no passages, with ``{question}``. ``shown`` stands in place of the arm's own passages.
-        ``sampling`` goes to ``Model.generate``. ``baseline:gold`` replies with the target, each sentence with
-        the marks of the passages that answer (``cite=False``: as it is), and abstains where that is right.
+        ``passages`` is the prompt with ``{passages}`` and ``{question}``; ``memory`` is the prompt of arms
+        without passages, with ``{question}``. ``shown`` replaces the arm's own passages. ``sampling`` goes to
+        ``Model.generate``. ``baseline:gold`` replies with the target and cites the gold passages behind each
+        sentence (not with ``cite=False``); it abstains where that is right.
         """
         shown = shown or await self.evidence(grade)
         if shown.passages is None:
@@ -93,7 +94,7 @@ class Rag:
         )
 
     def _perfect(self, shown: Evidence, cite: bool) -> str:
-        """The perfect reply to the prompt that shows this."""
+        """Return the perfect reply to a prompt with the evidence ``shown``."""
         if answerable(self.sample, Answer(metadata=shown.facts)) is False:
             return ABSTENTION
         target = next(iter(self.sample.targets), "")

@@ -1,13 +1,15 @@
-"""What a RAG task shows its model: the arms of one comparison, paired over the same samples.
+"""The arms of a RAG task: the passages in the prompt. Runs in several arms are paired over the same samples.
 
-``closed_book`` no passage; ``retrieved`` the k best of the pool; ``oracle`` the documents that answer;
-``hidden`` these among k distractors, at a position; ``distractors`` k passages that do not answer, scored
-against the answer all the same; ``missing`` the same passages, where the right reply is to abstain.
+    closed_book   no passages
+    retrieved     the k best passages of the pool
+    oracle        the documents that answer
+    hidden        the documents that answer, at a position among k distractors
+    distractors   k passages that do not answer; replies are scored against the answer
+    missing       the same passages; the right reply is to abstain
 
-A task asks for the fixture ``rag`` (``evalkit.rag.answering``) and has all of them; ``evidence`` is for tasks
-that make their prompts in another way. Distractors are the best passages of the pool that are not graded
-relevant, by rank: hard ones, and the same in every run. What ``evalkit rag-report`` makes of the arms is in
-docs/rag-report.md.
+A task with the fixture ``rag`` (``evalkit.rag.answering``) has all arms; ``evidence`` is for tasks that make
+their prompts in another way. Distractors are the best passages of the pool that are not graded relevant, by
+rank: hard, and the same in every run. docs/rag-report.md describes what ``evalkit rag-report`` shows.
 """
 
 from __future__ import annotations
@@ -27,22 +29,22 @@ from evalkit.types import Answer, Passage, Response, Sample
 Arm = Literal["closed_book", "retrieved", "oracle", "hidden", "distractors", "missing"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 WITHHELD = ("distractors", "missing")
-DEPTH = 10  # what retrieval metrics look at, however few passages are shown
+DEPTH = 10  # of the ranking for retrieval metrics, also where fewer passages are shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def rag_arms(fn: F) -> F:
-    """``@rag_arms`` beside ``@task``: three arms by default; others by ``-p arm=NAME``, or ``-p arm=all``."""
+    """Run a task in three arms by default: ``@rag_arms`` below ``@task``. ``-p arm=all`` runs all arms."""
     return parametrize(arm=["closed_book", "retrieved", "oracle"])(fn)
 
 
 class Evidence(Struct, frozen=True):
-    """What one sample's model is shown. ``gold`` are the numbers, from 1, of the passages that answer.
+    """The passages in the prompt of one sample. ``gold`` are the numbers, from 1, of those that answer.
 
-    ``passages`` is None where the arm shows none by design; ``ranking`` holds document ids where the
-    retriever was asked for the evidence. ``facts`` go with the answer: ``answerable`` says to the metrics
-    whether the right reply is an answer, ``withheld`` that the evidence was kept back by design.
+    ``passages`` is None where the arm has none by design; ``ranking`` holds document ids where the retriever
+    searched for the evidence. ``facts`` go into the answer's metadata, for the metrics: ``answerable`` (the
+    right reply is an answer) and ``withheld`` (the evidence was left out by design).
     """
 
     passages: tuple[Passage, ...] | None
@@ -51,7 +53,7 @@ class Evidence(Struct, frozen=True):
     facts: dict[str, Any] = {}
 
     def answer(self, response: Response) -> Answer:
-        """The answer of a task that asked its model once."""
+        """Return the answer of a task that asked its model once."""
         return Answer(response, passages=self.passages, ranking=self.ranking, metadata=dict(self.facts))
 
 
@@ -67,10 +69,10 @@ async def evidence(
 ) -> Evidence:
     """Return the passages of one arm. ``retrieved`` searches for ``queries``, by default the sample's input.
 
-    Documents of at least ``grade`` answer the question; others that are graded are never distractors. In
-    the arm ``hidden`` those that answer stand together, the first at ``position`` from 1 to k + 1; without
-    one, each sample draws its own from its id, all positions alike often. Raises ``SetupError`` for a
-    position that there is not, and for an arm that needs to know what answers a sample that does not say.
+    Documents of at least ``grade`` answer the question; documents with a lower grade are never distractors.
+    In the arm ``hidden`` the passages that answer stand together, the first at ``position`` (1 to k + 1).
+    Without a position, a hash of the sample's id gives one; all are equally likely. Raises ``SetupError`` for
+    a position out of range, and for an arm that needs graded documents where the sample has none.
     """
     if arm == "closed_book":
         return Evidence(None)
@@ -81,13 +83,13 @@ async def evidence(
             f"arm={arm} cannot be made; arms closed_book and retrieved can"
         )
     if arm == "retrieved":
-        found = await search_all(retriever, queries or [sample.input], max(k, DEPTH))
-        return _shown(found[:k], gold, tuple(dict.fromkeys(p.document for p in found)))
+        hits = await search_all(retriever, queries or [sample.input], max(k, DEPTH))
+        return _shown(hits[:k], gold, tuple(dict.fromkeys(p.document for p in hits)))
     if arm == "oracle":
         return _shown(await retriever.get(gold), gold)
     noise = await distractors(sample.input, retriever, k, sample.relevance)
     if arm == "hidden":
-        before = _place(sample.id, position, k) - 1
+        before = _position(sample.id, position, k) - 1
         return _shown([*noise[:before], *await retriever.get(gold), *noise[before:]], gold)
     return Evidence(
         tuple(noise), facts={"withheld": True, **({"answerable": False} if arm == "missing" else {})}
@@ -95,13 +97,13 @@ async def evidence(
 
 
 async def distractors(query: str, retriever: Retriever, k: int, relevance: dict[str, int]) -> list[Passage]:
-    """The k best passages for a query whose documents are not graded relevant; fewer from a small pool."""
+    """Return the k best passages for a query whose documents are not relevant; fewer from a small pool."""
     relevant = {document for document, graded in relevance.items() if graded > 0}
     depth = k + len(relevant)
     while True:
-        found = await retriever.search(query, depth)
-        kept = [passage for passage in found if passage.document not in relevant]
-        if len(kept) >= k or len(found) < depth:
+        hits = await retriever.search(query, depth)
+        kept = [passage for passage in hits if passage.document not in relevant]
+        if len(kept) >= k or len(hits) < depth:
             return kept[:k]
         depth *= 2  # the relevant documents came as several chunks each
 
@@ -113,9 +115,9 @@ def _shown(
     return Evidence(tuple(passages), ranking, numbers, {"answerable": True} if numbers else {})
 
 
-def _place(name: str, position: int | None, k: int) -> int:
+def _position(sample_id: str, position: int | None, k: int) -> int:
     if position is None:
-        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % (k + 1) + 1
+        return int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8]) % (k + 1) + 1
     if not 1 <= position <= k + 1:
         raise SetupError(f"position={position}: among k={k} distractors there are positions 1 to {k + 1}")
     return position

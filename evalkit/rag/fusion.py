@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: one ranking out of several, of passages, of rows of an index, of anything."""
+"""Reciprocal rank fusion: one ranking from several, of passages, rows of an index or anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ CONSTANT = 60  # as in Cormack, Clarke and Büttcher
 def fuse(rankings: Sequence[Sequence[T]], k: int, constant: int = CONSTANT) -> tuple[list[T], list[float]]:
     """Return the ``k`` entries with the highest sum of 1 / (constant + rank), and their sums.
 
-    Ranks count from 1; an entry that a ranking lacks gets nothing of it; ties go to the smaller entry.
+    Ranks count from 1; a ranking adds nothing to an entry that it lacks. Of equal sums the smaller
+    entry comes first.
     Source: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
     Learning Methods", SIGIR 2009.
     """

@@ -13,9 +13,9 @@ _NUMBERED = re.compile(r"^\[(\d{1,9})\] (.+)$", re.MULTILINE)
 
 
 def numbered(passages: Iterable[Passage], numbers: Iterable[int] | None = None) -> str:
-    """Passages as a model sees them: one a line, ``[1] Title. Text``, white space folded.
+    """Return passages as a prompt shows them: one per line, ``[1] Title. Text``, white space collapsed.
 
-    ``numbers`` stand in the brackets in place of 1, 2, 3 (PMIDs, say).
+    ``numbers`` (such as PMIDs) replace 1, 2, 3 in the brackets.
     """
     lines = []
     for n, passage in zip(count(1) if numbers is None else numbers, passages, strict=False):
@@ -27,18 +27,18 @@ def numbered(passages: Iterable[Passage], numbers: Iterable[int] | None = None) 
 
 
 def read_numbered(text: str) -> dict[int, str]:
-    """The inverse of ``numbered``: passages by number, as a reader finds them in a prompt."""
+    """Return the passages of a prompt by number: the inverse of ``numbered``."""
     return {int(n): body for n, body in _NUMBERED.findall(text)}
 
 
 def cited(text: str, numbers: Iterable[int]) -> str:
-    """``text`` with a citation of all ``numbers`` behind each sentence, as a perfect reply would have it."""
+    """Return ``text`` with a citation of all ``numbers`` behind each sentence, as in a perfect reply."""
     marks = "".join(f"[{n}]" for n in numbers)
     return " ".join(f"{s} {marks}" for s in split_sentences(text)) if marks else text
 
 
 def text_of(messages: Sequence[Message]) -> str:
-    """All the text of a conversation, without its images."""
+    """Return all the text of a conversation, without its images."""
     pieces: list[str] = []
     for message in messages:
         if isinstance(message.content, str):

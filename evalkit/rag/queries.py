@@ -1,4 +1,4 @@
-"""What is searched for: the question as it stands, with its options, or what the model makes of it.
+"""Query strategies: the question alone, the question with its options, or queries that the model writes.
 
     question   the question alone, as in MedRAG (Xiong et al. 2024): options are not shown to the search
     options    the question and its options
@@ -7,7 +7,7 @@
                their rankings are fused, which any retriever can do)
     multi      the question, and queries that the model writes in other words
 
-The model's calls go through the task's own ``model``: the same engine, cache and accounting.
+The task's own ``model`` writes them: with the same engine, cache and accounting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QueryStrategy = Literal["question", "hyde", "multi"]
 ChoiceQueryStrategy = Literal["question", "options", "hyde", "multi"]
 
 REWORDINGS = 3
-DEPTH = 100  # how far down rankings are fused, at least
+DEPTH = 100  # of the fused rankings, at least
 
 _HERE = Path(__file__).parent
 HYDE = (_HERE / "query_hyde.txt").read_text(encoding="utf-8").removesuffix("\n")
@@ -39,17 +39,15 @@ _BULLET = re.compile(r"^\s*(?:[-*•]+|\(?\d{1,2}[.):])?\s*")
 
 
 async def write_queries(sample: Sample, model: Model, strategy: ChoiceQueryStrategy) -> list[str]:
-    """Return the queries for a sample, the question first where it is one of them.
+    """Return the queries for a sample; the question, if it is one of them, comes first.
 
-    A reply without any text leaves the question alone. Raises ``SetupError`` for ``options`` of a sample
+    A reply without text adds no query. Raises ``SetupError`` for ``options`` of a sample
     that has none, ``ModelError`` where the model's call fails.
     """
     question = sample.input
     if strategy == "options":
         if not sample.choices:
-            raise SetupError(
-                f"query=options: sample {sample.id!r} has no options; query=question searches without"
-            )
+            raise SetupError(f"query=options: sample {sample.id!r} has no options; use query=question")
         return [" ".join([question, *sample.choices])]
     if strategy == "hyde":
         reply = await model.generate(

@@ -1,4 +1,4 @@
-"""Retrievers by name, from the entry points ``evalkit.retrievers``. The core knows their contract only."""
+"""Retrievers by name, from the entry points ``evalkit.retrievers``. The core imports no retriever itself."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def retriever_class(name: str) -> type[Retriever]:
             f"no retriever {name!r}.{did_you_mean(name, points)} Known: {', '.join(sorted(points))}."
         )
     try:
-        found = points[name].load()
+        loaded = points[name].load()
     except ModuleNotFoundError as error:
         raise not_installed(error, f"retriever {name!r}") or UsageError(
             f"retriever {name!r} needs the package {error.name!r}, which is not installed"
         ) from None
-    if not (isinstance(found, type) and issubclass(found, Retriever)):
+    if not (isinstance(loaded, type) and issubclass(loaded, Retriever)):
         raise UsageError(
             f"retriever {name!r}: {points[name].value} must be a subclass of evalkit.protocols.Retriever "
             "(see docs/plug-ins.md)"
         )
-    return found
+    return loaded
 
 
 def read_search(text: str) -> tuple[str, dict[str, str]]:
-    """Name and options out of ``bm25?k1=1.2&chunk_words=100``. Raises ``UsageError`` for another form."""
+    """Return the name and options in ``bm25?k1=1.2&chunk_words=100``. Raises ``UsageError`` if malformed."""
     name, mark, query = text.partition("?")
     try:
         options = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if mark else []
@@ -49,17 +49,17 @@ def read_search(text: str) -> tuple[str, dict[str, str]]:
 
 
 def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress, **options: Any) -> Retriever:
-    """A retriever over a corpus, its index kept under ``home``. Cheap: the index is built when first used.
+    """Return a retriever over a corpus, with its index under ``home``. The first search builds the index.
 
-    ``search`` is its name, maybe with options of its own (see ``read_search``). The folder is named by corpus
-    path, retriever and those options that the index depends on, so that each combination has its own.
+    ``search`` is the retriever's name, with options or without (see ``read_search``). The index folder's name
+    depends on corpus path, retriever and the options that the index depends on: each combination has one.
     """
-    name, own = read_search(search)
-    if both := own.keys() & options.keys():
-        raise UsageError(f"{min(both)} is given twice: in {search!r} and by itself")
-    options |= own
-    made = retriever_class(name)
-    building = sorted((name, value) for name, value in options.items() if name not in made.search_options)
-    where = str(corpus.resolve() if corpus.exists() else corpus)  # hf:NAME lies nowhere
-    place = hashlib.sha256(repr((where, building)).encode()).hexdigest()[:12]
-    return made(corpus, home / f"{corpus.stem}-{place}-{name}", progress=progress, **options)
+    name, named = read_search(search)
+    if both := named.keys() & options.keys():
+        raise UsageError(f"{min(both)} is set twice: in {search!r} and as a parameter")
+    options |= named
+    cls = retriever_class(name)
+    building = sorted((name, value) for name, value in options.items() if name not in cls.search_options)
+    where = str(corpus.resolve() if corpus.exists() else corpus)  # hf:NAME is no path
+    digest = hashlib.sha256(repr((where, building)).encode()).hexdigest()[:12]
+    return cls(corpus, home / f"{corpus.stem}-{digest}-{name}", progress=progress, **options)

@@ -3,7 +3,7 @@
     with open_store() as store:
         print(store.runs.get("latest").metrics)
 
-The records are plain; SQLAlchemy is imported when a store is opened.
+The records do not need SQLAlchemy, which is imported when a store is opened.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["open_store"]
 
 
 def open_store(url: str | Path | None = None, *, create: bool = True) -> Store:
-    """Open a store and bring it to this evalkit's schema.
+    """Open a store and upgrade it to the schema of this evalkit.
 
     ``url`` is a file or a database URL; without one, ``EVALKIT_STORE`` or ``.evalkit/evalkit.db`` in the
-    working directory. With ``create=False`` a file that is not there is an error. Raises ``StoreError``.
+    working directory. With ``create=False`` a missing file is an error. Raises ``StoreError``.
     """
     from evalkit.store.store import open_url
 

@@ -1,4 +1,4 @@
-"""What a leaderboard asks: which tasks there are, who is best, which samples of a run look so and so."""
+"""Queries of a leaderboard: all tasks, the ranking of the models, the samples of a run that match filters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TaskInfo(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One run in a ranking. ``rank`` is None, with the ``reason``, where it must not be compared."""
+    """One run in a ranking. ``rank`` is None, with the ``reason``, where the run must not be compared."""
 
     rank: int | None
     run: Run
@@ -53,7 +53,7 @@ class SampleRow(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Some of the ``total`` samples that match; ``after`` and ``before`` are where the neighbours begin."""
+    """A page of the ``total`` samples that match; ``after`` and ``before`` are cursors of the next pages."""
 
     rows: tuple[SampleRow, ...]
     total: int
@@ -62,45 +62,35 @@ class Page(Struct, frozen=True):
 
 
 class Board:
-    """Questions about many runs, answered from what ``Runs.finish`` has worked out."""
+    """Queries over many runs, which read the estimates that ``Runs.finish`` stored."""
 
     def __init__(self, database: Database, runs: Runs) -> None:
         self._database, self._runs = database, runs
 
     def tasks(self) -> list[TaskInfo]:
-        """Every task variant that has a run, by name; the metrics are those of its newest run."""
+        """Return every task variant that has a run, by name, with the metrics of its newest run."""
         query = sa.select(t.task.c.name, t.run.c.model_id, t.run.c.started, t.run.c.spec).join(t.run)
-        found: dict[str, list[Any]] = {}
+        by_name: dict[str, list[Any]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query.order_by(t.task.c.name, t.run.c.started.desc())):
-                found.setdefault(row.name, []).append(row)
+                by_name.setdefault(row.name, []).append(row)
         infos = []
-        for name, rows in found.items():
+        for name, rows in by_name.items():
             spec = unpack(rows[0].spec, RunSpec)
-            models = len({row.model_id for row in rows})
-            infos.append(
-                TaskInfo(
-                    name,
-                    spec.task_name,
-                    spec.params,
-                    len(rows),
-                    models,
-                    rows[0].started,
-                    spec.metrics,
-                )
-            )
+            models, latest = len({row.model_id for row in rows}), rows[0].started
+            infos.append(TaskInfo(name, spec.task_name, spec.params, len(rows), models, latest, spec.metrics))
         return infos
 
     def ranking(self, task: str, metric: str) -> list[Row]:
-        """The newest complete run of each model, best first; then what cannot be compared, and why.
+        """Return the newest complete run of each model, the best first; then the runs that are not compared.
 
-        Compared are runs over the same samples: those of the complete run with the most of them (of two, the
-        newer). Ties share a rank. Raises ``UsageError`` for a task or a metric that is not there.
+        Compared are the runs over the samples of the largest complete run (the newer of two). Ties share a
+        rank. Raises ``UsageError`` for an unknown task or metric.
         """
         runs = [run for run in self._runs.find(task=task) if run.spec.task == task]
         if not runs:
-            known = [info.name for info in self.tasks()]
-            raise UsageError(f"no run of task {task!r}.{did_you_mean(task, known)}")
+            names = [info.name for info in self.tasks()]
+            raise UsageError(f"no run of task {task!r}.{did_you_mean(task, names)}")
         infos = {info.name: info for run in reversed(runs) for info in run.spec.metrics}
         if metric not in infos:
             raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
@@ -132,10 +122,10 @@ class Board:
         before: int | None = None,
         limit: int = 50,
     ) -> Page:
-        """The samples that match, by sequence: ``limit`` of them after one sequence, or before one.
+        """Return the samples that match, by sequence: ``limit`` of them after a sequence, or before one.
 
-        ``text`` is looked for in id, question, error and the first 4,000 characters of the reply, with no
-        regard to case. With ``metric``, only samples that have a value of it, within the limits.
+        ``text`` is searched in id, question, error and the first 4,000 characters of the reply, ignoring
+        case. With ``metric``, samples match that have a value of the metric within the limits.
         """
         s = t.sample.c
         with self._database.reading() as connection:
@@ -152,11 +142,9 @@ class Board:
             here = sorted(connection.scalars(keyset.limit(limit)))
             rows = _sample_rows(connection, key, here)
             first, last = (here[0], here[-1]) if here else (0, -1)
-            earlier = (
-                connection.scalar(matching.where(s.sequence < first).limit(1)) is not None if here else False
-            )
-            later = (
-                connection.scalar(matching.where(s.sequence > last).limit(1)) is not None if here else False
+            earlier, later = (
+                bool(here) and connection.scalar(matching.where(condition).limit(1)) is not None
+                for condition in (s.sequence < first, s.sequence > last)
             )
         return Page(tuple(rows), total, last if later else None, first if earlier else None)
 
@@ -164,7 +152,7 @@ class Board:
 def _reason(run: Run) -> str:
     expected = "?" if run.spec.n_expected is None else f"{run.spec.n_expected:,}"
     if run.status == "complete":
-        return f"ran on other samples than the rest ({run.n:,})"
+        return f"ran on other samples than the ranked runs ({run.n:,})"
     parts = []
     if run.n != run.spec.n_expected:
         parts.append(f"{run.n:,} of {expected} done")
@@ -195,11 +183,11 @@ def _filters(
         where.append(t.sample.c.status.in_([status] if isinstance(status, str) else list(status)))
     if metric:
         c = t.score.c
-        one = sa.select(1).where(
+        scored = sa.select(1).where(
             c.run_key == t.sample.c.run_key, c.sequence == t.sample.c.sequence, c.metric == metric
         )
-        one = one.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
-        where.append(sa.exists(one if at_most is None else one.where(c.value <= at_most)))
+        scored = scored.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
+        where.append(sa.exists(scored if at_most is None else scored.where(c.value <= at_most)))
     if text:
         columns = (
             t.dataset_sample.c.sample_id,
@@ -216,20 +204,17 @@ def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) 
     columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error)
     beginnings = (sa.func.substr(i.question, 1, 300), sa.func.substr(s.excerpt, 1, 300))
     rows: list[SampleRow] = []
-    for some in chunks(sequences):
+    for chunk in chunks(sequences):
         scores: dict[int, dict[str, float | None]] = {}
         c = t.score.c
-        values = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(some))
-        for sequence, metric, value in connection.execute(values):
+        query = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(chunk))
+        for sequence, metric, value in connection.execute(query):
             scores.setdefault(sequence, {})[metric] = value
-        query = (
-            sa.select(*columns, *beginnings)
-            .join(t.dataset_sample)
-            .where(s.run_key == key, s.sequence.in_(some))
-        )
-        for sequence, sample_id, repeat, status, error, question, reply in connection.execute(
-            query.order_by(s.sequence)
-        ):
-            found = scores.get(sequence, {})
-            rows.append(SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, found))
+        matching = sa.select(*columns, *beginnings).join(t.dataset_sample)
+        matching = matching.where(s.run_key == key, s.sequence.in_(chunk)).order_by(s.sequence)
+        for sequence, sample_id, repeat, status, error, question, reply in connection.execute(matching):
+            values = scores.get(sequence, {})
+            rows.append(
+                SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, values)
+            )
     return rows

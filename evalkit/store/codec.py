@@ -1,4 +1,4 @@
-"""Records to bytes and back: msgpack, compressed; images by hash, their bytes apart."""
+"""Encode records as bytes and decode them: compressed msgpack, with images by hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalkit.types import Answer, Sample
 
 T = TypeVar("T")
 
-# Little gains little. What was compressed begins with zlib's mark, which in msgpack would be a number.
+# Short bodies gain little. A compressed body begins with zlib's mark; in msgpack that byte is a number.
 _COMPRESS_ABOVE = 512
 _ZLIB = b"\x78"
 
@@ -23,17 +23,17 @@ EXCERPT = 4000
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """What is read one sample at a time."""
+    """The large part of a sample, read one sample at a time."""
 
     answer: Answer | None = None
     requests: tuple[dict[str, Any], ...] = ()
 
 
 def pack(value: Any) -> bytes:
-    """msgpack, compressed unless small: every float bit by bit. Raises ``StoreError`` for the rest."""
+    """Return a value as msgpack, compressed if large. Raises ``StoreError`` for a type that does not fit."""
     try:
         raw = msgspec.msgpack.encode(value, enc_hook=_plain)
-    except UnicodeEncodeError:  # half a surrogate pair, which a model may well say and UTF-8 cannot hold
+    except UnicodeEncodeError:  # half a surrogate pair: models write it, UTF-8 cannot hold it
         raw = msgspec.msgpack.encode(
             _clean(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
         )
@@ -46,13 +46,13 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(body: bytes, kind: type[T]) -> T:
-    """The opposite of ``pack``."""
+    """Return the value that ``pack`` encoded."""
     raw = zlib.decompress(body) if body[:1] == _ZLIB else body
     return msgspec.msgpack.decode(raw, type=kind)
 
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
-    """A sample's digest and its bytes, its images by hash only."""
+    """Return the digest and the bytes of a sample, with its images by hash only."""
     images = tuple(msgspec.structs.replace(image, path=None, data=None) for image in sample.images)
     light = msgspec.structs.replace(sample, images=images)
     body = pack(light)
@@ -60,7 +60,7 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
 
 
 def plain_text(text: str) -> str:
-    """Text that every database takes: no half surrogate pairs, no NUL."""
+    """Return text that every database accepts: without half surrogate pairs and NUL."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "\ufffd")

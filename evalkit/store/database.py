@@ -1,6 +1,6 @@
 """The connection to the store: engine, transactions, errors in plain words.
 
-All that is special to one database system is in here.
+Only this module contains code for one database system.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from evalkit.errors import StoreError
 from evalkit.util.sqlite import use_wal
 
 PRAGMAS = (
-    "PRAGMA busy_timeout=30000",  # milliseconds; first, so that the others wait too
+    "PRAGMA busy_timeout=30000",  # ms; first, so that it holds for the others too
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=67108864",
-    "PRAGMA cache_size=-16384",  # KiB; of two, large runs would read their own index from the disk again
+    "PRAGMA cache_size=-16384",  # KiB; with 2 MiB, large runs read their index from the disk again and again
 )
-
-
 PERMISSIONS = "Check the permissions of the file and of its directory, or name another store with --store"
 
 
@@ -37,7 +35,7 @@ class Database:
         self.url = url
         self.name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
         try:
-            # The connection used last has what is needed in its cache; others would fill theirs, too.
+            # Reuse the last connection: the pages are in its cache already.
             self.engine = sa.create_engine(url, pool_use_lifo=True)
         except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(
@@ -49,32 +47,32 @@ class Database:
 
     @property
     def embedded(self) -> bool:
-        """Whether it is a file here, and no server that answers when it likes."""
+        """Whether the database is a local file, so that a transaction does not wait for a server."""
         return self.engine.dialect.name == "sqlite"
 
     @property
     def home(self) -> Path:
-        """The folder for files that belong beside the store; of a database server, ``.evalkit`` here."""
+        """The folder of files beside the store; ``.evalkit`` for a database server."""
         database = self.url.database if self.url.get_backend_name() == "sqlite" else None
         return Path(database).parent if database else Path(".evalkit")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one state of the store."""
+        """Open a transaction that sees one state of the store."""
         with self._errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that may write; on SQLite it takes the write lock before it reads anything."""
+        """Open a transaction that may write; on SQLite it takes the write lock before it reads."""
         with self._errors(), self.engine.connect().execution_options(evalkit_write=True) as connection:
             with connection.begin():
                 yield connection
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file, where there is one, and close all connections."""
+        """Close all connections; on SQLite, first move the write-ahead log into the file."""
         if self.engine.dialect.name == "sqlite":
-            # On a full disk the log stays as it is, whole, and is folded in the next time: nothing is lost.
+            # On a full disk the log stays complete and is moved the next time: nothing is lost.
             with suppress(StoreError), self._errors(), self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self.engine.dispose()
@@ -87,24 +85,24 @@ class Database:
             raise StoreError(self._explain(str(error.orig))) from error
 
     def _explain(self, message: str) -> str:
-        known = {
+        texts = {
             "disk is full": "the disk is full. What was committed is safe: free some space, then "
             "`evalkit resume RUN` goes on from there",
             "I/O error": "the disk can no longer be written to or read (disk I/O error). What was committed "
-            "is safe: mend it, then `evalkit resume RUN` goes on from there",
+            "is safe: repair the disk, then `evalkit resume RUN` goes on from there",
             "not a database": "this file is not an evalkit store. Name another one with --store",
             "malformed": "the file is damaged. `sqlite3 FILE .recover` may save what is in it",
             "readonly": f"the store cannot be written to. {PERMISSIONS}",
-            "unable to open": f"the store cannot be opened. {PERMISSIONS}. Of one in a read-only folder, "
-            "read a copy",
+            "unable to open": f"the store cannot be opened. {PERMISSIONS}. If its folder is "
+            "read-only, copy the store and read the copy",
             "locked": "another process has held the write lock for 30 seconds. Try again when it is done",
         }
-        reason = next((text for key, text in known.items() if key in message), message)
+        reason = next((text for key, text in texts.items() if key in message), message)
         return f"{self.name}: {reason}"
 
 
 def check_url(url: str | Path | None, create: bool) -> sa.URL:
-    """Where the store is. Makes the directory of a new SQLite file. Raises ``StoreError`` where it cannot."""
+    """Return the store's URL; make the directory of a new SQLite file. Raises ``StoreError``."""
     text = str(url or os.environ.get("EVALKIT_STORE") or Path(".evalkit", "evalkit.db"))
     try:
         parsed = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
@@ -129,19 +127,19 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that all have the same columns, ready for the driver."""
+    """Insert rows that all have the same columns, with values that the driver takes."""
     _insert(connection, table, rows, missing=False)
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows whose key is not there yet; the others stay as they are."""
+    """Insert the rows whose key is new; rows that exist do not change."""
     _insert(connection, table, rows, missing=True)
 
 
 def _insert(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], missing: bool
 ) -> None:
-    """By the driver itself: SQLAlchemy's work on each row would cost as much as SQLite's."""
+    """Insert rows through the driver: SQLAlchemy's work on each row would take as long as SQLite's."""
     if not rows:
         return
     text, order = _insert_text(table, tuple(rows[0]), missing, connection.dialect)
@@ -153,9 +151,9 @@ def _insert(
 def _insert_text(
     table: sa.Table, columns: tuple[str, ...], missing: bool, dialect: sa.Dialect
 ) -> tuple[str, list[str] | None]:
-    """The statement, and the order of its values where the driver takes them by their places."""
+    """Return the statement, and the order of its values where the driver takes them by position."""
     dialects = import_module(f"sqlalchemy.dialects.{dialect.name}")  # PostgreSQL's takes long to import
-    statement = dialects.insert(table).inline()  # asks for no ids
+    statement = dialects.insert(table).inline()  # returns no ids
     if missing:
         statement = statement.on_conflict_do_nothing()
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))

@@ -1,7 +1,7 @@
-"""Bring a store to the schema of this evalkit, or say why not.
+"""Create a store, or upgrade it to the schema of this evalkit.
 
-A new store is made from ``schema.py``, an older one is changed by Alembic, which is imported only then. A
-test keeps both ways equal.
+``schema.py`` defines a new store; Alembic, imported only then, upgrades an older one. A test compares the
+results of both.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from evalkit.store.schema import VERSION, metadata
 
 
 def migrate(database: Database) -> None:
-    """Create or upgrade the tables. Raises ``StoreError`` for a newer store, or another's database."""
+    """Create or upgrade the tables. Raises ``StoreError`` for a newer store or another program's database."""
     with database.reading() as connection:
         if _version(connection, database.name) == VERSION:
             return
-    with database.writing() as connection:  # of several processes that come here at once, the first does it
-        found = _version(connection, database.name)
-        if found is None:
+    with database.writing() as connection:  # of several processes at once, the first migrates
+        version = _version(connection, database.name)
+        if version is None:
             _create(connection)
-        elif found != VERSION:
+        elif version != VERSION:
             _upgrade(connection)
 
 
@@ -36,15 +36,15 @@ def _version(connection: sa.Connection, name: str | None) -> str | None:
                 f"{name}: this database holds something else (table {tables[0]!r}); name another with --store"
             )
         return None
-    found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    if found is None or not str(found).isdigit():
-        raise StoreError(f"{name}: this database is not an evalkit store (version {found!r})")
-    if int(found) > int(VERSION):
+    version = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if version is None or not str(version).isdigit():
+        raise StoreError(f"{name}: this database is not an evalkit store (version {version!r})")
+    if int(version) > int(VERSION):
         raise StoreError(
-            f"{name}: the store has schema version {found}, this evalkit knows up to {VERSION}. "
+            f"{name}: the store has schema version {version}, this evalkit knows up to {VERSION}. "
             "Upgrade it: pip install --upgrade evalkit"
         )
-    return str(found)
+    return str(version)
 
 
 def _create(connection: sa.Connection) -> None:

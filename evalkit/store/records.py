@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it: plain records, no database in them."""
+"""The records of the store, without any database in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
 
 class MetricInfo(Struct, frozen=True):
-    """What the store and the leaderboard need to know of a metric."""
+    """The facts about a metric that the store keeps."""
 
     name: str
     low: float = 0.0
@@ -32,20 +32,20 @@ class MetricInfo(Struct, frozen=True):
 
 
 class ParameterInfo(Struct, frozen=True):
-    """A parameter of a task as it was when a run began: its default, and its values where it lists them."""
+    """A task's parameter when a run began: its default, and its allowed values where the task lists them."""
 
     default: Any = None
     choices: tuple[Any, ...] = ()
 
 
 class Reproduction(Struct, frozen=True, kw_only=True):
-    """What ``resume`` and ``rescore`` need to build a run again.
+    """The facts that ``resume`` and ``rescore`` need to build a run again.
 
-    ``path`` is the task file (absolute, None for a task without one of ours). ``params`` are the values of
-    all parameters, with absolute paths; ``named`` those that stand in the node id. ``parameters`` says what
-    the task took when the run began: readers of a run never ask its task file. ``metrics`` are calls that
-    were added to the task's own. ``cache`` and ``max_inflight`` are the options of the run; ``given`` says
-    that its answers came from a file or a program, so that nothing can be asked again.
+    ``path`` is the absolute path of the task file, None for a task without one. ``params`` are the values of
+    all parameters, with absolute paths; ``named`` the names in the node id. ``parameters`` describes the
+    task's parameters when the run began, so that nobody reads the task file to show a run. ``metrics`` are
+    expressions that were added to the task's own. ``cache`` and ``max_inflight`` are the options of the run.
+    ``given``: the answers came from a file or a program, so that no model can be asked again.
     """
 
     path: str | None = None
@@ -59,12 +59,12 @@ class Reproduction(Struct, frozen=True, kw_only=True):
 
 
 class RunSpec(Struct, frozen=True, kw_only=True):
-    """What a run is, known before its first sample.
+    """The description of a run, made before its first sample.
 
-    ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as it was given,
-    ``model`` the model's name and ``model_spec`` the text that names its provider and address. ``dataset`` is
-    the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while the data set is
-    still being read. No secret is ever in here.
+    ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as the user named
+    it, ``model`` the model's name and ``model_spec`` the text that names its provider and address.
+    ``dataset`` is the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while
+    the data set is being read. A description never contains a secret.
     """
 
     id: str
@@ -84,7 +84,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def task_name(self) -> str:
-        """Return the task's name without its parameters: ``pubmed_rag``."""
+        """The task's name without its parameters: ``pubmed_rag``."""
         return self.task.partition("[")[0]
 
 
@@ -98,11 +98,11 @@ class Tokens(Struct, frozen=True):
 
 
 class SampleRecord(Struct, frozen=True, kw_only=True):
-    """One sample, ended. ``sequence`` is its place in the run (sample index × repeats + repeat).
+    """A sample that has ended. ``sequence`` is its number in the run: sample index × repeats + repeat.
 
-    ``requests`` are the calls as they were sent (images by hash, no secrets), ``images`` the pictures that
-    they showed, which are stored by their hash and do not come back with the record. ``error`` holds type
-    and message where status is ``error``.
+    ``requests`` are the calls as they were sent (images by hash, no secrets). ``images`` are the images of
+    these calls; the store keeps them by hash, and a record that is read comes without them. ``error`` holds
+    type and message where the status is ``error``.
     """
 
     sequence: int
@@ -122,10 +122,10 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Column:
-    """One metric over a run, by sequence: 24 bytes a sample, arrays of equal length.
+    """One metric over a run, by sequence: arrays of equal length, 24 bytes a sample.
 
-    ``clusters`` are numbers: equal where the samples' clusters are (hashes of their names, valid in this
-    process). A value is NaN where the metric itself failed.
+    ``clusters`` are hashes of the clusters' names, valid in this process. A value is NaN where the metric
+    failed.
     """
 
     sequences: array[int] = of(default_factory=lambda: array("q"))
@@ -134,10 +134,10 @@ class Column:
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run as the store knows it. Times are seconds since 1970, UTC.
+    """A run with its results. Times are seconds since 1970, UTC; ``wall_s`` is a duration in seconds.
 
-    ``slices`` are the estimates over parts of the samples, by the part's name (``answer_type=open``) and by
-    metric; lists of runs come without them.
+    ``slices`` are the estimates over parts of the samples, by the part's name (``answer_type=open``) and
+    metric; they are empty in lists of runs.
     """
 
     spec: RunSpec
@@ -160,10 +160,10 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def sample_set(self) -> tuple[str, int, int]:
-        """Runs with the same value were asked the same questions as often."""
+        """The identity of the samples: runs with the same value asked the same questions equally often."""
         return self.spec.dataset, self.n, self.spec.repeats
 
     @property
     def is_complete(self) -> bool:
-        """Only complete runs may be compared."""
+        """Whether all samples have ended and all metrics scored; only then may the run be compared."""
         return self.status == "complete"

@@ -1,4 +1,4 @@
-"""The life of a run: begun, claimed by one process at a time, kept alive by a heartbeat, finished, found."""
+"""The runs of a store: begin, claim for one process, keep alive by a heartbeat, finish, find."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from evalkit.types import Estimate
 T = TypeVar("T")
 
 STALE_S = 30.0
-"""A run of another machine whose heartbeat is older than this may be taken over."""
+"""Age of a heartbeat, in seconds, from which another process may take over a run of another machine."""
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """What is counted over the samples of a run."""
+    """Counts over the samples of a run."""
 
     counts: dict[str, int] = {}
     tokens: Tokens = Tokens()
@@ -34,13 +34,13 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Runs:
-    """Runs, without their samples."""
+    """The runs of a store, without their samples."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def begin(self, spec: RunSpec) -> None:
-        """Add a run, held by this process. Raises ``StoreError`` if there is one of this id."""
+        """Add a run, owned by this process. Raises ``StoreError`` if its id exists already."""
         with self._database.writing() as connection:
             if connection.scalar(sa.select(t.run.c.key).where(t.run.c.id == spec.id)) is not None:
                 raise StoreError(
@@ -50,8 +50,8 @@ class Runs:
             connection.execute(
                 t.run.insert().values(
                     id=spec.id,
-                    task_id=_named(connection, t.task, spec.task),
-                    model_id=_named(connection, t.model, spec.model),
+                    task_id=_id_of_name(connection, t.task, spec.task),
+                    model_id=_id_of_name(connection, t.model, spec.model),
                     status="running",
                     started=now,
                     heartbeat=now,
@@ -64,7 +64,7 @@ class Runs:
             )
 
     def __contains__(self, run_id: str) -> bool:
-        """Return whether there is a run of exactly this id."""
+        """Return whether a run has exactly this id."""
         with self._database.reading() as connection:
             return connection.scalar(sa.select(t.run.c.key).where(t.run.c.id == run_id)) is not None
 
@@ -77,7 +77,7 @@ class Runs:
                 connection.execute(t.run.delete().where(t.run.c.key == key))
 
     def claim(self, run_id: str) -> None:
-        """Take a run for this process, to go on with it. Raises ``StoreError`` if a live process has it."""
+        """Make this process the owner of a run. Raises ``StoreError`` if another live process owns it."""
         with self._database.writing() as connection:
             row = self.row(connection, run_id)
             if row.owner and row.owner != _this_process() and _alive(row.owner, row.heartbeat):
@@ -88,7 +88,7 @@ class Runs:
             self._update(connection, run_id, owner=_this_process(), heartbeat=time.time(), **values)
 
     def heartbeat(self, run_id: str) -> None:
-        """Say that this process still works on the run. Raises ``StoreError`` if another has taken it."""
+        """Record that this process still works on the run. Raises ``StoreError`` if another owns it now."""
         with self._database.writing() as connection:
             row = self.row(connection, run_id)
             if row.owner != _this_process():
@@ -96,9 +96,9 @@ class Runs:
             self._update(connection, run_id, heartbeat=time.time())
 
     def set_metrics(self, run_id: str, metrics: Sequence[MetricInfo], added: Sequence[str]) -> None:
-        """Replace what the run says about its metrics: a rescore may bring others than the run began with.
+        """Replace the run's list of metrics, which a rescore may change.
 
-        ``added`` are those that are not the task's own.
+        ``added`` are the expressions of metrics that are not the task's own.
         """
         with self._database.writing() as connection:
             spec = unpack(self.row(connection, run_id).spec, RunSpec)
@@ -107,11 +107,11 @@ class Runs:
             self._update(connection, run_id, spec=pack(spec))
 
     def add_provenance(self, run_id: str, **facts: Any) -> None:
-        """Add facts that were known only once the run was under way, such as the index that was searched."""
+        """Add facts that became known during the run, such as the index that was searched."""
         with self._database.writing() as connection:
             spec = unpack(self.row(connection, run_id).spec, RunSpec)
-            whole = {**spec.provenance, **facts}
-            self._update(connection, run_id, spec=pack(msgspec.structs.replace(spec, provenance=whole)))
+            spec = msgspec.structs.replace(spec, provenance=spec.provenance | facts)
+            self._update(connection, run_id, spec=pack(spec))
 
     def finish(
         self,
@@ -121,9 +121,9 @@ class Runs:
         wall_s: float,
         slices: Mapping[str, Mapping[str, Estimate]] | None = None,
     ) -> None:
-        """End a run; its estimates, whole and by slice, replace those it had.
+        """End a run and replace its estimates, over all samples and by slice.
 
-        ``wall_s``: seconds, all sittings together.
+        ``wall_s`` is the duration in seconds, of all sessions together.
         """
         with self._database.writing() as connection:
             row = self.row(connection, run_id)
@@ -133,33 +133,35 @@ class Runs:
             connection.execute(t.run_metric.delete().where(t.run_metric.c.run_key == row.key))
             parts = {"": metrics, **(slices or {})}
             rows = [
-                _estimate_row(row.key, p, name, e) for p, some in parts.items() for name, e in some.items()
+                _estimate_row(row.key, part, name, estimate)
+                for part, estimates in parts.items()
+                for name, estimate in estimates.items()
             ]
             if rows:
                 connection.execute(t.run_metric.insert(), rows)
 
     def get(self, run_id: str) -> Run:
-        """The run of this id, or the only one that begins so; ``latest``: the newest. Or ``UsageError``."""
+        """Return the run with this id or unique prefix, or the newest (``latest``). Raises ``UsageError``."""
         newest = sa.select(t.run.c.id).order_by(t.run.c.started.desc(), t.run.c.key.desc())
         with self._database.reading() as connection:
             if run_id == "latest":
-                found = list(connection.scalars(newest.limit(1)))
+                ids = list(connection.scalars(newest.limit(1)))
             else:
-                found = list(connection.scalars(newest.where(t.run.c.id == run_id)))
-                found = found or list(
+                ids = list(connection.scalars(newest.where(t.run.c.id == run_id)))
+                ids = ids or list(
                     connection.scalars(newest.where(t.run.c.id.startswith(run_id, autoescape=True)))
                 )
-            if len(found) == 1 and run_id:
-                return _with_slices(connection, self._load(connection, t.run.c.id == found[0])[0])
-            known = list(connection.scalars(newest.limit(1000)))
-        if not known:
+            if len(ids) == 1 and run_id:
+                return _with_slices(connection, self._load(connection, t.run.c.id == ids[0])[0])
+            all_ids = list(connection.scalars(newest.limit(1000)))
+        if not all_ids:
             raise UsageError(
                 f"{self._database.name}: the store holds no run yet. "
                 "`evalkit run TASK --model MODEL` makes one"
             )
-        if len(found) > 1:
-            raise UsageError(f"run {run_id!r} could be any of {', '.join(found[:10])}; give more of its id")
-        raise UsageError(f"no run {run_id!r}.{did_you_mean(run_id, known)} `evalkit show` lists the runs")
+        if len(ids) > 1:
+            raise UsageError(f"run {run_id!r} could be any of {', '.join(ids[:10])}; give more of its id")
+        raise UsageError(f"no run {run_id!r}.{did_you_mean(run_id, all_ids)} `evalkit show` lists the runs")
 
     def find(
         self,
@@ -169,7 +171,7 @@ class Runs:
         status: RunStatus | None = None,
         limit: int | None = None,
     ) -> list[Run]:
-        """Runs, newest first. ``task``: ``name[k=5]`` for one variant, ``name`` for all of them."""
+        """Return runs, the newest first. ``task``: ``name[k=5]`` for one variant, ``name`` for all."""
         where = []
         if task is not None:
             where.append(sa.or_(t.task.c.name == task, t.task.c.name.startswith(f"{task}[", autoescape=True)))
@@ -187,9 +189,9 @@ class Runs:
         rows = connection.execute(
             query.order_by(t.run.c.started.desc(), t.run.c.key.desc()).limit(limit)
         ).all()
-        live = _totals(connection, [row.key for row in rows if row.totals is None])
+        totals = _totals(connection, [row.key for row in rows if row.totals is None])
         metrics = _estimates(connection, [row.key for row in rows])
-        return [_run(row, live.get(row.key, Totals()), metrics.get(row.key, {})) for row in rows]
+        return [_run(row, totals.get(row.key, Totals()), metrics.get(row.key, {})) for row in rows]
 
     def row(self, connection: sa.Connection, run_id: str) -> Any:
         """Return the run's row. Raises ``StoreError`` where there is none."""
@@ -204,19 +206,19 @@ class Runs:
 
 
 def chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
-    """Lists short enough for an SQL ``IN``."""
-    whole = list(values)
-    return (whole[i : i + size] for i in range(0, len(whole), size))
+    """Yield lists of at most ``size`` values, short enough for an SQL ``IN``."""
+    listed = list(values)
+    return (listed[i : i + size] for i in range(0, len(listed), size))
 
 
-def _named(connection: sa.Connection, table: sa.Table, name: str) -> int:
+def _id_of_name(connection: sa.Connection, table: sa.Table, name: str) -> int:
     insert_missing(connection, table, [{"name": name}])
     return int(connection.execute(sa.select(table.c.id).where(table.c.name == name)).scalar_one())
 
 
-def _run(row: Any, live: Totals, metrics: dict[str, Estimate]) -> Run:
+def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
     spec = msgspec.structs.replace(unpack(row.spec, RunSpec), n_expected=row.n_expected, dataset=row.dataset)
-    totals = live if row.totals is None else unpack(row.totals, Totals)
+    totals = counted if row.totals is None else unpack(row.totals, Totals)
     return Run(
         spec=spec,
         status=row.status,
@@ -235,26 +237,20 @@ def _run(row: Any, live: Totals, metrics: dict[str, Estimate]) -> Run:
 
 
 def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]:
-    """Counted from the samples: for runs that go on, and once when a run ends."""
+    """Count the samples of runs: of those under way, and once when a run ends."""
     s = t.sample.c
-    summed = (
-        s.prompt_tokens,
-        s.completion_tokens,
-        s.cached_tokens,
-        s.reasoning_tokens,
-        s.calls,
-        s.calls_from_cache,
-    )
+    tokens = (s.prompt_tokens, s.completion_tokens, s.cached_tokens, s.reasoning_tokens)
+    summed = (*tokens, s.calls, s.calls_from_cache)
     columns = (s.run_key, s.status, sa.func.count(), *(sa.func.sum(column) for column in summed))
-    found: dict[int, Totals] = {}
-    for some in chunks(keys):
+    totals: dict[int, Totals] = {}
+    for chunk in chunks(keys):
         query = (
-            sa.select(*columns).where(s.run_key.in_(some)).group_by(s.run_key, s.status).order_by(s.status)
+            sa.select(*columns).where(s.run_key.in_(chunk)).group_by(s.run_key, s.status).order_by(s.status)
         )
         for key, status, n, *sums in connection.execute(query):
             prompt, completion, cached, reasoning, calls, from_cache = map(int, sums)
-            old = found.get(key, Totals())
-            found[key] = Totals(
+            old = totals.get(key, Totals())
+            totals[key] = Totals(
                 old.counts | {status: n},
                 Tokens(
                     old.tokens.prompt + prompt,
@@ -265,7 +261,7 @@ def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]
                 old.calls + calls,
                 old.calls_from_cache + from_cache,
             )
-    return found
+    return totals
 
 
 def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[str, Any]:
@@ -288,12 +284,12 @@ def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[st
 
 
 def _estimates(connection: sa.Connection, keys: Sequence[int]) -> dict[int, dict[str, Estimate]]:
-    found: dict[int, dict[str, Estimate]] = {}
+    estimates: dict[int, dict[str, Estimate]] = {}
     m = t.run_metric.c
-    for some in chunks(keys):
-        for row in connection.execute(sa.select(t.run_metric).where(m.run_key.in_(some), m.slice == "")):
-            found.setdefault(row.run_key, {})[row.metric] = _estimate(row)
-    return found
+    for chunk in chunks(keys):
+        for row in connection.execute(sa.select(t.run_metric).where(m.run_key.in_(chunk), m.slice == "")):
+            estimates.setdefault(row.run_key, {})[row.metric] = _estimate(row)
+    return estimates
 
 
 def _with_slices(connection: sa.Connection, run: Run) -> Run:
@@ -303,8 +299,8 @@ def _with_slices(connection: sa.Connection, run: Run) -> Run:
     for row in connection.execute(query):
         slices.setdefault(row.slice, {})[row.metric] = _estimate(row)
     order = [info.name for info in run.spec.metrics]
-    for name, some in slices.items():
-        slices[name] = {metric: some[metric] for metric in [*order, *some] if metric in some}
+    for name, estimates in slices.items():
+        slices[name] = {metric: estimates[metric] for metric in [*order, *estimates] if metric in estimates}
     return msgspec.structs.replace(run, slices=slices)
 
 
@@ -322,7 +318,7 @@ def _estimate(row: Any) -> Estimate:
 
 
 def _number(stored: float | None) -> float:
-    """SQLite keeps NaN as NULL."""
+    """Return a stored number; SQLite stores NaN as NULL."""
     return float("nan") if stored is None else stored
 
 
@@ -331,10 +327,10 @@ def _this_process() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Return when a process began, in hundredths of a second after the machine did.
+    """Return when a process began, in 1/100 s after the start of the machine.
 
-    The time tells the process from a later one of the same number, also where the clock has been set.
-    Empty for a process that has ended, or waits for its parent to hear that it has.
+    The time tells the process from a later one with the same number, also when the clock has been changed.
+    It is empty for a process that has ended, also for one that its parent has not yet waited for.
     """
     import psutil
 
@@ -348,10 +344,10 @@ def _start_of(pid: int) -> str:
 
 
 def _alive(owner: str, heartbeat: float | None) -> bool:
-    """Return whether the process that holds a run still works on it.
+    """Return whether the process that owns a run still works on it.
 
-    Of a process on this machine the system tells; its heartbeat may be late where a task blocks the event
-    loop, or the clock has been set. Of one elsewhere the heartbeat is all there is to see.
+    For a process on this machine the operating system knows; the heartbeat may be late when a task blocks the
+    event loop or the clock was changed. For a process elsewhere only the heartbeat is known.
     """
     host, pid, start = owner.rsplit(":", 2)
     if host == socket.gethostname() and start:

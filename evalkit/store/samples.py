@@ -1,4 +1,4 @@
-"""The samples of a run: written in batches, a transaction each; read for resume, rescore and export."""
+"""The samples of a run: written in batches, one transaction each; read for resume, rescore and export."""
 
 from __future__ import annotations
 
@@ -22,36 +22,34 @@ S = TypeVar("S")
 P = TypeVar("P")
 
 MOST_SLICES = 100
-"""Something that has more values than this is no grouping (an id, a date) and makes no slices."""
+"""The most values of a grouping. A field with more values (an id, a date) makes no slices."""
 
 
 class _Slices(msgspec.Struct):
-    """The one field of a sample that ``slices`` is about."""
+    """The field of a sample that ``Samples.slices`` reads."""
 
     slices: dict[str, str] = {}
 
 
 class Samples:
-    """What the samples of a run were, and what became of them."""
+    """The samples of runs with their answers and scores."""
 
     def __init__(self, database: Database, runs: Runs) -> None:
         self._database, self._runs = database, runs
 
     def write(self, run_id: str, records: Sequence[SampleRecord]) -> None:
-        """Commit samples in one transaction. One that is there already is replaced, with its scores."""
+        """Store samples in one transaction, in place of those with the same sequences and their scores."""
         images: dict[str, Image] = {}
-        latest = {record.sequence: record for record in records}  # the last one wins, should one come twice
+        latest = {record.sequence: record for record in records}  # of two with one sequence, the last
         dataset = {record.sequence: _dataset_row(record.sample, images) for record in records}
         payloads = {record.sequence: _payload(record, images) for record in records}
         with self._database.writing() as connection:
             key = self._runs.row(connection, run_id).key
             _store_images(connection, images)
-            for some in chunks(dataset):
-                ids = _dataset_ids(connection, [dataset[sequence] for sequence in some])
-                self._replace(connection, key, [latest[sequence] for sequence in some], dataset, ids)
-                bodies = [
-                    {"run_key": key, "sequence": sequence, "body": payloads[sequence]} for sequence in some
-                ]
+            for chunk in chunks(dataset):
+                ids = _dataset_ids(connection, [dataset[sequence] for sequence in chunk])
+                self._replace(connection, key, [latest[sequence] for sequence in chunk], dataset, ids)
+                bodies = [{"run_key": key, "sequence": n, "body": payloads[n]} for n in chunk]
                 insert(connection, t.payload, bodies)
 
     def _replace(
@@ -69,22 +67,22 @@ class Samples:
             insert(connection, t.sample, rows)
         except sa.exc.IntegrityError as error:
             raise StoreError(
-                f"{self._database.name}: a sample is already in this run at another place: the data set "
-                "holds the same sample twice, or it has changed since the run began. Start a new run"
+                f"{self._database.name}: a sample is already in this run under another number: the data set "
+                "contains the same sample twice, or has changed since the run began. Start a new run"
             ) from error
         _insert_scores(connection, key, {record.sequence: record.scores for record in records})
 
     def replace_scores(self, run_id: str, scores: Mapping[int, Sequence[Score]]) -> None:
-        """Give samples new scores instead of all those they had, in one transaction."""
+        """Replace all scores of the given samples, in one transaction."""
         with self._database.writing() as connection:
             key = self._runs.row(connection, run_id).key
-            for some in chunks(scores):
-                here = t.score.c.run_key == key
-                connection.execute(t.score.delete().where(here, t.score.c.sequence.in_(some)))
-                _insert_scores(connection, key, {n: scores[n] for n in some})
+            for chunk in chunks(scores):
+                of_run = t.score.c.run_key == key
+                connection.execute(t.score.delete().where(of_run, t.score.c.sequence.in_(chunk)))
+                _insert_scores(connection, key, {n: scores[n] for n in chunk})
 
     def done(self, run_id: str) -> set[int]:
-        """The sequences that need no new call: all that ended otherwise than in an error."""
+        """Return the sequences that need no new call: those whose status is not ``error``."""
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
             s = t.sample.c
@@ -93,7 +91,7 @@ class Samples:
             )
 
     def lengths(self, run_id: str) -> dict[str, float]:
-        """Completion tokens of one call, by sample id, for the samples that had any."""
+        """Return the completion tokens per call by sample id, without samples that have none."""
         s = t.sample.c
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
@@ -104,51 +102,46 @@ class Samples:
             return {row.sample_id: row.completion_tokens / row.calls for row in rows}
 
     def counts(self, run_id: str) -> dict[str, int]:
-        """How many samples ended in each status."""
+        """Return how many samples ended in each status."""
         s = t.sample.c
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
-            query = (
-                sa.select(s.status, sa.func.count().label("n"))
-                .where(s.run_key == key)
-                .group_by(s.status)
-                .order_by(s.status)
-            )
-            return {row.status: row.n for row in connection.execute(query)}
+            query = sa.select(s.status, sa.func.count().label("n")).where(s.run_key == key)
+            rows = connection.execute(query.group_by(s.status).order_by(s.status))
+            return {row.status: row.n for row in rows}
 
     def scores(
         self, run_id: str, metrics: Collection[str] | None = None
     ) -> dict[str, list[tuple[int, str, float | None]]]:
-        """For each metric ``(sequence, cluster, value)``, by sequence; what runs are compared by. Only
-        ``metrics``, where they are named.
+        """Return ``(sequence, cluster, value)`` of each sample by metric: of all metrics, or of ``metrics``.
 
-        The cluster is the sample's id where it names none. A value of None: the metric itself failed. Samples
-        that the metric does not apply to, and samples that ended in an error, are not in the list.
+        The cluster is the sample's id where the sample has no cluster. The value is None where the metric
+        failed. Samples without a score and samples that ended in an error are not in the list.
         """
-        found: dict[str, list[tuple[int, str, float | None]]] = {}
+        scores: dict[str, list[tuple[int, str, float | None]]] = {}
         for metric, sequence, cluster, value in self._scored(run_id, metrics):
-            found.setdefault(metric, []).append((sequence, cluster, value))
-        return found
+            scores.setdefault(metric, []).append((sequence, cluster, value))
+        return scores
 
     def unscored(self, run_id: str) -> dict[str, tuple[int, str]]:
-        """The metrics that failed: on how many samples, and what one of them said."""
+        """Return the metrics that failed, each with the number of samples and one of the messages."""
         c = t.score.c
         query = sa.select(c.metric, sa.func.count(), sa.func.min(c.error)).group_by(c.metric)
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
             rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
-            return {metric: (n, said) for metric, n, said in rows}
+            return {metric: (n, message) for metric, n, message in rows}
 
     def columns(self, run_id: str, metrics: Collection[str] | None = None) -> dict[str, Column]:
-        """The same as numbers, for any number of samples; what estimates and differences are made from."""
-        found: dict[str, Column] = {}
+        """Return the scores as arrays, by metric: the input of estimates and differences."""
+        columns: dict[str, Column] = {}
         for metric, sequence, cluster, value in self._scored(run_id, metrics):
-            if (column := found.get(metric)) is None:
-                column = found[metric] = Column()
+            if (column := columns.get(metric)) is None:
+                column = columns[metric] = Column()
             column.sequences.append(sequence)
             column.clusters.append(hash(cluster))
             column.values.append(math.nan if value is None else value)
-        return found
+        return columns
 
     def _scored(
         self, run_id: str, metrics: Collection[str] | None = None
@@ -158,13 +151,13 @@ class Samples:
         query = sa.select(c.metric, c.sequence, t.dataset_sample.c.cluster, c.value).select_from(join)
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
-            wanted = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
+            query = query.where(c.run_key == key, sa.or_(c.value.is_not(None), c.error.is_not(None)))
             if metrics is not None:
-                wanted = wanted.where(c.metric.in_(metrics))
-            yield from connection.execute(_in_pieces(wanted.order_by(c.sequence)))
+                query = query.where(c.metric.in_(metrics))
+            yield from connection.execute(_in_pieces(query.order_by(c.sequence)))
 
     def names(self, run_id: str) -> dict[int, tuple[str, int]]:
-        """The sample's id and the number of its repeat, by sequence: what two runs are paired by."""
+        """Return each sample's id and number of repeat, by sequence: the key by which runs are paired."""
         query = sa.select(t.sample.c.sequence, t.dataset_sample.c.sample_id, t.sample.c.repeat).join(
             t.dataset_sample
         )
@@ -174,8 +167,8 @@ class Samples:
             return {sequence: (sample_id, repeat) for sequence, sample_id, repeat in rows}
 
     def slices(self, run_id: str) -> dict[str, array[int]]:
-        """The sequences of each slice, in order, by ``name=value``."""
-        found: dict[str, dict[str, array[int]]] = {}
+        """Return the sequences of each slice, in order, by ``name=value``."""
+        by_name: dict[str, dict[str, array[int]]] = {}
         query = (
             sa.select(t.sample.c.sequence, t.dataset_sample.c.body)
             .join(t.dataset_sample)
@@ -185,14 +178,14 @@ class Samples:
             key = self._runs.row(connection, run_id).key
             for sequence, body in connection.execute(_in_pieces(query.where(t.sample.c.run_key == key))):
                 for name, value in unpack(body, _Slices).slices.items():
-                    values = found.setdefault(name, {})
+                    values = by_name.setdefault(name, {})
                     if (
                         value in values or len(values) <= MOST_SLICES
-                    ):  # one too many tells that it is too many
+                    ):  # one more shows that there are too many
                         values.setdefault(value, array("q")).append(sequence)
         return {
             f"{name}={value}": members
-            for name, values in found.items()
+            for name, values in by_name.items()
             if len(values) <= MOST_SLICES
             for value, members in values.items()
         }
@@ -200,8 +193,9 @@ class Samples:
     def parts(
         self, run_id: str, sample: type[S], payload: type[P]
     ) -> Iterator[tuple[int, tuple[str, int], S, P]]:
-        """Of each sample its sequence, its id and repeat, and parts of its ``Sample`` and its ``Payload``:
-        those fields, nested ones too, that the given kinds of ``Struct`` have. Cheaper than ``records``.
+        """Yield the sequence, the id and repeat, and parts of ``Sample`` and ``Payload`` of each sample.
+
+        The parts are the fields, also nested ones, of the given ``Struct`` classes. Cheaper than ``records``.
         """
         s, i = t.sample.c, t.dataset_sample.c
         query = sa.select(s.sequence, i.sample_id, s.repeat, i.body, t.payload.c.body.label("payload"))
@@ -213,13 +207,13 @@ class Samples:
                 yield sequence, (sample_id, repeat), unpack(body, sample), unpack(packed, payload)
 
     def records(self, run_id: str, *, sequences: Iterable[int] | None = None) -> Iterator[SampleRecord]:
-        """Whole samples by sequence, some hundred in memory at a time; all of them, or only ``sequences``.
+        """Yield all samples by sequence, or those of ``sequences``, with 100 in memory at a time.
 
-        No transaction stays open between two of them: the run may be written to meanwhile.
+        No transaction stays open between two samples, so that the run can be written meanwhile.
         """
         if sequences is not None:
-            for some in chunks(sorted(set(sequences)), 100):
-                yield from self._records(run_id, t.sample.c.sequence.in_(some), 100)
+            for chunk in chunks(sorted(set(sequences)), 100):
+                yield from self._records(run_id, t.sample.c.sequence.in_(chunk), 100)
             return
         batch = self._records(run_id, sa.true(), 100)
         while batch:
@@ -227,11 +221,11 @@ class Samples:
             batch = self._records(run_id, t.sample.c.sequence > batch[-1].sequence, 100)
 
     def get(self, run_id: str, sequence: int) -> SampleRecord:
-        """One sample. Raises ``StoreError`` where the run has none at this place."""
-        found = self._records(run_id, t.sample.c.sequence == sequence, 1)
-        if not found:
+        """Return one sample. Raises ``StoreError`` where the run has no sample with this sequence."""
+        records = self._records(run_id, t.sample.c.sequence == sequence, 1)
+        if not records:
             raise StoreError(f"run {run_id} has no sample {sequence}")
-        return found[0]
+        return records[0]
 
     def _records(self, run_id: str, where: sa.ColumnElement[bool], limit: int) -> list[SampleRecord]:
         query = (
@@ -245,11 +239,12 @@ class Samples:
             rows = connection.execute(query).all()
             scores = _scores_of(connection, key, [row.sequence for row in rows])
             samples = [_with_images(connection, unpack(row.body, Sample)) for row in rows]
-        return [_record(row, it, scores.get(row.sequence, [])) for row, it in zip(rows, samples, strict=True)]
+        pairs = zip(rows, samples, strict=True)
+        return [_record(row, sample, scores.get(row.sequence, [])) for row, sample in pairs]
 
 
 def _in_pieces(query: sa.Select[Any]) -> sa.Select[Any]:
-    """A query whose rows are fetched some at a time, also from a server."""
+    """Return the query so that its rows are fetched 1000 at a time, also from a server."""
     return query.execution_options(yield_per=1000)
 
 
@@ -271,10 +266,10 @@ def _payload(record: SampleRecord, images: dict[str, Image]) -> bytes:
 
 
 def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> None:
-    for some in chunks(images):
-        known = set(connection.scalars(sa.select(t.blob.c.sha256).where(t.blob.c.sha256.in_(some))))
+    for chunk in chunks(images):
+        stored = set(connection.scalars(sa.select(t.blob.c.sha256).where(t.blob.c.sha256.in_(chunk))))
         rows = []
-        for sha256 in set(some) - known:
+        for sha256 in set(chunk) - stored:
             try:
                 data = images[sha256].read()
             except OSError:
@@ -285,9 +280,9 @@ def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> Non
 
 def _dataset_ids(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     insert_missing(connection, t.dataset_sample, rows)
-    wanted = t.dataset_sample.c.digest.in_([row["digest"] for row in rows])
+    of_rows = t.dataset_sample.c.digest.in_([row["digest"] for row in rows])
     return dict(
-        connection.execute(sa.select(t.dataset_sample.c.digest, t.dataset_sample.c.id).where(wanted)).all()
+        connection.execute(sa.select(t.dataset_sample.c.digest, t.dataset_sample.c.id).where(of_rows)).all()
     )
 
 
@@ -312,10 +307,10 @@ def _sample_row(key: int, record: SampleRecord, dataset_id: int) -> dict[str, An
 
 def _insert_scores(connection: sa.Connection, key: int, scores: Mapping[int, Sequence[Score]]) -> None:
     rows = [
-        {"run_key": key, "sequence": n, "metric": s.metric, "value": value, "error": error}
-        for n, some in scores.items()
-        for s in some
-        for value, error in [_checked(s)]
+        {"run_key": key, "sequence": sequence, "metric": score.metric, "value": value, "error": error}
+        for sequence, scores_of_sample in scores.items()
+        for score in scores_of_sample
+        for value, error in [_checked(score)]
     ]
     insert(connection, t.score, rows)
 
@@ -331,17 +326,17 @@ def _scores_of(connection: sa.Connection, key: int, sequences: Sequence[int]) ->
     query = sa.select(c.sequence, c.metric, c.value, c.error).where(
         c.run_key == key, c.sequence.in_(sequences)
     )
-    found: dict[int, list[Score]] = {}
+    scores: dict[int, list[Score]] = {}
     for sequence, metric, value, error in connection.execute(query.order_by(c.sequence, c.metric)):
-        found.setdefault(sequence, []).append(Score(metric, value, error))
-    return found
+        scores.setdefault(sequence, []).append(Score(metric, value, error))
+    return scores
 
 
 def _with_images(connection: sa.Connection, sample: Sample) -> Sample:
     if not sample.images:
         return sample
-    wanted = t.blob.c.sha256.in_([image.sha256 for image in sample.images])
-    query = sa.select(t.blob.c.sha256, t.blob.c.data).where(wanted)
+    of_sample = t.blob.c.sha256.in_([image.sha256 for image in sample.images])
+    query = sa.select(t.blob.c.sha256, t.blob.c.data).where(of_sample)
     data = {row.sha256: row.data for row in connection.execute(query)}
     images = tuple(msgspec.structs.replace(image, data=data.get(image.sha256)) for image in sample.images)
     return msgspec.structs.replace(sample, images=images)

@@ -1,4 +1,4 @@
-"""The tables, as they are after the last migration. A test keeps this file and the migrations equal.
+"""The tables after the last migration. A test compares this file with the migrations.
 
     task ─┐
     model ┴─ run ─┬─ sample ─┬─ score        one number for each sample and metric
@@ -7,7 +7,7 @@
                   └─ run_metric              the estimates that a leaderboard reads
     blob                                     images by the SHA-256 of their bytes
 
-Rows that there are many of carry the run's number instead of its name.
+The large tables hold the run's key, which is shorter than its id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 VERSION = "0002"
-"""The newest migration: what this evalkit reads and writes."""
+"""The newest migration: the schema that this evalkit reads and writes."""
 
 metadata = MetaData()
 
@@ -57,7 +57,7 @@ run = Table(
     Column("started", Float, nullable=False),
     Column("ended", Float),
     Column("heartbeat", Float),
-    Column("owner", String),  # host:pid:start of the process that works on it
+    Column("owner", String),  # host:pid:start of the process that works on the run
     Column("wall_s", Float, nullable=False),
     Column("n_expected", Integer),
     Column("dataset", String, nullable=False),

@@ -1,4 +1,4 @@
-"""The store as one object, composed of its runs, their samples, and what a leaderboard asks of both."""
+"""The store as one object, composed of the runs, their samples and the queries of a leaderboard."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Store:
 
     @property
     def name(self) -> str | None:
-        """Return the store's file, or its URL without the password."""
+        """The store's file, or its URL without the password."""
         return self.database.name
 
     @property
     def home(self) -> Path:
-        """Return the folder for files that belong beside the store."""
+        """The folder of files beside the store."""
         return self.database.home
 
     @property
     def embedded(self) -> bool:
-        """Return whether the store is a file here, and no server that answers when it likes."""
+        """Whether the store is a local file and not on a database server."""
         return self.database.embedded
 
     if not TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Store:
 
 
 def open_url(url: str | Path | None, create: bool) -> Store:
-    """See ``evalkit.store.open_store``."""
+    """Open a store, as ``evalkit.store.open_store`` describes."""
     database = Database(check_url(url, create))
     try:
         migrate(database)

@@ -1,1 +1,1 @@
-"""One file for each page; Streamlit runs them."""
+"""The pages, one file each, which Streamlit runs."""

@@ -1,4 +1,4 @@
-"""Leaderboard: one task and metric; models ranked with intervals, what cannot be ranked beside them."""
+"""Leaderboard: the models ranked by one metric of a task, with intervals; beside them the runs not ranked."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
-    """The task, then its variant where there are several."""
+    """Let the reader choose the task, and its variant where there are several."""
     bases = list(dict.fromkeys(task.base for task in tasks))
     warn_unknown("task", bases)
     left, right = st.columns([2, 3])
@@ -69,20 +69,20 @@ def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
 
 
 def choose_metric(task: TaskInfo) -> MetricInfo:
-    """One of the task's metrics: those that a run has, and the one that the address asks for."""
+    """Let the reader choose one of the metrics that a run has, or that the address names."""
     infos = {info.name: info for info in task.metrics}
     warn_unknown("metric", list(infos))
-    had = {name for run in data.runs() if run.spec.task == task.name for name in run.metrics}
-    had.add(st.query_params.get("metric", ""))
-    names = [name for name in infos if name in had] or list(infos)
+    scored = {name for run in data.runs() if run.spec.task == task.name for name in run.metrics}
+    scored.add(st.query_params.get("metric", ""))
+    names = [name for name in infos if name in scored] or list(infos)
     name = st.pills("Metric", names, default=names[0], required=True, key="metric", bind="query-params")
     return infos[name or names[0]]
 
 
 def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
-    """The figures in short."""
+    """Draw the main figures."""
     best = ranked[0].estimate if ranked and info.higher_is_better is not None else None
-    with st.container(horizontal=True):  # two lines of them on a phone, where columns would be four
+    with st.container(horizontal=True):  # two lines on a phone, where columns would take four
         st.metric("Complete runs", len(ranked), border=True)
         st.metric("Samples in each", f"{ranked[0].run.n:,}" if ranked else "–", border=True)
         st.metric(f"Best {text.escape(info.name)}", text.number(best.value if best else None), border=True)
@@ -90,7 +90,7 @@ def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> No
 
 
 def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
-    """What the marks mean; overlapping intervals are no ranking."""
+    """Explain the marks of the chart."""
     methods = sorted({f"{row.estimate.level:.0%} {row.estimate.method}" for row in ranked if row.estimate})
     parts = [f"Lines: {' / '.join(methods)} intervals."] if methods else []
     if any(row.rank is None and row.estimate for row in rows) and info.higher_is_better is not None:
@@ -102,7 +102,7 @@ def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> Non
 
 
 def table(rows: Sequence[Row], info: MetricInfo) -> None:
-    """Every run of the ranking; a click on a row opens the run."""
+    """Draw the table of runs; a click on a row opens the run."""
     frame = pd.DataFrame([table_row(row) for row in rows])
     optional = ["bounds", "note", *map(str, FAILURES)]
     shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
@@ -141,7 +141,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
 
 
 def table_row(row: Row) -> dict[str, Any]:
-    """A run as a line of the table, plain values only."""
+    """Return a run as a row of the table, with plain values."""
     estimate = row.estimate
     bounds = estimate.bounds if estimate else None
     return {
@@ -160,15 +160,15 @@ def table_row(row: Row) -> dict[str, Any]:
 
 
 def across_variants(variants: Sequence[TaskInfo], info: MetricInfo, models: Sequence[str]) -> None:
-    """The same metric in the task's other variants, of as many of ``models`` as there are colours."""
+    """Draw the metric in all variants of the task, for as many of ``models`` as there are colours."""
     few = models[: len(charts.MODEL_COLOURS)]
-    having = [task for task in variants if info.name in {known.name for known in task.metrics}]
+    having = [task for task in variants if info.name in {metric.name for metric in task.metrics}]
     rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
     shown = {
-        name: [row for row in some if row.estimate and row.run.is_complete and row.run.spec.model in few]
-        for name, some in rows.items()
+        name: [row for row in ranking if row.estimate and row.run.is_complete and row.run.spec.model in few]
+        for name, ranking in rows.items()
     }
-    complete = {name: some for name, some in shown.items() if some}
+    complete = {name: ranking for name, ranking in shown.items() if ranking}
     if len(complete) > 1:
         st.subheader("Across variants")
         left_out = f" The first {len(few)} of {len(models)} models." if len(few) < len(models) else ""

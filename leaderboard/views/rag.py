@@ -1,4 +1,4 @@
-"""RAG: is the retriever or the generator the weak part? What the arms of one model on one task say."""
+"""RAG: is the retriever or the generator the weak part? The report on one model and one task."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RETRIEVER = ("not retrieved", "partly retrieved")
 def main() -> None:
     """Draw the page."""
     st.title("RAG")
-    found = data.comparisons()
-    if not found:
+    comparisons = data.comparisons()
+    if not comparisons:
         st.info("The store holds no complete run of a RAG task yet. All arms of one:", icon=":material/info:")
         st.code("evalkit run fictional_trials -p arm=all --model baseline:extract", language=None)
         return
-    compared = choose(found)
+    compared = choose(comparisons)
     metric = choose_metric(compared)
     report = data.rag_report(compared, metric)
     headline(report)
@@ -40,10 +40,10 @@ def main() -> None:
     missing_runs(report)
 
 
-def choose(found: Sequence[Comparison]) -> Comparison:
-    """The task with its settings, then the model."""
+def choose(comparisons: Sequence[Comparison]) -> Comparison:
+    """Let the reader choose the task with its settings, then the model."""
     tasks: dict[str, list[Comparison]] = {}
-    for compared in found:
+    for compared in comparisons:
         tasks.setdefault(data.settings(compared), []).append(compared)
     warn_unknown("rag_task", list(tasks))
     left, right = st.columns([3, 2])
@@ -56,7 +56,7 @@ def choose(found: Sequence[Comparison]) -> Comparison:
 
 
 def choose_metric(compared: Comparison) -> str:
-    """One of the metrics that say how good a reply is."""
+    """Let the reader choose one of the metrics that judge the reply."""
     first = compared.arm("retrieved") or compared.runs[0]
     names = [info.name for info in output_metrics(first)]
     warn_unknown("rag_metric", names)
@@ -65,11 +65,11 @@ def choose_metric(compared: Comparison) -> str:
 
 
 def headline(report: Report) -> None:
-    """The answer in short: what each part is worth, and whose doing the errors are."""
+    """Draw the main figures: the gains of retrieval, and the part that causes the errors."""
     gains = {(g.first, g.second): g for g in report.gains if g.metric == report.metric}
     wrong = {
-        name: sum(c.n for c in report.causes if c.name in some)
-        for name, some in (("retriever", RETRIEVER), ("generator", GENERATOR))
+        name: sum(c.n for c in report.causes if c.name in names)
+        for name, names in (("retriever", RETRIEVER), ("generator", GENERATOR))
     }
     total = sum(wrong.values())
     row = st.container(horizontal=True)
@@ -83,21 +83,21 @@ def headline(report: Report) -> None:
 
 
 def figure(column: st.delta_generator.DeltaGenerator, name: str, gain: Gain | None) -> None:
-    """One paired difference with its interval."""
+    """Draw one paired difference with its interval."""
     column.metric(name, "–" if gain is None else f"{gain.difference.value:+.3f}", border=True)
-    needs = (
+    caption = (
         "needs both arms" if gain is None else f"{text.interval(gain.difference)}, n = {gain.difference.n:,}"
     )
-    column.caption(needs)
+    column.caption(caption)
 
 
 def arms(report: Report) -> None:
-    """Each arm's score."""
+    """Draw the score of each arm."""
     st.subheader("Arms")
     st.caption("The same questions, with other passages in the prompt.")
-    own = {name: some[report.metric] for name, some in report.arms.items() if report.metric in some}
-    if own:
-        st.vega_lite_chart(charts.spec(charts.metrics(own, _axis(report))), width="stretch")
+    scores = {name: arm[report.metric] for name, arm in report.arms.items() if report.metric in arm}
+    if scores:
+        st.vega_lite_chart(charts.spec(charts.metrics(scores, _axis(report))), width="stretch")
 
 
 def differences(report: Report) -> None:
@@ -112,7 +112,7 @@ def differences(report: Report) -> None:
 
 
 def causes(report: Report) -> None:
-    """Where errors come from."""
+    """Draw the causes of errors."""
     if not report.causes:
         return
     st.subheader("Where errors come from")
@@ -135,7 +135,7 @@ def causes(report: Report) -> None:
 
 
 def curves(report: Report) -> None:
-    """The score against rank, position, k and noise: those that have points to join."""
+    """Draw the score over rank, position, k and noise, where there are two points or more."""
     drawn = [
         ("By rank of the evidence", "Arm retrieved.", report.by_rank, "rank of the first gold document"),
         ("By position of the evidence", "Arm hidden: lost in the middle?", report.by_position, "position"),
@@ -143,7 +143,7 @@ def curves(report: Report) -> None:
         ("By noise", "Arms oracle and hidden.", report.by_noise, "distractors around the evidence"),
         ("Evidence shown", "Arm retrieved: of what fits, the share that was found.", report.shown_by_k, "k"),
     ]
-    drawn = [one for one in drawn if len(one[2]) > 1]
+    drawn = [curve for curve in drawn if len(curve[2]) > 1]
     for pair in (drawn[i : i + 2] for i in range(0, len(drawn), 2)):
         for column, (title, caption, points, x) in zip(st.columns(2), pair, strict=False):
             with column:
@@ -159,7 +159,7 @@ def _fewest(points: Sequence[Point]) -> str:
 
 
 def retrieval(report: Report) -> None:
-    """The retriever's own metrics, and who abstains."""
+    """Draw the retriever's own metrics, and the share of replies that abstain."""
     left, right = st.columns(2)
     if report.retrieval:
         with left:
@@ -176,7 +176,7 @@ def retrieval(report: Report) -> None:
 
 
 def runs(report: Report) -> None:
-    """The runs behind it; a click on a row opens the run."""
+    """Draw the table of the runs; a click on a row opens the run."""
     st.subheader("Runs")
     rows = [{"arm": name, "run": run_id} for name, run_id in report.runs.items()]
     state = st.dataframe(
@@ -188,7 +188,7 @@ def runs(report: Report) -> None:
 
 
 def missing_runs(report: Report) -> None:
-    """Name what is not known yet, each with the command that measures it."""
+    """Draw what is not known yet, with the commands that measure it."""
     if not report.missing_runs:
         return
     st.subheader("Not known yet")

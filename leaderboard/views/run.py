@@ -1,4 +1,4 @@
-"""Run: what was run, on what, with which results, and how its samples ended."""
+"""Run: its task, model and results, and how its samples ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> None:
     if run.metrics:
         metrics(run)
     else:
-        st.info("Its metrics are worked out when the run ends.", icon=":material/hourglass_top:")
+        st.info("The metrics are computed when the run ends.", icon=":material/hourglass_top:")
     slices(run)
     reliance(run)
     st.subheader("How the samples ended")
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def header(run: Run) -> None:
-    """Names, status, and the ways on from here."""
+    """Draw names, status and links."""
     st.subheader(f"{text.escape(run.spec.model)} on {text.escape(run.spec.task)}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(run.status, color=BADGES[run.status])  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def header(run: Run) -> None:
 
 @st.fragment(run_every=2)
 def progress(run_id: str) -> None:
-    """How far a run is, while it goes on."""
+    """Draw the progress of a run that is under way."""
     run = data.run(run_id)
     if run.status != "running":
         st.rerun()
@@ -76,7 +76,7 @@ def progress(run_id: str) -> None:
 
 
 def figures(run: Run) -> None:
-    """Samples, tokens, calls and time."""
+    """Draw the numbers of samples, tokens and calls, and the time."""
     with st.container(horizontal=True):
         st.metric("Samples", f"{run.n:,}", border=True)
         st.metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
@@ -87,7 +87,7 @@ def figures(run: Run) -> None:
 
 
 def metrics(run: Run) -> None:
-    """All estimates as a table, the bounded ones as a chart."""
+    """Draw all estimates as a table, and those between 0 and 1 as a chart."""
     st.subheader("Metrics")
     infos = {info.name: info for info in run.spec.metrics}
     bounded = {
@@ -120,14 +120,14 @@ def metrics(run: Run) -> None:
 
 
 def slices(run: Run) -> None:
-    """Estimates by question type, organ, level: whatever the samples are grouped by."""
+    """Draw the estimates by slice: by question type, organ or level."""
     if not run.slices:
         return
     st.subheader("By slice")
     rows = [
         {"slice": part, "metric": name, "value": e.value, "interval": text.interval(e), "n": e.n}
-        for part, some in run.slices.items()
-        for name, e in some.items()
+        for part, estimates in run.slices.items()
+        for name, e in estimates.items()
     ]
     config = {"value": st.column_config.NumberColumn(format="%.3f")}
     frame = pd.DataFrame(rows)
@@ -135,22 +135,22 @@ def slices(run: Run) -> None:
 
 
 def reliance(run: Run) -> None:
-    """Show what the model loses without the images, where the task was run in other arms too."""
-    for one in data.reliance(run):
+    """Draw the image ablation, where the task was run in other arms too."""
+    for result in data.reliance(run):
         st.subheader("Image reliance")
-        if one.warning:
-            st.warning(text.escape(one.warning), icon=":material/visibility_off:")
+        if result.warning:
+            st.warning(text.escape(result.warning), icon=":material/visibility_off:")
         rows = [
             {
-                "metric": arm.metric,
-                "images": arm.arm,
-                "score": arm.other,
-                "real": arm.real,
-                "real − this": arm.difference.value,
-                "interval": text.interval(arm.difference),
-                "uses image": arm.excludes_zero,
+                "metric": difference.metric,
+                "images": difference.arm,
+                "score": difference.other,
+                "real": difference.real,
+                "real − this": difference.difference.value,
+                "interval": text.interval(difference.difference),
+                "uses image": difference.excludes_zero,
             }
-            for arm in one.differences
+            for difference in result.differences
         ]
         number = st.column_config.NumberColumn(format="%.3f")
         config = dict.fromkeys(("score", "real", "real − this"), number)
@@ -158,7 +158,7 @@ def reliance(run: Run) -> None:
 
 
 def configuration(run: Run) -> None:
-    """Everything that is needed to know where the numbers come from, and to get them again."""
+    """Draw the configuration and provenance of the run."""
     st.subheader("Where it comes from")
     spec = run.spec
     left, right = st.columns(2)
@@ -184,7 +184,7 @@ def configuration(run: Run) -> None:
 
 
 def readable(value: Any) -> str:
-    """JSON with indentation."""
+    """Return a value as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 

@@ -1,4 +1,4 @@
-"""Samples: the list with its filters, and one sample whole. ``?run=…&sample=…`` opens one directly."""
+"""Samples: the list with its filters, and all of one sample. ``?run=…&sample=…`` opens a sample directly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def choose_filters(run: Run) -> dict[str, object]:
-    """The filters, kept in the address; as ``Store.board.page`` takes them."""
+    """Let the reader choose filters, kept in the address; return them for ``Store.board.page``."""
     with st.container(border=True):
         first, second, third, fourth, fifth = st.columns([3, 2, 1, 1, 3])
         used = [str(status) for status in Status if run.counts.get(status)]
@@ -72,24 +72,23 @@ def choose_filters(run: Run) -> dict[str, object]:
 
 
 def chosen_sequence(run: Run) -> int | None:
-    """The sample that ``?sample=`` names, or None, said aloud where the run has no such sample."""
+    """Return the sample that ``?sample=`` names, or None, with an error where the run lacks it."""
     asked = st.query_params.get("sample")
     if asked is None:
         return None
     try:
-        found: int = data.sample(run.id, int(asked)).sequence
+        sequence: int = data.sample(run.id, int(asked)).sequence
     except (ValueError, OverflowError, StoreError):
         st.error("The address names a sample that this run does not have.", icon=":material/error:")
         st.text(f"asked for: {asked[:200]}")
         return None
-    return found
+    return sequence
 
 
 def listing(run: Run, filters: dict[str, object], sequence: int | None) -> None:
-    """A page of the samples that match, with the ways to the next and the previous page."""
-    place = cursor(run, filters, sequence)
-    page = data.page(run.id, place, filters, PAGE)
-    if not page.rows and page.total:  # the place in the list is from before some filter changed
+    """Draw a page of the samples that match, with buttons for the next and the previous page."""
+    page = data.page(run.id, cursor(run, filters, sequence), filters, PAGE)
+    if not page.rows and page.total:  # the cursor is older than a change of the filters
         page = data.page(run.id, {}, filters, PAGE)
     if not page.rows:
         st.info("No sample matches these filters.", icon=":material/filter_alt_off:")
@@ -113,7 +112,7 @@ def listing(run: Run, filters: dict[str, object], sequence: int | None) -> None:
 
 
 def cursor(run: Run, filters: dict[str, object], sequence: int | None) -> dict[str, int | None]:
-    """Where the list stands: kept while run and filters stay, else at the chosen sample or at the start."""
+    """Return the list's cursor: kept for the same run and filters, else at the chosen sample or the start."""
     signature = (run.id, repr(filters))
     if st.session_state.get("list-of") != signature:
         first_visit = "list-of" not in st.session_state
@@ -123,26 +122,26 @@ def cursor(run: Run, filters: dict[str, object], sequence: int | None) -> dict[s
             end = data.page(run.id, {}, filters, PAGE).after
             if end is not None and sequence > end:
                 st.session_state["cursor"] = {"after": sequence - 1}
-    found: dict[str, int | None] = st.session_state["cursor"]
-    return found
+    stored: dict[str, int | None] = st.session_state["cursor"]
+    return stored
 
 
-def turn(place: dict[str, int | None]) -> None:
-    """To another page of the list."""
-    st.session_state["cursor"] = place
+def turn(target: dict[str, int | None]) -> None:
+    """Go to another page of the list."""
+    st.session_state["cursor"] = target
 
 
 def table(page: Page, sequence: int | None) -> None:
-    """The list; a click on a row opens the sample."""
+    """Draw the list; a click on a row opens the sample."""
     frame = pd.DataFrame(
         [
             {"#": row.sequence, "status": str(row.status), "sample": row.sample_id, "question": row.question}
             for row in page.rows
         ]
     )
-    places = [row.sequence for row in page.rows]
-    key = f"list-{st.session_state.get('jumps', 0)}-{places[0]}"
-    here = [places.index(sequence)] if sequence in places else []
+    sequences = [row.sequence for row in page.rows]
+    key = f"list-{st.session_state.get('jumps', 0)}-{sequences[0]}"
+    selected = [sequences.index(sequence)] if sequence in sequences else []
     st.dataframe(
         frame,
         hide_index=True,
@@ -152,38 +151,38 @@ def table(page: Page, sequence: int | None) -> None:
             "status": st.column_config.TextColumn(width=85),
             "question": st.column_config.TextColumn(width="medium"),
         },
-        on_select=lambda: pick(key, places),
+        on_select=lambda: pick(key, sequences),
         selection_mode="single-row",
-        selection_default={"selection": {"rows": here}},
+        selection_default={"selection": {"rows": selected}},
         key=key,
     )
 
 
-def pick(key: str, places: list[int]) -> None:
+def pick(key: str, sequences: list[int]) -> None:
     """Open the sample whose row was clicked."""
     rows = st.session_state[key]["selection"]["rows"]
     if rows:
-        st.query_params["sample"] = str(places[rows[0]])
+        st.query_params["sample"] = str(sequences[rows[0]])
 
 
 def neighbours(run: Run, filters: dict[str, object], sequence: int) -> None:
-    """Previous and next sample, among those that match the filters."""
+    """Draw buttons for the previous and the next sample among those that match the filters."""
     before = data.page(run.id, {"before": sequence}, filters, 1).rows
     after = data.page(run.id, {"after": sequence}, filters, 1).rows
     with st.container(horizontal=True, vertical_alignment="center"):
-        for label, found in (("← Previous", before), ("Next →", after)):
-            to = found[0].sequence if found else None
+        for label, rows in (("← Previous", before), ("Next →", after)):
+            to = rows[0].sequence if rows else None
             st.button(label, disabled=to is None, on_click=jump, args=(to,), key=f"go-{label}")
 
 
 def jump(sequence: int) -> None:
-    """Open another sample; the list is drawn anew, with its row marked."""
+    """Open another sample; the list is drawn again with its row marked."""
     st.query_params["sample"] = str(sequence)
     st.session_state["jumps"] = st.session_state.get("jumps", 0) + 1
 
 
 def as_csv(run: Run, filters: dict[str, object]) -> str:
-    """The samples that match, with their scores."""
+    """Return the samples that match, with their scores, as CSV."""
     page = data.page(run.id, {}, filters, CSV_ROWS)
     names = sorted({name for row in page.rows for name in row.scores})
     rows: list[list[Any]] = [

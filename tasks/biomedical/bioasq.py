@@ -1,4 +1,4 @@
-"""Reading BioASQ: a golden file of the challenge, its content as JSON Lines, or the hub's small edition.
+"""Read BioASQ: a golden file of the challenge, its content as JSON Lines, or the hub's small edition.
 
 A folder holds ``questions.jsonl[.gz]`` (id, type, question, ideal_answers, exact_answer, gold_doc_ids,
 gold_passage_ids) and ``passages.jsonl[.gz]`` (passage_id, doc_id, text), the snippets that experts marked.
@@ -43,12 +43,12 @@ ExactArm = Literal["closed_book", "retrieved", "oracle"]
 
 _QUESTION = ("id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids")
 _FIELDS = {"questions": _QUESTION, "passages": ("passage_id", "doc_id", "text")}
-_PLACE = ("section", "offset")  # where a snippet stands in its document, if that is told
+_PLACE = ("section", "offset")  # of a snippet in its document, if known
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
 
 
 def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, Any]]:
-    """What is searched: single snippets, or the snippets of each abstract together, in the file's order."""
+    """Yield the documents to search, in the file's order: snippets, or all snippets of an abstract as one."""
     home = local_folder(data)
     if home is None:
         for row in hub_rows(HUB, "text-corpus", "test", fields=("id", "passage")):
@@ -57,15 +57,15 @@ def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, Any]]:
     documents: dict[str, list[str]] = {}
     for row in _rows(home, "passages"):
         if unit == "snippets":
-            place = {name: row[name] for name in _PLACE if row.get(name) is not None}
-            yield {"id": row["passage_id"], "text": row["text"], **place}
+            position = {name: row[name] for name in _PLACE if row.get(name) is not None}
+            yield {"id": row["passage_id"], "text": row["text"], **position}
         documents.setdefault(row["doc_id"], []).append(row["text"])
     if unit == "documents":
         yield from ({"id": name, "text": " ".join(texts)} for name, texts in documents.items())
 
 
 def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
-    """The questions with their ideal answers. Gold abstracts without any snippet are left out.
+    """Yield the questions with their ideal answers. Gold abstracts without any snippet are left out.
 
     ``data`` may be a Parquet file of the hub's questions.
     """
@@ -76,11 +76,11 @@ def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sam
             yield _from_hub(row)
         return
     passages = {row["passage_id"]: row for row in _rows(home, "passages")}
-    known = {row["doc_id"] for row in passages.values()}
+    documents = {row["doc_id"] for row in passages.values()}
     for row in _rows(home, "questions"):
         gold = row["gold_passage_ids"]
         if unit == "documents":
-            gold = [name for name in row["gold_doc_ids"] if name in known]
+            gold = [name for name in row["gold_doc_ids"] if name in documents]
         marked = [span(name, passages[name]["text"], passages[name]) for name in gold if name in passages]
         yield Sample(
             row["id"],
@@ -93,7 +93,7 @@ def questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sam
 
 
 def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterator[Sample]:
-    """The questions that have an exact answer, with it as their target: a word, or a name on each line."""
+    """Yield the questions with an exact answer as their target: a word, or one name per line."""
     if local_folder(data) is None:
         raise UsageError(f"{HUB} has no exact answers: give the challenge's own by -p data=FOLDER")
     for sample in questions(data, unit):
@@ -104,11 +104,11 @@ def exact_questions(data: Path | None = None, unit: Unit = "snippets") -> Iterat
 
 
 def read_exact(sample: Sample, answer: Answer) -> Answer:
-    """The answer with the names in its reply for the metrics; unparsed where it says neither yes nor no."""
+    """Return the answer with the names in its reply; unparsed where a reply says neither yes nor no."""
     if sample.slices["type"] != "yesno":
         return _with(answer, read_names(answer.reply))
-    said = read_yes_no(answer.reply)
-    return _with(replace(answer, status=None if said else Status.UNPARSED), [said] if said else [])
+    reply = read_yes_no(answer.reply)
+    return _with(replace(answer, status=None if reply else Status.UNPARSED), [reply] if reply else [])
 
 
 def _with(answer: Answer, names: list[str]) -> Answer:
@@ -116,7 +116,7 @@ def _with(answer: Answer, names: list[str]) -> Answer:
 
 
 def read_names(reply: str) -> list[str]:
-    """The names in a reply, one on each line, without bullets and numbers in front."""
+    """Return the names in a reply, one per line, without bullets and numbers in front."""
     lines = (_BULLET.sub("", line, count=1).strip() for line in reply.splitlines())
     return [line for line in lines if line]
 
@@ -125,22 +125,22 @@ def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:
     return golden.rows(home, name) if home.suffix == ".json" else file_rows(home, name, *_FIELDS[name])
 
 
-def _exact(given: str | list[list[str]] | None) -> str | list[list[str]] | None:
-    """Names as they are read out of replies: a few of the challenge's own have a number in front."""
-    if given is None or isinstance(given, str):
-        return given
-    return [[name for names in entity for name in read_names(names)] for entity in given]
+def _exact(exact: str | list[list[str]] | None) -> str | list[list[str]] | None:
+    """Return names as replies are read: a few names of the challenge have a number in front."""
+    if exact is None or isinstance(exact, str):
+        return exact
+    return [[name for names in entity for name in read_names(names)] for entity in exact]
 
 
 def _from_hub(row: dict[str, Any]) -> Sample:
-    """The ids of passages come as a list, or as a list written in JSON."""
-    given = row["relevant_passage_ids"]
-    gold = json.loads(given) if isinstance(given, str) else given
+    """Return a row as a sample. The ids of passages are a list, or a list in JSON."""
+    ids = row["relevant_passage_ids"]
+    gold = json.loads(ids) if isinstance(ids, str) else ids
     return Sample(str(row["id"]), row["question"], row["answer"], relevance={str(name): 1 for name in gold})
 
 
 def bioasq_ap() -> Metric:
-    """``bioasq_ap``: precision at each relevant one of the first ten, summed, over min(10, relevant ones).
+    """``bioasq_ap``: the precision at each relevant hit of the first ten, summed, over min(10, relevant).
 
     Source: BioASQ's Evaluation-Measures (Balikas et al. 2013), as changed for task 8b.
     """
@@ -186,8 +186,8 @@ IDEAL = (
 EXACT = (
     only(closed_accuracy(), "yesno_accuracy", type="yesno"),
     macro_f1(),
-    *(only(one, one.name, type="factoid") for one in map(factoid, ("strict", "lenient", "mrr"))),
-    *(only(one, one.name, type="list") for one in map(list_answer, ("precision", "recall", "f"))),
+    *(only(metric, metric.name, type="factoid") for metric in map(factoid, ("strict", "lenient", "mrr"))),
+    *(only(metric, metric.name, type="list") for metric in map(list_answer, ("precision", "recall", "f"))),
     recall(10),
     mrr(),
     *AP,

@@ -1,8 +1,7 @@
-"""Reading BioLaySumm: articles by section with their lay summaries, from the hub or from files of its
-layout.
+"""Read BioLaySumm: articles by section with lay summaries, from the hub or files of its layout.
 
-A row has ``article`` (a section on each line, the abstract first), ``section_headings`` (on lines of their
-own), ``title``, ``year``, ``keywords`` and ``summary``.
+A row has ``article`` (one section per line, the abstract first), ``section_headings`` (one per line),
+``title``, ``year``, ``keywords`` and ``summary``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Split = Literal["validation", "train"]
 def articles(
     data: Path | None, journal: Journal, split: Split
 ) -> Iterator[tuple[Sample, list[tuple[str, str]]]]:
-    """Each article's sample, whose input is the abstract, and its other sections: heading and text."""
+    """Yield each article's sample, with the abstract as input, and its other sections: heading and text."""
     fields = ("article", "section_headings", "title", "summary")
     rows = rows_of(data, f"BioLaySumm/BioLaySumm2025-{journal}", None, split, fields)
     for number, row in enumerate(rows):
@@ -39,23 +38,23 @@ def articles(
 
 
 def pool(data: Path | None, journal: Journal, split: Split) -> Iterator[dict[str, str]]:
-    """The sections of all articles, without the abstracts."""
+    """Yield the sections of all articles, without the abstracts."""
     for sample, sections in articles(data, journal, split):
         for name, (heading, text) in zip(names(sample), sections, strict=True):
             yield {"id": name, "title": heading, "text": text}
 
 
 def names(sample: Sample) -> list[str]:
-    """The ids of an article's sections in the pool, in the order of the text."""
+    """Return the ids of an article's sections in the pool, in the order of the text."""
     return [f"{sample.id}#{number}" for number in range(1, sample.metadata["sections"] + 1)]
 
 
 async def own_passages(sample: Sample, retriever: Retriever, k: int) -> Sequence[Passage]:
-    """The ``k`` passages of the sample's own article that are nearest to its abstract."""
-    own, depth = set(names(sample)), 4 * k
+    """Return the ``k`` passages of the sample's sections article that are nearest to its abstract."""
+    sections, depth = set(names(sample)), 4 * k
     while True:
-        found = await retriever.search(sample.input, depth)
-        kept = [passage for passage in found if passage.document in own]
-        if len(kept) >= k or len(found) < depth or {p.document for p in kept} == own:
+        hits = await retriever.search(sample.input, depth)
+        kept = [passage for passage in hits if passage.document in sections]
+        if len(kept) >= k or len(hits) < depth or {p.document for p in kept} == sections:
             return kept[:k]
         depth *= 4

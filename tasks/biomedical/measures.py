@@ -1,4 +1,4 @@
-"""Metrics that several tasks list together: of a text, a search, citations, a judge's verdicts."""
+"""Groups of metrics that several tasks use: of texts, searches, citations and a judge's verdicts."""
 
 from __future__ import annotations
 

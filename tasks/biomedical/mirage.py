@@ -1,4 +1,4 @@
-"""Reading MIRAGE: its own ``benchmark.json``, or JSON Lines of one file for each subset.
+"""Read MIRAGE: its own ``benchmark.json``, or JSON Lines of one file for each subset.
 
 ``benchmark.json`` (github.com/Teddy-XiongGZ/MIRAGE) holds ``{subset: {id: {question, options: {A: …}, answer,
 PMID?}}}``. A JSON Lines folder holds ``SUBSET.questions.jsonl[.gz]`` with id, question, options, answer.
@@ -25,28 +25,28 @@ SUBSETS = {
 
 
 def questions(data: Path | None, subset: str) -> Iterator[Sample]:
-    """The questions of one subset, or of ``all`` that the data holds.
+    """Yield the questions of one subset, or of ``all`` subsets in the data.
 
-    Raises ``UsageError`` where there is no such data, ``CorpusError`` for a broken question.
+    Raises ``UsageError`` where the data is missing, ``CorpusError`` for a broken question.
     """
     if data is None:
         raise UsageError(
-            "MIRAGE is no data set of the hub: get benchmark.json from github.com/Teddy-XiongGZ/MIRAGE "
-            "and give it by -p data=benchmark.json"
+            "MIRAGE is not on the hub: download benchmark.json from github.com/Teddy-XiongGZ/MIRAGE "
+            "and set -p data=benchmark.json"
         )
     if not data.exists():
         raise UsageError(f"-p data={data}: no such file or folder")
     file = data / "benchmark.json" if data.is_dir() else data
-    found = _benchmark(file) if file.is_file() else _folder(data)
-    if not found:
+    subsets = _benchmark(file) if file.is_file() else _folder(data)
+    if not subsets:
         raise UsageError(
-            f"-p data={data}: there is neither benchmark.json nor any SUBSET.questions.jsonl[.gz] in it; the "
+            f"-p data={data}: it has neither benchmark.json nor a SUBSET.questions.jsonl[.gz]; the "
             f"subsets are {', '.join(SUBSETS)}"
         )
-    if subset != "all" and subset not in found:
-        raise UsageError(f"-p subset={subset}: {data} holds only {', '.join(found)}")
-    for name in found if subset == "all" else [subset]:
-        for where, id_, row in found[name]:
+    if subset != "all" and subset not in subsets:
+        raise UsageError(f"-p subset={subset}: {data} holds only {', '.join(subsets)}")
+    for name in subsets if subset == "all" else [subset]:
+        for where, id_, row in subsets[name]:
             yield _sample(name, where, id_, row)
 
 

@@ -1,4 +1,4 @@
-"""Reading MSLR: systematic reviews of MS² or Cochrane with the abstracts of the studies that they include."""
+"""Read MSLR: systematic reviews of MS² or Cochrane, with the abstracts of their studies."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Subset = Literal["ms2", "cochrane"]
 
 
 def reviews(data: Path | None = None, subset: Subset = "ms2") -> Iterator[Sample]:
-    """One sample for each review; its input is the background, which Cochrane's lack."""
+    """Yield a sample for each review; its input is the background, which Cochrane reviews lack."""
     for row in _rows(data, subset):
         included = dict.fromkeys(row["pmid"], 1)
         yield Sample(row["review_id"], row.get("background") or "", row["target"], relevance=included)
 
 
 def studies(data: Path | None, subset: Subset) -> Iterable[Mapping[str, str]]:
-    """The abstracts of all studies of all reviews, each once."""
-    found = {
+    """Return the abstracts of all studies of all reviews, each once."""
+    by_pmid = {
         pmid: {"id": pmid, "title": title, "text": abstract}
         for row in _rows(data, subset)
         for pmid, title, abstract in zip(row["pmid"], row["title"], row["abstract"], strict=True)
     }
-    return found.values()
+    return by_pmid.values()
 
 
 def _rows(data: Path | None, subset: Subset) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from evalkit.util.paths import write_whole
 
 
 def write_pool(documents: Iterable[Mapping[str, Any]], home: Path, name: str) -> Path:
-    """The documents as one file under ``home``, named by its content, so that a changed pool is another."""
+    """Write the documents to a file under ``home``, whose name contains a hash of them; return its path."""
     home.mkdir(parents=True, exist_ok=True)
     encode = msgspec.json.Encoder().encode
     lines = [encode(document) + b"\n" for document in documents]

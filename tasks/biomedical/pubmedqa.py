@@ -1,8 +1,8 @@
-"""Reading PubMedQA: from the Hugging Face hub, from a file of the hub's layout, or from JSON Lines.
+"""Read PubMedQA: from the Hugging Face hub, from a file of the hub's layout, or from JSON Lines.
 
 A JSON Lines folder holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision, gold_doc_ids) and
-``docs.jsonl[.gz]`` (doc_id, text: the abstract without its conclusion). Folders beside it with abstracts of
-their own (``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
+``docs.jsonl[.gz]`` (doc_id, text: the abstract without its conclusion). The abstracts in
+folders beside it (``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evalkit.data.hub import local_folder
 from .pool import write_pool as write_documents
 
 HUB = ("qiaojin/PubMedQA", "pqa_labeled", "train")
-# Ids of these collections are bare numbers: a prefix keeps them apart from PubMed's.
+# Ids of these collections are plain numbers: a prefix separates them from PubMed's.
 PREFIXES = {"scifact": "s2:"}
 
 
@@ -35,7 +35,7 @@ class Row:
 
 
 def questions(data: Path | None) -> Iterator[Row]:
-    """The questions. Raises ``UsageError`` where there is no such data, ``CorpusError`` for a broken line."""
+    """Yield the questions. Raises ``UsageError`` for missing data, ``CorpusError`` for a broken line."""
     home = local_folder(data)
     if home is None:
         yield from (_from_hub(row) for row in hub_rows(*HUB, file=data))
@@ -45,7 +45,7 @@ def questions(data: Path | None) -> Iterator[Row]:
 
 
 def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
-    """The abstracts to search: id, title, text."""
+    """Yield the abstracts to search: id, title, text."""
     home = local_folder(data)
     if home is None:
         for row in questions(data):
@@ -62,7 +62,7 @@ def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
 
 
 def write_pool(data: Path | None, pool: str, home: Path) -> Path:
-    """The pool as one JSONL file under ``home``."""
+    """Write the pool to a JSON Lines file under ``home``; return its path."""
     return write_documents(documents(data, pool), home, "pubmed-pool")
 
 
@@ -72,7 +72,7 @@ def _documents_in(folder: Path, name: str, prefix: str = "") -> Iterator[dict[st
 
 
 def _from_hub(row: dict[str, Any]) -> Row:
-    """A row of the hub's layout: pubid, question, context {contexts, labels}, long_answer, final_decision."""
+    """Read the hub's layout: pubid, question, context {contexts, labels}, long_answer, final_decision."""
     pmid = str(row["pubid"])
     abstract = " ".join(row["context"]["contexts"])
     return Row(pmid, row["question"], row["long_answer"], row["final_decision"], f"pmid:{pmid}", abstract)

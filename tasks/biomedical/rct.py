@@ -1,8 +1,8 @@
-"""Reading trial abstracts whose conclusions are held out: JSON Lines, or PubMed-RCT from the hub.
+"""Read trial abstracts without their conclusions: JSON Lines, or PubMed-RCT from the hub.
 
 A folder holds ``tasks.jsonl[.gz]`` (id, gold_doc_ids, title, reference) and ``docs.jsonl[.gz]`` (doc_id,
-title, text without the conclusion). PubMed-RCT has a row for each sentence and no titles: its objective
-stands for one, and abstracts without an objective or without conclusions are left out.
+title, text without the conclusion). PubMed-RCT has a row for each sentence and no titles: the objective
+replaces the title. Abstracts without objective or conclusions are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HUB = "armanc/pubmed-rct20k"
 
 
 def trials(data: Path | None = None) -> Iterator[Sample]:
-    """One sample for each conclusion; its input is the title."""
+    """Yield a sample for each conclusion; its input is the title."""
     home = local_folder(data)
     if home is None:
         for name, parts in _abstracts(data):
@@ -32,7 +32,7 @@ def trials(data: Path | None = None) -> Iterator[Sample]:
 
 
 def documents(data: Path | None) -> Iterator[dict[str, str]]:
-    """The abstracts without their conclusions."""
+    """Yield the abstracts without their conclusions."""
     home = local_folder(data)
     if home is None:
         for name, parts in _abstracts(data):
@@ -44,7 +44,7 @@ def documents(data: Path | None) -> Iterator[dict[str, str]]:
 
 
 def _abstracts(file: Path | None) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each abstract of PubMed-RCT's test set: its PMID, and its text by label in the order of the text."""
+    """Yield the PMID of each abstract in PubMed-RCT's test set, and its text by label in text order."""
     rows = hub_rows(HUB, None, "test", file, fields=("abstract_id", "label", "text"))
     for name, sentences in groupby(rows, key=lambda row: str(row["abstract_id"]).strip("#")):
         parts: dict[str, list[str]] = {}

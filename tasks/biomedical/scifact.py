@@ -1,7 +1,7 @@
-"""Reading SciFact: claims, abstracts by sentence, what a reply says of both; and SciFact's own F1 scores.
+"""Read SciFact: claims, abstracts by sentence, verdicts in replies; and SciFact's own F1 scores.
 
 A folder holds ``claims.dev.jsonl[.gz]`` (claim_id, claim, cited_doc_ids, evidence) and
-``corpus.jsonl[.gz]`` (doc_id, title, sentences). The hub has a row for each claim and document of evidence.
+``corpus.jsonl[.gz]`` (doc_id, title, sentences). The hub has a row for each claim and evidence document.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from evalkit.data.hub import PARQUET, local_folder
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
 LEVELS = ("abstract_label", "abstract_rationale", "sentence_selection", "sentence_label")
-SHOWN = 3  # sentences of a rationale that SciFact looks at for an abstract
+SHOWN = 3  # sentences of a reply that SciFact counts for an abstract
 
-# By document: its label and rationales; the label said and the sentences pointed to. Sentences count from 0.
+# By document: gold label and rationales; label and sentences of a reply. Sentences count from 0.
 Evidence = dict[str, tuple[str, list[list[int]]]]
 Verdicts = dict[str, tuple[str, list[int]]]
 
@@ -37,13 +37,13 @@ class Abstract(Struct, frozen=True):
     sentences: tuple[str, ...]
 
     def shown(self, number: int) -> str:
-        """One line of the prompt: ``[2] Title. (1) First sentence. (2) Second.``"""
-        told = " ".join(f"({n}) {sentence.strip()}" for n, sentence in enumerate(self.sentences, 1))
-        return " ".join(f"[{number}] {self.title.rstrip('.')}. {told}".split())
+        """Return the prompt's line of an abstract: ``[2] Title. (1) First sentence. (2) Second.``"""
+        sentences = " ".join(f"({n}) {sentence.strip()}" for n, sentence in enumerate(self.sentences, 1))
+        return " ".join(f"[{number}] {self.title.rstrip('.')}. {sentences}".split())
 
 
 def abstracts(data: Path | None) -> dict[str, Abstract]:
-    """All abstracts by id."""
+    """Return all abstracts by id."""
     home = local_folder(data)
     if home is None:
         rows = hub_rows(HUB, "corpus", "train", revision=PARQUET, fields=("doc_id", "title", "abstract"))
@@ -53,25 +53,25 @@ def abstracts(data: Path | None) -> dict[str, Abstract]:
 
 
 def claims(data: Path | None = None) -> Iterator[Sample]:
-    """The claims of the development set. What a claim cites is relevant, with evidence or without."""
+    """Yield the claims of the development set. Cited documents are relevant, with evidence or without."""
     home = local_folder(data)
     if home is not None:
         for row in file_rows(home, "claims.dev", "claim_id", "claim", "cited_doc_ids", "evidence"):
             evidence = {
-                document: (sets[0]["label"], [one["sentences"] for one in sets])
+                document: (sets[0]["label"], [rationale["sentences"] for rationale in sets])
                 for document, sets in row["evidence"].items()
             }
             yield _sample(row["claim_id"], row["claim"], row["cited_doc_ids"], evidence)
         return
-    found: dict[str, tuple[str, list[str], Evidence]] = {}
+    by_claim: dict[str, tuple[str, list[str], Evidence]] = {}
     fields = ("id", "claim", "evidence_doc_id", "evidence_label", "evidence_sentences", "cited_doc_ids")
     for row in hub_rows(HUB, "claims", "validation", data, revision=PARQUET, fields=fields):
         cited = [str(name) for name in row["cited_doc_ids"]]
-        _, _, sets = found.setdefault(str(row["id"]), (row["claim"], cited, {}))
+        _, _, sets = by_claim.setdefault(str(row["id"]), (row["claim"], cited, {}))
         if row["evidence_label"]:
             _, rationales = sets.setdefault(row["evidence_doc_id"], (row["evidence_label"], []))
             rationales.append(list(row["evidence_sentences"]))
-    yield from (_sample(name, *one) for name, one in found.items())
+    yield from (_sample(name, *fields) for name, fields in by_claim.items())
 
 
 def _sample(name: str, claim: str, cited: Sequence[str], evidence: Evidence) -> Sample:
@@ -88,7 +88,7 @@ def _sample(name: str, claim: str, cited: Sequence[str], evidence: Evidence) -> 
 
 
 def written(evidence: Evidence, documents: Sequence[str]) -> str:
-    """The perfect reply where these documents are shown: as much of the evidence as they hold."""
+    """Return the perfect reply to a prompt with these documents: the evidence that they contain."""
     lines = []
     for number, document in enumerate(documents, 1):
         if document in evidence:
@@ -99,18 +99,18 @@ def written(evidence: Evidence, documents: Sequence[str]) -> str:
 
 
 def read(reply: str, documents: Sequence[str]) -> tuple[str | None, Verdicts]:
-    """The label that a reply gives the claim, None where it gives none; and what it says of each document.
+    """Return the label that a reply gives the claim, or None, and its verdict on each document.
 
-    Of several verdicts on the claim the most frequent counts, of equals the first.
+    The most frequent label of the verdicts counts; of equally frequent ones, the first.
     """
     verdicts: Verdicts = {}
-    for number, label, rest in _LINE.findall(reply):
+    for number, label, numbers in _LINE.findall(reply):
         if 1 <= int(number) <= len(documents):
-            sentences = [int(digits) - 1 for digits in re.findall(r"\d{1,4}", rest)]
+            sentences = [int(digits) - 1 for digits in re.findall(r"\d{1,4}", numbers)]
             verdicts.setdefault(documents[int(number) - 1], (label.upper(), sentences))
-    said = [label for label, _ in verdicts.values()]
-    if said:
-        return max(said, key=said.count), verdicts
+    labels = [label for label, _ in verdicts.values()]
+    if labels:
+        return max(labels, key=labels.count), verdicts
     return (LABELS[2] if LABELS[2].lower() in reply.lower() else None), verdicts
 
 
@@ -118,9 +118,9 @@ def scifact_f1(level: str) -> Metric:
     """SciFact's F1 over all claims together: ``abstract_label_f1``, ``abstract_rationale_f1``,
     ``sentence_selection_f1`` or ``sentence_label_f1``.
 
-    An abstract is right where it is evidence and its label is the right one; with rationale, where besides
-    the first three sentences pointed to hold all of one gold rationale. A sentence is right where it is part
-    of a gold rationale that is pointed to as a whole; with label, where besides its abstract has its label.
+    An abstract is right if it is evidence and has the gold label; for ``rationale``, the first three
+    sentences named must also contain a complete gold rationale. A sentence is right if it is part of a gold
+    rationale that the reply names completely; for ``label``, its abstract must also have the gold label.
     Source: Wadden et al. 2020 (section 4) and SciFact's evaluation script.
     """
     return Metric(
@@ -132,25 +132,25 @@ def scifact_f1(level: str) -> Metric:
 
 
 def _counts(count: Any, sample: Sample, answer: Answer) -> float:
-    """Right, said and wanted ones of a claim in one number: a run's F1 needs the sums of all three."""
+    """Return the numbers of right, given and gold items of a claim as one number; F1 sums each of them."""
     evidence = sample.metadata["evidence"]
     verdicts = {} if answer.failed else answer.metadata["verdicts"]
-    right, said, wanted = count(evidence, verdicts)
-    return float((right * _BASE + said) * _BASE + wanted)
+    right, given, gold = count(evidence, verdicts)
+    return float((right * _BASE + given) * _BASE + gold)
 
 
 def _f1(values: Sequence[float]) -> float:
     triples = [(int(v) // _BASE**2, int(v) // _BASE % _BASE, int(v) % _BASE) for v in values]
-    right, said, wanted = (sum(column) for column in zip(*triples, strict=True))
-    return 2 * right / (said + wanted) if right else 0.0
+    right, given, gold = (sum(column) for column in zip(*triples, strict=True))
+    return 2 * right / (given + gold) if right else 0.0
 
 
-def _of_abstracts(rationale: bool, evidence: Evidence, verdicts: Verdicts) -> tuple[int, int, int]:
+def _of_abstracts(with_rationale: bool, evidence: Evidence, verdicts: Verdicts) -> tuple[int, int, int]:
     right = 0
     for document, (label, sentences) in verdicts.items():
         gold, rationales = evidence.get(document, ("", []))
-        held = any(set(one) <= set(sentences[:SHOWN]) for one in rationales)
-        right += label == gold and (held or not rationale)
+        complete = any(set(rationale) <= set(sentences[:SHOWN]) for rationale in rationales)
+        right += label == gold and (complete or not with_rationale)
     return right, len(verdicts), len(evidence)
 
 
@@ -158,12 +158,14 @@ def _of_sentences(labelled: bool, evidence: Evidence, verdicts: Verdicts) -> tup
     right = 0
     for document, (label, sentences) in verdicts.items():
         gold, rationales = evidence.get(document, ("", []))
-        whole = [one for one in rationales if set(one) <= set(sentences)]
+        complete = [rationale for rationale in rationales if set(rationale) <= set(sentences)]
         if label == gold or not labelled:
-            right += len({n for one in whole for n in one})
-    said = sum(len(set(sentences)) for _, sentences in verdicts.values())
-    wanted = sum(len({n for one in rationales for n in one}) for _, rationales in evidence.values())
-    return right, said, wanted
+            right += len({n for rationale in complete for n in rationale})
+    given = sum(len(set(sentences)) for _, sentences in verdicts.values())
+    wanted = sum(
+        len({n for rationale in rationales for n in rationale}) for _, rationales in evidence.values()
+    )
+    return right, given, wanted
 
 
 _COUNTS = {

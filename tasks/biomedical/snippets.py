@@ -1,7 +1,7 @@
-"""BioASQ's measures of snippets: how many characters of what was returned the experts marked, too.
+"""BioASQ's measures of snippets: characters of the returned snippets that the experts marked too.
 
 Source: BioASQ's Evaluation-Measures (``QuestionAnswerEvaluator``; Balikas et al. 2013), as changed for task
-8b. Snippets of one section that overlap are one. Of those returned the first ten count.
+8b. Overlapping snippets of one section are merged. The first ten returned snippets count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EPSILON = 1e-5  # of BioASQ's geometric mean
 
 
 class Span(NamedTuple):
-    """A piece of one section of a document: characters ``begin`` up to, not with, ``end``."""
+    """A piece of one section of a document: characters from ``begin`` to ``end``, ``end`` excluded."""
 
     document: str
     section: str
@@ -27,49 +27,51 @@ class Span(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Its number of characters."""
+        """The number of characters."""
         return self.end - self.begin
 
     def shared(self, other: Span) -> int:
-        """How many characters both hold."""
+        """Return how many characters two spans share."""
         if self[:2] != other[:2]:
             return 0
         return max(0, min(self.end, other.end) - max(self.begin, other.begin))
 
 
 def span(id: str, text: str, place: Mapping[str, Any]) -> Span | None:
-    """Where a snippet, named ``DOCUMENT#N``, stands; None where its section and offset are not known."""
+    """Return the span of a snippet ``DOCUMENT#N``; None where its section and offset are not known."""
     if not isinstance(place.get("offset"), int) or not place.get("section"):
         return None
     return Span(id.rpartition("#")[0], place["section"], place["offset"], place["offset"] + len(text))
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans that share characters as one, at the place of the first."""
-    found: list[Span] = []
-    for one in spans:
-        touched = [other for other in found if other.shared(one)]
+    """Merge spans that share characters, at the position of the first."""
+    result: list[Span] = []
+    for span in spans:
+        touched = [other for other in result if other.shared(span)]
         if not touched:
-            found.append(one)
+            result.append(span)
             continue
-        whole = Span(*one[:2], min(s.begin for s in (one, *touched)), max(s.end for s in (one, *touched)))
-        found[found.index(touched[0])] = whole
-        found = [other for other in found if other not in touched[1:]]
-    return found
+        parts = (span, *touched)
+        union = Span(*span[:2], min(part.begin for part in parts), max(part.end for part in parts))
+        result[result.index(touched[0])] = union
+        result = [other for other in result if other not in touched[1:]]
+    return result
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The geometric mean over questions of their average precisions, each with 0.00001 added."""
+    """Return the geometric mean over questions of their average precisions, each plus 0.00001."""
     return math.exp(math.fsum(math.log(value + EPSILON) for value in values) / len(values))
 
 
 def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"]) -> Metric:
-    """``bioasq_snippets_precision`` …: shared characters over those returned, over those marked, and their
-    harmonic mean; average precision, over min(10, snippets marked), and its geometric mean over questions.
+    """``bioasq_snippets_precision`` …: one of BioASQ's measures of snippets.
 
-    The average precision is a sum over returned snippets that share any character with a marked one, of the
-    precision so far. (The challenge's own program counts every snippet of a document with a marked one.) It
-    can exceed 1: several returned snippets may lie in one marked one.
+    Precision and recall are shared characters over those returned and over those marked; F1 is their harmonic
+    mean. Average precision sums the precision up to each returned snippet that shares a character with a
+    marked one, over min(10, marked snippets); ``gmap`` is its geometric mean over questions. (The challenge's
+    own program counts every snippet of a document with a marked one.) Average precision can exceed 1, since
+    several returned snippets may lie in one marked snippet.
     """
     return Metric(
         f"bioasq_snippets_{measure}",
@@ -82,24 +84,24 @@ def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"])
 
 
 def _score(measure: str, sample: Sample, answer: Answer) -> float | None:
-    marked = [Span(*place) for place in sample.metadata.get("snippets", ())]
+    marked = [Span(*fields) for fields in sample.metadata.get("snippets", ())]
     if answer.ranked is None or answer.passages is None or not marked:
         return None
-    places = [span(p.id, p.text, p.metadata) for p in answer.passages[:MOST]]
-    known = [place for place in places if place is not None]
-    if len(known) < len(places):
-        return None  # a pool without places
-    return _measure(measure, merged(known), merged(marked))
+    returned = [span(p.id, p.text, p.metadata) for p in answer.passages[:MOST]]
+    spans = [found for found in returned if found is not None]
+    if len(spans) < len(returned):
+        return None  # a pool without offsets
+    return _measure(measure, merged(spans), merged(marked))
 
 
 def _measure(measure: str, returned: Sequence[Span], marked: Sequence[Span]) -> float:
-    shared = [sum(one.shared(other) for other in marked) for one in returned]
-    sizes = [one.size for one in returned]
+    shared = [sum(returned_span.shared(other) for other in marked) for returned_span in returned]
+    sizes = [returned_span.size for returned_span in returned]
     precision = _share(sum(shared), sum(sizes))
-    recall = _share(sum(shared), sum(one.size for one in marked))
+    recall = _share(sum(shared), sum(returned_span.size for returned_span in marked))
     if measure in ("ap", "gmap"):
-        so_far = (_share(sum(shared[:n]), sum(sizes[:n])) for n, hit in enumerate(shared, 1) if hit)
-        return sum(so_far) / min(MOST, len(marked))
+        precisions = (_share(sum(shared[:n]), sum(sizes[:n])) for n, hit in enumerate(shared, 1) if hit)
+        return sum(precisions) / min(MOST, len(marked))
     f1 = _share(2 * precision * recall, precision + recall)
     return {"precision": precision, "recall": recall, "f1": f1}[measure]
 

@@ -1,7 +1,7 @@
 """ACI-BENCH: write the clinical note of a visit from the whole conversation between doctor and patient.
 
-ROUGE as in the paper: words are not stemmed, and its "ROUGE-L" is ``rougeLsum`` over lines. Beside the
-whole note its four divisions are scored, found by their headings. Data: Yim et al. 2023 (CC BY 4.0;
+ROUGE as in the paper: words are not stemmed, and its "ROUGE-L" is ``rougeLsum`` over lines. The
+four divisions of a note, found by their headings, are also scored. Data: Yim et al. 2023 (CC BY 4.0;
 simulated visits), hub id mkieffer/ACI-Bench, or ``SPLIT.pairs.jsonl[.gz]`` (id, subset, dialogue, note) by
 ``-p data=FOLDER``.
 """

@@ -1,14 +1,13 @@
-"""BioASQ: a biomedical question, the passages that experts marked for it, a paragraph as its ideal answer.
+"""BioASQ: biomedical questions with passages that experts marked, and a paragraph as the ideal answer.
 
 ``bioasq`` writes that paragraph, with citations; ``bioasq_exact`` gives the exact answer to yes/no, factoid
-and list questions. ``-p unit=documents`` searches abstracts in place of snippets. Data: a golden file of
+and list questions. ``-p unit=documents`` searches abstracts, not snippets. Data: a golden file of
 the challenge by ``-p data=8B1_golden.json``, or its content as JSON Lines by ``-p data=FOLDER``; the hub's
 small edition, enelpol/rag-mini-bioasq, has no exact answers.
 
-Know the floor: of 1,497 questions (editions 7 to 9), 511 have an ideal answer whose words stand one after
-the other in a gold passage. To copy the first gold passage (``--model baseline:copy -p arm=oracle``) scores
-ROUGE-1 51.0, ROUGE-2 39.4 and ROUGE-L 47.2. ROUGE rewards copying here: read it beside ``copy_rate`` and
-the citations.
+The floor: 511 of 1,497 questions (editions 7 to 9) have an ideal answer that is part of a gold passage. A
+copy of the first gold passage (``--model baseline:copy -p arm=oracle``) scores ROUGE-1 51.0, ROUGE-2 39.4
+and ROUGE-L 47.2. ROUGE rewards copying here: compare it with ``copy_rate`` and the citations.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ async def bioasq(sample: Sample, model: Model, rag: Rag, k: int = 10) -> Answer:
 async def bioasq_exact(
     sample: Sample, model: Model, rag: Rag, arm: reading.ExactArm = "retrieved", k: int = 10
 ) -> Answer:
-    """Answer yes or no, or name what a biomedical question asks for."""
+    """Answer a biomedical question with yes, no or names."""
     ask = ASK[f"bioasq_{sample.slices['type']}"]
     passages = ASK["bioasq_passages"] + ask
     return reading.read_exact(

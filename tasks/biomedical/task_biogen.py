@@ -1,11 +1,11 @@
 """TREC BioGen: answer a biomedical question in sentences that cite PubMed abstracts by PMID.
 
-The reply's PMIDs are read as the track does (three of each list at most) and mapped to the passages that
-were shown. With a judge (``-p judge=nli:MODEL`` or ``llm:SPEC``) the track's citation coverage, support and
-contradiction are scored; without one, what the judgements say (a file ``*qrels*`` beside the topics). Data:
+The reply's PMIDs are read as in the track (at most three of each list) and mapped to the passages of the
+prompt. With a judge (``-p judge=nli:MODEL`` or ``llm:SPEC``) the track's citation coverage, support and
+contradiction are scored; without one, citations by the judgements (``*qrels*`` beside the topics). Data:
 the track's topics (id, topic, question, narrative) by ``-p data=FOLDER``; a corpus of any layout with PMIDs
-as ids, such as PubMed's baseline files, by ``-p documents=PATH``. A topic may have an ``answer``, which is
-then the reference of ROUGE.
+as ids, such as PubMed's baseline files, by ``-p documents=PATH``. The optional ``answer`` of a topic is
+the reference of ROUGE.
 """
 
 from __future__ import annotations

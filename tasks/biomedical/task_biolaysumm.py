@@ -1,9 +1,8 @@
-"""BioLaySumm: summarize a biomedical article for lay readers, from its abstract and what is retrieved of
-its text.
+"""BioLaySumm: summarize a biomedical article for lay readers, from its abstract and retrieved sections.
 
-The abstract is the query and the article's own sections are the pool. Arms: ``abstract`` shows it alone,
+The abstract is the query and the article's own sections are the pool. Arms: ``abstract`` has no sections,
 ``retrieved`` adds the k nearest sections (or passages of them: ``-p chunk_words=200``), ``article`` all of
-them. Readability stands beside ROUGE; the shared task's other measures are had by ``evalkit rescore RUN
+them. ROUGE and readability are scored; for the shared task's other measures run ``evalkit rescore RUN
 --metric "bertscore(truncate=True)" --metric "summac()"``. Data: PLOS and eLife (Goldsack et al. 2022), hub
 ids BioLaySumm/BioLaySumm2025-PLOS and BioLaySumm/BioLaySumm2025-eLife, or ``SPLIT.jsonl[.gz]`` of the same
 columns by ``-p data=FOLDER``.

@@ -1,8 +1,8 @@
 """K-QA: does a judge agree with physicians on whether an answer supports a claim?
 
-Three physicians labelled, claim by claim, what systems had answered to patients' questions; the majority is
-the target. A model is asked as it is when it judges other tasks; with ``-p judge=nli:MODEL`` that judge
-answers in the model's place. Data: Manes et al. 2024, github.com/Itaymanes/K-QA, as one row a claim
+Three physicians labelled each claim of systems' answers to patients' questions; the majority is the target.
+The model gets the same prompt as when it judges other tasks. With ``-p judge=nli:MODEL`` that judge replaces
+the model. Data: Manes et al. 2024, github.com/Itaymanes/K-QA, as one row a claim
 (answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of the folder ``-p data=FOLDER``.
 """
 
@@ -16,7 +16,7 @@ from evalkit.judge.llm import WORDS, question, read_relation
 from evalkit.metrics import exact_match, macro_f1
 
 RELATIONS = {"Entailment": "entails", "Contradiction": "contradicts", "Neutral": "neutral"}
-SAID = {relation: word for word, relation in WORDS.items()}
+WORD_OF = {relation: word for word, relation in WORDS.items()}
 
 
 def samples(data: Path | None = None) -> Iterator[Sample]:
@@ -45,7 +45,7 @@ async def judge_kqa(sample: Sample, model: Model, review: Review) -> Answer:
     shown = (Passage("answer", sample.metadata.get("answer", "")),)
     if review.judge is not None:
         return Answer(text=await review.judge.relation(shown, sample.input, sample))
-    right = SAID.get(sample.targets[0])
+    right = WORD_OF.get(sample.targets[0])
     response = await model.generate(question(shown, sample.input), reference=right)
-    said = read_relation(response.text)
-    return Answer(response, text=said or response.text, status=None if said else Status.UNPARSED)
+    relation = read_relation(response.text)
+    return Answer(response, text=relation or response.text, status=None if relation else Status.UNPARSED)

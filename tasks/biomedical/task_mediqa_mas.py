@@ -1,6 +1,6 @@
-"""MEDIQA-MAS: one summary of several answers that were found for a consumer's health question.
+"""MEDIQA-MAS: one summary of several answers to a consumer's health question.
 
-The answers are numbered and cited. ``-p reference=extractive`` compares with the summary that is made of
+The answers are numbered and cited. ``-p reference=extractive`` compares with the summary that consists of
 their sentences. Data: Ben Abacha et al. 2021 (CC BY 4.0), github.com/abachaa/MEDIQA2021, as
 ``validation.jsonl[.gz]`` (id, question, answers, abstractive, extractive) by ``-p data=FOLDER``; there is
 no copy on the hub.
@@ -24,7 +24,7 @@ def samples(
     data: Path | None = None, reference: Literal["abstractive", "extractive"] = "abstractive"
 ) -> Iterator[Sample]:
     if data is None:
-        raise UsageError("MEDIQA-MAS: get github.com/abachaa/MEDIQA2021 and give its data by -p data=FOLDER")
+        raise UsageError("MEDIQA-MAS: download github.com/abachaa/MEDIQA2021 and set -p data=FOLDER")
     for row in file_rows(data, "validation", "id", "question", "answers", reference):
         yield Sample(row["id"], row["question"], row[reference], metadata={"answers": row["answers"]})
 
@@ -40,7 +40,7 @@ def samples(
     ),
 )
 async def mediqa_mas(sample: Sample, model: Model) -> Answer:
-    """Sum up several answers to a health question in one."""
+    """Summarize several answers to a health question in one."""
     shown = tuple(Passage(one["answer_id"], one["text"]) for one in sample.metadata["answers"])
     prompt = PROMPT.format(answers=numbered(shown), question=sample.input)
     perfect = cited(sample.targets[0], [1])

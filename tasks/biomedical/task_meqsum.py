@@ -1,6 +1,6 @@
-"""MeQSum: say the question of a patient's long message in one short question.
+"""MeQSum: reduce a patient's long message to one short question.
 
-Know the floor: to repeat the message (``--model baseline:echo``) scores ROUGE-1 20.1, ROUGE-2 7.7 and
+The floor: a repetition of the message (``--model baseline:echo``) scores ROUGE-1 20.1, ROUGE-2 7.7 and
 ROUGE-L 15.6.
 
 Data: Ben Abacha and Demner-Fushman 2019, hub id bigbio/meqsum (File, CHQ, Summary), or
@@ -32,7 +32,7 @@ def samples(
             yield Sample(row["id"], row["question"], row["summary"])
         return
     if part != "meqsum":
-        raise UsageError(f"-p part={part} is no data set of the hub: give its folder by -p data=FOLDER")
+        raise UsageError(f"-p part={part} is not on the hub: set -p data=FOLDER")
     fields = ("File", "CHQ", "Summary")
     for row in hub_rows("bigbio/meqsum", "meqsum_source", "train", data, revision=PARQUET, fields=fields):
         yield Sample(row["File"], row["CHQ"], row["Summary"])
@@ -49,5 +49,5 @@ def samples(
     ),
 )
 async def meqsum(sample: Sample, model: Model) -> Answer:
-    """Sum up a patient's message as one short question."""
+    """Summarize a patient's message as one short question."""
     return Answer(await model.generate(PROMPT.format(message=sample.input), max_tokens=100))

@@ -1,9 +1,8 @@
-"""MIRAGE: medical multiple choice, closed book and with retrieval by the question alone (the options are not
-shown to the search).
+"""MIRAGE: medical multiple choice, closed book or with retrieval; the search does not see the options.
 
 Five subsets: MMLU-Med, MedQA-US, MedMCQA, PubMedQA*, BioASQ-Y/N. Data: Xiong et al. 2024,
 github.com/Teddy-XiongGZ/MIRAGE, as ``-p data=benchmark.json``; passages to search as ``-p documents=FILE``
-(JSON Lines: id, title, text), or the abstracts in a folder ``pubmedqa`` beside the data's.
+(JSON Lines: id, title, text), or the abstracts of a folder ``pubmedqa`` beside the data.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Subset = Literal["all", "mmlu", "medqa", "medmcqa", "pubmedqa", "bioasq"]
 
 @fixture
 def corpus(cache_dir: Path, data: Path | None = None, documents: Path | None = None) -> Path:
-    """What is searched: ``documents``, or the abstracts of the PubMedQA folder beside the data."""
+    """The passages to search: ``documents``, or the abstracts of the PubMedQA folder beside the data."""
     if documents is not None:
         return documents
     beside = Path() if data is None else (data if data.is_dir() else data.parent).resolve().parent
@@ -83,8 +82,8 @@ async def mirage(
 ) -> Answer:
     """Choose the right option of a medical question."""
     queries = await write_queries(sample, model, query) if arm == "retrieved" else []
-    found = await search_all(retriever, queries, k) if queries else ()
-    before = PASSAGES.format(passages=numbered(found)) if queries else ""
+    hits = await search_all(retriever, queries, k) if queries else ()
+    before = PASSAGES.format(passages=numbered(hits)) if queries else ""
 
     def prompt(shown: Sample) -> str:
         return before + ASK[method].format(question=shown.input, options=lettered(shown.choices))
@@ -103,7 +102,7 @@ async def mirage(
     )
     if not queries:
         return answer
-    ranking = tuple(dict.fromkeys(p.document for p in found))
+    ranking = tuple(dict.fromkeys(p.document for p in hits))
     facts = {} if query == "question" else {"queries": queries}
     metadata = {**answer.metadata, **facts}
-    return replace(answer, passages=tuple(found), ranking=ranking, metadata=metadata)
+    return replace(answer, passages=tuple(hits), ranking=ranking, metadata=metadata)

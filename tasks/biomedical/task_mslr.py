@@ -1,9 +1,9 @@
 """MSLR: write the conclusion of a systematic review from the abstracts of all studies that it includes.
 
-``-p subset=ms2`` (the default; a review's background says what is asked) or ``cochrane`` (which has none).
-Arms: ``oracle`` shows the review's own studies, ``retrieved`` those that its background finds among the
-studies of all reviews. At most ``-p studies=25`` are shown; how many were left out stands in each answer.
-For ΔEI, the measure of MS², ``evalkit rescore RUN --metric "evidence_direction('MODEL')"``. Data: DeYoung
+``-p subset=ms2`` (the default; a review's background is its question) or ``cochrane`` (without background).
+Arms: ``oracle`` shows the review's own studies, ``retrieved`` searches the studies of all reviews by its
+background. At most ``-p studies=25`` are shown; each answer records how many were left out.
+For ΔEI, the measure of MS², run ``evalkit rescore RUN --metric "evidence_direction('MODEL')"``. Data: DeYoung
 et al. 2021 and Wallace et al. 2021 (Apache-2.0), hub id allenai/mslr2022, whose test targets are secret; or
 ``validation.jsonl[.gz]`` of the same columns by ``-p data=FOLDER``.
 """

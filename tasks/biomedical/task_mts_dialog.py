@@ -1,8 +1,8 @@
-"""MTS-Dialog: write one section of a clinical note from the short conversation that it sums up.
+"""MTS-Dialog: write one section of a clinical note from a short conversation.
 
 Scores by section; words are not stemmed, as in the evaluation of MEDIQA-Chat. Data: Ben Abacha et al. 2023
 (CC BY 4.0), hub id lyumengxian/MTS-Dialog, or ``SPLIT.jsonl[.gz]`` (id, section, dialogue, reference) by
-``-p data=FOLDER``. Of its 200 references (test 1) 14 are one word, which has no bigram: ROUGE-2 ends at
+``-p data=FOLDER``. Of its 200 references (test 1) 14 are one word, without a bigram: ROUGE-2 is at most
 0.93.
 """
 

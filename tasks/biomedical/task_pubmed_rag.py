@@ -1,15 +1,15 @@
 """PubMedQA as retrieval-augmented summarization: find the abstract, write its conclusion, cite it.
 
-The reference is the authors' own conclusion, which is cut out of the abstracts in the pool. Arms:
+The reference is the authors' own conclusion, which is removed from the abstracts in the pool. Arms:
 ``closed_book`` shows no passage, ``retrieved`` the k best of the pool, ``oracle`` the question's abstract;
 by ``-p arm=all`` also ``hidden`` (that abstract among k others), ``distractors`` and ``missing``.
-``-p judge=nli:MODEL`` or ``llm:SPEC`` has citations and claims weighed too.
+With ``-p judge=nli:MODEL`` or ``llm:SPEC`` a judge also scores citations and claims.
 Data: PubMedQA (Jin et al. 2019), hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``.
 With local files, collections in folders beside FOLDER join the pool as distractors; ``-p pool=own`` leaves
 them out.
 
-Know the floor: to repeat the question (``--model baseline:echo``) scores ROUGE-1 27.5, ROUGE-2 11.4, ROUGE-L
-21.9 on 700 of these questions. A summary must beat that to have said anything.
+The floor: a repetition of the question (``--model baseline:echo``) scores ROUGE-1 27.5, ROUGE-2 11.4, ROUGE-L
+21.9 on 700 of these questions. Only a summary above that says anything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FROM_MEMORY = (PROMPTS / "conclude_from_memory.txt").read_text(encoding="utf-8")
 
 @fixture
 def corpus(cache_dir: Path, data: Path | None = None, pool: Literal["all", "own"] = "all") -> Path:
-    """All abstracts to search, as JSONL: the questions' own and, with pool=all, those in folders beside."""
+    """All abstracts to search, as JSON Lines: the questions' own; with pool=all, other folders' too."""
     return pubmedqa.write_pool(data, pool, cache_dir / "corpora")
 
 
@@ -64,5 +64,5 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 )
 @rag_arms
 async def pubmed_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
-    """Write the cited conclusion of a PubMed abstract that has to be found first."""
+    """Find a PubMed abstract and write its conclusion, with citations."""
     return await rag.answer(memory=FROM_MEMORY, passages=FROM_PASSAGES, max_tokens=256)

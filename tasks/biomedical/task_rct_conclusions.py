@@ -1,11 +1,11 @@
-"""Trial conclusions: write the conclusion of an abstract that is given, or has to be found by its title.
+"""Trial conclusions: write the conclusion of an abstract that the prompt shows or a search by title finds.
 
-Arms: ``oracle`` gives the abstract without its conclusion, ``retrieved`` searches for it by the title,
+Arms: ``oracle`` shows the abstract without its conclusion, ``retrieved`` searches for it by the title,
 ``closed_book`` shows the title alone. Data: abstracts of Evidence Inference (DeYoung et al. 2020) as JSON
 Lines by ``-p data=FOLDER``, or PubMed-RCT (Dernoncourt and Lee 2017), hub id armanc/pubmed-rct20k, where
-the objective stands for the title.
+the objective replaces the title.
 
-Know the floor: to repeat the title (``--model baseline:echo``) scores ROUGE-1 28.9, ROUGE-2 10.7, ROUGE-L
+The floor: a repetition of the title (``--model baseline:echo``) scores ROUGE-1 28.9, ROUGE-2 10.7, ROUGE-L
 21.6 on the 1,907 conclusions of Evidence Inference.
 """
 

@@ -1,10 +1,10 @@
 """SciFact: is a scientific claim supported or contradicted by abstracts, and by which of their sentences?
 
 Arms: ``retrieved`` shows the k best of 5,183 abstracts, ``oracle`` those that the claim cites (which may
-hold no evidence). The reply names each abstract that is evidence, what it says and the sentences that say
-it. Scores: the claim's label, and SciFact's F1 over abstracts and sentences. Data: Wadden et al. 2020
-(claims CC BY 4.0, abstracts ODC-By 1.0), hub id allenai/scifact, or local files by ``-p data=FOLDER``. Who
-always says NOT ENOUGH INFO is right about 112 of the 300 claims.
+have no evidence). The reply names each abstract that is evidence, with a label and the sentences of
+evidence. Scores: the claim's label, and SciFact's F1 over abstracts and sentences. Data: Wadden et al. 2020
+(claims CC BY 4.0, abstracts ODC-By 1.0), hub id allenai/scifact, or local files by ``-p data=FOLDER``. The
+constant reply NOT ENOUGH INFO is right for 112 of the 300 claims.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def abstracts(data: Path | None = None) -> dict[str, Abstract]:
 @fixture
 def corpus(cache_dir: Path, abstracts: dict[str, Abstract]) -> Path:
     documents = (
-        {"id": name, "title": one.title, "text": " ".join(sentence.strip() for sentence in one.sentences)}
-        for name, one in abstracts.items()
+        {"id": name, "title": it.title, "text": " ".join(sentence.strip() for sentence in it.sentences)}
+        for name, it in abstracts.items()
     )
     return write_pool(documents, cache_dir / "corpora", "scifact")
 
@@ -59,10 +59,10 @@ async def scifact(
     """Verify a scientific claim with evidence from abstracts."""
     shown = await evidence(sample, retriever, arm, k=k)
     names = list(dict.fromkeys(passage.document for passage in shown.passages or ()))
-    told = "\n".join(abstracts[name].shown(number) for number, name in enumerate(names, 1))
+    listed = "\n".join(abstracts[name].shown(number) for number, name in enumerate(names, 1))
     perfect = reading.written(sample.metadata["evidence"], names)
     response = await model.generate(
-        PROMPT.format(abstracts=told, claim=sample.input), max_tokens=200, reference=perfect
+        PROMPT.format(abstracts=listed, claim=sample.input), max_tokens=200, reference=perfect
     )
     label, verdicts = reading.read(response.text, names)
     return Answer(

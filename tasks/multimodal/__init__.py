@@ -1,1 +1,1 @@
-"""Tasks that show pictures."""
+"""Tasks with images."""

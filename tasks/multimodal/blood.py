@@ -1,4 +1,4 @@
-"""Questions about blood smears (BCCD): from a local file, or made from the boxes of the hub's copy."""
+"""Questions about blood smears (BCCD): from a local file, or computed from the boxes of the hub's copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from evalkit import Image, Sample, file_rows, hub_rows
 from evalkit.media import keep_image
 
-# The repository holds a loading script; this revision holds the same data as Parquet, made by the hub.
+# The main revision needs a loading script; this one, made by the hub, has the same data as Parquet.
 HUB, REVISION = "keremberke/blood-cell-object-detection", "refs/convert/parquet"
 CELLS = ("Platelets", "RBC", "WBC")  # the hub's categories, in order
 RANGES = {"A": "8 or fewer", "B": "9 to 15", "C": "16 or more"}
@@ -20,7 +20,7 @@ MARGIN = 0.08  # of width and height: a cell nearer to a middle line is in no qu
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell and its centre, as parts of the picture's width and height."""
+    """A cell and its centre, as fractions of the image's width and height."""
 
     label: str
     x: float
@@ -28,7 +28,7 @@ class Cell:
 
 
 def questions(data: Path | None, split: str) -> Iterator[Sample]:
-    """The questions; those about one smear are one cluster."""
+    """Yield the questions; those about one smear form a cluster."""
     if data is None or data.suffix == ".parquet":
         for row in hub_rows(HUB, "full", split, file=data, revision=REVISION):
             picture = keep_image(row["image"]["bytes"], "image/jpeg")
@@ -39,7 +39,7 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
 
 
 def sample_of(row: dict[str, Any], picture: Image) -> Sample:
-    """One question as a sample: a letter is the target of a choice."""
+    """Return a question as a sample; the target of a choice is a letter."""
     return Sample(
         row["id"],
         row["question"],
@@ -53,7 +53,7 @@ def sample_of(row: dict[str, Any], picture: Image) -> Sample:
 
 
 def asked(name: str, cells: list[Cell]) -> Iterator[dict[str, Any]]:
-    """What can be asked about a smear, by fixed rules."""
+    """Yield the questions about a smear, by fixed rules."""
     white = [cell for cell in cells if cell.label == "WBC"]
     platelets = sum(cell.label == "Platelets" for cell in cells)
     red = sum(cell.label == "RBC" for cell in cells)
@@ -96,7 +96,7 @@ def asked(name: str, cells: list[Cell]) -> Iterator[dict[str, Any]]:
 
 
 def _hub_cells(row: dict[str, Any]) -> list[Cell]:
-    """Boxes as COCO has them: left, top, width, height."""
+    """Return the cells of a row, whose boxes are left, top, width, height (COCO)."""
     boxes = zip(row["objects"]["category"], row["objects"]["bbox"], strict=True)
     return [
         Cell(CELLS[kind], (x + w / 2) / row["width"], (y + h / 2) / row["height"])

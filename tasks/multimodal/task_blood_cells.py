@@ -1,7 +1,7 @@
-"""Blood cells: count them, see whether any are there, say where one lies, in photographs of smears.
+"""Blood cells: count, find and locate them in photographs of smears.
 
 Data: BCCD (MIT), hub id keremberke/blood-cell-object-detection, or a local folder by ``-p data=FOLDER``.
-The questions are made from the boxes around the cells; white cells are labelled best.
+The questions are computed from the boxes around the cells; white cells are labelled most reliably.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def samples(
 )
 @image_arms
 async def blood_cells(sample: Sample, model: Model) -> Answer:
-    """Count, find and place cells in a photograph of a blood smear."""
+    """Count, find and locate cells in a photograph of a blood smear."""
     kind = sample.slices["answer_type"]
     options = "\n".join(f"{chr(65 + i)}. {text}" for i, text in enumerate(sample.choices))
     prompt = PROMPT.format(question=sample.input, options=options, form=FORMS[kind])

@@ -19,7 +19,7 @@ PROMPT = (Path(__file__).parent / "prompts" / "math_vision.txt").read_text(encod
 
 
 def problems(data: Path | None, split: str) -> Iterator[Sample]:
-    """The problems whose figure is there."""
+    """Yield the problems that have a figure."""
     hub = data is None or data.suffix == ".parquet"
     rows = hub_rows("MathLLMs/MathVision", None, split, file=data) if hub else file_rows(data, "questions")
     for row in rows:

@@ -1,4 +1,4 @@
-"""Reading VQA-RAD: from the hub (image, question, answer), or from JSON Lines beside a folder of images."""
+"""Read VQA-RAD: from the hub (image, question, answer), or from JSON Lines beside a folder of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPELT = {"ATRIB": "ATTRIB", "PRSE": "PRES"}
 
 
 def questions(data: Path | None, split: str) -> Iterator[Sample]:
-    """The questions of one official split, or of ``all``. Those about one picture are one cluster."""
+    """Yield the questions of one official split, or of ``all``; those about one image form a cluster."""
     if data is None or data.suffix == ".parquet":
         for part in ("train", "test") if split == "all" else (split,):
             for index, row in enumerate(hub_rows(HUB, None, part, file=data)):
@@ -33,7 +33,7 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
 
 
 def _from_hub(name: str, row: dict[str, Any]) -> Sample:
-    """The hub's copy does not say which questions are closed: those with the answer yes or no."""
+    """Return a row of the hub as a sample; closed are the questions with the answer yes or no."""
     picture = keep_image(row["image"]["bytes"], "image/jpeg")
     closed = row["answer"].strip().lower() in ("yes", "no")
     return _sample(name, row, picture, {"answer_type": "closed" if closed else "open"})

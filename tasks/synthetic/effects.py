@@ -1,8 +1,8 @@
 """Effects of treatments: ratios and differences with 95 % intervals, and how they are pooled.
 
-Everything is computed in ``decimal``, whose logarithm, exponential and square root are correctly rounded on
-every machine, which the C library's are not. An effect is kept as it is printed, to two decimals, and pooling
-starts from the printed values: whoever reads the abstracts can arrive at the very same pooled effect.
+``decimal`` computes everything: its logarithm, exponential and square root are correctly rounded on every
+machine, unlike the C library's. An effect is stored as printed, to two decimals, and pooling starts from the
+printed values, so that a reader of the abstracts can compute the same pooled effect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Effect(Struct, frozen=True):
     high: Decimal
 
     def direction(self, measure: Measure, desirable: bool) -> Direction:
-        """Whom the interval favours; ``desirable`` says that more of the outcome is good for the patient."""
+        """Return the side that the interval favours; ``desirable``: more of the outcome is good."""
         null = no_effect(measure)
         if self.low <= null <= self.high:
             return "no clear difference"
@@ -38,7 +38,7 @@ class Effect(Struct, frozen=True):
 
 
 def no_effect(measure: Measure) -> Decimal:
-    """The value that means no difference: 1 for ratios, 0 for mean differences."""
+    """Return the value of no difference: 1 for ratios, 0 for mean differences."""
     return Decimal(0 if measure == "mean difference" else 1)
 
 
@@ -48,7 +48,7 @@ def _interval(centre: Decimal, error: Decimal, ratio: bool) -> Effect:
 
 
 def risk_ratio(events: int, n: int, control_events: int, control_n: int) -> Effect:
-    """Risk ratio with its interval by the log method (Katz et al. 1978). Needs an event in each arm."""
+    """Return the risk ratio and interval by the log method (Katz et al. 1978); each arm needs an event."""
     with localcontext(_PRECISION):
         a, n1, c, n0 = map(Decimal, (events, n, control_events, control_n))
         error = (1 / a - 1 / n1 + 1 / c - 1 / n0).sqrt()
@@ -56,7 +56,7 @@ def risk_ratio(events: int, n: int, control_events: int, control_n: int) -> Effe
 
 
 def hazard_ratio(true: Decimal, noise: float, events: int) -> Effect:
-    """A hazard ratio drawn around ``true``; SE of its logarithm ≈ 2/√events in two equal arms (Schoenfeld).
+    """Return a hazard ratio near ``true``; the SE of its logarithm is 2/√events (Schoenfeld, equal arms).
 
     ``noise`` is in standard errors.
     """
@@ -66,22 +66,22 @@ def hazard_ratio(true: Decimal, noise: float, events: int) -> Effect:
 
 
 def mean_difference(mean: Decimal, sd: Decimal, n: int, control: tuple[Decimal, Decimal, int]) -> Effect:
-    """Treatment less control (mean, SD, n) with its interval for unequal variances, normal approximation."""
+    """Return treatment − control (mean, SD, n) with its interval: unequal variances, normal approximation."""
     with localcontext(_PRECISION):
         mean0, sd0, n0 = control
         return _interval(mean - mean0, (sd * sd / n + sd0 * sd0 / n0).sqrt(), ratio=False)
 
 
-@lru_cache(4096)  # printed ratios are few, and logarithms to 24 digits the slowest step of all
+@lru_cache(4096)  # few different ratios are printed, and logarithms to 24 digits are the slowest step
 def _log(printed: Decimal) -> Decimal:
     return _PRECISION.ln(printed)
 
 
 def pool(effects: Sequence[Effect], measure: Measure) -> Effect:
-    """Fixed-effect inverse-variance pooling; ratios on the log scale.
+    """Return the fixed-effect inverse-variance pooled effect, of ratios on the log scale.
 
-    A standard error is the width of the printed interval, (upper − lower) / (2 · 1.96), as meta-analysts
-    recover it from publications (Cochrane Handbook 6.3.2).
+    The standard error is (upper − lower) / (2 · 1.96) of the printed interval, as in meta-analyses of
+    publications (Cochrane Handbook 6.3.2).
     """
     ratio = measure != "mean difference"
     with localcontext(_PRECISION):
@@ -94,10 +94,10 @@ def pool(effects: Sequence[Effect], measure: Measure) -> Effect:
 
 
 def indirect(first: Effect, second: Effect, measure: Measure) -> Effect:
-    """The first treatment against the second, each compared with the same control (Bucher et al. 1997).
+    """Return the indirect effect of the first treatment against the second, by their common control.
 
-    The difference of the two effects, ratios on the log scale; variances add up. Standard errors come from
-    the printed intervals, as in ``pool``.
+    It is the difference of the two effects, of ratios on the log scale; the variances add up. Standard errors
+    come from the printed intervals, as in ``pool``. Source: Bucher et al. 1997.
     """
     ratio = measure != "mean difference"
     with localcontext(_PRECISION):
@@ -106,6 +106,6 @@ def indirect(first: Effect, second: Effect, measure: Measure) -> Effect:
 
 
 def _printed(effect: Effect, ratio: bool) -> tuple[Decimal, Decimal]:
-    """A printed effect on the scale that effects add up on, with its standard error."""
+    """Return a printed effect on the additive scale, with its standard error."""
     value, low, high = (_log(x) if ratio else x for x in (effect.value, effect.low, effect.high))
     return value, (high - low) / (2 * _Z)

@@ -1,4 +1,4 @@
-"""The exact judge of fictional trials: what a sentence may claim is known, so nobody has to weigh it."""
+"""The exact judge of fictional trials: it compares sentences with the known facts."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from evalkit.data.sentences import split_sentences
 from evalkit.judge.review import What
 from evalkit.protocols import Judge, Relation
 
-from .metrics import bears_out, positioned
+from .metrics import is_supported, positioned
 
 
 class ExactJudge(Judge):
-    """A sentence is entailed if the passages that are about its drug and condition hold all its numbers.
+    """A judge by rules: passages on a sentence's drug and condition entail it if they have all its numbers.
 
-    What is pooled over the trials that answer the question is entailed by all of them together. It never says
-    that a passage contradicts a sentence: a number that is missing is not denied.
+    All trials that answer the question together entail the numbers pooled over them. The judge never says
+    "contradicts", since a missing number is not denied.
     """
 
     name = "exact"
 
     async def relation(self, passages: Sequence[Passage], sentence: str, sample: Sample) -> Relation:
-        """Of all the passages together."""
-        return "entails" if bears_out(sample, sentence, passages) else "neutral"
+        """Return the relation of all the passages together to the sentence."""
+        return "entails" if is_supported(sample, sentence, passages) else "neutral"
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
-        """The sentences."""
+        """Return the sentences of the text."""
         return split_sentences(text)
 
     def describe(self) -> dict[str, Any]:
-        """Its name: its settings are the task's version."""
+        """Return the judge's name; the task's version covers its settings."""
         return {"judge": self.name}
 
 
 class TrialReview(Review):
-    """A review that reads citations by trial id as well as by number."""
+    """A review that accepts citations by trial id and by number."""
 
     async def __call__(self, sample: Sample, answer: Answer, what: Sequence[What] = ("citations",)) -> Answer:
-        """The verdicts, on the answer as it was given."""
+        """Return the answer, its text unchanged, with the verdicts."""
         if answer.passages is None:
             return await super().__call__(sample, answer, what)
         text, passages = positioned(sample, answer)

@@ -1,10 +1,9 @@
-"""Easier and harder literatures, and evidence that contradicts what there is: grown from the standard topics.
+"""Easier and harder literatures, and contradicting evidence, derived from the standard topics.
 
-Each of these draws from random streams of its own, so that the standard literature of a seed stays as it is,
-byte for byte. A hard literature has, beside questions of the standard kind: ``retracted`` (a trial that was
-withdrawn stands among those that answer, and would change the answer), ``missing`` (what answers is not in
-the pool; the right reply is to abstain) and ``indirect`` (no trial compares the two drugs; both were compared
-with the same control).
+They draw from their own random streams, so that the standard literature of a seed stays the same, byte for
+byte. A hard literature adds three kinds of questions: ``retracted`` (a retracted trial among those that
+answer would change the answer), ``missing`` (the pool has no answer; the right reply is to abstain) and
+``indirect`` (no trial compares the two drugs; both were compared with the same control).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _RETRACTED, _CONTRADICTING = 12, 13  # trial numbers that no standard topic take
 
 
 def grow(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[Topic]:
-    """The topics of a literature, lazily; topic *n* is the same in a small one and in a large one."""
+    """Yield the topics of a literature; topic *n* is the same in a small literature and in a large one."""
     if difficulty == "standard":
         yield from generate(seed, topics)
     for writer in writers(seed, topics) if difficulty != "standard" else ():
@@ -39,9 +38,9 @@ def grow(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterato
 def contradicted(
     seed: int, topics: int, difficulty: Difficulty = "standard"
 ) -> Iterator[tuple[Topic, Topic]]:
-    """Topics as they are, and with one or two further trials of the same question, by which trials conflict.
+    """Yield topics, each also with one or two added trials of the same question that make trials conflict.
 
-    The added trials are in no corpus. Left out are the kinds ``missing`` and ``indirect``.
+    The added trials are in no corpus. The kinds ``missing`` and ``indirect`` are left out.
     """
     for topic, writer in zip(grow(seed, topics, difficulty), writers(seed, topics), strict=True):
         if topic.kind not in ("missing", "indirect"):
@@ -49,7 +48,7 @@ def contradicted(
 
 
 def _easy(topic: Topic) -> Topic:
-    """Without the trials that look most as if they answered."""
+    """Return the topic without the trials that mislead most."""
     return replace(topic, trials=tuple(t for t in topic.trials if t.relation not in _MISLEADING))
 
 
@@ -67,7 +66,7 @@ def _hard(writer: Writer) -> Topic:
 
 
 def _with_retracted(writer: Writer, topic: Topic) -> Topic:
-    """A further trial of the same question, which points elsewhere and was withdrawn."""
+    """Return the topic with a retracted trial of the same question and another direction."""
     writer.restart(at=_RETRACTED)
     writer.chance = chance = Chance(writer.seed, "retracted", writer.number)
     aim = chance.choice([aim for aim in _ALL if aim != topic.direction])
@@ -81,8 +80,8 @@ def _with_retracted(writer: Writer, topic: Topic) -> Topic:
 
 def _contradict(writer: Writer, topic: Topic) -> Topic:
     writer.chance = Chance(writer.seed, "contradiction", writer.number)
-    there = {trial.direction for trial in topic.answering}
-    aims = [aim for aim in _SIDES if aim not in there] or list(_SIDES[1:])
+    directions = {trial.direction for trial in topic.answering}
+    aims = [aim for aim in _SIDES if aim not in directions] or list(_SIDES[1:])
     for number, aim in enumerate(aims, _CONTRADICTING):
         writer.restart(at=number)
         added = _until(partial(_contradicts, topic, aim), writer, "contradicting", aim)
@@ -96,7 +95,7 @@ def _contradicts(topic: Topic, aim: Direction, trial: Trial) -> bool:
 
 
 def _until(fits: Callable[[Trial], bool], writer: Writer, relation: Relation, aim: Direction) -> Trial:
-    """A draw that fits: the number of the first one, the results of the last."""
+    """Draw trials until one fits; return its results with the number of the first draw."""
     first = drawn = writer.trial(relation, aim, writer.chance.integer(2005, 2024))
     while not fits(drawn):
         drawn = writer.trial(relation, aim, first.year)
@@ -104,18 +103,18 @@ def _until(fits: Callable[[Trial], bool], writer: Writer, relation: Relation, ai
 
 
 def _new(topic: Topic, trial: Trial) -> bool:
-    """Whether the trial's estimate stands nowhere else in the topic: whoever states it has used it."""
+    """Return whether the trial's estimate is unique in the topic, so that a reply with it used the trial."""
     pooled = topic.pooled
-    known = {pooled.value, pooled.low, pooled.high}
-    known |= {x for t in topic.trials for x in (t.effect.value, t.effect.low, t.effect.high)}
-    return abs(trial.effect.value) not in {abs(x) for x in known}
+    stated = {pooled.value, pooled.low, pooled.high}
+    stated |= {x for t in topic.trials for x in (t.effect.value, t.effect.low, t.effect.high)}
+    return abs(trial.effect.value) not in {abs(x) for x in stated}
 
 
 def _indirect(writer: Writer) -> Topic:
-    """Two drugs, each compared with the same control, never with each other."""
+    """Return a topic of two drugs that trials compare with the same control, never with each other."""
     writer.chance = chance = Chance(writer.seed, "indirect", writer.number)
     scenario = chance.choice(_ALL)
-    while True:  # a draw at random may miss its scenario: a few tries
+    while True:  # a random draw may miss its scenario: a few attempts
         writer.restart()
         sides = ((writer.drug, "favours treatment"), (writer.rival, "favours control"))
         trials = [trial for drug, side in sides for trial in _versus_common(writer, drug, scenario, side)]
@@ -126,16 +125,16 @@ def _indirect(writer: Writer) -> Topic:
 
 
 def _versus_common(writer: Writer, drug: str, scenario: Direction, side: str) -> Iterator[Trial]:
-    """One or two trials of a drug, which does well if the scenario favours its side, or neither."""
-    chance, does_well = writer.chance, scenario in (side, "no clear difference")
-    aim: Direction = "favours treatment" if does_well else "no clear difference"
+    """Yield one or two trials of a drug, which is effective if the scenario favours its side or no side."""
+    chance, effective = writer.chance, scenario in (side, "no clear difference")
+    aim: Direction = "favours treatment" if effective else "no clear difference"
     years = sorted(chance.integer(2001, 2024) for _ in range(chance.integer(1, 2)))
     for year in years:
         yield replace(writer.trial("versus common", aim, year), drug=drug)
 
 
 def _elsewhere(writer: Writer) -> Iterator[Trial]:
-    """Trials of either drug in the other condition, and of one of them for another outcome."""
+    """Yield trials of both drugs in the other condition, and maybe one for another outcome."""
     chance = writer.chance
     for drug in (writer.drug, writer.rival):
         trial = writer.trial("other condition", chance.choice(_ALL), chance.integer(2001, 2024))

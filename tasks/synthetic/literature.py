@@ -1,8 +1,8 @@
-"""A small medical literature that nobody has read: drugs, conditions and trials, invented from a seed.
+"""A medical literature that nobody has read: drugs, conditions and trials, invented from a seed.
 
-``generate(seed, topics)`` yields topics one by one; each is drawn from a random stream of its own, so topic 3
-is the same in a literature of 10 and of 100,000. A topic is one clinical question with its trials: those that
-answer it, interim reports that they supersede, and trials that only look as if they did.
+``generate(seed, topics)`` yields topics one by one. Each has its own random stream, so that topic 3 is the
+same in a literature of 10 and of 100,000. A topic is a clinical question with its trials: those that answer
+it, interim reports that they supersede, and trials that only seem to answer it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Relation = Literal[
     "original",
     "replication",
     "contradicting",
-    "interim",  # superseded by its final report, which is one of the three above
+    "interim",  # superseded by its final report, one of the three above
     "other outcome",
     "other condition",
     "other drug",
     "head to head",  # another drug, with the topic's drug as control
-    "versus common",  # one of two drugs that no trial compares, with the control that both were compared with
+    "versus common",  # one of two drugs that no trial compares, against their common control
     "retracted",
 ]
 Kind = Literal["pooled", "retracted", "missing", "indirect"]
-"""What makes a hard question hard (see ``kinds``); questions of the standard literature have none."""
+"""The kind of a hard question (see ``kinds``); questions of the standard literature have none."""
 
 ANSWERING = frozenset({"original", "replication", "contradicting", "versus common"})
 GRADES = {**dict.fromkeys(ANSWERING, 2), "interim": 1, "other outcome": 1}
-SLOTS = 16  # trial numbers set aside for each topic
+SLOTS = 16  # trial numbers reserved for each topic
 _ID_SPACE = 10_000_000
 
 
 class Outcome(Struct, frozen=True):
-    """What a trial measures, and a second wording of it. ``desirable``: more is better for the patient."""
+    """The outcome of a trial, with a synonym. ``desirable``: more is better for the patient."""
 
     name: str
     synonym: str
@@ -60,10 +60,10 @@ class Arm(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """One randomized two-arm trial, as its report has it.
+    """The report of a randomized trial with two arms.
 
     ``supersedes`` is the year of the interim report that a final report replaces; ``mentions`` a drug that
-    the background speaks of without testing it; ``retracted`` the year in which the report was withdrawn.
+    the background names but the trial does not test; ``retracted`` the year of the retraction.
     """
 
     id: str
@@ -97,9 +97,9 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Topic(Struct, frozen=True, kw_only=True):
-    """One question and every trial written around it, in the order of their numbers.
+    """A question and all its trials, in the order of their numbers.
 
-    Of the kind ``indirect``, ``control`` is the drug that ``drug`` is compared with through ``comparator``.
+    In the kind ``indirect``, ``control`` is the drug that ``drug`` is compared with through ``comparator``.
     """
 
     number: int
@@ -114,7 +114,7 @@ class Topic(Struct, frozen=True, kw_only=True):
 
     @property
     def answering(self) -> tuple[Trial, ...]:
-        """The final reports of trials of this very question: what is pooled."""
+        """The final reports of the trials of this question, which are pooled."""
         return tuple(t for t in self.trials if t.relation in ANSWERING)
 
     @property
@@ -124,7 +124,7 @@ class Topic(Struct, frozen=True, kw_only=True):
         return effects.pool([t.effect for t in self.answering], self.measure)
 
     def pooled_of(self, drug: str) -> Effect:
-        """The trials of one drug pooled."""
+        """Return the pooled effect of the trials of one drug."""
         return effects.pool([t.effect for t in self.answering if t.drug == drug], self.measure)
 
     @property
@@ -136,7 +136,7 @@ class Topic(Struct, frozen=True, kw_only=True):
 
     @property
     def direction(self) -> Direction:
-        """Where the evidence points: by the pooled interval, or nowhere if the trials conflict."""
+        """The direction of the evidence by the pooled interval; ``conflicting`` if the trials conflict."""
         return "conflicting" if self.conflict else self.pooled.direction(self.measure, self.outcome.desirable)
 
 
@@ -174,7 +174,7 @@ def generate(seed: int, topics: int) -> Iterator[Topic]:
 
 
 def writers(seed: int, topics: int) -> Iterator[Writer]:
-    """One for each topic of a literature. Raises ``UsageError`` as ``generate`` does."""
+    """Yield a writer for each topic of a literature. Raises ``UsageError`` as ``generate`` does."""
     names = Names(seed)
     ids, registrations = Scatter(_ID_SPACE, seed, "ids"), Scatter(_ID_SPACE * 10, seed, "registrations")
     for number in range(topics):
@@ -182,7 +182,7 @@ def writers(seed: int, topics: int) -> Iterator[Writer]:
 
 
 class Writer:
-    """Draws one topic. ``chance`` is the stream that it draws from."""
+    """Draws one topic from the random stream ``chance``."""
 
     def __init__(self, seed: int, number: int, names: Names, ids: Scatter, registrations: Scatter) -> None:
         self.chance = chance = Chance(seed, "topic", number)
@@ -197,11 +197,11 @@ class Writer:
         self.scenario = chance.choice([aim for aim, weight in _SCENARIOS for _ in range(weight)])
 
     def restart(self, at: int = 0) -> None:
-        """Go on with this one of the topic's trial numbers; a topic of the standard kind takes 12 at most."""
+        """Continue with trial number ``at`` of the topic; a topic of the standard kind takes at most 12."""
         self._used = at
 
     def asking(self, trials: Iterable[Trial]) -> Topic:
-        """The writer's question, with these trials around it."""
+        """Return the writer's question with these trials."""
         return Topic(
             number=self.number,
             drug=self.drug,
@@ -213,8 +213,8 @@ class Writer:
         )
 
     def topic(self) -> Topic:
-        """The topic of the standard literature."""
-        while True:  # a draw at random may miss its scenario: a few tries
+        """Return the topic of the standard literature."""
+        while True:  # a random draw may miss its scenario: a few attempts
             self.restart()
             topic = self.asking(self._answering())
             if topic.direction == self.scenario and recognizable(topic):
@@ -235,7 +235,7 @@ class Writer:
             yield self.trial(relation, aim, year)
 
     def _with_interim(self, trials: list[Trial]) -> list[Trial]:
-        """In half of the topics, an interim report of one of the trials, whose final report says so."""
+        """Return the trials; in half of the topics, with an interim report that the final report mentions."""
         chance = self.chance
         if not chance.happens(0.5):
             return trials
@@ -263,7 +263,7 @@ class Writer:
             yield trial("head to head", drug=self.rival, control=self.drug)
 
     def trial(self, relation: Relation, aim: Direction, year: int, size: int = 0) -> Trial:
-        """One trial of the topic's question, but for what its relation says, with the next number."""
+        """Return a trial of the topic's question, varied by ``relation``, with the next number."""
         chance = self.chance
         number = self.number * SLOTS + self._used
         self._used += 1
@@ -294,7 +294,7 @@ class Writer:
         )
 
     def _result(self, aim: Direction, outcome: Outcome, n: int, n0: int) -> tuple[Effect, Arm, Arm]:
-        """What a trial of this size finds: an effect drawn around the truth that ``aim`` asks for."""
+        """Return the result of a trial of this size: an effect drawn around the true one for ``aim``."""
         chance = self.chance
         adverse, adverse0 = n * chance.integer(6, 26) // 100, n0 * chance.integer(4, 18) // 100
         upwards = (aim == "favours treatment") == outcome.desirable
@@ -324,12 +324,12 @@ def _hundredths(number: int) -> Decimal:
 
 
 def _binomial(chance: Chance, n: int, p: float) -> int:
-    """Events among ``n`` patients at risk ``p``, by the normal approximation; never all or nearly none."""
+    """Return events among ``n`` patients at risk ``p``, by the normal approximation: 2 to n − 2."""
     return max(2, min(n - 2, round(n * p + chance.normal() * sqrt(n * p * (1 - p)))))
 
 
 def recognizable(topic: Topic) -> bool:
-    """Whether the pooled figures stand in none of the trials: then only who pools can know them."""
+    """Return whether no trial states the pooled figures, so that only pooling gives them."""
     pooled = {abs(x) for x in _figures(topic.pooled)}
     printed = {abs(x) for trial in topic.trials for x in _figures(trial.effect)}
     return len(pooled) == 3 and not pooled & printed

@@ -1,7 +1,7 @@
-"""The exact metrics of fictional trials: all facts are known, so no judge is asked and no model weighs.
+"""The exact metrics of fictional trials: all facts are known, so no judge or model is needed.
 
 A citation is ``[2]`` (a passage of the prompt) or ``[FT-0123456]`` (a trial by its id, as the reference
-summaries cite). A summary that never names the drug asked about says nothing about it.
+summaries cite). A summary that does not name the drug of the question says nothing about it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _BY_ID = re.compile(r"\[\s?(FT-\d{7}(?:\s?[,;]\s?FT-\d{7})*)\s?\]")
 
 
 def positioned(sample: Sample, answer: Answer) -> tuple[str, tuple[Passage, ...]]:
-    """The reply with every citation by number, and the passages that the numbers count.
+    """Return the reply with all citations by number, and the passages that the numbers refer to.
 
-    A trial cited by id that was not shown is appended to the passages if it answers the question; any other
-    id becomes ``[0]``, which points nowhere.
+    A trial cited by id that was not shown is appended to the passages if it answers the question; another id
+    becomes ``[0]``, the number of no passage.
     """
     passages = list(answer.passages or ())
     places = {passage.document: n for n, passage in reversed(list(enumerate(passages, 1)))}
@@ -42,14 +42,14 @@ def positioned(sample: Sample, answer: Answer) -> tuple[str, tuple[Passage, ...]
             places[name] = len(passages)
         return places.get(name, 0)
 
-    def marks(found: re.Match[str]) -> str:
-        return "".join(f"[{number(name)}]" for name in re.findall(r"FT-\d{7}", found[1]))
+    def marks(match: re.Match[str]) -> str:
+        return "".join(f"[{number(name)}]" for name in re.findall(r"FT-\d{7}", match[1]))
 
     return _BY_ID.sub(marks, answer.reply), tuple(passages)
 
 
 def answering(metric: Metric) -> Metric:
-    """A citation metric that accepts trial ids; right are only the trials that answer the question."""
+    """Return a citation metric that accepts trial ids; only trials that answer the question are right."""
 
     def fn(sample: Sample, answer: Answer) -> float | None:
         grades = {name: grade for name, grade in sample.relevance.items() if grade == 2}
@@ -63,7 +63,7 @@ def answering(metric: Metric) -> Metric:
 
 
 def _words_of(sample: Sample, answer: Answer) -> str | None:
-    """The reply without citations, or None where it does not name the drug."""
+    """Return the reply without citations, or None where it does not name the drug."""
     text = without_marks(positioned(sample, answer)[0])
     return text if _names(text, sample.metadata["drug"]) else None
 
@@ -73,27 +73,26 @@ def _names(text: str, name: str) -> bool:
 
 
 def fact_recall(sample: Sample, answer: Answer) -> float:
-    """Share of the gold facts that the summary states.
+    """Return the share of the gold facts that the summary states; 0 if it does not name the drug.
 
-    They are the direction, the number of trials, the participants, the pooled effect, its interval, whether
-    the trials conflict, and each trial's own estimate; of an indirect comparison the control that both drugs
-    were compared with, in place of the conflict.
+    The facts are the direction, the number of trials, the participants, the pooled effect, its interval, the
+    conflict of the trials, and each trial's own estimate. In an indirect comparison the control of both drugs
+    replaces the conflict.
 
-    Numbers match by value, without sign, in any usual format; effects must be written with decimals, and more
-    decimals match if they round to the gold ones. The ends of the interval must follow each other, in either
-    order. 0 if the drug is not named.
+    Numbers match by value, without sign, in any usual format. Effects must be written with decimals; further
+    decimals match if they round to the gold number. The ends of the interval must be adjacent, in any order.
     """
     text = _words_of(sample, answer)
     if text is None:
         return 0.0
     written = numbers(text)
-    whole = {number for number in written if number == number.to_integral_value()}
+    integers = {number for number in written if number == number.to_integral_value()}
     decimals = [number.quantize(HUNDREDTH) for number in written if "." in str(number)]
     ranges = {frozenset(pair) for pair in pairwise(decimals)}
     stated: dict[str, Callable[[str], bool]] = {
         "direction": lambda gold: _direction(sample, text) == gold,
         "trials": lambda gold: int(gold) in reading.trial_counts(text),
-        "participants": lambda gold: Decimal(gold) in whole,
+        "participants": lambda gold: Decimal(gold) in integers,
         "interval": lambda gold: frozenset(numbers(gold)) in ranges,
         "conflict": lambda gold: reading.conflict(text) is (gold == "yes"),
         "comparator": lambda gold: _names(text, gold),
@@ -112,40 +111,39 @@ def _direction(sample: Sample, text: str) -> str | None:
 
 
 def evidence_direction(sample: Sample, answer: Answer) -> float:
-    """1 if the summary states the gold direction of evidence, else 0.
+    """Return 1 if the summary states the gold direction of evidence, else 0.
 
-    Directions: favours treatment, favours control, no clear difference, conflicting. 0 also if none or
-    several are stated, or the drug is not named.
+    The directions are: favours treatment, favours control, no clear difference, conflicting. The score is 0
+    also if none or several are stated, or the drug is not named.
     """
     text = _words_of(sample, answer)
     return float(text is not None and _direction(sample, text) == sample.metadata["facts"]["direction"])
 
 
 def unsupported_numbers(sample: Sample, answer: Answer) -> float:
-    """Share of the numbers (in digits) of the summary that have no support. Lower is better.
+    """Return the share of the summary's numbers (in digits) without support. Lower is better.
 
-    Supported is what stands in a passage that the summary cites anywhere, or is derived from the trials that
-    answer the question: how many they are, their participants, the pooled effect with its interval, a pooled
-    ratio's relative change in percent. A summary without any number scores 1: the effect that was asked for
-    is not there, and silence earns nothing.
+    A number has support if a passage that the summary cites contains it, or if it is derived from the trials
+    that answer the question: their number, participants, pooled effect with interval, or a pooled ratio's
+    relative change in percent. A summary without numbers scores 1, since the effect is missing.
     """
     text, passages = positioned(sample, answer)
     sentences = citations(text, len(passages))
     cited = {i for _, marks in sentences for i in marks if i is not None}
-    known = _derived(sample).union(*(_numbers_of(passages[i]) for i in cited))
+    supported = _derived(sample).union(*(_numbers_of(passages[i]) for i in cited))
     written = [number for sentence, _ in sentences for number in numbers(sentence)]
-    return sum(number not in known for number in written) / len(written) if written else 1.0
+    return sum(number not in supported for number in written) / len(written) if written else 1.0
 
 
 def citation_support(sample: Sample, answer: Answer) -> float | None:
-    """Share of the sentences whose citations bear out what they say.
+    """Return the share of the sentences that their citations support.
 
-    Such a sentence states at least one fact (a number, the drug or the condition). Each of its numbers stands
-    in a passage that it cites, or is derived (see ``unsupported_numbers``) while it cites every trial that
-    answers the question. Each passage that it cites names the drug and the condition, where the sentence
-    does. A sentence without citations, or with one that points to no passage, is not supported; a reply
-    without sentences scores 0. Does not apply (None) where no passages were shown, or none that answer, by
-    design.
+    Such a sentence states at least one fact (a number, the drug or the condition). A passage that it cites
+    contains each of its numbers, or the number is derived (see ``unsupported_numbers``) and the sentence
+    cites every trial that answers the question. Each cited passage names the drug and the condition, if the
+    sentence does. A sentence without citations, or with a citation of no passage, is not supported; a reply
+    without sentences scores 0. The metric does not apply (None) where the prompt has no passages, or none
+    that answer, by design.
     """
     if not applies(answer):
         return None
@@ -155,24 +153,24 @@ def citation_support(sample: Sample, answer: Answer) -> float | None:
     for sentence, marks in sentences:
         sources = [passages[i] for i in marks if i is not None]
         on_topic = _about(sample, sentence, sources)
-        supported += len(on_topic) == len(marks) > 0 and bears_out(sample, sentence, sources)
+        supported += len(on_topic) == len(marks) > 0 and is_supported(sample, sentence, sources)
     return supported / len(sentences) if sentences else 0.0
 
 
-def bears_out(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool:
-    """Whether the sources that name the sentence's drug and condition hold all its numbers, or all the trials
-    that these are derived from. A sentence that states no fact is borne out by nothing."""
+def is_supported(sample: Sample, sentence: str, sources: Sequence[Passage]) -> bool:
+    """Return whether the sources that name the sentence's drug and condition contain all its numbers, or all
+    trials that the numbers are derived from. A sentence that states no fact is not supported."""
     on_topic = _about(sample, sentence, sources)
     written = _numbers_in(sentence)
-    known = set[Decimal]().union(*map(_numbers_of, on_topic))
+    supported = set[Decimal]().union(*map(_numbers_of, on_topic))
     if sample.metadata["trials"].keys() <= {source.document for source in on_topic}:
-        known |= _derived(sample)
+        supported |= _derived(sample)
     states = bool(written) or any(_names(sentence, name) for names in _topic(sample) for name in names)
-    return states and bool(on_topic) and known.issuperset(written)
+    return states and bool(on_topic) and supported.issuperset(written)
 
 
 def _about(sample: Sample, sentence: str, sources: Sequence[Passage]) -> list[Passage]:
-    """The sources that name the condition and a drug, as far as the sentence does."""
+    """Return the sources that name the condition and a drug, where the sentence does."""
     named = [[name for name in names if _names(sentence, name)] for names in _topic(sample)]
     return [
         source
@@ -182,7 +180,7 @@ def _about(sample: Sample, sentence: str, sources: Sequence[Passage]) -> list[Pa
 
 
 def _topic(sample: Sample) -> tuple[list[str], list[str]]:
-    """The drugs asked about (two in an indirect comparison), and the condition."""
+    """Return the drugs of the question (two in an indirect comparison), and the condition."""
     about = sample.metadata
     drugs = [about["drug"], about["control"]] if sample.slices.get("kind") == "indirect" else [about["drug"]]
     return drugs, [about["condition"]]
@@ -202,10 +200,10 @@ def _derived(sample: Sample) -> set[Decimal]:
 
 
 def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
-    """1 if the summary cites a trial that stands and neither cites the retracted one nor states its estimate.
+    """Return 1 if the summary cites a valid trial, and not the retracted one or its estimate.
 
-    A sentence that says that a trial was retracted or withdrawn may do both. 0 if the drug is not named.
-    Applies where the retracted trial was shown together with one that answers the question.
+    A sentence that calls a trial retracted or withdrawn may do both. The score is 0 if the drug is not named.
+    The metric applies where the prompt has the retracted trial and one that answers the question.
     """
     retracted: dict[str, str] = sample.metadata.get("retracted", {})
     shown = {passage.document for passage in answer.passages or ()}
@@ -220,8 +218,8 @@ def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
         cited |= {passages[i].document for i in marks if i is not None}
         if figures.intersection(number.quantize(HUNDREDTH) for number in numbers(sentence)):
             return 0.0
-    stands = cited.intersection(sample.metadata["trials"])
-    return float(bool(stands) and cited.isdisjoint(retracted) and _words_of(sample, answer) is not None)
+    valid = cited.intersection(sample.metadata["trials"])
+    return float(bool(valid) and cited.isdisjoint(retracted) and _words_of(sample, answer) is not None)
 
 
 def _metric(fn: Callable[[Sample, Answer], float | None], text: str, better: bool = True) -> Metric:
@@ -243,4 +241,4 @@ HARD = (
     _metric(retraction_heeded, "whether a trial that was retracted is left out"),
     only(EXACT[1], "indirect_direction", kind="indirect"),
 )
-"""Metrics of single kinds of hard questions."""
+"""Metrics of one kind of hard questions each."""

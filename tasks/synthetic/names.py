@@ -1,9 +1,9 @@
-"""Names of drugs and conditions that do not exist, no two alike.
+"""Different names of drugs and conditions that do not exist.
 
-A name is a number written in syllables: number ``i`` of a literature is sent to another place of the name
-space by an affine map, which is one-to-one, and spelled out. Every spelling can be read back in one way
-only (consonants, vowel, one consonant, consonants, vowel, ending), so different numbers are different names,
-without remembering those already given. The endings are no stems of international nonproprietary names.
+A name is a number written in syllables: a one-to-one affine map sends number ``i`` of a literature to another
+number, which is spelled out. Each spelling stands for one number (consonants, vowel, one consonant,
+consonants, vowel, ending), so different numbers have different names and no list of used names is needed. The
+endings are no stems of international nonproprietary names.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Scatter:
             self._times = chance.integer(size // 5, size - 1)
 
     def __getitem__(self, index: int) -> int:
-        """Where ``index`` goes. Raises ``UsageError`` where the space is too small for it."""
+        """Return the number that ``index`` is mapped to. Raises ``UsageError`` for an index out of range."""
         if not 0 <= index < self.size:
             raise UsageError(f"a literature has room for {self.size:,} names of a kind; ask for fewer topics")
         return (self._times * index + self._add) % self.size
@@ -68,10 +68,10 @@ class Names:
         self._conditions = Scatter(CONDITIONS, seed, "conditions")
 
     def drug(self, index: int) -> str:
-        """A drug, in lower case: ``torvadrax``."""
+        """Return a drug's name, in lower case: ``torvadrax``."""
         return _spell(self._drugs[index], _DRUG_ENDINGS)
 
     def condition(self, index: int) -> str:
-        """A condition called after nobody: ``Belnirick syndrome``."""
+        """Return a condition's name: ``Belnirick syndrome``."""
         place = self._conditions[index]
         return f"{_spell(place, _EPONYM_ENDINGS).capitalize()} {_KINDS[place % len(_KINDS)]}"

@@ -1,4 +1,4 @@
-"""From the facts of a topic: the question, grades of its abstracts, reference summary, gold facts."""
+"""The samples and the corpus: question, graded abstracts, reference summary and gold facts of each topic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .literature import GRADES, Topic, Trial
 from .reading import COUNTS
 from .render import abstract, the, title
 
-VERSION = 2  # raise it whenever a seed no longer gives the same bytes
+VERSION = 2  # increase when a seed no longer gives the same bytes
 
 _QUESTIONS = (
     "In adults with {condition}, does {drug} compared with {control} {change} {outcome}?",
@@ -43,7 +43,7 @@ _VERDICTS = {
 
 
 def question(topic: Topic) -> str:
-    """The topic as a clinician would ask it."""
+    """Return the topic as a clinician's question."""
     chance = Chance(topic.drug, topic.condition, "question")
     return chance.choice(_INDIRECT if topic.kind == "indirect" else _QUESTIONS).format(
         drug=topic.drug,
@@ -55,28 +55,28 @@ def question(topic: Topic) -> str:
 
 
 def relevance(topic: Topic) -> dict[str, int]:
-    """Grades by trial id: 2 answers the question, 1 is an interim report or has another outcome."""
+    """Return grades by trial id: 2 answers the question; 1 is an interim report or has another outcome."""
     grades = {trial.id: GRADES.get(trial.relation, 0) for trial in topic.trials}
     return {name: grade for name, grade in grades.items() if grade}
 
 
 def facts(topic: Topic) -> dict[str, str]:
-    """What a good summary says, by name; numbers as they are printed, an interval as ``0.60 to 0.84``."""
+    """Return the gold facts by name; numbers as printed, an interval as ``0.60 to 0.84``."""
     pooled, trials = topic.pooled, topic.answering
-    told = {"conflict": "yes" if topic.conflict else "no"}
+    conflict = {"conflict": "yes" if topic.conflict else "no"}
     return {
         "direction": topic.direction,
         "trials": str(len(trials)),
         "participants": str(sum(trial.participants for trial in trials)),
         "pooled": str(pooled.value),
         "interval": f"{pooled.low} to {pooled.high}",
-        **({"comparator": topic.comparator} if topic.kind == "indirect" else told),
+        **({"comparator": topic.comparator} if topic.kind == "indirect" else conflict),
         **{f"estimate {trial.id}": str(trial.effect.value) for trial in trials},
     }
 
 
 def reference(topic: Topic, cite: bool = True) -> str:
-    """The reference summary: three or four sentences, citing trials by their ids."""
+    """Return the reference summary: three or four sentences that cite trials by id."""
     trials, pooled, known = topic.answering, topic.pooled, facts(topic)
     drug, control = topic.drug, topic.control
     marks = [f" [{trial.id}]" if cite else "" for trial in trials]
@@ -105,13 +105,13 @@ def reference(topic: Topic, cite: bool = True) -> str:
 
 
 def digest(trial: Trial) -> str:
-    """The names and numbers in the trial's abstract: checks a citation by id where it was not shown."""
+    """Return the names and numbers of a trial's abstract, to check citations of a trial not shown."""
     written = " ".join(map(str, numbers(abstract(trial))))
     return f"{trial.drug}, {trial.control}, {trial.condition}: {written}"
 
 
 def derived(topic: Topic) -> list[str]:
-    """Numbers that stand in no abstract but follow from those that answer the question."""
+    """Return the numbers that are in no abstract but follow from the trials that answer the question."""
     known, pooled = facts(topic), topic.pooled
     change = [] if topic.measure == "mean difference" else [abs(100 * pooled.value - 100)]
     steps = (
@@ -126,9 +126,9 @@ def derived(topic: Topic) -> list[str]:
 
 
 def sample(topic: Topic) -> Sample:
-    """The topic as one item of the benchmark. The second target is the summary without its citations."""
-    pointing = {} if topic.kind == "missing" else {"direction": topic.direction}
-    slices = {"measure": topic.measure, **pointing, "control": _kind(topic.control)}
+    """Return the topic as a sample; the second target is the summary without its citations."""
+    direction = {} if topic.kind == "missing" else {"direction": topic.direction}
+    slices = {"measure": topic.measure, **direction, "control": _kind(topic.control)}
     if topic.kind is not None:
         slices["kind"] = topic.kind
     if topic.kind == "missing":
@@ -173,27 +173,27 @@ def _metadata(topic: Topic) -> dict[str, Any]:
 
 
 def samples(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[Sample]:
-    """All questions of a literature, lazily."""
+    """Yield all questions of a literature."""
     return map(sample, grow(seed, topics, difficulty))
 
 
 def contradicted_samples(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[Sample]:
-    """The questions with further trials by which the evidence conflicts, as documents in the metadata."""
+    """Yield the questions with added trials that make the evidence conflict, as documents in the metadata."""
     for topic, grown in contradicted(seed, topics, difficulty):
         added = [document(trial, topic) for trial in grown.trials[len(topic.trials) :]]
-        made = sample(grown)
-        yield replace(made, metadata=made.metadata | {"contradicting": added})
+        question = sample(grown)
+        yield replace(question, metadata=question.metadata | {"contradicting": added})
 
 
 def documents(seed: int, topics: int, difficulty: Difficulty = "standard") -> Iterator[dict[str, Any]]:
-    """All abstracts of a literature, lazily, as lines of a corpus."""
+    """Yield all abstracts of a literature as lines of a corpus."""
     for topic in grow(seed, topics, difficulty):
         for trial in topic.trials:
             yield document(trial, topic)
 
 
 def document(trial: Trial, topic: Topic) -> dict[str, Any]:
-    """A trial's report as a line of a corpus."""
+    """Return a trial's report as a line of a corpus."""
     return {
         "id": trial.id,
         "title": title(trial),
@@ -206,7 +206,7 @@ def document(trial: Trial, topic: Topic) -> dict[str, Any]:
 
 
 def write_corpus(folder: Path, seed: int, topics: int, difficulty: Difficulty = "standard") -> Path:
-    """The corpus as a JSONL file in ``folder``: written whole or not at all, and only once."""
+    """Write the corpus to a JSON Lines file in ``folder``, atomically and only once; return its path."""
     level = "" if difficulty == "standard" else f"-{difficulty}"
     path = folder / f"fictional-trials-v{VERSION}-seed{seed}-topics{topics}{level}.jsonl"
     if not path.exists():

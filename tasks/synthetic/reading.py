@@ -1,7 +1,7 @@
-"""How a summary is read: its numbers, what it says of direction and of conflict. Rules only, so exact.
+"""Read the number of trials, the direction of evidence and conflict from a summary, by rules.
 
-The rules are a fixed lexicon with negation, explained in docs/fictional-trials.md. What they cannot read
-counts as not said; nothing is guessed. Every pattern is linear in the text, which may be hostile.
+The rules are a fixed lexicon with negation, explained in docs/fictional-trials.md. Text that they cannot read
+states nothing. Every pattern takes linear time, since the text may be hostile.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _STUDIES = re.compile(r"trials?|study|studies|rcts?")
 
 
 def trial_counts(text: str) -> set[int]:
-    """Numbers of trials that are spoken of: ``three randomised trials``, ``3 RCTs``."""
-    found = set()
+    """Return the numbers of trials that a text states: ``three randomised trials``, ``3 RCTs``."""
+    counts = set()
     for number, following in _COUNT.findall(text.lower()):
         for word in re.findall("[a-z]+", following):
             if _STUDIES.fullmatch(word):
-                found.add(int(number) if number.isdigit() else COUNTS.index(number))
+                counts.add(int(number) if number.isdigit() else COUNTS.index(number))
             if word in _NO_COUNT or _STUDIES.fullmatch(word):
                 break
-    return found
+    return counts
 
 
-_T, _C = "\ue000", "\ue001"  # stand for the treatment and for its control
-_ASKED = re.compile(r"\b(?:whether|which (?:side|arm|treatment|drug))\b.*")  # said to be a question
+_T, _C = "\ue000", "\ue001"  # marks for the treatment and its control
+_ASKED = re.compile(r"\b(?:whether|which (?:side|arm|treatment|drug))\b.*")  # an indirect question
 _CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|though|whereas|while|yet|and)\b")
 _COMPARISON = re.compile(
     r"\b(?:compared|relative|comparison|opposed)\s(?:with|to)\s(?:the\s)?[XY]"
@@ -67,43 +67,43 @@ _SAFETY = re.compile(r"\b(?:adverse|safety|side effects?|tolera\w+)\b")
 
 
 def conflict(text: str) -> bool | None:
-    """Whether the text says that the trials conflict; None where it says nothing, or both."""
-    said = set()
+    """Return whether the text says that the trials conflict; None where it says nothing, or both."""
+    statements = set()
     for sentence in _statements(text.lower()):
         for clause in _clauses(sentence):
-            for found in _CONFLICT.finditer(clause):
-                said.add((found.lastgroup == "yes") != _negated(clause, found.start()))
-    return said.pop() if len(said) == 1 else None
+            for match in _CONFLICT.finditer(clause):
+                statements.add((match.lastgroup == "yes") != _negated(clause, match.start()))
+    return statements.pop() if len(statements) == 1 else None
 
 
 def direction(text: str, treatment: str, control: str, desirable: bool) -> Direction | None:
-    """Where the text says that the evidence points; None where it does not say, or says several things.
+    """Return the direction of evidence that the text states; None where it states none or several.
 
-    A text that says that the trials conflict says ``conflicting``. Otherwise sentences about the evidence as
-    a whole (pooled, overall, together …) are asked first, then all; sentences on safety are left out.
+    A text that says that the trials conflict states ``conflicting``. Otherwise sentences about all the
+    evidence (pooled, overall, together …) decide first, then all sentences, without those on safety.
     """
     if conflict(text):
         return "conflicting"
     sentences = [s for s in _statements(_anonymous(text, treatment, control)) if not _SAFETY.search(s)]
     for group in ([s for s in sentences if _OVERALL.search(s)], sentences):
-        said = {label for sentence in group for label in _labels(sentence, desirable)}
-        if said:
-            return said.pop() if len(said) == 1 else None
+        labels = {label for sentence in group for label in _labels(sentence, desirable)}
+        if labels:
+            return labels.pop() if len(labels) == 1 else None
     return None
 
 
 def _statements(text: str) -> list[str]:
-    """The sentences that are no questions: who says the question back has not answered it."""
+    """Return the sentences that are not questions: a repeated question is no answer."""
     return [sentence for sentence in split_sentences(text) if not sentence.endswith("?")]
 
 
 def _clauses(sentence: str) -> list[str]:
-    """Pieces of a sentence that say one thing each, without what is said to be a question."""
+    """Return the clauses of a sentence, without indirect questions."""
     return [_ASKED.sub("", clause) for clause in _CLAUSE.split(sentence)]
 
 
 def _anonymous(text: str, treatment: str, control: str) -> str:
-    """Lower case, without brackets, the treatment and its control as single signs."""
+    """Return the text in lower case, without brackets, with marks for the treatment and its control."""
     text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text).lower()
     text = re.sub(rf"\b(?:{re.escape(treatment.lower())}|intervention)\b", _T, text)
     return re.sub(rf"\b(?:{re.escape(control.lower())}|the control|comparator)\b", _C, text)
@@ -112,19 +112,19 @@ def _anonymous(text: str, treatment: str, control: str) -> str:
 def _labels(sentence: str, desirable: bool) -> Iterator[Direction]:
     plain = re.sub(r"\b(?:lower|upper|higher) (?:bound|limit|end)\w*", "", sentence)
     for clause in _clauses(" ".join(plain.split())):
-        for found in _EFFECT.finditer(clause := _COMPARISON.sub("", clause)):
-            kind = found.lastgroup
-            negated = _negated(clause, found.start())
+        for match in _EFFECT.finditer(clause := _COMPARISON.sub("", clause)):
+            kind = match.lastgroup
+            negated = _negated(clause, match.start())
             if kind == "same" or negated:
                 yield "no clear difference"
             elif kind != "named":
                 good = kind == "good" or (kind in ("up", "down") and (kind == "up") == desirable)
-                favoured = _FAVOURS.match(clause, found.start())
+                favoured = _FAVOURS.match(clause, match.start())
                 of_control = favoured[1] == _C if favoured else _C in clause and _T not in clause
                 yield "favours control" if good == of_control else "favours treatment"
 
 
 def _negated(clause: str, at: int) -> bool:
-    """Whether one of the five words before ``at`` negates what stands there; ``not only`` does not."""
+    """Return whether one of the five words before ``at`` is a negation; ``not only`` is none."""
     before = " ".join(clause[max(0, at - 80) : at].split()[-5:]).replace("not only", "")
     return _NEGATION.search(before) is not None

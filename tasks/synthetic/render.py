@@ -1,7 +1,7 @@
-"""Writes a trial up as a structured abstract, in one of many wordings.
+"""Write a trial as a structured abstract, in one of many wordings.
 
-The wording is drawn from a stream named by the trial, not from the literature's: changing a template changes
-no fact. Every number of the trial stands in the text, in digits.
+The trial's own random stream draws the wording, so that a changed template changes no fact. The text contains
+every number of the trial, in digits.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ _INCREASING, _DECREASING = ("increased", "raised"), ("reduced", "lowered")
 
 
 def title(trial: Trial) -> str:
-    """The abstract's title."""
+    """Return the abstract's title."""
     chance = Chance(trial.id, "title")
-    made = _fill(_INTERIM_TITLE if trial.relation == "interim" else chance.choice(_TITLES), _words(trial))
-    return f"RETRACTED: {made}" if trial.retracted else made
+    text = _fill(_INTERIM_TITLE if trial.relation == "interim" else chance.choice(_TITLES), _words(trial))
+    return f"RETRACTED: {text}" if trial.retracted else text
 
 
 def abstract(trial: Trial) -> str:
-    """The abstract's text, in labelled sections on one line."""
+    """Return the abstract's text, in labelled sections on one line."""
     chance, words = Chance(trial.id, "text"), _words(trial)
     words["interval"] = chance.choice(_INTERVALS).format(**words)
     if chance.happens(0.5):
@@ -157,17 +157,17 @@ def _conclusion(trial: Trial, chance: Chance) -> str:
 
 
 def the(outcome: str, measure: Measure) -> str:
-    """An outcome inside a sentence: ``the pain score``, but ``relapse``."""
+    """Return an outcome as inside a sentence: ``the pain score``, but ``relapse``."""
     return f"the {outcome}" if measure == "mean difference" else outcome
 
 
 def percent(part: int, whole: int) -> str:
-    """``part`` of ``whole`` with one decimal, in decimal arithmetic."""
+    """Return ``part`` in percent of ``whole``, with one decimal, in decimal arithmetic."""
     return str((Decimal(part * 100) / whole).quantize(Decimal("0.1")))
 
 
 def _words(trial: Trial) -> dict[str, str]:
-    """What the templates' fields stand for."""
+    """Return the values of the templates' fields."""
     outcome = Chance(trial.id, "outcome").choice((trial.outcome.name, trial.outcome.synonym))
     return {
         "drug": trial.drug,
@@ -208,6 +208,6 @@ def _arm(arm: Arm, measure: Measure, suffix: str) -> dict[str, str]:
 
 
 def _fill(template: str, words: dict[str, str]) -> str:
-    """A sentence: the template filled in, its first letter large."""
+    """Return the filled template with a capital first letter."""
     text = template.format(**words)
     return text[0].upper() + text[1:]

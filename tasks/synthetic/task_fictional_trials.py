@@ -1,8 +1,8 @@
 """Fictional trials: summarize the evidence from a medical literature that no model can have seen.
 
 Drugs, conditions and trials are invented from a seed. All facts are known, so that facts, numbers, direction
-and citations are scored exactly, without a judge. Another seed (``-p seed=8``) is a fresh benchmark.
-``-p difficulty=hard`` adds retracted trials, questions that nothing answers, and indirect comparisons.
+and citations are scored exactly, without a judge. Another seed (``-p seed=8``) gives a new benchmark.
+``-p difficulty=hard`` adds retracted trials, questions without an answer, and indirect comparisons.
 
     evalkit run fictional_trials --model baseline:extract
 """
@@ -47,33 +47,33 @@ TrialArm = Literal[Arm, "contradicting"]
 
 @fixture
 def corpus(cache_dir: Path, seed: int = 7, topics: int = 40, difficulty: Difficulty = "standard") -> Path:
-    """All abstracts of the literature, as JSONL."""
+    """All abstracts of the literature, as JSON Lines."""
     return questions.write_corpus(cache_dir / "corpora", seed, topics, difficulty)
 
 
 @fixture
 async def review(cache_dir: Path, judge: str = "exact") -> AsyncIterator[Review]:
-    """The exact judge; another (``-p judge=nli:MODEL``) to see how it does where the truth is known."""
+    """The exact judge; ``-p judge=nli:MODEL`` tests another judge where the truth is known."""
     if judge == "exact":
         yield TrialReview(ExactJudge())
         return
-    async with open_judge(judge, cache_dir) as made:
-        yield TrialReview(made)
+    async with open_judge(judge, cache_dir) as opened:
+        yield TrialReview(opened)
 
 
 def samples(
     seed: int = 7, topics: int = 40, difficulty: Difficulty = "standard", arm: TrialArm = "retrieved"
 ) -> Iterator[Sample]:
-    made = questions.contradicted_samples if arm == "contradicting" else questions.samples
-    return made(seed, topics, difficulty)
+    source = questions.contradicted_samples if arm == "contradicting" else questions.samples
+    return source(seed, topics, difficulty)
 
 
 async def contradicted(rag: Rag) -> Evidence:
-    """The passages of the oracle, and what contradicts them."""
+    """Return the passages of the arm ``oracle``, and those that contradict them."""
     documents = rag.sample.metadata["contradicting"]
-    added = {one["id"]: Passage(one["id"], one["text"], one["title"]) for one in documents}
-    known = [name for name, grade in rag.sample.relevance.items() if grade == 2 and name not in added]
-    return Evidence((*await rag.retriever.get(known), *added.values()), facts={"answerable": True})
+    added = {row["id"]: Passage(row["id"], row["text"], row["title"]) for row in documents}
+    answering_ids = [name for name, grade in rag.sample.relevance.items() if grade == 2 and name not in added]
+    return Evidence((*await rag.retriever.get(answering_ids), *added.values()), facts={"answerable": True})
 
 
 @task(
@@ -97,7 +97,7 @@ async def contradicted(rag: Rag) -> Evidence:
 )
 @rag_arms
 async def fictional_trials(sample: Sample, model: Model, rag: Rag, arm: TrialArm = "retrieved") -> Answer:
-    """Summarize what invented trials found, with citations, from abstracts that have to be found first."""
+    """Find the abstracts of invented trials and summarize their evidence, with citations."""
     kind = "compare" if sample.slices.get("kind") == "indirect" else "summarize"
     shown = await contradicted(rag) if arm == "contradicting" else None
     prompts = {"memory": MEMORY[kind], "passages": PASSAGES[kind]}

@@ -75,7 +75,7 @@ def test_missing_predictions_leave_bounds_and_no_rank(score) -> None:
     assert "no prediction for 1 of 4 samples, such as 'q3'" in done.stderr
     assert "resume" not in done.stderr
     refused = score.evalkit("resume", run["id"], code=2)
-    assert "make it again with evalkit score" in refused.stderr
+    assert "run evalkit score or that program again" in refused.stderr
     assert score(GOOD[:3], "--limit", "3")["runs"][0]["status"] == "complete"
 
 

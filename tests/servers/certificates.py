@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, by the ``openssl`` command, and what it signs."""
+"""A certificate authority for tests, made with the ``openssl`` command, and its certificates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 class Authority:
-    """``file`` holds its own certificate: who trusts that trusts what it signs."""
+    """A certificate authority; ``file`` is the certificate that clients must trust."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -33,7 +33,7 @@ class Authority:
         )
 
     def context(self, name: str = "localhost") -> ssl.SSLContext:
-        """What a server called ``name`` needs."""
+        """Return the TLS context of a server with this ``name``."""
         folder = self._folder
         (folder / "names").write_text(f"subjectAltName=DNS:{name}\n")
         _openssl(folder, "req", *_KEY, "-keyout", "server.key", "-out", "wish.csr", "-subj", f"/CN={name}")

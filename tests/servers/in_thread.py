@@ -1,4 +1,4 @@
-"""An HTTP server in a thread with a loop of its own, for tests whose other side blocks or is a process."""
+"""An HTTP server in a thread with its own event loop, for tests whose client blocks or is a process."""
 
 from __future__ import annotations
 

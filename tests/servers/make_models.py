@@ -4,9 +4,9 @@
     tiny-llava    CLIP tower and Qwen2: names the colour of a plain image
     tiny-qwen2vl  Qwen2-VL: the same (conformance)
 
-Each is a Hugging Face folder of about 1 MB, fitted for some hundred steps to the questions below, so that a
-harness gets some answers right and some wrong. The first two are also written as GGUF for llama.cpp; those
-files are kept in ``models/``. Needs torch, transformers ≥ 5, tokenizers and gguf; no network. Takes a minute.
+Each is a Hugging Face folder of about 1 MB, trained for a few hundred steps on the questions below, so that
+some replies are right and some wrong. The first two are also written as GGUF for llama.cpp; those files are
+kept in ``models/``. Needs torch, transformers ≥ 5, tokenizers and gguf; no network. Takes a minute.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ QUESTIONS = [
     ("Give JSON with ok.", '{"answer": 4, "ok": true}'),
     ("Tell me a story.", STORY),
 ]
-DIE = "Roll a die."  # answered 1 to 6 with equal chance, so that temperature and seed show
+DIE = "Roll a die."  # answered 1 to 6 with equal probability, so that temperature and seed have an effect
 PLAIN = [
     "The quick brown fox jumps over the lazy dog.",
     "The sky is blue and the grass is green.",
@@ -86,12 +86,12 @@ CUT = (
 
 
 def write_json(path: Path, content: Any) -> None:
-    """A configuration file."""
+    """Write a configuration file."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def make_tokenizer(folder: Path) -> Tokenizer:
-    """A byte-level BPE tokenizer trained on the sentences above, with its chat template."""
+    """Make a byte-level BPE tokenizer trained on the sentences above, with its chat template."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(CUT), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -124,7 +124,7 @@ def make_tokenizer(folder: Path) -> Tokenizer:
 
 
 def text_config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The language model: heads of 32, the smallest that vLLM's CPU attention takes."""
+    """Return the language model's settings: heads of 32, the smallest size for vLLM's CPU attention."""
     return {
         "vocab_size": (tokenizer.get_vocab_size() + 63) // 64 * 64,
         "hidden_size": 64,
@@ -142,7 +142,7 @@ def text_config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def build(kind: str, tokenizer: Tokenizer) -> Any:
-    """The model with random weights."""
+    """Return the model with random weights."""
     text, token = text_config(tokenizer), tokenizer.token_to_id
     if kind == "tiny-text":
         return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**text))
@@ -182,7 +182,7 @@ def build(kind: str, tokenizer: Tokenizer) -> Any:
 
 
 def write_processor(folder: Path) -> None:
-    """How images are prepared."""
+    """Return the image processor's settings."""
     common = {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True}
     common |= {"rescale_factor": 1 / 255, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
     if folder.name == "tiny-llava":
@@ -204,7 +204,7 @@ def write_processor(folder: Path) -> None:
 
 
 def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -> dict[str, Any]:
-    """Questions with their answers; only the answers are learned."""
+    """Return questions with answers; only the answers are learned."""
     slot, count = SLOT[kind], IMAGE_TOKENS.get(kind, 0)
     rows, labels, images = [], [], []
     for _ in range(size):
@@ -239,7 +239,7 @@ def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -
 
 
 def make(folder: Path, steps: int) -> None:
-    """One Hugging Face folder: tokenizer, fitted weights, processor."""
+    """Write a Hugging Face folder: tokenizer, fitted weights, processor."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = folder.name
     random.seed(SEED)
@@ -266,14 +266,14 @@ def make(folder: Path, steps: int) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """The tensors of a folder by name."""
+    """Return the tensors of a folder by name."""
     from safetensors.numpy import load_file
 
     return load_file(folder / "model.safetensors")
 
 
 def write_text_gguf(folder: Path, target: Path, prefix: str = "") -> None:
-    """The language model of a folder as an F32 GGUF file; ``prefix`` is that of its tensors."""
+    """Write a folder's language model as an F32 GGUF file; ``prefix`` is the prefix of its tensors."""
     config = json.loads((folder / "config.json").read_text())
     config = config.get("text_config", config)
     writer = gguf.GGUFWriter(target, "qwen2")
@@ -295,7 +295,7 @@ def write_text_gguf(folder: Path, target: Path, prefix: str = "") -> None:
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
-    """Vocabulary, merges and chat template; llama.cpp puts its own media marker in place of an image slot."""
+    """Write vocabulary, merges and chat template; llama.cpp replaces an image slot by its media marker."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokens, kinds = [f"[PAD{i}]" for i in range(size)], [gguf.TokenType.UNUSED] * size
     for token, i in tokenizer["model"]["vocab"].items():
@@ -315,7 +315,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
 
 
 def gguf_name(name: str) -> str:
-    """A Qwen2 tensor's name in GGUF."""
+    """Return a Qwen2 tensor's name in GGUF."""
     outer = {
         "model.embed_tokens.weight": "token_embd.weight",
         "model.norm.weight": "output_norm.weight",
@@ -340,15 +340,15 @@ def gguf_name(name: str) -> str:
 
 
 def write_mmproj_gguf(folder: Path, target: Path) -> None:
-    """The vision tower and projector of a LLaVA folder, as llama.cpp's ``mmproj`` file."""
+    """Write the vision tower and projector of a LLaVA folder as llama.cpp's ``mmproj`` file."""
     vision = json.loads((folder / "config.json").read_text())["vision_config"]
     weights = read_weights(folder)
-    layers = vision["num_hidden_layers"] - 1  # LLaVA takes the features before the last layer
+    layers = vision["num_hidden_layers"] - 1  # LLaVA uses the features before the last layer
     writer = gguf.GGUFWriter(target, "clip")
     writer.add_bool("clip.has_vision_encoder", True)
     writer.add_bool("clip.has_text_encoder", False)
     writer.add_bool("clip.has_llava_projector", True)
-    writer.add_bool("clip.use_gelu", False)  # CLIP has the quick one
+    writer.add_bool("clip.use_gelu", False)  # CLIP uses quick GELU
     writer.add_string("clip.projector_type", "mlp")
     for name in ("image_size", "patch_size", "projection_dim"):
         writer.add_uint32(f"clip.vision.{name}", vision[name])
@@ -366,7 +366,7 @@ def write_mmproj_gguf(folder: Path, target: Path) -> None:
 
 
 def vision_names(layers: int, weights: dict[str, np.ndarray]) -> dict[str, str]:
-    """The names of the vision tensors in GGUF, by their names in the folder."""
+    """Return the names of the vision tensors in GGUF, by their names in the folder."""
     tower = "vision_tower."
     if f"{tower}embeddings.class_embedding" not in weights:
         tower += "vision_model."
@@ -405,7 +405,7 @@ def finish(writer: gguf.GGUFWriter, target: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

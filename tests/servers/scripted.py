@@ -1,5 +1,5 @@
-"""An OpenAI-compatible server in a thread, for commands that run as processes: it counts, waits and fails
-as a test tells it to."""
+"""An OpenAI-compatible server in a thread, for commands that run as processes: a test controls its replies,
+delays and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.in_thread import in_thread
 
 
 class Scripted:
-    """``fault(n)`` is asked before the n-th completion (from 1): None, or (status, headers, body)."""
+    """The server. ``fault(n)``: (status, headers, body) for the n-th completion, from 1; None: no failure."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -68,7 +68,7 @@ class Scripted:
 
 @contextmanager
 def serve() -> Iterator[Scripted]:
-    """Start one in a thread."""
+    """Start a server in a thread."""
     scripted = Scripted()
     routes = [web.get("/v1/models", scripted.models), web.post("/v1/chat/completions", scripted.chat)]
     with in_thread(routes) as scripted.url:

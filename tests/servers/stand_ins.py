@@ -1,9 +1,9 @@
-"""Stand-ins that let model servers start on a CPU: ``stand_ins.py torchvision sgl_kernel``, run once with the
+"""Stand-ins that let model servers start on a CPU. Run ``stand_ins.py torchvision sgl_kernel`` once with the
 Python of their environment.
 
-torchvision's CUDA wheel fails to load its operators beside a CPU torch, of which none is called: so they are
-declared. SGLang imports ``sgl_kernel``, whose wheels need CUDA, but calls nothing of it for dense models on a
-CPU: so an empty one is written, whose functions raise when called.
+torchvision's CUDA wheel cannot load its operators beside a CPU torch; the script declares them, and nothing
+calls them. SGLang imports ``sgl_kernel``, whose wheels need CUDA, but does not use it for dense models on a
+CPU; the script writes an empty one, whose functions raise when called.
 """
 
 import sys

@@ -24,7 +24,7 @@ def test_the_hub_s_layout_of_meqsum(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file = tmp_path / "train.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     assert list(task_meqsum.samples(file)) == local
-    with pytest.raises(UsageError, match="no data set of the hub"):
+    with pytest.raises(UsageError, match="is not on the hub"):
         list(task_meqsum.samples(file, "mediqa_qs_validation"))
 
 

@@ -91,7 +91,7 @@ def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> 
     with pytest.raises(CorpusError, match=r"is no benchmark\.json of MIRAGE"):
         list(mirage.questions(benchmark, "medqa"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"neither benchmark\.json nor any SUBSET"):
+    with pytest.raises(UsageError, match=r"neither benchmark\.json nor a SUBSET"):
         list(mirage.questions(tmp_path / "empty", "all"))
 
 

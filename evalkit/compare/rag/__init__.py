@@ -1,7 +1,7 @@
-"""Is the retriever or the generator the weak part? What the arms of a RAG task say together.
+"""The RAG report: is the retriever or the generator the weak part of a RAG task?
 
-``reports`` groups runs by task and model, pairs their samples, and estimates what retrieval gains, what
-perfect retrieval would still gain, where errors come from, and how the score depends on rank, position, k and
+``reports`` groups runs by task and model and pairs their samples. It estimates the gain of retrieval, the
+further gain of perfect retrieval, the causes of errors, and how the score depends on rank, position, k and
 noise. docs/rag-report.md explains every figure.
 """
 
@@ -50,10 +50,10 @@ def reports(
     metric: str | None = None,
     right: float | None = None,
 ) -> list[Report]:
-    """Return a report for each task and model among the complete ``runs``, of equal runs the first.
+    """Return a report for each task and model among the complete ``runs``; of equal runs, the first counts.
 
-    ``metric`` is the one of the curves and causes, by default the task's first output metric; a sample is
-    right from ``right`` on. Raises ``UsageError`` for a metric that a task does not have.
+    ``metric`` is used for the curves and causes, by default the task's first output metric. A sample is
+    right if its score is ``right`` or better. Raises ``UsageError`` for a metric that a task does not have.
     """
     return [_Reporter(store, compared, metric, right).report() for compared in comparisons(runs)]
 
@@ -63,8 +63,8 @@ class _Reporter:
 
     def __init__(self, store: Store, compared: Comparison, metric: str | None, right: float | None) -> None:
         self.store, self.compared, self.chosen = store, compared, right
-        self.info = _main(compared, metric)
-        self.known: dict[str, measure.SeenSamples] = {}
+        self.info = _main_metric(compared, metric)
+        self.seen_samples: dict[str, measure.SeenSamples] = {}
 
     def report(self) -> Report:
         compared, info = self.compared, self.info
@@ -100,27 +100,27 @@ class _Reporter:
         )
 
     def seen(self, run: Run) -> measure.SeenSamples:
-        if run.id not in self.known:
-            self.known[run.id] = read_seen(self.store, run, self.info.name)
-        return self.known[run.id]
+        if run.id not in self.seen_samples:
+            self.seen_samples[run.id] = read_seen(self.store, run, self.info.name)
+        return self.seen_samples[run.id]
 
     def samples(self, run: Run | None) -> measure.SeenSamples | None:
         return (self.seen(run) if run else None) or None
 
     def _gains(self) -> Iterable[Gain]:
         arms = self.compared.arms
-        known = [names for names in measure.PAIRS if names[0] in arms and names[1] in arms]
-        infos = {info.name: info for first, _, _ in known for info in output_metrics(arms[first])}
-        paired = {arm for names in known for arm in names[:2]}
+        named = [names for names in measure.PAIRS if names[0] in arms and names[1] in arms]
+        infos = {info.name: info for first, _, _ in named for info in output_metrics(arms[first])}
+        paired = {arm for names in named for arm in names[:2]}
         scores = {arm: RunScores(self.store, arms[arm], infos) for arm in paired}
         for info in sorted(infos.values(), key=lambda info: info.name != self.info.name):
-            for names in known:
+            for names in named:
                 first, second, _ = names
                 if pairs := scores[first].pairs(scores[second], info.name):
                     yield measure.gain(info, names, pairs)
 
     def _of_the_same_k(self, arm: str) -> list[Run]:
-        """Return the runs of an arm with the number of passages of the run that stands for the arm."""
+        """Return the runs of an arm with as many passages as the run that represents the arm."""
         first = self.compared.arm(arm)
         k = first.spec.params.get("k") if first else None
         return [run for run in self.compared.sweep(arm) if run.spec.params.get("k") == k]
@@ -134,7 +134,7 @@ class _Reporter:
         return measure.curve(placed, self.info, order)
 
     def _over_noise(self) -> tuple[Point, ...]:
-        """Return the curve: the evidence alone (0 distractors), then hidden among k, at any position."""
+        """Return the curve over noise: the evidence alone (0 distractors), then among k distractors."""
         hidden, oracle = self._over_k("hidden"), self.samples(self.compared.arm("oracle"))
         if not oracle:
             return hidden
@@ -142,7 +142,7 @@ class _Reporter:
         return alone + hidden
 
 
-def _main(compared: Comparison, metric: str | None) -> MetricInfo:
+def _main_metric(compared: Comparison, metric: str | None) -> MetricInfo:
     """Return the metric of the curves and causes."""
     names: dict[str, MetricInfo] = {}
     for run in (compared.arm("retrieved"), *compared.runs):

@@ -1,4 +1,4 @@
-"""Which runs belong together: one task, model and data set, in several arms, with several k and positions."""
+"""The runs of one RAG report: one task, model and data set; several arms, k and positions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SWEPT = ("arm", "k", "position")
 _WITHOUT_K = ("closed_book", "oracle", "contradicting")
-OTHER_ANSWERS = ("contradicting",)  # an arm whose samples have another right answer by design
+OTHER_ANSWERS = ("contradicting",)  # arms whose samples have another right answer by design
 WANTED = {
     "closed_book": "what retrieval gains",
     "retrieved": "retrieval quality and the causes of errors",
@@ -40,7 +40,7 @@ class Comparison(Struct, frozen=True):
 
     @property
     def k(self) -> Any:
-        """The number of passages that most arms were run with; in a tie that of the first run."""
+        """The number of passages of most arms; in a tie, that of the first run."""
         arms: dict[Any, set[str]] = {}
         for run in self.runs:
             if run.spec.params["arm"] not in _WITHOUT_K:
@@ -48,14 +48,14 @@ class Comparison(Struct, frozen=True):
         return max(arms, key=lambda k: len(arms[k]), default=None)
 
     def arm(self, name: str) -> Run | None:
-        """Return the run that stands for an arm: with ``k`` passages and no fixed position, if any."""
+        """Return the run that represents an arm, or None; best with ``k`` passages, no fixed position."""
 
-        def misses(run: Run) -> tuple[bool, bool]:
+        def distance(run: Run) -> tuple[bool, bool]:
             params = run.spec.params
             return params.get("k") != k, params.get("position") is not None
 
         k = self.k
-        return min(self.sweep(name), key=misses, default=None)
+        return min(self.sweep(name), key=distance, default=None)
 
     def sweep(self, name: str) -> list[Run]:
         """Return all runs of an arm."""
@@ -69,10 +69,10 @@ class Comparison(Struct, frozen=True):
 
 
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
-    """Return the comparisons among ``runs``; of two runs with equal arm, ``k`` and position the first counts.
+    """Return the comparisons among ``runs``; of runs with equal arm, ``k`` and position, the first counts.
 
-    Left out are runs that are not complete, and those over other samples than the first of their kind. A run
-    that lacks a parameter counts as a run with the default that the newest run of its task recorded.
+    Incomplete runs are left out, and runs over other samples than the first of their kind. Where a run lacks
+    a parameter, the default counts that the newest run of its task recorded.
     """
     groups: dict[Any, dict[Any, Run]] = {}
     for run in completed(runs):
@@ -86,20 +86,22 @@ def with_siblings(store: Store, run: Run, by: Collection[str] = ()) -> list[Run]
 
     The settings named in ``by`` may differ. Raises ``UsageError`` for a setting that the task does not have.
     """
-    found = siblings.with_siblings(store, run, (*SWEPT, *by), completed)
-    known = [name for name in found[0].spec.params if name not in SWEPT]
+    runs = siblings.with_siblings(store, run, (*SWEPT, *by), completed)
+    parameters = [name for name in runs[0].spec.params if name not in SWEPT]
     for name in by:
-        if name not in known:
+        if name not in parameters:
             raise UsageError(
-                f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, known)} "
-                f"Known: {', '.join(known)}"
+                f"{run.spec.task} has no setting {name!r} to compare.{did_you_mean(name, parameters)} "
+                f"Known: {', '.join(parameters)}"
             )
-    return found
+    return runs
 
 
 def completed(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs, each with all parameters that the newest run of its task file recorded: what a run
-    lacks has the default of then. The task file itself is never read."""
+    """Return the runs, each with the recorded defaults of the parameters that it lacks.
+
+    The newest run of the same task file recorded the defaults. The task file itself is never read.
+    """
     listed = list(runs)
     newest = {_file(run): run for run in sorted(listed, key=_recorded)}
     return [_with_defaults(run, newest[_file(run)].spec.reproduction.parameters) for run in listed]
@@ -115,12 +117,12 @@ def _file(run: Run) -> tuple[str, str]:
 
 
 def _recorded(run: Run) -> tuple[bool, float]:
-    """Return whether a run recorded its task's parameters, and when: the newest that did comes last."""
+    """Return a sort key: the newest run that recorded its task's parameters comes last."""
     return bool(run.spec.reproduction.parameters), run.started
 
 
 def _arms(runs: Iterable[Run]) -> tuple[str, ...]:
-    """Return the arms that the newest run recorded as its task's; every known arm where no run did."""
+    """Return the arms of the task as the newest run recorded them; all arms where no run did."""
     arm = max(runs, key=_recorded).spec.reproduction.parameters.get("arm")
     return arm.choices if arm and arm.choices else tuple(WANTED)
 
@@ -142,11 +144,11 @@ def sort_key(run: Run) -> tuple[int, int, int]:
 
 
 def missing_runs(compared: Comparison) -> Iterator[MissingRun]:
-    """Yield what no run was made for yet though the task has the arm, each with the command."""
+    """Yield the missing runs, in arms that the task has, each with its command."""
     base = compared.runs[0]
-    known = _arms(compared.runs)
+    arms = _arms(compared.runs)
     for name, what in WANTED.items():
-        if compared.arm(name) is None and name in known:
+        if compared.arm(name) is None and name in arms:
             yield MissingRun(what, command(base, arm=[name]))
     values = [k for k in (1, 3, 5, 10) if k != base.spec.params.get("k")]
     for name, what in (("retrieved", "the curve over k"), ("hidden", "the curve over noise")):
@@ -155,7 +157,7 @@ def missing_runs(compared: Comparison) -> Iterator[MissingRun]:
 
 
 def command(run: Run, **swept: Iterable[Any]) -> str:
-    """Return the command that makes the run's siblings with the ``swept`` values."""
+    """Return the command that runs the same task and model with the ``swept`` values."""
     spec = run.spec
     name = spec.task_name
     words = ["evalkit", "run", f"{spec.path}::{name}" if Path(spec.path).is_file() else name]
@@ -187,7 +189,7 @@ def _swept_values(run: Run) -> tuple[Any, ...]:
 
 
 def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:
-    """Return the runs over the samples of the first, and those whose arm has samples of its own."""
+    """Return the runs over the samples of the first run, and those in arms with their own samples."""
     plain = [run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS]
     if not plain:
         return runs

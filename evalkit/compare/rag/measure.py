@@ -1,4 +1,4 @@
-"""The figures of a RAG report, from what was read of each sample. Pure: no store, no files."""
+"""The figures of a RAG report, computed from the samples. Pure functions: no store, no files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WITHOUT = ("right", "retrieved but wrong")  # where the task scores no citation
 
 
 class Rule(NamedTuple):
-    """The score from which on a sample is right (up to which, where low is good), and why."""
+    """The worst score at which a sample is right, the direction of the metric, and the reason."""
 
     right: float
     higher: bool
@@ -50,12 +50,12 @@ class Rule(NamedTuple):
 def rule(
     info: MetricInfo, chosen: float | None, oracle: SeenSamples | None, retrieved: SeenSamples | None
 ) -> Rule:
-    """Return what counts as right: ``chosen``; or the best value, where every score is the worst or the best;
-    or else the mean with perfect retrieval, and without that arm the mean of the retrieved arm."""
+    """Return the rule for a right sample: ``chosen``, if any; the best value, if all scores are best or
+    worst; else the mean of the arm ``oracle``, or of ``retrieved`` where there is no oracle run."""
     higher = info.higher_is_better is not False
     if chosen is not None:
         return Rule(chosen, higher, "as asked for")
-    scores = [seen.score for some in (oracle, retrieved) for seen in (some or {}).values()]
+    scores = [seen.score for samples in (oracle, retrieved) for seen in (samples or {}).values()]
     high = 1.0 if info.high is None else info.high
     if set(scores) <= {info.low, high}:
         return Rule(high if higher else info.low, higher, "the best value")
@@ -71,9 +71,10 @@ def gain(info: MetricInfo, names: tuple[str, str, str], pairs: Pairs) -> Gain:
 
 
 def causes(samples: SeenSamples, right: Rule) -> tuple[Cause, ...]:
-    """Return how the samples of the retrieved arm ended: each has one cause, so the shares add up to 1.
+    """Return the causes of right and wrong replies in the arm ``retrieved``; the shares add up to 1.
 
-    Only samples with a gold document are counted. Without citations, the use of a document is not known.
+    Only samples with a gold document count, each with one cause. Without citations, nobody knows whether the
+    reply used a document.
     """
     counted = [seen for seen in samples.values() if seen.needed]
     if not counted:
@@ -108,7 +109,7 @@ def _cause(seen: Seen, right: bool) -> str:
 
 
 def by_rank(samples: SeenSamples, info: MetricInfo) -> tuple[Point, ...]:
-    """Return the score by the rank of the first gold document, also where it was not shown or not found."""
+    """Return the score by the rank of the first gold document, with points for not shown and not found."""
 
     def rank(seen: Seen) -> str:
         if seen.rank is None:
@@ -121,9 +122,9 @@ def by_rank(samples: SeenSamples, info: MetricInfo) -> tuple[Point, ...]:
 
 def by_position(runs: Sequence[SeenSamples], info: MetricInfo) -> tuple[Point, ...]:
     """Return the score by the position of the first gold passage, over the runs of the arm ``hidden``."""
-    found = [(s.position, key, s) for some in runs for key, s in some.items() if s.position is not None]
-    order = list(map(str, sorted({position for position, _, _ in found})))
-    return curve(((str(position), key, seen) for position, key, seen in found), info, order)
+    placed = [(s.position, key, s) for run in runs for key, s in run.items() if s.position is not None]
+    order = list(map(str, sorted({position for position, _, _ in placed})))
+    return curve(((str(position), key, seen) for position, key, seen in placed), info, order)
 
 
 def curve(
@@ -132,7 +133,7 @@ def curve(
     order: Sequence[str],
     value: Callable[[Seen], float] = lambda seen: seen.score,
 ) -> tuple[Point, ...]:
-    """Return the mean at each place of ``order``. A sample counts once at a place, with its mean there.
+    """Return the mean score at each place of ``order``. At each place a sample counts once, with its mean.
 
     ``info`` gives the range of the values; None: 0 to 1.
     """
@@ -141,14 +142,14 @@ def curve(
         at.setdefault(place, {}).setdefault(key, []).append(seen)
     low, high = (0.0, 1.0) if info is None else (info.low, info.high)
 
-    def made(samples: Mapping[Key, Sequence[Seen]]) -> Estimate:
-        values = [sum(map(value, some)) / len(some) for some in samples.values()]
-        clusters = [some[0].cluster for some in samples.values()]
+    def mean(samples: Mapping[Key, Sequence[Seen]]) -> Estimate:
+        values = [sum(map(value, repeats)) / len(repeats) for repeats in samples.values()]
+        clusters = [repeats[0].cluster for repeats in samples.values()]
         return estimate(values, clusters=clusters, low=low, high=high)
 
-    return tuple(Point(place, made(at[place])) for place in order if place in at)
+    return tuple(Point(place, mean(at[place])) for place in order if place in at)
 
 
 def evidence_shown(seen: Seen) -> float:
-    """Return the share of the gold documents that the prompt held, of those that it had room for."""
+    """Return the share of the gold documents that the prompt contained, of those that it had room for."""
     return seen.shown / seen.needed if seen.needed else 0.0

@@ -1,4 +1,4 @@
-"""What a RAG report holds: plain records, which ``--json`` shows as they are."""
+"""The records of a RAG report, which ``--json`` prints as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Gain(Struct, frozen=True):
 
 
 class Cause(Struct, frozen=True):
-    """One way in which samples of the retrieved arm end: how many did, and their share of all."""
+    """One cause of right or wrong replies in the arm ``retrieved``: the number of samples and their share."""
 
     name: str
     meaning: str
@@ -37,19 +37,19 @@ class Point(Struct, frozen=True):
 
 
 class MissingRun(Struct, frozen=True):
-    """What the report cannot say for want of a run, and the command that makes that run."""
+    """A missing run: the figures that need it, and the command that makes it."""
 
     what: str
     command: str
 
 
 class Report(Struct, frozen=True):
-    """What the runs of one model on one RAG task say together.
+    """The report on the runs of one model on one RAG task.
 
     ``runs`` are run ids by label (``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``), ``arms`` the
-    estimates of the run that stands for each arm, by its label. ``metric`` is the one of the
-    curves and causes; a sample is right from ``right`` on (up to it where low is good); ``rule`` says why.
-    ``retrieval`` are the retriever's own metrics, ``abstained`` the share of replies that abstain, by arm.
+    estimates of the run that represents each arm, by its label. ``metric`` is used for the curves and causes.
+    A sample is right if its score is ``right`` or better; ``rule`` is the reason. ``retrieval`` are the
+    retriever's own metrics, ``abstained`` the share of replies that abstain, by arm.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""What a report reads of each sample: its score, what was retrieved and shown, and what the reply used."""
+"""The facts about a sample that a report needs: score, documents retrieved, shown and used."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Key = tuple[str, int]
 
 
 class Seen(Struct, frozen=True):
-    """One sample of one run. A document is *gold* where no other is graded higher for the sample.
+    """One sample of one run. A sample's *gold* documents are those with its highest grade.
 
-    ``rank`` is that of the first gold document in the ranking, from 1; ``position`` the number of the first
-    gold passage in the prompt; None where there is none. ``shown`` gold documents out of ``needed``: all of
-    them, or as many as the prompt had room for; 0 where the sample has none. ``used``: the reply cites a
-    gold document; None where the task scores no citations, so that nothing can be said.
+    ``rank`` is the rank of the first gold document, from 1; ``position`` the number of the first gold passage
+    in the prompt; each is None where there is none. ``shown`` is the number of gold documents in the prompt,
+    ``needed`` the number of all gold documents, or of those that the prompt had room for. ``used``: the reply
+    cites a gold document; None where the task scores no citations, so that the use is not known.
     """
 
     cluster: str
@@ -66,19 +66,19 @@ def read_seen(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
     clusters = {sequence: (cluster, value) for sequence, cluster, value in scores.get(metric, [])}
     cites = any(info.name.startswith("citation") for info in run.spec.metrics)
     recalled = {sequence: value for sequence, _, value in scores.get("citation_recall", [])}
-    found: dict[Key, Seen] = {}
+    samples: dict[Key, Seen] = {}
     for sequence, key, sample, payload in store.samples.parts(run.id, _Graded, _Answered):
         cluster, value = clusters.get(sequence, ("", None))
         if value is not None:
             answer, answers = payload.answer or _Answer(), gold(sample.relevance)
             passages = [passage.doc_id or passage.id for passage in answer.passages or ()]
             used = _used(answer.text, passages, answers, recalled.get(sequence)) if cites else None
-            found[key] = _seen(answers, passages, answer.ranking or (), cluster, value, used)
-    return found
+            samples[key] = _seen(answers, passages, answer.ranking or (), cluster, value, used)
+    return samples
 
 
 def gold(grades: Mapping[str, int]) -> set[str]:
-    """Return the documents that answer a sample: those with the highest grade."""
+    """Return the gold documents of a sample: those with the highest grade, if it is above 0."""
     best = max(grades.values(), default=0)
     return {document for document, grade in grades.items() if grade == best > 0}
 

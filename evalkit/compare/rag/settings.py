@@ -1,4 +1,4 @@
-"""Which retriever, chunking or query is best: reports of one task and model with different settings."""
+"""Comparison of settings (retriever, chunking, query): reports of one task and model."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def settings(store: Store, reports: Sequence[Report]) -> list[Setting]:
     for report in reports:
         if _retrieved(report):
             groups.setdefault((report.task, report.model), []).append(report)
-    return [one for same in groups.values() if len(same) > 1 for one in _compared(store, same)]
+    return [row for same in groups.values() if len(same) > 1 for row in _compared(store, same)]
 
 
 def _compared(store: Store, reports: Sequence[Report]) -> Iterator[Setting]:
     names = dict.fromkeys(name for report in reports for name in report.params)
     varied = [name for name in names if len({report.params.get(name) for report in reports}) > 1]
-    shown = {_label(report) for report in reports}
+    labels = {_label(report) for report in reports}
     first = RunScores(store, store.runs.get(_retrieved(reports[0])))
     for report in reports:
         run = store.runs.get(_retrieved(report))
-        own = RunScores(store, run)
-        told = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
-        if len(shown) > 1:  # scores of other numbers of passages
-            told += _label(report).removeprefix("retrieved")
+        scores = RunScores(store, run)
+        text = ", ".join(f"{name}={report.params.get(name, '–')}" for name in varied) or run.id
+        if len(labels) > 1:  # the reports differ in k
+            text += _label(report).removeprefix("retrieved")
         for info in run.spec.metrics:
             if info.name not in (*report.retrieval, report.metric):
                 continue
-            pairs = None if report is reports[0] else own.pairs(first, info.name)
+            pairs = None if report is reports[0] else scores.pairs(first, info.name)
             difference = pairs and pairs.difference(info)
             estimate = run.metrics[info.name]
-            yield Setting(report.task, report.model, told, run.id, info.name, estimate, difference)
+            yield Setting(report.task, report.model, text, run.id, info.name, estimate, difference)
 
 
 def _retrieved(report: Report) -> str:
-    """Return the id of the run that stands for the arm ``retrieved``; empty where there is none."""
+    """Return the id of the run that represents the arm ``retrieved``; empty where there is none."""
     return report.runs.get(_label(report), "")
 
 

@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations, on the connection (and in the transaction) that it was handed."""
+"""The script that Alembic runs: the migrations, on the given connection and in its transaction."""
 
 from alembic import context
 

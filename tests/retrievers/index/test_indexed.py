@@ -76,7 +76,7 @@ async def test_a_name_may_carry_options(corpus: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             open_retriever(text, corpus, tmp_path, progress=Silent())
-    with pytest.raises(UsageError, match="k1 is given twice"):
+    with pytest.raises(UsageError, match="k1 is set twice"):
         open_retriever("bm25?k1=1", corpus, tmp_path, progress=Silent(), k1=2.0)
 
 

@@ -1,4 +1,4 @@
-"""Names that say what they hold: samples of data sets by their ids, descriptions of runs by typed fields."""
+"""Clearer names: samples of data sets by their ids, descriptions of runs by typed fields."""
 
 import zlib
 from typing import Any
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
-    """A run's description with its present fields; the rest of ``target`` stands in other fields already."""
+    """Return a run's description with its present fields; other fields hold the rest of ``target`` too."""
     target = spec.pop("target", {})
     spec["model_spec"] = spec.pop("spec")
     spec["reproduction"] = {name: target[name] for name in _KEPT if target.get(name) is not None}
