@@ -39,7 +39,7 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     (tmp_path / "topics.json").write_text("id\tquestion\n")
     with pytest.raises(CorpusError, match="no topics in JSON"):
         list(biogen.topics(tmp_path))
-    with pytest.raises(CorpusError, match="'x1': BioGen cites PMIDs"):
+    with pytest.raises(CorpusError, match="'x1': BioGen needs PMIDs"):
         biogen.pmid(Passage("x1", ""))
 
 
