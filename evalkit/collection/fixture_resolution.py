@@ -1,4 +1,4 @@
-"""What a task asks for, resolved once: which fixture each function means, and all parameters they lead to."""
+"""The fixtures and parameters of a task, resolved once for all of its functions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from evalkit.task import GIVEN, SCOPES, Fixture, Parameter, Scope, Task, check_k
 
 
 def fixtures_for(path: Path | None) -> dict[str, Fixture]:
-    """Return the fixtures that a task file sees: those of installed packages, then of each ``evalconf.py``
-    from the project's root down to its folder, then its own; the later wins."""
+    """Return the fixtures that a task file sees.
+
+    These are the fixtures of installed packages, then of each ``evalconf.py`` from the project's root down to
+    its folder, then its own. A later fixture overrides an earlier one of the same name.
+    """
     modules = list(_installed_fixtures())
     if path is not None:
         modules += [import_by_path(conf) for conf in evalconfs(path)]
@@ -38,28 +41,34 @@ def _installed_fixtures() -> tuple[ModuleType, ...]:
 
 
 def overriding(above: Fixture | None, fixture: Fixture) -> Fixture:
-    """A fixture that overrides another of its name; one that a module only imported stays as it is."""
+    """Return a fixture with the one that it overrides; a fixture that a module only imported is unchanged."""
     return fixture if above is None or above.fn is fixture.fn else replace(fixture, above=above)
 
 
 @dataclass(frozen=True)
 class Asks:
-    """What one function asks for: ``names`` of parameters and fixtures, which ``fixtures`` are meant by them,
-    and what it takes of ``sample`` and ``model`` (``given``)."""
+    """The arguments of one function.
+
+    ``names`` are those of its parameters and fixtures, ``fixtures`` the fixtures behind the names, ``given``
+    those of ``sample`` and ``model`` that the function takes.
+    """
 
     names: tuple[str, ...]
     fixtures: dict[str, Fixture]
     given: tuple[str, ...]
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments that parameters fill; a parameter goes before a fixture of its name."""
+        """Return the arguments that are parameters; a parameter hides a fixture of the same name."""
         return {name: params[name] for name in self.names if name in params}
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """All that a task leads to. ``fixtures`` are those that its file sees, ``params`` the parameters of the
-    task, of its samples and of every fixture on the way, ``asks`` what each of these functions asks for."""
+    """All fixtures and parameters that a task uses, directly or through a fixture.
+
+    ``fixtures`` are those that its file sees; ``params`` the parameters of the task, of its samples and of
+    each fixture; ``asks`` the arguments of each of these functions.
+    """
 
     fixtures: Mapping[str, Fixture]
     params: dict[str, Parameter] = field(default_factory=dict)
@@ -67,7 +76,7 @@ class Resolved:
 
 
 def resolve(task: Task, fixtures: Mapping[str, Fixture]) -> Resolved:
-    """Return what a task, its samples and every fixture that it leads to ask for.
+    """Return the arguments of a task, of its samples and of every fixture that it uses.
 
     A parameter in the task's own signature has the default and type that stand there, whatever fixtures say.
     Raises ``TaskFileError`` for a fixture that nobody defines, one that leads back to itself,
@@ -86,7 +95,7 @@ def resolve(task: Task, fixtures: Mapping[str, Fixture]) -> Resolved:
 
 
 class _Resolution:
-    """Walks from a task along the arguments of its functions to all fixtures and parameters."""
+    """A walk from a task, along the arguments of its functions, to all fixtures and parameters."""
 
     def __init__(self, task: Task, fixtures: Mapping[str, Fixture]) -> None:
         self.task, self.resolved = task, Resolved(fixtures)
@@ -94,7 +103,7 @@ class _Resolution:
         self.path: list[Fixture] = []
 
     def visit(self, owner: str, fn: Callable[..., Any], scope: Scope) -> None:
-        """Note what ``fn`` asks for; its own ``scope`` is the narrowest that it may ask for."""
+        """Record the arguments of ``fn``; none of its fixtures may have a narrower ``scope`` than its own."""
         params, wanted = parameters_of(fn)
         for param in params.values():
             self._note(owner, fn, param)
@@ -153,7 +162,7 @@ class _Resolution:
 
 
 def _meant(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
-    """Return the fixture that ``fn`` means by ``name``; where that is its own name, the one above."""
+    """Return the fixture of a name as ``fn`` sees it; a fixture that asks for its own name gets the one above."""
     found = fixtures.get(name)
     layer = found
     while layer is not None:

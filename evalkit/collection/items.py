@@ -1,4 +1,4 @@
-"""One task with one set of parameters: what a run is a run of, and how a task expands into such items."""
+"""Items: one task with one set of parameters each, the unit of a run. A task expands into its items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evalkit.types import Requirements
 
 @dataclass(frozen=True)
 class Item:
-    """One task with one set of parameters: what a run is a run of.
+    """One task with one set of parameters: the unit of a run.
 
     ``resolved`` is what the task and its fixtures ask for, ``labels`` are the ids of those values of
     ``params`` that have one. ``skip`` and ``xfail`` are reasons, of
@@ -44,12 +44,12 @@ class Item:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """The parameters as they are listed and stored: an id in place of a value that has one."""
+        """The parameters as listed and stored: the id of a value that has one, else the value."""
         return {**self.params, **self.labels}
 
     @property
     def needs(self) -> Requirements:
-        """What the model has to be able to do for these parameters."""
+        """What the model must be able to do for these parameters."""
         needs = self.task.needs
         return needs(self.params) if callable(needs) else needs
 
@@ -65,7 +65,7 @@ class Item:
 
 
 def plain(value: Any) -> Any:
-    """A parameter's value as it is stored."""
+    """Return a parameter's value in its stored form."""
     return str(value) if isinstance(value, Path) else msgspec.to_builtins(value)
 
 
@@ -74,7 +74,7 @@ def items_of(
     params: Mapping[str, Sequence[Any]] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> list[Item]:
-    """The items of a task object: of one that is in no file, with the fixtures of its own module.
+    """Return the items of a task object; a task without a file sees the fixtures of its own module.
 
     ``values`` take the place of fixtures, by name. Raises ``TaskFileError`` and ``UsageError`` as collecting
     its file would.
@@ -93,7 +93,7 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 def expand(task: Task, given: Mapping[str, Sequence[str]], resolved: Resolved) -> list[Item]:
-    """The items of a task: one for each combination of its axes and of the given values.
+    """Return the items of a task: one for each combination of its axes and the given values.
 
     An axis that is given is replaced by the given values; ``all`` stands for every value of a parameter that
     lists its values (``Literal``). Raises ``UsageError`` for an unknown name.
@@ -130,13 +130,13 @@ def expand(task: Task, given: Mapping[str, Sequence[str]], resolved: Resolved) -
 
 
 def _listed(parameter: Parameter) -> tuple[Any, ...]:
-    """Every value of a parameter whose type lists them; ``all`` itself where it is one, or where none."""
+    """Return the values that a parameter's type lists; ``all`` itself if it is a value, or none is listed."""
     values = parameter.choices
     return ("all",) if "all" in values or not values else values
 
 
 def _given(text: Any, axis: Sequence[Value], parameter: Parameter) -> Value:
-    """The value of an axis that is meant by its id or by itself, or another one."""
+    """Return the axis value with this id or this value; else a new value."""
     for one in axis:
         if one.id and one.id == text:
             return one

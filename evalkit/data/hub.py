@@ -38,7 +38,7 @@ def rows_of(
     *,
     revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One split, from the hub, from a Parquet file, or from ``split.jsonl[.gz]`` in a folder ``data``.
+    """Yield the rows of one split: from the hub, a Parquet file, or ``split.jsonl[.gz]`` in a folder ``data``.
 
     All have the same columns, ``fields`` at least. Raises ``UsageError``, ``CorpusError``.
     """
@@ -49,7 +49,7 @@ def rows_of(
 
 
 def local_folder(data: Path | None) -> Path | None:
-    """The ``data`` of a task where it holds JSON Lines; None where it has the hub's layout, or is the hub."""
+    """Return a task's ``data`` if it is a folder of JSON Lines; None for the hub and for the hub's layout."""
     return None if data is None or data.suffix == ".parquet" else data
 
 
@@ -62,7 +62,7 @@ def hub_rows(
     fields: Sequence[str] = (),
     revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one split, or those of a Parquet ``file`` of the same layout.
+    """Yield the rows of one split, or of a Parquet ``file`` with the same layout.
 
     Pictures come as they were uploaded, ``{"bytes": …, "path": …}``. Without a network, what an earlier run
     downloaded is used. Raises ``UsageError`` with the fix where the
@@ -94,7 +94,7 @@ def hub_rows(
 
 
 def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]:
-    """The objects of ``name.jsonl`` or ``name.jsonl.gz`` in a local folder.
+    """Yield the objects of ``name.jsonl`` or ``name.jsonl.gz`` in a local folder.
 
     Raises ``UsageError`` where there is no such file, ``CorpusError`` with file and line for a broken one and
     for an object that lacks one of ``fields``.
@@ -120,8 +120,10 @@ def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]
 
 
 def look_for_hub() -> bool:
-    """Whether the hub answers. Where it does not, its libraries are told to use what they have: else each of
-    their requests is tried again for half a minute."""
+    """Return whether the hub answers. If it does not, set its libraries to offline mode.
+
+    Otherwise each of their requests would be tried again for half a minute.
+    """
     if hub_answers():
         return True
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -133,7 +135,7 @@ def look_for_hub() -> bool:
 
 @cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached at all, asked once; not asked where HF_HUB_OFFLINE says not to."""
+    """Return whether the hub can be reached. It is asked once, and never if HF_HUB_OFFLINE is set."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
         return False
     found: list[bool] = []
@@ -157,5 +159,5 @@ def _answers() -> bool:
 
 
 def hub_url() -> str:
-    """The hub's address, or that of the mirror in HF_ENDPOINT."""
+    """Return the address of the hub, or of the mirror in HF_ENDPOINT."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")

@@ -22,7 +22,7 @@ FEWSHOT_SEED = 1234
 
 
 def find(pattern: str, include_path: Path | None = None) -> list[Task]:
-    """The tasks that ``NAME`` or a pattern (``mmlu_*``) names, with or without the prefix ``lm_eval/``.
+    """Return the tasks of a name or pattern (``mmlu_*``), with or without the prefix ``lm_eval/``.
 
     A group that aggregates its members' scores is one task. Any other group, and every tag, stands for its
     members. The folder ``include_path`` is looked through before lm-eval's own tasks. Raises ``UsageError``.
@@ -32,13 +32,13 @@ def find(pattern: str, include_path: Path | None = None) -> list[Task]:
 
 
 def one(name: str, include_path: Path | None = None) -> Task:
-    """The task of this name, loaded with its data set. Raises ``UsageError``."""
+    """Return the task of this name, with its data set loaded. Raises ``UsageError``."""
     manager, names = catalog.matching(name.removeprefix(PREFIX), include_path)
     return make_task(manager, names[0], include_path, load=True)
 
 
 class LmEvalSource(TaskSource):
-    """The targets ``lm_eval/NAME``."""
+    """The source of the targets ``lm_eval/NAME``."""
 
     def find(self, target: str, include_path: Path | None) -> list[Task]:
         """Return the tasks that a name or pattern stands for. Raises ``UsageError``."""
@@ -51,8 +51,10 @@ class LmEvalSource(TaskSource):
 
 
 def make_task(manager: Any, name: str, include_path: Path | None = None, *, load: bool = False) -> Task:
-    """lm-eval's task or group ``name`` as an evalkit task. Its data set is read at the first pass over its
-    samples, or at once with ``load``."""
+    """Return lm-eval's task or group ``name`` as an evalkit task.
+
+    Its data set is read at the first pass over its samples, or at once with ``load``.
+    """
     suite = Suite(manager, name)
     scores = Scores(suite)
     where = include_path
@@ -113,7 +115,10 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
 def filters_of(
     name: str, include_path: Path | None = None
 ) -> Callable[[Sample, Answer], dict[str, list[Any]]]:
-    """What lm-eval's filters make of one document's responses, by filter. Raises ``UsageError``."""
+    """Return a function that applies lm-eval's filters to the responses for a document.
+
+    Raises ``UsageError``.
+    """
     manager, names = catalog.matching(name.removeprefix(PREFIX), include_path)
     suite = Suite(manager, names[0])
     suite.load()
@@ -131,7 +136,7 @@ def _where(manager: Any, name: str) -> str:
 
 
 def _description(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
-    """One line for lists."""
+    """Return a description of one line."""
     kinds = ", ".join(dict.fromkeys(str(c.get("output_type", "a Python class")) for c in configs))
     sets = list(dict.fromkeys(str(c["dataset_path"]) for c in configs if c.get("dataset_path")))
     data = ", ".join(sets[:3])
