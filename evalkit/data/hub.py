@@ -38,7 +38,7 @@ def rows_of(
     *,
     revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one split: from the hub, a Parquet file, or ``split.jsonl[.gz]`` in a folder ``data``.
+    """Yield the rows of a split: from the hub, a Parquet file, or ``split.jsonl[.gz]`` in a folder ``data``.
 
     All have the same columns, ``fields`` at least. Raises ``UsageError``, ``CorpusError``.
     """
