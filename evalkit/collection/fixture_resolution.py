@@ -162,7 +162,7 @@ class _Resolution:
 
 
 def _meant(name: str, fn: Callable[..., Any], fixtures: Mapping[str, Fixture]) -> Fixture | None:
-    """Return the fixture of a name as ``fn`` sees it: the one above, for a fixture that asks for its own name."""
+    """Return the fixture that ``fn`` means by a name; the one above, if the name is its own."""
     found = fixtures.get(name)
     layer = found
     while layer is not None:
