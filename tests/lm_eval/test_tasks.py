@@ -171,7 +171,7 @@ def test_whole_texts_need_a_tokenizer_and_the_message_says_so(evalkit: Any, lab:
     ("task", "options", "reason"),
     [
         ("v_colours", (), "apply_chat_template=true"),
-        ("v_likely", (), "only for generate_until"),
+        ("v_likely", (), "only generate with them"),
         ("a_sounds", ("-p", "apply_chat_template=true"), "tasks with sounds are not supported"),
     ],
 )

@@ -208,5 +208,5 @@ async def test_an_echo_that_is_shifted_as_a_whole_is_refused(script, places):
 
 @pytest.mark.parametrize(("provider", "way"), [("openai", "score"), ("sglang", "prompt_logprobs")])
 def test_a_way_that_a_provider_has_not(provider, way):
-    with pytest.raises(UsageError, match=f"{provider}: has no logprobs={way}; it has"):
+    with pytest.raises(UsageError, match=f"{provider} has no logprobs={way}; it has"):
         load(f"{provider}:tiny@http://127.0.0.1:1?logprobs={way}")
