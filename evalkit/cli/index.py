@@ -37,7 +37,7 @@ def index() -> None:
     show_default=True,
     help="faiss, bm25, hybrid or a plug-in, with options: 'bm25?k1=1.2'.",
 )
-@click.option("--encoder", help="The encoder: a name or a folder of sentence-transformers.")
+@click.option("--encoder", help="A sentence-transformers model: a name or a folder.")
 @click.option("--chunk-words", type=click.IntRange(min=1), help="Cut documents into passages of N words.")
 @click.option("--chunk-tokens", type=click.IntRange(min=1), help="Cut into N tokens of --tokenizer.")
 @click.option("--chunk-sentences", type=click.IntRange(min=1), help="Cut into N sentences.")

@@ -35,7 +35,7 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(["lm-eval"]), default="lm-eval", help="Their format.")
+@click.option("--format", "form", type=click.Choice(["lm-eval"]), default="lm-eval", help="File format.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("export"), help="Folder [default: export]."
 )

@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, kw_only=True):
     help="nDCG@10, AP@100, R@1000 … Repeat for several. [default: nDCG, AP, RR, R and P at the usual depths]",
 )
 @click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="File of documents [default: in BENCH].")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Documents, if not in BENCH.")
 @click.option("--queries", type=FILE, help="File of queries [default: in BENCH].")
 @click.option("--qrels", type=FILE, help="File of judgements [default: in BENCH].")
 @click.option(

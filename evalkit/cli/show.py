@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1)
 @click.option("--task", help="Only runs of this task.")
 @click.option("--model", help="Only runs of this model.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most N runs.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most N.")
 @click.option("--sample", metavar="ID", help="Show one sample of the run, by its id or #SEQUENCE.")
 @click.option("--samples", "listed", is_flag=True, help="List samples of the run, at most --limit.")
 @click.option(
