@@ -184,7 +184,10 @@ class Retriever(Described, ABC):
 
     @abstractmethod
     async def search(self, query: str, k: int) -> Sequence[Passage]:
-        """Return the ``k`` best passages, best first, ties broken by id; fewer if the corpus has no more."""
+        """Return the ``k`` best passages, each with its ``score``; fewer if the corpus has no more.
+
+        The highest score comes first; of equal scores, the smaller id.
+        """
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> Sequence[Passage]:

@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+
+from tests.servers.in_thread import in_thread
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,6 +64,11 @@ async def judged(sample, model, review):
 """
 
 
+async def say(request: web.Request) -> web.Response:
+    asked = await request.json()
+    return web.json_response({"a": f"{asked['q']} Yes."})
+
+
 def test_the_plug_ins_of_the_guide_keep_their_contracts_and_work(evalkit, tmp_path: Path) -> None:
     """The adapter, the retriever and the judge as a reader copies them, registered by their entry points."""
     points = []
@@ -70,6 +78,7 @@ def test_the_plug_ins_of_the_guide_keep_their_contracts_and_work(evalkit, tmp_pa
             (tmp_path / named[1]).write_text(text, encoding="utf-8")
         elif language == "toml":
             points.append(text.replace("project.entry-points.", "").replace('"', ""))
+    points[0] += "say = evalkit_say:Say\n"
     package = tmp_path / "guide-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: guide\nVersion: 1.0\n")
@@ -85,8 +94,10 @@ def test_the_plug_ins_of_the_guide_keep_their_contracts_and_work(evalkit, tmp_pa
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout
-    run = evalkit.json("run", "task_judged.py", "--model", "baseline:gold", "--model", "shout:loud")["runs"]
-    assert [r["status"] for r in run] == ["complete", "complete"]
+    with in_thread([web.post("/say", say)]) as url:
+        models = ("--model", "baseline:gold", "--model", "shout:loud", "--model", f"say:low@{url}")
+        run = evalkit.json("run", "task_judged.py", *models)["runs"]
+    assert [(r["status"], r["counts"]) for r in run] == [("complete", {"ok": 1})] * 3
     assert run[0]["metrics"]["alce_precision"]["value"] == 1.0
 
 

@@ -20,7 +20,7 @@ import msgspec
 from evalkit.collection.items import Item, plain
 from evalkit.collection.sources import item_of
 from evalkit.collection.with_metrics import with_metrics
-from evalkit.errors import NotInstalled, SetupError
+from evalkit.errors import NotInstalled, SetupError, UsageError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.protocols import Backend, described
@@ -133,7 +133,7 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
             options.on_start(spec)
             try:
                 return await _drive(item, spec, model, samples, store, session, options)
-            except NotInstalled:
+            except (NotInstalled, UsageError):  # unless a sample was answered, there is nothing to resume
                 store.runs.discard(run_id)
                 raise
 

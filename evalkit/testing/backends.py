@@ -47,7 +47,9 @@ async def _check(make: str | Callable[[], Backend]) -> ProbeResult:
             await _check_endpoint(backend, endpoint, wrong)
     finally:
         await backend.close()
-    assert not wrong, "\n".join([f"{backend.name}: the contract of Backend is not kept", *wrong])
+    assert not wrong, "\n".join(
+        [f"{backend.name}: the contract of Backend is not kept", *dict.fromkeys(wrong)]
+    )
     return probed
 
 

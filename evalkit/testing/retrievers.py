@@ -89,7 +89,8 @@ async def _check_search(
         )
         _expect(
             _order(found) == sorted(_order(found), key=lambda pair: (-pair[1], pair[0])),
-            "passages must come best first, ties by id",
+            f"passages must come best first by Passage.score, ties by id: {_order(found)}"
+            + ("; all scores are equal: is score set?" if len({p.score for p in found}) == 1 else ""),
             wrong,
         )
         _expect({p.document for p in found} <= documents.keys(), "a passage without a document", wrong)

@@ -68,7 +68,7 @@ def test_a_plain_retriever_passes() -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("order", "best first, ties by id"),
+        ("order", "best first by Passage.score, ties by id"),
         ("k", "6 passages for k=3"),
         ("again", "a second opening finds other passages"),
         ("lost", "get of an unknown id must raise CorpusError"),
