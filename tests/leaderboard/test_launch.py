@@ -16,7 +16,7 @@ def test_a_port_that_is_taken_is_named_with_a_free_one() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=rf"port {port} on 127.0.0.1 is taken.*--port \d+"):
+        with pytest.raises(UsageError, match=rf"port {port} on 127.0.0.1 is in use.*--port \d+"):
             launch(None, port)
 
 
