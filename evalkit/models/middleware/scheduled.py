@@ -95,6 +95,9 @@ class Scheduled:
             response, rates = await self._backend.send_to(queued.request, endpoint.name)
         finally:
             counts.in_flight -= 1
+        if not isinstance(response, Response):
+            name, kind = self._backend.name, type(response).__name__
+            raise SetupError(f"the adapter of {name} returned {kind}, not a Response")
         if rates:
             endpoint.update_limits(queued, rates, asyncio.get_running_loop().time())
         return response

@@ -7,11 +7,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.errors import Overloaded, RequestRejected, ServerFailed
+from evalkit.errors import Overloaded, RequestRejected, ServerFailed, SetupError
 from evalkit.models import wrap
 from evalkit.models.connect import connect
 from evalkit.models.fake import FakeBackend
@@ -265,3 +266,14 @@ async def test_a_judge_on_the_same_server_stands_in_the_same_queue(script: Any, 
         replies = await asyncio.gather(*(who.generate(f"{i}") for i in range(10) for who in (model, judge)))
     assert [reply.text for reply in replies] == [str(i) for i in range(10) for _ in range(2)]
     assert most == 3
+
+
+async def test_an_adapter_that_returns_no_response_stops_the_run_and_is_named() -> None:
+    class Careless(Backend):
+        name = "careless:one"
+
+        async def send(self, request: Request) -> Response:
+            return "hello"  # type: ignore[return-value]
+
+    with pytest.raises(SetupError, match="the adapter of careless:one returned str, not a Response"):
+        await wrap(Careless()).send(ask("1"))
