@@ -13,7 +13,7 @@ import msgspec
 from evalkit.errors import EvalkitError
 from evalkit.models.spec import load
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult
-from evalkit.testing.threads import in_thread
+from evalkit.testing.support import expect, in_thread
 from evalkit.types import FinishReason, Message, Request, Requirements, Response, Usage
 
 _ASK = Request(messages=(Message("user", "Say hello."),), max_tokens=8)
@@ -56,10 +56,10 @@ async def _check(make: str | Callable[[], Backend]) -> ProbeResult:
 async def _check_probe(backend: Backend, wrong: list[str]) -> ProbeResult:
     probed, again = await backend.probe(Requirements()), await backend.probe(Requirements())
     assert isinstance(probed, ProbeResult), f"probe returned {type(probed).__name__}, not ProbeResult"
-    _expect(isinstance(backend.traits, BackendTraits), "traits must be a BackendTraits", wrong)
-    _expect(bool(probed.name) and probed.name.isprintable(), f"{probed.name!r} is not a name to show", wrong)
-    _expect(bool(probed.info.identity), "the identity is empty: the cache could not tell models apart", wrong)
-    _expect(
+    expect(isinstance(backend.traits, BackendTraits), "traits must be a BackendTraits", wrong)
+    expect(bool(probed.name) and probed.name.isprintable(), f"{probed.name!r} is not a name to show", wrong)
+    expect(bool(probed.info.identity), "the identity is empty: the cache could not tell models apart", wrong)
+    expect(
         msgspec.json.encode(probed.info) == msgspec.json.encode(again.info),
         "a second probe returned other facts: cached replies would not be found",
         wrong,
@@ -94,29 +94,24 @@ async def _check_special(backend: Backend, wrong: list[str]) -> None:
 async def _check_endpoint(backend: Backend, endpoint: str, wrong: list[str]) -> None:
     response, rates = await backend.send_to(_ASK, endpoint)
     wrong += _faults(response)
-    _expect(isinstance(rates, Mapping), f"send_to returned {type(rates).__name__} for the rates", wrong)
+    expect(isinstance(rates, Mapping), f"send_to returned {type(rates).__name__} for the rates", wrong)
     load = await backend.load(endpoint)
-    _expect(load is None or isinstance(load, Load), f"load returned {load!r}", wrong)
+    expect(load is None or isinstance(load, Load), f"load returned {load!r}", wrong)
 
 
 def _faults(response: Any, request: Request = _ASK) -> list[str]:
     if not isinstance(response, Response):
         return [f"  send returned {type(response).__name__}, not Response"]
     wrong: list[str] = []
-    _expect(isinstance(response.text, str), f"text is {response.text!r}, not a string", wrong)
+    expect(isinstance(response.text, str), f"text is {response.text!r}, not a string", wrong)
     valid = response.finish_reason in get_args(FinishReason)
-    _expect(valid, f"finish_reason is {response.finish_reason!r}", wrong)
+    expect(valid, f"finish_reason is {response.finish_reason!r}", wrong)
     usage: Usage = response.usage
     counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
     valid = all(isinstance(count, int) and count >= 0 for count in counts)
-    _expect(valid, f"usage holds {counts}, not counts", wrong)
+    expect(valid, f"usage holds {counts}, not counts", wrong)
     if request.continuation is not None:
         values = response.logprobs or ()
         valid = bool(values) and all(math.isfinite(value) and value <= 0 for value in values)
-        _expect(valid, f"logprobs are {response.logprobs}, not finite numbers up to 0", wrong)
+        expect(valid, f"logprobs are {response.logprobs}, not finite numbers up to 0", wrong)
     return wrong
-
-
-def _expect(holds: bool, otherwise: str, wrong: list[str]) -> None:
-    if not holds:
-        wrong.append(f"  {otherwise}")

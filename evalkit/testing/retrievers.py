@@ -12,7 +12,7 @@ import msgspec
 
 from evalkit.errors import CorpusError, SetupError, UsageError
 from evalkit.protocols import Retriever
-from evalkit.testing.threads import in_thread
+from evalkit.testing.support import expect, in_thread
 from evalkit.types import Passage
 from evalkit.util.progress import Silent
 
@@ -62,7 +62,7 @@ async def _check(
             await _check_optional(retriever, documents, wrong)
         finally:
             await retriever.close()
-    _expect(_order(results[0]) == _order(results[1]), "a second opening finds other passages", wrong)
+    expect(_order(results[0]) == _order(results[1]), "a second opening finds other passages", wrong)
     name = getattr(make, "__name__", "retriever")
     assert not wrong, "\n".join([f"{name}: the contract of Retriever is not kept", *dict.fromkeys(wrong)])
     return results[0]
@@ -73,41 +73,41 @@ async def _check_search(
 ) -> list[Passage]:
     alone = [list(await retriever.search(question, 3)) for question in _QUESTIONS]
     together = await asyncio.gather(*(retriever.search(question, 3) for question in _QUESTIONS))
-    _expect(
+    expect(
         [_order(found) for found in together] == [_order(found) for found in alone],
         "searches at the same time find other passages than one after the other",
         wrong,
     )
     full = list(await retriever.search(_QUESTIONS[0], len(documents) + 5))
-    _expect(len(full) <= len(documents), f"{len(full)} passages of {len(documents)} documents", wrong)
+    expect(len(full) <= len(documents), f"{len(full)} passages of {len(documents)} documents", wrong)
     for found, k in [*((found, 3) for found in alone), (full, len(full))]:
-        _expect(len(found) <= k, f"{len(found)} passages for k={k}", wrong)
-        _expect(
+        expect(len(found) <= k, f"{len(found)} passages for k={k}", wrong)
+        expect(
             all(isinstance(p, Passage) and p.id and p.text for p in found),
             "search must return passages with id and text",
             wrong,
         )
-        _expect(
+        expect(
             _order(found) == sorted(_order(found), key=lambda pair: (-pair[1], pair[0])),
             f"passages must come best first by Passage.score, ties by id: {_order(found)}"
             + ("; all scores are equal: is score set?" if len({p.score for p in found}) == 1 else ""),
             wrong,
         )
-        _expect({p.document for p in found} <= documents.keys(), "a passage without a document", wrong)
-    _expect(bool(alone[0]), f"nothing was found for {_QUESTIONS[0]!r}", wrong)
+        expect({p.document for p in found} <= documents.keys(), "a passage without a document", wrong)
+    expect(bool(alone[0]), f"nothing was found for {_QUESTIONS[0]!r}", wrong)
     return alone[0]
 
 
 async def _check_get(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
     ids = list(documents)[::-1]
     got = list(await retriever.get(ids))
-    _expect([p.document for p in got] == ids, "get must return documents in the order of their ids", wrong)
-    _expect(
+    expect([p.document for p in got] == ids, "get must return documents in the order of their ids", wrong)
+    expect(
         all(documents[p.document] in p.text for p in got if p.document in documents),
         "get must return whole documents",
         wrong,
     )
-    _expect(not list(await retriever.get([])), "get of no ids must return no documents", wrong)
+    expect(not list(await retriever.get([])), "get of no ids must return no documents", wrong)
     try:
         await retriever.get(["no such document"])
         wrong.append("  get of an unknown id must raise CorpusError")
@@ -117,7 +117,7 @@ async def _check_get(retriever: Retriever, documents: Mapping[str, str], wrong: 
 
 async def _check_optional(retriever: Retriever, documents: Mapping[str, str], wrong: list[str]) -> None:
     unknown = await retriever.unknown([*documents, "no such document"])
-    _expect(unknown in (None, ["no such document"]), f"unknown returned {unknown!r}", wrong)
+    expect(unknown in (None, ["no such document"]), f"unknown returned {unknown!r}", wrong)
     try:
         msgspec.json.encode(retriever.describe())
     except TypeError as error:
@@ -128,13 +128,8 @@ async def _check_optional(retriever: Retriever, documents: Mapping[str, str], wr
     except (SetupError, UsageError) as error:
         wrong.append(f"  verify, of an index just built: {error}")
     else:
-        _expect(not bad, f"verify, of an index just built: {bad}", wrong)
+        expect(not bad, f"verify, of an index just built: {bad}", wrong)
 
 
 def _order(passages: Sequence[Passage]) -> list[tuple[str, float]]:
     return [(passage.id, passage.score) for passage in passages]
-
-
-def _expect(holds: bool, otherwise: str, wrong: list[str]) -> None:
-    if not holds:
-        wrong.append(f"  {otherwise}")

@@ -26,7 +26,7 @@ from evalkit.run.scoring import score
 from evalkit.run.session import Session, samples_of
 from evalkit.status import classify_answer
 from evalkit.task import Task
-from evalkit.testing.threads import in_thread
+from evalkit.testing.support import in_thread
 from evalkit.types import Answer, Request, Response, Sample
 from evalkit.util.progress import Silent
 

@@ -1,4 +1,4 @@
-"""Runs a coroutine for a plain or an async test."""
+"""What the checks of the test kit share: running coroutines, collecting what is wrong."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def in_thread(work: Coroutine[Any, Any, T]) -> T:
     if problem:
         raise problem[0]
     return result[0]
+
+
+def expect(holds: bool, otherwise: str, wrong: list[str]) -> None:
+    """Add ``otherwise`` to what is ``wrong``, unless the condition holds."""
+    if not holds:
+        wrong.append(f"  {otherwise}")
