@@ -36,6 +36,8 @@ class Metric:
     ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
     ``check_requirements`` is called once before a run begins, and raises ``SetupError`` where a package,
     weights or a word list that the metric needs are not there: better then than at every sample.
+    ``version`` is the version of the metric's rule, stored with each run: runs that were scored by different
+    versions are not compared as equals.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Metric:
     help: str = ""
     aggregate: Callable[[Sequence[float]], float] | None = None
     check_requirements: Callable[[], object] | None = None
+    version: int = 1
 
     def __post_init__(self) -> None:
         if self.kind == "output" and not math.isfinite(self.worst):
@@ -108,6 +111,7 @@ def metric(
     higher_is_better: bool | None = True,
     kind: Kind = "output",
     unit: str = "",
+    version: int = 1,
     judges: Kind | None = None,
 ) -> Callable[[Function], Metric]: ...
 
@@ -121,6 +125,7 @@ def metric(
     higher_is_better: bool | None = True,
     kind: Kind = "output",
     unit: str = "",
+    version: int = 1,
     judges: Kind | None = None,
 ) -> Metric | Callable[[Function], Metric]:
     """Make ``(sample, answer) -> float | None`` a metric: ``@metric`` or ``@metric(high=None)``.
@@ -133,7 +138,7 @@ def metric(
 
     def wrap(f: Function) -> Metric:
         doc = (f.__doc__ or "").strip().split("\n")[0]
-        return Metric(name or f.__name__, f, low, high, higher_is_better, kind, unit, doc)
+        return Metric(name or f.__name__, f, low, high, higher_is_better, kind, unit, doc, version=version)
 
     return wrap if fn is None else wrap(fn)
 

@@ -110,7 +110,7 @@ def spec_of(
 def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
     """Return the facts about the task's metrics that the store keeps."""
     return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help)
+        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help, m.version)
         for m in item.task.metrics
     )
 

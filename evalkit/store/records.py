@@ -24,6 +24,7 @@ class MetricInfo(Struct, frozen=True):
     kind: str = "output"
     unit: str = ""
     help: str = ""
+    version: int = 1
 
     @property
     def judges_output(self) -> bool:
