@@ -12,7 +12,9 @@ import unicodedata
 
 _QUOTES = dict.fromkeys("‘’‚‛′ʼʹ＇´", "'") | dict.fromkeys("“”„‟″«»＂", '"')
 _HYPHENS = dict.fromkeys("‐‑‒–—―−﹣－", "-")
-_GONE = dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_GONE = dict.fromkeys(  # soft hyphen, zero width, direction marks
+    "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _OTHERS = {"µ": "μ", "…": "...", "。": ".", "、": ",", "【": "[", "】": "]", "〔": "[", "〕": "]"}
 _TABLE = str.maketrans(_QUOTES | _HYPHENS | _GONE | _OTHERS)
 _COMPATIBLE = re.compile("[\uff01-\uff5e\ufb00-\ufb06\u2002-\u200a\u202f\u205f\u3000\u00a0]+")
