@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from altair.utils.schemapi import disable_debug_mode
 from evalkit.store.board import Row
 from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate, Status
+
+from . import text
 
 TEAL, GREY = "#0f9488", "#8a9a98"
 # Okabe and Ito's colours, which people with red-green colour blindness can distinguish.
@@ -25,8 +28,21 @@ STATUS_COLOURS = {
 }
 MODEL_COLOURS = ["#0f9488", "#D55E00", "#3b8ed0", "#CC79A7", "#E69F00", "#56B4E9", "#7a6ff0", "#8a9a98"]
 ROW_HEIGHT = 38
-# An axis of names. With ``labelFlush`` the first name would not be beside its line.
-NAMES: dict[str, Any] = {"grid": False, "ticks": False, "labelFlush": False}
+UNDETERMINED = "interval undetermined"
+LEGEND_LINE, BELOW = 24, 60  # pixels of a line of the legend, and of the axis below with its title
+
+
+def names_axis() -> dict[str, Any]:
+    """Return the options of an axis of names: long names are cut in the middle, sooner on a phone.
+
+    The ends of names differ most (``…/checkpoint-1000``). With ``labelFlush`` the first name would not be
+    beside its line.
+    """
+    longest = "(containerSize()[0] < 500 ? 24 : 44)"
+    cut = f"slice(datum.label, 0, 8) + '…' + slice(datum.label, length(datum.label) - {longest} + 9)"
+    shown = f"length(datum.label) > {longest} ? {cut} : datum.label"
+    return {"grid": False, "ticks": False, "labelFlush": False, "labelLimit": 0, "labelExpr": shown}
+
 
 disable_debug_mode()  # checks take half the time of a page; a test checks all charts
 
@@ -71,13 +87,14 @@ def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerCh
         scale=alt.Scale(domain=models, range=MODEL_COLOURS),
         legend=alt.Legend(title=None, orient="top", labelLimit=260, columns=3),
     )
-    y = alt.Y("variant:N", sort=list(rows), title=None, axis=alt.Axis(labelLimit=260, **NAMES))
+    y = alt.Y("variant:N", sort=list(rows), title=None, axis=alt.Axis(**names_axis()))
     offset = alt.YOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.4))
     base = alt.Chart(pd.DataFrame(lines)).encode(y=y, yOffset=offset, color=colour, tooltip=_TOOLTIP)
     interval = base.mark_rule(strokeWidth=2.5).encode(x=_x("low:Q", axis_title(info)), x2=alt.X2("high:Q"))
     point = base.mark_point(size=75, filled=True, opacity=1).encode(x=alt.X("value:Q"))
     height = sum(20 * sum(line["variant"] == name for line in lines) + 26 for name in rows)
-    return (interval + point).properties(height=max(height, 90))
+    height += BELOW + LEGEND_LINE * math.ceil(len(models) / 3)  # a chart's height holds legend and axis
+    return (interval + point + _undetermined(base)).properties(height=height)
 
 
 def statuses(counts: Mapping[str, int]) -> alt.Chart:
@@ -129,7 +146,7 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
         sort=models,
         scale=alt.Scale(paddingInner=0.06),
         title=None,
-        axis=alt.Axis(labelLimit=260, domain=False, **NAMES),
+        axis=alt.Axis(domain=False, **names_axis()),
     )
     tooltip = [
         alt.Tooltip("model:N"),
@@ -147,7 +164,9 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     plain = base.transform_filter("!isValid(datum.good)").mark_rect(color="#dfe5e4", **square)
     opacity = alt.ExprRef("bandwidth('x') < 40 ? 0 : 1")  # on a phone only the tooltip shows numbers
     numbers = base.mark_text(fontSize=12, opacity=opacity).encode(text=alt.Text("shown:N"), color=ink)
-    return (plain + ranked + numbers).properties(height=70 + ROW_HEIGHT * len(models))
+    longest = max((len(info.name) for info in infos), default=0)
+    above = 34 + round(0.6 * min(6.5 * longest, 160))  # the names of the metrics, drawn aslant
+    return (plain + ranked + numbers).properties(height=above + ROW_HEIGHT * len(models))
 
 
 _TOOLTIP = [
@@ -160,6 +179,14 @@ _TOOLTIP = [
 ]
 
 
+def _undetermined(base: alt.Chart) -> alt.Chart:
+    """Say beside a point that its interval is not known: it must not look like an exact value."""
+    words = base.transform_filter("datum.undetermined")
+    return words.mark_text(align="left", dx=12, fontStyle="italic", text=UNDETERMINED, color=GREY).encode(
+        x=alt.X("value:Q"), color=alt.value(GREY)
+    )
+
+
 def _line(row: Row) -> dict[str, Any]:
     assert row.estimate is not None
     compared = row.run.is_complete and row.reason in ("", "descriptive")
@@ -170,7 +197,17 @@ def _line(row: Row) -> dict[str, Any]:
 def _estimate(label: str, estimate: Estimate, compared: bool) -> dict[str, Any]:
     low, high = estimate.ci if compared or estimate.bounds is None else estimate.bounds
     what = {"n": estimate.n, "method": estimate.method if compared else "bounds", "compared": compared}
-    return {"label": label, "value": estimate.value, "low": low, "high": high, **what}
+    undetermined = not (math.isfinite(low) and math.isfinite(high))
+    if undetermined:
+        low = high = estimate.value
+    return {
+        "label": label,
+        "value": estimate.value,
+        "low": low,
+        "high": high,
+        "undetermined": undetermined,
+        **what,
+    }
 
 
 def _x(field: str, title: str) -> alt.X:
@@ -179,7 +216,7 @@ def _x(field: str, title: str) -> alt.X:
 
 
 def _forest(table: pd.DataFrame, order: Sequence[str], title: str) -> alt.LayerChart:
-    y = alt.Y("label:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=340, **NAMES))
+    y = alt.Y("label:N", sort=list(order), title=None, axis=alt.Axis(**names_axis()))
     colour = alt.condition("datum.compared", alt.value(TEAL), alt.value(GREY))
     base = alt.Chart(table).encode(y=y, color=colour, tooltip=_TOOLTIP)
     dash = alt.condition("datum.compared", alt.value([1, 0]), alt.value([4, 4]))
@@ -196,7 +233,8 @@ def _forest(table: pd.DataFrame, order: Sequence[str], title: str) -> alt.LayerC
         .mark_point(size=110, strokeWidth=2)
         .encode(x=alt.X("value:Q"))
     )
-    return (interval + solid + hollow).properties(height=70 + ROW_HEIGHT * len(order))
+    drawn = interval + solid + hollow + _undetermined(base)
+    return drawn.properties(height=70 + ROW_HEIGHT * len(order))
 
 
 def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, Any]]:
@@ -213,9 +251,7 @@ def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, A
                     "model": model,
                     "metric": info.name,
                     "shown": f"{estimate.value:,.3f}" if scored and estimate else "–",
-                    "interval": f"[{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]"
-                    if scored and estimate
-                    else "–",
+                    "interval": text.interval(estimate) if scored else "–",
                     "n": estimate.n if estimate else 0,
                     "good": _goodness(estimate.value, values, info) if scored and estimate else None,
                 }

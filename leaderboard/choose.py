@@ -26,7 +26,8 @@ def choose_run() -> Run | None:
         say_no_runs()
         return None
     names = {
-        run.id: f"{run.spec.model} · {run.spec.task} · {text.moment(run.started)} · {run.id}" for run in runs
+        run.id: f"{text.short(run.spec.model)} · {run.spec.task} · {text.moment(run.started)} · {run.id}"
+        for run in runs
     }
     picked = st.selectbox("Pick a run", list(names), index=None, format_func=names.__getitem__, key="pick")
     if picked is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -15,8 +18,11 @@ from evalkit.compare.rag.comparison import comparisons as compare_rag
 from evalkit.compare.siblings import with_siblings
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
+from evalkit.store.database import check_url
 from evalkit.store.records import Run, SampleRecord
 from evalkit.store.store import Store
+
+from . import text
 
 TTL_S = 3.0
 
@@ -29,28 +35,55 @@ def store_url() -> str | None:
 
 
 def store() -> Store:
-    """Return the open store. Raises ``StoreError``."""
-    return _store(store_url())
+    """Return the open store. Raises ``StoreError``, also where its file was deleted meanwhile."""
+    return _store(place())
 
 
-@st.cache_resource(show_spinner=False)
-def _store(url: str | None) -> Store:
-    return open_store(url, create=False)
+class Place(NamedTuple):
+    """Where the store is: its URL, and device and inode of its file (None for a database server).
+
+    Results are cached by it. A store that was deleted or replaced while the board is open is another place.
+    """
+
+    url: str | None
+    file: tuple[int, int] | None
+
+
+def place() -> Place:
+    """Return where the store is now. Raises ``StoreError`` where there is none."""
+    url = store_url()
+    file = check_url(url, create=False)
+    if file.get_backend_name() != "sqlite":
+        return Place(url, None)
+    found = Path(file.database or "").stat()
+    return Place(url, (found.st_dev, found.st_ino))
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _store(place: Place) -> Store:
+    return open_store(place.url, create=False)
 
 
 def tasks() -> list[TaskInfo]:
     """Return all task variants (``Store.board.tasks``)."""
-    return _tasks(store_url())
+    return _tasks(place())
 
 
 def ranking(task: str, metric: str) -> list[Row]:
     """Return the ranking of a task (``Store.board.ranking``)."""
-    return _ranking(store_url(), task, metric)
+    return _ranking(place(), task, metric)
 
 
-def runs() -> list[Run]:
-    """Return the newest 500 runs."""
-    return _runs(store_url())
+def runs(hidden: bool = False) -> list[Run]:
+    """Return the newest 500 runs, without those that are hidden unless these are asked for."""
+    return [run for run in _runs(place()) if hidden or not run.spec.hidden]
+
+
+def address(chosen: Sequence[Run]) -> dict[str, str]:
+    """Return the parameters of the page Leaderboard that rank these runs, which are of one task."""
+    spec = chosen[0].spec
+    variant = text.variant(spec.params, spec.task)
+    return {"task": spec.task_name, "variant": variant, "runs": ",".join(run.id for run in chosen)}
 
 
 def run(run_id: str) -> Run:
@@ -82,7 +115,7 @@ def settings(compared: Comparison) -> str:
 
 def rag_report(compared: Comparison, metric: str) -> Report:
     """Return the RAG report of a comparison, cached until one of its runs ends again."""
-    return _rag_report(store_url(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
+    return _rag_report(place(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
@@ -95,23 +128,29 @@ def sample(run_id: str, sequence: int) -> SampleRecord:
     return store().samples.get(run_id, sequence)
 
 
-@st.cache_data(ttl=TTL_S, show_spinner=False)
-def _tasks(url: str | None) -> list[TaskInfo]:
-    return _store(url).board.tasks()
+def whole_texts(run_id: str, sequences: list[int]) -> dict[int, tuple[str, str]]:
+    """Return the whole question and the whole reply of samples, by sequence."""
+    records = store().samples.records(run_id, sequences=sequences)
+    return {r.sequence: (r.sample.input, r.answer.reply if r.answer else "") for r in records}
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
-def _ranking(url: str | None, task: str, metric: str) -> list[Row]:
-    return _store(url).board.ranking(task, metric)
+def _tasks(place: Place) -> list[TaskInfo]:
+    return _store(place).board.tasks()
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
-def _runs(url: str | None) -> list[Run]:
-    return _store(url).runs.find(limit=500)
+def _ranking(place: Place, task: str, metric: str) -> list[Row]:
+    return _store(place).board.ranking(task, metric)
+
+
+@st.cache_data(ttl=TTL_S, show_spinner=False)
+def _runs(place: Place) -> list[Run]:
+    return _store(place).runs.find(limit=500)
 
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)
 def _rag_report(
-    url: str | None, ended: tuple[tuple[str, float | None], ...], metric: str, _compared: Comparison
+    place: Place, ended: tuple[tuple[str, float | None], ...], metric: str, _compared: Comparison
 ) -> Report:
-    return reports(_store(url), _compared.runs, metric)[0]
+    return reports(_store(place), _compared.runs, metric)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -52,7 +53,7 @@ def sample(record: SampleRecord, run: Run) -> None:
     requests(record)
     if record.sample.metadata:
         with st.expander("Metadata of the sample"):
-            text.show(_json(record.sample.metadata), "metadata")
+            facts(record.sample.metadata)
 
 
 def answer(record: SampleRecord) -> None:
@@ -180,7 +181,28 @@ def requests(record: SampleRecord) -> None:
                 st.text("prompt")
                 text.show(str(request["prompt"]), f"request-{number}-prompt")
             options = {key: value for key, value in request.items() if key not in ("messages", "prompt")}
-            text.show(_json(options), f"request-{number}-rest")
+            facts(options)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Draw named values as a table: nested ones by their path (``server.dtype``), lists as JSON."""
+    rows = [{"name": name, "value": value} for name, value in _flat(values, "")]
+    if not rows:
+        st.caption("nothing was recorded")
+        return
+    config = {"name": st.column_config.TextColumn(width="small"), "value": st.column_config.TextColumn()}
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, column_config=config, height=min(38 + 35 * len(rows), 560)
+    )
+
+
+def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}{name}.")
+        elif value is not None and value != "" and value != {} and value != []:
+            plain = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            yield f"{path}{name}", plain
 
 
 def images(sample: Sample) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,10 +41,17 @@ OPTIONS = {
 }
 
 
-def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_browser: bool = False) -> NoReturn:
+def launch(
+    store_url: str | None,
+    port: int,
+    host: str = "127.0.0.1",
+    open_browser: bool = False,
+    origins: Sequence[str] = (),
+) -> NoReturn:
     """Replace this process by the server of the board, until Ctrl-C. Raises ``UsageError``.
 
-    ``store_url`` is the argument of ``open_store``; None: the default store.
+    ``store_url`` is the argument of ``open_store``; None: the default store. ``origins`` are the public
+    addresses of a proxy in front of the board (``https://board.example``).
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError("the leaderboard needs Streamlit: pip install 'evalkit[leaderboard]'")
@@ -52,21 +62,34 @@ def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_brows
     environment = dict(os.environ)  # passes the store's URL: all users can see a command line
     if store_url is not None:
         environment["EVALKIT_STORE"] = store_url
-    print(f"Leaderboard: http://{host}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
-    line = command(port, host, open_browser)
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    print(f"Leaderboard: {address} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    line = command(port, host, open_browser, origins)
     os.execve(line[0], line, environment)  # noqa: S606 (our own words)
 
 
-def command(port: int, host: str = "127.0.0.1", open_browser: bool = False) -> list[str]:
-    """Return the command that serves the board, with the store in ``EVALKIT_STORE``."""
+def command(
+    port: int, host: str = "127.0.0.1", open_browser: bool = False, origins: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that serves the board, with the store in ``EVALKIT_STORE``.
+
+    A setting of ours that the environment names (``STREAMLIT_SERVER_ENABLE_CORS``) is left to it.
+    """
     options = {
         "server.address": host,
         "server.port": str(port),
         "server.headless": str(not open_browser).lower(),
-        **OPTIONS,
+        **{name: value for name, value in OPTIONS.items() if _variable(name) not in os.environ},
     }
+    if origins:
+        options["server.corsAllowedOrigins"] = json.dumps(list(origins))
     app = Path(__file__).parent / "app.py"
     return [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{k}={v}" for k, v in options.items())]
+
+
+def _variable(option: str) -> str:
+    """Return the environment variable by which Streamlit reads an option."""
+    return "STREAMLIT_" + re.sub(r"(?<=[a-z])([A-Z])|\.", r"_\1", option).upper()
 
 
 def _free(host: str, port: int) -> bool:

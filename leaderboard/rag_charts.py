@@ -10,7 +10,7 @@ import pandas as pd
 from evalkit.compare.rag import Cause, Gain, Point
 from evalkit.types import Estimate
 
-from .charts import GREY, NAMES, ROW_HEIGHT, TEAL
+from .charts import GREY, ROW_HEIGHT, TEAL, names_axis
 
 # Okabe and Ito's colours, by the part that caused the error. Right replies also differ in lightness.
 ORANGE, BLUE, LIGHT = "#D55E00", "#3b8ed0", "#7ccbbf"
@@ -36,7 +36,7 @@ def differences(gains: Sequence[Gain]) -> alt.LayerChart:
     ]
     order = [line["pair"] for line in lines]
     base = alt.Chart(pd.DataFrame(lines)).encode(
-        y=alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, **NAMES)),
+        y=alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(**names_axis())),
         color=alt.Color(
             "verdict:N",
             scale=alt.Scale(domain=["better", "worse", "no clear difference"], range=[TEAL, ORANGE, GREY]),
@@ -60,7 +60,7 @@ def causes(causes: Sequence[Cause]) -> alt.LayerChart:
     lines = [{**_estimate(c.share), "cause": c.name, "meaning": c.meaning, "count": c.n} for c in causes]
     names = [c.name for c in causes]
     base = alt.Chart(pd.DataFrame(lines)).encode(
-        y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, **NAMES)),
+        y=alt.Y("cause:N", sort=names, title=None, axis=alt.Axis(**names_axis())),
         tooltip=[
             alt.Tooltip("cause:N"),
             alt.Tooltip("meaning:N"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,8 +44,17 @@ def number(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """Return the interval as ``[0.412, 0.498]``."""
-    return "–" if estimate is None else f"[{number(estimate.ci[0])}, {number(estimate.ci[1])}]"
+    """Return the interval as ``[0.412, 0.498]``, or ``undetermined`` where an end is infinite."""
+    if estimate is None:
+        return "–"
+    if not all(map(math.isfinite, estimate.ci)):
+        return "undetermined"
+    return f"[{number(estimate.ci[0])}, {number(estimate.ci[1])}]"
+
+
+def short(name: str, longest: int = 44) -> str:
+    """Return a name with its middle left out where it is longer than ``longest`` characters."""
+    return name if len(name) <= longest else f"{name[:8]}…{name[9 - longest :]}"
 
 
 def moment(seconds: float | None) -> str:

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("evalkit.cli.run", "Evaluate models on tasks."),
     "list": ("evalkit.cli.listing", "List tasks with their parameters and metrics."),
     "show": ("evalkit.cli.show", "Show stored runs: scores with intervals, or samples."),
+    "annotate": ("evalkit.cli.annotate", "Label runs, or hide them from the leaderboard."),
     "rag-report": ("evalkit.cli.rag_report", "Tell whether the retriever or the generator is the weak part."),
     "resume": ("evalkit.cli.run", "Complete a run that was stopped or had errors."),
     "cache": ("evalkit.cli.cache", "Show the size of the response cache, or empty it."),

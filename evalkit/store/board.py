@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct, field
@@ -16,6 +16,9 @@ from evalkit.store.database import Database
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Estimate, Status
+
+Order = Literal["sequence", "lowest", "highest"]
+_SEARCHED = (t.dataset_sample.c.sample_id, t.dataset_sample.c.question, t.sample.c.excerpt, t.sample.c.error)
 
 
 class TaskInfo(Struct, frozen=True):
@@ -118,35 +121,36 @@ class Board:
         at_least: float | None = None,
         at_most: float | None = None,
         text: str | None = None,
+        order: Order = "sequence",
         after: int | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> Page:
-        """Return the samples that match, by sequence: ``limit`` of them after a sequence, or before one.
+        """Return the samples that match: ``limit`` of them after a sequence, or before one.
 
         ``text`` is searched in id, question, error and the first 4,000 characters of the reply, ignoring
-        case. With ``metric``, samples match that have a value of the metric within the limits.
+        case. With ``metric``, samples match that have a value of the metric within the limits. ``order`` is
+        by sequence, or by the metric's value: the ``lowest`` or the ``highest`` first.
         """
         s = t.sample.c
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
-            where = [s.run_key == key, *_filters(status, metric, at_least, at_most, text)]
+            where = [s.run_key == key, *_filters(status, metric, at_least, at_most)]
+            if text:
+                where.append(sa.or_(*(self._database.contains(column, text) for column in _SEARCHED)))
             matching = sa.select(s.sequence).join(t.dataset_sample).where(*where)
             total = connection.execute(
                 sa.select(sa.func.count()).select_from(matching.subquery())
             ).scalar_one()
-            if before is not None:
-                keyset = matching.where(s.sequence < before).order_by(s.sequence.desc())
-            else:
-                keyset = matching.where(s.sequence > (-1 if after is None else after)).order_by(s.sequence)
-            here = sorted(connection.scalars(keyset.limit(limit)))
+            place: sa.ColumnElement[Any] = s.sequence
+            if metric and order != "sequence":
+                place, matching = _by_value(matching, metric, order == "highest")
+            ordered = _Ordered(connection, matching, place)
+            here = ordered.before(before, limit) if before is not None else ordered.after(after, limit)
             rows = _sample_rows(connection, key, here)
-            first, last = (here[0], here[-1]) if here else (0, -1)
-            earlier, later = (
-                bool(here) and connection.scalar(matching.where(condition).limit(1)) is not None
-                for condition in (s.sequence < first, s.sequence > last)
-            )
-        return Page(tuple(rows), total, last if later else None, first if earlier else None)
+            earlier = bool(here) and ordered.before(here[0], 1) != []
+            later = bool(here) and ordered.after(here[-1], 1) != []
+        return Page(tuple(rows), total, here[-1] if later else None, here[0] if earlier else None)
 
 
 def _reason(run: Run) -> str:
@@ -171,12 +175,50 @@ def _in_order(ranked: list[tuple[Run, Estimate]], info: MetricInfo) -> list[Row]
     return [Row(values.index(estimate.value) + 1, run, estimate) for run, estimate in rows]
 
 
+def _by_value(
+    matching: sa.Select[Any], metric: str, highest: bool
+) -> tuple[sa.ColumnElement[Any], sa.Select[Any]]:
+    """Return the value by which samples are ordered, ascending, and the query with the scores joined."""
+    scored = t.score.alias("scored")
+    c, s = scored.c, t.sample.c
+    of_metric = sa.and_(c.run_key == s.run_key, c.sequence == s.sequence, c.metric == metric)
+    return (-c.value if highest else c.value), matching.join(scored, of_metric)
+
+
+class _Ordered:
+    """Sequences of a query in the order of ``place``, then of the sequence: those behind or before one."""
+
+    def __init__(
+        self, connection: sa.Connection, matching: sa.Select[Any], place: sa.ColumnElement[Any]
+    ) -> None:
+        self._connection, self._matching, self._place = connection, matching, place
+
+    def after(self, sequence: int | None, limit: int) -> list[int]:
+        query = self._matching
+        if sequence is not None:
+            query = query.where(self._key() > self._at(sequence))
+        return list(self._connection.scalars(query.order_by(self._place, t.sample.c.sequence).limit(limit)))
+
+    def before(self, sequence: int, limit: int) -> list[int]:
+        query = self._matching.where(self._key() < self._at(sequence))
+        backwards = query.order_by(self._place.desc(), t.sample.c.sequence.desc()).limit(limit)
+        return list(self._connection.scalars(backwards))[::-1]
+
+    def _key(self) -> sa.Tuple:
+        return sa.tuple_(self._place, t.sample.c.sequence)
+
+    def _at(self, sequence: int) -> sa.Tuple:
+        if self._place is t.sample.c.sequence:
+            return sa.tuple_(sa.literal(sequence), sa.literal(sequence))
+        at = self._matching.with_only_columns(self._place).where(t.sample.c.sequence == sequence)
+        return sa.tuple_(sa.literal(self._connection.scalar(at)), sa.literal(sequence))
+
+
 def _filters(
     status: str | Sequence[str] | None,
     metric: str | None,
     at_least: float | None,
     at_most: float | None,
-    text: str | None,
 ) -> list[sa.ColumnElement[bool]]:
     where: list[sa.ColumnElement[bool]] = []
     if status:
@@ -188,14 +230,6 @@ def _filters(
         )
         scored = scored.where(c.value.is_not(None) if at_least is None else c.value >= at_least)
         where.append(sa.exists(scored if at_most is None else scored.where(c.value <= at_most)))
-    if text:
-        columns = (
-            t.dataset_sample.c.sample_id,
-            t.dataset_sample.c.question,
-            t.sample.c.excerpt,
-            t.sample.c.error,
-        )
-        where.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     return where
 
 
@@ -211,10 +245,11 @@ def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) 
         for sequence, metric, value in connection.execute(query):
             scores.setdefault(sequence, {})[metric] = value
         matching = sa.select(*columns, *beginnings).join(t.dataset_sample)
-        matching = matching.where(s.run_key == key, s.sequence.in_(chunk)).order_by(s.sequence)
+        matching = matching.where(s.run_key == key, s.sequence.in_(chunk))
         for sequence, sample_id, repeat, status, error, question, reply in connection.execute(matching):
             values = scores.get(sequence, {})
             rows.append(
                 SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, values)
             )
-    return rows
+    place = {sequence: n for n, sequence in enumerate(sequences)}
+    return sorted(rows, key=lambda row: place[row.sequence])

@@ -56,6 +56,15 @@ class Database:
         database = self.url.database if self.url.get_backend_name() == "sqlite" else None
         return Path(database).parent if database else Path(".evalkit")
 
+    def contains(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
+        """Return the condition that a column contains a text, ignoring case.
+
+        SQLite's LIKE ignores the case of ASCII letters only, so that other texts are folded first.
+        """
+        if self.embedded and not text.isascii():
+            return sa.func.evalkit_folded(column).contains(text.casefold(), autoescape=True)
+        return column.icontains(text, autoescape=True)
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Open a transaction that sees one state of the store."""
@@ -164,6 +173,7 @@ def _connect_sqlite(dbapi: Any, _record: Any) -> None:
     dbapi.isolation_level = None  # transactions are begun by _begin_sqlite, never by the driver
     for pragma in PRAGMAS:
         dbapi.execute(pragma)
+    dbapi.create_function("evalkit_folded", 1, lambda text: text and text.casefold(), deterministic=True)
     use_wal(dbapi)
 
 

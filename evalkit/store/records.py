@@ -65,7 +65,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as the user named
     it, ``model`` the model's name and ``model_spec`` the text that names its provider and address.
     ``dataset`` is the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while
-    the data set is being read. A description never contains a secret.
+    the data set is being read. A description never contains a secret. ``label`` and ``hidden`` are a person's
+    notes, made later: a hidden run is in no ranking and in no list of the leaderboard.
     """
 
     id: str
@@ -82,6 +83,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     dataset: str = ""
     reproduction: Reproduction = Reproduction()
     provenance: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    hidden: bool = False
 
     @property
     def task_name(self) -> str:

@@ -113,6 +113,14 @@ class Runs:
             spec = msgspec.structs.replace(spec, provenance=spec.provenance | facts)
             self._update(connection, run_id, spec=pack(spec))
 
+    def annotate(self, run_id: str, *, label: str | None = None, hidden: bool | None = None) -> None:
+        """Give a run a label, or hide it from the leaderboard; None leaves a note as it is."""
+        notes = {"label": label, "hidden": hidden}
+        with self._database.writing() as connection:
+            spec = unpack(self.row(connection, run_id).spec, RunSpec)
+            spec = msgspec.structs.replace(spec, **{k: v for k, v in notes.items() if v is not None})
+            self._update(connection, run_id, spec=pack(spec))
+
     def finish(
         self,
         run_id: str,

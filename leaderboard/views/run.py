@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pandas as pd
 import streamlit as st
-from evalkit_leaderboard import charts, data, text
+from evalkit_leaderboard import charts, data, detail, text
 from evalkit_leaderboard.choose import choose_run
 
 from evalkit.store.records import Run
@@ -41,6 +40,8 @@ def main() -> None:
 def header(run: Run) -> None:
     """Draw names, status and links."""
     st.subheader(f"{text.escape(run.spec.model)} on {text.escape(run.spec.task)}", anchor=False)
+    if run.spec.label:
+        st.text(run.spec.label)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(run.status, color=BADGES[run.status])  # type: ignore[arg-type]
         st.caption(f"started {text.moment(run.started)}, ended {text.moment(run.ended)}")
@@ -164,7 +165,7 @@ def configuration(run: Run) -> None:
     left, right = st.columns(2)
     with left:
         st.caption("Configuration")
-        facts = {
+        configuration = {
             "run": run.id,
             "task": spec.task,
             "file": spec.path,
@@ -177,15 +178,10 @@ def configuration(run: Run) -> None:
             "samples": spec.n_expected,
             "dataset": spec.dataset,
         }
-        st.code(readable(facts), language="json", wrap_lines=True)
+        detail.facts(configuration)
     with right:
         st.caption("Provenance")
-        text.show(readable(spec.provenance) if spec.provenance else "", "provenance", "nothing was recorded")
-
-
-def readable(value: Any) -> str:
-    """Return a value as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        detail.facts(spec.provenance)
 
 
 main()

@@ -17,6 +17,12 @@ from evalkit.types import Status
 PAGE = 50
 ANY = "any"
 CSV_ROWS = 100_000
+AS_RUN = "as run"
+ORDERS = {AS_RUN: "sequence", "lowest first": "lowest", "highest first": "highest"}
+# On a phone the columns stand below each other: the chosen sample above the list.
+CHOSEN_FIRST = """<style>@media (max-width: 640px) {
+  .stColumn:has(.st-key-chosen-sample) { order: -1; }
+}</style>"""
 
 
 def main() -> None:
@@ -32,35 +38,44 @@ def main() -> None:
         )
     filters = choose_filters(run)
     sequence = chosen_sequence(run)
+    st.html(CHOSEN_FIRST)
+    if sequence is None:
+        st.caption("Select a sample in the list to see all of it.")
+        listing(run, filters, sequence)
+        return
     left, right = st.columns([2, 3], gap="medium")
     with left:
         listing(run, filters, sequence)
-    with right:
-        if sequence is None:
-            st.info("Select a sample in the list to see all of it.", icon=":material/arrow_back:")
-        else:
-            neighbours(run, filters, sequence)
-            detail.sample(data.sample(run.id, sequence), run)
+    with right, st.container(key="chosen-sample"):
+        neighbours(run, filters, sequence)
+        detail.sample(data.sample(run.id, sequence), run)
 
 
 def choose_filters(run: Run) -> dict[str, object]:
-    """Let the reader choose filters, kept in the address; return them for ``Store.board.page``."""
-    with st.container(border=True):
-        first, second, third, fourth, fifth = st.columns([3, 2, 1, 1, 3])
-        used = [str(status) for status in Status if run.counts.get(status)]
-        status = first.pills("Status", used, selection_mode="multi", key="status", bind="query-params")
+    """Let the reader choose filters and order, kept in the address; return them for ``Store.board.page``."""
+    first, second = st.columns([3, 2])
+    used = [str(status) for status in Status if run.counts.get(status)]
+    status = first.pills("Status", used, selection_mode="multi", key="status", bind="query-params")
+    words = second.text_input(
+        "Text", key="text", bind="query-params", placeholder="in id, question, reply or error", type="search"
+    )
+    by_score = st.query_params.get("score", ANY) != ANY
+    with st.expander("Score and order", icon=":material/tune:", expanded=by_score):
+        first, second, third, fourth = st.columns([3, 1, 1, 2])
         names = [info.name for info in run.spec.metrics]
-        chosen = second.selectbox("Metric", [ANY, *names], key="score", bind="query-params")
+        chosen = first.selectbox("Metric", [ANY, *names], key="score", bind="query-params")
         metric = None if chosen == ANY else chosen
         limits = {"step": 0.05, "format": "%.2f", "disabled": metric is None, "bind": "query-params"}
-        at_least = third.number_input("at least", value=None, key="min", **limits)  # type: ignore[call-overload]
-        at_most = fourth.number_input("at most", value=None, key="max", **limits)  # type: ignore[call-overload]
-        words = fifth.text_input(
-            "Text",
-            key="text",
+        at_least = second.number_input("at least", value=None, key="min", **limits)  # type: ignore[call-overload]
+        at_most = third.number_input("at most", value=None, key="max", **limits)  # type: ignore[call-overload]
+        order = fourth.segmented_control(
+            "Order",
+            list(ORDERS),
+            default=AS_RUN,
+            required=True,
+            disabled=metric is None,
+            key="order",
             bind="query-params",
-            placeholder="in id, question, reply or error",
-            type="search",
         )
     return {
         "status": status or None,
@@ -68,6 +83,7 @@ def choose_filters(run: Run) -> dict[str, object]:
         "at_least": at_least if metric else None,
         "at_most": at_most if metric else None,
         "text": words or None,
+        "order": ORDERS[order if metric and order else AS_RUN],
     }
 
 
@@ -93,7 +109,7 @@ def listing(run: Run, filters: dict[str, object], sequence: int | None) -> None:
     if not page.rows:
         st.info("No sample matches these filters.", icon=":material/filter_alt_off:")
         return
-    table(page, sequence)
+    table(page, sequence, shown_metric(run, filters))
     with st.container(horizontal=True, vertical_alignment="center"):
         back, on = page.before, page.after
         st.button(
@@ -119,9 +135,10 @@ def cursor(run: Run, filters: dict[str, object], sequence: int | None) -> dict[s
         st.session_state["list-of"] = signature
         st.session_state["cursor"] = {}
         if first_visit and sequence is not None:
-            end = data.page(run.id, {}, filters, PAGE).after
-            if end is not None and sequence > end:
-                st.session_state["cursor"] = {"after": sequence - 1}
+            first = data.page(run.id, {}, filters, PAGE).rows
+            if sequence not in {row.sequence for row in first}:
+                before = data.page(run.id, {"before": sequence}, filters, 1).rows
+                st.session_state["cursor"] = {"after": before[0].sequence} if before else {}
     stored: dict[str, int | None] = st.session_state["cursor"]
     return stored
 
@@ -131,11 +148,27 @@ def turn(target: dict[str, int | None]) -> None:
     st.session_state["cursor"] = target
 
 
-def table(page: Page, sequence: int | None) -> None:
+def shown_metric(run: Run, filters: dict[str, object]) -> str | None:
+    """Return the metric whose values the list shows: the chosen one, or the first that judges the reply."""
+    chosen = filters["metric"]
+    if isinstance(chosen, str):
+        return chosen
+    infos = sorted(run.spec.metrics, key=lambda info: not info.judges_output)
+    return infos[0].name if infos else None
+
+
+def table(page: Page, sequence: int | None, metric: str | None) -> None:
     """Draw the list; a click on a row opens the sample."""
     frame = pd.DataFrame(
         [
-            {"#": row.sequence, "status": str(row.status), "sample": row.sample_id, "question": row.question}
+            {
+                "#": row.sequence,
+                "status": str(row.status),
+                "score": row.scores.get(metric or ""),
+                "sample": row.sample_id,
+                "question": row.question,
+                "reply": row.reply or row.error or "",
+            }
             for row in page.rows
         ]
     )
@@ -149,7 +182,10 @@ def table(page: Page, sequence: int | None) -> None:
         column_config={
             "#": st.column_config.NumberColumn(width=50),
             "status": st.column_config.TextColumn(width=85),
+            "score": st.column_config.NumberColumn(metric or "score", format="%.3f", width=80),
+            "sample": st.column_config.TextColumn(width=110),
             "question": st.column_config.TextColumn(width="medium"),
+            "reply": st.column_config.TextColumn(width="medium"),
         },
         on_select=lambda: pick(key, sequences),
         selection_mode="single-row",
@@ -182,17 +218,17 @@ def jump(sequence: int) -> None:
 
 
 def as_csv(run: Run, filters: dict[str, object]) -> str:
-    """Return the samples that match, with their scores, as CSV."""
+    """Return the samples that match, with whole questions, replies and all scores, as CSV."""
     page = data.page(run.id, {}, filters, CSV_ROWS)
     names = sorted({name for row in page.rows for name in row.scores})
+    whole = data.whole_texts(run.id, [row.sequence for row in page.rows])
     rows: list[list[Any]] = [
         [
             r.sequence,
             r.sample_id,
             r.repeat,
             str(r.status),
-            r.question,
-            r.reply,
+            *whole[r.sequence],
             r.error,
             *map(r.scores.get, names),
         ]
