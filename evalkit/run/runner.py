@@ -32,8 +32,8 @@ from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
+from evalkit.store.conditions import asked
 from evalkit.store.records import (
-    MetricInfo,
     ParameterInfo,
     Reproduction,
     Run,
@@ -81,7 +81,7 @@ def spec_of(
         model_spec=model_text,
         tags=item.task.tags,
         params={name: plain(value) for name, value in item.shown.items()},
-        metrics=metric_infos(item),
+        metrics=provenance.metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
         n_expected=samples.n * options.repeats,
@@ -104,14 +104,6 @@ def spec_of(
             "model": msgspec.to_builtins(model.facts),
             "generation_defaults": dict(model.defaults),
         },
-    )
-
-
-def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
-    """Return the facts about the task's metrics that the store keeps."""
-    return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help, m.version)
-        for m in item.task.metrics
     )
 
 
@@ -260,12 +252,13 @@ async def _drive(
     return store.runs.get(spec.id)
 
 
-def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
-    """Return the SHA-256 of the run's first request: it changes with prompt, template and sampling."""
+def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
+    """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
     if first is None or not first.requests:
         return {}
-    return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
+    whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()
+    return {"prompt_sha256": whole, "asked": asked(first)}
 
 
 def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,7 +297,7 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)
-    spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
+    spec = msgspec.structs.replace(run.spec, metrics=provenance.metric_infos(item))
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []

@@ -15,7 +15,11 @@ RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
 
 class MetricInfo(Struct, frozen=True):
-    """The facts about a metric that the store keeps."""
+    """The facts about a metric that the store keeps.
+
+    ``version`` is the version of its rule. ``code`` is the SHA-256 of a metric from a task's own files; empty
+    for evalkit's metrics.
+    """
 
     name: str
     low: float = 0.0
@@ -25,6 +29,7 @@ class MetricInfo(Struct, frozen=True):
     unit: str = ""
     help: str = ""
     version: int = 1
+    code: str = ""
 
     @property
     def judges_output(self) -> bool:
