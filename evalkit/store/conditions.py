@@ -52,6 +52,24 @@ def differences(first: Run, second: Run, swept: Collection[str] = ()) -> list[Di
     return [*found, *_fixtures(first, second), *_metrics(first, second), *_mixed(first, second)]
 
 
+def key(run: Run, metric: str) -> bytes:
+    """Return a key that is equal for runs whose recorded conditions are all the same, for one metric."""
+    facts, spec = run.spec.provenance, run.spec
+    fixtures = {name: _essence(value) for name, value in facts.items() if name.startswith("fixture ")}
+    asked = facts.get("asked") or {}
+    rule = [(info.version, info.code) for info in spec.metrics if info.name == metric]
+    code = facts.get("code_sha256") or facts.get("task_sha256")
+    known = [
+        run.sample_set,
+        facts.get("task_version"),
+        code,
+        sorted(asked.get("requests", ())),
+        fixtures,
+        rule,
+    ]
+    return canonical([*known, sorted((name, repr(value)) for name, value in spec.params.items())])
+
+
 def listed(found: Collection[Difference]) -> str:
     """Return differences in words: ``the prompt; k (5 and 10)``."""
     return "; ".join(difference.text for difference in found)
