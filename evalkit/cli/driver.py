@@ -166,6 +166,7 @@ class RunBatch:
 
         options = Options(
             limit=self.options.get("limit"),
+            sampling=self.options.get("sampling"),
             repeats=self.options.get("repeat", 1),
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),

@@ -212,9 +212,18 @@ def print_reliance(found: Sequence[Reliance]) -> None:
         for name in ("score", "real", "real − this"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("uses image")
+        refused = any(arm.refused for arm in one.differences)
+        if refused:
+            table.add_column("no answer", justify="right")
         for arm in one.differences:
             numbers = f"{arm.other:.3f}", f"{arm.real:.3f}", cell(arm.difference)
-            table.add_row(Text(arm.metric), arm.arm, *numbers, "yes" if arm.excludes_zero else "–")
+            uses, counted = "yes" if arm.excludes_zero else "–", [str(arm.refused)] * refused
+            table.add_row(Text(arm.metric), arm.arm, *numbers, uses, *counted)
         console.print(table)
+        for name, unlike in one.left_out.items():
+            text = f"The arm {name} is left out: its run differs from the real arm's in {unlike}."
+            console.print(Text(text))
+        if refused:
+            console.print('No answer: replies such as "I cannot see the image" are left out of the row.')
         if one.warning:
             console.print(Text(one.warning, style="bold"))

@@ -56,8 +56,11 @@ class RunScores:
         self._store, self._run, self._exact = store, run, exact
         self._columns = store.samples.columns(run.id, metrics)
 
-    def pairs(self, other: RunScores, metric: str) -> Pairs | None:
-        """Pair the scores by sample and repeat, in the order of this run; None where no sample is shared."""
+    def pairs(self, other: RunScores, metric: str, without: Collection[int] = ()) -> Pairs | None:
+        """Pair the scores by sample and repeat, in the order of this run; None where no sample is shared.
+
+        ``without`` are sequences of ``other`` that are left out.
+        """
         if metric not in self._columns or metric not in other._columns:
             return None
         here, there = self._columns[metric], other._columns[metric]
@@ -65,6 +68,7 @@ class RunScores:
         _, rows, other_rows = np.intersect1d(here.sequences, shared, return_indices=True)
         a, b = np.asarray(here.values), np.asarray(there.values)
         scored = ~(np.isnan(a[rows]) | np.isnan(b[other_rows]))
+        scored &= ~np.isin(np.asarray(there.sequences)[other_rows], list(without))
         rows, other_rows = rows[scored], other_rows[scored]
         if not len(rows):
             return None

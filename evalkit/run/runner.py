@@ -30,6 +30,7 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
 from evalkit.store.conditions import asked
@@ -40,6 +41,7 @@ from evalkit.store.records import (
     RunSpec,
     RunStatus,
     SampleRecord,
+    Sampling,
 )
 from evalkit.types import Sample, ServerInfo
 
@@ -55,6 +57,7 @@ class Options:
     """How to run an item. ``backend`` replaces the one that the model's spec names."""
 
     limit: int | None = None
+    sampling: Sampling | None = None  # None: the first ``limit`` samples
     repeats: int = 1
     window: int = 2048
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
@@ -84,6 +87,7 @@ def spec_of(
         metrics=provenance.metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
+        sampling=options.sampling,
         n_expected=samples.n * options.repeats,
         dataset=samples.fingerprint,
         reproduction=Reproduction(
@@ -116,7 +120,7 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
     """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
@@ -149,7 +153,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     )
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
         if surveyed.fingerprint != run.spec.dataset:
             raise SetupError(

@@ -44,10 +44,9 @@ def differences(first: Run, second: Run, swept: Collection[str] = ()) -> list[Di
     A fact that one of the runs did not record is no difference. ``swept`` are parameters that a comparison
     varies on purpose: their values are not listed, nor the prompts and settings that follow from them.
     """
-    swept_differ = any(_value(first, name) != _value(second, name) for name in swept)
     found = [*_tasks(first, second), *_samples(first, second), *_parameters(first, second, swept)]
     found += _code(first, second)
-    if not swept_differ:
+    if all(_value(first, name) == _value(second, name) for name in swept):
         found += _requests(first, second)
     return [*found, *_fixtures(first, second), *_metrics(first, second), *_mixed(first, second)]
 
@@ -132,10 +131,13 @@ def _code(first: Run, second: Run) -> Iterator[Difference]:
             yield Difference("code", "the task code")
     elif (files := _both(first, second, "task_sha256")) and files[0] != files[1]:
         yield Difference("code", "the task file")  # which a comment changes too
+    readers = [(run.spec.provenance.get("asked") or {}).get("extractor") for run in (first, second)]
+    if None not in readers and readers[0] != readers[1]:
+        yield Difference("code", f"the extractor of the answer ({readers[0]} and {readers[1]})")
 
 
 def _requests(first: Run, second: Run) -> Iterator[Difference]:
-    """Yield differences of the requests for the same sample: prompts, settings, the reading of the reply."""
+    """Yield differences of the requests for the same sample: prompts and settings."""
     asked = _both(first, second, "asked")
     if asked is None:
         hashes = _both(first, second, "prompt_sha256")
@@ -147,8 +149,6 @@ def _requests(first: Run, second: Run) -> Iterator[Difference]:
     here, there = asked
     if here["sample"] != there["sample"]:
         return
-    if (readers := (here.get("extractor"), there.get("extractor")))[0] != readers[1]:
-        yield Difference("code", f"the extractor of the answer ({readers[0]} and {readers[1]})")
     shared = here["requests"].keys() & there["requests"].keys()
     if not shared and here["requests"] and there["requests"]:
         yield Difference("prompt", "the prompt")

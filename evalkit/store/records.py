@@ -64,13 +64,21 @@ class Reproduction(Struct, frozen=True, kw_only=True):
     given: bool = False
 
 
+class Sampling(Struct, frozen=True):
+    """How the ``limit`` samples of a run were chosen, if they are not the first ones."""
+
+    how: Literal["random", "stratified"]
+    seed: int = 0
+
+
 class RunSpec(Struct, frozen=True, kw_only=True):
     """The description of a run, made before its first sample.
 
     ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as the user named
     it, ``model`` the model's name and ``model_spec`` the text that names its provider and address.
     ``dataset`` is the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while
-    the data set is being read. A description never contains a secret.
+    the data set is being read. ``limit`` and ``sampling`` say which samples were taken from the data set.
+    A description never contains a secret.
     """
 
     id: str
@@ -83,6 +91,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricInfo, ...] = ()
     repeats: int = 1
     limit: int | None = None
+    sampling: Sampling | None = None
     n_expected: int | None = None
     dataset: str = ""
     reproduction: Reproduction = Reproduction()

@@ -178,6 +178,16 @@ class Samples:
             rows = connection.execute(query.where(t.sample.c.run_key == key))
             return {sequence: (sample_id, repeat) for sequence, sample_id, repeat in rows}
 
+    def replies(self, run_id: str) -> dict[int, tuple[str, str]]:
+        """Return each sample's status and the beginning of its reply, by sequence."""
+        s = t.sample.c
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            rows = connection.execute(
+                _in_pieces(sa.select(s.sequence, s.status, s.excerpt).where(s.run_key == key))
+            )
+            return {sequence: (status, excerpt) for sequence, status, excerpt in rows}
+
     def questions(self, run_id: str) -> dict[int, bytes]:
         """Return a hash of each sample's question, options, right answers and pictures, by sequence.
 
