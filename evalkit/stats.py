@@ -130,6 +130,45 @@ def paired(
     return msgspec.structs.replace(mean, ci=ci, method="unvaried")
 
 
+def p_value(difference: Estimate, low: float | None, high: float | None) -> float:
+    """Return the p value of a two-sided test that a paired difference is 0: Student's t, by its error.
+
+    ``low`` to ``high`` is the range of each score. Where all differences are equal (``unvaried``), it is the
+    level at which their interval would just reach 0. An undetermined difference has the p value 1.
+    """
+    if difference.method == "undetermined" or difference.value == 0:
+        return 1.0
+    units = difference.clusters or difference.n
+    if difference.method == "unvaried":
+        reach = math.inf if low is None or high is None else high - low
+        return 2 * NormalDist().cdf(-math.sqrt(units * abs(difference.value) / reach))
+    statistic = abs(difference.value) / difference.se
+    if units - 1 <= 100:
+        return max(1 - _t_coverage(math.atan(statistic / math.sqrt(units - 1)), units - 1), 0.0)
+    lower, upper = 0.5, 1.0  # above, the quantile is an expansion around the normal one, which is inverted
+    for _ in range(60):
+        middle = (lower + upper) / 2
+        if middle >= 1 or _t_quantile(middle, units - 1) > statistic:
+            upper = middle
+        else:
+            lower = middle
+    return 2 * (1 - lower)
+
+
+def holm(p_values: Sequence[float], error: float = 0.05) -> list[bool]:
+    """Return which hypotheses fall, so that the chance of even one false rejection is at most ``error``.
+
+    The i-th smallest of m p values must be at most error / (m − i + 1), and so must all smaller ones.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    rejected = [False] * len(p_values)
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[i] > error / (len(p_values) - rank):
+            break
+        rejected[i] = True
+    return rejected
+
+
 def incomplete_bounds(values: Values, missing: int, low: float | None, high: float | None) -> Interval:
     """Return the lowest and highest mean possible with ``missing`` more scores between ``low`` and ``high``.
 

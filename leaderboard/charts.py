@@ -63,7 +63,8 @@ def axis_title(info: MetricInfo) -> str:
 
 def forest(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
     """Draw a line per run: estimate and interval; hollow and dashed, over the bounds, where not ranked."""
-    lines = [_line(row) for row in rows if row.estimate is not None]
+    names = run_names(rows)
+    lines = [_line(row, name) for row, name in zip(rows, names, strict=True) if row.estimate is not None]
     return _forest(pd.DataFrame(lines), [line["label"] for line in lines], axis_title(info))
 
 
@@ -76,7 +77,7 @@ def metrics(estimates: Mapping[str, Estimate], title: str = "estimate with its i
 def variants(rows: Mapping[str, Sequence[Row]], info: MetricInfo) -> alt.LayerChart:
     """Draw one metric in every variant of a task: a group per variant, a colour per model."""
     lines = [
-        {**_line(row), "variant": name, "model": row.run.spec.model}
+        {**_line(row, row.run.spec.model), "variant": name, "model": row.run.spec.model}
         for name, ranking in rows.items()
         for row in ranking
         if row.estimate is not None and row.run.is_complete
@@ -125,7 +126,7 @@ def statuses(counts: Mapping[str, int]) -> alt.Chart:
 def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart:
     """Draw all metrics by all models; a deeper colour is better, grey has no better direction."""
     table = pd.DataFrame(_cells(rows, infos))
-    models = list(dict.fromkeys(row.run.spec.model for row in rows))
+    models = run_names(rows)
     x = alt.X(
         "metric:N",
         sort=[info.name for info in infos],
@@ -187,10 +188,18 @@ def _undetermined(base: alt.Chart) -> alt.Chart:
     )
 
 
-def _line(row: Row) -> dict[str, Any]:
+def run_names(rows: Sequence[Row]) -> list[str]:
+    """Return a name of each row: the model with its run's label; the run's id where a model is there twice."""
+    names = [row.run.spec.model + (f" · {row.run.spec.label}" if row.run.spec.label else "") for row in rows]
+    twice = {name for name in names if names.count(name) > 1}
+    pairs = zip(rows, names, strict=True)
+    return [f"{name} · {row.run.id}" if name in twice else name for row, name in pairs]
+
+
+def _line(row: Row, name: str) -> dict[str, Any]:
     assert row.estimate is not None
     compared = row.run.is_complete and row.reason in ("", "descriptive")
-    label = row.run.spec.model if compared else f"{row.run.spec.model} ({row.run.status}, not ranked)"
+    label = name if compared else f"{name} ({row.run.status}, not ranked)"
     return _estimate(label, row.estimate, compared)
 
 
@@ -242,7 +251,9 @@ def _cells(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> list[dict[str, A
     for info in infos:
         if not any(info.name in row.run.metrics for row in rows):
             continue  # it does not apply to this variant
-        estimates = {row.run.spec.model: row.run.metrics.get(info.name) for row in rows}
+        estimates = {
+            name: row.run.metrics.get(info.name) for row, name in zip(rows, run_names(rows), strict=True)
+        }
         values = [e.value for e in estimates.values() if e is not None and e.value == e.value]
         for model, estimate in estimates.items():
             scored = estimate is not None and estimate.value == estimate.value

@@ -69,9 +69,9 @@ def tasks() -> list[TaskInfo]:
     return _tasks(place())
 
 
-def ranking(task: str, metric: str) -> list[Row]:
+def ranking(task: str, metric: str, chosen: tuple[str, ...] = ()) -> list[Row]:
     """Return the ranking of a task (``Store.board.ranking``)."""
-    return _ranking(place(), task, metric)
+    return _ranking(place(), task, metric, chosen)
 
 
 def runs(hidden: bool = False) -> list[Run]:
@@ -140,8 +140,8 @@ def _tasks(place: Place) -> list[TaskInfo]:
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)
-def _ranking(place: Place, task: str, metric: str) -> list[Row]:
-    return _store(place).board.ranking(task, metric)
+def _ranking(place: Place, task: str, metric: str, chosen: tuple[str, ...]) -> list[Row]:
+    return _store(place).board.ranking(task, metric, chosen)
 
 
 @st.cache_data(ttl=TTL_S, show_spinner=False)

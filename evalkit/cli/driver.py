@@ -7,16 +7,16 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.output import (
     Unscored,
     command,
     incomplete_reasons,
-    print_against_first,
     print_json,
     print_reliance,
     print_runs,
@@ -27,6 +27,9 @@ from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
+
+if TYPE_CHECKING:
+    from evalkit.compare.differences import Against
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -59,7 +62,7 @@ class RunBatch:
         self.xfailed: list[dict[str, str]] = []
         self.forgiven: set[str] = set()
         self.reliance: Any = []
-        self.against_first: Any = []
+        self.against_first: Against | None = None
         self.unscored: dict[str, Unscored] = {}
         self.open_run: RunSpec | None = None
         self.session: Any = None
@@ -163,6 +166,7 @@ class RunBatch:
 
         options = Options(
             limit=self.options.get("limit"),
+            sampling=self.options.get("sampling"),
             repeats=self.options.get("repeat", 1),
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
@@ -219,9 +223,7 @@ class RunBatch:
                 from evalkit.compare.image_ablation import documents
 
                 document["reliance"] = documents(self.reliance)
-            if self.against_first:
-                document["against_first"] = self.against_first
-            print_json(document)
+            print_json(document | against_document(self.against_first))
         elif self.runs:
             print_runs(self.runs)
             print_reliance(self.reliance)

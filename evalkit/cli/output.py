@@ -16,7 +16,6 @@ from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import PairedDifference
     from evalkit.compare.image_ablation import Reliance
 
 
@@ -213,38 +212,18 @@ def print_reliance(found: Sequence[Reliance]) -> None:
         for name in ("score", "real", "real − this"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("uses image")
+        refused = any(arm.refused for arm in one.differences)
+        if refused:
+            table.add_column("no answer", justify="right")
         for arm in one.differences:
             numbers = f"{arm.other:.3f}", f"{arm.real:.3f}", cell(arm.difference)
-            table.add_row(Text(arm.metric), arm.arm, *numbers, "yes" if arm.excludes_zero else "–")
+            uses, counted = "yes" if arm.excludes_zero else "–", [str(arm.refused)] * refused
+            table.add_row(Text(arm.metric), arm.arm, *numbers, uses, *counted)
         console.print(table)
+        for name, unlike in one.left_out.items():
+            text = f"The arm {name} is left out: its run differs from the real arm's in {unlike}."
+            console.print(Text(text))
+        if refused:
+            console.print('No answer: replies such as "I cannot see the image" are left out of the row.')
         if one.warning:
             console.print(Text(one.warning, style="bold"))
-
-
-def print_against_first(found: Sequence[PairedDifference]) -> None:
-    """Print the difference of each run to the first run of its task, paired by sample."""
-    from evalkit.cli.terminal import Console, Text, new_table
-
-    if not found:
-        return
-    console = Console()
-    for base in dict.fromkeys(one.baseline_run for one in found):
-        some = [one for one in found if one.baseline_run == base]
-        # As a title it would be broken to the width of a narrow table.
-        title = f"{some[0].task}: difference to {some[0].baseline_model}, paired by sample"
-        console.print(Text(title, style="bold"))
-        table = new_table()
-        runs = {one.run: one.model for one in some}
-        table.add_column("metric", overflow="fold")
-        for model in runs.values():
-            table.add_column(Text(model), justify="right", overflow="fold")
-        cells = {(one.metric, one.run): f"{cell(one.difference)} {_star(one.difference)}" for one in some}
-        for metric in dict.fromkeys(one.metric for one in some):
-            table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
-        console.print(table)
-    console.print("* The interval excludes 0. Without a star there is no evidence of a difference.")
-
-
-def _star(difference: Estimate) -> str:
-    """Return a star for an interval that excludes 0, which rounding may hide."""
-    return " " if difference.ci[0] <= 0 <= difference.ci[1] else "*"

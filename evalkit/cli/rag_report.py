@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -58,10 +58,12 @@ def rag_report(
         among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
         made = reports(store, among.values(), metric, right)
         compared = settings(store, made)
-    used = {run_id for report in made for run_id in report.runs.values()}
-    for run in chosen:
-        if run.id not in used:
-            click.echo(f"evalkit: run {run.id} is left out: {_reason(run)}", err=True)
+    used = {run_id: among[run_id] for report in made for run_id in report.runs.values()}
+    arms = {run.spec.params["arm"] for run in used.values()}
+    asked_for = {run.id for run in chosen}
+    for run in among.values():
+        if run.id not in used and (run.id in asked_for or run.spec.params.get("arm") not in arms):
+            click.echo(f"evalkit: run {run.id} is left out: {_reason(run, used.values())}", err=True)
     if not made:
         raise UsageError(
             "no complete run of a RAG task among these (one with the parameter arm). For example: "
@@ -90,12 +92,16 @@ def _settings_table(compared: Sequence[Setting]) -> Table:
     return f"Settings compared (arm retrieved, {compared[0].model})", columns[1:], [row[1:] for row in rows]
 
 
-def _reason(run: Run) -> str:
+def _reason(run: Run, used: Collection[Run]) -> str:
+    from evalkit.compare.rag.comparison import why_left_out
+
     if "arm" not in run.spec.params:
         return "its task has no arms"
     if not run.is_complete:
         return f"it is {run.status}; evalkit resume {run.id} completes it"
-    return "it has other samples than the newest run of its kind, or repeats a run that was named before it"
+    if unlike := why_left_out(run, used):
+        return f"it differs from the runs of the report in {unlike}"
+    return "it repeats a run that was named before it"
 
 
 def _print(report: Report, show: Callable[[Table], None]) -> None:

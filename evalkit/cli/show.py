@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
     incomplete_reasons,
-    print_against_first,
     print_json,
     print_reliance,
     print_runs,
@@ -24,7 +24,7 @@ from evalkit.store.records import Run
 from evalkit.types import Status
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import PairedDifference
+    from evalkit.compare.differences import Against
 
 
 @click.command()
@@ -96,10 +96,10 @@ def show(
             _show_reliance(store, chosen, as_json)
             return
         unscored = {run.id: store.samples.unscored(run.id) for run in chosen if not run.is_complete}
-        compared = _compared(store, chosen) if len(runs) > 1 else []
+        compared = _compared(store, chosen) if len(runs) > 1 else None
     if as_json:
-        against = {"against_first": compared} if compared else {}
-        print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen], **against})
+        shown = [run_document(r, unscored.get(r.id)) for r in chosen]
+        print_json({"runs": shown, **against_document(compared)})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
@@ -116,10 +116,10 @@ def show(
         _print_list(chosen)
 
 
-def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
+def _compared(store: Any, chosen: Sequence[Run]) -> Against:
     from evalkit.compare.differences import against_first
 
-    return against_first(store, chosen)
+    return against_first(store, chosen, across=True)
 
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:

@@ -30,16 +30,18 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
+from evalkit.store.conditions import asked
 from evalkit.store.records import (
-    MetricInfo,
     ParameterInfo,
     Reproduction,
     Run,
     RunSpec,
     RunStatus,
     SampleRecord,
+    Sampling,
 )
 from evalkit.types import Sample, ServerInfo
 
@@ -55,6 +57,7 @@ class Options:
     """How to run an item. ``backend`` replaces the one that the model's spec names."""
 
     limit: int | None = None
+    sampling: Sampling | None = None  # None: the first ``limit`` samples
     repeats: int = 1
     window: int = 2048
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
@@ -81,9 +84,10 @@ def spec_of(
         model_spec=model_text,
         tags=item.task.tags,
         params={name: plain(value) for name, value in item.shown.items()},
-        metrics=metric_infos(item),
+        metrics=provenance.metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
+        sampling=options.sampling,
         n_expected=samples.n * options.repeats,
         dataset=samples.fingerprint,
         reproduction=Reproduction(
@@ -107,14 +111,6 @@ def spec_of(
     )
 
 
-def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
-    """Return the facts about the task's metrics that the store keeps."""
-    return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help, m.version)
-        for m in item.task.metrics
-    )
-
-
 def _absolute(value: Any) -> Any:
     """Return a parameter's plain value, a path as absolute, so that ``resume`` works in any folder."""
     return str(value.resolve()) if isinstance(value, Path) else plain(value)
@@ -124,7 +120,7 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
     """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
@@ -157,7 +153,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     )
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
         if surveyed.fingerprint != run.spec.dataset:
             raise SetupError(
@@ -260,12 +256,13 @@ async def _drive(
     return store.runs.get(spec.id)
 
 
-def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
-    """Return the SHA-256 of the run's first request: it changes with prompt, template and sampling."""
+def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
+    """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
     if first is None or not first.requests:
         return {}
-    return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
+    whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()
+    return {"prompt_sha256": whole, "asked": asked(first)}
 
 
 def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,7 +301,7 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)
-    spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
+    spec = msgspec.structs.replace(run.spec, metrics=provenance.metric_infos(item))
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []

@@ -14,6 +14,7 @@ from evalkit.store.board import Row, TaskInfo
 from evalkit.store.records import MetricInfo
 from evalkit.types import Status
 
+FEW = 25  # models that the charts draw at once, and that need no search
 FAILURES = [status for status in Status if status is not Status.OK]
 
 
@@ -26,28 +27,86 @@ def main() -> None:
         return
     task = choose_task(tasks)
     info = choose_metric(task)
-    rows = data.ranking(task.name, info.name)
-    ranked = [row for row in rows if row.run.is_complete and row.reason in ("", "descriptive")]
+    rows = data.ranking(task.name, info.name, chosen_runs())
+    ranked = [row for row in rows if _compared(row)]
     headline(rows, ranked, info)
     st.subheader("Models, ranked" if info.higher_is_better is not None else "Models, by name")
     if info.help:
         st.text(info.help)
-    if any(row.estimate for row in rows):
-        st.vega_lite_chart(charts.spec(charts.forest(rows, info)), width="stretch")
-    elif any(row.run.is_complete for row in rows):
-        st.info("This metric does not apply to this variant of the task.", icon=":material/info:")
+    rows = choose_models(rows)
+    drawn = rows[: most_drawn(rows)]
+    if any(row.estimate for row in drawn):
+        st.vega_lite_chart(charts.spec(charts.forest(drawn, info)), width="stretch")
     else:
+        say_no_estimate(rows)
+    explain(rows, ranked, info)
+    table(rows, info)
+    if complete := [row for row in drawn if _compared(row)]:
+        st.subheader("All metrics")
+        st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
+        st.vega_lite_chart(charts.spec(charts.overview(complete, task.metrics)), width="stretch")
+    models = [row.run.spec.model for row in ranked]
+    across_variants([other for other in tasks if other.base == task.base], info, models)
+
+
+def _compared(row: Row) -> bool:
+    return row.run.is_complete and row.reason in ("", "descriptive")
+
+
+def chosen_runs() -> tuple[str, ...]:
+    """Return the runs that the address names, to be ranked in place of their models' newest ones."""
+    named = tuple(filter(None, st.query_params.get("runs", "").split(",")))
+    if named:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                f"{len(named)} chosen runs stand in place of their models' newest.",
+                icon=":material/push_pin:",
+            )
+            if st.button("Rank the newest runs"):
+                del st.query_params["runs"]
+                st.rerun()
+    return named
+
+
+def choose_models(rows: Sequence[Row]) -> list[Row]:
+    """Let the reader search among many models."""
+    if len(rows) <= FEW:
+        return list(rows)
+    words = st.text_input(
+        "Search models", key="models", bind="query-params", placeholder=f"among {len(rows):,}", type="search"
+    )
+    wanted = (words or "").casefold().split()
+    return [row for row in rows if all(word in row.run.spec.model.casefold() for word in wanted)]
+
+
+def most_drawn(rows: Sequence[Row]) -> int:
+    """Return how many models the charts draw; with many, the reader chooses."""
+    if len(rows) <= FEW:
+        return len(rows)
+    first, everything = f"the first {FEW}", f"all {len(rows):,}"
+    options = {"default": first, "required": True, "label_visibility": "collapsed"}
+    shown = st.segmented_control("Draw", [first, everything], **options)  # type: ignore[call-overload]
+    return len(rows) if shown == everything else FEW
+
+
+def say_no_estimate(rows: Sequence[Row]) -> None:
+    """Say why there is nothing to draw."""
+    runs = [row.run for row in rows]
+    if not runs:
+        st.info("No model matches the search.", icon=":material/filter_alt_off:")
+    elif any(run.is_complete for run in runs):
+        st.info("This metric does not apply to this variant of the task.", icon=":material/info:")
+    elif all(run.status == "running" for run in runs):
         st.info(
             "No run of this task has ended yet. The table fills as runs end.", icon=":material/hourglass_top:"
         )
-    explain(rows, ranked, info)
-    table(rows, info)
-    if ranked:
-        st.subheader("All metrics")
-        st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
-        st.vega_lite_chart(charts.spec(charts.overview(ranked, task.metrics)), width="stretch")
-    models = [row.run.spec.model for row in ranked]
-    across_variants([other for other in tasks if other.base == task.base], info, models)
+    else:
+        failed = sum(run.counts.get(Status.ERROR, 0) for run in runs)
+        st.warning(
+            f"No sample of these runs has a score: {failed:,} of {sum(run.n for run in runs):,} failed in the "
+            "infrastructure. Open a run below to see why.",
+            icon=":material/error:",
+        )
 
 
 def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
@@ -63,8 +122,10 @@ def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
     warn_unknown("variant", list(variants))
     with right:
         names = list(variants)
-        last = max(range(len(names)), key=lambda i: variants[names[i]].latest)
-        chosen = st.selectbox("Variant", names, last, key="variant", bind="query-params")
+        main = min(
+            range(len(names)), key=lambda i: (variants[names[i]].side_arms, -variants[names[i]].latest)
+        )
+        chosen = st.selectbox("Variant", names, main, key="variant", bind="query-params")
     return variants[chosen]
 
 
@@ -103,16 +164,20 @@ def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> Non
 
 def table(rows: Sequence[Row], info: MetricInfo) -> None:
     """Draw the table of runs; a click on a row opens the run."""
+    if not rows:
+        return
     frame = pd.DataFrame([table_row(row) for row in rows])
-    optional = ["bounds", "note", *map(str, FAILURES)]
+    optional = ["label", "bounds", "note", *map(str, FAILURES)]
     shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
     shown["rank"] = ["–" if row.rank is None else str(row.rank) for row in rows]
     shown["n"] = shown["n"].astype("Int64")
-    words = [name for name in ("interval", "bounds", "note", "ended") if name in shown]
+    shown["model"] = shown["model"].map(text.short)
+    words = [name for name in ("label", "interval", "bounds", "note", "ended") if name in shown]
     shown[words] = shown[words].fillna("")
     config: dict[str, Any] = {
         "rank": st.column_config.TextColumn("#", width=40),
         "model": st.column_config.TextColumn("Model", width="medium"),
+        "label": "Label",
         "score": st.column_config.NumberColumn(info.name, format="%.3f"),
         "interval": "Interval",
         "bounds": st.column_config.TextColumn("Bounds", width=120),
@@ -147,6 +212,7 @@ def table_row(row: Row) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "model": row.run.spec.model,
+        "label": row.run.spec.label or None,
         "score": estimate.value if estimate else None,
         "interval": text.interval(estimate) if estimate else None,
         "n": estimate.n if estimate else None,
@@ -165,7 +231,7 @@ def across_variants(variants: Sequence[TaskInfo], info: MetricInfo, models: Sequ
     having = [task for task in variants if info.name in {metric.name for metric in task.metrics}]
     rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
     shown = {
-        name: [row for row in ranking if row.estimate and row.run.is_complete and row.run.spec.model in few]
+        name: [row for row in ranking if row.estimate and _compared(row) and row.run.spec.model in few]
         for name, ranking in rows.items()
     }
     complete = {name: ranking for name, ranking in shown.items() if ranking}
