@@ -71,7 +71,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing evalkit into $(VENV) (the first time takes a few minutes) ..."
-	@$(PIP) install --progress-bar on -q -c constraints.txt -e '.[all]'
+	@bash tests/servers/install.sh $(VENV)/install.log $(PIP) install --progress-bar off -c constraints.txt -e '.[all]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -189,7 +189,7 @@ def _undetermined(base: alt.Chart) -> alt.Chart:
 
 
 def run_names(rows: Sequence[Row]) -> list[str]:
-    """Return a name of each row: the model with its run's label; the run's id where a model is there twice."""
+    """Return each row's name: the model with its run's label; with the run's id where a name is twice."""
     names = [row.run.spec.model + (f" · {row.run.spec.label}" if row.run.spec.label else "") for row in rows]
     twice = {name for name in names if names.count(name) > 1}
     pairs = zip(rows, names, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import socket
@@ -81,10 +80,9 @@ def command(
         "server.headless": str(not open_browser).lower(),
         **{name: value for name, value in OPTIONS.items() if _variable(name) not in os.environ},
     }
-    if origins:
-        options["server.corsAllowedOrigins"] = json.dumps(list(origins))
-    app = Path(__file__).parent / "app.py"
-    return [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{k}={v}" for k, v in options.items())]
+    pairs = [*options.items(), *(("server.corsAllowedOrigins", origin) for origin in origins)]
+    settings = [f"--{name}={value}" for name, value in pairs]
+    return [sys.executable, "-m", "streamlit", "run", str(Path(__file__).parent / "app.py"), *settings]
 
 
 def _variable(option: str) -> str:

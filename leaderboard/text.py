@@ -20,6 +20,8 @@ from evalkit.types import Estimate
 
 LONG = 20_000
 """The number of characters of a text that are shown until the reader asks for all."""
+IN_TABLE = 30
+"""The number of characters of a name that a column of a table has room for."""
 
 
 def escape(text: str) -> str:

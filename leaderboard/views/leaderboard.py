@@ -103,8 +103,8 @@ def say_no_estimate(rows: Sequence[Row]) -> None:
     else:
         failed = sum(run.counts.get(Status.ERROR, 0) for run in runs)
         st.warning(
-            f"No sample of these runs has a score: {failed:,} of {sum(run.n for run in runs):,} failed in the "
-            "infrastructure. Open a run below to see why.",
+            f"No sample of these runs has a score: {failed:,} of {sum(run.n for run in runs):,} failed in "
+            "the infrastructure. Open a run below to see why.",
             icon=":material/error:",
         )
 
@@ -171,7 +171,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
     shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
     shown["rank"] = ["–" if row.rank is None else str(row.rank) for row in rows]
     shown["n"] = shown["n"].astype("Int64")
-    shown["model"] = shown["model"].map(text.short)
+    shown["model"] = [text.short(name, text.IN_TABLE) for name in shown["model"]]
     words = [name for name in ("label", "interval", "bounds", "note", "ended") if name in shown]
     shown[words] = shown[words].fillna("")
     config: dict[str, Any] = {

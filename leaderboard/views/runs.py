@@ -1,4 +1,4 @@
-"""Runs: all runs in one table, with a search; the chosen ones are opened, or ranked in place of the newest."""
+"""Runs: all runs in one table, with a search; chosen ones are opened, or ranked in place of the newest."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ def matches(run: Run, words: str) -> bool:
 
 def table(runs: Sequence[Run]) -> list[int]:
     """Draw the runs; return the rows that the reader selected."""
+    frame = pd.DataFrame([table_row(run) for run in runs])
     state = st.dataframe(
-        pd.DataFrame([table_row(run) for run in runs]),
+        frame if frame["label"].any() else frame.drop(columns="label"),
         hide_index=True,
         height=min(38 + 35 * len(runs), 640),
         column_config={
@@ -76,7 +77,7 @@ def table_row(run: Run) -> dict[str, object]:
     expected = run.spec.n_expected
     return {
         "started": text.moment(run.started),
-        "model": text.short(run.spec.model),
+        "model": text.short(run.spec.model, text.IN_TABLE),
         "label": run.spec.label,
         "task": run.spec.task,
         "status": run.status,

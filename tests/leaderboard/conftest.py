@@ -285,12 +285,14 @@ def fresh_board(filled: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serve(store: Path) -> Iterator[str]:
+def serve(store: Path, **options: Any) -> Iterator[str]:
     """Run the board over a store."""
     from evalkit_leaderboard.launch import command
 
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     environment = {"EVALKIT_STORE": str(store)}
-    with serving(command(port), f"{address}/_stcore/health", cwd=store.parent, environment=environment):
+    with serving(
+        command(port, **options), f"{address}/_stcore/health", cwd=store.parent, environment=environment
+    ):
         yield address

@@ -92,7 +92,7 @@ def test_from_the_board_to_a_run_to_its_failed_samples(board: str, visit: Visit)
     expect(page.get_by_text("10 samples match")).to_be_visible()
     page.wait_for_url("**status=error*")
     click_row(page, 1)
-    expect(page.get_by_text("ServerFailed: 500 after 5 tries")).to_be_visible()
+    expect(page.get_by_test_id("stCode").get_by_text("ServerFailed: 500 after 5 tries")).to_be_visible()
     assert "sample=50" in page.url
     page.get_by_role("button", name="Next →").click()
     page.wait_for_url("**sample=51*")
@@ -180,3 +180,39 @@ def test_the_list_can_be_downloaded(board: str, visit: Visit, tmp_path: Path) ->
     lines = (tmp_path / "samples.csv").read_text().splitlines()
     assert len(lines) == 11
     assert lines[0].startswith("sequence,sample,repeat,status")
+
+
+def test_the_download_in_the_toolbar_of_a_table_is_not_offered(board: str, visit: Visit) -> None:
+    """It would hold the drawn rows alone, with formulas as they are."""
+    visit.page.goto(f"{board}/samples?run=dri-ret-51c0")
+    settled(visit.page)
+    visit.page.get_by_test_id("stDataFrame").first.hover()
+    expect(visit.page.get_by_test_id("stElementToolbar").first).to_be_visible()
+    expect(visit.page.get_by_role("button", name="Download as CSV")).to_have_count(0)
+
+
+def test_on_a_phone_the_chosen_sample_stands_above_the_list(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{board}/samples?run=aur-ret-7f3a&sample=7")
+    settled(page)
+    question = page.get_by_test_id("stCode").first
+    expect(question).to_be_visible()
+    listed = page.get_by_test_id("stDataFrame").first.bounding_box()
+    shown = question.bounding_box()
+    assert shown is not None
+    assert listed is None or shown["y"] < listed["y"]
+    assert shown["y"] < 844, "in view without scrolling"
+
+
+def test_chosen_runs_are_ranked_in_place_of_the_newest(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{board}/runs?runs_text=cirrus+retrieved")
+    settled(page)
+    expect(page.get_by_text("1 of 14 runs.")).to_be_visible()
+    click_row(page, 1)
+    page.get_by_role("button", name="Rank these runs").click()
+    page.wait_for_url("**runs=cir-ret-7f3a*")
+    expect(page.get_by_text("1 chosen runs stand in place")).to_be_visible()
+    page.get_by_role("button", name="Rank the newest runs").click()
+    expect(page.get_by_text("chosen runs stand in place")).to_have_count(0)

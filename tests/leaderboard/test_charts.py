@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import altair as alt
 import pytest
 from altair.utils.schemapi import debug_mode
-from evalkit_leaderboard import charts, rag_charts
+from evalkit_leaderboard import charts, rag_charts, text
 
 from evalkit.compare.rag import reports, with_siblings
 from evalkit.store import open_store
 from evalkit.store.store import Store
+from evalkit.types import Estimate
 
 
 @pytest.fixture
@@ -45,6 +48,28 @@ def test_every_chart_keeps_to_the_schema_and_is_drawn_as_checked(store: Store) -
     assert len(checked) == 8
     assert [one.keys() for one in checked] == [one.keys() for one in unchecked]
     assert [rows(one) for one in checked] == [rows(one) for one in unchecked]
+
+
+def test_long_names_keep_their_ends(store: Store) -> None:
+    """Names of checkpoints differ in the end: it must not be what is cut."""
+    some = {f"/mnt/shared/projects/biomed/qwen3-8b-sft/checkpoint-{k}000": _half(0.1) for k in range(3)}
+    axis = charts.spec(charts.metrics(some))["layer"][0]["encoding"]["y"]["axis"]
+    assert axis["labelLimit"] == 0
+    assert "length(datum.label) -" in axis["labelExpr"]
+    assert text.short("/mnt/shared/projects/biomed/checkpoint-2000", 24) == "/mnt/sha…checkpoint-2000"
+    assert len(text.short("x" * 99, 30)) == 30
+
+
+def test_an_infinite_interval_is_no_exact_point() -> None:
+    one = charts.spec(charts.metrics({"length": _half(math.inf)}))
+    (line,) = [row for rows in one["datasets"].values() for row in rows]
+    assert line["undetermined"]
+    assert charts.UNDETERMINED in json.dumps(one["layer"])
+    assert text.interval(_half(math.inf)) == "undetermined"
+
+
+def _half(width: float) -> Estimate:
+    return Estimate(0.5, width, (0.5 - width, 0.5 + width), 30)
 
 
 def rows(made: dict[str, Any]) -> list[Any]:

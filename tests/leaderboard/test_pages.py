@@ -47,7 +47,20 @@ def test_without_a_store_the_board_says_how_to_fill_one(tmp_path: Path) -> None:
     assert not (tmp_path / "absent.db").exists()
 
 
-@pytest.mark.parametrize("page", ["", "run", "samples"])
+def test_a_store_that_was_replaced_while_the_board_is_open_is_shown(tmp_path: Path, filled: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        add_run(store, "old-1", "former-model", 0.5, n=4)
+    assert "former-model" in list(visit(path).dataframe[0].value["model"])
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert "No scores to show" in texts(visit(path))
+    with open_store(path) as store:
+        add_run(store, "new-1", "renewed-model", 0.5, n=4)
+    assert list(visit(path).dataframe[0].value["model"]) == ["renewed-model"]
+
+
+@pytest.mark.parametrize("page", ["", "run", "runs", "samples"])
 def test_an_empty_store_says_what_to_do_on_every_page(tmp_path: Path, page: str) -> None:
     open_store(tmp_path / "evalkit.db").close()
     assert "evalkit run fictional_trials" in texts(visit(tmp_path / "evalkit.db", page))
@@ -99,7 +112,9 @@ def test_the_run_page_shows_every_metric_with_its_interval(filled: Path) -> None
     figures = {metric.label: metric.value for metric in app.metric}
     assert figures["Samples"] == "60"
     assert figures["Prompt tokens"] == f"{expected.tokens.prompt:,}"
-    assert "3f9c2ab" in texts(app)
+    facts = {row["name"]: row["value"] for frame in app.dataframe[1:] for _, row in frame.value.iterrows()}
+    assert facts["git.revision"] == "3f9c2ab"
+    assert facts["params.arm"] == "retrieved"
 
 
 def test_an_incomplete_run_says_how_to_complete_it(filled: Path) -> None:
@@ -162,6 +177,64 @@ def test_pages_of_the_list(filled: Path) -> None:
         assert list(app.dataframe[0].value["#"]) == list(range(50, 60))
         next(b for b in app.button if b.label == "Previous page").click().run()
     assert list(app.dataframe[0].value["#"]) == list(range(50))
+
+
+def test_the_list_shows_scores_and_replies_and_sorts_by_a_score(filled: Path) -> None:
+    app = visit(filled, "samples", run="aur-ret-7f3a", score="rougeLsum", order="lowest first")
+    table = app.dataframe[0].value
+    assert list(table["score"]) == sorted(table["score"])
+    assert table["reply"].str.startswith("The evidence supports it").any()
+    first, second = list(table["#"][:2])
+    beside = visit(
+        filled, "samples", run="aur-ret-7f3a", score="rougeLsum", order="lowest first", sample=str(first)
+    )
+    beside.button(key="go-Next →").click().run()
+    assert beside.query_params["sample"] == str(second)
+
+
+def test_the_runs_are_found_by_any_word_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        for n, model in enumerate(("aurora-70b", "borealis-8b", "cirrus-3b")):
+            add_run(store, f"run-{n}", model, 0.5, n=4)
+        store.runs.annotate("run-1", label="before the new prompt")
+        store.runs.annotate("run-2", hidden=True)
+    shown = visit(path, "runs").dataframe[0].value
+    assert list(shown["run"]) == ["run-1", "run-0"]
+    assert list(visit(path, "runs", runs_text="new PROMPT").dataframe[0].value["run"]) == ["run-1"]
+    assert len(visit(path, "runs", runs_hidden="true").dataframe[0].value) == 3
+    assert "No run matches" in texts(visit(path, "runs", runs_text="zephyr"))
+    assert list(visit(path).dataframe[0].value["label"]) == ["", "before the new prompt"]
+
+
+def test_among_many_models_the_first_are_drawn_and_any_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        for n in range(30):
+            add_run(store, f"run-{n}", f"checkpoint-{n:02d}", 0.3 + n / 60, n=2)
+    app = visit(path)
+    assert len(app.dataframe[0].value) == 30
+    drawn = json.loads(app.get("vega_lite_chart")[0].proto.spec)
+    assert len(drawn["layer"][0]["encoding"]["y"]["sort"]) == 25
+    found = visit(path, models="point-07").dataframe[0].value
+    assert list(found["model"]) == ["checkpoint-07"]
+
+
+def test_a_run_whose_samples_all_failed_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        add_run(store, "r", "m", 0.5, n=20)
+        store.samples.write(
+            "r",
+            [
+                SampleRecord(sequence=i, sample=Sample(str(i), "q"), status=Status.ERROR, error="no")
+                for i in range(20)
+            ],
+        )
+        store.runs.finish("r", "incomplete", {}, 1.0)
+    said = texts(visit(path))
+    assert "20 of 20 failed" in said
+    assert "has ended yet" not in said
 
 
 def test_csv_cells_are_no_formulas() -> None:

@@ -39,6 +39,41 @@ def thousand(tmp_path_factory: pytest.TempPathFactory):
         yield store, sorted(rows, key=lambda r: r.sequence)
 
 
+@pytest.mark.parametrize("order", ["lowest", "highest"])
+@pytest.mark.parametrize("filters", [{}, {"status": "ok"}, {"at_most": 0.5}])
+def test_pages_in_the_order_of_a_score_are_a_plain_sort(thousand, order, filters) -> None:
+    """Many samples share a value: those stand in the order in which they ran."""
+    store, rows = thousand
+    sign = -1 if order == "highest" else 1
+    kept = [
+        r for r in rows if r.scores[0].value is not None and r.scores[0].value <= filters.get("at_most", 1)
+    ]
+    kept = [r for r in kept if filters.get("status") in (None, r.status)]
+    wanted = [r.sequence for r in sorted(kept, key=lambda r: (sign * r.scores[0].value, r.sequence))]
+    pages = walk(store, metric="f1", order=order, **filters)
+    assert [row.sequence for page in pages for row in page.rows] == wanted
+    for earlier, later in itertools.pairwise(pages):
+        before = {"metric": "f1", "order": order, "before": later.before, **filters}
+        assert store.board.page("r", limit=37, **before) == earlier
+
+
+@pytest.mark.parametrize(
+    "typed", ["ÉTUDE", "étude", "Ärzte", "ärzte", "ΣΊΓΜΑ", "σίγμα", "ИССЛЕДОВАНИЕ", "study"]
+)
+def test_a_search_ignores_case_in_every_alphabet(tmp_path: Path, typed: str) -> None:
+    text = "Study, Étude, Ärzte, ΣΊΓΜΑ, Исследование: 100 %"
+    with open_store(tmp_path / "evalkit.db") as store:
+        store.runs.begin(RunSpec(id="r", task="t", path="p", model="m", model_spec="s"))
+        answers = [Answer(text=text.lower()), Answer(text="other"), None]
+        questions = ["q", text.upper(), "other"]
+        rows = [
+            SampleRecord(sequence=i, sample=Sample(str(i), question), status=Status.OK, answer=answer)
+            for i, (question, answer) in enumerate(zip(questions, answers, strict=True))
+        ]
+        store.samples.write("r", rows)
+        assert [row.sequence for row in store.board.page("r", text=typed).rows] == [0, 1]
+
+
 def walk(store: Store, **filters: object) -> list[Page]:
     pages = [store.board.page("r", limit=37, **filters)]  # type: ignore[arg-type]
     while pages[-1].after is not None:
@@ -121,6 +156,25 @@ def board(tmp_path: Path):
         finished(store, "6", "broken", "incomplete", 0.95)
         finished(store, "7", "few", "complete", 1.0, n=1, dataset="limited")
         yield store
+
+
+def test_a_chosen_run_stands_in_place_of_the_newest(board: Store) -> None:
+    rows = board.board.ranking("t[k=1]", "f1", ["1"])
+    assert [(row.rank, row.run.id) for row in rows[:3]] == [(1, "1"), (2, "4"), (3, "3")]
+    both = board.board.ranking("t[k=1]", "f1", ["1", "2"])
+    assert {"1", "2"} <= {row.run.id for row in both if row.rank}
+
+
+def test_a_hidden_run_is_in_no_ranking_until_it_is_asked_for(board: Store) -> None:
+    board.runs.annotate("4", hidden=True, label="a wrong prompt")
+    assert "4" not in {row.run.id for row in board.board.ranking("t[k=1]", "f1")}
+    assert "4" in {row.run.id for row in board.board.ranking("t[k=1]", "f1", ["4"])}
+    board.runs.annotate("4", hidden=False)
+    run = next(row.run for row in board.board.ranking("t[k=1]", "f1") if row.run.id == "4")
+    assert run.spec.label == "a wrong prompt"
+    for run_id in "1234567":
+        board.runs.annotate(run_id, hidden=True)
+    assert board.board.tasks() == []
 
 
 def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None:
