@@ -13,6 +13,8 @@ import msgspec
 from evalkit.errors import CorpusError
 from evalkit.types import Passage
 
+from .markup import plain
+
 ID_KEYS = ("id", "_id", "passage_id", "doc_id", "pmid")
 
 Row = dict[str, Any]
@@ -69,7 +71,7 @@ def document_of(row: Row, where: str) -> Passage:
         raise CorpusError(f"{where}: document {id!r} has no text (a string under 'text')")
     if not text.strip() and not title.strip():
         raise CorpusError(f"{where}: document {id!r} is empty: neither text nor title")
-    return Passage(id, text, title, doc_id=str(row.pop("doc_id", id)), metadata=row)
+    return Passage(id, plain(text), plain(title), doc_id=str(row.pop("doc_id", id)), metadata=row)
 
 
 def _take_id(row: Row, where: str) -> str:

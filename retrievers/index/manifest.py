@@ -12,7 +12,7 @@ import msgspec
 from evalkit.errors import SetupError
 from evalkit.util.paths import write_whole
 
-FORMAT = 2  # raise it when older indexes cannot be read, or would hold other passages
+FORMAT = 3  # raise it when older indexes cannot be read, or would hold other passages
 MANIFEST = "manifest.json"
 PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", "overlap", "deduplicate")
 
