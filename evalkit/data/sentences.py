@@ -23,9 +23,10 @@ _FULL = "。！？｡।॥؟۔።។"  # stops that need no space behind them
 _STOP = re.compile(
     rf"(?<![.!?…{_FULL}])(?P<mark>[.!?…{_FULL}]++)(?P<close>[\"'”’»)\]」』）】》]*+{_CITATIONS})(?P<gap>\s*)"
 )
-_CAPITAL = rf"A-ZÀ-ÖØ-ÞΑ-ΩА-ЯЁ{UNSPACED}"
+# What can begin a line: capitals, and letters of scripts that have none; ranges of a character class.
+CAPITAL = rf"A-ZÀ-ÖØ-ÞΑ-ΩА-ЯЁ{UNSPACED}"
 _BLOCK = re.compile(
-    rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{_CAPITAL}]))"
+    rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))"
 )
 _WORD = re.compile(r"[^\s(\[\"'“‘/]+$")
 _OPENING = "\"'“‘«([*_"

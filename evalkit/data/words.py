@@ -19,6 +19,7 @@ WORD = rf"[^\W_](?:[^\W_]|[{MARKS}])*"
 
 _RUN = re.compile(rf"(?P<run>(?:[{UNSPACED}][{MARKS}]*)+)|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
 _CHARACTER = re.compile(rf"[{UNSPACED}][{MARKS}]*")
+_SPACED = re.compile(rf"[{UNSPACED}][{MARKS}]*[^\w\s]*|[^\s{UNSPACED}]+")
 _NOT_LATIN = re.compile(r"[^\W\d_a-zA-Z]")
 
 
@@ -38,6 +39,14 @@ def words(text: str, *, pairs: bool = False) -> list[str]:
         if pairs:
             found += [a + b for a, b in zip(characters, characters[1:], strict=False)]
     return found
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each word with its punctuation: what white space separates, or one character.
+
+    These are the words that a length counts: ``p<0.05`` is one.
+    """
+    return [match.span() for match in _SPACED.finditer(text)]
 
 
 def latin_share(text: str) -> float:

@@ -106,7 +106,10 @@ class Rows:
         try:
             self._rows = np.load(folder / ROWS, mmap_mode="r")
             self._ids = np.memmap(folder / IDS, np.uint8, mode="r")
-        except (OSError, ValueError) as error:
+            rows = self._rows
+            if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != np.int64 or rows[-1, 0] != len(self._ids):
+                raise ValueError("ids and rows do not belong together")
+        except (OSError, ValueError, IndexError, EOFError) as error:
             raise SetupError(
                 f"{folder}: its rows cannot be read ({error}): delete the folder and build the index again"
             ) from None

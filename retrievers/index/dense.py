@@ -20,7 +20,7 @@ from ..encoding.local import Backend
 from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
-from .engine import Engine, Options
+from .engine import Engine, Options, damaged
 from .faiss_factory import Rows
 from .indexed import IndexedRetriever
 from .manifest import read_manifest
@@ -119,21 +119,29 @@ class DenseEngine:
         facts = faiss_shards.build(self._options.index, source, folder, self._progress, self._shard_bytes)
         return {"encoder": self._embedder.facts, "index": facts}
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path) -> int:
         """Map the index into memory. Raises ``SetupError`` if the index is missing, damaged or too large."""
         self._folder = folder
-        self._index = faiss_shards.ShardedIndex(
-            folder,
-            read_manifest(folder).facts["index"],
-            self._embedder.recipe.similarity,
-            nprobe=self._options.nprobe,
-            efSearch=self._options.ef_search,
-        )
+        try:
+            self._index = faiss_shards.ShardedIndex(
+                folder,
+                read_manifest(folder).facts["index"],
+                self._embedder.recipe.similarity,
+                nprobe=self._options.nprobe,
+                efSearch=self._options.ef_search,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(folder, f"its manifest's facts: {error}") from None
+        return self._index.n
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """Return the nearest rows."""
         assert self._index is not None, "load comes first"
-        return self._index.nearest(self._embedder.embed_queries(queries), k)
+        vectors = self._embedder.embed_queries(queries)
+        if vectors.shape[1] != self._index.dimension:
+            found = f"its vectors have {self._index.dimension} dimensions, those of the encoder {vectors.shape[1]}"
+            raise damaged(self._folder, found)
+        return self._index.nearest(vectors, k)
 
     def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
         """Check the number of rows, and the smallest cosine between stored and new vectors of the sample."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from evalkit.errors import SetupError
 from evalkit.protocols import Check
 from evalkit.types import Passage
 
@@ -37,6 +38,11 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return DEFAULT_MODEL
 
 
+def damaged(folder: Path, what: object) -> SetupError:
+    """Return the error for an index whose files cannot be used."""
+    return SetupError(f"{folder}: the index is damaged ({what}). Delete the folder and build the index again")
+
+
 class Engine(Protocol):
     """One way to search texts; results are row numbers."""
 
@@ -48,8 +54,8 @@ class Engine(Protocol):
         """Write an index of titles and texts into ``folder``. Return facts for the manifest."""
         ...
 
-    def load(self, folder: Path) -> None:
-        """Read the index."""
+    def load(self, folder: Path) -> int:
+        """Read the index and return its number of rows. Raises ``SetupError`` if it is missing or damaged."""
         ...
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:

@@ -213,6 +213,16 @@ class ShardedIndex:
         self._unit = np.float32(1e6 if similarity == "cosine" else 1e4)  # the precision of float32 scores
         self._scale = -self._unit if similarity == "l2" else self._unit
 
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return int(self._index.ntotal)
+
+    @property
+    def dimension(self) -> int:
+        """The dimension of the vectors."""
+        return int(self._index.d)
+
     def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
         """Return the ``k`` nearest rows and their scores for each vector, ties by row.
 

@@ -29,7 +29,7 @@ from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages, Rows
 from .batching import Batcher
 from .build import build_index
-from .engine import Engine, Options
+from .engine import Engine, Options, damaged
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
@@ -208,8 +208,10 @@ class IndexedRetriever(Retriever):
             if not (self.directory / MANIFEST).exists():
                 self._build()
             self._check()
-            self._engine.load(self.directory)
-            self._rows = Rows(self.directory)
+            n, rows = self._engine.load(self.directory), Rows(self.directory)
+            if n != len(rows):
+                raise damaged(self.directory, f"{n:,} rows, but {len(rows):,} ids")
+            self._rows = rows
         return self._rows
 
     def _build(self) -> None:
