@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import http.client
 import os
 import ssl
@@ -17,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from evalkit.data.files import lines
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError, UsageError
 from evalkit.extras import load
@@ -105,18 +105,16 @@ def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]
     path = next((p for p in (home / f"{name}.jsonl", home / f"{name}.jsonl.gz") if p.exists()), None)
     if path is None:
         raise UsageError(f"-p data={folder}: there is no {name}.jsonl or {name}.jsonl.gz in it")
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.MsgspecError as error:
-                raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
-            if lacking := [field for field in fields if field not in row]:
-                raise CorpusError(f"{path}:{number}: it needs {', '.join(lacking)}")
-            placed = Row(row)
-            placed.place = f"{path}:{number}"
-            yield placed
+    for number, _, line in lines(path):
+        try:
+            row = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
+        if lacking := [field for field in fields if field not in row]:
+            raise CorpusError(f"{path}:{number}: it needs {', '.join(lacking)}")
+        placed = Row(row)
+        placed.place = f"{path}:{number}"
+        yield placed
 
 
 def look_for_hub() -> bool:

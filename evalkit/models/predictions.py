@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from evalkit.collection.items import Item
+from evalkit.data.files import lines as read_lines
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
@@ -37,21 +38,16 @@ Key = tuple[str, int]
 def read_predictions(path: Path) -> dict[Key, Prediction]:
     """Return all predictions of a file by sample id and repeat.
 
-    Raises ``UsageError`` with file and line for a line that is no prediction or repeats one.
+    Raises ``UsageError`` with file and line for a line that is no prediction or repeats one, ``CorpusError``
+    for a file that cannot be read.
     """
     predictions: dict[Key, Prediction] = {}
     lines: dict[Key, int] = {}
     decode = msgspec.json.Decoder(Prediction).decode
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, _, line in read_lines(path):
         try:
-            prediction = decode(line)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            prediction = decode(line.removeprefix(b"\xef\xbb\xbf"))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{path}:{number}: {error}") from None
         if prediction.text is None:
             raise UsageError(f"{path}:{number}: there is neither 'prediction' nor 'reply'")

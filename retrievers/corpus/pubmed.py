@@ -7,10 +7,8 @@ Source of the element names: NLM's DTD, dtd.nlm.nih.gov/ncbi/pubmed.
 
 from __future__ import annotations
 
-import gzip
 import re
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from evalkit.data.files import BoundedStream, guarded, open_file
 from evalkit.errors import CorpusError
 
 from .markup import text_of
@@ -25,6 +24,7 @@ from .markup import text_of
 ROOT = "PubmedArticleSet"
 UNTITLED = "[Not Available]."  # NLM's own text for a record without a title
 _RETRACTED = "D016441"  # the publication type "Retracted Publication"
+_DEEPEST = 200  # elements inside each other; NLM's formulas have some twenty
 _YEAR = re.compile(r"\d{4}")
 
 Row = dict[str, Any]
@@ -68,27 +68,30 @@ def read(file: Path) -> Iterator[Row | Deleted]:
     ``sections`` ([label, text] of a structured abstract), ``mesh``, ``year``, ``types``, ``retracted``,
     ``retracted_by`` (PMIDs) and ``corrections`` ([kind, PMID]). Raises ``CorpusError`` with file and line.
     """
-    opener = gzip.open if file.suffix == ".gz" else open
     root: ElementTree.Element | None = None
+    depth = 0
     try:
-        with opener(file, "rb") as stream:
+        with guarded(file), open_file(file) as plain:
+            stream = BoundedStream(plain, file)
             # expat refuses exponential entities since 2.4.1, and never reads external ones
             for event, element in ElementTree.iterparse(stream, ("start", "end")):  # noqa: S314
                 if root is None:
                     root = element
                     if root.tag != ROOT:
                         raise CorpusError(f"{file}: no PubMed XML: it begins with <{root.tag}>, not <{ROOT}>")
+                depth += 1 if event == "start" else -1
+                if depth > _DEEPEST:
+                    raise CorpusError(f"{file}: no PubMed XML: elements stand in each other {depth} deep")
                 if event == "start":
                     continue
                 if element.tag in ("PubmedArticle", "PubmedBookArticle"):
                     yield _record(element, file)
                     root.clear()
+                    stream.new_record()
                 elif element.tag == "DeleteCitation":
                     yield from [Deleted(text) for pmid in element.iter("PMID") if (text := text_of(pmid))]
     except ElementTree.ParseError as error:
         raise CorpusError(f"{file}:{error.position[0]}: broken XML: {error}") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CorpusError(f"{file}: a damaged gzip file: {error}") from None
 
 
 def _record(article: ElementTree.Element, file: Path) -> Row:

@@ -21,7 +21,7 @@ from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
 from .engine import Engine, Options, damaged
-from .faiss_factory import Rows
+from .faiss_factory import Rows, check_name
 from .indexed import IndexedRetriever
 from .manifest import read_manifest
 from .topk import Hits
@@ -107,6 +107,7 @@ class DenseEngine:
         self._options, self._progress, self._stop = options, progress, stop
         self._shard_bytes = shard_bytes
         self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
+        check_name(options.index, self._embedder.dimension)
         self._index: faiss_shards.ShardedIndex | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class DenseEngine:
         """Embed and write. Return facts of the encoder, and of the index with its recall."""
         source = EmbeddingSource(self._embedder, passages, self._stop)
         facts = faiss_shards.build(self._options.index, source, folder, self._progress, self._shard_bytes)
-        return {"encoder": self._embedder.facts, "index": facts}
+        cut = self._embedder.count_cut(Documents(passages))
+        return {"encoder": self._embedder.facts | cut, "index": facts}
 
     def load(self, folder: Path) -> int:
         """Map the index into memory. Raises ``SetupError`` if the index is missing, damaged or too large."""

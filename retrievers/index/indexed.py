@@ -56,7 +56,7 @@ class IndexedRetriever(Retriever):
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
         self.options = self._read_options(options)
-        self.corpus = Corpus(corpus, progress)
+        self.corpus = Corpus(corpus, progress, self.options.fields)
         self.directory = directory
         self.progress = progress
         self.stop = threading.Event()
@@ -169,6 +169,7 @@ class IndexedRetriever(Retriever):
             check_count("documents", len(self.corpus), manifest.n_documents),
             check_count("passages", n, manifest.n_passages),
             *self._engine.check(n, dict(zip(rows, passages, strict=True))),
+            *(Check("note", None, note) for note in manifest.notes),
         ]
 
     def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
