@@ -25,7 +25,8 @@ _QUERY_TEXTS = ("text", "query", "question")
 class Benchmark(msgspec.Struct, frozen=True):
     """Queries with the documents that answer them. ``queries`` is None where there are only judgements.
 
-    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file.
+    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file. ``is_beir``: the folder has
+    BEIR's layout, whose figures are computed by BEIR's rules.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Benchmark(msgspec.Struct, frozen=True):
     qrels: Qrels
     qrels_file: Path
     queries: dict[str, str] | None = None
+    is_beir: bool = False
 
 
 def read_benchmark(
@@ -64,6 +66,7 @@ def read_benchmark(
         qrels=read_qrels(qrels_file),
         qrels_file=qrels_file,
         queries=None if queries_file is None else read_queries(queries_file),
+        is_beir=qrels is None and qrels_file.parent != home,
     )
 
 

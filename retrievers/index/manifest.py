@@ -76,18 +76,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _notes(self) -> Iterator[str]:
         if self.n_empty:
-            yield f"{self.n_empty:,} documents have neither title nor text: left out"
+            have = "document has" if self.n_empty == 1 else "documents have"
+            yield f"{self.n_empty:,} {have} neither title nor text: left out"
         if self.untitled:
             yield (
                 f"no document has a title; the field {self.untitled!r} may hold it: "
                 f"--title-field {self.untitled} (title_field={self.untitled})"
             )
         if silent := self.facts.get("bm25", {}).get("passages_without_words"):
-            yield f"{silent:,} of {self.n_passages:,} passages have no word that BM25 could search"
+            have = "has" if silent == 1 else "have"
+            yield f"{silent:,} of {self.n_passages:,} passages {have} no word that BM25 could search"
         encoder = self.facts.get("encoder", {})
         if cut := encoder.get("passages_cut"):
             yield (
-                f"{cut:,} of {self.n_passages:,} passages are longer than the {encoder['max_tokens']:,} tokens "
+                f"{cut:,} of {self.n_passages:,} passages {'is' if cut == 1 else 'are'} longer than the {encoder['max_tokens']:,} tokens "
                 "that the encoder reads: their ends are not searched. --chunk-tokens makes shorter passages"
             )
 
