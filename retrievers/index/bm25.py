@@ -20,7 +20,8 @@ from evalkit.reading.fold import fold
 from evalkit.types import Passage
 
 from ..corpus.corpus import indexed_text
-from .engine import Engine, Options, damaged
+from ..corpus.passages import damaged
+from .engine import Engine, Options
 from .indexed import IndexedRetriever
 from .topk import Hits, best
 from .verify import check_count
@@ -116,8 +117,8 @@ class LexicalEngine:
             )
             self._folder = folder
             return _check_parts(self._index)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError) as error:
-            raise damaged(folder, str(error) or type(error).__name__) from None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RecursionError) as error:
+            raise damaged(folder, error) from None
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """Return the best of the rows that share a term with the query."""

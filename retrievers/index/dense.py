@@ -15,12 +15,13 @@ from evalkit.errors import SetupError
 from evalkit.protocols import Check
 from evalkit.types import Passage, Progress
 
+from ..corpus.passages import damaged
 from ..encoding.embedder import Embedder
 from ..encoding.local import Backend
 from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
-from .engine import Engine, Options, damaged
+from .engine import Engine, Options
 from .faiss_factory import Rows, check_name
 from .indexed import IndexedRetriever
 from .manifest import read_manifest
@@ -132,7 +133,7 @@ class DenseEngine:
                 nprobe=self._options.nprobe,
                 efSearch=self._options.ef_search,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise damaged(folder, f"its manifest's facts: {error}") from None
         return self._index.n
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalkit.errors import SetupError
 from evalkit.protocols import Check
 from evalkit.types import Passage
 
@@ -48,11 +47,6 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def mmr_encoder(self) -> str:
         """The encoder that compares passages with each other, for MMR."""
         return DEFAULT_MODEL
-
-
-def damaged(folder: Path, what: object) -> SetupError:
-    """Return the error for an index whose files cannot be used."""
-    return SetupError(f"{folder}: the index is damaged ({what}). Delete the folder and build the index again")
 
 
 class Engine(Protocol):

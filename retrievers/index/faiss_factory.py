@@ -130,6 +130,6 @@ def train_rows(plan: Plan) -> Rows:
     return np.unique(np.linspace(0, plan.n - 1, min(plan.n, size)).astype(np.int64))
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """Return FAISS's message without the position in its source."""
     return str(error).rpartition(": ")[2].strip() or str(error)

@@ -10,9 +10,10 @@ from evalkit.protocols import Check
 from evalkit.rag.fusion import fuse
 from evalkit.types import Passage
 
+from ..corpus.passages import damaged
 from .bm25 import K1, B, LexicalEngine, check_bm25
 from .dense import DenseEngine, DenseOptions, FaissRetriever
-from .engine import Engine, damaged
+from .engine import Engine
 from .indexed import IndexedRetriever
 from .topk import Hits, blend
 

@@ -26,10 +26,10 @@ from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage, Progress
 
 from ..corpus.corpus import Corpus
-from ..corpus.passages import Passages, Rows
+from ..corpus.passages import Passages, Rows, damaged
 from .batching import Batcher
 from .build import build_index
-from .engine import Engine, Options, damaged
+from .engine import Engine, Options
 from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
@@ -195,7 +195,9 @@ class IndexedRetriever(Retriever):
         documents = {d.id: d for d in self.corpus.read(places)}
         passages = []
         for name, id, score in zip(names, ids, scores, strict=True):
-            passage = next(p for p in self._cut(documents[name]) if p.id == id)
+            passage = next((p for p in self._cut(documents[name]) if p.id == id), None)
+            if passage is None:
+                raise damaged(self.directory, f"its corpus has no passage {id!r}")
             passages.append(msgspec.structs.replace(passage, score=score))
         return passages
 
