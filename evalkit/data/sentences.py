@@ -25,9 +25,7 @@ _STOP = re.compile(
 )
 # What can begin a line: capitals, and letters of scripts that have none; ranges of a character class.
 CAPITAL = rf"A-ZÀ-ÖØ-ÞΑ-ΩА-ЯЁ{UNSPACED}"
-_BLOCK = re.compile(
-    rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))"
-)
+_BLOCK = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))")
 _WORD = re.compile(r"[^\s(\[\"'“‘/]+$")
 _OPENING = "\"'“‘«([*_"
 # "It hurts.The drug helps": a word that begins a sentence without a space before it, not "file.Txt.gz".
@@ -150,7 +148,9 @@ def _closes(word: str, following: str, preceding: str) -> bool:
         return False
     starts_small = following[:1].islower() and not _can_begin(following)
     last_before = preceding.rstrip().rpartition(" ")[2].lower()
-    if key in _BEFORE_SMALL and (starts_small or (following[:1].isdigit() and not last_before[-1:].isdigit())):
+    if key in _BEFORE_SMALL and (
+        starts_small or (following[:1].isdigit() and not last_before[-1:].isdigit())
+    ):
         return False
     lone_capital = len(word) == 1 and word.isupper()
     if key in _BEFORE_NUMBER and not lone_capital:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 # Han, kana, Hangul, Thai and Lao, Burmese, Hangul's parts, Khmer: ranges inside a character class.
 UNSPACED = (
@@ -37,7 +38,7 @@ def words(text: str, *, pairs: bool = False) -> list[str]:
         characters = _CHARACTER.findall(match[0])
         found += characters
         if pairs:
-            found += [a + b for a, b in zip(characters, characters[1:], strict=False)]
+            found += [a + b for a, b in pairwise(characters)]
     return found
 
 

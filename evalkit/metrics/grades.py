@@ -1,8 +1,8 @@
 """Readability of a reply: the grade formulas of lay summarization, as textstat computes them.
 
-A reply that the formulas cannot read gets the hardest grade: one without a word, or one in another script than
-the Latin one. The formulas give 0 there, which would make it the easiest text of all. Grades are limited to 0 to 30: beyond this range the formulas measure a missing full stop
-or a text of two words, not difficulty.
+A reply that the formulas cannot read gets the hardest grade: one without a word, or one in another script
+than the Latin one. The formulas give 0 there, which would make it the easiest text of all. Grades are limited
+to 0 to 30: beyond this range the formulas measure a missing full stop or a text of two words, not difficulty.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def readability(formula: Formula = "fkgl") -> Metric:
     """Return ``fkgl``, ``dcrs`` or ``cli``: about the US school grade that can read the reply.
 
     A reply of which more than a quarter of the letters are not Latin gets 30, the worst: the formulas count
-    English words and syllables. Citation marks do not count where the prompt held passages. Needs textstat (extra ``metrics``).
-    Raises ``UsageError`` for another formula. Sources: Kincaid et al. 1975; Dale and Chall 1948; Coleman and
+    English words and syllables. Citation marks do not count where the prompt held passages. Needs
+    textstat (extra ``metrics``). Raises ``UsageError`` for another formula. Sources: Kincaid et al. 1975; Dale and Chall 1948; Coleman and
     Liau 1975; BioLaySumm's relevance, readability and factuality measures (Goldsack et al. 2024).
     """
     check_option("readability", formula, get_args(Formula))

@@ -56,9 +56,7 @@ def exact_match(*, strip_citations: bool = True) -> Metric:
     return Metric(name, fn, help="1 if the reply equals a reference (SQuAD normalization)")
 
 
-def token_f1(
-    *, tokenizer: Literal["squad", "unicode"] = "squad", strip_citations: bool = True
-) -> Metric:
+def token_f1(*, tokenizer: Literal["squad", "unicode"] = "squad", strip_citations: bool = True) -> Metric:
     """Return ``token_f1``: F1 over the bags of normalized words of reply and reference; the best counts.
 
     SQuAD's words are what spaces separate. ``tokenizer="unicode"`` takes the words of ``evalkit.data.words``:
@@ -195,7 +193,8 @@ def _in_ascii(text: str, stem: bool) -> str:
     tokenize = tokenizer_of(stem).tokenize
     lines = (words(line.lower()) for line in fold(text).split("\n"))
     return "\n".join(
-        " ".join(" ".join(tokenize(w)) if w.isascii() else f"u{w.encode().hex()}" for w in line) for line in lines
+        " ".join(" ".join(tokenize(w)) if w.isascii() else f"u{w.encode().hex()}" for w in line)
+        for line in lines
     )
 
 

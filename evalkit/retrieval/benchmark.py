@@ -65,7 +65,9 @@ def default_measures(k: int) -> list[str]:
     return [f"nDCG@{min(k, 10)}", f"AP@{k}", f"RR@{min(k, 10)}", *recalls, f"R@{k}", f"P@{min(k, 10)}"]
 
 
-def without_itself(bench: Benchmark, query: str, scores: dict[str, float], same_id: SameId) -> dict[str, float]:
+def without_itself(
+    bench: Benchmark, query: str, scores: dict[str, float], same_id: SameId
+) -> dict[str, float]:
     """Return a ranking without the document that has the query's own id.
 
     BEIR leaves that document out (``ignore_identical_ids``): in ArguAna and Quora the queries are documents.

@@ -25,8 +25,8 @@ _QUERY_TEXTS = ("text", "query", "question")
 class Benchmark(msgspec.Struct, frozen=True):
     """Queries with the documents that answer them. ``queries`` is None where there are only judgements.
 
-    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file. ``is_beir``: the folder has
-    BEIR's layout, whose figures are computed by BEIR's rules.
+    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file. ``is_beir``: the folder
+    has BEIR's layout, whose figures are computed by BEIR's rules.
     """
 
     name: str

@@ -177,7 +177,9 @@ class Corpus:
             raise CorpusError(f"{self.path}: none of its {len(empty):,} documents has a title or a text")
         if not titles[""] and self.fields.title != FIELDS.title:
             raise CorpusError(f"{self.path}: no document has a title under {self.fields.title!r}")
-        self.untitled = next((name for name, _ in titles.most_common() if name), None) if not titles[""] else None
+        self.untitled = (
+            next((name for name, _ in titles.most_common() if name), None) if not titles[""] else None
+        )
 
     def _repetitions(self, index: LineIndex) -> list[int]:
         """Return the numbers of the documents with the id and the text of an earlier one.
@@ -280,4 +282,3 @@ def _hash(id: str) -> int:
 def indexed_text(passage: Passage) -> str:
     """Return the text that is embedded and searched: title, space, text."""
     return f"{passage.title} {passage.text}".strip()
-

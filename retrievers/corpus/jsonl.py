@@ -69,7 +69,9 @@ def is_empty(document: Passage) -> bool:
 
 def title_like(document: Passage) -> list[str]:
     """Return the fields of a document that may hold its title under another name."""
-    named = {name: name.lower() for name, value in document.metadata.items() if isinstance(value, str) and value}
+    named = {
+        name: name.lower() for name, value in document.metadata.items() if isinstance(value, str) and value
+    }
     return [name for name, lower in named.items() if "title" in lower or lower in _TITLES]
 
 

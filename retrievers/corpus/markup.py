@@ -99,7 +99,7 @@ def _formula(element: Element) -> str:
             return f"√({''.join(parts)})"
         case "mroot", [base, degree]:
             return f"({base})^(1/{degree})"
-        case ("mtr" | "mtd"), _:
+        case (("mtr" | "mtd"), _):
             return f" {''.join(parts)} "
     return "".join(parts) or (element.text or "").strip()
 

@@ -116,7 +116,12 @@ class Rows:
             self._rows = np.load(folder / ROWS, mmap_mode="r")
             self._ids = np.memmap(folder / IDS, np.uint8, mode="r")
             rows = self._rows
-            if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != np.int64 or rows[-1, 0] != len(self._ids):
+            if (
+                rows.ndim != 2
+                or rows.shape[1] != 2
+                or rows.dtype != np.int64
+                or rows[-1, 0] != len(self._ids)
+            ):
                 raise ValueError("ids and rows do not belong together")
         except (OSError, ValueError, IndexError, EOFError) as error:
             raise damaged(folder, error) from None

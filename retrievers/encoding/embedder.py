@@ -188,7 +188,7 @@ class ServedEncoder:
 
     packages: tuple[str, ...] = ()
     batch = 256
-    dimension = None
+    dimension: int | None = None
 
     def __init__(self, spec: str, recipe: Recipe) -> None:
         self._endpoint, self._normalize = ServedModel(spec), recipe.normalize
@@ -204,8 +204,9 @@ class ServedEncoder:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
-    def count_cut(self, texts: Iterable[Document], prefix: str = "") -> None:
+    def count_cut(self, texts: Iterable[Document], prefix: str = "") -> tuple[int, int] | None:
         """Return None: the server knows its length and cuts."""
+        return None
 
 
 def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, TextEncoder, TextEncoder]:

@@ -104,7 +104,9 @@ class LocalModel:
         if (self._folder / "tokenizer.json").is_file():
             lengths = [len(encoded.ids) for encoded in self._whole_tokenizer.encode_batch(texts)]
         else:
-            lengths = list(map(len, self._torch.tokenizer(texts, truncation=False, verbose=False)["input_ids"]))
+            lengths = list(
+                map(len, self._torch.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
+            )
         return sum(length > limit for length in lengths)
 
     def _encode_by_openvino(self, texts: Sequence[Document], prefix: str) -> Vectors:

@@ -117,7 +117,15 @@ class LexicalEngine:
             )
             self._folder = folder
             return _check_parts(self._index)
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RecursionError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            EOFError,
+            RecursionError,
+        ) as error:
             raise damaged(folder, error) from None
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:

@@ -142,8 +142,8 @@ class DenseEngine:
         assert self._index is not None, "load comes first"
         vectors = self._embedder.embed_queries(queries)
         if vectors.shape[1] != self._index.dimension:
-            found = f"its vectors have {self._index.dimension} dimensions, those of the encoder {vectors.shape[1]}"
-            raise damaged(self._folder, found)
+            dimensions = f"{self._index.dimension} dimensions, not {vectors.shape[1]} as the encoder's"
+            raise damaged(self._folder, f"its vectors have {dimensions}")
         return self._index.nearest(vectors, k)
 
     def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:

@@ -19,8 +19,8 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of every index, besides those of ``Chunking``.
 
     ``title_field`` and ``text_field`` name the columns of the corpus, where they are not ``title`` and
-    ``text``. ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``, ``mmr`` and
-    ``depth`` (the number of candidates) are for the stages after the first search (``rerank.py``).
+    ``text``. ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``,
+    ``mmr`` and ``depth`` (the number of candidates) are for the stages after the first search (``rerank.py``).
     """
 
     title_field: str | None = None

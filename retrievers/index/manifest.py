@@ -41,8 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - ``engine``: all that determines the results besides corpus and chunking.
     - ``facts``: facts from the build (what computed the vectors, recall).
     - ``n_repeated``: repetitions of a document; ``n_retracted``: documents of retracted articles.
-    - ``n_empty``: documents left out because they have neither title nor text; ``untitled``: the field that may
-      hold the titles, where no document has one.
+    - ``n_empty``: documents left out because they have neither title nor text; ``untitled``: the field that
+      may hold the titles, where no document has one.
     - ``n_copies``: passages with the title and text of an earlier one (left out under ``deduplicate``).
     - ``notes``: what a search does not find of the corpus, in words.
     - ``files``: the SHA-256 of the index's files by name; ``tokenizer``: that of the tokenizer that counted.
@@ -88,9 +88,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{silent:,} of {self.n_passages:,} passages {have} no word that BM25 could search"
         encoder = self.facts.get("encoder", {})
         if cut := encoder.get("passages_cut"):
+            are, limit = "is" if cut == 1 else "are", encoder["max_tokens"]
             yield (
-                f"{cut:,} of {self.n_passages:,} passages {'is' if cut == 1 else 'are'} longer than the {encoder['max_tokens']:,} tokens "
-                "that the encoder reads: their ends are not searched. --chunk-tokens makes shorter passages"
+                f"{cut:,} of {self.n_passages:,} passages {are} longer than the {limit:,} tokens that the encoder "
+                "reads: their ends are not searched. --chunk-tokens makes shorter passages"
             )
 
     def deciding(self) -> dict[str, Any]:

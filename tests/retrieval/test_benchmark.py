@@ -205,7 +205,9 @@ def test_a_document_with_the_querys_id_that_is_judged_relevant_stays(evalkit: An
 
 
 def test_a_folder_that_is_not_beirs_ranks_a_document_with_the_querys_id(evalkit: Any, tmp_path: Path) -> None:
-    bench = beir(tmp_path / "own", {"1": "zinc for colds", "2": "colds"}, {"1": "zinc colds"}, {"1": {"2": 1}})
+    bench = beir(
+        tmp_path / "own", {"1": "zinc for colds", "2": "colds"}, {"1": "zinc colds"}, {"1": {"2": 1}}
+    )
     (bench / "qrels" / "test.tsv").rename(bench / "qrels.test.tsv")
     done = evalkit("retrieve", str(bench), "--measure", "P@1", "--json")
     assert json.loads(done.stdout)["runs"][0]["metrics"]["P@1"]["value"] == 0
@@ -222,7 +224,9 @@ def test_empty_documents_do_not_stop_a_benchmark(evalkit: Any, tmp_path: Path) -
 
 
 def test_queries_that_find_nothing_are_counted(evalkit: Any, tmp_path: Path) -> None:
-    bench = beir(tmp_path / "tiny", DOCUMENTS, {"q1": "zinc", "q2": "the"}, {"q1": {"zinc": 1}, "q2": {"iron": 1}})
+    bench = beir(
+        tmp_path / "tiny", DOCUMENTS, {"q1": "zinc", "q2": "the"}, {"q1": {"zinc": 1}, "q2": {"iron": 1}}
+    )
     said = evalkit("retrieve", str(bench), "--measure", "RR@10").stderr
     assert "bm25: 1 of 2 queries find no document at all" in said
 

@@ -146,7 +146,12 @@ def test_title_and_text_may_have_other_names(write: Any) -> None:
     path = write([{"id": n, "headline": f"Zinc {n}", "abstract": "Colds.", "year": n} for n in range(3)])
     corpus = Corpus(path, fields=Fields("headline", "abstract"))
     first = next(iter(corpus))
-    assert (first.title, first.text, first.metadata, corpus.untitled) == ("Zinc 0", "Colds.", {"year": 0}, None)
+    assert (first.title, first.text, first.metadata, corpus.untitled) == (
+        "Zinc 0",
+        "Colds.",
+        {"year": 0},
+        None,
+    )
     untitled = Corpus(path, fields=Fields(text="abstract"))
     assert (len(untitled), untitled.untitled) == (3, "headline")
     with pytest.raises(CorpusError, match="no document has a title under 'head'"):
@@ -157,7 +162,9 @@ def test_a_line_that_is_too_long_is_refused(write: Any, monkeypatch: pytest.Monk
     monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "1")
     for name in ("long.jsonl", "long.jsonl.gz"):
         path = write([GOOD, {"id": "b", "text": "a " * 600_000}], name)
-        with pytest.raises(CorpusError, match=rf"{name}:2: the line has more than 1 MiB.*EVALKIT_MAX_RECORD_MB=4"):
+        with pytest.raises(
+            CorpusError, match=rf"{name}:2: the line has more than 1 MiB.*EVALKIT_MAX_RECORD_MB=4"
+        ):
             len(Corpus(path))
         monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "4")
         assert len(Corpus(path)) == 2

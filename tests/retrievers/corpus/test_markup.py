@@ -37,12 +37,14 @@ def test_a_superscript_never_makes_another_number(marked: str, text: str) -> Non
 
 def test_tags_of_other_publishers_are_left_out() -> None:
     assert plain("<b>AIM</b>: Zinc.<br><b>RESULTS</b>: 10<SUP>12</SUP>/L") == "AIM: Zinc. RESULTS: 10^12/L"
-    assert plain("<jats:p>10<jats:sup>6</jats:sup> <jats:italic toggle='yes'>E. coli</jats:italic></jats:p>") == (
-        "10^6 E. coli"
-    )
+    assert plain(
+        "<jats:p>10<jats:sup>6</jats:sup> <jats:italic toggle='yes'>E. coli</jats:italic></jats:p>"
+    ) == ("10^6 E. coli")
 
 
-@pytest.mark.parametrize("text", ["p<0.05 and b>3", "a <b and c> d", "if x <i, then y> 2", "5 < 6", "<unknown>"])
+@pytest.mark.parametrize(
+    "text", ["p<0.05 and b>3", "a <b and c> d", "if x <i, then y> 2", "5 < 6", "<unknown>"]
+)
 def test_what_is_no_tag_stays(text: str) -> None:
     assert plain(text) == text
 
@@ -55,7 +57,8 @@ def test_formulas_in_mathml_are_read_as_a_line() -> None:
     formula = """<AbstractText>at <mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML"><mml:semantics>
       <mml:mrow><mml:msup><mml:mn>10</mml:mn><mml:mrow><mml:mo>-</mml:mo><mml:mn>6</mml:mn></mml:mrow></mml:msup>
       <mml:mo>+</mml:mo><mml:mfrac><mml:mn>1</mml:mn><mml:msub><mml:mi>V</mml:mi><mml:mi>max</mml:mi></mml:msub>
-      </mml:mfrac></mml:mrow><mml:annotation>10^{-6}</mml:annotation></mml:semantics></mml:math> M</AbstractText>"""
+      </mml:mfrac></mml:mrow><mml:annotation>10^{-6}</mml:annotation></mml:semantics></mml:math> M
+      </AbstractText>"""
     assert text_of(ElementTree.fromstring(formula)) == "at 10^-6+ 1/(Vmax) M"
 
 
