@@ -1,7 +1,7 @@
 """Reads files of data, plain or gzipped, with a bound on what one record takes.
 
-A gzip of 300 kB can hold a line of 300 MB, and a reader that trusts it needs gigabytes. So a line, a record of
-XML and a row of Parquet may have at most ``EVALKIT_MAX_RECORD_MB`` megabytes (default 16), and a JSON file
+A gzip of 300 kB can hold a line of 300 MB, and a reader that trusts it needs gigabytes. So a line, a record
+of XML and a row of Parquet may have at most ``EVALKIT_MAX_RECORD_MB`` megabytes (default 16), and a JSON file
 that is read whole four times as much. What is longer is an error that names the variable. Errors are
 ``CorpusError`` with file and line.
 """

@@ -33,8 +33,9 @@ def readability(formula: Formula = "fkgl") -> Metric:
 
     A reply of which more than a quarter of the letters are not Latin gets 30, the worst: the formulas count
     English words and syllables. Citation marks do not count where the prompt held passages. Needs
-    textstat (extra ``metrics``). Raises ``UsageError`` for another formula. Sources: Kincaid et al. 1975; Dale and Chall 1948; Coleman and
-    Liau 1975; BioLaySumm's relevance, readability and factuality measures (Goldsack et al. 2024).
+    textstat (extra ``metrics``). Raises ``UsageError`` for another formula. Sources: Kincaid et al. 1975;
+    Dale and Chall 1948; Coleman and Liau 1975; BioLaySumm's relevance, readability and factuality measures
+    (Goldsack et al. 2024).
     """
     check_option("readability", formula, get_args(Formula))
     function, title = _FORMULAS[formula]

@@ -20,7 +20,8 @@ class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``title_field`` and ``text_field`` name the columns of the corpus, where they are not ``title`` and
     ``text``. ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``,
-    ``mmr`` and ``depth`` (the number of candidates) are for the stages after the first search (``rerank.py``).
+    ``mmr`` and ``depth`` (the number of candidates) are for the stages after the first search
+    (``rerank.py``).
     """
 
     title_field: str | None = None

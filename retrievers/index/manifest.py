@@ -90,8 +90,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if cut := encoder.get("passages_cut"):
             are, limit = "is" if cut == 1 else "are", encoder["max_tokens"]
             yield (
-                f"{cut:,} of {self.n_passages:,} passages {are} longer than the {limit:,} tokens that the encoder "
-                "reads: their ends are not searched. --chunk-tokens makes shorter passages"
+                f"{cut:,} of {self.n_passages:,} passages {are} longer than the {limit:,} tokens that the "
+                "encoder reads: their ends are not searched. --chunk-tokens makes shorter passages"
             )
 
     def deciding(self) -> dict[str, Any]:
