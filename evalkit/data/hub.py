@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.files import lines
+from evalkit.data.bounded import lines
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError, UsageError
 from evalkit.extras import load

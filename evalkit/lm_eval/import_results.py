@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.files import lines as read_lines
-from evalkit.data.files import read_whole
+from evalkit.data.bounded import lines as read_lines
+from evalkit.data.bounded import read_whole
 from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of

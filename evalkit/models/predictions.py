@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from evalkit.collection.items import Item
-from evalkit.data.files import lines as read_lines
+from evalkit.data.bounded import lines as read_lines
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo

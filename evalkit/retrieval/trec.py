@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.files import lines
+from evalkit.data.bounded import lines
 from evalkit.errors import UsageError
 
 Qrels = dict[str, dict[str, int]]  # grade by document, by query

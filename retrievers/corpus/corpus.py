@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.data.files import blocks, lines, record_limit, too_long
+from evalkit.data.bounded import blocks, lines, record_limit, too_long
 from evalkit.errors import CorpusError, did_you_mean
 from evalkit.types import Passage, Progress
 from evalkit.util.paths import cache_dir

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.files import lines, record_limit
+from evalkit.data.bounded import lines, record_limit
 from evalkit.data.hub import hub_answers
 from evalkit.errors import CorpusError
 from evalkit.extras import load

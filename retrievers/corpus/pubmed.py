@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from evalkit.data.files import BoundedStream, guarded, open_file
+from evalkit.data.bounded import BoundedStream, guarded, open_file
 from evalkit.errors import CorpusError
 
 from .markup import text_of

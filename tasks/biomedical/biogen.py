@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError, Passage, Sample, UsageError
-from evalkit.data.files import read_whole
+from evalkit.data.bounded import read_whole
 from evalkit.retrieval.trec import read_qrels
 
 CITED = 3  # PMIDs of one citation that the track counts

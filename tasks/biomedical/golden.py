@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError
-from evalkit.data.files import read_whole
+from evalkit.data.bounded import read_whole
 
 Row = dict[str, Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError, Sample, UsageError, file_rows
-from evalkit.data.files import read_whole
+from evalkit.data.bounded import read_whole
 
 # In the order of the paper's Table 6. PubMedQA and BioASQ come without their abstracts.
 SUBSETS = {

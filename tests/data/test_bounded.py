@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.data.files import blocks, lines, read_whole, record_limit
+from evalkit.data.bounded import blocks, lines, read_whole, record_limit
 from evalkit.data.hub import file_rows
 from evalkit.errors import CorpusError, UsageError
 from evalkit.models.predictions import read_predictions
