@@ -37,31 +37,33 @@ _HYPHENS = re.compile("[-‐‑–]")
 # Abbreviations that always stand before another word of their sentence.
 _NEVER_LAST = _words(
     """e.g i.e eg ie cf vs v.s viz ca approx resp incl excl esp fig figs figure tab tabs eq eqs ref refs
-    subsp ssp var avg suppl supp loc op engl natl acad proc"""
+    subsp ssp var avg suppl supp loc op engl natl acad proc vit"""
 )
 _TITLES = _words("Dr Drs Prof Mr Mrs Ms St Mt Messrs")  # "Ms. Smith", but "within 300 ms."
 # Abbreviations before a number, otherwise words or units: "No. 3", but "No. The trial was negative."
 _BEFORE_NUMBER = _words(
-    """no nos p pp n vol vols sec sect ch chap art nr ser jan feb mar apr jun jul aug sep sept oct nov dec"""
+    """no nos p pp n v vol vols sec sect ch chap art nr ser jan feb mar apr jun jul aug sep sept oct nov
+    dec"""
 )
 # Before a small letter or a digit these are abbreviations: "a max. dose", "Temp. was 38", "Staph. aureus".
 _BEFORE_SMALL = _words(
     """max min temp conc est wt vol mol equiv calc diff std sp spp seq yr yrs hr hrs mo mos wk wks mins sec
-    secs pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs cont
-    contd med prep sol soln tabl caps inj surg hosp gen orig ext int dist prox ant post lat bilat neg pos
-    sig signif lb lbs oz"""
+    secs pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs
+    cont contd med prep sol soln tabl caps inj surg hosp gen orig ext int dist prox ant post lat bilat
+    neg pos sig signif lb lbs oz nos dx rx hx tx sx abd susp oint syr mcg meq jan feb mar apr jun jul
+    aug sep sept oct nov dec mon tue tues wed thu thurs fri"""
 )
 # Words of journals' names, which ISO 4 shortens: "J. Clin. Oncol.", "Nat. Med.".
 _JOURNALS = _words(
-    """Adv Am Anal Anesth Anesthesiol Ann Antimicrob Appl Arch Assoc Biochem Bioeng Biol Biomed
-    Biophys Biosci Biotechnol Br Brit Cardiol Cardiovasc Chem Clin Cogn Commun Comput Contemp Crit Curr
-    Dermatol Diagn Dis Endocr Endocrinol Environ Epidemiol Eur Evid Exp Gastroenterol Gastrointest Gen
-    Genet Geriatr Gynecol Haematol Hematol Hepatol Hum Hypertens Immun Immunol Infect Inst Int Intern Invest
-    Lett Mech Med Metab Microbiol Mol Nat Nephrol Neurol Neurosci Neurosurg Nucl Nurs Nutr Obstet
-    Oncol Ophthalmol Opin Orthop Otolaryngol Paediatr Parasitol Pathol Pediatr Pharm Pharmacol Pharmacother
-    Phys Physiol Psychiatr Psychol Pulm Radiol Rehabil Rep Res Respir Rev Rheum Rheumatol Sci Soc Stat
-    Surg Syst Technol Ther Thorac Toxicol Transl Transplant Traumatol Trop Univ Urol Vaccin Vasc Vet
-    Virol"""
+    """Adv Am Anal Anat Anesth Anesthesiol Ann Antimicrob Appl Arch Assoc Biochem Bioeng Biol Biomed Biophys
+    Biosci Biotechnol Br Brit Cardiol Cardiovasc Chem Clin Cogn Commun Comput Contemp Crit Curr
+    Dermatol Diagn Dis Endocr Endocrinol Environ Epidemiol Eur Evid Exp Fam Gastroenterol Gastrointest
+    Gen Genet Geriatr Gynecol Haematol Haemost Healthc Hematol Hepatol Hum Hypertens Immun Immunol
+    Infect Inst Int Intern Invest Lett Manag Mech Med Metab Microbiol Mol Nat Nephrol Netw Neurol
+    Neurosci Neurosurg Nucl Nurs Nutr Obstet Oncol Ophthalmol Opin Orthop Otolaryngol Paediatr
+    Parasitol Pathol Pediatr Pharm Pharmacol Pharmacother Phys Physiol Pract Psychiatr Psychol Pulm
+    Qual Radiol Rehabil Rep Res Respir Rev Rheum Rheumatol Saf Sci Soc Stat Surg Syst Technol Ther
+    Thorac Thromb Toxicol Transl Transplant Traumatol Trop Univ Urol Vaccin Vasc Vet Virol"""
 )
 # Abbreviations that end a sentence only before one of the words in _STARTERS.
 _MAYBE_LAST = _words("etc al spp sp inc ltd co corp dept univ jr sr phd md")

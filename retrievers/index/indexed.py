@@ -30,7 +30,7 @@ from ..corpus.passages import Passages, Rows, damaged
 from .batching import Batcher
 from .build import build_index
 from .engine import Engine, Options
-from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+from .manifest import FORMAT, MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
 from .verify import check_corpus, check_count, check_files
@@ -52,6 +52,7 @@ class IndexedRetriever(Retriever):
     kind: ClassVar[str]
     options_type: ClassVar[type[Options]] = Options
     search_options = frozenset({"rerank", "mmr", "depth"})
+    index_format = FORMAT
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
