@@ -150,7 +150,8 @@ def print_runs(runs: Sequence[Run]) -> None:
             table.add_column(Text(run.spec.model), justify="right")
         for info in columns[0].spec.metrics:
             if any(info.name in run.metrics for run in columns):
-                table.add_row(_label(info, columns), *(cell(run.metrics.get(info.name)) for run in columns))
+                cells = (cell(run.metrics.get(info.name)) for run in columns)
+                table.add_row(Text(_label(info, columns)), *cells)
         table.add_section()
         for label, value in _facts():
             if any(texts := [value(run) for run in columns]):
