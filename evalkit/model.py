@@ -73,6 +73,15 @@ class Model:
         drawn._repeat = self._repeat + number * _DRAW
         return drawn
 
+    def showing(self, sample: Sample) -> Model:
+        """Return the same model for the sample as a prompt shows it, with the same list of calls.
+
+        Baselines read ``sample``: ``baseline:gold`` knows its right option in the order shown.
+        """
+        shown = copy.copy(self)
+        shown._sample = sample
+        return shown
+
     async def generate(
         self,
         prompt: str | Sequence[Message],
@@ -176,7 +185,7 @@ class Model:
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample
         if sample is not None and reference is not None:
-            sample = msgspec.structs.replace(sample, target=reference)
+            sample = msgspec.structs.replace(sample, target=reference, answer=msgspec.UNSET)
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:

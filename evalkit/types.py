@@ -130,6 +130,7 @@ class Sample(Struct, frozen=True):
 
     ``relevance`` grades documents for this question by document id (0: not relevant). ``cluster`` groups
     samples that are not independent (same patient, same article). ``slices`` holds the subgroups to report.
+    ``answer`` is the index of the right one of ``choices``, from 0, or the indices of all right ones.
     """
 
     id: str
@@ -141,10 +142,20 @@ class Sample(Struct, frozen=True):
     cluster: str | None = None
     slices: dict[str, str] = msgspec.field(default_factory=dict)
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    answer: int | tuple[int, ...] | UnsetType = UNSET
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """``answer``, always as a tuple; empty if it is not set."""
+        if isinstance(self.answer, UnsetType):
+            return ()
+        return (self.answer,) if isinstance(self.answer, int) else tuple(self.answer)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The reference answers, always as a tuple."""
+        """The reference answers, always as a tuple; without ``target``, the texts of the right choices."""
+        if self.target == "" and self.answers:
+            return tuple(self.choices[i] for i in self.answers if 0 <= i < len(self.choices))
         return (self.target,) if isinstance(self.target, str) else self.target
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from evalkit.collection.items import Item
-from evalkit.errors import SetupError
+from evalkit.errors import MetricError, SetupError
 from evalkit.types import Sample
 
 Samples = Callable[[], AsyncIterator[Sample]]
@@ -26,11 +26,20 @@ class Survey:
 
 
 async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
-    """Count and fingerprint the samples. Raises ``SetupError`` for an empty data set or a repeated id."""
+    """Count and fingerprint the samples.
+
+    Raises ``SetupError`` for an empty data set, a repeated id, or a sample that a metric cannot score.
+    """
+    checks = [metric.check_sample for metric in item.task.metrics if metric.check_sample is not None]
     ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted").encode
     async for sample in first_samples(samples, limit):
+        try:
+            for check in checks:
+                check(sample)
+        except MetricError as error:
+            raise SetupError(f"{item.node_id}: {error}") from None
         ids.append(hash(sample.id))
         digest.update(encode(msgspec.structs.replace(sample, images=())))
         for image in sample.images:

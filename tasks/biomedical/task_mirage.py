@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from evalkit import Answer, Info, Model, Requirements, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
+from evalkit.choice.extract import letter
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
 from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
@@ -54,6 +55,7 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     samples,
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
+    version=2,
     info=Info(
         "MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
         licence="public domain (US); each set under its own",
@@ -74,7 +76,7 @@ async def mirage(
     method: Method = "generate",
     permute: int | None = None,
     circular: bool = False,
-    extractor: str = "letter.v1",
+    extractor: str = letter.id,
     constraint: Constraint = "regex",
     max_tokens: int = 1024,
     reasoning_tokens: int = 0,
