@@ -31,7 +31,8 @@ from evalkit.choice.statements import AFTER, BEFORE, FOREIGN_FALSE, Statement, s
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 
-_LINES = 400  # of a reply that are looked at for letters
+_LONGEST = 200_000  # characters of a reply that are read, from its end
+_LINES = 400  # lines of it that are looked at for letters
 
 _TAGS = re.compile(
     r"<(?P<name>b|i|u|p|em|strong|span|div|mark|center)\b[^<>]{0,200}>(?P<inner>[^<>]*)</(?P=name)>", re.IGNORECASE
@@ -109,18 +110,13 @@ _MENTIONED = re.compile(r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|
 
 def read(text: str, options: Sequence[str]) -> Reading:
     """Return the option that a reply states."""
-    plain = _plain(text)
+    plain = _plain(text[-_LONGEST:])
     options = [_folded(clean(fold(option))) for option in options]
     for rule in (_stated, _called_right, _at_beginning, _mentioned):
         reading = rule(plain, options)
         if reading is not None:
             return reading
-    for part in (plain, _last_line(plain)):
-        said = _folded(_LEAD.sub("", part, count=1)) or _folded(part)
-        same = [i for i, option in enumerate(options) if option and option in (said, _folded(part))]
-        if len(same) == 1:
-            return Reading(same[0], "text")
-    return Reading(None, "none")
+    return _by_text(plain, options) or Reading(None, "none")
 
 
 def _plain(text: str) -> str:
@@ -252,14 +248,20 @@ def _text_at_start(content: str, options: Sequence[str]) -> tuple[Reading, int, 
     """Return the option of which ``content`` begins with the text, the longest one, and its place."""
     for lead in (0, _LEAD.match(content).end()):  # type: ignore[union-attr]
         folded = _folded(content[lead:])
-        begin = [i for i, o in enumerate(options) if len(o) > 1 or not o.isalpha()]
-        begin = [i for i in begin if options[i] and re.match(re.escape(options[i]) + r"(?!\w)", folded)]
+        begin = [i for i, option in enumerate(options) if _begins_with(folded, option, options)]
         if begin:
             longest = max(len(options[i]) for i in begin)
             best = [i for i in begin if len(options[i]) == longest]
             rule = Reading(best[0], "text") if len(best) == 1 else Reading(None, "ambiguous")
             return rule, lead, min(len(content), lead + longest)
     return None
+
+
+def _begins_with(text: str, option: str, options: Sequence[str]) -> bool:
+    """Return whether a text begins with an option's; a text that is the letter of an option is that option."""
+    if not option or (len(option) == 1 and option.isalpha() and _index(option.upper(), options) is not None):
+        return False
+    return re.match(re.escape(option) + r"(?!\w)", text) is not None
 
 
 # 2. Options that are called right
@@ -275,7 +277,7 @@ def _called_right(plain: str, options: Sequence[str]) -> Reading | None:
     if not right and len(plain) < 2000:
         folded = _folded(plain)
         for index, option in enumerate(options):
-            place = folded.find(option) if len(option) > 2 else -1
+            place = folded.find(option) if len(option) > 2 or option.isdigit() else -1
             if place == 0 or (place > 0 and folded[place - 1] in " \"'."):
                 if _RIGHT_TEXT.match(folded[place + len(option) :]) and not denied(folded, place, place + len(option)):
                     right.add(index)
@@ -295,7 +297,7 @@ def _at_beginning(plain: str, options: Sequence[str]) -> Reading | None:
     if bare and len(bare[-1]) == 1 and all(len(line) > 1 or line == bare[-1] for line in bare):
         readings = readings[-1:]  # a list of the options, then one letter: this letter is the answer
         lines = lines[-1:]
-    if len({match["letter"] for match in _LISTED.finditer("\n".join(lines[:1]))}) > 1:
+    if lines and len({match["letter"] for match in _LISTED.finditer(_without_own_text(lines[0], options))}) > 1:
         return Reading(None, "ambiguous")
     named = [(reading, line) for reading, line in zip(readings, lines, strict=True) if reading is not None]
     indices = {reading.choice for reading, _ in named}
@@ -350,6 +352,15 @@ def _first_sentence(line: str) -> str:
     return re.split(r"[.!?;]\s", match["after"].lstrip(" .):]-") if match else line, maxsplit=1)[0]
 
 
+def _without_own_text(line: str, options: Sequence[str]) -> str:
+    """Return a line without the option's text that follows the letter at its beginning."""
+    match = _HEAD.match(line)
+    if match is None or not _own_text_follows(match, options):
+        return line
+    own = options[ord(match["letter"].upper()) - ord("A")]
+    return line[: match.start("after")] + ". " + _folded(match["after"].lstrip(" .):]-,\"'"))[len(own) :]
+
+
 def _rest_of_line(line: str, options: Sequence[str]) -> str:
     """Return what follows the letter and its option's text at the beginning of a line."""
     match = _HEAD.match(line)
@@ -374,6 +385,24 @@ def _mentioned(plain: str, options: Sequence[str]) -> Reading | None:
         if len(mentioned) > 1:
             return Reading(None, "ambiguous")
     return Reading(mentioned.pop(), "mentioned") if mentioned else None
+
+
+# 5. The option's text
+
+
+def _by_text(plain: str, options: Sequence[str]) -> Reading | None:
+    """Return the option that is the whole reply, its last line, or its first words before a comma or stop."""
+    for part in (plain, _last_line(plain)):
+        said = _folded(_LEAD.sub("", part, count=1)) or _folded(part)
+        same = [i for i, option in enumerate(options) if option and option in (said, _folded(part))]
+        if len(same) == 1:
+            return Reading(same[0], "text")
+    folded = _folded(plain)
+    begun = [i for i, o in enumerate(options) if o and re.match(re.escape(o) + r"\s*[,.;:!(]", folded)]
+    others = [o for o in options if len(o) > 3 and o in folded]
+    if len(begun) == 1 and others in ([], [options[begun[0]]]):
+        return Reading(begun[0], "text")
+    return None
 
 
 def _index(letter: str, options: Sequence[str]) -> int | None:

@@ -29,11 +29,11 @@ _TAG = re.compile(
 )
 _BOX = re.compile(r"\\f?boxed\s*\{(?P<rest>[^{}]*)\}|\\boxed\s+(?P<bare>[A-Z])\b")
 
-_WORD = r"(?:,?\s+(?!(?-i:[A-HJ-Z])\b)(?!(?:choices|options|answers|and|but)\b)[\w'/-]+)"
+_WORD = r"(?:,?\s+(?!(?-i:[A-HJ-Z])\b)(?!(?:choices|options|answers)\s*[:=]|(?:and|but)\b)[\w'/-]+)"
 _IS = r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be|remains|becomes)\b"
 _STATED = re.compile(
     rf"(?<![\w-])(?:answers?|ans|option|choice|selection|pick|guess|response)\b\.?{_WORD}{{0,8}}?,?"
-    rf"(?:\s+{_IS}(?:\s*[:-])?|\s*(?:[:=→⇒]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
+    rf"(?:\s+{_IS}(?:\s*:|\s+-(?=\s))?|\s*(?:[:=→⇒]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(rf"\b(?:answers|options|choices)\s+are\b\s*:?\s*{_REST}", re.IGNORECASE)
