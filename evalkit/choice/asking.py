@@ -123,11 +123,13 @@ def orders_of(sample: Sample, permute: int | None = None, circular: bool = False
 
 
 def _shown(sample: Sample, order: Sequence[int]) -> Sample:
-    """Return the sample with its choices in this order, and the right ones as its answer, if they are known."""
+    """Return the sample with its choices in this order, and as its answer the right ones, if known."""
     choices = tuple(sample.choices[i] for i in order)
     try:
         right = right_options(sample)
-    except MetricError:  # a task without a target, or with one of its own: only a metric needs the right option
+    except (
+        MetricError
+    ):  # a task without a target, or with one of its own: only a metric needs the right option
         return replace(sample, choices=choices, answer=UNSET)
     answer = tuple(place for place, index in enumerate(order) if index in right)
     return replace(sample, target="", choices=choices, answer=answer)

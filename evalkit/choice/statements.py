@@ -17,20 +17,27 @@ _SURE = (
     r"|indeed|simply|actually|best|of course)"
 )
 
-_FALSE_KEY = r"(?:wrong|incorrect|false|not|eliminated|rejected|excluded|other|second|runner|alternative|worst)"
+_FALSE_KEY = (
+    r"(?:wrong|incorrect|false|not|eliminated|rejected|excluded|other|second|runner|alternative|worst)"
+)
+_KEY = r"(?P<key>answer|choice|option|letter|prediction|selection|response)"
+_VALUE = r"""(?P<rest>"[^"\n]*"|'[^'\n]*'|\[[^\]\n]*\]|[^\s,}{\[][^,}\n]*)"""
 _FIELD = re.compile(
-    rf"""["'](?!{_FALSE_KEY})(?:\w{{1,30}}[_ -])?(?P<key>answer|choice|option|letter|prediction|selection|response)"""
-    r"""(?:[_ -]\w{1,30})?["']\s*:\s*(?P<rest>"[^"\n]*"|'[^'\n]*'|\[[^\]\n]*\]|[^\s,}{\[][^,}\n]*)""",
+    rf"""["'](?!{_FALSE_KEY})(?:\w{{1,30}}[_ -])?{_KEY}(?:[_ -]\w{{1,30}})?["']\s*:\s*{_VALUE}""",
     re.IGNORECASE,
 )
 _TAG = re.compile(
-    r"<(?P<name>(?:final_?|correct_?)?(?:answer|choice|option|letter))>(?P<rest>.{0,500}?)(?:</(?P=name)>|$)",
+    r"[<\[](?P<name>(?:final_?|correct_?)?(?:answer|choice|option|letter|final))[>\]](?P<rest>.{0,500}?)"
+    r"(?:[<\[]/(?P=name)[>\]]|$)",
     re.IGNORECASE | re.DOTALL,
 )
-_BOX = re.compile(r"\\f?boxed\s*\{(?P<rest>[^{}]*)\}|\\boxed\s+(?P<bare>[A-Z])\b")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(?P<rest>[^{}]*)\}|\\boxed\s+(?P<bare>[A-Z])\b")
 
 _WORD = r"(?:,?\s+(?!(?-i:[A-HJ-Z])\b)(?!(?:choices|options|answers)\s*[:=]|(?:and|but)\b)[\w'/-]+)"
-_IS = r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be|remains|becomes)\b"
+_IS = (
+    r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|remains|becomes"
+    r"|(?:has|ought|seems|appears|turns\s+out)\s+to\s+be)\b"
+)
 _STATED = re.compile(
     rf"(?<![\w-])(?:answers?|ans|option|choice|selection|pick|guess|response)\b\.?{_WORD}{{0,8}}?,?"
     rf"(?:\s+{_IS}(?:\s*:|\s+-(?=\s))?|\s*(?:[:=→⇒]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
@@ -44,20 +51,21 @@ _HEADED = re.compile(
 _CHOSEN = re.compile(
     rf"(?:\b(?:is|be)\s+(?=(?:option|choice)\b)"
     rf"|\b(?:choose|chose|choosing|pick|picked|select|selected|selecting|go(?:ing)?\s+with|opt(?:ing)?\s+for"
-    rf"|vote\s+for|settle\s+on|I(?:'d|\s+would)\s+say)\b)\s*:?\s*{_REST}",
+    rf"|vote\s+for|settle\s+on|I(?:'d|\s+would)\s+say|conclude|leav(?:es|ing)(?:\s+us\s+with|\s+only)?)\b)\s*:?\s*{_REST}",
     re.IGNORECASE,
 )
 _LEAD = (
     rf"(?:{_SURE}|so|consequently|accordingly|overall|finally|in\s+(?:conclusion|summary|short)|I\s+(?:think|believe)"
-    r"|it(?:'s|\s+is|\s+must\s+be|\s+should\s+be|\s+has\s+to\s+be)|that(?:'s|\s+is)|this\s+is|which\s+is|must\s+be|should\s+be|not)"
+    r"|it(?:'s|\s+is|\s+must\s+be|\s+should\s+be|\s+has\s+to\s+be)|that(?:'s|\s+is)|this\s+is|which\s+is|must\s+be|should\s+be|sure|okay|ok|well)"
 )
 _CONCLUDED = re.compile(
-    rf"(?:^|[.,;:!?\n]\s*|\b(?:but|and)\s+)(?=\w)(?!not\b)(?:{_LEAD}\b[,:]?\s*){{1,4}}"
+    rf"(?:^|[.,;:!?\n]\s*|\b(?:but|and)\s+)(?=\w)(?:{_LEAD}\b[,:]?\s*){{1,4}}"
     rf"(?P<rest>(?:(?:option|choice|letter)\s+)?[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*\s*(?:[.!;]|,\s+not\b|$|(?=\n)))",
     re.IGNORECASE | re.MULTILINE,
 )
+_LAST_WORD = re.compile(rf"(?<=[a-z]{{3}}[.!?])\s+(?P<rest>[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*[.!]?)\s*\Z")
 _CONTRAST = re.compile(
-    rf"\bnot\b[^.\n]{{1,60}}?\bbut\s+(?:rather\s+|instead\s+)?(?P<rest>[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*\s*(?:[.!;,]|$|(?=\n)))",
+    rf"(?:\bnot|n't)\b[^.\n]{{1,60}}?\bbut\s+(?:rather\s+|instead\s+)?(?P<rest>[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*\s*(?:[.!;,]|$|(?=\n)))",
     re.IGNORECASE,
 )
 # "the answer is" in other languages; the words of these languages have no place in an English sentence.
@@ -67,11 +75,12 @@ _FOREIGN = re.compile(
     r"|\b(?:resposta|op[cç][aã]o|alternativa)(?:\s+(?:correta|certa|final))*\s*(?:\bé\b|[:=])"
     r"|\b(?:risposta|opzione)(?:\s+(?:corretta|giusta|esatta|finale))*\s*(?:è|[:=])"
     r"|\br[ée]ponse(?:\s+(?:correcte|exacte|finale|juste))*\s*(?:\best\b|[:=])"
+    r"|\brichtig\s+(?:ist|w[aä]re)\b"
     r"|\b(?:antwort|l[oö]sung|option)(?:\s*(?:ist|lautet|w[aä]re))?\s*(?:[:=]|(?<=ist)|(?<=lautet)|(?<=re))"
-    r"|\b(?:antwoord|odpowied[zź]|cevap|đáp\s+án(?:\s+đúng)?|svar|svaret|jawaban)(?:\s+(?:is|er|to|là))?\s*[:=]?"
+    r"|\b(?:antwoord|odpowied[zź]|cevap|đáp\s+án(?:\s+đúng)?|svar|svaret|jawaban(?:nya)?|απ[αά]ντηση)(?:\s+(?:is|er|to|là|adalah|είναι))?\s*[:=]?"
     r"|ответ(?:ом)?(?:\s+(?:это|является|будет))?\s*[:=-]?"
     r"|(?<!错误)(?<!錯誤)(?:选项|選項)\s*(?:是|为|為)\s*[:=]?|答案\s*(?:应该|應該|应|應)?(?:是|为|為|选|選)?\s*[:=]?|(?<!不)(?:应|應|故|所以)?(?:选择|選擇|选|選)\s*[:=]?"
-    r"|(?:答え|正解|回答|解答)\s*(?:は|が)?\s*[:=、,]?|(?<!오)(?:정답|답변|답)\s*(?:은|는|이)?\s*[:=]?"
+    r"|(?:答え|正解|正答|回答|解答)\s*(?:は|が)?\s*[:=、,]?|(?<!오)(?:정답|답변|답)\s*(?:은|는|이)?\s*[:=]?"
     r"|(?:الإجابة|الجواب)(?:\s+الصحيحة?)?\s*(?:هي|هو)?\s*[:=]?|उत्तर\s*(?:है)?\s*[:=]?"
     rf")\s*{_REST}",
     re.IGNORECASE,
@@ -82,7 +91,7 @@ FOREIGN_FALSE = re.compile(
     re.IGNORECASE,
 )
 _PROSE = (("stated", _STATED), ("stated", _PLURAL), ("stated", _HEADED), ("stated", _FOREIGN))
-_SHORT = (("chosen", _CHOSEN), ("concluded", _CONCLUDED), ("concluded", _CONTRAST))
+_SHORT = (("chosen", _CHOSEN), ("concluded", _CONCLUDED), ("concluded", _CONTRAST), ("concluded", _LAST_WORD))
 
 
 @dataclass(frozen=True)

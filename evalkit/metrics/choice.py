@@ -18,7 +18,11 @@ def accuracy() -> Metric:
     Raises ``MetricError`` where ``right_options`` does, before the run begins.
     """
     return Metric(
-        "accuracy", _accuracy, help="1 if the chosen option is the right one", check_sample=right_options, version=2
+        "accuracy",
+        _accuracy,
+        help="1 if the chosen option is the right one",
+        check_sample=right_options,
+        version=2,
     )
 
 

@@ -188,7 +188,9 @@ def _right_answers(request: Request) -> set[str]:
     sample = _known(request)
     if sample.answers:
         right = [i for i in sample.answers if i in range(len(sample.choices))]
-        return {name for i in right for name in (string.ascii_uppercase[i : i + 1], sample.choices[i].strip())}
+        return {
+            name for i in right for name in (string.ascii_uppercase[i : i + 1], sample.choices[i].strip())
+        }
     target = _gold(request).strip()
     choices = [choice.strip() for choice in request.sample.choices] if request.sample else []
     lettered = {chr(ord("A") + i): choice for i, choice in enumerate(choices)}

@@ -58,7 +58,9 @@ def test_a_target_that_can_mean_two_options_is_refused(target, choices, message)
         score(target, 0, choices=choices)
 
 
-@pytest.mark.parametrize(("target", "choices"), [("A", ("A", "B")), ("1", ("0", "1")), ("3", ("1", "2", "3"))])
+@pytest.mark.parametrize(
+    ("target", "choices"), [("A", ("A", "B")), ("1", ("0", "1")), ("3", ("1", "2", "3"))]
+)
 def test_a_target_whose_readings_agree_is_clear(target, choices):
     assert sum(score(target, i, choices=choices) for i in range(len(choices))) == 1.0
     assert score(target, choices.index(target), choices=choices) == 1.0
