@@ -144,13 +144,12 @@ class SGLangBackend(OpenAIBackend):
         start = time.perf_counter()
         payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
         data = await self._generate_native(url, payload)
-        meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
-        reasoning, text = wire.split_reasoning(data.get("text") or "")
-        response = Response(
-            text=text,
-            reasoning=reasoning,
-            finish_reason=wire.finish_reason(finish.get("type")),
-            usage=_usage(meta),
+        meta = data["meta_info"]
+        response = wire.reply(
+            {"finish_reason": meta.get("finish_reason")},
+            {"content": data.get("text")},
+            request,
+            _usage(meta),
             model=self.model,
             latency_s=time.perf_counter() - start,
         )
@@ -264,7 +263,7 @@ def _sampling(request: Request) -> dict[str, Any]:
         sampling["json_schema"] = msgspec.json.encode(request.json_schema).decode()
     if request.regex is not None:
         sampling["regex"] = request.regex
-    return sampling | request.extra
+    return wire.with_extra(sampling, request.extra)
 
 
 def _usage(meta: dict[str, Any]) -> Usage:
