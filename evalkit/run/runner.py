@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -254,7 +255,12 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {
+            **_described(session.used),
+            **_prompt(store, spec),
+            **_counted("judged", earlier, traffic.judged),
+            **_counted("notes", earlier, traffic.notes),
+        }
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -280,11 +286,11 @@ def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
     return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
 
 
-def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
-    """Return the counts of a judge's calls and tokens for this run, over all its sessions."""
-    before = earlier.spec.provenance.get("judged", {})
-    total = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
-    return {"judged": total} if total else {}
+def _counted(kind: str, earlier: Run, counts: Counter[str]) -> dict[str, dict[str, int]]:
+    """Return counts of this run (a judge's calls, notes on replies) over all its sessions."""
+    before = earlier.spec.provenance.get(kind, {})
+    total = {name: before.get(name, 0) + counts[name] for name in {**before, **counts}}
+    return {kind: total} if total else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:
