@@ -142,17 +142,19 @@ class Model:
         return await self._send(Request(continuation=text, **self._draw()))
 
     async def loglikelihood(
-        self, context: str, continuations: Sequence[str], *, reference: str | None = None
+        self, context: str, continuations: Sequence[str], *, reference: str | None = None, **extra: Any
     ) -> list[Response]:
         """Return the log-probabilities of each continuation after ``context``, in the same order.
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
-        ``baseline:gold``, if that is not the sample's target. Raises ``ModelError``.
+        ``baseline:gold``, if that is not the sample's target. ``extra`` goes to the server unchanged, such as
+        ``add_special_tokens=False`` where ``context`` holds the token that begins a text. Raises ``ModelError``.
         """
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
-        requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
+        extra = {**self.defaults.get("extra", {}), **extra}
+        requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:

@@ -182,12 +182,13 @@ class OpenAIBackend(Backend):
         check_continuation(request)
         start = time.perf_counter()
         data, rates, echoed = await self.read_prompt(url, context + continuation, **request.extra)
+        echoed.check_beginning(context + continuation)
         first = echoed.border(continuation)
         response = Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
             model=wire.as_text(data.get("model")) or self.model,
-            logprobs=tuple(echoed.logprobs[first:]),
+            logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
