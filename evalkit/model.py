@@ -148,7 +148,9 @@ class Model:
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
         ``baseline:gold``, if that is not the sample's target. ``extra`` goes to the server unchanged, such as
-        ``add_special_tokens=False`` where ``context`` holds the token that begins a text. Raises ``ModelError``.
+        ``add_special_tokens=False`` where ``context`` holds the token that begins a text.
+
+        Raises ``ModelError``.
         """
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right

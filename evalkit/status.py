@@ -19,9 +19,9 @@ _REFUSAL_CHARS = 300
 def classify_answer(answer: Answer) -> Status:
     """Return the status of an answer: the first that applies.
 
-    The order: a status that the task set (other than unparsed); refused by the server; truncated, which a reply
-    is, too, that ended for a reason that evalkit does not know; empty; refused in words; unparsed, if the task
-    said so; ok.
+    The order: a status that the task set (other than unparsed); refused by the server; truncated; empty;
+    refused in words; unparsed, if the task said so; ok. A reply that ended for a reason that evalkit does not
+    know is truncated, too.
     """
     if answer.status not in (None, Status.UNPARSED):
         return answer.status

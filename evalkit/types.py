@@ -200,8 +200,8 @@ MOST_TOKENS = 10**8
 class Usage(Struct, frozen=True):
     """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported.
 
-    A count that cannot be one (negative, above ``MOST_TOKENS``, not a whole number) becomes 0, so that it harms
-    nothing but itself.
+    A count that cannot be one (negative, above ``MOST_TOKENS``, not a whole number) becomes 0, so that it
+    harms nothing but itself.
     """
 
     prompt_tokens: int = 0
@@ -234,10 +234,10 @@ FinishReason = Literal["stop", "length", "refusal", "abort", "other"]
 class Response(Struct, frozen=True, kw_only=True):
     """A model's reply. ``logprobs`` are natural logarithms, one for each scored token.
 
-    - ``finish_reason``: why it ended. ``refusal``: withheld, too; ``other``: for a reason that evalkit does not
-      know. Only ``stop`` is a whole reply.
-    - ``notes``: what a reader of the score should know about this reply, such as another model's name. Each is
-      counted and reported with the run; replies of one kind share one text.
+    - ``finish_reason``: why it ended; ``other`` is a reason that evalkit does not know. Only with ``stop`` is
+      the reply whole.
+    - ``notes``: what a reader of the score should know about this reply, such as another model's name. They
+      are counted and reported with the run; replies of one kind share one text.
     """
 
     text: str

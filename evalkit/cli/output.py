@@ -159,7 +159,10 @@ def print_runs(runs: Sequence[Run]) -> None:
         console.print(table)
         for run in columns:
             for note, n in run.spec.provenance.get("notes", {}).items():
-                console.print(Text(f"{run.spec.model}: {n:,} of {run.calls:,} replies: {safe(note)}"), soft_wrap=True)
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {safe(note)}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

@@ -29,9 +29,7 @@ _PAIRS = (
     (r"unused94>(?:thought\b)?", "unused95>"),  # MedGemma
 )
 _MARKS = re.compile(
-    f"{_FIRST}(?<!`{_FIRST})(?:"
-    + "|".join(f"({begin})|({end})" for begin, end in _PAIRS)
-    + ")"
+    f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
 )
 # Marks around the answer itself, which are no part of it.
 _AROUND = r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_solution\|>"

@@ -267,7 +267,7 @@ def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]
 
 
 def plausible(tokens: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    """Return a column of token counts with 0 for those that cannot be one, whose sum SQLite could not hold."""
+    """Return a column of token counts, 0 for those that cannot be one: SQLite could not hold their sum."""
     return sa.case((tokens.between(0, MOST_TOKENS_OF_SAMPLE), tokens), else_=0)
 
 

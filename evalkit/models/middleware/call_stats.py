@@ -15,6 +15,7 @@ from evalkit.types import Response
 
 MOST_NOTES = 20
 
+
 @dataclass
 class CallStats:
     """Counts of one run."""

@@ -20,8 +20,8 @@ from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left, reports_error
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
-from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.same_model import same_model
+from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import Events, StreamedReply
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec

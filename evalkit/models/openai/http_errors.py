@@ -24,8 +24,9 @@ _SENT = re.compile(
     r"repetition_penalty|stream_options)\b|[`'\"](n|stop|seed|logprobs|echo)[`'\"]"
 )
 _NOT_TAKEN = re.compile(
-    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|unrecogni[sz]ed|"
-    r"unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|extra (?:inputs|fields?)",
+    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
+    r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
+    r"extra (?:inputs|fields?)",
     re.IGNORECASE,
 )
 # A vendor's filter withheld the reply because of the prompt. The messages of Azure, OpenAI, OpenRouter,

@@ -54,7 +54,9 @@ class LabelScores:
         if not isinstance(row, list) or len(row) != len(question.labels):
             raise ServerFailed(f"/v1/score answered without a score for each label: {str(data)[:200]}")
         if not all(isinstance(p, int | float) and 0 <= p <= _MOST for p in row) or not any(row):
-            raise RequestRejected(f"/v1/score answered with values that are no probabilities: {str(row)[:200]}")
+            raise RequestRejected(
+                f"/v1/score answered with values that are no probabilities: {str(row)[:200]}"
+            )
         return {
             label: math.log(min(p, 1.0)) if p > 0 else -math.inf
             for label, p in zip(question.labels, row, strict=True)

@@ -109,7 +109,7 @@ def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, 
 def _like_listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the line that stands for a model which is not listed under its own name; None if none does.
 
-    There is none where nothing is listed, and where the user vouches for the name: an empty line stands for it.
+    An empty line stands for it where nothing is listed, and where the user vouches for the name.
     A variant has the line of its model: ``NAME:nitro`` that of ``NAME`` (OpenRouter), ``NAME`` that of
     ``NAME:latest`` (Ollama) or ``models/NAME`` (Gemini).
     """

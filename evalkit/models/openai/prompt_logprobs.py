@@ -39,7 +39,7 @@ class PromptLogprobs:
         begin = self.tokens[0] if len(self.tokens) > 1 and self.tokens[0] == self.tokens[1] else ""
         if begin and text.startswith(begin) and not text.startswith(begin * 2):
             raise RequestRejected(
-                f"the server put {begin!r} before a text that begins with {begin!r}: the model would read two. "
+                f"the server put {begin!r} before a text that begins with it: the model would read two. "
                 "It ignores add_special_tokens=false; on an SGLang server use sglang: instead of openai:"
             )
 
@@ -97,7 +97,7 @@ def checked(values: Sequence[Any], tokens: Sequence[object]) -> tuple[float, ...
 
 
 def _named(value: Any) -> str:
-    """Return a value as the server's JSON has it; NaN and Infinity are not the standard's, but Python's JSON."""
+    """Return a value as the server's JSON has it; NaN and Infinity are not the standard's, but Python's."""
     if value is None:
         return "no value (null)"
     try:

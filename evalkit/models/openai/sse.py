@@ -13,10 +13,10 @@ _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class Events:
-    """The events of a reply by its lines, without those of its ``rest`` that belong to no event.
+    """Puts the events of a reply together from its lines; ``rest`` are the lines that belong to no event.
 
-    An event may have several ``data:`` lines. Many servers leave out the blank line behind an event, so an event
-    is complete once its lines are JSON.
+    An event may have several ``data:`` lines. It is complete once they are JSON: many servers leave out the
+    blank line behind an event.
     """
 
     def __init__(self) -> None:

@@ -164,7 +164,7 @@ class Transport:
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """Yield the lines of a reply without their line ends (LF, CR LF or CR), however the chunks cut them."""
+        """Yield the lines of a reply, however the chunks cut them. A line ends with LF, CR LF or CR."""
         line: list[bytes] = []
         after_cr = False
         async for chunk in self._chunks(url, response):

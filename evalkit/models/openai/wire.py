@@ -29,18 +29,30 @@ from evalkit.types import (
 
 # Every vendor's words for why a reply ended, in lower case. Whatever is not in the first row is no stop.
 _FINISH_WORDS: dict[FinishReason, str] = {
-    "stop": """stop stop_sequence stop_token stop_str eos eos_token eos_found end end_turn end_of_turn end_of_text
-        eot complete completed done finished tool_call tool_calls tool_use function_call""",
-    "length": """length limit max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens
-        model_length token_limit error_limit length_limit incomplete truncated context_length
-        context_length_exceeded context_window_exceeded model_context_window_exceeded""",
-    "refusal": """content_filter content_filtered content_moderation content_policy_violation guardrail_intervened
-        refusal refused safety recitation blocklist blocked prohibited_content spii sensitive moderation language
-        image_safety image_prohibited_content image_recitation model_armor error_toxic policy_violation""",
-    "abort": """abort aborted error errored fail failed failure cancel cancelled canceled user_cancel interrupted
-        network_error connection_error server_error internal_error engine_error insufficient_system_resource
-        overloaded unavailable timeout timed_out other malformed_function_call malformed_tool_call
-        unexpected_tool_call too_many_tool_calls image_other no_image pause_turn""",
+    "stop": """
+        stop stop_sequence stop_token stop_str eos eos_token eos_found end end_turn
+        end_of_turn end_of_text eot complete completed done finished tool_call tool_calls
+        tool_use function_call
+    """,
+    "length": """
+        length limit max_tokens max_length max_new_tokens max_output_tokens
+        max_completion_tokens model_length token_limit error_limit length_limit incomplete
+        truncated context_length context_length_exceeded context_window_exceeded
+        model_context_window_exceeded
+    """,
+    "refusal": """
+        content_filter content_filtered content_moderation content_policy_violation
+        policy_violation guardrail_intervened model_armor refusal refused safety recitation
+        blocklist blocked prohibited_content spii sensitive moderation language image_safety
+        image_prohibited_content image_recitation error_toxic
+    """,
+    "abort": """
+        abort aborted error errored fail failed failure cancel cancelled canceled user_cancel
+        interrupted network_error connection_error server_error internal_error engine_error
+        insufficient_system_resource overloaded unavailable timeout timed_out other
+        malformed_function_call malformed_tool_call unexpected_tool_call too_many_tool_calls
+        image_other no_image pause_turn
+    """,
 }
 _FINISH = {word: ours for ours, words in _FINISH_WORDS.items() for word in words.split()}
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
@@ -286,4 +298,3 @@ def reply(
 
 def _short(value: Any) -> str:
     return repr(value)[:200]
-
