@@ -169,7 +169,7 @@ async def check_echo(backend: OpenAIBackend, url: str) -> None:
     sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
     payload = {"model": backend.model, **sampling, "logprobs": 1}
     _, _, echoed = await backend.read_prompt(url, PROBE_TEXT)
-    echoed.border(PROBE_TEXT[-8:])
+    echoed.of_continuation(echoed.border(PROBE_TEXT[-8:]))
     for position in positions(len(echoed.tokens)):
         suffix = "".join(echoed.tokens[position:])
         prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(suffix)]
