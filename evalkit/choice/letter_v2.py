@@ -32,6 +32,7 @@ from evalkit.choice.statements import AFTER, Statement, statements
 from evalkit.choice.verdicts import called_right, doubted, is_denied, letter_of_line
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
+from evalkit.reading.reasoning import split_reasoning
 
 _LONGEST = 200_000  # characters of a reply that are read, from its end
 _LINES = 20  # lines after "Answer:" in which a list of the options would begin
@@ -76,16 +77,11 @@ def read(text: str, options: Sequence[str]) -> Reading:
 
 def _plain(text: str) -> str:
     """Return a reply without reasoning, markup and letters that only look like Latin ones."""
-    text = _STRUCK.sub(" ", _TAGS.sub(r"\g<inner>", fold(_without_reasoning(text))))
+    text = _STRUCK.sub(" ", _TAGS.sub(r"\g<inner>", fold(split_reasoning(text)[1])))
     if not text.isascii():
         text = _ENCLOSED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
         text = _SINGLE.sub(lambda match: match[0].translate(_LOOK_ALIKE), text).translate(_BRACKETS)
     return clean(text).strip()
-
-
-def _without_reasoning(text: str) -> str:
-    ended = re.split(r"</think(?:ing)?>", text, flags=re.IGNORECASE)[-1]
-    return re.split(r"<think(?:ing)?>", ended, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
 def _stated(plain: str, options: Sequence[str]) -> Reading | None:
