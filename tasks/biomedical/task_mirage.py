@@ -59,7 +59,8 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     info=Info(
         "MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
         licence="public domain (US); each set under its own",
-        size="7,663 questions in five sets",
+        size="7,663 questions: MMLU-Med 1,089, MedQA-US 1,273, MedMCQA 4,183, PubMedQA* 500, BioASQ-Y/N 618",
+        ids="subset and the question's key: 'medqa:0000'",
     ),
     needs=lambda params: Requirements(
         logprobs=params["method"] == "likelihood",
