@@ -1,4 +1,4 @@
-"""Read MEDIQA 2021's second task as it is published: a sheet of answers, and a text file for each of the rest.
+"""Read MEDIQA 2021's second task as it is published: a sheet of answers, and text files for the rest.
 
 The files of a split have ``TestSet`` or ``ValidationSet`` in their names. A line of a text file is
 ``ID||TEXT``; the sheet's columns are the question's number, the answer's name and the answer.

@@ -3,7 +3,8 @@
 Three physicians labelled each claim of systems' answers to patients' questions; the majority is the target.
 The model gets the same prompt as when it judges other tasks. With ``-p judge=nli:MODEL`` that judge replaces
 the model. Data: Manes et al. 2024, github.com/Itaymanes/K-QA, as one row a claim
-(answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of ``-p data=FOLDER``, or in ``-p data=FILE``.
+(answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of ``-p data=FOLDER``, or in the file
+``-p data=FILE``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MATH-Vision: problems of mathematics competitions that need their figure, answered freely or by letter.
 
-``math_answer`` is our rule, ``math_vision_official`` that of the authors. Data: Wang et al. 2024 (MIT), hub id
-MathLLMs/MathVision, or local files by ``-p data=FOLDER`` or ``FILE``: ``test.jsonl`` and ``testmini.jsonl`` of
-github.com/mathllm/MATH-V, or ``questions.jsonl`` with both, beside a folder ``images``.
+``math_answer`` is our rule, ``math_vision_official`` that of the authors. Data: Wang et al. 2024 (MIT), hub
+id MathLLMs/MathVision, or local files by ``-p data=FOLDER`` or ``FILE``: ``test.jsonl`` and
+``testmini.jsonl`` of github.com/mathllm/MATH-V, or ``questions.jsonl`` with both, beside a folder ``images``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, hu
 from evalkit.data.files import folder_of, split_rows, splits_in
 from evalkit.media import ImageArm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer, math_vision_official
+from evalkit.metrics.math_vision import is_right
 from evalkit.metrics.vision import read_math
 
 PROMPT = (Path(__file__).parent / "prompts" / "math_vision.txt").read_text(encoding="utf-8")
@@ -63,6 +64,7 @@ def samples(
     samples,
     metrics=[math_answer(), math_vision_official()],
     tags=["multimodal", "mathematics"],
+    version=2,
     needs=Requirements(images=True),
     info=Info(
         "MATH-Vision, Wang et al. 2024; hub id MathLLMs/MathVision",
@@ -78,4 +80,5 @@ async def math_vision(sample: Sample, model: Model) -> Answer:
     form = "the letter of the right option" if options else "your answer"
     prompt = PROMPT.format(question=sample.input, options=options, form=form)
     response = await model.generate([interleaved(prompt, sample.images)], max_tokens=2048)
-    return Answer(response, status=Status.UNPARSED if read_math(response.text) is None else None)
+    unread = read_math(response.text) is None and not is_right(sample, response.text)
+    return Answer(response, status=Status.UNPARSED if unread else None)
