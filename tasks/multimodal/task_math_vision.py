@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, hub_rows, task
+from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, UsageError, hub_rows, task
 from evalkit.data.files import folder_of, split_rows, splits_in
 from evalkit.media import ImageArm, image_arms, in_arm, interleaved, keep_image
 from evalkit.metrics import math_answer, math_vision_official
@@ -22,9 +22,16 @@ PROMPT = (Path(__file__).parent / "prompts" / "math_vision.txt").read_text(encod
 
 
 def problems(data: Path | None, split: str, pictures: bool = True) -> Iterator[Sample]:
-    """Yield the problems whose figure is there; without ``pictures`` the others, too."""
+    """Yield the problems of a split; those marked as without a figure (``has_image``) only without ``pictures``.
+
+    Raises ``UsageError`` for a figure that is not there.
+    """
     for row, figure in _rows(data, split):
         if figure is None and pictures:
+            if row.get("has_image", True):
+                raise UsageError(
+                    f"-p data={data}: problem {row['id']} has no figure {row['image']} beside it"
+                )
             continue
         form = "choice" if row["options"] else "free"
         yield Sample(

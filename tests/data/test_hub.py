@@ -47,7 +47,9 @@ def test_what_a_row_lacks_is_named(parquet: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no test\.jsonl or test\.jsonl\.gz in .*; it has no file of a"):
+    with pytest.raises(
+        UsageError, match=r"there is no test\.jsonl or test\.jsonl\.gz in .*; it has no file of a"
+    ):
         list(hub.rows_of(tmp_path, "some/data", None, "test"))
     with pytest.raises(UsageError, match="no such file or folder"):
         list(hub.rows_of(tmp_path / "nowhere", "some/data", None, "test"))

@@ -97,7 +97,7 @@ def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> 
 
 
 def test_of_twin_options_only_the_letter_of_the_answer_is_right(evalkit, tmp_path) -> None:
-    """Some questions of MedMCQA have the same text under two letters; the official score counts the letter."""
+    """In MedMCQA two letters can have the same text; the official score counts the letter."""
     options = {"A": "insulin", "B": "zinc", "C": "insulin", "D": "iron"}
     question = {"question": "Which is a hormone?", "options": options, "answer": "C"}
     (tmp_path / "benchmark.json").write_text(json.dumps({"medmcqa": {"1": question}}))
