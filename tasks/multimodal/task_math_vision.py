@@ -22,7 +22,7 @@ PROMPT = (Path(__file__).parent / "prompts" / "math_vision.txt").read_text(encod
 
 
 def problems(data: Path | None, split: str, pictures: bool = True) -> Iterator[Sample]:
-    """Yield the problems of a split; those marked as without a figure (``has_image``) only without ``pictures``.
+    """Yield the problems; those marked as without a figure (``has_image``) only without ``pictures``.
 
     Raises ``UsageError`` for a figure that is not there.
     """
