@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 
+from evalkit.data.bounded import lines, read_whole
 from evalkit.data.source_location import Row
-from evalkit.errors import CorpusError, UsageError
+from evalkit.errors import CorpusError
 from evalkit.extras import load
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx", ".parquet")
+_BOM = b"\xef\xbb\xbf"
 _LARGEST = 200_000_000  # bytes of one sheet, unpacked
 _CELL = re.compile(r"([A-Z]+)(\d+)")
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -33,8 +34,8 @@ def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator
     """Yield the rows of a file, each with its place (``FILE:LINE``).
 
     ``columns`` gives columns other names, by their names in the file. A JSON file holds a list of objects,
-    an object with one list, or an object of objects, whose keys become ``id``. Raises ``UsageError`` for a
-    file that cannot be read, ``CorpusError`` with file and line for a broken row.
+    an object with one list, or an object of objects, whose keys become ``id``. Raises ``CorpusError`` for a
+    file that cannot be read, with file and line for a broken row.
     """
     names = columns or {}
     for number, values in _numbered(path):
@@ -45,37 +46,35 @@ def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator
 
 def _numbered(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     suffix = suffix_of(path)
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        if suffix == ".parquet":
-            return enumerate(load("pyarrow.parquet", str(path)).read_table(path).to_pylist(), 1)
-        if suffix in (".jsonl", ".ndjson"):
-            return _lines(path, opener(path, "rb"))
-        with opener(path, "rb") as file:
-            raw: bytes = file.read()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
+    if suffix == ".parquet":
+        return _parquet(path)
+    if suffix in (".jsonl", ".ndjson"):
+        return _lines(path)
+    raw = read_whole(path)
     if suffix == ".xlsx":
         return _sheet(path, raw)
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
     if suffix in (".csv", ".tsv"):
         return _delimited(path, raw, "\t" if suffix == ".tsv" else ",")
     try:
-        return _objects(path, msgspec.json.decode(raw))
-    except msgspec.MsgspecError:  # JSON Lines, under another name
-        return _lines(path, io.BytesIO(raw))
+        return _objects(path, msgspec.json.decode(raw.removeprefix(_BOM)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # JSON Lines, under another name
+        return _lines(path)
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        yield from enumerate(load("pyarrow.parquet", str(path)).read_table(path).to_pylist(), 1)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} is no Parquet file: {error}") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    with file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
+    for number, _, line in lines(path):
+        try:
+            yield number, decode(line.removeprefix(_BOM) if number == 1 else line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
 
 
 def _objects(path: Path, document: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -96,7 +95,7 @@ def _objects(path: Path, document: Any) -> Iterator[tuple[int, Mapping[str, Any]
 
 def _delimited(path: Path, raw: bytes, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8: {error}") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)

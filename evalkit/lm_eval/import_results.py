@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from evalkit.data.bounded import lines as read_lines
+from evalkit.data.bounded import read_whole
 from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of, without_credit
@@ -57,8 +59,8 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        document = json.loads(read_whole(path))
+    except (ValueError, RecursionError) as problem:
         raise UsageError(f"{path}: {problem}") from None
     if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
         raise UsageError(f"{path}: not a result file of lm-eval: the key 'results' is missing")
@@ -68,8 +70,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _samples_file(path: Path, task: str) -> Path | None:
     """Return the samples file of a result file: the one whose name ends with the same date."""
     moment = path.stem.removeprefix("results_")
-    file = path.with_name(f"samples_{task}_{moment}.jsonl")
-    return file if file.is_file() else None
+    file = path.parent / f"samples_{task}_{moment}.jsonl"
+    return file if file.parent == path.parent and file.is_file() else None
 
 
 def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
@@ -196,13 +198,12 @@ class _Imported(NamedTuple):
 def _records(file: Path) -> Iterator[_Imported]:
     """Yield the samples in the order of the file; the lines of a sample, one per filter, are one record."""
     lines: dict[Any, list[dict[str, Any]]] = {}
-    with file.open(encoding="utf-8") as stream:
-        for number, text in enumerate(stream, 1):
-            try:
-                line = json.loads(text)
-                lines.setdefault(line["doc_id"], []).append(line)
-            except (ValueError, KeyError, TypeError) as problem:
-                raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
+    for number, _, text in read_lines(file):
+        try:
+            line = json.loads(text)
+            lines.setdefault(line["doc_id"], []).append(line)
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
     for sequence, (doc_id, document_lines) in enumerate(lines.items()):
         yield _record(sequence, str(doc_id), document_lines)
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError, Sample, UsageError, file_rows
+from evalkit.data.bounded import read_whole
 
 # In the order of the paper's Table 6. PubMedQA and BioASQ come without their abstracts.
 SUBSETS = {
@@ -55,7 +56,7 @@ Rows = Iterator[tuple[str, str, dict[str, Any]]]
 
 def _benchmark(file: Path) -> dict[str, Rows]:
     try:
-        document = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, dict[str, Any]]])
+        document = msgspec.json.decode(read_whole(file), type=dict[str, dict[str, dict[str, Any]]])
     except msgspec.MsgspecError as error:
         raise CorpusError(f"{file} is no benchmark.json of MIRAGE: {error}") from None
 
