@@ -201,6 +201,7 @@ def read_reply(request: Request, response: Response) -> Response:
         return response
     constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
     reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    text = whole(text)
     fields: dict[str, Any] = {}
     if end := _end_at_stop(request, text):
         stop, place = end

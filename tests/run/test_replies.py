@@ -141,3 +141,21 @@ def test_a_rescore_reads_stored_answers_behind_their_reasoning(run: Any, evalkit
     assert again["counts"] == {"ok": 2, "empty": 1}
     shown = evalkit.json("show", run_id, "--sample", "#2")["answer"]
     assert (shown["text"], shown["choice"], shown["response"]["reasoning"]) == ("Answer: B", 1, "A?")
+
+
+def test_predictions_are_read_behind_their_reasoning_and_cut_at_stop_strings(evalkit: Any) -> None:
+    (evalkit.folder / "task_it.py").write_text(TASK)
+    replies = ("<think>no</think>yes", "no?</think>\n\nyes", "yes\n\nQuestion: next?", "<think>yes")
+    lines = [json.dumps({"id": f"q{n}", "prediction": text}) for n, text in enumerate(replies)]
+    (evalkit.folder / "mine.jsonl").write_text("\n".join(lines))
+    (run,) = evalkit.json("score", "task_it.py::words", "mine.jsonl")["runs"]
+    assert (run["counts"], run["metrics"]["exact_match"]["value"]) == ({"empty": 1, "ok": 3}, 0.75)
+
+
+def test_a_prediction_with_half_an_emoji_is_scored(evalkit: Any) -> None:
+    (evalkit.folder / "task_it.py").write_text(TASK)
+    lines = [json.dumps({"id": f"q{n}", "prediction": "yes\ud83d"}) for n in range(4)]
+    (evalkit.folder / "mine.jsonl").write_text("\n".join(lines))
+    (run,) = evalkit.json("score", "task_it.py::words", "mine.jsonl")["runs"]
+    assert run["counts"] == {"ok": 4}
+    assert evalkit.json("show", run["id"], "--sample", "#0")["answer"]["text"] == "yes\ufffd"
