@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -44,8 +44,9 @@ def decoded_line(line: bytes, kind: type[T]) -> T:
 
     Raises ``msgspec.DecodeError`` (``ValidationError`` for another type), ``UnicodeDecodeError``.
     """
+    decoder: msgspec.json.Decoder[T] = _decoder(cast(Any, kind))
     try:
-        return _decoder(kind).decode(line)
+        return decoder.decode(line)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as problem:
