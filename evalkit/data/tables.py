@@ -17,6 +17,7 @@ from evalkit.data.bounded import lines, read_whole
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError
 from evalkit.extras import load
+from evalkit.reading.surrogates import decoded_line
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx", ".parquet")
 _BOM = b"\xef\xbb\xbf"
@@ -69,10 +70,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
     for number, _, line in lines(path):
         try:
-            yield number, decode(line.removeprefix(_BOM) if number == 1 else line)
+            yield number, decoded_line(line.removeprefix(_BOM), dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
 
