@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
@@ -38,7 +39,8 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    plain = msgspec.to_builtins(document, enc_hook=str, str_keys=True)
+    raw = msgspec.json.format(encoded(plain), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
         stdout.write(raw + b"\n")
 
@@ -64,6 +66,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
     }
 
@@ -157,6 +160,12 @@ def print_runs(runs: Sequence[Run]) -> None:
             if any(texts := [value(run) for run in columns]):
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
+        for run in columns:
+            for note, n in run.spec.provenance.get("notes", {}).items():
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {safe(note)}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
