@@ -263,8 +263,9 @@ class OpenAIBackend(Backend):
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
         if self._vendor and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
-        if self.spec.options.get("stream"):
-            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
+        if payload["stream"]:
+            payload["stream_options"] = {"include_usage": True}
         return wire.with_extra(payload, request.extra)
 
     async def _read_stream(self, stream: Stream, url: str, start: float) -> tuple[Any, float | None]:
