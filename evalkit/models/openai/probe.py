@@ -100,8 +100,9 @@ async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
-    data = listing.get("data") if isinstance(listing, dict) else None
-    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    data = listing.get("data") if isinstance(listing, dict) else listing  # Together lists them bare
+    entries = data if isinstance(data, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]
 
 
 def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
