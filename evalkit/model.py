@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,6 +169,9 @@ class Model:
         fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
+        if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
+            names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
+            raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 

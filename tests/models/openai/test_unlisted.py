@@ -121,3 +121,14 @@ async def test_a_parameter_that_is_null_is_not_sent(script):
     sent = script.seen[0][1]
     assert {"temperature", "n"}.isdisjoint(sent)
     assert (sent["user"], sent["top_p"]) == ("me", 1.0)
+
+
+@pytest.mark.parametrize("nonsense", ["many", -1, 10**23, 1.5, [], None])
+async def test_a_context_that_is_none_is_not_known(script, nonsense):
+    async def listing(request, body):
+        entry = {"id": "tiny", "max_model_len": nonsense, "meta": {"n_params": 10**23}}
+        return web.json_response([entry])  # without a frame, as Together lists its models
+
+    result = await probe(script, "tiny", listing, answers())
+    assert result.info.max_context is None
+    assert result.info.identity["parameters"] == str(10**23)
