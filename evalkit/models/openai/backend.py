@@ -59,6 +59,7 @@ class OpenAIBackend(Backend):
         self._guard = IdentityGuard(self._identity_at)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
@@ -230,6 +231,11 @@ class OpenAIBackend(Backend):
                 data, rates = await self.post(target, payload)
         except Withheld:
             return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
+        except RequestRejected as problem:
+            if "max_tokens" not in payload or not chat or "max_completion_tokens" not in str(problem):
+                raise
+            self._new_length_name = True  # the server refused max_tokens, and named what it takes
+            return await self._generate(url, request)
         choice = wire.read_choice(data)
         message = wire.part_of(choice.get("message") or choice.get("delta"), "message")
         model = whole(wire.as_text(data.get("model"))) or self.model
@@ -262,7 +268,7 @@ class OpenAIBackend(Backend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
-        if self._vendor and chat:
+        if self._new_length_name and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
         if payload["stream"]:

@@ -118,9 +118,6 @@ def _remedy(message: str) -> str:
         remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
     found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
     names = list(dict.fromkeys(match[1] or match[2] for match in found))
-    if {"max_tokens", "max_completion_tokens"} <= set(names):
-        remedies.append("Add ?extra.max_tokens=null&extra.max_completion_tokens=4096")
-        names = [name for name in names if not name.startswith("max_")]
     if how and names:
         names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
         without = "&".join(f"extra.{name}=null" for name in names)
