@@ -90,10 +90,11 @@ class Model:
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
-        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. ``extra``
-        goes to the server unchanged. ``reference`` is the perfect reply to this prompt, if that is not the
-        sample's target (for example, if it cites passages by number). It is never sent: ``baseline:gold``
-        answers with it. Raises ``ModelError`` if the call fails.
+        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. Each
+        repeat and each further draw adds its number to the ``seed``. ``extra`` goes to the server unchanged.
+        ``reference`` is the perfect reply to this prompt, if that is not the sample's target (for example, if
+        it cites passages by number). It is never sent: ``baseline:gold`` answers with it. Raises
+        ``ModelError`` if the call fails.
         """
         sampling = {
             "max_tokens": max_tokens,
@@ -162,6 +163,8 @@ class Model:
         fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
+        if fields.get("seed") is not None:
+            fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 

@@ -24,6 +24,7 @@ class CallStats:
     given_up: int = 0  # calls that failed because the retry budget was used up
     failures: Counter[str] = field(default_factory=Counter)  # failed tries by kind
     judged: Counter[str] = field(default_factory=Counter)  # a judge's questions, and what they cost
+    secrets: Counter[str] = field(default_factory=Counter)  # replies that repeated a secret, by its name
 
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or by the class of the error."""

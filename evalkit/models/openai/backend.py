@@ -15,6 +15,7 @@ import msgspec
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
+from evalkit.models.openai.api_key import usable_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.http_errors import fail, fail_within, rates_left
@@ -26,6 +27,7 @@ from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
+from evalkit.util.masking import mask_bytes, remember
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
@@ -119,17 +121,17 @@ class OpenAIBackend(Backend):
         """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
         reply = await self.transport.post_json(url, payload)
         data = self.decoded(reply, url)
-        fail_within(data, self._scrub(reply.body), url)
+        fail_within(data, mask_bytes(reply.body), url)
         return data, rates_left(reply.headers)
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
         if reply.status >= 400:
-            fail(reply.status, reply.headers, self._scrub(reply.body), url)
+            fail(reply.status, reply.headers, mask_bytes(reply.body), url)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
+            start = mask_bytes(reply.body)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} answered {reply.status}, but not JSON: {start!r}") from None
 
     async def check_logprobs(self) -> None:
@@ -237,7 +239,7 @@ class OpenAIBackend(Backend):
         """Put a streamed reply together. Raises ``ServerFailed`` if the stream ends too early."""
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
-            fail(stream.status, stream.headers, self._scrub(body), url)
+            fail(stream.status, stream.headers, mask_bytes(body), url)
         streamed = StreamedReply()
         async for line in stream.lines:
             if not line.startswith(b"data:"):
@@ -262,9 +264,9 @@ class OpenAIBackend(Backend):
         try:
             chunk = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            start_of_data = self._scrub(data)[:200].decode("utf-8", "replace")
+            start_of_data = mask_bytes(data)[:200].decode("utf-8", "replace")
             raise ServerFailed(f"{url} streamed an event that is not JSON: {start_of_data!r}") from None
-        fail_within(chunk, self._scrub(data), url)
+        fail_within(chunk, mask_bytes(data), url)
         streamed.add(chunk, time.perf_counter() - start)
 
     def _check_images(self, request: Request, response: Response) -> None:
@@ -333,7 +335,8 @@ class OpenAIBackend(Backend):
 
     def _read_key(self) -> str | None:
         variable = self.spec.options.get("api_key_env")
-        key = os.environ.get(variable or self.key_env or "") or None
+        name = variable or self.key_env or ""
+        key = usable_key(name, os.environ.get(name))
         if variable and key is None:
             raise UsageError(f"{variable} is not set; it should hold the API key: export {variable}=…")
         if self._vendor and key is None:
@@ -341,10 +344,8 @@ class OpenAIBackend(Backend):
                 f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
                 f"or name your own server: {self.name}@http://127.0.0.1:8000"
             )
+        remember(key, name)
         return key
-
-    def _scrub(self, body: bytes) -> bytes:
-        return body.replace(self._key.encode(), b"***") if self._key else body
 
 
 def check_continuation(request: Request) -> None:

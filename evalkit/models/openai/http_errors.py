@@ -14,6 +14,7 @@ import msgspec
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.protocols import ReportedRateLimit
+from evalkit.util.masking import mask
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
@@ -153,5 +154,5 @@ def _timestamp(text: str) -> float:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))  # before the cut, which would leave half a key
     return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
