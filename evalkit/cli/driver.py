@@ -25,6 +25,7 @@ from evalkit.cli.output import (
 )
 from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.run import event_loop
+from evalkit.run.call_facts import call_notes
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
 
@@ -226,6 +227,8 @@ class RunBatch:
             print_runs(self.runs)
             print_reliance(self.reliance)
             print_against_first(self.against_first)
+        for note in dict.fromkeys(note for run in self.runs for note in call_notes(run)):
+            click.echo(f"evalkit: {note}", err=True)
         for run in self.runs:
             if not run.is_complete:
                 click.echo(incomplete_reasons(run, self.unscored[run.id]), err=True)

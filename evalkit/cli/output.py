@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evalkit.run.call_facts import moment
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
@@ -63,6 +64,11 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+        **{
+            name: run.spec.provenance[name]
+            for name in ("cached", "secrets_masked")
+            if name in run.spec.provenance
+        },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
     }
@@ -163,11 +169,18 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
+    yield "oldest from the cache", _oldest
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
     yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def _oldest(run: Run) -> str:
+    """Return when the oldest answer from the cache was written; empty without any."""
+    uses = run.spec.provenance.get("cached", {}).values()
+    return moment(min(times)) if (times := [use["oldest"] for use in uses if use["oldest"]]) else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

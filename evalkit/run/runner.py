@@ -27,6 +27,7 @@ from evalkit.protocols import Backend, described
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
 from evalkit.run.aggregate import aggregate_run
+from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
@@ -221,7 +222,8 @@ async def _drive(
 ) -> Run:
     done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
+    earlier, began = store.runs.get(spec.id), time.perf_counter()
+    traffic = CallStats(began=earlier.started)
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
@@ -254,7 +256,7 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {**_described(session.used), **_prompt(store, spec), **call_facts(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -278,13 +280,6 @@ def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in fixtures.items()
     }
     return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
-
-
-def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
-    """Return the counts of a judge's calls and tokens for this run, over all its sessions."""
-    before = earlier.spec.provenance.get("judged", {})
-    total = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
-    return {"judged": total} if total else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:

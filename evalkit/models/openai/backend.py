@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, rea
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import StreamedReply
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
+from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
@@ -32,8 +34,6 @@ from evalkit.util.masking import mask_bytes, remember
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
-# Pages with a server's version; llama.cpp's also has its number of slots.
-_PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
 
 class OpenAIBackend(Backend):
@@ -100,7 +100,11 @@ class OpenAIBackend(Backend):
         slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
         self.name = replace(self.spec, name=self.model).display
-        return ProbeResult(self.name, infos[0], self.traits)
+        times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
+        started = max(filter(None, times), default=None)
+        server = infos[0].server | ({"started": started} if started else {})
+        info = msgspec.structs.replace(infos[0], server=server)
+        return ProbeResult(self.name, info, self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
@@ -140,26 +144,26 @@ class OpenAIBackend(Backend):
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
-        meta, owner = entry.get("meta") or {}, entry.get("owned_by")
-        page = _PAGES.get(owner or "")
-        server = await self.get_json(url.removesuffix("/v1") + page) if page else None
-        server = server if isinstance(server, dict) else {}
+        meta = entry.get("meta") or {}
+        page = await page_of(self, url, entry)
         context = entry.get("max_model_len") or meta.get("n_ctx")
+        template = page.get("chat_template")
         facts = {
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": entry.get("root"),
-            "version": server.get("version") or server.get("build_info"),
+            "version": page.get("version") or page.get("build_info"),
             "context": context,
             "quantization": meta.get("ftype"),
             "parameters": meta.get("n_params"),
             "bytes": meta.get("size"),
+            "chat_template": template and hashlib.sha256(str(template).encode()).hexdigest()[:16],
+            **weights_of(url, entry.get("root") or page.get("model_path"), page, entry),
         }
         identity = {name: value for name, value in facts.items() if value is not None}
         # More connections than slots stall llama.cpp for seconds: an idle connection holds a thread until its
         # keep-alive ends.
-        return ServerInfo(identity, context, server.get("total_slots"), {"owned_by": owner})
+        return ServerInfo(identity, context, page.get("total_slots"), {"owned_by": entry.get("owned_by")})
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         """Return the log-probabilities of a continuation, read as part of a prompt of ``/completions``."""

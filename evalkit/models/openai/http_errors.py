@@ -123,7 +123,7 @@ def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - _now(headers))
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now(headers))
     except ValueError:
         return None
 
@@ -134,12 +134,12 @@ def _retry_after_header(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        return max(0.0, _timestamp(value) - _now(headers))
+        return max(0.0, _timestamp(value) - now(headers))
     except ValueError:
         return None
 
 
-def _now(headers: Mapping[str, str]) -> float:
+def now(headers: Mapping[str, str]) -> float:
     """Return epoch seconds, by the server's clock if it sends a date: this machine's may be wrong."""
     try:
         return _timestamp(headers.get("date") or "")

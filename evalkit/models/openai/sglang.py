@@ -14,6 +14,7 @@ from evalkit.models.openai.http_errors import raise_for
 from evalkit.models.openai.label_scores import LabelScores
 from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, decomposed
 from evalkit.models.openai.server_load import load_of
+from evalkit.models.openai.weights import weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
@@ -83,10 +84,9 @@ class SGLangBackend(OpenAIBackend):
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": model.get("model_path") or entry.get("root"),
-            "weight_version": model.get("weight_version"),
             "context": entry.get("max_model_len"),
             **{name: server.get(name) for name in _IDENTITY},
+            **weights_of(url, model.get("model_path") or entry.get("root"), entry, model),
         }
         load = await load_of(self, url)
         states = server.get("internal_states") or []
