@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 
-from evalkit.run.call_facts import moment
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
+from evalkit.util.masking import mask_bytes
+from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from evalkit.compare.differences import PairedDifference
@@ -25,6 +27,11 @@ def command() -> str:
     """Return how to call evalkit again: ``evalkit``, or its path where it is not on the search path."""
     beside = Path(sys.executable).parent / "evalkit"
     return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
+
+
+def echo(text: object = "", *, err: bool = False, bold: bool = False, nl: bool = True) -> None:
+    """Print text on stdout or stderr: all that a command prints, except tables, goes through here."""
+    click.secho(printable(str(text)), err=err, bold=bold or None, nl=nl)
 
 
 _out = 1
@@ -39,9 +46,9 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    raw = msgspec.json.format(mask_bytes(msgspec.json.encode(document, enc_hook=str)), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
-        stdout.write(raw + b"\n")
+        stdout.write(printable_json(raw) + b"\n")
 
 
 Unscored = Mapping[str, tuple[int, str]]
@@ -124,11 +131,6 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def safe(text: str) -> str:
-    """Return foreign text for a terminal, with control characters escaped."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-
-
 def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     """Return a metric's name, its direction, and the number of scored samples where it is not all of them."""
     arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
@@ -179,6 +181,8 @@ def _facts() -> Iterable[tuple[str, Any]]:
 
 def _oldest(run: Run) -> str:
     """Return when the oldest answer from the cache was written; empty without any."""
+    from evalkit.run.call_facts import moment
+
     uses = run.spec.provenance.get("cached", {}).values()
     return moment(min(times)) if (times := [use["oldest"] for use in uses if use["oldest"]]) else ""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import msgspec
 
-from evalkit.cli.output import command, print_json, safe
+from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import Run, SampleRecord
+from evalkit.util.printable import one_line
 
 SHOWN = 100  # characters of a question, a reply or an error in a list
 
@@ -30,10 +30,10 @@ def list_samples(
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
         head = f"#{row.sequence} {row.sample_id}{repeat}  {row.status.value}{scored}"
-        click.echo(click.style(safe(head), bold=True))
+        echo(one_line(head), bold=True)
         for text in (row.question, row.error or row.reply):
-            click.echo(f"  {_beginning(text)}")
-    click.echo(
+            echo(f"  {_beginning(text)}")
+    echo(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
         f"Show one: {command()} show {run.id} --sample ID"
     )
@@ -60,7 +60,7 @@ def _number(value: float | None) -> str:
 
 
 def _beginning(text: str | None) -> str:
-    line = safe(" ".join((text or "").split()))
+    line = " ".join((text or "").split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
@@ -99,5 +99,5 @@ def print_sample(record: SampleRecord) -> None:
         gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
     for title, text in parts:
-        click.echo(click.style(title, bold=True))
-        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")
+        echo(title, bold=True)
+        echo("  " + text.replace("\n", "\n  ") + "\n")

@@ -10,6 +10,7 @@ import click
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
+    echo,
     incomplete_reasons,
     print_against_first,
     print_json,
@@ -104,14 +105,14 @@ def show(
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
         first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
-        click.echo(none if filters else first)
+        echo(none if filters else first)
     elif runs:
         print_runs(chosen)
         print_against_first(compared)
         for one in chosen:
             print_slices(one)
             if one.id in unscored:
-                click.echo(incomplete_reasons(one, unscored[one.id]), err=True)
+                echo(incomplete_reasons(one, unscored[one.id]), err=True)
     else:
         _print_list(chosen)
 
@@ -162,4 +163,4 @@ def _print_list(runs: Sequence[Run]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
-    click.echo("All metrics of a run: evalkit show RUN")
+    echo("All metrics of a run: evalkit show RUN")

@@ -7,9 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
-
-from evalkit.cli.output import cell
+from evalkit.cli.output import cell, echo
 from evalkit.extras import load
 from evalkit.store.records import Run
 
@@ -19,7 +17,7 @@ def print_table(runs: Sequence[Run], form: str) -> None:
 
     Raises ``NotInstalled`` where a package for ``latex`` is missing."""
     if form == "csv":
-        click.echo(_csv(runs), nl=False)
+        echo(_csv(runs), nl=False)
         return
     by_task: dict[str, list[Run]] = {}
     for run in runs:
@@ -27,7 +25,7 @@ def print_table(runs: Sequence[Run], form: str) -> None:
     for task, group in by_task.items():
         names = list(dict.fromkeys(m.name for r in group for m in r.spec.metrics if m.name in r.metrics))
         rows = [[r.spec.model, _samples(r), *(cell(r.metrics.get(name)) for name in names)] for r in group]
-        click.echo((_markdown if form == "markdown" else _latex)(task, ["model", "samples", *names], rows))
+        echo((_markdown if form == "markdown" else _latex)(task, ["model", "samples", *names], rows))
 
 
 def _samples(run: Run) -> str:

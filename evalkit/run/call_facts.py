@@ -54,6 +54,11 @@ def call_notes(run: Run) -> Iterator[str]:
                 f"{before}; whether the server still has the same weights is not known: {use.why}. "
                 "--cache refresh asks again"
             )
+    if restarted := facts.get("restarted"):
+        yield (
+            f"the server of run {run.id} was started again at {moment(restarted)}, after the run began: "
+            "if it has other weights since then, the scores mix two models"
+        )
     for name, n in facts.get("secrets_masked", {}).items():
         replies = "1 reply repeats" if n == 1 else f"{n:,} replies repeat"
         yield (

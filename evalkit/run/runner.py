@@ -168,6 +168,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
             store.runs.claim(run.id)
+            if (model.facts.server.get("started") or 0) > run.started:
+                store.runs.add_provenance(run.id, restarted=model.facts.server["started"])
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -180,8 +182,11 @@ async def _check_metrics(item: Item) -> None:
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
-    before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
-    if before is not None and before != now:
+    """Raise ``SetupError`` where a fact of the model has changed; an older evalkit stored fewer facts."""
+    before = spec.provenance.get("model", {}).get("identity", {})
+    identity = msgspec.to_builtins(facts.identity)
+    now = {name: value for name, value in identity.items() if name in before}
+    if before != now:
         raise SetupError(
             f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
             "Start a new run, or serve the same model again."

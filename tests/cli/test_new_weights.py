@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +127,56 @@ def test_a_resumed_run_asks_nothing_of_its_own_again(evalkit, scripted) -> None:
     assert run["status"] == "complete"
     assert len(answered) == 20
     assert not answered & set(scripted.asked)
+
+
+@pytest.mark.parametrize("fact", ["root", "weight_version", "digest", "modified_at"])
+def test_weights_that_the_server_tells_apart_are_two_models_for_the_cache(quiz, scripted, fact: str) -> None:
+    """Also where no answer could be compared, because all are sampled."""
+    scripted.entry = {fact: "checkpoint-1"}
+    quiz(spec="?temperature=1")
+    scripted.entry = {fact: "checkpoint-2"}
+    run, said = quiz(spec="?temperature=1")
+    assert (run["calls_from_cache"], said) == (0, "")
+    scripted.entry = {fact: "checkpoint-1"}
+    back, _ = quiz(spec="?temperature=1")
+    assert back["calls_from_cache"] == N
+
+
+def test_a_checkpoint_that_was_written_again_on_this_machine_is_another_model(
+    quiz, scripted, tmp_path: Path
+) -> None:
+    weights = tmp_path / "latest"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"first")
+    scripted.entry = {"root": str(weights)}
+    quiz(spec="?temperature=1")
+    same, _ = quiz(spec="?temperature=1")
+    (weights / "model.safetensors").write_bytes(b"second")
+    other, _ = quiz(spec="?temperature=1")
+    assert (same["calls_from_cache"], other["calls_from_cache"]) == (N, 0)
+
+
+def test_the_time_of_the_request_is_no_fact_of_the_model(quiz, scripted) -> None:
+    """vLLM, SGLang and llama.cpp put it into their lists of models."""
+    for created in (1_800_000_000, 1_800_000_777):
+        scripted.entry = {"created": created}
+        run, said = quiz()
+    assert (run["calls_from_cache"], said) == (N, "")
+
+
+def test_answers_from_before_the_servers_start_are_said_to_be_so(quiz, scripted) -> None:
+    quiz(spec="?temperature=1")
+    scripted.started = time.time() + 1
+    _, said = quiz(spec="?temperature=1")
+    assert (
+        f"before this server started ({time.strftime('%Y-%m-%d', time.localtime(scripted.started))}" in said
+    )
+
+
+def test_a_server_that_was_started_again_before_a_run_was_resumed(quiz, scripted, evalkit) -> None:
+    scripted.fault = lambda n: (400, {}, "no") if n > 20 else None
+    (evalkit.folder / "task_quiz.py").write_text(TASK)
+    evalkit("run", "task_quiz.py", "--model", f"openai:tiny@{scripted.url}", code=1)
+    scripted.fault = lambda n: None
+    scripted.started = time.time() + 1
+    assert "the scores mix two models" in evalkit("resume", "latest").stderr
