@@ -11,19 +11,29 @@ from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import Run, SampleRecord
 from evalkit.util.printable import one_line
+from evalkit.util.spreadsheet import to_csv
 
+LISTED = 20  # samples in a list
 SHOWN = 100  # characters of a question, a reply or an error in a list
 
 
 def list_samples(
-    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int, as_json: bool
+    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int | None, form: str
 ) -> None:
-    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE."""
+    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE.
+
+    ``form`` is ``text``, where questions and replies are cut, ``json``, or ``csv``, by default of all samples.
+    """
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
-    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
-    if as_json:
+    limit = limit or (run.n if form == "csv" else LISTED)
+    whole = form != "text"
+    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit, whole=whole)
+    if form == "json":
         print_json({"run": run.id, "total": page.total, "samples": page.rows})
+        return
+    if form == "csv":
+        echo(to_csv(*page.table()), nl=False)
         return
     metric = metric or next(iter(names), None)
     for row in page.rows:
@@ -35,7 +45,7 @@ def list_samples(
             echo(f"  {_beginning(text)}")
     echo(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
-        f"Show one: {command()} show {run.id} --sample ID"
+        f"Long texts are cut here. Show one whole: {command()} show {run.id} --sample ID, all: --format csv"
     )
 
 
