@@ -22,7 +22,7 @@ def list_samples(
 ) -> None:
     """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE.
 
-    ``form`` is ``text``, where questions and replies are cut, ``json``, or ``csv``, by default of all samples.
+    ``form`` is ``text``, where questions and replies are cut, ``json``, or ``csv`` (by default all samples).
     """
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)

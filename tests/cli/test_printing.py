@@ -29,7 +29,9 @@ def moody(sample, answer):
         raise ValueError(EVIL)
     return 1.0
 
-@task([Sample(EVIL, EVIL, EVIL), Sample("m", "metric", EVIL), Sample("t", "task", "x")], metrics=[moody, exact_match()])
+SAMPLES = [Sample(EVIL, EVIL, EVIL), Sample("m", "metric", EVIL), Sample("t", "task", "x")]
+
+@task(SAMPLES, metrics=[moody, exact_match()])
 async def hostile(sample, model) -> Answer:
     if sample.id == "t":
         raise RuntimeError(EVIL)
