@@ -58,6 +58,11 @@ def mask(text: str) -> str:
     return _replaced(text) if any(form in text for form in _spellings()) else text
 
 
+def excerpt(value: object, length: int = 200) -> str:
+    """Return the beginning of a foreign value for a message; masked first, for a cut would leave half a key."""
+    return mask(str(value))[:length]
+
+
 def mask_bytes(data: bytes) -> bytes:
     """Return encoded text with every secret masked."""
     if not has_secret(data):

@@ -8,13 +8,14 @@ from evalkit.util.masking import mask
 
 # Not printable for Python, and yet harmless: spaces of other widths, and joiners inside words and emoji.
 _HARMLESS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u00ad\u200c\u200d]")
-_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+@")
+# A password in a URL, or a token in the place of the user's name.
+_PASSWORD = re.compile(r"(?<=://)(?:([^\s/@:]*:)[^\s/@]+|[^\s/@:]{16,})@")
 
 
 def printable(text: str) -> str:
     """Return foreign text for a terminal: control characters, also those of C1 and of writing direction,
     are escaped (``\\x1b``, ``\\u202e``); secrets and passwords in URLs are masked. Lines stay lines."""
-    text = _PASSWORD.sub(r"\1:***@", mask(text)).replace("\r\n", "\n")
+    text = _PASSWORD.sub(r"\1***@", mask(text)).replace("\r\n", "\n")
     if text.isprintable():
         return text
     return "".join(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.errors import ServerFailed
+from evalkit.util.masking import excerpt
 
 # Seconds for which the first option of a question waits for the others, which come at the same time.
 _GATHER_S = 0.005
@@ -51,7 +52,7 @@ class LabelScores:
         scores = data.get("scores") if isinstance(data, dict) else None
         row = scores[0] if isinstance(scores, list) and len(scores) == 1 else None
         if not isinstance(row, list) or len(row) != len(question.labels):
-            raise ServerFailed(f"/v1/score answered without a score for each label: {str(data)[:200]}")
+            raise ServerFailed(f"/v1/score answered without a score for each label: {excerpt(data)}")
         return {
             label: math.log(p) if p > 0 else -math.inf for label, p in zip(question.labels, row, strict=True)
         }

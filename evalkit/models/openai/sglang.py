@@ -18,6 +18,7 @@ from evalkit.models.openai.weights import weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
+from evalkit.util.masking import excerpt
 
 # Facts of /server_info that may change replies. They are picked by name, because the page also holds secrets.
 _IDENTITY = (
@@ -173,7 +174,7 @@ class SGLangBackend(OpenAIBackend):
         target = f"{_root(url)}/generate"
         data, _ = await self.post(target, payload)
         if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
-            raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without meta_info: {excerpt(data)}")
         finish = data["meta_info"].get("finish_reason") or {}
         if finish.get("type") == "abort":
             raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
@@ -184,7 +185,7 @@ class SGLangBackend(OpenAIBackend):
         data, _ = await self.post(target, {"model": self.model, "prompt": texts})
         tokens = data.get("tokens") if isinstance(data, dict) else None
         if not isinstance(tokens, list) or len(tokens) != len(texts):
-            raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without tokens: {excerpt(data)}")
         return tokens
 
     async def _border(self, url: str, context_ids: list[int], ids: list[int], continuation: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evalkit.errors import ServerFailed
 from evalkit.models.openai.wire import as_text, part_of
+from evalkit.util.masking import excerpt
 
 
 class StreamedReply:
@@ -30,7 +31,7 @@ class StreamedReply:
     def add(self, chunk: Any, elapsed_s: float) -> None:
         """Add one event, ``elapsed_s`` after the request. Raises ``ServerFailed`` for a malformed event."""
         if not isinstance(chunk, Mapping):
-            raise ServerFailed(f"the server streamed an event that is no part of a reply: {str(chunk)[:200]}")
+            raise ServerFailed(f"the server streamed an event that is no part of a reply: {excerpt(chunk)}")
         self.usage = chunk.get("usage") or self.usage
         self.model = as_text(chunk.get("model")) or self.model
         choices = chunk.get("choices")
