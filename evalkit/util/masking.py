@@ -59,7 +59,7 @@ def mask(text: str) -> str:
 
 
 def excerpt(value: object, length: int = 200) -> str:
-    """Return the beginning of a foreign value for a message; masked first, for a cut would leave half a key."""
+    """Return the beginning of a foreign value, for a message. A cut before masking would leave half a key."""
     return mask(str(value))[:length]
 
 

@@ -23,6 +23,7 @@ import msgspec
 from evalkit.errors import StoreError
 from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
+from evalkit.util.masking import has_secret, mask_value
 from evalkit.util.sqlite import use_wal
 
 _VERSION = 4  # of the file's tables
@@ -108,6 +109,8 @@ class ResponseCache:
         if self._failure is not None:
             raise self._failure
         raw = self._encoder.encode(response)
+        if has_secret(raw):
+            raw = self._encoder.encode(mask_value(msgspec.msgpack.decode(raw)))
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
         self._pending[key] = (value, time.time())
         try:

@@ -258,7 +258,8 @@ async def check_schema(backend: OpenAIBackend) -> None:
     padded = response.finish_reason == "length" and _SCHEMA_START.match(response.text)
     if not valid and not padded:
         raise ProbeError(
-            f"{backend.name}: the server does not follow a JSON schema; it answered {excerpt(response.text, 80)!r}"
+            f"{backend.name}: the server does not follow a JSON schema; it answered "
+            f"{excerpt(response.text, 80)!r}"
         )
 
 
