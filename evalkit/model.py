@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
+from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.surrogates import whole
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
@@ -142,17 +144,21 @@ class Model:
         return await self._send(Request(continuation=text, **self._draw()))
 
     async def loglikelihood(
-        self, context: str, continuations: Sequence[str], *, reference: str | None = None
+        self, context: str, continuations: Sequence[str], *, reference: str | None = None, **extra: Any
     ) -> list[Response]:
         """Return the log-probabilities of each continuation after ``context``, in the same order.
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
-        ``baseline:gold``, if that is not the sample's target. Raises ``ModelError``.
+        ``baseline:gold``, if that is not the sample's target. ``extra`` goes to the server unchanged, such as
+        ``add_special_tokens=False`` where ``context`` holds the token that begins a text.
+
+        Raises ``ModelError``.
         """
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
-        requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
+        extra = {**self.defaults.get("extra", {}), **extra}
+        requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:
@@ -183,9 +189,71 @@ class Model:
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
-        response = await self.sender.send(request)
+        request = _without_halves(request)
+        response = read_reply(request, await self.sender.send(request))
         self.calls.append(Call(request, response))
         return response
+
+
+def read_reply(request: Request, response: Response) -> Response:
+    """Return a reply with its reasoning apart from its text, and cut at the first stop string.
+
+    Every reply passes here, whatever answered: a server, the cache, a file of predictions.
+    """
+    if not response.text:
+        return response
+    constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
+    reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    text = whole(text)
+    fields: dict[str, Any] = {}
+    if end := _end_at_stop(request, text):
+        stop, place = end
+        if place + len(stop) < len(text):  # else the server stopped, but did not remove the stop string
+            fields["notes"] = (*response.notes, f"the server ignored the stop string {stop!r}: cut there")
+        if response.finish_reason == "length":  # it ran on to max_tokens behind its end
+            fields["finish_reason"] = "stop"
+        text = text[:place]
+    if text != response.text:
+        joined = "\n\n".join(part for part in (response.reasoning, reasoning) if part)
+        return msgspec.structs.replace(response, text=text, reasoning=joined, **fields)
+    return response
+
+
+def _without_halves(request: Request) -> Request:
+    """Return the request with U+FFFD for each half of an emoji in its texts, which UTF-8 cannot hold."""
+    texts = [request.prompt or "", request.continuation or ""]
+    for message in request.messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        else:
+            texts += [part.text for part in message.content if isinstance(part, Text)]
+    if all(text.isascii() or whole(text) is text for text in texts):
+        return request
+    return msgspec.structs.replace(
+        request,
+        prompt=request.prompt and whole(request.prompt),
+        continuation=request.continuation and whole(request.continuation),
+        messages=tuple(Message(m.role, _whole_content(m.content)) for m in request.messages),
+    )
+
+
+def _whole_content(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return whole(content)
+    return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
+
+
+# Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
+_KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
+
+
+def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
+    """Return the first stop string in a text and its place; None if there is none."""
+    if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
+        return None
+    places = ((text.find(stop), stop) for stop in request.stop if stop)
+    place, stop = min((found for found in places if found[0] >= 0), default=(-1, ""))
+    return (stop, place) if stop else None
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -16,7 +16,7 @@ class Status(StrEnum):
     """How one sample ended. All but ``error`` are results of the model and are scored (see ``Metric``)."""
 
     OK = "ok"
-    TRUNCATED = "truncated"  # stopped by max_tokens
+    TRUNCATED = "truncated"  # stopped by max_tokens, or for a reason that evalkit does not know
     REFUSED = "refused"
     EMPTY = "empty"
     UNPARSED = "unparsed"  # the task found no answer in the reply
@@ -193,8 +193,16 @@ class Request(Struct, frozen=True, kw_only=True):
         return tuple(p for c in contents if not isinstance(c, str) for p in c if isinstance(p, Image))
 
 
+MOST_TOKENS = 10**8
+"""The most tokens that one call can have. A higher count is a server's mistake."""
+
+
 class Usage(Struct, frozen=True):
-    """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported."""
+    """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported.
+
+    A count that cannot be one (negative, above ``MOST_TOKENS``, not a whole number) becomes 0, so that it
+    harms nothing but itself.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -202,12 +210,35 @@ class Usage(Struct, frozen=True):
     reasoning_tokens: int = 0
     image_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+                if value is None and name == "image_tokens":
+                    continue
+                msgspec.structs.force_setattr(self, name, token_count(value))
 
-FinishReason = Literal["stop", "length", "refusal", "abort"]
+
+def token_count(value: object) -> int:
+    """Return a reported number of tokens: also from ``7.0`` or ``"7"``; 0 for what is no count."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return 0
+    return int(value) if value == int(value) else 0
+
+
+FinishReason = Literal["stop", "length", "refusal", "abort", "other"]
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """A model's reply. ``logprobs`` are natural logarithms, one for each scored token."""
+    """A model's reply. ``logprobs`` are natural logarithms, one for each scored token.
+
+    - ``finish_reason``: why it ended; ``other`` is a reason that evalkit does not know. Only with ``stop`` is
+      the reply whole.
+    - ``notes``: what a reader of the score should know about this reply, such as another model's name. They
+      are counted and reported with the run; replies of one kind share one text.
+    """
 
     text: str
     finish_reason: FinishReason = "stop"
@@ -220,6 +251,7 @@ class Response(Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     retries: int = 0
     from_cache: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def logprob(self) -> float:

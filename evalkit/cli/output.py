@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 from evalkit.util.masking import mask_bytes
@@ -46,7 +47,8 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(mask_bytes(msgspec.json.encode(document, enc_hook=str)), indent=2)
+    plain = msgspec.to_builtins(document, enc_hook=str, str_keys=True)
+    raw = msgspec.json.format(mask_bytes(encoded(plain)), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
         stdout.write(printable_json(raw) + b"\n")
 
@@ -77,6 +79,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
             if name in run.spec.provenance
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
     }
 
@@ -164,6 +167,12 @@ def print_runs(runs: Sequence[Run]) -> None:
             if any(texts := [value(run) for run in columns]):
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
+        for run in columns:
+            for note, n in run.spec.provenance.get("notes", {}).items():
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

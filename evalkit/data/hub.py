@@ -20,6 +20,7 @@ import msgspec
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError, UsageError
 from evalkit.extras import load
+from evalkit.reading.surrogates import decoded_line
 
 _TIMEOUT_S = 10.0  # as long as huggingface_hub itself waits for an answer
 _YES = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its variables
@@ -109,7 +110,7 @@ def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]
     with opener(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                row = msgspec.json.decode(line, type=dict[str, Any])
+                row = decoded_line(line, dict[str, Any])
             except msgspec.MsgspecError as error:
                 raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
             if lacking := [field for field in fields if field not in row]:

@@ -11,6 +11,7 @@ import msgspec
 from evalkit.collection.items import Item
 from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
+from evalkit.reading.surrogates import decoded_line
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
 
@@ -41,7 +42,6 @@ def read_predictions(path: Path) -> dict[Key, Prediction]:
     """
     predictions: dict[Key, Prediction] = {}
     lines: dict[Key, int] = {}
-    decode = msgspec.json.Decoder(Prediction).decode
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -50,7 +50,7 @@ def read_predictions(path: Path) -> dict[Key, Prediction]:
         if not line.strip():
             continue
         try:
-            prediction = decode(line)
+            prediction = decoded_line(line, Prediction)
         except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}:{number}: {error}") from None
         if prediction.text is None:

@@ -18,6 +18,7 @@ def call_facts(earlier: Run, traffic: CallStats) -> dict[str, Any]:
     before = earlier.spec.provenance
     facts = {
         "judged": _sum(before.get("judged", {}), traffic.judged),
+        "notes": _sum(before.get("notes", {}), traffic.notes),
         "secrets_masked": _sum(before.get("secrets_masked", {}), traffic.secrets),
         "cached": _cached(before.get("cached", {}), traffic.cached),
     }

@@ -12,6 +12,7 @@ import numpy as np
 
 from evalkit.collection.items import Item
 from evalkit.errors import SetupError
+from evalkit.reading.surrogates import whole_values
 from evalkit.types import Sample
 
 Samples = Callable[[], AsyncIterator[Sample]]
@@ -61,4 +62,18 @@ async def first_samples(samples: Samples, limit: int | None) -> AsyncIterator[Sa
         if number == limit:
             return
         number += 1
-        yield sample
+        yield _whole(sample)
+
+
+_fits_utf_8 = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
+
+
+def _whole(sample: Sample) -> Sample:
+    """Return a sample with U+FFFD for each half of an emoji, which neither a server nor a store can take."""
+    light = msgspec.structs.replace(sample, images=()) if sample.images else sample
+    try:
+        _fits_utf_8(light)
+    except UnicodeEncodeError:
+        clean = msgspec.convert(whole_values(msgspec.to_builtins(light)), Sample)
+        return msgspec.structs.replace(clean, images=sample.images)
+    return sample

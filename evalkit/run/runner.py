@@ -31,6 +31,7 @@ from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.reread import reread
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
 from evalkit.store.records import (
@@ -308,8 +309,11 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
-        for record in store.samples.records(run.id):
-            if record.answer is not None:
+        for stored in store.samples.records(run.id):
+            if stored.answer is not None:
+                record = reread(stored)
+                if record is not stored:
+                    store.samples.write(run.id, [record])
                 batch.append(record)
             if len(batch) >= engine.BATCH:
                 await _rescore_batch(batch, run.id, store, scorer)

@@ -11,6 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from evalkit.errors import CorpusError
+from evalkit.reading.surrogates import decoded_line
 from evalkit.types import Passage
 
 ID_KEYS = ("id", "_id", "passage_id", "doc_id", "pmid")
@@ -44,7 +45,7 @@ def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 def row_of(line: bytes, where: str) -> Row:
     """Return the object in a line. Raises ``CorpusError``."""
     try:
-        row = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
+        row = decoded_line(line.removeprefix(b"\xef\xbb\xbf"), object)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorpusError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):

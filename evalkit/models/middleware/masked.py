@@ -16,9 +16,9 @@ class Masked(Layer):
     async def send(self, request: Request) -> Response:
         """Return the response without secrets."""
         response = await self.inner.send(request)
-        texts = (response.text, response.reasoning, response.model)
+        texts = (response.text, response.reasoning, response.model, *response.notes)
         if not (found := secrets_in("\0".join(texts))):
             return response
         call_stats.current.get().secrets.update(found)
-        text, reasoning, model = map(mask, texts)
-        return replace(response, text=text, reasoning=reasoning, model=model)
+        text, reasoning, model, *notes = map(mask, texts)
+        return replace(response, text=text, reasoning=reasoning, model=model, notes=tuple(notes))

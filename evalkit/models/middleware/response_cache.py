@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.reading.surrogates import whole_values
 from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
 from evalkit.util.masking import has_secret, mask_value
@@ -108,7 +109,10 @@ class ResponseCache:
         """Write a response at the end of this turn of the event loop; at once if no event loop runs."""
         if self._failure is not None:
             raise self._failure
-        raw = self._encoder.encode(response)
+        try:
+            raw = self._encoder.encode(response)
+        except UnicodeEncodeError:  # a plug-in's reply with half an emoji
+            raw = self._encoder.encode(whole_values(msgspec.to_builtins(response)))
         if has_secret(raw):
             raw = self._encoder.encode(mask_value(msgspec.msgpack.decode(raw)))
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
