@@ -237,3 +237,14 @@ def test_rescore_needs_no_model_and_takes_the_metrics_as_they_are_now(
     assert list(again["metrics"]) == ["token_f1"]
     assert again["metrics"]["token_f1"]["value"] == pytest.approx(0.5)
     assert sum(scripted.asked.values()) == asked
+
+
+def test_repeats_are_drawn_by_seeds_of_their_own_which_are_stored(evalkit, scripted, tmp_path: Path) -> None:
+    (tmp_path / "task_many.py").write_text(TASK)
+    model = f"openai:tiny@{scripted.url}?seed=7&temperature=1"
+    arguments = ["run", "task_many.py", "--model", model, "--limit", "2", "--repeat", "4"]
+    evalkit(*arguments)
+    assert sorted(body["seed"] for body in scripted.bodies) == [7, 7, 8, 8, 9, 9, 10, 10]
+    stored = [evalkit.json("show", "latest", "--sample", f"#{n}")["requests"][0]["seed"] for n in range(4)]
+    assert stored == [7, 8, 9, 10]
+    assert evalkit.json(*arguments)["runs"][0]["calls_from_cache"] == 8
