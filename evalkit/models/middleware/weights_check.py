@@ -100,6 +100,11 @@ class WeightsCheck:
         return "other" if agree(first, second) else "unclear"
 
 
+def without_chance(request: Request) -> bool:
+    """Return whether equal weights answer a request equally."""
+    return request.temperature == 0 or request.continuation is not None
+
+
 def agree(one: Response, other: Response) -> bool:
     """Return whether two responses to one request look like those of the same weights."""
     if one.logprobs is not None or other.logprobs is not None:
@@ -118,6 +123,6 @@ def _candidates(waiting: list[_Candidate]) -> list[_Candidate]:
     by_prompt = {
         (one.request.messages, one.request.prompt, one.request.continuation): one
         for one in waiting
-        if one.request.temperature == 0 or one.request.continuation is not None
+        if without_chance(one.request)
     }
     return random.Random(0).sample(list(by_prompt.values()), min(MOST, len(by_prompt)))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
+from evalkit.models.middleware.weights_check import agree, without_chance
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import usable_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
@@ -35,6 +36,7 @@ from evalkit.util.masking import mask_bytes, remember
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
+COMPARED_AFTER_OUTAGE = 3  # answers
 _VENDOR = "https://api.openai.com/"
 _WITHHELD = "the server's content filter refused the request"
 
@@ -57,7 +59,8 @@ class OpenAIBackend(Backend):
         self.spec = spec
         self.name = spec.display
         self.model = spec.name
-        self._guard = IdentityGuard(self._identity_at)
+        self._guard = IdentityGuard(self._identity_at, self._agrees)
+        self._answered: list[tuple[Request, Response]] = []  # to compare with, after an outage
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
@@ -80,9 +83,12 @@ class OpenAIBackend(Backend):
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
         """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
-        exchange = partial(self._generate if request.continuation is None else self._score, request=request)
+        exchange = self._exchange(request)
         if not (size := wire.media_bytes(request)):
-            return await self.endpoints.call(exchange, endpoint)
+            response, rates = await self.endpoints.call(exchange, endpoint)
+            if len(self._answered) < COMPARED_AFTER_OUTAGE and without_chance(request):
+                self._answered.append((request, response))
+            return response, rates
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
         if response.finish_reason == "refusal" and not response.usage.prompt_tokens:
@@ -90,6 +96,9 @@ class OpenAIBackend(Backend):
         self._check_images(request, response)
         await self._check_media_cost(request, response)
         return response, rates
+
+    def _exchange(self, request: Request) -> Callable[[str], Awaitable[tuple[Response, RateLimits]]]:
+        return partial(self._generate if request.continuation is None else self._score, request=request)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -372,6 +381,19 @@ class OpenAIBackend(Backend):
             media=media,
             defaults=self.spec.defaults,
         )
+
+    async def _agrees(self, url: str) -> bool:
+        """Return whether the server at ``url`` answers at least half of the first requests as before.
+
+        An answer is another one if the server gives it twice. Raises ``ModelError``.
+        """
+        others = 0
+        for request, before in self._answered:
+            exchange = self._exchange(request)
+            first, _ = await exchange(url)
+            if not agree(first, before):
+                others += agree(first, (await exchange(url))[0])
+        return others <= len(self._answered) / 2
 
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
         return (await probe.model_at(self, url)).info.identity
