@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.media.sniff import look
-from evalkit.models.middleware.weights_check import agree, without_chance
 from evalkit.models.openai import probe, wire
-from evalkit.models.openai.api_key import usable_key
+from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
+from evalkit.models.openai.first_answers import FirstAnswers
 from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left, reports_error
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
@@ -32,11 +31,10 @@ from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.requests import encoded
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
-from evalkit.util.masking import mask_bytes, remember
+from evalkit.util.masking import mask_bytes
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
-COMPARED_AFTER_OUTAGE = 3  # answers
 _VENDOR = "https://api.openai.com/"
 _WITHHELD = "the server's content filter refused the request"
 
@@ -59,8 +57,8 @@ class OpenAIBackend(Backend):
         self.spec = spec
         self.name = spec.display
         self.model = spec.name
-        self._guard = IdentityGuard(self._identity_at, self._agrees)
-        self._answered: list[tuple[Request, Response]] = []  # to compare with, after an outage
+        self._first_answers = FirstAnswers(self._ask)
+        self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
@@ -70,7 +68,7 @@ class OpenAIBackend(Backend):
         self._names = {self.model}  # under which the model may sign its replies
         self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
         self._counting = asyncio.Lock()
-        self._key = self._read_key()
+        self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
             {"Authorization": f"Bearer {self._key}"} if self._key else None,
@@ -83,11 +81,10 @@ class OpenAIBackend(Backend):
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
         """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
-        exchange = self._exchange(request)
+        exchange = partial(self._ask, request=request)
         if not (size := wire.media_bytes(request)):
             response, rates = await self.endpoints.call(exchange, endpoint)
-            if len(self._answered) < COMPARED_AFTER_OUTAGE and without_chance(request):
-                self._answered.append((request, response))
+            self._first_answers.remember(request, response)
             return response, rates
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
@@ -97,8 +94,8 @@ class OpenAIBackend(Backend):
         await self._check_media_cost(request, response)
         return response, rates
 
-    def _exchange(self, request: Request) -> Callable[[str], Awaitable[tuple[Response, RateLimits]]]:
-        return partial(self._generate if request.continuation is None else self._score, request=request)
+    async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        return await (self._generate if request.continuation is None else self._score)(url, request)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -382,35 +379,8 @@ class OpenAIBackend(Backend):
             defaults=self.spec.defaults,
         )
 
-    async def _agrees(self, url: str) -> bool:
-        """Return whether the server at ``url`` answers at least half of the first requests as before.
-
-        An answer is another one if the server gives it twice. Raises ``ModelError``.
-        """
-        others = 0
-        for request, before in self._answered:
-            exchange = self._exchange(request)
-            first, _ = await exchange(url)
-            if not agree(first, before):
-                others += agree(first, (await exchange(url))[0])
-        return others <= len(self._answered) / 2
-
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
         return (await probe.model_at(self, url)).info.identity
-
-    def _read_key(self) -> str | None:
-        variable = self.spec.options.get("api_key_env")
-        name = variable or self.key_env or ""
-        key = usable_key(name, os.environ.get(name))
-        if variable and key is None:
-            raise UsageError(f"{variable} is not set; it should hold the API key: export {variable}=…")
-        if self._vendor and key is None:
-            raise ProbeError(
-                f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
-                f"or name your own server: {self.name}@http://127.0.0.1:8000"
-            )
-        remember(key, name)
-        return key
 
 
 def check_continuation(request: Request) -> None:
