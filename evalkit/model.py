@@ -93,10 +93,11 @@ class Model:
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
-        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. ``extra``
-        goes to the server unchanged. ``reference`` is the perfect reply to this prompt, if that is not the
-        sample's target (for example, if it cites passages by number). It is never sent: ``baseline:gold``
-        answers with it. Raises ``ModelError`` if the call fails.
+        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. Each
+        repeat and each further draw adds its number to the ``seed``. ``extra`` goes to the server unchanged.
+        ``reference`` is the perfect reply to this prompt, if that is not the sample's target (for example, if
+        it cites passages by number). It is never sent: ``baseline:gold`` answers with it. Raises
+        ``ModelError`` if the call fails.
         """
         sampling = {
             "max_tokens": max_tokens,
@@ -172,6 +173,8 @@ class Model:
         if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
             names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
             raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
+        if fields.get("seed") is not None:
+            fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 

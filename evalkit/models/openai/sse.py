@@ -7,6 +7,7 @@ from typing import Any
 
 from evalkit.errors import ServerFailed
 from evalkit.models.openai.wire import as_text, decoded, part_of, thoughts
+from evalkit.util.masking import excerpt
 
 _MOST_LINES = 1000  # of one event
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -64,7 +65,7 @@ class Events:
         data, self._data, self._name = b"\n".join(self._data), [], b""
         if data:
             raise ServerFailed(
-                f"the server streamed an event that is not JSON: {data[:200].decode('utf-8', 'replace')!r}"
+                f"the server streamed an event that is not JSON: {excerpt(data.decode('utf-8', 'replace'))!r}"
             )
 
 
@@ -89,7 +90,7 @@ class StreamedReply:
     def add(self, chunk: Any, elapsed_s: float) -> None:
         """Add one event, ``elapsed_s`` after the request. Raises ``ServerFailed`` for a malformed event."""
         if not isinstance(chunk, Mapping):
-            raise ServerFailed(f"the server streamed an event that is no part of a reply: {str(chunk)[:200]}")
+            raise ServerFailed(f"the server streamed an event that is no part of a reply: {excerpt(chunk)}")
         self.usage = chunk.get("usage") or self.usage
         self.model = as_text(chunk.get("model")) or self.model
         choices = chunk.get("choices")
