@@ -12,25 +12,24 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import RequestRejected, ServerFailed, UsageError
+from evalkit.errors import RequestRejected, UsageError
 from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
-from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left, reports_error
+from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
-from evalkit.models.openai.sse import Events, StreamedReply
-from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
+from evalkit.models.openai.sse import read_events, read_stream
+from evalkit.models.openai.transport import Reply, Timeouts, Transport
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.requests import encoded
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 from evalkit.util.masking import mask_bytes
 
@@ -150,18 +149,7 @@ class OpenAIBackend(Backend):
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except ValueError:
-            return self._streamed_unasked(reply.body, url)
-
-    def _streamed_unasked(self, body: bytes, url: str) -> Any:
-        """Return a reply that is no JSON document, but a stream, or a document with an event behind it.
-
-        Raises ``ServerFailed`` if it is neither.
-        """
-        events, streamed = Events(), StreamedReply()
-        for line in body.splitlines() if b"data:" in body else [body]:
-            if (event := events.feed(line)) is not None:
-                self._add_event(streamed, event, url, 0.0)
-        return self._whole(events, streamed, url)
+            return read_events(reply.body, url)
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
@@ -237,7 +225,7 @@ class OpenAIBackend(Backend):
         try:
             if payload.get("stream"):
                 async with self.transport.stream_json(target, payload) as stream:
-                    data, first_token_s = await self._read_stream(stream, target, start)
+                    data, first_token_s = await read_stream(stream, target, start)
                     rates = rates_left(stream.headers)
             else:
                 data, rates = await self.post(target, payload)
@@ -286,45 +274,6 @@ class OpenAIBackend(Backend):
         if payload["stream"]:
             payload["stream_options"] = {"include_usage": True}
         return wire.with_extra(payload, request.extra)
-
-    async def _read_stream(self, stream: Stream, url: str, start: float) -> tuple[Any, float | None]:
-        """Return a streamed reply as a whole one, and when its first token came, in seconds.
-
-        Raises ``ServerFailed`` if the stream ends too early.
-        """
-        if stream.status >= 400:
-            body = b"\n".join([line async for line in stream.lines])
-            fail(stream.status, stream.headers, mask_bytes(body), url)
-        events, streamed = Events(), StreamedReply()
-        async for line in stream.lines:
-            if (event := events.feed(line)) is not None:
-                self._add_event(streamed, event, url, start)
-            if events.done:
-                break
-        return self._whole(events, streamed, url), streamed.first_token_s
-
-    def _add_event(self, streamed: StreamedReply, event: Any, url: str, start: float) -> None:
-        if reports_error(event):
-            fail_within(event, mask_bytes(encoded(event)), url)
-        streamed.add(event, time.perf_counter() - start)
-
-    def _whole(self, events: Events, streamed: StreamedReply, url: str) -> Any:
-        """Return a reply whose lines have all come; it may be one JSON document instead of a stream.
-
-        Raises ``ServerFailed`` for a stream that ended in the middle.
-        """
-        events.end()
-        if not streamed.begun and (rest := b"\n".join(events.rest).strip()):
-            try:
-                data = wire.decoded(rest)
-            except ValueError:
-                start = mask_bytes(rest)[:200].decode("utf-8", "replace")
-                raise ServerFailed(f"{url} answered, but not JSON: {start!r}") from None
-            fail_within(data, mask_bytes(rest), url)
-            return data
-        if not streamed.is_complete(events.done):
-            raise ServerFailed(f"{url} ended a streamed reply in the middle")
-        return streamed.document()
 
     def _check_images(self, request: Request, response: Response) -> None:
         """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""
