@@ -255,9 +255,12 @@ def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
     """Return the first stop string in a text and its place; None if there is none."""
     if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
         return None
-    places = ((text.find(stop), stop) for stop in request.stop if stop)
-    place, stop = min((found for found in places if found[0] >= 0), default=(-1, ""))
-    return (stop, place) if stop else None
+    first: tuple[str, int] | None = None
+    for stop in request.stop:
+        place = text.find(stop) if stop else -1
+        if place >= 0 and (first is None or place < first[1]):
+            first = stop, place
+    return first
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -263,11 +263,12 @@ def thoughts(message: Mapping[str, Any]) -> str:
     if text := as_text(message.get("reasoning_content") or message.get("reasoning")):
         return text
     parts = message.get("reasoning_details") or message.get("content")
-    inner = (part for part in parts if isinstance(part, Mapping)) if isinstance(parts, list) else ()
+    if not isinstance(parts, list):
+        return ""
     return "".join(
         as_text(part.get("thinking") or part.get("text"))
-        for part in inner
-        if str(part.get("type")).partition(".")[0] in _THOUGHTS
+        for part in parts
+        if isinstance(part, Mapping) and str(part.get("type")).partition(".")[0] in _THOUGHTS
     )
 
 
