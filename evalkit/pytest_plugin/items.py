@@ -30,7 +30,7 @@ from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
 from evalkit.util.name_values import parse_name_values
-from evalkit.util.printable import printable
+from evalkit.util.printable import one_line, printable
 from evalkit.util.progress import Silent
 
 T = TypeVar("T")
@@ -70,8 +70,12 @@ class Loop:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if isinstance(
+                error, EvalkitError
+            ):  # pytest prints it as it is, in a test that calls ``evaluate``
+                error.args = (printable(str(error)),)
             raise
 
     def start(self, item: Item, model: str, options: runner.Options) -> Run:
@@ -164,7 +168,7 @@ class EvalFile(pytest.File):
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
                 label = f"{inside.removesuffix(']')}-{model}" if inside else model
-                yield EvalItem.from_parent(self, name=f"{name}[{label}]", item=item, model=model)
+                yield EvalItem.from_parent(self, name=one_line(f"{name}[{label}]"), item=item, model=model)
 
 
 def _swept(task: Task, params: Mapping[str, list[str]]) -> list[Item]:

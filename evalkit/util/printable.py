@@ -10,12 +10,19 @@ from evalkit.util.masking import mask
 _HARMLESS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u00ad\u200c\u200d]")
 # A password in a URL, or a token in the place of the user's name.
 _PASSWORD = re.compile(r"(?<=://)(?:([^\s/@:]*:)[^\s/@]+|[^\s/@:]{16,})@")
+# A key in a query: of a spec that somebody pasted it into, or of a redirect.
+_QUERY = re.compile(
+    r"(?<=[?&])((?:[\w.-]*[._-])?(?:api[_-]?key|token|secret|password)=)[^&\s]+", re.IGNORECASE
+)
 
 
 def printable(text: str) -> str:
-    """Return foreign text for a terminal: control characters, also those of C1 and of writing direction,
-    are escaped (``\\x1b``, ``\\u202e``); secrets and passwords in URLs are masked. Lines stay lines."""
-    text = _PASSWORD.sub(r"\1***@", mask(text)).replace("\r\n", "\n")
+    """Return foreign text for a terminal or a log.
+
+    Control characters, also those of C1 and of writing direction, are escaped (``\\x1b``, ``\\u202e``).
+    Secrets, and keys and passwords in URLs, are masked. Lines stay lines.
+    """
+    text = _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", mask(text))).replace("\r\n", "\n")
     if text.isprintable():
         return text
     return "".join(

@@ -139,6 +139,11 @@ def test_a_password_in_a_url_is_not_printed() -> None:
     assert printable("postgresql://me:sesame@db/x failed") == "postgresql://me:***@db/x failed"
 
 
+def test_a_key_in_the_query_of_a_url_is_not_printed() -> None:
+    asked = printable("openai:m@http://h?api_key=canary&extra.access_token=canary&max_tokens=5&api_key_env=X")
+    assert asked == "openai:m@http://h?api_key=***&extra.access_token=***&max_tokens=5&api_key_env=X"
+
+
 def test_progress_shows_names_and_notes_without_control_characters() -> None:
     log, screen = io.StringIO(), io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200, color_system=None)
