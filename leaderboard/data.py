@@ -128,12 +128,6 @@ def sample(run_id: str, sequence: int) -> SampleRecord:
     return store().samples.get(run_id, sequence)
 
 
-def whole_texts(run_id: str, sequences: list[int]) -> dict[int, tuple[str, str]]:
-    """Return the whole question and the whole reply of samples, by sequence."""
-    records = store().samples.records(run_id, sequences=sequences)
-    return {r.sequence: (r.sample.input, r.answer.reply if r.answer else "") for r in records}
-
-
 @st.cache_data(ttl=TTL_S, show_spinner=False)
 def _tasks(place: Place) -> list[TaskInfo]:
     return _store(place).board.tasks()
