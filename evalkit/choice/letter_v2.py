@@ -59,6 +59,7 @@ _LONE_LETTER = re.compile(rf"[\s\"'(\[]*[A-WYZ]{AFTER}[)\]\"'.]*\s*(?:$|/)")  # 
 _ASIDE = re.compile(
     r"\b(?:unlike|contrary\s+to|compared\s+(?:to|with)|than|versus|vs\.?)\s+(?:the\s+)?$", re.IGNORECASE
 )
+_TEMPTING = re.compile(r"\s+is\s+(?:\w+\s+)?(?:tempting|attractive|common|popular)\b", re.IGNORECASE)
 _MENTIONED = re.compile(
     r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]ns(?:wer)?) (?P<named>[A-Z])(?![\w'-])"
 )
@@ -136,8 +137,9 @@ def _mentioned(plain: str, options: Sequence[str]) -> Reading | None:
         group = "bracket" if match["bracket"] else "named"
         index = index_of(match[group], options)
         aside = doubted(plain, match.start(), match.end()) or _ASIDE.search(plain[: match.start()][-40:])
-        asked = plain[match.end() : match.end() + 1] == "?"
-        if index is not None and not aside and not asked and not denied(plain, *match.span(group)):
+        after = plain[match.end() : match.end() + 60]
+        aside = aside or after.startswith("?") or _TEMPTING.match(after)
+        if index is not None and not aside and not denied(plain, *match.span(group)):
             mentioned.add(index)
         if len(mentioned) > 1:
             return Reading(None, "ambiguous")
