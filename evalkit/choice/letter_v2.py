@@ -24,12 +24,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import islice
 
 from evalkit.choice.at_start import folded, index_of, line_letter, option_at_start, text_alone
 from evalkit.choice.extractor import Reading
 from evalkit.choice.letter_v1 import clean
 from evalkit.choice.statements import AFTER, Statement, statements
-from evalkit.choice.verdicts import called_right, doubted, is_denied, letter_of_line
+from evalkit.choice.verdicts import PLACES, called_right, doubted, is_denied, letter_of_line
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.reasoning import split_reasoning
@@ -133,10 +134,12 @@ def _is_listing(plain: str, statement: Statement, options: Sequence[str]) -> boo
 def _mentioned(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option mentioned; ambiguous where several are."""
     mentioned = set()
-    for match in _MENTIONED.finditer(plain):
+    for match in islice(_MENTIONED.finditer(plain), PLACES):
         group = "bracket" if match["bracket"] else "named"
         index = index_of(match[group], options)
-        aside = doubted(plain, match.start(), match.end()) or _ASIDE.search(plain[: match.start()][-40:])
+        aside = doubted(plain, match.start(), match.end()) or _ASIDE.search(
+            plain[max(0, match.start() - 40) : match.start()]
+        )
         after = plain[match.end() : match.end() + 60]
         aside = aside or after.startswith("?") or _TEMPTING.match(after)
         if index is not None and not aside and not denied(plain, *match.span(group)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from evalkit.choice.at_start import folded, index_of, letter_and_rest, line_letter, option_at_start
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
 from evalkit.reading.negation import denied
 
-LINES = 400  # lines of a reply that are looked at for letters
+PLACES = 500  # places of a reply that are looked at for what it says of its options
+LINES = 400  # lines that are looked at for letters
 _SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be about anything
 
 _THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
@@ -108,7 +110,7 @@ def _clause_before(plain: str, place: int) -> str:
 def called_right(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option that the reply calls right; ambiguous where it calls several so."""
     right = set()
-    for match in _RIGHT.finditer(plain):
+    for match in islice(_RIGHT.finditer(plain), PLACES):
         group = "made" if match["made"] else "letter"
         start, end = match.span(group)
         index = index_of(match[group], options)
