@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,24 @@ def _proxy(text: str) -> str:
     return text
 
 
+def _variable(text: str) -> str:
+    """Return the name of an environment variable. The message for a pasted key does not repeat it."""
+    known = text in os.environ
+    if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
+        raise UsageError(
+            "model parameter api_key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
+            "not the key itself"
+        )
+    return text
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASTED_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{20,}")
+_SECRET_NAME = re.compile(
+    r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
+)
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -93,7 +112,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "api_key_env": str,
+    "api_key_env": _variable,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
@@ -155,12 +174,13 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
 
 
 _HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>(?i:https?)://.*))?")
+_NO_HOST = re.compile(r"[\s\"<>\\^`{|}]")
 _BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
 
 
 def _read_head(text: str, head: str) -> ModelSpec:
     match = _HEAD.fullmatch(head)
-    if match is None or _BARE_HOST.search(match["name"]):
+    if match is None or "://" in match["name"] or _BARE_HOST.search(match["name"]):
         raise UsageError(
             f"cannot read the model {text!r}: write provider:name[@url[,url…]][?param=value&…], "
             "with URLs that begin with http:// or https://"
@@ -173,7 +193,9 @@ def _base(url: str) -> str:
     """Return a URL without a final slash, with the path ``/v1`` if it has none. Raises ``UsageError``."""
     try:
         parts = urlsplit(url.strip())
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")  # both raise for what cannot be one
+        if _NO_HOST.search(parts.netloc):
+            raise ValueError("a character that no host name has")
     except ValueError as problem:
         raise UsageError(f"not a URL: {url!r}: {problem}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -190,6 +212,11 @@ def _base(url: str) -> str:
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
     for name, value in pairs:
+        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
+            raise UsageError(
+                f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
+                "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+            )
         if name.startswith("extra."):
             extra[name.removeprefix("extra.")] = _literal(value)
             continue

@@ -53,6 +53,11 @@ def test_predictions_pass_through_the_task_and_are_stored_under_their_name(score
     assert score(GOOD)["runs"][0]["model"] == "mine"
 
 
+def test_a_metric_is_printed_with_its_parameters(score) -> None:
+    score(GOOD, "--metric", "rouge('rouge1', tokenizer='unicode')")
+    assert "rouge1[tokenizer=unicode] ↑" in score.evalkit("show", "latest").stdout
+
+
 def test_further_metrics_are_added_and_kept(score) -> None:
     replies = [{"id": f"q{i}", "prediction": "a a a" if i else "a"} for i in range(4)]
     (run,) = score(replies, "--metric", "length()", "--metric", "token_f1()")["runs"]

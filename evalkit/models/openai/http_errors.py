@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models.openai.wire import decoded
 from evalkit.protocols import ReportedRateLimit
+from evalkit.reading.surrogates import whole_values
+from evalkit.util.masking import mask
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
@@ -21,7 +24,7 @@ _STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\
 # The parameters that evalkit sends unasked, and how servers say that they do not take one.
 _SENT = re.compile(
     r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
-    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|seed|logprobs|echo)[`'\"]"
+    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
 )
 _NOT_TAKEN = re.compile(
     r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
@@ -49,8 +52,8 @@ def message_of(body: bytes) -> tuple[str, str]:
     The forms: ``error`` as an object or a text, ``detail``, or ``message`` at the top.
     """
     try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        data = whole_values(decoded(body))
+    except ValueError:
         return _shorten(body.decode("utf-8", "replace")), ""
     return _message_in(data)
 
@@ -84,7 +87,8 @@ def fail_within(data: Any, body: bytes, where: str) -> None:
     """Raise the error inside a reply of status 200, if there is one. ``data`` is the decoded ``body``."""
     if reports_error(data):
         message, code = message_of(body)
-        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+        numeric = re.fullmatch("[45][0-9][0-9]", code)
+        status = int(code) if numeric else 400 if _WITHHELD.search(code) else 500
         raise_for(status, f"{message} (in a reply of status 200)", code, where)
 
 
@@ -115,9 +119,6 @@ def _remedy(message: str) -> str:
         remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
     found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
     names = list(dict.fromkeys(match[1] or match[2] for match in found))
-    if {"max_tokens", "max_completion_tokens"} <= set(names):
-        remedies.append("Add ?extra.max_tokens=null&extra.max_completion_tokens=4096")
-        names = [name for name in names if not name.startswith("max_")]
     if how and names:
         names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
         without = "&".join(f"extra.{name}=null" for name in names)
@@ -169,7 +170,7 @@ def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - _now(headers))
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now(headers))
     except ValueError:
         return None
 
@@ -180,12 +181,12 @@ def _retry_after_header(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        return max(0.0, _timestamp(value) - _now(headers))
+        return max(0.0, _timestamp(value) - now(headers))
     except ValueError:
         return None
 
 
-def _now(headers: Mapping[str, str]) -> float:
+def now(headers: Mapping[str, str]) -> float:
     """Return epoch seconds, by the server's clock if it sends a date: this machine's may be wrong."""
     try:
         return _timestamp(headers.get("date") or "")
@@ -200,5 +201,5 @@ def _timestamp(text: str) -> float:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))  # before the cut, which would leave half a key
     return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

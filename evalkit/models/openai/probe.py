@@ -19,6 +19,7 @@ from evalkit.models.openai import wire
 from evalkit.models.openai.transport import Unreachable
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
+from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -100,8 +101,9 @@ async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
-    data = listing.get("data") if isinstance(listing, dict) else None
-    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    data = listing.get("data") if isinstance(listing, dict) else listing  # Together lists them bare
+    entries = data if isinstance(data, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]
 
 
 def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -280,7 +282,8 @@ async def check_schema(backend: OpenAIBackend) -> None:
     padded = response.finish_reason == "length" and _SCHEMA_START.match(text)
     if not valid and not padded:
         raise ProbeError(
-            f"{backend.name}: the server does not follow a JSON schema; it answered {response.text[:80]!r}"
+            f"{backend.name}: the server does not follow a JSON schema; it answered "
+            f"{excerpt(response.text, 80)!r}"
         )
 
 
@@ -289,7 +292,7 @@ async def check_regex(backend: OpenAIBackend) -> None:
     response = await backend.send(_hello(regex="(yes|no)"))
     if not re.fullmatch("yes|no", split_reasoning(response.text)[1]):
         raise ProbeError(
-            f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. "
+            f"{backend.name}: the server ignores regex; it answered {excerpt(response.text, 80)!r}. "
             "SGLang and vLLM follow a regex"
         )
 
