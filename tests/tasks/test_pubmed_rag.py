@@ -12,7 +12,7 @@ from evalkit.errors import CorpusError, UsageError
 
 ROWS = [
     ("11", "Does zinc shorten colds?", "Zinc shortened colds by one day. It was well tolerated.", "yes"),
-    ("22", "Is walking safe after hip repair?", "Early walking was safe after hip repair.", "yes"),
+    ("22", "Is walking safe after hip repair?", "Early walking was safe after hip repair.", "maybe"),
     ("33", "Do statins prevent gout?", "Statins did not prevent gout in this cohort.", "no"),
 ]
 ABSTRACTS = {
