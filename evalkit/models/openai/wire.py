@@ -86,7 +86,10 @@ def _part_payload(part: Part) -> dict[str, Any]:
 
 
 def _base64(part: Image | Audio | Video) -> str:
-    return base64.b64encode(part.read()).decode()
+    try:
+        return base64.b64encode(part.read()).decode()
+    except OSError as problem:
+        raise RequestRejected(f"{part.path} cannot be read: {problem.strerror}") from None
 
 
 def media_of(request: Request) -> list[Image | Audio | Video]:
