@@ -49,7 +49,10 @@ def _sample(video: Video) -> list[Made]:
     try:
         video.check()
         if lacking := missing_bytes(video):
-            raise RequestRejected(f"{name} is cut off: {lacking:,} bytes are missing, by its own headers")
+            raise RequestRejected(
+                f"{name} is cut off: by its own headers {lacking:,} bytes are missing. Copy it again, or keep "
+                "what is there: ffmpeg -i FILE -c copy NEW.mkv"
+            )
         with _opened(video, av) as container:
             span = _span(container, _film(container, name), av.time_base, name)
         times = _times(video, span, name)
@@ -89,7 +92,8 @@ def _span(container: Any, film: Any, base: int, name: str) -> _Span:
             starts += [begins] if is_film else []
     if not starts:  # a raw stream has no clock: its frames follow each other
         return _Span(0.0, length)
-    span = _Span(min(starts), max(ends[film.index], max(starts) + _step(starts)))
+    last, end = max(starts), ends[film.index]
+    span = _Span(min(starts), end if end > last else last + _step(starts))
     there, declared = max(ends.values()), _declared(container, film, base)
     if declared - max(there, there - span.start) > _MISSING_S:
         raise RequestRejected(

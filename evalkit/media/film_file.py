@@ -13,14 +13,11 @@ from evalkit.types import Video
 _BOXES = frozenset(
     b"ftyp styp moov moof mdat mfra sidx ssix prft free skip wide udta uuid meta pnot emsg".split()
 )
-_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80\x67"
 
 
 def missing_bytes(video: Video) -> int:
-    """Return how many bytes a film lacks at its end, as MP4, Matroska, WebM and AVI files tell; else 0.
-
-    A live recording (WebM from a browser) does not say how long it is: 0.
-    """
+    """Return how many bytes a film lacks at its end, as MP4, Matroska, WebM and AVI files tell; else 0."""
     if video.data is not None:
         return _missing(io.BytesIO(video.data), len(video.data))
     with Path(video.path or "").open("rb") as file:
@@ -31,8 +28,8 @@ def _missing(file: BinaryIO, size: int) -> int:
     start = file.read(12)
     if start[4:8] in _BOXES:
         end = _end_of_boxes(file, size)
-    elif start[:4] == _EBML.to_bytes(4):
-        end = _end_of_segment(file)
+    elif start[:4] == _EBML:
+        end = _end_of_elements(file, size)
     elif start[:4] == b"RIFF" and start[8:] == b"AVI ":
         end = _end_of_riff(file, size)
     else:
@@ -54,26 +51,25 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int:
     return offset
 
 
-def _end_of_segment(file: BinaryIO) -> int:
-    """Return where the Segment of a Matroska file ends; 0 if its length is unknown (live)."""
+def _end_of_elements(file: BinaryIO, size: int) -> int:
+    """Return where the last element of a Matroska or WebM file ends.
+
+    A live recording does not know the lengths of its Segment and Clusters: what they contain is walked instead.
+    """
     offset = 0
-    for expected in (_EBML, _SEGMENT):
+    while offset < size:
         file.seek(offset)
-        head = file.read(12)
-        length = _vint(head[4:])
-        if head[:4] != expected.to_bytes(4) or length is None:
-            return 0
-        offset += 4 + 9 - head[4].bit_length() + length
+        head = file.read(12).ljust(12, b"\0")
+        name_width = 9 - head[0].bit_length()
+        width = 9 - head[name_width].bit_length()
+        if name_width > 4 or width > 8:  # no element: zeros, as a download leaves them that broke off
+            return 2 * size - offset
+        value = int.from_bytes(head[name_width : name_width + width]) - (1 << 7 * width)
+        unknown = value == (1 << 7 * width) - 1
+        offset += name_width + width + (0 if unknown else value)
+        if head[:4] == _SEGMENT and not unknown:
+            return offset
     return offset
-
-
-def _vint(data: bytes) -> int | None:
-    """Return an EBML number; None for the one that means unknown."""
-    width = 9 - data[0].bit_length() if data else 9
-    if width > len(data):
-        return None
-    value = int.from_bytes(data[:width]) - (1 << 7 * width)
-    return None if value == (1 << 7 * width) - 1 else value
 
 
 def _end_of_riff(file: BinaryIO, size: int) -> int:
