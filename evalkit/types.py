@@ -47,7 +47,7 @@ class Media(Struct, frozen=True):
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """Return the bytes. Raises ``OSError`` if the file cannot be read, or has changed since it was opened."""
+        """Return the bytes. Raises ``OSError`` if the file is gone, or has changed since it was opened."""
         if self.data is not None:
             return self.data
         data = Path(self.path or "").read_bytes()
@@ -63,8 +63,8 @@ class Media(Struct, frozen=True):
         if sha256 != self.sha256:
             raise OSError(
                 errno.ESTALE,
-                "the file has changed since it was opened. Write each picture, sound or film to a file of its "
-                "own, or keep the bytes: Image.of(data)",
+                "the file has changed since it was opened. Write each picture, sound or film to a file of "
+                "its own, or keep the bytes: Image.of(data)",
                 self.path,
             )
 

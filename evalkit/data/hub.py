@@ -90,7 +90,10 @@ def hub_rows(
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
-    yield from rows
+    for number, row in enumerate(rows, 1):
+        placed = Row(row)
+        placed.place = f"{file or f'{repository}, {split}'}, row {number}"
+        yield placed
 
 
 def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]:

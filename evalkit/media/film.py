@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from evalkit.errors import RequestRejected
@@ -50,15 +51,17 @@ def _sample(video: Video) -> list[Made]:
         video.check()
         if lacking := missing_bytes(video):
             raise RequestRejected(
-                f"{name} is cut off: by its own headers {lacking:,} bytes are missing. Copy it again, or keep "
-                "what is there: ffmpeg -i FILE -c copy NEW.mkv"
+                f"{name} is cut off: by its own headers {lacking:,} bytes are missing. Copy it again, or "
+                "keep what is there: ffmpeg -i FILE -c copy NEW.mkv"
             )
         with _opened(video, av) as container:
             span = _span(container, _film(container, name), av.time_base, name)
         times = _times(video, span, name)
         with _opened(video, av) as container:
             stream = _film(container, name)
-            return [_picture(*shown, stream, span, name) for shown in _on_screen(container, stream, times, span)]
+            return [
+                _picture(*shown, stream, span, name) for shown in _on_screen(container, stream, times, span)
+            ]
     except (av.error.FFmpegError, OSError) as problem:
         raise RequestRejected(f"{name} cannot be read as a film: {problem.strerror or problem}") from None
 
@@ -76,7 +79,7 @@ def _film(container: Any, name: str) -> Any:
 
 
 def _span(container: Any, film: Any, base: int, name: str) -> _Span:
-    """Read the times of all packets, without decoding them. Raises ``RequestRejected`` if the end is missing."""
+    """Read the times of all packets, undecoded. Raises ``RequestRejected`` if the end is missing."""
     starts: list[float] = []
     ends = {stream.index: 0.0 for stream in container.streams}
     length = 0.0
@@ -103,14 +106,13 @@ def _span(container: Any, film: Any, base: int, name: str) -> _Span:
 
 
 def _step(starts: list[float]) -> float:
-    """Return the usual time from one frame to the next, which the last frame lasts if nothing says how long."""
-    ordered = sorted(starts)
-    steps = sorted(b - a for a, b in zip(ordered, ordered[1:], strict=False))
+    """Return the usual time from one frame to the next: how long the last one lasts if nothing says it."""
+    steps = sorted(after - before for before, after in pairwise(sorted(starts)))
     return steps[len(steps) // 2] if steps else 0.0
 
 
 def _declared(container: Any, film: Any, base: int) -> float:
-    """Return the length that the headers say, in seconds; 0 if none does. An edit list may shorten a track."""
+    """Return the length by the headers, in seconds; 0 if none says it. An edit list may shorten a track."""
     track = None if film.duration is None else float(film.duration * film.time_base)
     whole = container.duration / base if container.duration else None
     return min((length for length in (track, whole) if length is not None), default=0.0)

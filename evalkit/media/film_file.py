@@ -54,7 +54,7 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int:
 def _end_of_elements(file: BinaryIO, size: int) -> int:
     """Return where the last element of a Matroska or WebM file ends.
 
-    A live recording does not know the lengths of its Segment and Clusters: what they contain is walked instead.
+    A live recording has no lengths for its Segment and Clusters: what they contain is walked instead.
     """
     offset = 0
     while offset < size:

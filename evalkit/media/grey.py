@@ -1,7 +1,7 @@
 """Grey levels of a DICOM frame: stored values, to the units of the modality, to what a screen shows.
 
-The three steps and their formulas are those of DICOM PS3.3: modality LUT or rescale (C.11.1), VOI LUT or window
-(C.11.2), and the inversion of MONOCHROME1.
+The three steps and their formulas are those of DICOM PS3.3: modality LUT or rescale (C.11.1), VOI LUT or
+window (C.11.2), and the inversion of MONOCHROME1.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from evalkit.extras import load
 from evalkit.media.kept import Made
 from evalkit.types import MediaSupport
 
-
 _ODDEST_PIXEL = 10.0
 _CONVERT = {
     "image/heic": "convert it to JPEG first, for example heif-convert PHOTO.heic PHOTO.jpg",
@@ -31,7 +30,7 @@ def pillow() -> Any:
 
 @contextmanager
 def opened(data: bytes, media_type: str, name: str) -> Iterator[Any]:
-    """Open a file as a Pillow picture. Raises ``RequestRejected`` with name and reason, also while it is read."""
+    """Open a file with Pillow. Raises ``RequestRejected`` with name and reason, also while it is read."""
     pil = pillow()
     try:
         with pil.open(io.BytesIO(data)) as picture:

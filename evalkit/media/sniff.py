@@ -99,6 +99,8 @@ def _png(data: bytes) -> FileInfo:
             odd.append("animation")
         elif kind == b"eXIf":  # before the pixels or after them
             turned = _orientation(data[offset + 8 : offset + 8 + length])
+        elif kind == b"IEND" or not kind.isalpha():
+            break
         offset += length + 12
     odd += ["no end"] if b"IEND" not in data[-_TAIL:] else []
     return _turned("image/png", size, odd, turned)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import Image, Sample, file_rows, hub_rows
-from evalkit.media import keep_image
+from evalkit.media import row_image
 
 # The main revision needs a loading script; this one, made by the hub, has the same data as Parquet.
 HUB, REVISION = "keremberke/blood-cell-object-detection", "refs/convert/parquet"
@@ -31,11 +31,11 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
     """Yield the questions; those about one smear form a cluster."""
     if data is None or data.suffix == ".parquet":
         for row in hub_rows(HUB, "full", split, file=data, revision=REVISION):
-            picture = keep_image(row["image"]["bytes"], "image/jpeg")
+            picture = row_image(row, "image", data and data.parent)
             yield from (sample_of(q, picture) for q in asked(f"bccd-{row['image_id']}", _hub_cells(row)))
         return
     for row in file_rows(data, "questions"):
-        yield sample_of(row, Image.open(data / "images" / row["image"]))
+        yield sample_of(row, row_image(row, "image", data / "images"))
 
 
 def sample_of(row: dict[str, Any], picture: Image) -> Sample:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, task
+from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.data.hub import file_rows, hub_rows
-from evalkit.media import ImageArm, image_arms, in_arm, interleaved, keep_image
+from evalkit.media import ImageArm, image_arms, in_arm, interleaved, row_image
 from evalkit.metrics import math_answer
 from evalkit.metrics.vision import read_math
 
@@ -24,9 +24,9 @@ def problems(data: Path | None, split: str) -> Iterator[Sample]:
     rows = hub_rows("MathLLMs/MathVision", None, split, file=data) if hub else file_rows(data, "questions")
     for row in rows:
         if hub:
-            figure = keep_image(row["decoded_image"]["bytes"])
+            figure = row_image(row, "decoded_image", data and data.parent)
         elif row["has_image"] and (split == "test" or row["testmini"]):
-            figure = Image.open(data / "images" / row["image"])
+            figure = row_image(row, "image", data / "images")
         else:
             continue
         slices = {

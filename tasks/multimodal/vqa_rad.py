@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import Image, Sample, file_rows, hub_rows
-from evalkit.media import keep_image
+from evalkit.media import row_image
 
 HUB = "flaviagiammarino/vqa-rad"
 _SPELT = {"ATRIB": "ATTRIB", "PRSE": "PRES"}
@@ -18,11 +18,11 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
     if data is None or data.suffix == ".parquet":
         for part in ("train", "test") if split == "all" else (split,):
             for index, row in enumerate(hub_rows(HUB, None, part, file=data)):
-                yield _from_hub(f"{part}-{index}", row)
+                yield _from_hub(f"{part}-{index}", row, data)
         return
     for row in file_rows(data, "questions"):
         if split in ("all", row["official_split"]):
-            picture = Image.open(data / "images" / row["image"])
+            picture = row_image(row, "image", data / "images")
             kinds = {_SPELT.get(kind, kind.upper()) for kind in row["question_type"]}
             slices = {
                 "answer_type": row["answer_type"],
@@ -32,9 +32,9 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
             yield _sample(row["id"], row, picture, slices)
 
 
-def _from_hub(name: str, row: dict[str, Any]) -> Sample:
+def _from_hub(name: str, row: dict[str, Any], file: Path | None) -> Sample:
     """Return a row of the hub as a sample; closed are the questions with the answer yes or no."""
-    picture = keep_image(row["image"]["bytes"], "image/jpeg")
+    picture = row_image(row, "image", file and file.parent)
     closed = row["answer"].strip().lower() in ("yes", "no")
     return _sample(name, row, picture, {"answer_type": "closed" if closed else "open"})
 
