@@ -20,6 +20,7 @@ from evalkit.media.pixels import png, square
 from evalkit.types import Image, Video
 
 MOST_FRAMES = 512
+_COVER = 0x400  # FFmpeg's mark of a picture that stands for a song (AV_DISPOSITION_ATTACHED_PIC)
 _ROUNDING_S = 0.002  # WebM and Matroska round each time to a millisecond
 _MISSING_S = 0.5  # the shortest missing end that is noticed by its time
 
@@ -73,7 +74,7 @@ def _opened(video: Video, av: Any) -> Any:
 def _film(container: Any, name: str) -> Any:
     """Return the film's stream: a cover picture is none. Raises ``RequestRejected``."""
     for stream in container.streams.video:
-        if "attached_pic" not in str(stream.disposition):
+        if not int(stream.disposition) & _COVER:
             return stream
     raise RequestRejected(f"{name} contains no film")
 

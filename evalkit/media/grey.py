@@ -32,12 +32,11 @@ class Attributes:
         Raises ``ValueError`` with the attribute for a value that is no number.
         """
         home = self.home_of(name) if home is None else home
-        value = None if home is None else home.get(name)
+        value: Any = None if home is None else home.get(name)
         if _empty(value):
             return []
-        values = [value] if isinstance(value, (str, bytes, int, float)) else value
         try:
-            return [float(v) for v in values]
+            return [float(v) for v in ([value] if isinstance(value, (str, int, float)) else value)]
         except (TypeError, ValueError):
             raise ValueError(f"{_tag(name)} is {value!r}, no number") from None
 

@@ -176,16 +176,16 @@ async def test_pictures_that_are_dropped_in_the_run_are_no_answer(script):
     several = Request(messages=(Message("user", (*(Image.of(p) for p in (RED, GREEN, BLUE)), Text("?"))),))
     assert (await backend.send(several)).text == "red"
     server.most = 1
-    with pytest.raises(RequestRejected, match="one of 3 images: .* has 26 prompt tokens, and 26 with one"):
+    with pytest.raises(RequestRejected, match=r"one of 3 images: .* has 26 prompt tokens, and 26 with one"):
         await backend.send(several)
     server.most = 0
-    with pytest.raises(RequestRejected, match="one of 3 images: .* has 10 prompt tokens, and 10 with one"):
+    with pytest.raises(RequestRejected, match=r"one of 3 images: .* has 10 prompt tokens, and 10 with one"):
         await backend.send(several)
     await backend.close()
 
 
 class Tiles(Counting):
-    """Idefics3: the longest side becomes 1456 pixels, cut into tiles of 364, 169 tokens each and for the whole."""
+    """Idefics3: the longest side becomes 1456 pixels, cut into tiles of 364; each has 169 tokens."""
 
     def tokens_of(self, size):
         scale = 1456 / max(size)
