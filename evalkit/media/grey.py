@@ -198,7 +198,7 @@ def _looked_up(values: Any, item: Any, dataset: Any) -> tuple[Any, float]:
     if first >= 2**15 and values.min() < 0:
         first -= 2**16
     table = _table(item.LUTData, entries, little=dataset.file_meta.TransferSyntaxUID.is_little_endian)
-    positions = np.clip(np.floor(values) - first, 0, len(table) - 1).astype(np.int64)
+    positions = np.clip(np.floor(values.astype(np.float64)) - first, 0, len(table) - 1).astype(np.int64)
     return table[positions].astype(np.float64), float(max(2**bits - 1, table.max()))
 
 
