@@ -108,7 +108,26 @@ def _eight_bits(picture: Any, steps: list[str]) -> Any:
         scale = 255 / (high - low)
         steps.append(f"grey values {low:g} to {high:g} spread over 8 bits")
         return floats.point(lambda v: v * scale + (0.5 - low * scale)).convert("L")
+    return _to_rgb(picture, steps)
+
+
+def _to_rgb(picture: Any, steps: list[str]) -> Any:
+    """Return a picture of another colour space in RGB, by its colour profile where it has a readable one."""
+    from PIL import ImageCms
+
+    profile = picture.info.pop("icc_profile", None)  # it must not go into an RGB file
     steps.append(f"{picture.mode} to RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):
+            steps[-1] += ", its colour profile cannot be used"
+        else:
+            steps[-1] += " by its colour profile"
+            return converted
     return picture.convert("RGB")
 
 

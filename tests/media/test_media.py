@@ -86,6 +86,22 @@ def test_cmyk_becomes_rgb() -> None:
     assert np.abs(np.asarray(shown(sent), float) - np.asarray(gradient(), float)).mean() < 4
 
 
+def test_a_colour_profile_is_used_or_kept_but_never_that_of_another_colour_space() -> None:
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    kept = ready(saved(gradient(), "TIFF", icc_profile=srgb))
+    assert shown(kept).info["icc_profile"] == srgb
+    cmyk = ready(saved(PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF", icc_profile=b"damaged"))
+    assert shown(cmyk).getpixel((0, 0)) == (255, 0, 0)
+    assert "icc_profile" not in shown(cmyk).info
+    assert cmyk.made.endswith("CMYK to RGB, its colour profile cannot be used")
+    grey = ready(saved(PIL.Image.new("LAB", (8, 8), (137, 128, 128)), "TIFF", icc_profile=lab))
+    assert shown(grey).getpixel((0, 0)) == pytest.approx((128, 128, 128), abs=4)
+    assert grey.made.endswith("LAB to RGB by its colour profile")
+
+
 def test_what_is_transparent_lies_on_white() -> None:
     """A server that drops the alpha channel would show black lines on black."""
     drawing = PIL.Image.new("RGBA", (20, 10), (0, 0, 0, 0))
