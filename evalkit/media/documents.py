@@ -71,6 +71,10 @@ def _pdf(data: bytes, choose: partial[list[int]], dpi: int, path: str) -> list[M
     except pypdfium2.PdfiumError as problem:
         raise UsageError(f"{path} cannot be read as PDF: {problem}") from None
     with document:
+        if document.get_formtype() == pypdfium2.raw.FORMTYPE_XFA_FULL:
+            raise UsageError(
+                f"{path} is an XFA form, which only Adobe's reader shows: print it to a PDF first"
+            )
         document.init_forms()  # without it, what is filled into the fields of a form is not shown
         return [_page(document, index, dpi, path, pypdfium2.PdfiumError) for index in choose(len(document))]
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from evalkit.errors import RequestRejected
 from evalkit.extras import load
-from evalkit.media.film_file import missing_bytes
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import png, square
 from evalkit.types import Image, Video
@@ -40,7 +39,7 @@ def frames_of(video: Video) -> tuple[Image, ...]:
     """Return ``video.frames`` pictures, from the middles of as many equal parts, or ``fps`` per second.
 
     With ``fps`` they are the frames at 0, 1/fps, 2/fps, … seconds, as long as the film lasts. Raises
-    ``RequestRejected`` for a file without a film, one that is cut off, or too many frames for one request.
+    ``RequestRejected`` for a file without a film, without its end, or with too many frames for one request.
     """
     return kept(f"{video.sha256} film {video.frames} {video.fps}", lambda: _sample(video))
 
@@ -50,11 +49,6 @@ def _sample(video: Video) -> list[Made]:
     name = video.path or f"film {video.sha256[:12]}"
     try:
         video.check()
-        if lacking := missing_bytes(video):
-            raise RequestRejected(
-                f"{name} is cut off: by its own headers {lacking:,} bytes are missing. Copy it again, or "
-                "keep what is there: ffmpeg -i FILE -c copy NEW.mkv"
-            )
         with _opened(video, av) as container:
             span = _span(container, _film(container, name), av.time_base, name)
         times = _times(video, span, name)

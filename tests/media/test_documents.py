@@ -116,6 +116,15 @@ def test_a_field_without_an_appearance_shows_its_value(tmp_path: Path) -> None:
     assert (np.asarray(shown(page).convert("L"))[40:60, 20:120] < 100).sum() > 30
 
 
+def test_a_form_that_only_one_reader_shows_is_refused(tmp_path: Path) -> None:
+    """Others show a page that says: please wait."""
+    path = tmp_path / "xfa.pdf"
+    root = FORM[0].replace(b"/AcroForm<<", b"/NeedsRendering true/AcroForm<</XFA 5 0 R")
+    path.write_bytes(pdf(root, *FORM[1:], FIELD % b"", stream(b"<xdp/>")))
+    with pytest.raises(UsageError, match=r"xfa\.pdf is an XFA form"):
+        open_images(path)
+
+
 def test_a_page_that_cannot_be_loaded_is_named_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "report.pdf"
     pages = b"<</Type/Pages/Kids[3 0 R 9 0 R]/Count 2>>"

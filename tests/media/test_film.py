@@ -150,6 +150,16 @@ def test_a_film_that_is_cut_off_is_refused(tmp_path: Path, name: str, left: floa
         frames(path, frames=4)
 
 
+def test_a_whole_film_that_is_cut_off_is_not_sent_either(film: Path) -> None:
+    film.write_bytes(film.read_bytes()[:-9])
+    messages = (Message("user", (Video.open(film),)),)
+    with pytest.raises(RequestRejected, match=r"film\.mp4 is cut off: .* 9 bytes are missing"):
+        ready_messages(messages, MediaSupport(video=True))
+    film.unlink()
+    with pytest.raises(RequestRejected, match=r"film\.mp4 cannot be read: No such file"):
+        ready_messages(messages, MediaSupport(video=True))
+
+
 @pytest.mark.parametrize("name", ["film.mkv", "film.webm", "live.webm", "h264.mp4"])
 def test_a_film_whose_second_half_never_arrived_is_refused(tmp_path: Path, name: str) -> None:
     """A download that reserved the space and broke off: the size is right, the rest is zeros."""

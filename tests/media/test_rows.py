@@ -49,9 +49,7 @@ def test_a_row_without_a_picture_is_named(value: object) -> None:
 
 def test_a_path_that_does_not_resolve_is_named_with_its_row(tmp_path: Path) -> None:
     for path in ("gone.png", "zip://pictures/a.png::https://example.org/a.zip"):
-        with pytest.raises(
-            CorpusError, match=r"row 7: 'image' holds no bytes, .*cannot be read: No such"
-        ):
+        with pytest.raises(CorpusError, match=r"row 7: 'image' holds no bytes, .*cannot be read: No such"):
             row_image(placed(image={"bytes": None, "path": path}), "image", tmp_path)
 
 
