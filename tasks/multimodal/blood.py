@@ -35,7 +35,7 @@ def questions(data: Path | None, split: str) -> Iterator[Sample]:
             yield from (sample_of(q, picture) for q in asked(f"bccd-{row['image_id']}", _hub_cells(row)))
         return
     for row in file_rows(data, "questions"):
-        yield sample_of(row, row_image(row, "image", data / "images"))
+        yield sample_of(row, Image.open(data / "images" / row["image"]))
 
 
 def sample_of(row: dict[str, Any], picture: Image) -> Sample:

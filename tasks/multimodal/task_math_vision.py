@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
+from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, task
 from evalkit.data.hub import file_rows, hub_rows
 from evalkit.media import ImageArm, image_arms, in_arm, interleaved, row_image
 from evalkit.metrics import math_answer
@@ -26,7 +26,7 @@ def problems(data: Path | None, split: str) -> Iterator[Sample]:
         if hub:
             figure = row_image(row, "decoded_image", data and data.parent)
         elif row["has_image"] and (split == "test" or row["testmini"]):
-            figure = row_image(row, "image", data / "images")
+            figure = Image.open(data / "images" / row["image"])
         else:
             continue
         slices = {
