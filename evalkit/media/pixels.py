@@ -189,6 +189,15 @@ def fitting(size: tuple[int, int], takes: MediaSupport) -> tuple[int, int]:
     return size if scale == 1.0 else (max(1, int(width * scale)), max(1, int(height * scale)))
 
 
+def even_picture(width: int, height: int, colour: tuple[int, int, int], media_type: str) -> bytes:
+    """Return a file of one colour. Raises ``NotInstalled`` without Pillow, ``KeyError`` for other types."""
+    if media_type == "image/png":
+        return plain_png(width, height, colour)
+    out = io.BytesIO()
+    pillow().new("RGB", (width, height), colour).save(out, media_type.removeprefix("image/"))
+    return out.getvalue()
+
+
 @lru_cache(maxsize=1024)
 def plain_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
     """Return a PNG of one colour, made without Pillow."""

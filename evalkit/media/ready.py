@@ -12,7 +12,7 @@ from evalkit.media.film_file import missing_bytes
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import fitting, to_png
 from evalkit.media.sniff import look
-from evalkit.types import Audio, Image, MediaSupport, Message, Part, Video
+from evalkit.types import Audio, Image, MediaSupport, Message, Part, Text, Video
 
 _DOCUMENTS = ("application/pdf", "application/dicom")
 
@@ -48,7 +48,13 @@ def _ready(part: Part, takes: MediaSupport) -> tuple[Part, ...]:
             return (_ready_audio(part, takes),)
         case Video():
             return _ready_video(part, takes)
-    return (part,)
+        case Text():
+            return (part,)
+    kind = f"{type(part).__module__}.{type(part).__name__}"
+    raise RequestRejected(
+        f"a message holds {kind} where it should hold Text, Image, Audio or Video: open files with "
+        "Image.open(path), and bytes with Image.of(data)"
+    )
 
 
 def ready_image(image: Image, takes: MediaSupport) -> Image:

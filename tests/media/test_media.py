@@ -290,6 +290,11 @@ def test_a_file_written_again_is_never_shown_under_the_name_of_another(tmp_path:
         opened[0].read()
 
 
+def test_a_picture_of_pillow_in_a_message_is_refused_with_the_way_to_open_it() -> None:
+    with pytest.raises(RequestRejected, match=r"holds PIL\.Image\.Image where .*Image\.open\(path\)"):
+        ready_messages((Message("user", (gradient(),)),), MediaSupport())
+
+
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(plain_png(4, 4, (1, 2, 3)))

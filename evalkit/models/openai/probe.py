@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import math
+import os
 import re
 import struct
 import wave
@@ -192,7 +193,7 @@ async def check_images(backend: OpenAIBackend) -> ImageCost:
     """
     question = Text("What colour is the image?")
     # New ones each time: some servers do not count what lies in their prompt cache.
-    red, green, blue = (new_picture(PICTURE, PICTURE, colour) for colour in _COLOURS)
+    red, green, blue = (new_picture((PICTURE, PICTURE), colour) for colour in _COLOURS)
     plain = await _ask(backend, question)
     seen = await _ask(backend, red, question)
     if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
@@ -222,7 +223,8 @@ async def check_audio(backend: OpenAIBackend) -> None:
     """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
     question = Text("What do you hear?")
     plain = await _ask(backend, question)
-    heard = await _ask(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    tone = tone_wav(hertz=400.0 + os.urandom(1)[0])  # a new one each time, as the pictures are
+    heard = await _ask(backend, Audio.of(tone, "audio/wav"), question)
     if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
         raise ProbeError(
             f"{backend.name}: the server drops sounds silently: a sound changed neither its token count "

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from evalkit.errors import RequestRejected
-from evalkit.media.pixels import plain_png
+from evalkit.errors import NotInstalled, RequestRejected
+from evalkit.media.pixels import even_picture, plain_png
 from evalkit.media.sniff import look
 from evalkit.models.openai import wire
 from evalkit.types import Audio, Image, Message, Part, Request, Response, Usage, Video
@@ -116,7 +116,8 @@ def _largest(parts: list[Image | Audio | Video]) -> tuple[int, int] | None:
 def _with_new(request: Request, kind: type, count: int, size: tuple[int, int] | None) -> Request:
     """Return a request for one output token with the first ``count`` of its parts of ``kind``.
 
-    Pictures are replaced by ones that the server has never seen, so that its caches hold none of them.
+    Pictures are replaced by ones of the same type that the server has never seen: its caches hold none of
+    them.
     """
     left = count
     messages = []
@@ -129,13 +130,23 @@ def _with_new(request: Request, kind: type, count: int, size: tuple[int, int] | 
             if not isinstance(part, kind):
                 parts.append(part)
             elif left:
-                parts.append(new_picture(*size) if isinstance(part, Image) and size else part)
                 left -= 1
+                if isinstance(part, Image) and size:
+                    part = new_picture(size, kind=part.media_type)
+                parts.append(part)
         messages.append(Message(message.role, tuple(parts) or "?"))
     return replace(request, messages=tuple(messages), max_tokens=1)
 
 
-def new_picture(width: int, height: int, colour: tuple[int, int, int] = (100, 100, 100)) -> Image:
-    """Return an even picture of about a ``colour`` that no server has seen before."""
+def new_picture(
+    size: tuple[int, int], colour: tuple[int, int, int] = (100, 100, 100), kind: str = "image/png"
+) -> Image:
+    """Return an even picture of about a ``colour`` that no server has seen before.
+
+    It is a file of a ``kind``, or a PNG file where that cannot be written here.
+    """
     red, green, blue = (value + byte % 32 for value, byte in zip(colour, os.urandom(3), strict=True))
-    return Image.of(plain_png(width, height, (red, green, blue)))
+    try:
+        return Image.of(even_picture(*size, (red, green, blue), kind), kind)
+    except (NotInstalled, KeyError, OSError):
+        return Image.of(plain_png(*size, (red, green, blue)))

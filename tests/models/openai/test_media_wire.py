@@ -226,6 +226,24 @@ async def test_a_wide_strip_may_cost_less_than_the_square_of_the_probe(script):
     await backend.close()
 
 
+async def test_a_server_that_drops_one_type_of_pictures_is_noticed(script):
+    """It is measured with pictures of the same type: a PNG would have been seen."""
+
+    class OnlyPng(Counting):
+        def counted(self, urls):
+            return super().counted([url for url in urls if url.startswith("data:image/png")])
+
+    OnlyPng(script)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements(images=True))
+    out = io.BytesIO()
+    PIL.Image.new("RGB", (80, 60)).save(out, "JPEG")
+    jpeg = Image.of(out.getvalue(), "image/jpeg")
+    with pytest.raises(RequestRejected, match=r"dropped the image: .* 80x60, .* 10 prompt tokens, and 10"):
+        await backend.send(Request(messages=(Message("user", (jpeg, Text("?"))),)))
+    await backend.close()
+
+
 async def test_a_second_question_about_a_picture_may_cost_nothing(script):
     server = Uncached(script)
     backend = load(f"openai:tiny@{script.url}")
