@@ -6,6 +6,7 @@ window (C.11.2), and the inversion of MONOCHROME1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -36,9 +37,12 @@ class Attributes:
         if _empty(value):
             return []
         try:
-            return [float(v) for v in ([value] if isinstance(value, (str, int, float)) else value)]
+            found = [float(v) for v in ([value] if isinstance(value, (str, int, float)) else value)]
         except (TypeError, ValueError):
-            raise ValueError(f"{_tag(name)} is {value!r}, no number") from None
+            found = [math.nan]
+        if not all(map(math.isfinite, found)):
+            raise ValueError(f"{_tag(name)} is {value!s:.40}, which is no number")
+        return found
 
     def number(self, name: str, home: Any = None) -> float | None:
         """Return the first value of an attribute, or None."""

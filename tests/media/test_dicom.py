@@ -75,9 +75,14 @@ def test_a_window_in_hounsfield_units_needs_the_rescale_of_a_ct(tmp_path: Path) 
         open_images(path, window=(40, 0))
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")  # from writing the file
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        (
+            {"RescaleSlope": "nan", "RescaleIntercept": 0},
+            r"RescaleSlope \(0028,1053\) is nan, which is no number",
+        ),
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, r"RescaleSlope \(0028,1053\) is 0"),
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, r"VOILUTFunction \(0028,1056\)"),
         ({"PhotometricInterpretation": "HSV"}, r"\(0028,0004\)"),
