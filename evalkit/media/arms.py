@@ -37,7 +37,8 @@ def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
     """Yield the samples with their pictures replaced and nothing else changed.
 
     A shuffled picture is drawn by the sample's id from the pictures of all other clusters (patients), so that
-    it is the same in every run, with any limit. Raises ``SetupError`` if there is none.
+    it is the same in every run, with any limit; those of one sample differ, if there are enough. Raises
+    ``SetupError`` if there is none.
     """
     if image == "real":
         yield from samples
@@ -77,16 +78,19 @@ def _shuffled(samples: list[Sample]) -> Iterator[Sample]:
                 f"image=shuffled needs pictures of other samples and other clusters than {sample.id!r} has, "
                 "and there are none"
             )
-        images = tuple(pool[_draw(names, own, f"{sample.id}\0{i}")] for i in range(len(sample.images)))
-        yield msgspec.structs.replace(sample, images=images)
+        drawn: list[str] = []
+        for i in range(len(sample.images)):
+            taken = own.union(drawn)
+            drawn.append(_draw(names, taken if len(taken) < len(names) else own, f"{sample.id}\0{i}"))
+        yield msgspec.structs.replace(sample, images=tuple(pool[name] for name in drawn))
 
 
 def _cluster(sample: Sample) -> str:
     return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
 
 
-def _draw(names: list[str], own: set[str], key: str) -> str:
-    """Return the first name outside ``own``, from the position that the hash of ``key`` gives."""
+def _draw(names: list[str], taken: set[str], key: str) -> str:
+    """Return the first name outside ``taken``, from the position that the hash of ``key`` gives."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(names)
     rotated = (names[(start + step) % len(names)] for step in range(len(names)))
-    return next(name for name in rotated if name not in own)
+    return next(name for name in rotated if name not in taken)

@@ -73,7 +73,10 @@ def _end_of_elements(file: BinaryIO, size: int) -> int:
 
 
 def _end_of_riff(file: BinaryIO, size: int) -> int:
-    """Return where the last RIFF chunk of an AVI file ends; a long film has several."""
+    """Return where the last RIFF chunk of an AVI file must end; a long film has several.
+
+    Some programs count the eight bytes of its header twice, or leave out the last, empty byte.
+    """
     offset = 0
     while offset < size:
         file.seek(offset)
@@ -81,4 +84,4 @@ def _end_of_riff(file: BinaryIO, size: int) -> int:
         if kind != b"RIFF" or not length:
             break
         offset += 8 + length + length % 2
-    return offset
+    return offset - 9

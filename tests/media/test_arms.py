@@ -92,6 +92,18 @@ def test_a_shuffled_picture_never_comes_from_the_same_patient() -> None:
         list(in_arm(one, "shuffled"))
 
 
+def test_the_shuffled_pictures_of_one_sample_differ() -> None:
+    """Before and after would otherwise be one picture."""
+    pairs = [
+        Sample(f"s{i}", "?", images=tuple(Image.of(plain_png(8, 8, (i, j, 0))) for j in range(2)))
+        for i in range(3)
+    ]
+    for sample in in_arm(pairs, "shuffled"):
+        assert len({image.sha256 for image in sample.images}) == 2
+    one, two = in_arm([pairs[0], replace(pairs[1], images=pairs[1].images[:1])], "shuffled")
+    assert [len(one.images), len(two.images)] == [2, 1], "the only other picture is shown twice"
+
+
 def test_pictures_that_two_patients_share_are_neither_ones_shuffled_picture() -> None:
     shared, own, other = (Image.of(plain_png(8, 8, (i, i, i))) for i in range(3))
     samples = [
