@@ -66,8 +66,9 @@ def unsupported_numbers(source: Source = "passages") -> Metric:
     """Return the share of the reply's numbers that no source holds. Lower is better.
 
     Numbers are compared by value, without sign: ``10^6``, ``10⁶`` and ``1,000,000`` are equal. A number with
-    decimals is also supported by a source's number that rounds to it. A reply without numbers scores 0: read this metric beside one that rewards numbers.
-    Does not apply where the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
+    decimals is also supported by a source's number that rounds to it. A reply without numbers scores 0: read
+    this metric beside one that rewards numbers. Does not apply where the prompt held no passages by design.
+    Raises ``UsageError`` for an unknown source.
     """
     return Metric(
         "unsupported_numbers" + checked("unsupported_numbers", source),
@@ -103,9 +104,7 @@ def _unsupported(source: Source, sample: Sample, answer: Answer) -> float | None
 
 
 def _supported(number: Decimal, sourced: Iterable[Decimal]) -> bool:
-    last = int(
-        number.as_tuple().exponent
-    )  # 0 in 4, which only 4 supports; -1 in 0.7, which 0.71 supports too
+    last = int(number.as_tuple().exponent)  # 0: only the same number is equal; -1: also one that rounds to it
     reach = Decimal(1).scaleb(last) / 2 if last else Decimal(0)
     return any(abs(number - other) <= reach for other in sourced)
 
