@@ -17,14 +17,13 @@ _TAG = re.compile(
 )
 
 
-def plain(text: str) -> str:
-    """Return the text folded (``fold``) and without emphasis, code marks, headings, LaTeX's marks and tags.
+def tagged(text: str) -> str:
+    """Return the content of the last ``<answer>…</answer>``, or the whole text where there is none."""
+    contents = [content for content in _TAGGED.findall(text) if content.strip()] if "<" in text else []
+    return contents[-1] if contents else text
 
-    Where the text has an ``<answer>…</answer>``, the content of the last one is returned.
-    """
-    text = fold(text)
-    if "<" in text:
-        if (tagged := _TAGGED.findall(text)) and tagged[-1].strip():
-            text = tagged[-1]
-        text = _TAG.sub("", text)
+
+def plain(text: str) -> str:
+    """Return the folded text of ``tagged`` without emphasis, code marks, headings, LaTeX's marks and tags."""
+    text = _TAG.sub("", tagged(fold(text)))
     return _MARKS.sub("", _MACRO.sub(r"\1", text)).strip()

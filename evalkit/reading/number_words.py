@@ -37,7 +37,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _UNREAD = re.compile(
-    r"[\s-](?:half|halves|quarters?|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|dozens?"
+    r"[\s-](?:half|halves|quarters?|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?"
+    r"|dozens?"
     r"|hundredths?|thousandths?)\b|-(?:first|second)\b",
     re.IGNORECASE,
 )

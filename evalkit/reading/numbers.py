@@ -54,6 +54,7 @@ _UNIT = re.compile(
     r"\s?(?:%|°|(?:[cmkdμn]?[mgl]|[mμn]?mol|mmHg|kPa|I?U|h|min|hours?|days?|weeks?|months?|years?)\b)",
     re.IGNORECASE,
 )
+_UNIT_ONLY = re.compile(r"\s?(?:%|°[CF]?)?(?:(?:\s?[^\W\d_]{2,15}|\s[a-zA-Z])(?:\^?[23]|[²³])?){0,3}\.?")
 _GROUPED = re.compile(
     r"[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:'\d{3})+)(?:\.\d+)?|[1-9]\d?(?:,\d{2})+,\d{3}(?:\.\d+)?"
 )
@@ -93,13 +94,26 @@ def only_number(text: str) -> Decimal | None:
     one that cannot be read. Numbers that the text denies ("not 3 but 4") do not count.
     """
     text = spelt(text)
-    found = list(islice(chain(_in_digits(text), starmap(Number, number_words(text))), _MANY))
+    found = list(islice(_all(text), _MANY))
     found.sort(key=lambda number: number.start)
     if len(found) == _MANY or any(_FRACTION.fullmatch(text, a.end, b.start) for a, b in pairwise(found)):
         return None
     found = [number for number in found if not denied(text, number.start, number.end)]
     values = {None if _is_limit(text, number) else number.value for number in found}
     return values.pop() if len(values) == 1 else None
+
+
+def quantity(text: str) -> Decimal | None:
+    """Return the number of a text that is only a number, perhaps with its unit (``1,500 mL``), or None."""
+    text = spelt(text).strip()
+    number = next(_all(text), None)
+    begins = number is not None and number.start <= len(text) - len(text.lstrip("-+~$ "))
+    return number.value if number and begins and _UNIT_ONLY.fullmatch(text, number.end) else None
+
+
+def has_number(text: str) -> bool:
+    """Return whether a text holds a number, in digits or in words, that can be read or cannot."""
+    return next(_all(spelt(text)), None) is not None
 
 
 def spelt(text: str) -> str:
@@ -113,6 +127,10 @@ def spelt(text: str) -> str:
 def _is_limit(text: str, number: Number) -> bool:
     before = text[max(0, number.start - 30) : number.start]
     return bool(_LIMIT_BEFORE.search(before) or _LIMIT_AFTER.match(text, number.end))
+
+
+def _all(text: str) -> Iterator[Number]:
+    return chain(_in_digits(text), starmap(Number, number_words(text)))
 
 
 def _in_digits(text: str) -> Iterator[Number]:

@@ -30,7 +30,7 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.retrieval import precision_at
-from evalkit.metrics.vision import read_yes_no
+from evalkit.reading.answers import read_yes_no
 
 from . import golden
 from .measures import ABSTAINING, BIOGEN, CITED, CLAIMS
@@ -107,7 +107,7 @@ def read_exact(sample: Sample, answer: Answer) -> Answer:
     """Return the answer with the names in its reply; unparsed where a reply says neither yes nor no."""
     if sample.slices["type"] != "yesno":
         return _with(answer, read_names(answer.reply))
-    reply = read_yes_no(answer.reply)
+    reply = read_yes_no(answer.reply, sample.input)
     return _with(replace(answer, status=None if reply else Status.UNPARSED), [reply] if reply else [])
 
 

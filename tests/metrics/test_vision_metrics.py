@@ -12,7 +12,8 @@ import pytest
 from evalkit.errors import MetricError
 from evalkit.metrics import closed_accuracy, count_within, exact_match, math_answer, only, token_recall
 from evalkit.metrics.latex import value_of
-from evalkit.metrics.vision import math_equal, read_math, read_number, read_yes_no
+from evalkit.metrics.vision import math_equal, read_math
+from evalkit.reading.answers import read_number, read_yes_no
 from evalkit.types import Answer, Sample, Status
 
 
