@@ -24,9 +24,9 @@ LEAD = re.compile(
 )
 ANSWER_IS = re.compile(r"\banswer(?:\s+is|\s*:|\s+is:)\s*", re.IGNORECASE)
 # "No there is none", "no because …": no noun follows, so that "no" is the answer.
-_NO_NOUN = r"(?:because|since|as|but|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
-_ENDS = rf"(?:\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b)|\s+{_NO_NOUN})"
-_NO_ENDS = re.compile(rf"{_ENDS}|\s+(?:and|or)\b", re.IGNORECASE)
+_NO_NOUN = r"(?:because|since|as|but|and|or|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
+_ENDS = r"(?:\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b))"
+_NO_ENDS = re.compile(rf"{_ENDS}|\s+{_NO_NOUN}", re.IGNORECASE)
 _ASKS_WHETHER = re.compile(
     r"\b(?:any|there|have|has|show\w*|see|seen|visible|present|evident|evidence|signs?|identified"
     r"|demonstrat\w+"
@@ -45,7 +45,7 @@ _NONE = re.compile(
 )
 _WORD = re.compile(r"[\w-]+")
 _PHRASE_ENDS = re.compile(
-    r"[^\w\s-]|\b(?:is|are|was|were|be|can|could|seen|visible|present|identified|noted|evident|observed"
+    r"[^\w\s-]|(?<=\w)\s+(?:is|are|was|were|be|can|could|seen|visible|present|identified|noted|evident|observed"
     r"|detected"
     r"|found|apparent|shown|demonstrated|in|on|within|at|to|that|which|here|and|but|with|for|from|by"
     r"|there)\b",

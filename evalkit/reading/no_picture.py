@@ -19,7 +19,8 @@ _PICTURE = (
 _HERE = (
     r"(?:attached|provided|included|uploaded|given|available|shared|supplied|sent|displayed|shown|loaded|here"
     r"|embedded|visible to me|present in"
-    r"|in (?:your|the|this|our) (?:message|prompt|question|request|chat|input|conversation|post)|to (?:analy[sz]e|look at|see|view|examine|evaluate|refer|review|work|interpret))"
+    r"|in (?:your|the|this|our) (?:message|prompt|question|request|chat|input|conversation|post)"
+    r"|to (?:analy[sz]e|look at|see|view|examine|evaluate|refer|review|work|interpret))"
 )
 _MISSING = (
     r"(?:missing|blank|empty|(?:completely |entirely )?black|unavailable|corrupt(?:ed)?"
