@@ -33,14 +33,16 @@ _NEITHER = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!])\s+|\n+")
 _SAID = re.compile(rf"\b(?:{'|'.join(WORDS)})\b")
 _TAKEN_BACK = re.compile(
-    r"\b(?:partial\w*|partly|in part|only|but|however|although|though|except|unless)\b|\bnot (?:fully|entirely)\b",
+    r"\b(?:partial\w*|partly|in part|only|but|however|although|though|except|unless)\b"
+    r"|\bnot (?:fully|entirely)\b",
     re.IGNORECASE,
 )
 
 _BOLD = re.compile(r"\*\*|__")
 _CLAIM = re.compile(r"(?:[-*•·▪◦‣]\s+|\(?\d{1,3}[.):]\s*|\(?[a-z]\)\s*)(\S.*)")
 _NO_CLAIM = re.compile(
-    r"\W*(?:none|no claims?|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?)\W*",
+    r"\W*(?:none|no claims?"
+    r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?)\W*",
     re.IGNORECASE,
 )
 

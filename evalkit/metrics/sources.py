@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Source = Literal["passages", "input"]

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import MetricError
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
 from evalkit.metrics.skip_bigrams import su4
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum", "rougeSU4"]

@@ -16,8 +16,9 @@ from itertools import pairwise
 import msgspec
 
 from evalkit import Answer, Metric, Passage, Sample, only
-from evalkit.metrics.citation import applies, citations, without_marks
+from evalkit.metrics.citation import applies, citations
 from evalkit.metrics.mentions import numbers
+from evalkit.reading.marks import without_marks
 
 from . import reading
 from .effects import HUNDREDTH
