@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from evalkit.data.sentences import split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Metric
-from evalkit.reading.marks import MARKS_AND_SPACE, marks, spelt_out, without_marks
+from evalkit.reading.marks import MARKS_AND_SPACE, parted, spelt_out
 from evalkit.types import Answer, Sample
 
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.
@@ -31,10 +31,10 @@ def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
     """
     sentences: list[tuple[str, dict[int, None]]] = []
     for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", spelt_out(text))):
-        sentence = without_marks(piece).strip()
-        numbers = dict.fromkeys(_numbers(marks(piece), n))
+        sentence, marks = parted(piece)
+        numbers = dict.fromkeys(_numbers(marks, n))
         if _WORD.search(sentence):
-            sentences.append((sentence, numbers))
+            sentences.append((sentence.strip(), numbers))
         elif sentences:
             sentences[-1][1].update(numbers)
     return [(sentence, [i - 1 if 1 <= i <= n else None for i in numbers]) for sentence, numbers in sentences]

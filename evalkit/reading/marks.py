@@ -10,7 +10,6 @@ brackets that belong to a chemical name are no marks: ``[1,2,4]triazolo``, ``[18
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 _LIST = r"[0-9]{1,9}(?:\s?(?:[,;–—‑-]|&|and)\s?[0-9]{1,9})*"
 _MARK = rf"\[\s?{_LIST}\s?\]"
@@ -54,6 +53,11 @@ _ELEMENTS = str.split(
 )
 _SYMBOL = re.compile(r"[A-Z][a-z]?(?![a-z])")
 _NAME_GOES_ON = re.compile(r"-?[a-z](?!\s)")
+_RING = re.compile(
+    r"(?:benz|thia|thie|thio|oxa|oxo|diox|dithi|aza|dia|tria|tetra|pyr|fur|imid|naphth|indol|quin|cyclo|spiro|phen)"
+    r"[a-z]{3}",
+    re.IGNORECASE,
+)
 _PROSE_GOES_ON = re.compile(
     r"(?:and|or|but|while|whereas|which|with|in|for|as|is|are|was|were|also|the|to|of|by|on|that)\b"
 )
@@ -61,19 +65,20 @@ _PROSE_GOES_ON = re.compile(
 
 def without_marks(text: str) -> str:
     """Return the text without its citation marks."""
-    text = _spelt(text)
+    return parted(_spelt(text))[0]
+
+
+def parted(text: str) -> tuple[str, list[str]]:
+    """Return the text without its marks, and the marks, brackets included; all must have the form ``[…]``."""
+    marks: list[str] = []
 
     def cut(match: re.Match[str]) -> str:
-        if not _is_mark(text, match.start(1), match.end(1)):
+        if not _is_mark(text, match.start(1), match.end()):
             return match[0]
+        marks.append(match[1])
         return " " if match[0][0] == " " and text[match.end() : match.end() + 1].isalnum() else ""
 
-    return _WITH_SPACE.sub(cut, text)
-
-
-def marks(text: str) -> Iterator[str]:
-    """Yield the citation marks of a text, brackets included."""
-    return (match[0] for match in _ONE.finditer(text) if _is_mark(text, match.start(), match.end()))
+    return _WITH_SPACE.sub(cut, text), marks
 
 
 def spelt_out(text: str) -> str:
@@ -84,10 +89,10 @@ def spelt_out(text: str) -> str:
     prose, before punctuation or the end (not a list ``(1) …, (2) …``, not ``five (5)``).
     """
     text = _spelt(text)
-    if next(marks(text), None) is None:
+    if not _has_mark(text):
         text = _RAISED.sub(lambda m: f" [{m['tag'] or m['raised'].translate(_DIGITS)}]", text)
     if (
-        next(marks(text), None) is None
+        not _has_mark(text)
         and (found := list(_ROUND.finditer(text)))
         and all(_is_cited(text, match) for match in found)
     ):
@@ -101,6 +106,10 @@ def _spelt(text: str) -> str:
     return text
 
 
+def _has_mark(text: str) -> bool:
+    return any(_is_mark(text, match.start(), match.end()) for match in _ONE.finditer(text))
+
+
 def _is_cited(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - 20) : match.start()]
     return bool(
@@ -112,10 +121,14 @@ def _is_cited(text: str, match: re.Match[str]) -> bool:
 
 def _is_mark(text: str, start: int, end: int) -> bool:
     """Return whether the brackets at a place cite, and are no part of a chemical name."""
+    if not text[end : end + 1].isalnum() and text[end : end + 1] != "-":
+        return True
     if _PROSE_GOES_ON.match(text, end):
         return True
-    if _NAME_GOES_ON.match(text, end) or (
-        text[end : end + 1].isalnum() and text[start - 1 : start].isalpha()
+    if (
+        _NAME_GOES_ON.match(text, end)
+        or _RING.match(text, end)
+        or (text[end : end + 1].isalnum() and text[start - 1 : start].isalpha())
     ):
         return False
     symbol = _SYMBOL.match(text, end)
