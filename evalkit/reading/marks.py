@@ -3,8 +3,8 @@
 Read as ``[1]`` are ``【1】``, ``【1†source】``, ``[1†L1-L3]``, ``[^1]``, ``[[1]]``, ``[1](https://…)``,
 ``[Passage 1]`` and ``(passage 1)``; ``[1]-[3]`` as ``[1-3]``. Superscripts (``zinc works.¹``) and round
 brackets (``zinc works (1).``) are read by ``spelt_out`` only where nothing else can be meant. Numbers in
-brackets that belong to a chemical name are no marks: ``[1,2,4]triazolo``, ``[18]F-FDG``,
-``[3,3]-sigmatropic``. Every pattern takes time linear in the text, because a reply can be hostile.
+brackets that belong to a name are no marks: ``[1,2,4]triazolo``, ``[18]F-FDG``, ``[3,3]-sigmatropic``,
+``G1P[8]``. Every pattern takes time linear in the text, because a reply can be hostile.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def _is_cited(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_mark(text: str, start: int, end: int) -> bool:
-    """Return whether the brackets at a place cite, and are no part of a chemical name."""
+    """Return whether the brackets at a place cite, and are no part of a name."""
+    if text[start - 1 : start] == "P" and not text[start - 2 : start - 1].isalpha():
+        return False  # the rotavirus G1P[8]
     if not text[end : end + 1].isalnum() and text[end : end + 1] != "-":
         return True
     if _PROSE_GOES_ON.match(text, end):

@@ -9,7 +9,8 @@ from evalkit.reading.fold import fold
 _TAGGED = re.compile(r"<(?:final[_ ]?)?answer>(.*?)(?:</(?:final[_ ]?)?answer>|$)", re.IGNORECASE | re.DOTALL)
 _MACRO = re.compile(r"\\(?:boxed|text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _MARKS = re.compile(
-    r"\*+|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+|(?<!\w)_+(?=\w)|(?<=[\w.!?])_+(?!\w)|~~",
+    r"(?<![A-Za-z0-9])\*+|\*+(?![A-Za-z0-9])|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+"
+    r"|(?<!\w)_+(?=\w)|(?<=[\w.!?])_+(?!\w)|~~",
     re.MULTILINE,
 )
 _TAG = re.compile(

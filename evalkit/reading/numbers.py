@@ -82,6 +82,11 @@ class Number(NamedTuple):
     end: int
 
 
+def numbers_in(text: str) -> Iterator[Number]:
+    """Yield the numbers of a text that has gone through ``spelt``: those in digits, then those in words."""
+    return chain(_in_digits(text), starmap(Number, number_words(text)))
+
+
 def find_numbers(text: str) -> list[Decimal]:
     """Return the numbers written in digits, in order, without those that cannot be read."""
     return [number.value for number in _in_digits(spelt(text)) if number.value is not None]
@@ -94,7 +99,7 @@ def only_number(text: str) -> Decimal | None:
     one that cannot be read. Numbers that the text denies ("not 3 but 4") do not count.
     """
     text = spelt(text)
-    found = list(islice(_all(text), _MANY))
+    found = list(islice(numbers_in(text), _MANY))
     found.sort(key=lambda number: number.start)
     if len(found) == _MANY or any(_FRACTION.fullmatch(text, a.end, b.start) for a, b in pairwise(found)):
         return None
@@ -106,14 +111,14 @@ def only_number(text: str) -> Decimal | None:
 def quantity(text: str) -> Decimal | None:
     """Return the number of a text that is only a number, perhaps with its unit (``1,500 mL``), or None."""
     text = spelt(text).strip()
-    number = next(_all(text), None)
+    number = next(numbers_in(text), None)
     begins = number is not None and number.start <= len(text) - len(text.lstrip("-+~$ "))
     return number.value if number and begins and _UNIT_ONLY.fullmatch(text, number.end) else None
 
 
 def has_number(text: str) -> bool:
     """Return whether a text holds a number, in digits or in words, that can be read or cannot."""
-    return next(_all(spelt(text)), None) is not None
+    return next(numbers_in(spelt(text)), None) is not None
 
 
 def spelt(text: str) -> str:
@@ -127,10 +132,6 @@ def spelt(text: str) -> str:
 def _is_limit(text: str, number: Number) -> bool:
     before = text[max(0, number.start - 30) : number.start]
     return bool(_LIMIT_BEFORE.search(before) or _LIMIT_AFTER.match(text, number.end))
-
-
-def _all(text: str) -> Iterator[Number]:
-    return chain(_in_digits(text), starmap(Number, number_words(text)))
 
 
 def _in_digits(text: str) -> Iterator[Number]:
