@@ -90,6 +90,7 @@ _PATTERNS = (
     rf"\bi(?:'ve)? (?:{_CANNOT}|{_NOT})\s(?:\w+\s)?(?:find|found|locate|identify|see"
     rf"|seen)\b[^.;]{{0,80}}\b{_PASSAGES}",
     rf"\bi(?:'ve)? (?:have )?(?:found|find|see) (?:no|nothing)\b[^.;]{{0,80}}\b{_PASSAGES}",
+    rf"\bi(?: am|'m)? {_CANNOT}\s(?:\w+\s)?(?:help|assist|provide|give|offer)\b[^.;]{{0,80}}\b{_PASSAGES}",
     # Without the passages: "I cannot answer this", "there is not enough information", "unanswerable"
     rf"\b(?:i|we)(?: am|'m| are)? {_CANNOT}\s(?:\w+\s){{0,2}}?(?:answer|determine|say|tell|find (?:an|the"
     rf"|any) answer)\b",
