@@ -33,13 +33,13 @@ _SUBSTANCE = re.compile(
 )
 
 
-def numbers(text: str) -> list[Decimal]:
-    """Return the numbers written in digits, in order, without signs (``evalkit.reading.numbers``).
+def numbers(text: str, *, words: bool = False) -> list[Decimal]:
+    """Return the numbers in digits, in order, without signs; then those in ``words`` (``reading.numbers``).
 
     The level of a confidence interval and the number of a list item are left out.
     """
     text = _LEVEL.sub(" CI", _ITEM.sub("", fold(text)))
-    return [abs(number) for number in find_numbers(text)]
+    return [abs(number) for number in find_numbers(text, words=words)]
 
 
 def entities(text: str) -> set[str]:
@@ -63,12 +63,12 @@ def entities(text: str) -> set[str]:
 
 
 def unsupported_numbers(source: Source = "passages") -> Metric:
-    """Return the share of the reply's numbers that no source holds. Lower is better.
+    """Return the share of the reply's numbers (in digits) that no source holds. Lower is better.
 
-    Numbers are compared by value, without sign: ``10^6``, ``10⁶`` and ``1,000,000`` are equal. A number with
-    decimals is also supported by a source's number that rounds to it. A reply without numbers scores 0: read
-    this metric beside one that rewards numbers. Does not apply where the prompt held no passages by design.
-    Raises ``UsageError`` for an unknown source.
+    A source may hold them in words. Numbers are compared by value, without sign: ``10^6``, ``10⁶`` and
+    ``1,000,000`` are equal. A number with decimals is also supported by a source's number that rounds to it.
+    A reply without numbers scores 0: read this metric beside one that rewards numbers. Does not apply where
+    the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
     """
     return Metric(
         "unsupported_numbers" + checked("unsupported_numbers", source),
@@ -98,7 +98,7 @@ def _unsupported(source: Source, sample: Sample, answer: Answer) -> float | None
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    sourced = {number for text in texts for number in numbers(text)}
+    sourced = {number for text in texts for number in numbers(text, words=True)}
     written = [number for line in plain_reply(answer).splitlines() for number in numbers(line)]
     return sum(not _supported(number, sourced) for number in written) / len(written) if written else 0.0
 

@@ -8,6 +8,7 @@ from evalkit.reading.fold import fold
 
 _TAGGED = re.compile(r"<(?:final[_ ]?)?answer>(.*?)(?:</(?:final[_ ]?)?answer>|$)", re.IGNORECASE | re.DOTALL)
 _MACRO = re.compile(r"\\(?:boxed|text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
+_NESTED = 4  # levels of macros inside macros
 _MARKS = re.compile(
     r"(?<![A-Za-z0-9])\*+|\*+(?![A-Za-z0-9])|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+"
     r"|(?<!\w)_+(?=\w)|(?<=[\w.!?])_+(?!\w)|~~",
@@ -27,4 +28,8 @@ def tagged(text: str) -> str:
 def plain(text: str) -> str:
     """Return the folded text of ``tagged`` without emphasis, code marks, headings, LaTeX's marks and tags."""
     text = _TAG.sub("", tagged(fold(text)))
-    return _MARKS.sub("", _MACRO.sub(r"\1", text)).strip()
+    for _ in range(_NESTED):
+        text, changed = _MACRO.subn(r"\1", text)
+        if not changed:
+            break
+    return _MARKS.sub("", text).strip()

@@ -87,9 +87,11 @@ def numbers_in(text: str) -> Iterator[Number]:
     return chain(_in_digits(text), starmap(Number, number_words(text)))
 
 
-def find_numbers(text: str) -> list[Decimal]:
-    """Return the numbers written in digits, in order, without those that cannot be read."""
-    return [number.value for number in _in_digits(spelt(text)) if number.value is not None]
+def find_numbers(text: str, *, words: bool = False) -> list[Decimal]:
+    """Return the numbers in digits, in order, then those in words if ``words``; none that cannot be read."""
+    text = spelt(text)
+    numbers = numbers_in(text) if words else _in_digits(text)
+    return [number.value for number in numbers if number.value is not None]
 
 
 def only_number(text: str) -> Decimal | None:
