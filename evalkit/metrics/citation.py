@@ -13,6 +13,7 @@ from evalkit.data.sentences import split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Metric
 from evalkit.reading.marks import MARKS_AND_SPACE, parted, spelt_out
+from evalkit.reading.marks import without_marks as without_marks
 from evalkit.types import Answer, Sample
 
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.

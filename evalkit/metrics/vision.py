@@ -16,6 +16,7 @@ from evalkit.metric import Metric
 from evalkit.metrics.latex import value_of
 from evalkit.metrics.text import normalize
 from evalkit.reading.answers import ANSWER_IS, LEAD, read_number, read_yes_no
+from evalkit.reading.answers import read_label as read_label
 from evalkit.reading.fold import fold
 from evalkit.reading.markup import plain, tagged
 from evalkit.reading.negation import denied
