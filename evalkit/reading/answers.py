@@ -39,9 +39,14 @@ _ASKS_INVERSELY = re.compile(
     re.IGNORECASE,
 )
 _ASKS_A_COUNT = re.compile(r"\b(?:how many|number of|count)\b", re.IGNORECASE)
-_NO = re.compile(r"\bno\b(?=\s+\w)", re.IGNORECASE)
+_NO = re.compile(r"\b(?:no|zero)\b(?=\s+\w)", re.IGNORECASE)
 _NONE = re.compile(
-    r"\bnone\b(?!\s+of\s+(?:the(?:se)?\s+)?(?:above|options?|choices?|images?|pictures?)\b)", re.IGNORECASE
+    r"\bnone\b(?!\s+of\s+(?:the(?:se)?\s+)?(?:above|options?|choices?|images?|pictures?)\b"
+    r"|\s+(?:is|was|were)\s+(?:attached|provided|given|included|uploaded|shown|visible to me)\b)",
+    re.IGNORECASE,
+)
+_ZERO_OF = re.compile(
+    r"\bzero\s+(?!(?:is|are|was|were|in|on|of|to|can|seen|visible|present)\b)[a-z]", re.IGNORECASE
 )
 _WORD = re.compile(r"[\w-]+")
 _PHRASE_ENDS = re.compile(
@@ -94,7 +99,7 @@ def read_number(reply: str, question: str = "") -> Decimal | None:
     """Return the number in a reply: the number after "answer is", else the only number (version 2).
 
     ``evalkit.reading.numbers`` says what a number is. "No platelets" and "none" are 0 where the question asks
-    how many there are.
+    how many there are; "zero information" is not.
     """
     text = plain(reply)
     if no_picture(text):
@@ -105,9 +110,11 @@ def read_number(reply: str, question: str = "") -> Decimal | None:
     if undetermined(text):
         return None
     counted = not question or _ASKS_A_COUNT.search(question) is not None
-    if counted and not has_number(text) and (_NONE.search(text) or _denies_the_asked(text, question)):
+    denies = _denies_the_asked(text, question)
+    if counted and not has_number(text) and (_NONE.search(text) or denies):
         return Decimal(0)
-    return only_number(text)
+    number = only_number(text)
+    return None if number == 0 and _ZERO_OF.search(text) and not denies else number
 
 
 def _stated(text: str, labels: Sequence[str], question: str) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 Numbers are
 - digits with thousands marks (``1,500``, ``1 500``, ``1'500``, ``1.500.000``, ``1,50,000``), decimals of any
-  length (``.05``, ``0·71``), and a decimal comma where it can be nothing else (``0,05``, ``3,5 cm``);
-- with a sign, an exponent (``1.2e-5``, ``1.2×10^-5``, ``10⁻⁵``, NLM's ``10(6)``, ``10<sup>6</sup>``), a
-  scale (``1.2 million``) or a unit (``1.5cm``, ``20%``);
+  length (``.05``, ``0·71``, ``1½``), and a decimal comma where it can be nothing else (``0,05``, ``3,5 cm``);
+- with a sign (also ``minus 5``), an exponent (``1.2e-5``, ``1.2×10^-5``, ``10⁻⁵``, NLM's ``10(6)``,
+  ``10<sup>6</sup>``), a scale (``1.2 million``) or a unit (``1.5cm``, ``20%``);
 - words (``evalkit.reading.number_words``).
 
 Ordinals (``3rd``), digits inside names (``IL-6``, ``CYP3A4``) and ``1.2.3`` are none. The ends of a range or
@@ -24,7 +24,8 @@ from evalkit.reading.negation import denied
 from evalkit.reading.number_words import number_words
 
 _LONGEST = 30  # the limit of a number's length, in characters
-_MOST = 400  # the limit of an exponent
+_LARGEST = 25  # the limit of a number's exponent of 10; below it, two decimals fit into Decimal's precision
+_MOST = 400  # the limit of an exponent in a text
 _MANY = 50  # numbers: a text with more has no only number
 _LETTER = "A-Za-z_\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"  # of scripts that put spaces between words
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
@@ -40,7 +41,7 @@ _LETTER_BEFORE = re.compile(f"[{_LETTER}]")
 _NAME = re.compile(rf"(?<!\w)(?!x10\b)[{_LETTER}]+-?\d[\w-]*")  # VRN-04412, CYP3A4
 _RUN = re.compile(r"(?<![\w)\]%.,'])[-+](?=\.?\d)|\.?\d+(?:[.,']\d+| \d{3}(?!\d))*")
 _POWER = (
-    r"(?:\^|\*\*)\s?[{(]?(?P<caret>[-+]?\d{1,3})[})]?|(?P<raised>[⁰¹²³⁴-⁹⁺⁻]{1,4})"
+    r"(?:\s?\^|\*\*)\s?[{(]?(?P<caret>[-+]?\d{1,3})[})]?|(?P<raised>[⁰¹²³⁴-⁹⁺⁻]{1,4})"
     r"|\((?P<nlm>[-+]?\d{1,2})\)(?![:\d])"
 )
 _TIMES_TEN = re.compile(
@@ -50,6 +51,9 @@ _TO_THE_POWER = re.compile(_POWER)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9}
 _SCALE = re.compile(rf"[ -]({'|'.join(_SCALES)})\b", re.IGNORECASE)
 _NO_NUMBER = re.compile(rf"(?:st|nd|rd|th)\b|(?!(?:[cmkdμn]?m|in|ft)[23]\b)[{_LETTER}]+\d")  # 3rd, 0x1F
+_UNREAD = re.compile(r"(?:[kKMB]|bn|mn)\b|[⅓⅔⅙⅚⅐⅑⅒⅜⅝⅞]")  # 1.5M: million, or molar?
+_MINUS = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
+_HALVES = {"½": "0.5", "¼": "0.25", "¾": "0.75", "⅕": "0.2", "⅖": "0.4", "⅗": "0.6", "⅘": "0.8", "⅛": "0.125"}
 _UNIT = re.compile(
     r"\s?(?:%|°|(?:[cmkdμn]?[mgl]|[mμn]?mol|mmHg|kPa|I?U|h|min|hours?|days?|weeks?|months?|years?)\b)",
     re.IGNORECASE,
@@ -84,7 +88,9 @@ class Number(NamedTuple):
 
 def numbers_in(text: str) -> Iterator[Number]:
     """Yield the numbers of a text that has gone through ``spelt``: those in digits, then those in words."""
-    return chain(_in_digits(text), starmap(Number, number_words(text)))
+    for number in chain(_in_digits(text), starmap(Number, number_words(text))):
+        minus = number.value and _MINUS.search(text, max(0, number.start - 12), number.start)
+        yield number._replace(value=-number.value) if minus and number.value else number
 
 
 def find_numbers(text: str, *, words: bool = False) -> list[Decimal]:
@@ -167,6 +173,10 @@ def _read(text: str, start: int, run: str) -> Iterator[Number]:
             value, end = _raised(value, power), power.end()
         elif (scale := _SCALE.match(text, end)) is not None:
             value, end = _scaled(value, _SCALES[scale[1].lower()]), scale.end()
+        elif text[end : end + 1] in _HALVES:
+            value, end = None if value is None else value + Decimal(_HALVES[text[end]]), end + 1
+        elif _UNREAD.match(text, end):
+            value = None
         yield Number(value, start, end)
 
 
@@ -184,7 +194,7 @@ def _pieces(run: str, has_unit: bool) -> list[str]:
 
 def _decimal(piece: str) -> Decimal | None:
     digits = re.sub("[ ,']", "", piece)
-    return Decimal(digits) if len(digits) <= _LONGEST else None
+    return _limited(Decimal(digits)) if len(digits) <= _LONGEST else None
 
 
 def _exponent(match: re.Match[str]) -> int:
@@ -196,7 +206,7 @@ def _scaled(value: Decimal | None, exponent: int) -> Decimal | None:
     if value is None or abs(exponent) > _MOST:
         return None
     scaled = value.scaleb(exponent)
-    return scaled if value.as_tuple().exponent or exponent < 0 else Decimal(int(scaled))
+    return _limited(scaled if value.as_tuple().exponent or exponent < 0 else Decimal(int(scaled)))
 
 
 def _raised(base: Decimal | None, power: re.Match[str]) -> Decimal | None:
@@ -204,4 +214,8 @@ def _raised(base: Decimal | None, power: re.Match[str]) -> Decimal | None:
     exponent = _exponent(power)
     if not base or (power["raised"] and base != 10) or abs(exponent) > _MOST:
         return None
-    return base**exponent
+    return _limited(base**exponent)
+
+
+def _limited(value: Decimal) -> Decimal | None:
+    return value if value.adjusted() <= _LARGEST else None

@@ -29,7 +29,7 @@ def trial_counts(text: str) -> set[int]:
     for number in numbers_in(text):
         following = _FOLLOWING.match(text, number.end)
         for word in re.findall("[a-z]+", following[0] if following else ""):
-            if _STUDIES.fullmatch(word) and number.value is not None:
+            if _STUDIES.fullmatch(word) and number.value is not None and number.value % 1 == 0:
                 counts.add(int(number.value))
             if word in _NO_COUNT or _STUDIES.fullmatch(word):
                 break

@@ -80,6 +80,10 @@ def test_the_number_of_decimals_is_kept() -> None:
         ("not 3 but 4", 4),
         ("There are 3, not 4.", 3),
         ("2 × 10^6", 2_000_000),
+        ("2 × 10 ^ 6", 2_000_000),
+        ("minus five", -5),
+        ("negative 3", -3),
+        ("3½", 3.5),
     ],
 )
 def test_the_only_number(text: str, number: float) -> None:
@@ -99,6 +103,9 @@ def test_the_only_number(text: str, number: float) -> None:
         "12:30",
         "1,5",
         "5²",
+        "3⅓",
+        "1.5M",
+        "20k",
         "one third",
         "three-quarters",
         "twenty-first",
