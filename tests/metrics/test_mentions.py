@@ -86,6 +86,14 @@ def test_overlap_by_hand():
 
 
 def test_hostile_text_takes_no_time():
-    for text in ("1" * 200_000, "a-1" * 60_000, "1." * 100_000, "Aa/" * 60_000, "1,000" * 40_000):
+    for text in (
+        "1e400 9e99 10^300",
+        "9" * 30,
+        "1" * 200_000,
+        "a-1" * 60_000,
+        "1." * 100_000,
+        "Aa/" * 60_000,
+        "1,000" * 40_000,
+    ):
         unsupported(text)
         entities(text)

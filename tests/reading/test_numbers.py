@@ -41,6 +41,7 @@ from evalkit.reading.numbers import find_numbers, only_number, quantity
         ("the 3rd ventricle in version 1.2.3", []),
         ("50²³", []),
         ("9" * 40, []),
+        ("1e400, 10^99 and 1e-300", ["1e-300"]),
     ],
 )
 def test_numbers_in_digits(text: str, numbers: list[str]) -> None:
