@@ -25,7 +25,7 @@ LEAD = re.compile(
 ANSWER_IS = re.compile(r"\banswer(?:\s+is|\s*:|\s+is:)\s*", re.IGNORECASE)
 # "No there is none", "no because …": no noun follows, so that "no" is the answer.
 _NO_NOUN = r"(?:because|since|as|but|and|or|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
-_ENDS = r"(?:\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b))"
+_ENDS = r"(?:(?!\.\s?\d)\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b))"
 _NO_ENDS = re.compile(rf"{_ENDS}|\s+{_NO_NOUN}", re.IGNORECASE)
 _ASKS_WHETHER = re.compile(
     r"\b(?:any|there|have|has|show\w*|see|seen|visible|present|evident|evidence|signs?|identified"
@@ -78,17 +78,15 @@ def read_label(reply: str, labels: Sequence[str], question: str = "") -> str | N
     """Return the one of ``labels`` (single words, lower case) that a reply says, or None (version 2).
 
     A label with a punctuation mark behind it at the beginning of the reply or after the last "answer is"
-    decides ("Yes, there is no fluid"). Otherwise exactly one label must occur that the reply does not deny
-    ("not yes"), and the reply must not say that it cannot tell.
+    decides ("Yes, there is no fluid"); two different ones give None. Otherwise exactly one label must occur
+    that the reply does not deny ("not yes"), and the reply must not say that it cannot tell.
     """
     text = plain(reply)
     if no_picture(text):
         return None
-    decided = re.compile(rf"({'|'.join(map(re.escape, labels))})\b{_ENDS}", re.IGNORECASE)
-    *before, last = ANSWER_IS.split(text)
-    for start in (LEAD.sub("", text, count=1), *([last] if before else [])):
-        if match := decided.match(start):
-            return match[1].lower()
+    decided = _decided(text, labels)
+    if decided:
+        return decided.pop() if len(decided) == 1 else None
     if undetermined(text):
         return None
     said = set(islice(_stated(text, labels, question), _PLACES))
@@ -115,6 +113,16 @@ def read_number(reply: str, question: str = "") -> Decimal | None:
         return Decimal(0)
     number = only_number(text)
     return None if number == 0 and _ZERO_OF.search(text) and not denies else number
+
+
+def _decided(text: str, labels: Sequence[str]) -> set[str]:
+    """Return the labels at the beginning of a text and after its last "answer is" that is not denied."""
+    names = "|".join(map(re.escape, labels))
+    label = re.compile(rf"({names})\b{_ENDS}(?!\W*(?:{names})\b)", re.IGNORECASE)
+    stated = [match.end() for match in ANSWER_IS.finditer(text)][-_PLACES:]
+    last = [place for place in stated if not denied(text, place, place + 1)][-1:]
+    start = len(text) - len(LEAD.sub("", text, count=1))
+    return {match[1].lower() for place in (start, *last) if (match := label.match(text, place))}
 
 
 def _stated(text: str, labels: Sequence[str], question: str) -> Iterator[str]:

@@ -42,7 +42,9 @@ _FALSE_BEFORE = re.compile(
     rf"\b{_FALSE}\s+(?:[\w'-]+\s+){{0,2}}?(?:{_ANSWER}|ones?)\b"
     rf"|\b(?:least|worst)\s+(?:[\w'-]+\s+){{0,2}}?{_ANSWER}\b"
     rf"|\b(?:mistakes?|errors?|misconceptions?|distractors?|traps?|pitfalls?|fallac(?:y|ies))\b"
-    rf"|^\W*{_FALSE}\s*[:=]",
+    rf"|^\W*{_FALSE}\s*[:=]|\b(?:{_FALSE}|mistake) to (?:say|answer|choose|call|claim|conclude|assume)\b"
+    r"|\b(?:one|you|someone|some) (?:might|may|could|would) (?:\w+ )?(?:say|answer|choose|call)\b"
+    r"|\bif\b(?! (?:i|you|we)\b)[^.;]{0,120}\bwould (?:be|have been)\b",
     re.IGNORECASE,
 )
 _TURN = re.compile(

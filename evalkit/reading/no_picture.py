@@ -31,7 +31,7 @@ _ADJECTIVES = (
 )
 _BE = r"(?:(?:is|are|was|were|has|have|had|been|being|that|which|i|can|currently|actually|yet)\s){0,4}"
 _NO_PICTURE = re.compile(
-    rf"\b(?:no|n't an?|not an?) (?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
+    rf"\b(?:no|zero|0|n't an?|not an?) (?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
     rf"|\b(?:without|in the absence of) (?:(?:seeing|viewing|having|access to|looking at)\s)?{_ADJECTIVES}"
     rf"{_PICTURE}\b"
     rf"|\b{_CANNOT} (?:\w+\s)?(?:see|view|access|open|display|receive|process|load|find|have|look at"
