@@ -10,6 +10,7 @@ import re
 
 from evalkit.protocols import Relation
 from evalkit.reading.fold import fold
+from evalkit.reading.marks import without_marks
 from evalkit.reading.markup import plain
 from evalkit.reading.negation import denied
 
@@ -25,8 +26,13 @@ _STATEMENT = (
 _OPEN, _CLOSE = r"[\s\"'({\[<>:#-]*", r"[\s\"')}\]<>/.!]*(?:verdict\W*)?"
 _VERDICT = re.compile(
     rf"{_OPEN}(?:json\b{_OPEN})?(?:(?i:{_NAMED}{_OPEN}|{_STATEMENT})|[^:]{{1,200}}(?<!not):\s*)?(?P<word>{_WORD})"
-    rf"(?:\s(?:by|in)\sthe\s(?:passages?|text|evidence))?{_CLOSE}"
+    rf"(?:\s(?:by|in)\s(?:the\s(?:passages?|text|evidence)|passages?\s\d+(?:(?:,|\sand)\s\d+)*))?{_CLOSE}"
 )
+_UNFINISHED = re.compile(
+    r"\b(?:not|not quite|never|no|non|hardly|barely|partly|partially|mostly|half|false|wrong|un)\W*$",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(r"\W*(?:is|are|does|do|whether|if|would)\b", re.IGNORECASE)
 _NEITHER = re.compile(
     r"[^.!?]{0,80}\bneither supports?(?:ed)? n?or contradicts?(?:ed)?\b[^.!?]{0,80}[.!]?", re.IGNORECASE
 )
@@ -41,8 +47,9 @@ _TAKEN_BACK = re.compile(
 _BOLD = re.compile(r"\*\*|__")
 _CLAIM = re.compile(r"(?:[-*•·▪◦‣]\s+|\(?\d{1,3}[.):]\s*|\(?[a-z]\)\s*)(\S.*)")
 _NO_CLAIM = re.compile(
-    r"\W*(?:none|no claims?"
-    r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?)\W*",
+    r"\W*(?:claims?\W+)?(?:none|n/a|no claims?(?: (?:is|are|was|were) \w+)?"
+    r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?"
+    r"|(?:(?:the|this) text|it) (?:does not|doesn't) \w+ any (?:\w+\s)?claims?)\W*",
     re.IGNORECASE,
 )
 
@@ -55,8 +62,11 @@ def read_relation(reply: str) -> Relation | None:
     sentences may explain it. They must not name or deny a verdict, nor take the verdict back that stands
     before them ("SUPPORTED. However, …").
     """
-    sentences = [sentence for sentence in _SENTENCE.split(plain(reply)) if sentence.strip()]
+    sentences = [sentence for sentence in _SENTENCE.split(without_marks(plain(reply))) if sentence.strip()]
     verdicts = [_verdict(sentence) for sentence in sentences]
+    for before, verdict in zip(sentences, verdicts[1:], strict=False):
+        if verdict and before.rstrip()[-1] not in ".!" and _UNFINISHED.search(before):
+            return None  # "It is NOT", on a line of its own
     said = {verdict for verdict in verdicts if verdict is not None}
     if len(said) != 1:
         return None
@@ -73,6 +83,9 @@ def _verdict(sentence: str) -> Relation | None:
         return "neutral"
     match = _VERDICT.fullmatch(sentence)
     if match is None or denied(sentence, match.start("word"), match.end("word")):
+        return None
+    introduction = sentence[: match.start("word")]
+    if _UNFINISHED.search(introduction) or _ASKS.match(introduction):
         return None
     return WORDS[match["word"].upper()]
 

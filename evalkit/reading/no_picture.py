@@ -16,7 +16,10 @@ _PICTURE = (
     r"(?:image|picture|photo(?:graph)?|scan|x-?ray|radiograph|figure|file|attachment|chart|graph|slide|video"
     r"|screenshot|visual|media|film)s?"
 )
-_SEE = r"(?:see|view|access|open|display|receive|process|load|find|have|look at|analy[sz]e|interpret|examine|read)"
+_SEE = (
+    r"(?:see|view|access|open|display|receive|process|load|find|have|look at|analy[sz]e|interpret|examine"
+    r"|read|evaluate)"
+)
 _HERE = (
     r"(?:attached|provided|included|uploaded|given|available|shared|supplied|sent|displayed|shown|loaded|here"
     r"|embedded|found|received|visible to me|came through|present in"

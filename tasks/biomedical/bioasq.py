@@ -47,12 +47,15 @@ ExactArm = Literal["closed_book", "retrieved", "oracle"]
 _QUESTION = ("id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids")
 _FIELDS = {"questions": _QUESTION, "passages": ("passage_id", "doc_id", "text")}
 _PLACE = ("section", "offset")  # of a snippet in its document, if known
-_BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|\(?\d{1,2}[.)]\s+)")
+_BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|\(?\d{1,2}[.)]\s+|\(?[a-z]\)\s+|[①-⑳]\s*)")
 _SAID_FIRST = re.compile(
-    r"^(?:the |my )?(?:final |exact |short )?answers?(?:\s*:| is| are)\s+", re.IGNORECASE
+    r"^(?:the |my )?(?:final |exact |short )?answers?(?:\s*:| is:?| are:?)\s+", re.IGNORECASE
 )
 _BOLD_TERM = re.compile(r"^\*\*([^*]+)\*\*\s*(?:[:–—-]\s.*)?$")  # "**BRCA1** – a tumour suppressor"
-_AROUND = " \t.;,\"'"
+_OTHER_MARKS = re.compile(
+    r"(?:[⁰¹²³⁴-⁹]+|\s\(\d{1,2}\))$"
+)  # citations that cannot be told from text elsewhere
+_AROUND = " \t.;,\"'|"
 
 
 def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, Any]]:
@@ -140,7 +143,8 @@ def _name(line: str) -> str:
     line = _SAID_FIRST.sub("", _BULLET.sub("", line))
     if term := _BOLD_TERM.match(without_marks(line)):
         line = term[1]
-    return _BULLET.sub("", without_marks(plain(line))).strip(_AROUND)
+    name = _BULLET.sub("", without_marks(plain(line))).strip(_AROUND)
+    return _OTHER_MARKS.sub("", name)
 
 
 def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:

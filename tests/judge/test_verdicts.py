@@ -25,6 +25,8 @@ from evalkit.judge.verdicts import read_claims, read_relation
         ("SUPPORTED\n\nPassage 1 says that zinc shortens colds.", "entails"),
         ("CONTRADICTED. Passage 2 says that zinc does not work.", "contradicts"),
         ("Passage 1 is about zinc, but passage 2 is not.\n\nNEITHER", "neutral"),
+        ("SUPPORTED 【1】", "entails"),
+        ("SUPPORTED by passages 1 and 2.", "entails"),
         ("The passages neither support nor contradict the statement.", "neutral"),
         ("NEITHER SUPPORTED NOR CONTRADICTED", "neutral"),
     ],
@@ -61,6 +63,14 @@ def test_verdicts(reply: str, relation: str) -> None:
         "SUPPORTED\nCONTRADICTED",
         "SUPPORTED. It is not CONTRADICTED, nor NEITHER.",
         "A common mistake is SUPPORTED.",
+        "The claim is NOT\nSUPPORTED",
+        "Not quite: SUPPORTED",
+        "SUPPORTED by passage 1 only",
+        "SUPPORTED by none of the passages",
+        "Is it SUPPORTED?",
+        "SUPPORTED: NO",
+        "Only the first part is SUPPORTED.",
+        "It would be SUPPORTED if passage 2 were right.",
         "The word SUPPORTED would be wrong here.",
     ],
 )
@@ -70,7 +80,16 @@ def test_what_is_no_verdict(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["NONE", "None.", "- NONE", "* **NONE**", "1. NONE.", "Claims:\n- NONE", "The text makes no claim."],
+    [
+        "NONE",
+        "None.",
+        "- NONE",
+        "* **NONE**",
+        "1. NONE.",
+        "Claims:\n- NONE",
+        "Claims: NONE",
+        "The text makes no claim.",
+    ],
 )
 def test_none_is_no_claim(reply: str) -> None:
     assert read_claims(reply) == []
