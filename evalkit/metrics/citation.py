@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from evalkit.data.sentences import split_sentences
+from evalkit.data.sentences import CAPITAL, split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Metric
 from evalkit.reading.marks import MARKS_AND_SPACE, parted, spelt_out
@@ -17,7 +17,7 @@ from evalkit.reading.marks import without_marks as without_marks
 from evalkit.types import Answer, Sample
 
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.
-_LINE_OF_ITS_OWN = re.compile(rf"\n(?={MARKS_AND_SPACE}[A-Z])")
+_LINE_OF_ITS_OWN = re.compile(rf"\n(?={MARKS_AND_SPACE}[{CAPITAL}])")
 _WORD = re.compile(r"\w")
 
 
