@@ -31,7 +31,9 @@ _DENIED_BEFORE = re.compile(
     rf"(?:\s+[\w'-]+){{0,3}}{_GAP}*$"
     rf"|\b(?:rul(?:e|es|ed|ing) out|exclud\w+|eliminat\w+|reject\w*|discard\w*|dismiss\w*|avoid\w*)"
     rf"(?:\s+[\w'-]+){{0,4}}{_GAP}*$"
-    rf"|\b(?:doubt\w*|tempting|(?:might|may|could|would) (?:think|assume|guess|expect|be tempted)"
+    rf"|\b(?:doubt\w*|tempting"
+    rf"|(?:one|you|someone|some) (?:might|may|could|would) (?:\w+ )?(?:say|answer|choose|call)"
+    rf"|(?:might|may|could|would) (?:think|assume|guess|expect|be tempted)"
     rf"|(?:people|students?|some|many) (?:think|believe|assume|say))(?:\s+[\w'-]+){{0,5}}{_GAP}*$"
     rf"|\b{_PARTLY}(?:\s+[\w'-]+){{0,3}}{_GAP}*$"
     rf"|\b(?:no|non)[\s-]+(?:[\w'-]+\s+)?$",
@@ -43,7 +45,6 @@ _FALSE_BEFORE = re.compile(
     rf"|\b(?:least|worst)\s+(?:[\w'-]+\s+){{0,2}}?{_ANSWER}\b"
     rf"|\b(?:mistakes?|errors?|misconceptions?|distractors?|traps?|pitfalls?|fallac(?:y|ies))\b"
     rf"|^\W*{_FALSE}\s*[:=]|\b(?:{_FALSE}|mistake) to (?:say|answer|choose|call|claim|conclude|assume)\b"
-    r"|\b(?:one|you|someone|some) (?:might|may|could|would) (?:\w+ )?(?:say|answer|choose|call)\b"
     r"|\bif\b(?! (?:i|you|we)\b)[^.;]{0,120}\bwould (?:be|have been)\b",
     re.IGNORECASE,
 )
