@@ -31,7 +31,8 @@ _PASSAGES = (  # "the sources", but not "sources of iron" or "in the context of"
 )
 # Words between "the passages" and "do not": no verb that reports what the passages found.
 _GAP = (
-    r"(?:,?\s(?!that\b|which\b|show|report|indicat|suggest|stat(?:e|ing)|find|found|conclu|demonstrat|confirm"
+    r"(?:,?\s(?!that\b|which\b|show(?!n\b)|report|indicat|suggest|stat(?:e|ing)|find|found|conclu"
+    r"|demonstrat|confirm"
     r"|noted?\b)[\w()\[\]-]+,?){0,7}?"
 )
 _HOLD = (
@@ -73,7 +74,8 @@ _PATTERNS = (
     rf"\b{_PASSAGES}{_GAP}\s(?:makes? no (?:mention|reference)|(?:say|contain|offer|mention|have"
     rf"|hold)s? nothing"
     r"|ha(?:s|ve) nothing to do|(?:is|are)(?:n't| not) (?:relevant|related|about|sufficient|enough|helpful)"
-    r"|(?:is|are) (?:silent|unrelated|irrelevant|insufficient)|(?:do|does)(?:n't| not) (?:\w+\s)?(?:help"
+    r"|(?:is|are) (?:silent|unrelated|irrelevant|insufficient(?! to (?:recommend|support|show|conclude)))"
+    r"|(?:do|does)(?:n't| not) (?:\w+\s)?(?:help"
     r"|suffice"
     r"|match|relate|apply))\b",
     # "There is no information in the passages", "it is not mentioned in the passages"
@@ -81,7 +83,7 @@ _PATTERNS = (
     rf"\bno (?:\w+\s)?evidence {_WITHIN}(?!\s(?:that|for)\b)",
     rf"\bnothing\s(?:\w+\s){{0,4}}?{_IN}",
     rf"(?:\b(?:not|nowhere|never|neither|unclear)|n't)\s(?:\w+\s){{0,3}}?(?:{_HELD}\b[^.;]{{0,30}}?)?{_IN}",
-    rf"\bunclear {_IN}|\bnowhere {_IN}",
+    rf"\b(?:unclear|nowhere|absent|missing) {_IN}",
     rf"\b(?:not|never) (?:appear|occur)\b[^.;]{{0,20}}?{_IN}",
     rf"\b(?:outside|beyond)\s(?:\w+\s){{0,4}}?{_PASSAGES}",
     # "This cannot be answered from the passages", "I couldn't find it in the abstracts"
@@ -95,7 +97,7 @@ _PATTERNS = (
     rf"\b(?:i|we)(?: am|'m| are)? {_CANNOT}\s(?:\w+\s){{0,2}}?(?:answer|determine|say|tell|find (?:an|the"
     rf"|any) answer)\b",
     r"\bi (?:(?:honestly |simply |really )?(?:do not|don't)|did not|didn't) know\b",
-    r"\bi have no (?:information|data|knowledge)\b",
+    r"\bi have no (?:information|data|knowledge)\b|\bi (?:do not|don't) have access to\b",
     r"\b(?:i|we) (?:do not|don't|cannot|can't) (?:have|find|see) (?:enough|sufficient|any|the"
     r"|adequate)\s(?:\w+\s)?"
     r"(?:information|data|context|details?|answer)\b",
@@ -110,7 +112,7 @@ _PATTERNS = (
     r"|determined)\b",
     r"^\W*(?:unknown|unanswerable|not (?:stated|mentioned|specified|available|provided|given|known"
     r"|answerable)"
-    r"|(?:can(?:not|'t) (?:answer|determine|tell|say))|no answer|n/a)\W*$",
+    r"|(?:can(?:not|'t) (?:answer|determine|tell|say))|no answer(?: found)?|n/a)\W*$",
 )
 _ABSTAINS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 # "…, but zinc shortens colds [1]" is an answer; "…, but they discuss asthma [1]" is none.
@@ -119,6 +121,13 @@ _GOES_ON = re.compile(
     rf"\b(?:but|however|yet|though|nevertheless)\b"
     rf"(?!,?\s(?:they|it|these|this|only|instead|do|not|the\s(?:\w+\s)?{_PASSAGES})\b)[^;]{{10,}}?{_CITED}",
     re.IGNORECASE,
+)
+# "Zinc shortens colds, but the passages do not report on deaths [1]" is an answer, too.
+_ANSWERS_FIRST = re.compile(
+    rf"(?!\W*(?:i|we|sorry|unfortunately|thank)\b)(?!.*\b{_PASSAGES}.*,? (?:but|although|though|while"
+    rf"|whereas)\b)"
+    rf"[^,;]{{15,}}?,? (?:but|although|though|while|whereas)\b.*{_CITED}",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONCEDES = re.compile(
     rf"^\W*(?:while|although|(?:even )?though|whereas)\b[^,]*,(?P<rest>[^;]*?{_CITED}.*)", re.I | re.S
@@ -131,7 +140,7 @@ def abstains(sentence: str) -> bool:
     A sentence that goes on with a cited answer ("…, but zinc shortens colds [1]") does not abstain, nor does
     a condition ("If no passage answers …").
     """
-    if sentence.lower().startswith("if ") or _GOES_ON.search(sentence):
+    if sentence.lower().startswith("if ") or _GOES_ON.search(sentence) or _ANSWERS_FIRST.match(sentence):
         return False
     conceded = _CONCEDES.match(sentence)
     told = conceded["rest"] if conceded else sentence
