@@ -43,7 +43,7 @@ def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
 
 def _numbers(cited: Iterable[str], n: int) -> Iterable[int]:
     for mark in cited:
-        for part in re.split("[,;&]|and", mark):
+        for part in re.split("[,;、，&]|and", mark):
             ends = [int(digits) for digits in re.findall("[0-9]+", part)]
             low, high = min(ends), max(ends)
             yield from range(low, max(low, min(high, n + 1)) + 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-_LIST = r"[0-9]{1,9}(?:\s?(?:[,;–—‑-]|&|and)\s?[0-9]{1,9})*"
+_LIST = r"[0-9]{1,9}(?:\s?(?:[,;、，–—‑-]|&|and)\s?[0-9]{1,9})*"
 _MARK = rf"\[\s?{_LIST}\s?\]"
 MARKS_AND_SPACE = rf"(?:{_MARK}[ \t]?)++"
 _WITH_SPACE = re.compile(rf" ?({_MARK})")
@@ -23,12 +23,12 @@ _SOURCE = (
 _SPELT = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
-        (r"[［【]\s?([0-9][^］】\[\]\n]{0,60})[］】]", r"[\1]"),
+        (r"[［【〔]\s?([0-9][^］】〕\[\]\n]{0,60})[］】〕]", r"[\1]"),
         (rf"\[\^?({_LIST})(?:\^|†[^\]\n]{{0,40}})?\]", r"[\1]"),
         (rf"\\\[({_LIST})\\\]", r"[\1]"),
         (rf"\[\[({_LIST})\]\]", r"[\1]"),
         (rf"({_MARK})\((?:https?:|#)[^)\s]{{0,300}}\)", r"\1"),
-        (rf"[\[(](?:see )?{_SOURCE}[\s:#.]{{0,3}}({_LIST})[\])]", r"[\1]"),
+        (rf"[\[(](?:see )?(?:{_SOURCE}|#)[\s:#.]{{0,3}}({_LIST})[\])]", r"[\1]"),
         (r"\[([0-9]{1,9})\]\s?[-–—‑]\s?\[([0-9]{1,9})\]", r"[\1-\2]"),
     )
 )
@@ -39,7 +39,7 @@ _RAISED = re.compile(
     rf"|(?P<raised>[⁰¹²³⁴-⁹]+(?:[,⁻–-][⁰¹²³⁴-⁹]+)*))(?![\w⁺⁻])"
 )
 _ROUND = re.compile(r"\(([0-9]{1,2}(?:[,;–-]\s?[0-9]{1,2})*)\)")
-_BEHIND_PROSE = re.compile(r"[a-z]{2,}[.,]? ?$")
+_BEHIND_PROSE = re.compile(r"(?:[a-z]{2,}[.,]?|\)[,;]?) ?$")
 _BEFORE_A_BREAK = re.compile(r"\s*(?:[.,;:!?)]|$)")
 _NUMBER_WORD = re.compile(
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|dozen) ?$"
@@ -52,7 +52,7 @@ _ELEMENTS = str.split(
     Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U"""
 )
 _SYMBOL = re.compile(r"[A-Z][a-z]?(?![a-z])")
-_NAME_GOES_ON = re.compile(r"-?[a-z](?!\s)")
+_NAME_GOES_ON = re.compile(r"-[A-Za-z]|[a-z](?!\s)")
 _RING = re.compile(
     r"(?:benz|thia|thie|thio|oxa|oxo|diox|dithi|aza|dia|tria|tetra|pyr|fur|imid|naphth|indol|quin|cyclo|spiro|phen)"
     r"[a-z]{3}",

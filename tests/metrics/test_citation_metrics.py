@@ -42,6 +42,8 @@ def scores(text, sample=SAMPLE, passages=SHOWN):
         ("It works [Passage 1]. Safe (passages 2 and 3).", [("It works.", [0]), ("Safe.", [1, 2])]),
         ("It works [1]–[3].", [("It works.", [0, 1, 2])]),
         ("It works [1 and 3].", [("It works.", [0, 2])]),
+        ("It works [1、2]〔3〕 [#1].", [("It works.", [0, 1, 2])]),
+        ("It works (1), (3).", [("It works,.", [0, 2])]),
         ("It works.¹ It is safe²,³.", [("It works.", [0]), ("It is safe.", [1, 2])]),
         ("It works (1). It is safe (2, 3).", [("It works.", [0]), ("It is safe.", [1, 2])]),
         # neither citations nor numbers of passages
@@ -53,6 +55,7 @@ def scores(text, sample=SAMPLE, passages=SHOWN):
         ("[18]F-FDG, [14]C-urea and [3]H [2].", [("[18]F-FDG, [14]C-urea and [3]H.", [1])]),
         ("[111]In-pentetreotide [2]", [("[111]In-pentetreotide", [1])]),
         ("[3,3]-sigmatropic, [2+2], [6]-gingerol", [("[3,3]-sigmatropic, [2+2], [6]-gingerol", [])]),
+        ("[1,5]-H, calix[4]arene, [1,2]Thiazole", [("[1,5]-H, calix[4]arene, [1,2]Thiazole", [])]),
         ("spiro[4,5]decane and [60]fullerene", [("spiro[4,5]decane and [60]fullerene", [])]),
         ("", []),
     ],
