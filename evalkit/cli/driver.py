@@ -105,6 +105,17 @@ class RunBatch:
         with self._listening():
             async with Session(self.progress) as self.session:
                 await work(self)
+        self._fail_teardowns("end of the command")
+
+    def _fail_teardowns(self, label: str) -> None:
+        """Report the fixtures whose teardown failed; the scores stay."""
+        for failure in self.session.failures:
+            self._fail(label, failure)
+        self.session.failures.clear()
+
+    def _fail(self, label: str, message: str) -> None:
+        self.errors.append(f"{label}: {message}")
+        click.echo(f"evalkit: {label}: {message}", err=True)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -182,8 +193,8 @@ class RunBatch:
             if xfail:
                 self._forgive(label, xfail, str(error))
             else:
-                self.errors.append(f"{label}: {error}")
-                click.echo(f"evalkit: {label}: {error}", err=True)
+                self._fail(label, str(error))
+        self._fail_teardowns(label)
         self.open_run = None
 
     def compare(self) -> None:

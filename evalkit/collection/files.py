@@ -17,6 +17,7 @@ from types import ModuleType
 
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.task import Task
+from evalkit.util.boundary import contained, reason
 
 _ROOT_MARKS = (".git", "pyproject.toml", "evalkit.toml")
 
@@ -88,18 +89,19 @@ def import_by_path(path: Path) -> ModuleType:
         raise TaskFileError(str(path), None, "not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+
+    def failure(error: BaseException) -> BaseException:
+        sys.modules.pop(name, None)
+        if isinstance(error, SyntaxError):
+            return TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}")
+        return TaskFileError(str(path), line_in(error, path), reason(error))
+
+    with contained(failure):
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        sys.modules.pop(name, None)
-        raise TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}") from None
-    except Exception as error:  # a plug-in file may raise anything; it becomes one typed error
-        sys.modules.pop(name, None)
-        raise TaskFileError(str(path), line_in(error, path), f"{type(error).__name__}: {error}") from error
     return module
 
 
-def line_in(error: Exception, path: Path) -> int | None:
+def line_in(error: BaseException, path: Path) -> int | None:
     """Return the last line of ``path`` in the traceback."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
     return lines[-1] if lines else None

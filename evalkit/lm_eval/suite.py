@@ -22,6 +22,7 @@ from evalkit.lm_eval.pictures import pictures_of
 from evalkit.lm_eval.plain import choices_of, plain, plain_argument, reply_text, target_of
 from evalkit.model import Model
 from evalkit.types import Answer, Image, Response, Sample
+from evalkit.util.boundary import contained, reason
 
 # Values of ``dataset_path`` that are kinds of local files, not names on the hub.
 _FILES = frozenset({"arrow", "audiofolder", "csv", "imagefolder", "json", "parquet", "text", "xml"})
@@ -66,13 +67,13 @@ class Suite:
         _seed()
         distant = [c for c in catalog.leaves(self.manager, self.name) if not _is_here(c.get("dataset_path"))]
         reached = not distant or look_for_hub()
-        try:
+
+        def failure(problem: BaseException) -> BaseException:
+            said = f"lm-eval cannot load {self.name}: {reason(problem)}"
+            return SetupError(said if reached else said + _without_hub(distant))
+
+        with contained(failure):  # a task's own code, and the data set's loader, may raise anything
             built = self.manager.load([self.name])
-        except Exception as problem:  # a task's own code, and the data set's loader, may raise anything
-            raise SetupError(
-                f"lm-eval cannot load {self.name}: {type(problem).__name__}: {problem}"
-                + ("" if reached else _without_hub(distant))
-            ) from problem
         for name, leaf in built["tasks"].items():
             config = leaf.config
             self._fresh[name] = (leaf.get_config("num_fewshot"), dict(config.generation_kwargs or {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
 from evalkit.protocols import Backend
 from evalkit.run import runner
+from evalkit.run.event_loop import run_until_done
 from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
@@ -58,7 +60,9 @@ class Loop:
     def __init__(self, store_url: str | None) -> None:
         self.store = open_store(store_url)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="evalkit", daemon=True)
+        self._closed = self._loop.create_future()
+        work = partial(run_until_done, self._loop, self._closed)
+        self._thread = threading.Thread(target=work, name="evalkit", daemon=True)
         self._thread.start()
         self._session = Session(Silent())
         self.wait(self._session.__aenter__())
@@ -101,14 +105,15 @@ class Loop:
         name = str(getattr(model, "name", type(model).__name__))
         return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=model))
 
-    def close(self) -> None:
-        """Tear down fixtures, stop the loop, close the store."""
+    def close(self) -> list[str]:
+        """Tear down fixtures, stop the loop, close the store; return the teardowns that failed."""
         self.wait(self._session.__aexit__(None, None, None))
         self.wait(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closed.set_result, None)
         self._thread.join()
         self._loop.close()
         self.store.close()
+        return self._session.failures
 
 
 def _as_backend(function: Callable[..., Any]) -> Backend:

@@ -2,7 +2,8 @@
 
 Samples flow one way: window of coroutines, task function, status, scoring, store. One failure boundary
 encloses each sample. A ``SetupError`` passes through the boundary and stops the run, because every other
-sample would fail in the same way.
+sample would fail in the same way. Everything else that plug-in code raises, ``SystemExit`` and
+``CancelledError`` too, is the error of its sample.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import msgspec
 
 from evalkit.errors import ServerFailed, SetupError, StoreError
 from evalkit.extras import not_installed
+from evalkit.run.checks import ANSWER, wrong_field
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
 from evalkit.store.records import SampleRecord, Tokens
 from evalkit.types import Answer, Bar, Response, Sample, Status
+from evalkit.util.boundary import reason
 
 if TYPE_CHECKING:
     from evalkit.model import Model
@@ -86,7 +89,8 @@ class _Run:
         self.tasks: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
-        self.fatal: Exception | None = None
+        self.fatal: BaseException | None = None
+        self.ending = False  # no sample may go on: only then does a cancellation come from here
         self.failures_in_a_row = 0
         self.writing = asyncio.Lock()
 
@@ -98,6 +102,7 @@ class _Run:
             await self._drain()
         finally:
             waker.cancel()
+            self.ending = True
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -120,7 +125,7 @@ class _Run:
         if not self.tasks:
             self.changed.set()
 
-    def _fail(self, problem: Exception) -> None:
+    def _fail(self, problem: BaseException) -> None:
         """Stop the whole run; the first problem is the one that ``run`` raises."""
         self.fatal = self.fatal or problem
         self.slots.release()
@@ -166,17 +171,20 @@ class _Run:
             returned = await self.work.fn(sample=sample, model=model, **self.work.arguments)
             if not isinstance(returned, Answer):
                 raise TypeError(f"the task returned {type(returned).__name__}, not an Answer")
-            answer = returned
-            status = classify_answer(answer)
+            if wrong := wrong_field(returned, ANSWER):
+                raise TypeError(f"the task's Answer: {wrong}")
+            status, answer = classify_answer(returned), returned
             self.failures_in_a_row = 0
         except (SetupError, StoreError) as problem:
             self._fail(problem)
             return
-        except Exception as problem:  # noqa: BLE001 - the one boundary: a sample's failure is its status
+        except BaseException as problem:  # the one boundary: a sample's failure is its status
+            if isinstance(problem, asyncio.CancelledError) and (self.ending or self.work.stop.is_set()):
+                raise
             if missing := not_installed(problem):
                 self._fail(missing)
                 return
-            status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
+            status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls = model.calls
         self.ended.put_nowait(
@@ -224,7 +232,7 @@ class _Run:
                     await asyncio.to_thread(self.work.write, scored)
                 else:
                     self.work.write(scored)
-        except (SetupError, StoreError) as problem:
+        except BaseException as problem:  # noqa: BLE001 - the samples would hold their slots for ever
             self._fail(problem)
             return
         for _ in batch:
