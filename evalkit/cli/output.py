@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 def command() -> str:
     """Return how to call evalkit again: ``evalkit``, or its path where it is not on the search path."""
     beside = Path(sys.executable).parent / "evalkit"
-    return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
+    if shutil.which("evalkit"):
+        return "evalkit"
+    try:
+        return os.path.relpath(beside)
+    except FileNotFoundError:  # the working directory was deleted
+        return str(beside)
 
 
 _out = 1
@@ -38,7 +44,12 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    try:
+        encoded = msgspec.json.encode(document, enc_hook=str)
+    except UnicodeEncodeError:  # a path that is not UTF-8
+        text = json.dumps(msgspec.to_builtins(document, enc_hook=str), ensure_ascii=False)
+        encoded = text.encode("utf-8", "replace")
+    raw = msgspec.json.format(encoded, indent=2)
     with open(_out, "wb", closefd=False) as stdout:
         stdout.write(raw + b"\n")
 

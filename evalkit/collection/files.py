@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -76,7 +78,7 @@ def _tasks_in(path: Path) -> list[Task]:
 def import_by_path(path: Path) -> ModuleType:
     """Import a plug-in file under a private name. Raises ``TaskFileError``, and then leaves no module."""
     path = path.resolve()
-    package = f"_evalkit_{hashlib.sha256(str(path.parent).encode()).hexdigest()[:16]}"
+    package = f"_evalkit_{hashlib.sha256(os.fsencode(path.parent)).hexdigest()[:16]}"
     name = f"{package}.{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
@@ -122,7 +124,10 @@ def display(path: Path | None) -> str:
     """Return a task file's path relative to the working directory or to the installed package."""
     if path is None:
         return "<session>"
-    for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
+    bases = [Path(__file__).resolve().parents[2]]
+    with suppress(FileNotFoundError):  # the working directory was deleted
+        bases.insert(0, Path.cwd())
+    for base in bases:
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
     return str(path)

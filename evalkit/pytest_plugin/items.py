@@ -30,6 +30,7 @@ from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
+from evalkit.util import paths
 from evalkit.util.name_values import parse_name_values
 from evalkit.util.progress import Silent
 
@@ -127,15 +128,19 @@ _LOOP = pytest.StashKey[Loop]()
 def loop_of(config: pytest.Config) -> Loop:
     """Return the loop of this pytest session, started at the first call."""
     if _LOOP not in config.stash:
+        paths.start_in(config.invocation_params.dir)  # a test may stand in another folder by now
         config.stash[_LOOP] = Loop(config.getoption("evalkit_store"))
     return config.stash[_LOOP]
 
 
-def close_loop(config: pytest.Config) -> None:
-    """End the session's loop, if it was started."""
-    if _LOOP in config.stash:
-        config.stash[_LOOP].close()
-        del config.stash[_LOOP]
+def close_loop(config: pytest.Config) -> list[str]:
+    """End the session's loop, if it was started; return the teardowns of fixtures that failed."""
+    if _LOOP not in config.stash:
+        return []
+    loop = config.stash[_LOOP]
+    del config.stash[_LOOP]
+    paths.start_in(None)
+    return loop.close()
 
 
 def _pairs(config: pytest.Config, option: str) -> dict[str, list[str]]:
@@ -167,7 +172,11 @@ class EvalFile(pytest.File):
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
                 label = f"{inside.removesuffix(']')}-{model}" if inside else model
-                yield EvalItem.from_parent(self, name=f"{name}[{label}]", item=item, model=model)
+                # pytest 9 reads the brackets from a whole node id only: without them --lf finds no test again
+                test = f"{name}[{label}]"
+                yield EvalItem.from_parent(
+                    self, name=test, nodeid=f"{self.nodeid}::{test}", item=item, model=model
+                )
 
 
 def _swept(task: Task, params: Mapping[str, list[str]]) -> list[Item]:
@@ -188,7 +197,8 @@ class EvalItem(pytest.Item):
         self.item, self.model = item, model
         for tag in item.task.tags:
             self.config.addinivalue_line("markers", f"{tag}: a tag of evalkit tasks")
-            self.add_marker(tag)
+            # pytest.mark takes no name with a colon, a bracket or a leading underscore
+            self.add_marker(pytest.MarkDecorator(pytest.Mark(tag, (), {}, _ispytest=True), _ispytest=True))
         if item.skip:
             self.add_marker(pytest.mark.skip(reason=item.skip))
         if item.xfail:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from evalkit.errors import StoreError
+from evalkit.util.paths import absolute
 from evalkit.util.sqlite import use_wal
 
 PRAGMAS = (
@@ -54,7 +55,7 @@ class Database:
     def home(self) -> Path:
         """The folder of files beside the store; ``.evalkit`` for a database server."""
         database = self.url.database if self.url.get_backend_name() == "sqlite" else None
-        return Path(database).parent if database else Path(".evalkit")
+        return Path(database).parent if database else absolute(".evalkit")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -114,7 +115,7 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
         raise StoreError("postgres:// is a URL of other programs; write it as postgresql://")
     if parsed.get_backend_name() != "sqlite":
         return parsed
-    path = Path(parsed.database or "")
+    path = absolute(parsed.database or "")
     if path.is_dir():
         raise StoreError(f"{path}: name the store's file, not a directory: such as {path / 'evalkit.db'}")
     if not create and not path.exists():
@@ -123,7 +124,7 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: its directory cannot be made: {error.strerror}") from error
-    return parsed
+    return parsed.set(database=str(path))
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
