@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError
 from evalkit.util.paths import absolute
-from evalkit.util.sqlite import use_wal
+from evalkit.util.sqlite import lacks_locks, use_wal
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # ms; first, so that it holds for the others too
@@ -124,6 +124,11 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: its directory cannot be made: {error.strerror}") from error
+    if lacks_locks(path.parent):
+        raise StoreError(
+            f"{path}: the file system does not lock files (a network file system without its lock service?). "
+            "Name a store on a local disk with --store, or a database server"
+        )
     return parsed.set(database=str(path))
 
 
