@@ -102,7 +102,9 @@ def main() -> None:
 def _explained(problem: Exception) -> EvalkitError | None:
     """Return the error for what may happen anywhere: no package, no working directory, a name in Latin-1."""
     if isinstance(problem, UnicodeEncodeError):
-        return UsageError(f"{problem.object!r} holds bytes that are not UTF-8: rename it, or write another name")
+        return UsageError(
+            f"{problem.object!r} holds bytes that are not UTF-8: rename it, or write another name"
+        )
     if isinstance(problem, FileNotFoundError):
         try:
             Path.cwd()

@@ -1,4 +1,4 @@
-"""The types of what plug-in code hands over: the fields of samples and answers, which Python leaves unchecked."""
+"""The types of the fields of samples and answers, which plug-in code may fill with anything."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class Work:
     ``write`` stores a batch of ended samples. It runs in a thread where ``write_waits`` is set (the store is
     on another machine), else in the event loop: a block of a few milliseconds costs less than a thread that
     competes for the interpreter at every row. ``done`` are the sequences that need no new call; ``grace_s``
-    is the time in seconds that samples in flight have to end once ``stop`` is set.
+    is the time in seconds that samples in flight have to end once ``stop`` is set. An error of ``heartbeat``
+    stops the run.
     """
 
     fn: Callable[..., Awaitable[Answer]]
@@ -66,6 +67,7 @@ class Work:
     limit: int | None = None
     grace_s: float = 5.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    heartbeat: asyncio.Task[None] | None = None
 
 
 async def run(work: Work) -> Counter[str]:
@@ -97,6 +99,8 @@ class _Run:
     async def run(self) -> Counter[str]:
         collector = asyncio.create_task(self._collect())
         waker = asyncio.create_task(self._wake())
+        if self.work.heartbeat is not None:
+            self.work.heartbeat.add_done_callback(self._heartbeat_ended)
         try:
             await self._feed()
             await self._drain()
@@ -130,6 +134,10 @@ class _Run:
         self.fatal = self.fatal or problem
         self.slots.release()
         self.changed.set()
+
+    def _heartbeat_ended(self, heartbeat: asyncio.Task[None]) -> None:
+        if not heartbeat.cancelled() and (problem := heartbeat.exception()) is not None:
+            self._fail(problem)
 
     def _stopping(self) -> bool:
         return self.fatal is not None or self.work.stop.is_set()

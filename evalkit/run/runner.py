@@ -266,6 +266,7 @@ async def _drive(
                             window=options.window,
                             limit=spec.limit,
                             stop=options.stop,
+                            heartbeat=beat,
                         )
                     )
         status = "complete"
