@@ -13,8 +13,9 @@ import click
 import msgspec
 
 from evalkit.cli.output import (
-    Unscored,
+    Failures,
     command,
+    failures_of,
     incomplete_reasons,
     print_against_first,
     print_json,
@@ -60,7 +61,7 @@ class RunBatch:
         self.forgiven: set[str] = set()
         self.reliance: Any = []
         self.against_first: Any = []
-        self.unscored: dict[str, Unscored] = {}
+        self.failures: dict[str, Failures] = {}
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -78,9 +79,7 @@ class RunBatch:
             if interrupted and self.open_run is not None:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
-            self.unscored = {
-                run.id: self.store.samples.unscored(run.id) for run in self.runs if not run.is_complete
-            }
+            self.failures = failures_of(self.store, self.runs)
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -223,7 +222,7 @@ class RunBatch:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            document: dict[str, Any] = {"runs": [run_document(r, self.unscored.get(r.id)) for r in self.runs]}
+            document: dict[str, Any] = {"runs": [run_document(r, self.failures.get(r.id)) for r in self.runs]}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: entries for name, entries in lists.items() if entries})
             if self.reliance:
@@ -239,7 +238,7 @@ class RunBatch:
             print_against_first(self.against_first)
         for run in self.runs:
             if not run.is_complete:
-                click.echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
+                click.echo(incomplete_reasons(run, self.failures[run.id]), err=True)
             elif scores_nothing(run):
                 click.echo(
                     f"Run {run.id}: no metric applies to any sample. Most metrics need Sample.target; those "

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.types import Image
 
 _SIGNATURES = (
     (b"GIF87a", "image/gif"),
@@ -23,6 +28,7 @@ _SIGNATURES = (
 # Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TAIL = 4096  # last bytes, which contain the end marker; some programs append bytes after the marker
+_HEAD = 4096
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
@@ -59,6 +65,30 @@ def look(data: bytes) -> FileInfo:
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2:  # a frame of MPEG audio, layer III
         return FileInfo("audio/mpeg")
     return FileInfo("application/octet-stream")
+
+
+def is_picture(image: Image) -> bool:
+    """Return whether a file may be a picture, by its first bytes, or by Pillow where they say nothing.
+
+    Raises ``OSError`` where the file cannot be read.
+    """
+    if image.data is not None:
+        head = image.data[:_HEAD]
+    else:
+        with Path(image.path or "").open("rb") as file:
+            head = file.read(_HEAD)
+    media_type = look(head).media_type
+    if media_type != "application/octet-stream":
+        return not media_type.startswith(("audio/", "video/"))
+    try:
+        pil = importlib.import_module("PIL.Image")
+    except ModuleNotFoundError:  # the file's own error then comes when it is sent
+        return True
+    try:
+        with pil.open(io.BytesIO(image.read())):
+            return True
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError):
+        return False
 
 
 def _png(data: bytes) -> FileInfo:

@@ -28,7 +28,7 @@ from evalkit.run import runner
 from evalkit.run.event_loop import run_until_done
 from evalkit.run.session import Session
 from evalkit.store import open_store
-from evalkit.store.records import Run
+from evalkit.store.records import Run, RunSpec
 from evalkit.task import Task
 from evalkit.util import paths
 from evalkit.util.name_values import parse_name_values
@@ -205,36 +205,47 @@ class EvalItem(pytest.Item):
             self.add_marker(pytest.mark.xfail(reason=item.xfail))
 
     def runtest(self) -> None:
-        loop = loop_of(self.config)
-        baselines = [_stored(loop, name) for name in self.config.getoption("evalkit_baselines")]
-        run = loop.start(self.item, self.model, runner.Options(limit=self.config.getoption("evalkit_limit")))
+        loop, option = loop_of(self.config), self.config.getoption
+        baselines = [_stored(loop, name) for name in option("evalkit_baselines")]
+        thresholds = self._thresholds()
+
+        def check(spec: RunSpec) -> None:
+            metrics_to_check(spec, thresholds)
+            if baselines:
+                find_baseline(spec, baselines)
+
+        run = loop.start(self.item, self.model, runner.Options(limit=option("evalkit_limit"), on_start=check))
         self.user_properties.append(("evalkit.run", run.id))
         for name, estimate in run.metrics.items():
             self.user_properties.append((name, estimate.value))
             self.user_properties += [(f"{name}.low", estimate.ci[0]), (f"{name}.high", estimate.ci[1])]
         if not run.is_complete:
             raise Missed(_incomplete(loop, run))
-        verdicts = self._verdicts(loop, run, baselines)
+        verdicts = self._verdicts(loop, run, thresholds, baselines)
         missed = [verdict.text for verdict in verdicts if not verdict.passed]
         if missed:
             raise Missed("\n".join([f"{run.spec.task} with {run.spec.model} (run {run.id}):", *missed]))
         self.add_report_section("call", "evalkit", "\n".join([f"run {run.id}", *(v.text for v in verdicts)]))
 
-    def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
-        option = self.config.getoption
+    def _thresholds(self) -> dict[str, float]:
         texts = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
         try:
-            thresholds = {**self.item.task.min, **{name: float(text) for name, text in texts.items()}}
+            return {**self.item.task.min, **{name: float(text) for name, text in texts.items()}}
         except ValueError as error:
             raise pytest.UsageError(f"--evalkit-min: {error}") from None
-        metrics = metrics_to_check(run, thresholds)
+
+    def _verdicts(
+        self, loop: Loop, run: Run, thresholds: Mapping[str, float], baselines: list[Run]
+    ) -> list[Verdict]:
+        option = self.config.getoption
+        metrics = metrics_to_check(run.spec, thresholds)
         verdicts = [
             check_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
             for info in metrics
             if info.name in thresholds
         ]
         if baselines:
-            base, margin = find_baseline(run, baselines), option("evalkit_margin")
+            base, margin = find_baseline(run.spec, baselines), option("evalkit_margin")
             verdicts += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
         return verdicts
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit.errors import ServerFailed, SetupError, StoreError
+from evalkit.errors import ServerFailed, SetupError, StoreError, UsageError
 from evalkit.extras import not_installed
 from evalkit.run.checks import ANSWER, wrong_field
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
+from evalkit.store.codec import pack
 from evalkit.store.records import SampleRecord, Tokens
 from evalkit.types import Answer, Bar, Response, Sample, Status
 from evalkit.util.boundary import reason
@@ -94,6 +95,7 @@ class _Run:
         self.fatal: BaseException | None = None
         self.ending = False  # no sample may go on: only then does a cancellation come from here
         self.failures_in_a_row = 0
+        self.answered = bool(work.done)
         self.writing = asyncio.Lock()
 
     async def run(self) -> Counter[str]:
@@ -182,6 +184,7 @@ class _Run:
             if wrong := wrong_field(returned, ANSWER):
                 raise TypeError(f"the task's Answer: {wrong}")
             status, answer = classify_answer(returned), returned
+            self.answered = True
             self.failures_in_a_row = 0
         except (SetupError, StoreError) as problem:
             self._fail(problem)
@@ -189,6 +192,9 @@ class _Run:
         except BaseException as problem:  # the one boundary: a sample's failure is its status
             if isinstance(problem, asyncio.CancelledError) and (self.ending or self.work.stop.is_set()):
                 raise
+            if isinstance(problem, UsageError) and not self.answered:  # as every other sample would
+                self._fail(problem)
+                return
             if missing := not_installed(problem):
                 self._fail(missing)
                 return
@@ -235,11 +241,13 @@ class _Run:
         """Score a batch, then store it. A failure of the scorer or the store (a full disk) stops the run."""
         try:
             scored = await self._score(batch)
-            async with self.writing:
-                if self.work.write_waits:
-                    await asyncio.to_thread(self.work.write, scored)
-                else:
-                    self.work.write(scored)
+            try:
+                await self._write(scored)
+            except StoreError:
+                batch = [_storable(record) for record in scored]
+                if batch == scored:
+                    raise
+                await self._write(batch)
         except BaseException as problem:  # noqa: BLE001 - the samples would hold their slots for ever
             self._fail(problem)
             return
@@ -249,6 +257,13 @@ class _Run:
         self.work.bar.advance(len(batch))
         self.troubles.update(_trouble(record) for record in batch if record.status is not Status.OK)
         self.work.bar.note(listed(self.troubles))
+
+    async def _write(self, records: list[SampleRecord]) -> None:
+        async with self.writing:
+            if self.work.write_waits:
+                await asyncio.to_thread(self.work.write, records)
+            else:
+                self.work.write(records)
 
     async def _next_batch(self) -> list[SampleRecord]:
         """Return a whole batch, or what has ended ``BATCH_S`` after its first sample; nothing at the end."""
@@ -270,6 +285,16 @@ class _Run:
             return batch
         scores = iter(await self.work.scorer.score(answered))
         return [r if r.answer is None else msgspec.structs.replace(r, scores=next(scores)) for r in batch]
+
+
+def _storable(record: SampleRecord) -> SampleRecord:
+    """Return a record; as an error where its answer holds a value that the store cannot keep."""
+    try:
+        pack(record.answer)
+    except StoreError as problem:
+        error = f"TypeError: the task's Answer: {problem}"
+        return msgspec.structs.replace(record, status=Status.ERROR, answer=None, scores=(), error=error)
+    return record
 
 
 def _trouble(record: SampleRecord) -> str:

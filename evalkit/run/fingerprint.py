@@ -12,7 +12,8 @@ import numpy as np
 
 from evalkit.collection.items import Item
 from evalkit.errors import SetupError
-from evalkit.types import Sample
+from evalkit.store.codec import plain_value
+from evalkit.types import Image, Sample
 
 Samples = Callable[[], AsyncIterator[Sample]]
 
@@ -29,18 +30,41 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
     """Count and fingerprint the samples. Raises ``SetupError`` for an empty data set or a repeated id."""
     ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
-    encode = msgspec.json.Encoder(order="sorted").encode
+    encode = msgspec.json.Encoder(order="sorted", enc_hook=plain_value).encode
+    pictures: set[str] = set()
     async for sample in first_samples(samples, limit):
         ids.append(hash(sample.id))
-        digest.update(encode(msgspec.structs.replace(sample, images=())))
+        try:
+            digest.update(encode(msgspec.structs.replace(sample, images=())))
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+            raise SetupError(
+                f"{item.node_id}: the metadata of sample {sample.id!r} cannot be stored: {error}. "
+                "Keep it to text, numbers, lists and dictionaries"
+            ) from None
         for image in sample.images:
             digest.update(image.sha256.encode())
+            if image.sha256 not in pictures:
+                pictures.add(image.sha256)
+                _check_picture(item, sample, image)
     if not ids:
         raise SetupError(f"{item.node_id}: the data set is empty")
     hashes, counts = np.unique(np.asarray(ids), return_counts=True)
     if len(hashes) < len(ids):
         await _refuse_repeated(item, samples, limit, set(hashes[counts > 1].tolist()))
     return Survey(len(ids), digest.hexdigest())
+
+
+def _check_picture(item: Item, sample: Sample, image: Image) -> None:
+    """Raise ``SetupError`` where the file of a picture cannot be read, or is of another kind."""
+    from evalkit.media.sniff import is_picture
+
+    try:
+        if is_picture(image):
+            return
+        problem = "is no picture"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise SetupError(f"{item.node_id}: sample {sample.id!r}: {image.path or 'a file in memory'} {problem}")
 
 
 async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, suspects: set[int]) -> None:

@@ -145,8 +145,8 @@ async def _start(item: Item, model_text: str, store: Store, session: Session, op
         async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
-            options.on_start(spec)
             try:
+                options.on_start(spec)
                 return await _drive(item, spec, model, samples, store, session, options)
             except (NotInstalled, UsageError):  # unless a sample was answered, there is nothing to resume
                 store.runs.discard(run_id)

@@ -40,12 +40,12 @@ class _Scope:
 
     async def tear_down(self, fixture: Fixture, generator: Any) -> None:
         """Run a fixture's code after its ``yield``, also where the run or the sample failed."""
+        if self._failures is None:
+            return await _finished(fixture, generator)
         try:
             with setup_error_of(fixture.fn, f"teardown of fixture {fixture.name}"):
                 await _finished(fixture, generator)
         except EvalkitError as error:
-            if self._failures is None:
-                raise
             self._failures.append(str(error))
 
 

@@ -32,10 +32,10 @@ class Payload(msgspec.Struct, frozen=True):
 def pack(value: Any) -> bytes:
     """Return a value as msgpack, compressed if large. Raises ``StoreError`` for a type that does not fit."""
     try:
-        raw = msgspec.msgpack.encode(value, enc_hook=_plain)
+        raw = msgspec.msgpack.encode(value, enc_hook=plain_value)
     except UnicodeEncodeError:  # half a surrogate pair: models write it, UTF-8 cannot hold it
         raw = msgspec.msgpack.encode(
-            _clean(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
+            _clean(msgspec.to_builtins(value, enc_hook=plain_value, builtin_types=(bytes,)))
         )
     except (TypeError, OverflowError, NotImplementedError, RecursionError) as error:
         raise StoreError(
@@ -76,7 +76,8 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return numpy's values and paths as plain values. Raises ``NotImplementedError`` for other types."""
     if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing it
         return value.tolist()
     if isinstance(value, PurePath):
