@@ -100,6 +100,19 @@ class Scores:
         better = leaf.higher_is_better()
         return {name: better.get(name) for name in leaf.aggregation()}
 
+    def missing(self) -> list[str]:
+        """Return a line for each aggregate of a group that none of its members measures."""
+        return [
+            f"lm-eval's group {group.name} has no score {key}: none of its members measures that"
+            for group in self.suite.groups.values()
+            for key, base, _ in self._group_keys(group)
+            if not any(
+                base in self._directions(member) and key == f"{base},{ensemble.name}"
+                for member in group.get_all_tasks()
+                for ensemble in member._filters
+            )
+        ]
+
     def _scorer(self, part: Any, key: str) -> Callable[[Sample, Answer], float | None]:
         """Return a metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
         members = part.get_all_tasks() if hasattr(part, "get_all_tasks") else [part]

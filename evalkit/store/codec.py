@@ -46,9 +46,15 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(body: bytes, kind: type[T]) -> T:
-    """Return the value that ``pack`` encoded."""
-    raw = zlib.decompress(body) if body[:1] == _ZLIB else body
-    return msgspec.msgpack.decode(raw, type=kind)
+    """Return the value that ``pack`` encoded. Raises ``StoreError`` for a value of other types."""
+    try:
+        raw = zlib.decompress(body) if body[:1] == _ZLIB else body
+        return msgspec.msgpack.decode(raw, type=kind)
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise StoreError(
+            f"a stored {kind.__name__.strip('_')} cannot be read: {error}. It is damaged, or another evalkit "
+            "stored a value of a wrong type: run the task anew"
+        ) from error
 
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
