@@ -106,7 +106,7 @@ async def call_in_thread(fn: Callable[..., T], **values: Any) -> T:
     def call() -> T:
         try:
             return fn(**values)
-        except StopIteration as error:  # asyncio cannot hand it over: the caller would wait for ever
+        except (StopIteration, GeneratorExit) as error:  # which asyncio cannot hand over to a coroutine
             raise RuntimeError(reason(error)) from error
 
     return await asyncio.to_thread(call)
