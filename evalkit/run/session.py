@@ -24,6 +24,7 @@ from evalkit.types import Progress
 from evalkit.util.boundary import call_in_thread, contained, reason
 
 Key = tuple[Any, ...]
+_END = object()
 
 
 class _Scope:
@@ -50,11 +51,8 @@ class _Scope:
 
 
 async def _finished(fixture: Fixture, generator: Any) -> None:
-    try:
-        await _next(generator)
-    except (StopIteration, StopAsyncIteration):
-        return
-    raise RuntimeError(f"fixture {fixture.name} yields twice")
+    if await _next(generator) is not _END:
+        raise RuntimeError(f"fixture {fixture.name} yields twice")
 
 
 class Session:
@@ -160,10 +158,9 @@ async def _call(fixture: Fixture, values: dict[str, Any], scope: _Scope, *, in_t
     fn = fixture.fn
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
         generator = fn(**values)
-        try:
-            value = await _next(generator)
-        except (StopIteration, StopAsyncIteration):
-            raise RuntimeError(f"fixture {fixture.name} ends without a yield") from None
+        value = await _next(generator)
+        if value is _END:
+            raise RuntimeError(f"fixture {fixture.name} ends without a yield")
         scope.stack.push_async_callback(scope.tear_down, fixture, generator)
         return value
     if inspect.iscoroutinefunction(fn):
@@ -173,7 +170,8 @@ async def _call(fixture: Fixture, values: dict[str, Any], scope: _Scope, *, in_t
 
 
 async def _next(generator: Any) -> Any:
-    return await anext(generator) if hasattr(generator, "__anext__") else next(generator)
+    """Return what a generator, async or not, yields next; ``_END`` at its end."""
+    return await anext(generator, _END) if hasattr(generator, "__anext__") else next(generator, _END)
 
 
 def setup_error(fn: Callable[..., Any], what: str, error: BaseException) -> BaseException:

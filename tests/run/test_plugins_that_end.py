@@ -125,7 +125,7 @@ def around(part: str) -> str:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("ends", list(ENDS)[:3] + ["raise GeneratorExit"])
+@pytest.mark.parametrize("ends", [*list(ENDS)[:3], "raise GeneratorExit"])
 def test_a_file_fixture_or_sample_source_that_ends_is_an_error_and_the_next_task_runs(
     evalkit, tmp_path, ends: str, part: str
 ) -> None:
