@@ -28,6 +28,7 @@ from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
+from evalkit.util.boundary import exit_now
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -140,7 +141,7 @@ class RunBatch:
             asked += 1
             if asked > 2:
                 os.write(2, f"\nKilled; what is stored is safe.{resume_hint(self.open_run)}\n".encode())
-                os._exit(INTERRUPTED)
+                exit_now(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
         def too_long() -> None:

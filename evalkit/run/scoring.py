@@ -29,7 +29,7 @@ import msgspec
 from evalkit.metric import Metric
 from evalkit.task import Task
 from evalkit.types import Answer, Sample, Score, Status
-from evalkit.util.boundary import reason, refusing_exit
+from evalkit.util.boundary import exit_now, reason, refusing_exit
 
 Scorable = tuple[Sample, Answer, Status]
 
@@ -166,8 +166,6 @@ def _no_ctrl_c() -> Iterator[None]:
 
 def _die_with_parent() -> None:
     """End this worker when the run's process has ended, also by ``kill -9``; the pool would wait for ever."""
-    exit_now = os._exit  # which is refused while metrics run
-
     def watch() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:

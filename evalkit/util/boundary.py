@@ -43,7 +43,9 @@ def telling_ctrl_c() -> Iterator[None]:
 
 
 _refusals = 0
-_here, _exit = os.getpid(), os._exit
+_here = os.getpid()
+exit_now = os._exit
+"""The real ``os._exit``, for evalkit itself."""
 _changing = threading.Lock()
 
 
@@ -65,12 +67,12 @@ def _count_refusals(more: int) -> None:
     global _refusals
     with _changing:
         _refusals += more
-        os._exit = _refuse if _refusals else _exit  # type: ignore[assignment]
+        os._exit = _refuse if _refusals else exit_now  # type: ignore[assignment]
 
 
 def _refuse(status: int) -> None:
     if os.getpid() != _here or isinstance(threading.current_thread(), threading.Timer):
-        _exit(status)
+        exit_now(status)
     raise SystemExit(f"os._exit({status})")
 
 
