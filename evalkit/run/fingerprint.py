@@ -31,11 +31,14 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
     ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted", enc_hook=plain_value).encode
+    fits = msgspec.msgpack.Encoder(enc_hook=plain_value).encode  # as the store does
     pictures: set[str] = set()
     async for sample in first_samples(samples, limit):
         ids.append(hash(sample.id))
         try:
-            digest.update(encode(msgspec.structs.replace(sample, images=())))
+            light = msgspec.structs.replace(sample, images=())
+            digest.update(encode(light))
+            fits(light)
         except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
             raise SetupError(
                 f"{item.node_id}: the metadata of sample {sample.id!r} cannot be stored: {error}. "

@@ -119,7 +119,7 @@ class Scorer:
         scores: list[Score] = []
         for metric in self._task.metrics:
             if self._kills[metric.name] >= MOST_KILLS:
-                said = f"not called any more: its process was killed {MOST_KILLS} times"
+                said = f"its process was killed {MOST_KILLS} times: not called any more"
                 scores.append(Score(metric.name, None, said))
                 continue
             self._alone = self._alone or _new_pool(1)
@@ -129,9 +129,8 @@ class Scorer:
                 self._alone.shutdown(wait=False)
                 self._alone = None
                 self._kills[metric.name] += 1
-                said = (
-                    f"the process was killed while it scored sample {scorable[0].id!r}: a crash, or no memory"
-                )
+                sample = scorable[0].id
+                said = f"its process was killed (a crash, or no memory) while it scored sample {sample!r}"
                 scores.append(Score(metric.name, None, said))
         return tuple(scores)
 
@@ -166,6 +165,7 @@ def _no_ctrl_c() -> Iterator[None]:
 
 def _die_with_parent() -> None:
     """End this worker when the run's process has ended, also by ``kill -9``; the pool would wait for ever."""
+
     def watch() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
