@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError, UsageError, did_you_mean
 from evalkit.store import schema as t
-from evalkit.store.codec import pack, unpack
+from evalkit.store.codec import pack, plain_text, unpack
 from evalkit.store.database import Database, insert_missing
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, Tokens
 from evalkit.types import Estimate
@@ -52,7 +52,7 @@ class Runs:
                 t.run.insert().values(
                     id=spec.id,
                     task_id=_id_of_name(connection, t.task, spec.task),
-                    model_id=_id_of_name(connection, t.model, spec.model),
+                    model_id=_id_of_name(connection, t.model, plain_text(spec.model)),
                     status="running",
                     started=now,
                     heartbeat=now,
@@ -177,7 +177,7 @@ class Runs:
         if task is not None:
             where.append(sa.or_(t.task.c.name == task, t.task.c.name.startswith(f"{task}[", autoescape=True)))
         if model is not None:
-            where.append(t.model.c.name == model)
+            where.append(t.model.c.name == plain_text(model))
         if status is not None:
             where.append(t.run.c.status == status)
         with self._database.reading() as connection:
