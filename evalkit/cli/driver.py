@@ -24,7 +24,7 @@ from evalkit.cli.output import (
     resume_hint,
     run_document,
 )
-from evalkit.errors import SetupError, StoreError, UsageError
+from evalkit.errors import EvalkitError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
@@ -187,7 +187,7 @@ class RunBatch:
             self.runs.append(await evaluate(self.session, options))
             if xfail and not self.runs[-1].is_complete:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
-        except (SetupError, UsageError, StoreError) as error:
+        except EvalkitError as error:
             if self.open_run is not None and self.open_run.id in self.store.runs:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:

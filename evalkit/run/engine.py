@@ -218,7 +218,7 @@ class _Run:
             )
         )
 
-    def _count_failure(self, problem: Exception) -> None:
+    def _count_failure(self, problem: BaseException) -> None:
         self.failures_in_a_row = self.failures_in_a_row + 1 if isinstance(problem, ServerFailed) else 0
         if self.failures_in_a_row == DOWN_AFTER:
             self._fail(
