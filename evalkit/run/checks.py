@@ -64,16 +64,16 @@ ANSWER: Fields = {
 }
 
 
-def wrong_field(value: Sample | Answer, fields: Fields) -> str:
-    """Return what is wrong with the first field of a wrong type: name, value, expected type; else nothing."""
+def wrong_field(value: Sample | Answer, fields: Fields) -> tuple[str, str] | None:
+    """Return the first field of a wrong type: its name, and "is VALUE (TYPE), and must be …"; else None."""
     for name, (is_right, expected) in fields.items():
         given = getattr(value, name)
         if not is_right(given):
             shown = repr(given)
             shown = shown if len(shown) <= 100 else f"{shown[:100]}…"
             hint = f": {name}=str(…)" if _is_number(given) and expected.startswith("a string") else ""
-            return f"{name} is {shown} ({type(given).__name__}), and must be {expected}{hint}"
-    return ""
+            return name, f"is {shown} ({type(given).__name__}), and must be {expected}{hint}"
+    return None
 
 
 def _is_number(value: Any) -> bool:

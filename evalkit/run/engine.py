@@ -182,7 +182,7 @@ class _Run:
             if not isinstance(returned, Answer):
                 raise TypeError(f"the task returned {type(returned).__name__}, not an Answer")
             if wrong := wrong_field(returned, ANSWER):
-                raise TypeError(f"the task's Answer: {wrong}")
+                raise TypeError(f"the task's Answer: {' '.join(wrong)}")
             status, answer = classify_answer(returned), returned
             self.answered = True
             self.failures_in_a_row = 0

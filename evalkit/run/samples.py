@@ -57,7 +57,8 @@ async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
             raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
         if wrong := wrong_field(sample, SAMPLE):
             row = row_place(_frames(source))
-            raise SetupError(f"{row and f'{row}: '}{item.node_id}: sample {sample.id!r}: {wrong}")
+            place, (name, said) = f"{row and f'{row}: '}{item.node_id}", wrong
+            raise SetupError(f"{place}: the {name} of sample {sample.id!r} {said}")
         yield sample
 
 
