@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def cli() -> None:
     """
 
 
+def _print_traceback(*error: Any) -> None:
+    """Print an unexpected error as Python does, without secrets and control characters."""
+    from evalkit.util.printable import printable
+
+    sys.stderr.write(printable("".join(traceback.format_exception(*error))))
+
+
 def main() -> None:
     """Run the ``evalkit`` command; print evalkit's own errors as one message, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -82,18 +90,21 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a character that the terminal lacks stops no command
     with suppress(FileNotFoundError):  # the working directory was deleted
         start_in(Path.cwd())
+    sys.excepthook = _print_traceback
     as_json = "--json" in sys.argv
     if as_json:
-        from evalkit.cli.output import keep_stdout_for_json, print_json
+        from evalkit.cli.output import keep_stdout_for_json
 
         keep_stdout_for_json()
     try:
         cli()
     except (EvalkitError, ImportError, FileNotFoundError, UnicodeEncodeError) as problem:
+        from evalkit.cli.output import echo, print_json
+
         error = problem if isinstance(problem, EvalkitError) else _explained(problem)
         if error is None:
             raise
-        click.echo(f"evalkit: {error}", err=True)
+        echo(f"evalkit: {error}", err=True)
         if as_json:
             print_json({"runs": [], "errors": [str(error)]})
         sys.exit(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 import os
 import shutil
 import sys
@@ -12,10 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import msgspec
 
+from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
+from evalkit.util.masking import mask_bytes
+from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from evalkit.compare.differences import PairedDifference
@@ -34,6 +37,11 @@ def command() -> str:
         return str(beside)
 
 
+def echo(text: object = "", *, err: bool = False, bold: bool = False, nl: bool = True) -> None:
+    """Print text on stdout or stderr: all that a command prints, except tables, goes through here."""
+    click.secho(printable(str(text)), err=err, bold=bold or None, nl=nl)
+
+
 _out = 1
 
 
@@ -46,14 +54,10 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    try:
-        encoded = msgspec.json.encode(document, enc_hook=str)
-    except UnicodeEncodeError:  # a path that is not UTF-8
-        text = json.dumps(msgspec.to_builtins(document, enc_hook=str), ensure_ascii=False)
-        encoded = text.encode("utf-8", "replace")
-    raw = msgspec.json.format(encoded, indent=2)
+    plain = msgspec.to_builtins(document, enc_hook=str, str_keys=True)
+    raw = msgspec.json.format(mask_bytes(encoded(plain)), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
-        stdout.write(raw + b"\n")
+        stdout.write(printable_json(raw) + b"\n")
 
 
 class Failures(NamedTuple):
@@ -92,7 +96,13 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+        **{
+            name: run.spec.provenance[name]
+            for name in ("cached", "secrets_masked")
+            if name in run.spec.provenance
+        },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
         **{
             name: {what: {"n": n, "error": error} for what, (n, error) in entries.items()}
             for name, entries in listed.items()
@@ -112,7 +122,7 @@ def incomplete_reasons(run: Run, failures: Failures) -> str:
     again = run.n < (run.spec.n_expected or 0) or len(own) < len(failures.errors)
     lines = [f"Run {run.id} is {run.status}." + (resume_hint(run.spec) if again else "")]
     lines += [
-        f"  {n:,} of {run.n:,} samples failed with {kind}. One of them: {safe(error)}"
+        f"  {n:,} of {run.n:,} samples failed with {kind}. One of them: {error}"
         for kind, (n, error) in failures.errors.items()
     ]
     if own:
@@ -121,7 +131,7 @@ def incomplete_reasons(run: Run, failures: Failures) -> str:
     for metric, failed in failures.metrics.items():
         reasons.setdefault(failed, []).append(metric)
     lines += [
-        f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {safe(error)}"
+        f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {error}"
         for (n, error), metrics in reasons.items()
     ]
     if reasons:
@@ -166,11 +176,6 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def safe(text: str) -> str:
-    """Return foreign text for a terminal, with control characters escaped."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-
-
 def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     """Return a metric's name, its direction, and the number of scored samples where it is not all of them."""
     arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
@@ -198,12 +203,19 @@ def print_runs(runs: Sequence[Run]) -> None:
             table.add_column(Text(run.spec.model), justify="right")
         for info in columns[0].spec.metrics:
             if any(info.name in run.metrics for run in columns):
-                table.add_row(_label(info, columns), *(cell(run.metrics.get(info.name)) for run in columns))
+                cells = (cell(run.metrics.get(info.name)) for run in columns)
+                table.add_row(Text(_label(info, columns)), *cells)
         table.add_section()
         for label, value in _facts():
             if any(texts := [value(run) for run in columns]):
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
+        for run in columns:
+            for note, n in run.spec.provenance.get("notes", {}).items():
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
@@ -211,11 +223,20 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
+    yield "oldest from the cache", _oldest
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
     yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def _oldest(run: Run) -> str:
+    """Return when the oldest answer from the cache was written; empty without any."""
+    from evalkit.run.call_facts import moment
+
+    uses = run.spec.provenance.get("cached", {}).values()
+    return moment(min(times)) if (times := [use["oldest"] for use in uses if use["oldest"]]) else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

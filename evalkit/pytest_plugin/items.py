@@ -25,6 +25,7 @@ from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
 from evalkit.protocols import Backend
 from evalkit.run import runner
+from evalkit.run.call_facts import call_notes
 from evalkit.run.event_loop import run_until_done
 from evalkit.run.session import Session
 from evalkit.store import open_store
@@ -32,6 +33,7 @@ from evalkit.store.records import Run, RunSpec
 from evalkit.task import Task
 from evalkit.util import paths
 from evalkit.util.name_values import parse_name_values
+from evalkit.util.printable import one_line, printable
 from evalkit.util.progress import Silent
 
 T = TypeVar("T")
@@ -73,8 +75,12 @@ class Loop:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if isinstance(
+                error, EvalkitError
+            ):  # pytest prints it as it is, in a test that calls ``evaluate``
+                error.args = (printable(str(error)),)
             raise
 
     def start(self, item: Item, model: str, options: runner.Options) -> Run:
@@ -167,13 +173,13 @@ class EvalFile(pytest.File):
         try:
             items = [item for task in load_file(self.path) for item in _swept(task, params)]
         except (TaskFileError, UsageError) as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(printable(str(error))) from None
         for item in items:
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
                 label = f"{inside.removesuffix(']')}-{model}" if inside else model
                 # pytest 9 reads the brackets from a whole node id only: without them --lf finds no test again
-                test = f"{name}[{label}]"
+                test = one_line(f"{name}[{label}]")
                 yield EvalItem.from_parent(
                     self, name=test, nodeid=f"{self.nodeid}::{test}", item=item, model=model
                 )
@@ -225,7 +231,8 @@ class EvalItem(pytest.Item):
         missed = [verdict.text for verdict in verdicts if not verdict.passed]
         if missed:
             raise Missed("\n".join([f"{run.spec.task} with {run.spec.model} (run {run.id}):", *missed]))
-        self.add_report_section("call", "evalkit", "\n".join([f"run {run.id}", *(v.text for v in verdicts)]))
+        said = [f"run {run.id}", *(verdict.text for verdict in verdicts), *call_notes(run)]
+        self.add_report_section("call", "evalkit", printable("\n".join(said)))
 
     def _thresholds(self) -> dict[str, float]:
         texts = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
@@ -251,8 +258,8 @@ class EvalItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (Missed, EvalkitError, pytest.UsageError)):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+            return printable(str(excinfo.value))
+        return printable(str(super().repr_failure(excinfo, style)))
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         line = self.item.task.fn.__code__.co_firstlineno - 1

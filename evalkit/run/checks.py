@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from evalkit.types import Answer, Image, Passage, Response, Sample, Status
 
 Fields = Mapping[str, tuple[Callable[[Any], bool], str]]
@@ -24,6 +26,11 @@ def _all(kind: type) -> Callable[[Any], bool]:
 
 
 _are_texts = _all(str)
+
+
+def _is_index(value: Any) -> bool:
+    several = value if isinstance(value, tuple | list) else (value,)
+    return value is UNSET or all(type(index) is int for index in several)
 
 
 def _is_table(*kinds: type) -> Callable[[Any], bool]:
@@ -47,6 +54,7 @@ SAMPLE: Fields = {
     "target": (lambda value: isinstance(value, str) or _are_texts(value), "a string, or a tuple of strings"),
     "relevance": (_is_table(int), "a dictionary from document ids to whole numbers: {'doc': 1}"),
     "choices": (_are_texts, "a tuple of strings"),
+    "answer": (_is_index, "the index of the right choice, from 0, or a tuple of such indices"),
     "images": (_all(Image), "a tuple of pictures: (Image.open(path),)"),
     "cluster": (_is_none_or(_is_text), "a string or None"),
     "slices": (_is_table(str), "a dictionary from strings to strings: {'split': 'test'}"),

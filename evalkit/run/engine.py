@@ -20,6 +20,7 @@ import msgspec
 
 from evalkit.errors import ServerFailed, SetupError, StoreError, UsageError
 from evalkit.extras import not_installed
+from evalkit.models.middleware import call_stats
 from evalkit.run.checks import ANSWER, wrong_field
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
@@ -201,6 +202,10 @@ class _Run:
             status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls = model.calls
+        if error is None:
+            for call in calls:
+                if call.response.notes:
+                    call_stats.current.get().noted(call.response)
         self.ended.put_nowait(
             SampleRecord(
                 sequence=sequence,

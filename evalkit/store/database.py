@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from evalkit.errors import StoreError
+from evalkit.util.masking import remember
 from evalkit.util.paths import absolute
 from evalkit.util.sqlite import lacks_locks, use_wal
 
@@ -173,6 +174,7 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
     if parsed.get_backend_name() == "postgres":
         raise StoreError("postgres:// is a URL of other programs; write it as postgresql://")
     if parsed.get_backend_name() != "sqlite":
+        remember(str(parsed.password or ""), "the store's password", key=False)
         return parsed
     path = absolute(parsed.database or "")
     if path.is_dir():

@@ -17,6 +17,7 @@ from tests.run.test_fingerprint import of
 WRONG_SAMPLES = {
     "relevance": (["d1", "d2"], {"d1": 0.5}, {1: 1}, {"d1": True}, None),
     "target": (3, None, ("a", 1), {"a"}),
+    "answer": ("A", 1.0, True, None, ("A",)),
     "choices": ("AB", (1, 2), None),
     "images": (("scan.png",), "scan.png", None),
     "slices": ({"year": 2024}, ["test"], {1: "a"}),
