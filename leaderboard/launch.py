@@ -52,7 +52,8 @@ def launch(store_url: str | None, port: int, host: str = "127.0.0.1", open_brows
     environment = dict(os.environ)  # passes the store's URL: all users can see a command line
     if store_url is not None:
         environment["EVALKIT_STORE"] = store_url
-    print(f"Leaderboard: http://{host}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    shown = f"[{host}]" if ":" in host else host  # an IPv6 address
+    print(f"Leaderboard: http://{shown}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     line = command(port, host, open_browser)
     os.execve(line[0], line, environment)  # noqa: S606 (our own words)
 

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from evalkit.cli.output import (
-    Unscored,
+    Failures,
     command,
     echo,
+    failures_of,
     incomplete_reasons,
     print_against_first,
     print_json,
@@ -23,10 +24,11 @@ from evalkit.cli.output import (
     resume_hint,
     run_document,
 )
-from evalkit.errors import SetupError, StoreError, UsageError
+from evalkit.errors import EvalkitError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
+from evalkit.util.boundary import exit_now
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,7 +62,7 @@ class RunBatch:
         self.forgiven: set[str] = set()
         self.reliance: Any = []
         self.against_first: Any = []
-        self.unscored: dict[str, Unscored] = {}
+        self.failures: dict[str, Failures] = {}
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -78,9 +80,7 @@ class RunBatch:
             if interrupted and self.open_run is not None:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
-            self.unscored = {
-                run.id: self.store.samples.unscored(run.id) for run in self.runs if not run.is_complete
-            }
+            self.failures = failures_of(self.store, self.runs)
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -105,6 +105,17 @@ class RunBatch:
         with self._listening():
             async with Session(self.progress) as self.session:
                 await work(self)
+        self._fail_teardowns("end of the command")
+
+    def _fail_teardowns(self, label: str) -> None:
+        """Report the fixtures whose teardown failed; the scores stay."""
+        for failure in self.session.failures:
+            self._fail(label, failure)
+        self.session.failures.clear()
+
+    def _fail(self, label: str, message: str) -> None:
+        self.errors.append(f"{label}: {message}")
+        echo(f"evalkit: {label}: {message}", err=True)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -128,7 +139,7 @@ class RunBatch:
             asked += 1
             if asked > 2:
                 os.write(2, f"\nKilled; what is stored is safe.{resume_hint(self.open_run)}\n".encode())
-                os._exit(INTERRUPTED)
+                exit_now(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
         def too_long() -> None:
@@ -174,14 +185,14 @@ class RunBatch:
             self.runs.append(await evaluate(self.session, options))
             if xfail and not self.runs[-1].is_complete:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
-        except (SetupError, UsageError, StoreError) as error:
+        except EvalkitError as error:
             if self.open_run is not None and self.open_run.id in self.store.runs:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:
                 self._forgive(label, xfail, str(error))
             else:
-                self.errors.append(f"{label}: {error}")
-                echo(f"evalkit: {label}: {error}", err=True)
+                self._fail(label, str(error))
+        self._fail_teardowns(label)
         self.open_run = None
 
     def compare(self) -> None:
@@ -210,7 +221,7 @@ class RunBatch:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            document: dict[str, Any] = {"runs": [run_document(r, self.unscored.get(r.id)) for r in self.runs]}
+            document: dict[str, Any] = {"runs": [run_document(r, self.failures.get(r.id)) for r in self.runs]}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: entries for name, entries in lists.items() if entries})
             if self.reliance:
@@ -230,7 +241,7 @@ class RunBatch:
             echo(f"evalkit: {note}", err=True)
         for run in self.runs:
             if not run.is_complete:
-                echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
+                echo(incomplete_reasons(run, self.failures[run.id]), err=True)
             elif scores_nothing(run):
                 echo(
                     f"Run {run.id}: no metric applies to any sample. Most metrics need Sample.target; those "

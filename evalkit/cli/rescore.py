@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import click
 
 from evalkit.cli.options import json_option, metric_option, store_option
 from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.run import event_loop
 
 
 @click.command()
@@ -25,7 +25,7 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        done = [asyncio.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
+        done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
     if as_json:
         print_json({"runs": [run_document(r) for r in done]})
     else:

@@ -99,7 +99,7 @@ async def _score(
 ) -> Run:
     from evalkit.models.predictions import check_ids, with_retrieved
     from evalkit.run import runner
-    from evalkit.run.session import samples_of
+    from evalkit.run.samples import samples_of
 
     ids = [sample.id async for sample in (await samples_of(item, session))()]
     selected = ids[: options.limit]

@@ -11,6 +11,7 @@ from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
     echo,
+    failures_of,
     incomplete_reasons,
     print_against_first,
     print_json,
@@ -107,11 +108,11 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
-        unscored = {run.id: store.samples.unscored(run.id) for run in chosen if not run.is_complete}
+        failures = failures_of(store, chosen if runs or as_json else ())
         compared = _compared(store, chosen) if len(runs) > 1 else []
     if as_json:
         against = {"against_first": compared} if compared else {}
-        print_json({"runs": [run_document(r, unscored.get(r.id)) for r in chosen], **against})
+        print_json({"runs": [run_document(r, failures.get(r.id)) for r in chosen], **against})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
@@ -122,8 +123,8 @@ def show(
         print_against_first(compared)
         for one in chosen:
             print_slices(one)
-            if one.id in unscored:
-                echo(incomplete_reasons(one, unscored[one.id]), err=True)
+            if one.id in failures:
+                echo(incomplete_reasons(one, failures[one.id]), err=True)
     else:
         _print_list(chosen)
 

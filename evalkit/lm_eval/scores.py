@@ -15,6 +15,7 @@ from evalkit.errors import MetricError
 from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, make_metric, per_document
 from evalkit.lm_eval.suite import Suite
 from evalkit.types import Answer, Estimate, Sample
+from evalkit.util.boundary import reason
 
 BOOTSTRAP_ITERS = 1000
 Items = dict[tuple[str, str], list[Any]]
@@ -53,7 +54,7 @@ class Scores:
                 pairs = [(answer, self._instances(sample, answer)) for sample, answer in of_task]
                 self._filter(name, [instance for _, instances in pairs for instance in instances])
                 self._filtered.update({id(answer): (answer, instances) for answer, instances in pairs})
-        except Exception:  # noqa: BLE001 - plug-in code: scoring each document alone shows the faulty one
+        except BaseException:  # noqa: BLE001 - plug-in code: scoring each document alone shows the faulty one
             self._filtered = {}
 
     def filtered(self, sample: Sample, answer: Answer) -> dict[str, list[Any]]:
@@ -98,6 +99,19 @@ class Scores:
     def _directions(self, leaf: Any) -> dict[str, bool | None]:
         better = leaf.higher_is_better()
         return {name: better.get(name) for name in leaf.aggregation()}
+
+    def missing(self) -> list[str]:
+        """Return a line for each aggregate of a group that none of its members measures."""
+        return [
+            f"lm-eval's group {group.name} has no score {key}: none of its members measures that"
+            for group in self.suite.groups.values()
+            for key, base, _ in self._group_keys(group)
+            if not any(
+                base in self._directions(member) and key == f"{base},{ensemble.name}"
+                for member in group.get_all_tasks()
+                for ensemble in member._filters
+            )
+        ]
 
     def _scorer(self, part: Any, key: str) -> Callable[[Sample, Answer], float | None]:
         """Return a metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
@@ -180,10 +194,8 @@ class Scores:
         """
         try:
             return self._aggregate(answered, estimates, int(params.get("bootstrap_iters", BOOTSTRAP_ITERS)))
-        except Exception as problem:  # a plug-in's metric may raise anything
-            raise MetricError(
-                f"lm-eval's aggregation failed: {type(problem).__name__}: {problem}"
-            ) from problem
+        except BaseException as problem:  # a plug-in's metric may raise anything
+            raise MetricError(f"lm-eval's aggregation failed: {reason(problem)}") from problem
 
     def _aggregate(
         self, answered: Sequence[tuple[Sample, Answer]], estimates: Mapping[str, Estimate], iters: int

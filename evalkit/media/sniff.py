@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import re
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.types import Image
 
 _SIGNATURES = (
     (b"GIF87a", "image/gif"),
@@ -34,6 +39,7 @@ _DICOM_ELEMENT = re.compile(
 # Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TAIL = 4096  # last bytes, which contain the end marker; some programs append bytes after the marker
+_HEAD = 4096
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
@@ -80,6 +86,30 @@ def _without_signature(data: bytes) -> str:
     if b"<svg" in start and start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "image/svg+xml"
     return "application/octet-stream"
+
+
+def is_picture(image: Image) -> bool:
+    """Return whether a file may be a picture, by its first bytes, or by Pillow where they say nothing.
+
+    Raises ``OSError`` where the file cannot be read.
+    """
+    if image.data is not None:
+        head = image.data[:_HEAD]
+    else:
+        with Path(image.path or "").open("rb") as file:
+            head = file.read(_HEAD)
+    media_type = look(head).media_type
+    if media_type != "application/octet-stream":
+        return not media_type.startswith(("audio/", "video/"))
+    try:
+        pil = importlib.import_module("PIL.Image")
+    except ModuleNotFoundError:  # the file's own error then comes when it is sent
+        return True
+    try:
+        with pil.open(io.BytesIO(image.read())):
+            return True
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError):
+        return False
 
 
 def _png(data: bytes) -> FileInfo:

@@ -20,7 +20,8 @@ import msgspec
 from evalkit.collection.items import Item, plain
 from evalkit.collection.sources import item_of
 from evalkit.collection.with_metrics import with_metrics
-from evalkit.errors import NotInstalled, SetupError, UsageError
+from evalkit.errors import EvalkitError, NotInstalled, SetupError, UsageError
+from evalkit.extras import not_installed
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.protocols import Backend, described
@@ -32,8 +33,9 @@ from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.reread import reread
+from evalkit.run.samples import samples_of
 from evalkit.run.scoring import Scorer
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.store.records import (
     MetricInfo,
     ParameterInfo,
@@ -44,6 +46,7 @@ from evalkit.store.records import (
     SampleRecord,
 )
 from evalkit.types import Sample, ServerInfo
+from evalkit.util.boundary import call_in_thread, contained, place, reason
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -122,8 +125,20 @@ def _absolute(value: Any) -> Any:
     return str(value.resolve()) if isinstance(value, Path) else plain(value)
 
 
+def _typed(error: BaseException) -> BaseException:
+    """Return evalkit's own errors unchanged, and a ``SetupError`` for what an adapter or fixture raised."""
+    if isinstance(error, EvalkitError | engine.Stopped):
+        return error
+    return not_installed(error) or SetupError(f"{reason(error)} ({place(error)})")
+
+
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
+    with contained(_typed):
+        return await _start(item, model_text, store, session, options)
+
+
+async def _start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     async with session.running():
         await _check_metrics(item)
         samples = await samples_of(item, session)
@@ -132,8 +147,8 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
         async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
-            options.on_start(spec)
             try:
+                options.on_start(spec)
                 return await _drive(item, spec, model, samples, store, session, options)
             except (NotInstalled, UsageError):  # unless a sample was answered, there is nothing to resume
                 store.runs.discard(run_id)
@@ -145,6 +160,11 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
 
     Raises ``SetupError`` where the samples or the served model have changed.
     """
+    with contained(_typed):
+        return await _resume(run, store, session, options)
+
+
+async def _resume(run: Run, store: Store, session: Session, options: Options) -> Run:
     item = item_of(run.spec)
     if run.spec.reproduction.given:
         raise SetupError(
@@ -179,7 +199,7 @@ async def _check_metrics(item: Item) -> None:
     """Raise ``SetupError`` where something that a metric needs is missing."""
     for metric in item.task.metrics:
         if metric.check_requirements is not None:
-            await asyncio.to_thread(metric.check_requirements)
+            await call_in_thread(metric.check_requirements)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
@@ -254,6 +274,7 @@ async def _drive(
                             window=options.window,
                             limit=spec.limit,
                             stop=options.stop,
+                            heartbeat=beat,
                         )
                     )
         status = "complete"
@@ -302,6 +323,11 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
 
     ``metrics`` are expressions as in a task file; they are added to the run's own.
     """
+    with contained(_typed):
+        return await _rescore(run, store, metrics)
+
+
+async def _rescore(run: Run, store: Store, metrics: Sequence[str]) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)

@@ -17,8 +17,9 @@ from evalkit.collection.targets import collect
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
+from evalkit.run.samples import samples_of
 from evalkit.run.scoring import score
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.status import classify_answer
 from evalkit.types import Request
 from evalkit.util.progress import Silent
