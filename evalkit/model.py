@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
+from evalkit.reading.reasoning import split_reasoning
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
@@ -72,6 +73,15 @@ class Model:
         drawn = copy.copy(self)
         drawn._repeat = self._repeat + number * _DRAW
         return drawn
+
+    def showing(self, sample: Sample) -> Model:
+        """Return the same model for the sample as a prompt shows it, with the same list of calls.
+
+        Baselines read ``sample``: ``baseline:gold`` knows its right option in the order shown.
+        """
+        shown = copy.copy(self)
+        shown._sample = sample
+        return shown
 
     async def generate(
         self,
@@ -141,17 +151,21 @@ class Model:
         return await self._send(Request(continuation=text, **self._draw()))
 
     async def loglikelihood(
-        self, context: str, continuations: Sequence[str], *, reference: str | None = None
+        self, context: str, continuations: Sequence[str], *, reference: str | None = None, **extra: Any
     ) -> list[Response]:
         """Return the log-probabilities of each continuation after ``context``, in the same order.
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
-        ``baseline:gold``, if that is not the sample's target. Raises ``ModelError``.
+        ``baseline:gold``, if that is not the sample's target. ``extra`` goes to the server unchanged, such as
+        ``add_special_tokens=False`` where ``context`` holds the token that begins a text.
+
+        Raises ``ModelError``.
         """
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
-        requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
+        extra = {**self.defaults.get("extra", {}), **extra}
+        requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:
@@ -176,13 +190,49 @@ class Model:
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample
         if sample is not None and reference is not None:
-            sample = msgspec.structs.replace(sample, target=reference)
+            sample = msgspec.structs.replace(sample, target=reference, answer=msgspec.UNSET)
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
-        response = await self.sender.send(request)
+        response = read_reply(request, await self.sender.send(request))
         self.calls.append(Call(request, response))
         return response
+
+
+def read_reply(request: Request, response: Response) -> Response:
+    """Return a reply with its reasoning apart from its text, and cut at the first stop string.
+
+    Every reply passes here, whatever answered: a server, the cache, a file of predictions.
+    """
+    if not response.text:
+        return response
+    constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
+    reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    fields: dict[str, Any] = {}
+    if end := _end_at_stop(request, text):
+        stop, place = end
+        if place + len(stop) < len(text):  # else the server stopped, but did not remove the stop string
+            fields["notes"] = (*response.notes, f"the server ignored the stop string {stop!r}: cut there")
+        if response.finish_reason == "length":  # it ran on to max_tokens behind its end
+            fields["finish_reason"] = "stop"
+        text = text[:place]
+    if text != response.text:
+        joined = "\n\n".join(part for part in (response.reasoning, reasoning) if part)
+        return msgspec.structs.replace(response, text=text, reasoning=joined, **fields)
+    return response
+
+
+# Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
+_KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
+
+
+def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
+    """Return the first stop string in a text and its place; None if there is none."""
+    if not request.stop or any(request.extra.get(name) for name in _KEEP_STOP):
+        return None
+    found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
+    place, stop = min(found, default=(-1, ""))
+    return (stop, place) if place >= 0 else None
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -64,6 +64,7 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
     }
 
@@ -157,6 +158,12 @@ def print_runs(runs: Sequence[Run]) -> None:
             if any(texts := [value(run) for run in columns]):
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
+        for run in columns:
+            for note, n in run.spec.provenance.get("notes", {}).items():
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {safe(note)}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

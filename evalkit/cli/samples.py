@@ -77,6 +77,11 @@ def find_sample(store: Any, run: Run, name: str) -> SampleRecord:
     )
 
 
+def _notes(record: SampleRecord) -> tuple[str, ...]:
+    response = record.answer.response if record.answer else None
+    return response.notes if response else ()
+
+
 def print_sample(record: SampleRecord) -> None:
     """Print a sample as plain text, with control characters escaped."""
     answer = record.answer
@@ -85,6 +90,7 @@ def print_sample(record: SampleRecord) -> None:
         ("question", record.sample.input),
         ("target", "\n".join(record.sample.targets)),
         ("answer", answer.reply if answer else record.error or ""),
+        *([("notes", "\n".join(notes))] if (notes := _notes(record)) else []),
         (
             "scores",
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),

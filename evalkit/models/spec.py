@@ -34,8 +34,18 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError("must be a number above 0")
+        if not 0 < value <= 1e9:
+            raise ValueError("must be a number above 0, and at most 1e9")
+        return value
+
+    return read
+
+
+def _within(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
         return value
 
     return read
@@ -43,6 +53,7 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 def _proxy(text: str) -> str:
     parts = urlsplit(text)
+    _ = parts.port  # raises ValueError for a number that is none
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise UsageError(
             "model parameter proxy: must be a URL without a password, such as http://proxy.example:3128"
@@ -72,9 +83,9 @@ def _label(text: str) -> str:
 
 GENERATION: dict[str, Callable[[str], Any]] = {
     "max_tokens": _above_zero(int),
-    "temperature": float,
-    "top_p": float,
-    "seed": int,
+    "temperature": _within(float, 0, 100),
+    "top_p": _within(float, 0, 1),
+    "seed": _within(int, -(2**63), 2**63 - 1),
     "stop": lambda text: (text,),
 }
 OPTIONS: dict[str, Callable[[str], Any]] = {
@@ -98,6 +109,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "max_side": _above_zero(int),
     "video": _one_of("frames", "file"),
     "label": _label,
+    "unlisted": _flag,
 }
 # Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -142,7 +154,7 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     return _with_params(spec, parse_qsl(query, keep_blank_values=True))
 
 
-_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>https?://.*))?")
+_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>(?i:https?)://.*))?")
 _BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
 
 
@@ -159,7 +171,11 @@ def _read_head(text: str, head: str) -> ModelSpec:
 
 def _base(url: str) -> str:
     """Return a URL without a final slash, with the path ``/v1`` if it has none. Raises ``UsageError``."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port
+    except ValueError as problem:
+        raise UsageError(f"not a URL: {url!r}: {problem}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"not a URL: {url!r}; a URL begins with http:// or https://")
     if parts.username or parts.password:
@@ -179,6 +195,9 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             continue
         if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
             extra[name] = value  # an argument of the model's class, which knows the type
+            continue
+        if value == "null" and name in GENERATION:
+            extra[name] = None  # left out of requests, so that the server's own value applies
             continue
         parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in parsers:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.reread import reread
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
 from evalkit.store.records import (
@@ -254,7 +256,12 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {
+            **_described(session.used),
+            **_prompt(store, spec),
+            **_counted("judged", earlier, traffic.judged),
+            **_counted("notes", earlier, traffic.notes),
+        }
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -280,11 +287,11 @@ def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
     return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
 
 
-def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
-    """Return the counts of a judge's calls and tokens for this run, over all its sessions."""
-    before = earlier.spec.provenance.get("judged", {})
-    total = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
-    return {"judged": total} if total else {}
+def _counted(kind: str, earlier: Run, counts: Counter[str]) -> dict[str, dict[str, int]]:
+    """Return counts of this run (a judge's calls, notes on replies) over all its sessions."""
+    before = earlier.spec.provenance.get(kind, {})
+    total = {name: before.get(name, 0) + counts[name] for name in {**before, **counts}}
+    return {kind: total} if total else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:
@@ -308,8 +315,11 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
-        for record in store.samples.records(run.id):
-            if record.answer is not None:
+        for stored in store.samples.records(run.id):
+            if stored.answer is not None:
+                record = reread(stored)
+                if record is not stored:
+                    store.samples.write(run.id, [record])
                 batch.append(record)
             if len(batch) >= engine.BATCH:
                 await _rescore_batch(batch, run.id, store, scorer)

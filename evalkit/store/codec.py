@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Answer, Sample
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def pack(value: Any) -> bytes:
         raw = msgspec.msgpack.encode(value, enc_hook=_plain)
     except UnicodeEncodeError:  # half a surrogate pair: models write it, UTF-8 cannot hold it
         raw = msgspec.msgpack.encode(
-            _clean(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
+            whole_values(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
         )
     except (TypeError, OverflowError, NotImplementedError, RecursionError) as error:
         raise StoreError(
@@ -61,19 +62,7 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
 
 def plain_text(text: str) -> str:
     """Return text that every database accepts: without half surrogate pairs and NUL."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()
-    return text.replace("\0", "\ufffd")
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
+    return whole(text).replace("\0", "\ufffd")
 
 
 def _plain(value: Any) -> Any:

@@ -83,8 +83,8 @@ def _sample(subset: str, where: str, id_: str, row: dict[str, Any]) -> Sample:
         return Sample(
             f"{subset}:{id_}",
             question,
-            options[answer],
             choices=tuple(options[letter] for letter in letters),
+            answer={letter: place for place, letter in enumerate(letters)}[answer],
             slices={"subset": SUBSETS[subset], **({"subject": subject} if subject else {})},
         )
     except (KeyError, TypeError, AttributeError) as error:

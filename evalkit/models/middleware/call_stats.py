@@ -11,6 +11,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
+from evalkit.types import Response
+
+MOST_NOTES = 20
 
 
 @dataclass
@@ -23,11 +26,17 @@ class CallStats:
     retries: int = 0
     given_up: int = 0  # calls that failed because the retry budget was used up
     failures: Counter[str] = field(default_factory=Counter)  # failed tries by kind
+    notes: Counter[str] = field(default_factory=Counter)  # replies by what is to be said of them
     judged: Counter[str] = field(default_factory=Counter)  # a judge's questions, and what they cost
 
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or by the class of the error."""
         self.failures[str(problem.status or type(problem).__name__)] += 1
+
+    def noted(self, response: Response) -> None:
+        """Count the notes of a reply; beyond ``MOST_NOTES`` different ones, without their words."""
+        for note in response.notes:
+            self.notes[note if note in self.notes or len(self.notes) < MOST_NOTES else "other notes"] += 1
 
 
 _OUTSIDE_OF_RUNS = CallStats()

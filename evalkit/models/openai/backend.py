@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,19 +17,22 @@ from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
-from evalkit.models.openai.http_errors import fail, fail_within, rates_left
+from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left, reports_error
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
+from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
-from evalkit.models.openai.sse import StreamedReply
+from evalkit.models.openai.sse import Events, StreamedReply
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
+from evalkit.requests import encoded
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
+_WITHHELD = "the server's content filter refused the request"
 # Pages with a server's version; llama.cpp's also has its number of slots.
 _PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
@@ -59,6 +62,7 @@ class OpenAIBackend(Backend):
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
         self._image_cost = probe.ImageCost()
+        self._names = {self.model}  # under which the model may sign its replies
         self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
         self._counting = asyncio.Lock()
         self._key = self._read_key()
@@ -79,6 +83,8 @@ class OpenAIBackend(Backend):
             return await self.endpoints.call(exchange, endpoint)
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
+        if response.finish_reason == "refusal" and not response.usage.prompt_tokens:
+            return response, rates  # withheld before it was read
         self._check_images(request, response)
         await self._check_media_cost(request, response)
         return response, rates
@@ -91,6 +97,7 @@ class OpenAIBackend(Backend):
             infos.append(info)
         probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
+        self._names = {self.model, str(infos[0].identity.get("root"))}
         self._counted = {Image, Audio, Video}  # the probe makes its own comparison
         self._image_cost = await probe.check(self, needs)
         self._counted = {kind for kind, probed in ((Image, needs.images), (Audio, needs.audio)) if probed}
@@ -108,10 +115,10 @@ class OpenAIBackend(Backend):
         """Release connections."""
         await self.transport.close()
 
-    async def get_json(self, url: str) -> Any:
-        """Return a JSON page of the server; None if there is no such page. Raises as ``send`` does."""
+    async def get_json(self, url: str, missing: Sequence[int] = (404, 405, 501)) -> Any:
+        """Return a JSON page of the server; None for a status of ``missing``. Raises as ``send`` does."""
         reply = await self.transport.get(url)
-        if reply.status in (404, 405):
+        if reply.status in missing:
             return None
         return self.decoded(reply, url)
 
@@ -128,9 +135,19 @@ class OpenAIBackend(Backend):
             fail(reply.status, reply.headers, self._scrub(reply.body), url)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} answered {reply.status}, but not JSON: {start!r}") from None
+        except ValueError:
+            return self._streamed_unasked(reply.body, url)
+
+    def _streamed_unasked(self, body: bytes, url: str) -> Any:
+        """Return a reply that is no JSON document, but a stream, or a document with an event behind it.
+
+        Raises ``ServerFailed`` if it is neither.
+        """
+        events, streamed = Events(), StreamedReply()
+        for line in body.splitlines() if b"data:" in body else [body]:
+            if (event := events.feed(line)) is not None:
+                self._add_event(streamed, event, url, 0.0)
+        return self._whole(events, streamed, url)
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
@@ -165,12 +182,13 @@ class OpenAIBackend(Backend):
         check_continuation(request)
         start = time.perf_counter()
         data, rates, echoed = await self.read_prompt(url, context + continuation, **request.extra)
+        echoed.check_beginning(context + continuation)
         first = echoed.border(continuation)
         response = Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
             model=wire.as_text(data.get("model")) or self.model,
-            logprobs=tuple(echoed.logprobs[first:]),
+            logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
@@ -186,9 +204,8 @@ class OpenAIBackend(Backend):
             "prompt": prompt,
             **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
             **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
-            **extra,
         }
-        data, rates = await self.post(f"{url}/completions", payload)
+        data, rates = await self.post(f"{url}/completions", wire.with_extra(payload, extra))
         return data, rates, read_prompt_logprobs(data) if ranked else read_echo(data)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -201,20 +218,37 @@ class OpenAIBackend(Backend):
             payload = self._payload(request, chat)
         target = f"{url}/chat/completions" if chat else f"{url}/completions"
         start = time.perf_counter()
-        if payload.get("stream"):
-            async with self.transport.stream_json(target, payload) as stream:
-                return await self._read_stream(stream, target, start), rates_left(stream.headers)
-        data, rates = await self.post(target, payload)
+        first_token_s: float | None = None
+        rates: RateLimits = {}
+        try:
+            if payload.get("stream"):
+                async with self.transport.stream_json(target, payload) as stream:
+                    data, first_token_s = await self._read_stream(stream, target, start)
+                    rates = rates_left(stream.headers)
+            else:
+                data, rates = await self.post(target, payload)
+        except Withheld:
+            return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
         choice = wire.read_choice(data)
         message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
+        model = wire.as_text(data.get("model")) or self.model
         response = wire.reply(
             choice,
             message,
-            usage=wire.read_usage(data.get("usage")),
-            model=wire.as_text(data.get("model")) or self.model,
+            request,
+            wire.read_usage(data.get("usage")),
+            model=model,
             latency_s=time.perf_counter() - start,
+            first_token_s=first_token_s,
         )
-        return response, rates
+        return self._with_model_note(response), rates
+
+    def _with_model_note(self, response: Response) -> Response:
+        """Return a reply with a note if it names another model than was asked for, as gateways do."""
+        if response.model in self._names or same_model(self.model, response.model):
+            return response
+        note = f"another model answered: {response.model[:100]}"
+        return msgspec.structs.replace(response, notes=(*response.notes, note))
 
     def uses_chat(self, request: Request) -> bool:
         """Return whether a request goes through the chat template."""
@@ -231,41 +265,46 @@ class OpenAIBackend(Backend):
             payload["max_completion_tokens"] = payload.pop("max_tokens")
         if self.spec.options.get("stream"):
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
-        return payload | request.extra
+        return wire.with_extra(payload, request.extra)
 
-    async def _read_stream(self, stream: Stream, url: str, start: float) -> Response:
-        """Put a streamed reply together. Raises ``ServerFailed`` if the stream ends too early."""
+    async def _read_stream(self, stream: Stream, url: str, start: float) -> tuple[Any, float | None]:
+        """Return a streamed reply as a whole one, and when its first token came, in seconds.
+
+        Raises ``ServerFailed`` if the stream ends too early.
+        """
         if stream.status >= 400:
             body = b"\n".join([line async for line in stream.lines])
             fail(stream.status, stream.headers, self._scrub(body), url)
-        streamed = StreamedReply()
+        events, streamed = Events(), StreamedReply()
         async for line in stream.lines:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                streamed.done = True
+            if (event := events.feed(line)) is not None:
+                self._add_event(streamed, event, url, start)
+            if events.done:
                 break
-            self._add_event(streamed, data, url, start)
-        if not streamed.is_complete:
-            raise ServerFailed(f"{url} ended a streamed reply in the middle")
-        return wire.reply(
-            {"finish_reason": streamed.finish},
-            streamed.message(),
-            usage=wire.read_usage(streamed.usage),
-            model=streamed.model or self.model,
-            latency_s=time.perf_counter() - start,
-            first_token_s=streamed.first_token_s,
-        )
+        return self._whole(events, streamed, url), streamed.first_token_s
 
-    def _add_event(self, streamed: StreamedReply, data: bytes, url: str, start: float) -> None:
-        try:
-            chunk = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            start_of_data = self._scrub(data)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} streamed an event that is not JSON: {start_of_data!r}") from None
-        fail_within(chunk, self._scrub(data), url)
-        streamed.add(chunk, time.perf_counter() - start)
+    def _add_event(self, streamed: StreamedReply, event: Any, url: str, start: float) -> None:
+        if reports_error(event):
+            fail_within(event, self._scrub(encoded(event)), url)
+        streamed.add(event, time.perf_counter() - start)
+
+    def _whole(self, events: Events, streamed: StreamedReply, url: str) -> Any:
+        """Return a reply whose lines have all come; it may be one JSON document instead of a stream.
+
+        Raises ``ServerFailed`` for a stream that ended in the middle.
+        """
+        events.end()
+        if not streamed.begun and (rest := b"\n".join(events.rest).strip()):
+            try:
+                data = wire.decoded(rest)
+            except ValueError:
+                start = self._scrub(rest)[:200].decode("utf-8", "replace")
+                raise ServerFailed(f"{url} answered, but not JSON: {start!r}") from None
+            fail_within(data, self._scrub(rest), url)
+            return data
+        if not streamed.is_complete(events.done):
+            raise ServerFailed(f"{url} ended a streamed reply in the middle")
+        return streamed.document()
 
     def _check_images(self, request: Request, response: Response) -> None:
         """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError, RequestTimeoutError
 from pyreqwest.proxy import ProxyBuilder
@@ -23,6 +22,7 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.requests import encoded
 
 # Common servers drop an idle connection after five seconds. Below that, no request goes into a connection
 # that is just being closed.
@@ -93,7 +93,7 @@ class Transport:
 
     async def post_json(self, url: str, payload: object) -> Reply:
         """Send ``payload`` as JSON and return the reply. Raises ``ServerFailed``, ``Unreachable``."""
-        body = msgspec.json.encode(payload)
+        body = encoded(payload)
         return await self._exchange(url, self._pool().post(url).body_bytes(body).build_streamed())
 
     async def get(self, url: str) -> Reply:
@@ -105,7 +105,7 @@ class Transport:
     @asynccontextmanager
     async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
         """Send ``payload`` as JSON and yield the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
-        post = self._pool().post(url).body_bytes(msgspec.json.encode(payload))
+        post = self._pool().post(url).body_bytes(encoded(payload))
         # Without this limit the client would collect 64 kB before it returns the first chunk.
         request = post.streamed_read_buffer_limit(0).build_streamed()
         try:
@@ -164,14 +164,17 @@ class Transport:
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """Yield the lines of a reply without their line ends, however the chunks cut them."""
+        """Yield the lines of a reply, however the chunks cut them. A line ends with LF, CR LF or CR."""
         line: list[bytes] = []
+        after_cr = False
         async for chunk in self._chunks(url, response):
-            end, *next_lines = chunk.split(b"\n")
-            line.append(end)
-            for start in next_lines:
-                yield b"".join(line).rstrip(b"\r")
-                line = [start]
+            for piece in chunk.splitlines(keepends=True):
+                if not (after_cr and piece == b"\n"):  # the second half of a line end
+                    line.append(piece)
+                    if piece.endswith((b"\n", b"\r")):
+                        yield b"".join(line).rstrip(b"\r\n")
+                        line = []
+                after_cr = piece.endswith(b"\r")
             if sum(map(len, line)) > _LINE_BYTES:
                 raise RequestRejected(f"{url} sent a line of more than {_LINE_BYTES >> 20} MB")
         if any(line):

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
-from evalkit.model import Model
+from evalkit.model import Model, read_reply
 from evalkit.models import load
 from evalkit.models.openai.probe import red_png
 from evalkit.types import Image, Message, Request, Requirements, Text
@@ -160,11 +160,10 @@ async def test_an_image_that_is_dropped_later(sglang, backend):
 
 
 async def test_plain_prompts_are_native_and_complete(sglang, backend):
-    response = await backend.send(
-        Request(
-            prompt="The", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"ignore_eos": True}
-        )
+    request = Request(
+        prompt="The", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"ignore_eos": True}
     )
+    response = read_reply(request, await backend.send(request))
     assert (response.text, response.reasoning) == ("done", "B?")
     _, sent = sglang.script.seen[-1]
     assert sent["text"] == "The"
