@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.surrogates import whole
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
@@ -176,6 +178,9 @@ class Model:
         fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
+        if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
+            names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
+            raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 
@@ -194,6 +199,7 @@ class Model:
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
+        request = _without_halves(request)
         response = read_reply(request, await self.sender.send(request))
         self.calls.append(Call(request, response))
         return response
@@ -208,6 +214,7 @@ def read_reply(request: Request, response: Response) -> Response:
         return response
     constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
     reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    text = whole(text)
     fields: dict[str, Any] = {}
     if end := _end_at_stop(request, text):
         stop, place = end
@@ -222,17 +229,41 @@ def read_reply(request: Request, response: Response) -> Response:
     return response
 
 
+def _without_halves(request: Request) -> Request:
+    """Return the request with U+FFFD for each half of an emoji in its texts, which UTF-8 cannot hold."""
+    texts = [request.prompt or "", request.continuation or ""]
+    for message in request.messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        else:
+            texts += [part.text for part in message.content if isinstance(part, Text)]
+    if all(text.isascii() or whole(text) is text for text in texts):
+        return request
+    return msgspec.structs.replace(
+        request,
+        prompt=request.prompt and whole(request.prompt),
+        continuation=request.continuation and whole(request.continuation),
+        messages=tuple(Message(m.role, _whole_content(m.content)) for m in request.messages),
+    )
+
+
+def _whole_content(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return whole(content)
+    return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
+
+
 # Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
 _KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
 
 
 def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
     """Return the first stop string in a text and its place; None if there is none."""
-    if not request.stop or any(request.extra.get(name) for name in _KEEP_STOP):
+    if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
         return None
-    found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
-    place, stop = min(found, default=(-1, ""))
-    return (stop, place) if place >= 0 else None
+    places = ((text.find(stop), stop) for stop in request.stop if stop)
+    place, stop = min((found for found in places if found[0] >= 0), default=(-1, ""))
+    return (stop, place) if stop else None
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -372,12 +372,23 @@ class MediaSupport(Struct, frozen=True):
 
 
 class ServerInfo(Struct, frozen=True):
-    """Facts of a server. ``identity`` (model, revision, server arguments) is part of every cache key."""
+    """Facts of a server. ``identity`` (model, revision, server arguments) is part of every cache key.
+
+    Numbers that cannot be ones become None; in ``identity``, integers of more than 64 bits become texts.
+    """
 
     identity: dict[str, Any] = msgspec.field(default_factory=dict)
     max_context: int | None = None
     max_running: int | None = None
     server: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_context", "max_running"):
+            if getattr(self, name) is not None:
+                msgspec.structs.force_setattr(self, name, token_count(getattr(self, name)) or None)
+        if any(type(value) is int and value.bit_length() > 63 for value in self.identity.values()):
+            plain = {k: str(v) if type(v) is int else v for k, v in self.identity.items()}
+            msgspec.structs.force_setattr(self, "identity", plain)
 
 
 class Bar(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
@@ -38,7 +39,8 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    plain = msgspec.to_builtins(document, enc_hook=str, str_keys=True)
+    raw = msgspec.json.format(encoded(plain), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
         stdout.write(raw + b"\n")
 

@@ -155,12 +155,13 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
 
 
 _HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>(?i:https?)://.*))?")
+_NO_HOST = re.compile(r"[\s\"<>\\^`{|}]")
 _BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
 
 
 def _read_head(text: str, head: str) -> ModelSpec:
     match = _HEAD.fullmatch(head)
-    if match is None or _BARE_HOST.search(match["name"]):
+    if match is None or "://" in match["name"] or _BARE_HOST.search(match["name"]):
         raise UsageError(
             f"cannot read the model {text!r}: write provider:name[@url[,url…]][?param=value&…], "
             "with URLs that begin with http:// or https://"
@@ -173,7 +174,9 @@ def _base(url: str) -> str:
     """Return a URL without a final slash, with the path ``/v1`` if it has none. Raises ``UsageError``."""
     try:
         parts = urlsplit(url.strip())
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")  # both raise for what cannot be one
+        if _NO_HOST.search(parts.netloc):
+            raise ValueError("a character that no host name has")
     except ValueError as problem:
         raise UsageError(f"not a URL: {url!r}: {problem}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:

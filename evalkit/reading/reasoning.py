@@ -52,7 +52,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
 
     A reply without any mark is its own answer, unchanged.
     """
-    if "<|channel|>" in text or "<|message|>" in text:
+    if ">" in text and ("<|channel|>" in text or "<|message|>" in text):
         return _harmony(text)
     if "assistantfinal" in text or _BARE_BEGIN.match(text):
         return _bare_harmony(text)

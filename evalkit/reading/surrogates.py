@@ -5,8 +5,16 @@ Python's strings can hold them; UTF-8 cannot, so that JSON, databases, hashes an
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+T = TypeVar("T")
+_ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def whole(text: str) -> str:
@@ -29,3 +37,32 @@ def whole_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [whole_values(item) for item in value]
     return value
+
+
+def decoded_line(line: bytes, kind: type[T]) -> T:
+    """Return a line of JSON as ``kind``, with ``whole`` texts: Python writes half an emoji as ``\\ud83d``.
+
+    Raises ``msgspec.DecodeError`` (``ValidationError`` for another type), ``UnicodeDecodeError``.
+    """
+    decoder: msgspec.json.Decoder[T] = _decoder(cast(Any, kind))
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as problem:
+        if not _ESCAPED_HALF.search(line):
+            raise
+        try:
+            value = json.loads(line, parse_constant=_refuse)
+        except ValueError:
+            raise problem from None
+    return msgspec.convert(whole_values(value), kind)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are no JSON

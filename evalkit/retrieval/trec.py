@@ -14,6 +14,7 @@ import msgspec
 
 from evalkit.data.bounded import lines
 from evalkit.errors import UsageError
+from evalkit.reading.surrogates import decoded_line
 
 Qrels = dict[str, dict[str, int]]  # grade by document, by query
 Rankings = dict[str, dict[str, float]]  # score by document, by query
@@ -79,7 +80,7 @@ def read_queries(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for where, line in _lines(path):
         try:
-            row = msgspec.json.decode(line, type=dict[str, Any])
+            row = decoded_line(line, dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{where}: not a JSON object: {error}") from None
         id, text = (next((row[k] for k in keys if k in row), None) for keys in (_QUERY_IDS, _QUERY_TEXTS))

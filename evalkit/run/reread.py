@@ -25,7 +25,8 @@ def reread(record: SampleRecord) -> SampleRecord:
     reply = answer.response.text if answer.response else ""
     reasoning, text = split_reasoning(reply or answer.reply)
     own = split_reasoning(answer.reply)[1]  # the task may have taken its answer out of the reply
-    if text == (reply or answer.reply) and own == answer.reply:
+    drawn = _without_reasoning(resps := answer.metadata.get("resps"))  # of a task of lm-eval
+    if text == (reply or answer.reply) and own == answer.reply and drawn == resps:
         return record
     response = answer.response
     if response is not None and text != reply:
@@ -36,8 +37,16 @@ def reread(record: SampleRecord) -> SampleRecord:
     else:
         read = {"text": own, "choice": _choice(answer, record, own)}
     unread = bool(text) and read["choice"] is None and record.sample.choices
+    if drawn != resps:
+        read["metadata"] = answer.metadata | {"resps": drawn}
     again = replace(answer, response=response, status=Status.UNPARSED if unread else None, **read)
     return replace(record, answer=again, status=classify_answer(again))
+
+
+def _without_reasoning(value: Any) -> Any:
+    if isinstance(value, str):
+        return split_reasoning(value)[1]
+    return [_without_reasoning(item) for item in value] if isinstance(value, list) else value
 
 
 def _choice(answer: Answer, record: SampleRecord, text: str) -> int | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError, UsageError, did_you_mean
 from evalkit.store import schema as t
-from evalkit.store.codec import pack, unpack
+from evalkit.store.codec import pack, plain_text, unpack
 from evalkit.store.database import Database, insert_missing
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, Tokens
 from evalkit.types import Estimate
@@ -53,7 +53,7 @@ class Runs:
                 t.run.insert().values(
                     id=spec.id,
                     task_id=_id_of_name(connection, t.task, spec.task),
-                    model_id=_id_of_name(connection, t.model, spec.model),
+                    model_id=_id_of_name(connection, t.model, plain_text(spec.model)),
                     status="running",
                     started=now,
                     heartbeat=now,
@@ -276,7 +276,7 @@ def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[st
     return {
         "run_key": key,
         "metric": name,
-        "slice": part,
+        "slice": plain_text(part),
         "n": estimate.n,
         "value": estimate.value,
         "se": estimate.se,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import CorpusError
+from evalkit.reading.surrogates import decoded_line
 from evalkit.types import Passage
 
 from .markup import plain
@@ -21,7 +22,7 @@ Row = dict[str, Any]
 def row_of(line: bytes, where: str) -> Row:
     """Return the object in a line. Raises ``CorpusError``."""
     try:
-        row = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
+        row = decoded_line(line.removeprefix(b"\xef\xbb\xbf"), object)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorpusError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.reading.surrogates import whole_values
 from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
 from evalkit.util.sqlite import use_wal
@@ -83,7 +84,10 @@ class ResponseCache:
         """Write a response at the end of this turn of the event loop; at once if no event loop runs."""
         if self._failure is not None:
             raise self._failure
-        raw = self._encoder.encode(response)
+        try:
+            raw = self._encoder.encode(response)
+        except UnicodeEncodeError:  # a plug-in's reply with half an emoji
+            raw = self._encoder.encode(whole_values(msgspec.to_builtins(response)))
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
         self._pending[key] = (value, time.time())
         try:

@@ -26,6 +26,7 @@ from evalkit.models.openai.sse import Events, StreamedReply
 from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.requests import encoded
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
 
@@ -120,7 +121,7 @@ class OpenAIBackend(Backend):
         reply = await self.transport.get(url)
         if reply.status in missing:
             return None
-        return self.decoded(reply, url)
+        return whole_values(self.decoded(reply, url))
 
     async def post(self, url: str, payload: Any) -> tuple[Any, RateLimits]:
         """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
@@ -187,12 +188,12 @@ class OpenAIBackend(Backend):
         response = Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
-            model=wire.as_text(data.get("model")) or self.model,
+            model=whole(wire.as_text(data.get("model"))) or self.model,
             logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
-        return response, rates
+        return self._with_model_note(response), rates
 
     async def read_prompt(
         self, url: str, prompt: str, **extra: Any
@@ -230,11 +231,11 @@ class OpenAIBackend(Backend):
         except Withheld:
             return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
         choice = wire.read_choice(data)
-        message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
-        model = wire.as_text(data.get("model")) or self.model
+        message = wire.part_of(choice.get("message") or choice.get("delta"), "message")
+        model = whole(wire.as_text(data.get("model"))) or self.model
         response = wire.reply(
             choice,
-            message,
+            message or {"content": choice.get("text")},
             request,
             wire.read_usage(data.get("usage")),
             model=model,
@@ -263,8 +264,9 @@ class OpenAIBackend(Backend):
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
         if self._vendor and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
-        if self.spec.options.get("stream"):
-            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
+        if payload["stream"]:
+            payload["stream_options"] = {"include_usage": True}
         return wire.with_extra(payload, request.extra)
 
     async def _read_stream(self, stream: Stream, url: str, start: float) -> tuple[Any, float | None]:

@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 import msgspec
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models.openai.wire import decoded
 from evalkit.protocols import ReportedRateLimit
+from evalkit.reading.surrogates import whole_values
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
@@ -21,7 +23,7 @@ _STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\
 # The parameters that evalkit sends unasked, and how servers say that they do not take one.
 _SENT = re.compile(
     r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
-    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|seed|logprobs|echo)[`'\"]"
+    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
 )
 _NOT_TAKEN = re.compile(
     r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
@@ -49,8 +51,8 @@ def message_of(body: bytes) -> tuple[str, str]:
     The forms: ``error`` as an object or a text, ``detail``, or ``message`` at the top.
     """
     try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        data = whole_values(decoded(body))
+    except ValueError:
         return _shorten(body.decode("utf-8", "replace")), ""
     return _message_in(data)
 
@@ -84,7 +86,8 @@ def fail_within(data: Any, body: bytes, where: str) -> None:
     """Raise the error inside a reply of status 200, if there is one. ``data`` is the decoded ``body``."""
     if reports_error(data):
         message, code = message_of(body)
-        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+        numeric = re.fullmatch("[45][0-9][0-9]", code)
+        status = int(code) if numeric else 400 if _WITHHELD.search(code) else 500
         raise_for(status, f"{message} (in a reply of status 200)", code, where)
 
 

@@ -77,12 +77,15 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
         return ServedModel(entry["id"], await backend.facts(url, entry))
     if (like := _like_listed(backend, entries)) is None:
         raise ProbeError(_not_served(backend, url, entries))
-    await _check_api(backend, url)
+    await _check_api(backend, url, others=bool(entries))
     return ServedModel(backend.model, await backend.facts(url, {**like, "id": backend.model}))
 
 
-async def _check_api(backend: OpenAIBackend, url: str) -> None:
-    """Ask for one token, where the model is not listed. Raises ``ProbeError`` if the URL is not an API."""
+async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:
+    """Ask for one token, where the model is not listed, or only ``others`` are.
+
+    Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
+    """
     request = Request(messages=(Message("user", "Hello"),), max_tokens=1)
     try:
         await backend.send_to(request, url)
@@ -92,11 +95,14 @@ async def _check_api(backend: OpenAIBackend, url: str) -> None:
                 f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
                 "which usually ends in /v1"
             ) from None
+        if others and isinstance(problem, RequestRejected):
+            raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
-    data = listing.get("data") if isinstance(listing, dict) else None
-    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    data = listing.get("data") if isinstance(listing, dict) else listing  # Together lists them bare
+    entries = data if isinstance(data, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]
 
 
 def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError, RequestTimeoutError
 from pyreqwest.proxy import ProxyBuilder
-from pyreqwest.request import StreamRequest
+from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
 from evalkit.errors import RequestRejected, ServerFailed
@@ -94,18 +94,18 @@ class Transport:
     async def post_json(self, url: str, payload: object) -> Reply:
         """Send ``payload`` as JSON and return the reply. Raises ``ServerFailed``, ``Unreachable``."""
         body = encoded(payload)
-        return await self._exchange(url, self._pool().post(url).body_bytes(body).build_streamed())
+        return await self._exchange(url, self._to(url, "POST").body_bytes(body).build_streamed())
 
     async def get(self, url: str) -> Reply:
         """Return a small page, within 30 seconds. Raises ``ServerFailed``, ``Unreachable``."""
         total = min(self._timeouts.total, _DOCUMENT_S)
-        request = self._pool().get(url).timeout(timedelta(seconds=total)).build_streamed()
+        request = self._to(url, "GET").timeout(timedelta(seconds=total)).build_streamed()
         return await self._exchange(url, request, total)
 
     @asynccontextmanager
     async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
         """Send ``payload`` as JSON and yield the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
-        post = self._pool().post(url).body_bytes(encoded(payload))
+        post = self._to(url, "POST").body_bytes(encoded(payload))
         # Without this limit the client would collect 64 kB before it returns the first chunk.
         request = post.streamed_read_buffer_limit(0).build_streamed()
         try:
@@ -146,6 +146,13 @@ class Transport:
         """Return the limit for the first byte; None if the client's limit for the exchange is as short."""
         limits = self._timeouts
         return limits.first_byte if limits.first_byte < min(limits.total, total) else None
+
+    def _to(self, url: str, method: str) -> RequestBuilder:
+        """Begin a request. Raises ``RequestRejected`` for a URL that the client cannot read."""
+        try:
+            return self._pool().request(method, url)
+        except ValueError as problem:
+            raise RequestRejected(f"not a URL: {url!r}: {problem}") from None
 
     def _pool(self) -> Client:
         if self._client is None:

@@ -151,6 +151,7 @@ WITHHELD = {
         400,
         {"message": "Input data may contain inappropriate content.", "code": "data_inspection_failed"},
     ),
+    "in a reply of status 200": (200, {"message": "filtered", "code": "content_filter"}),
     "DeepSeek": (400, {"message": "Content Exists Risk", "type": "invalid_request_error"}),
 }
 

@@ -6,6 +6,7 @@ The real server is checked by benchmarks/served; here is what it does not show a
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from aiohttp import web
@@ -220,3 +221,40 @@ async def test_a_score_that_lacks_a_label_is_a_failure(sglang):
             await Model(backend).loglikelihood("The quick", [" brown", " fox"])
     finally:
         await backend.close()
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.0], [0.5, -0.1], [float("nan"), 0.5], [1.5, 0.1], ["a", 0.5]])
+async def test_scores_that_are_no_probabilities_are_refused(sglang, scores):
+    async def score(request, body):
+        return web.json_response({"scores": [scores]})
+
+    sglang.script.replies["/v1/score"] = score
+    backend = load(f"sglang:tiny@{sglang.script.url}?logprobs=score")
+    try:
+        with pytest.raises(RequestRejected, match="no probabilities"):
+            await Model(backend).loglikelihood("The quick", [" brown", " fox"])
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "no value (null)"), (0.5, "0.5"), (float("nan"), "NaN")])
+async def test_a_value_that_is_no_log_probability_is_named(sglang, backend, value, said):
+    async def generate(request, body):
+        ids = body["input_ids"][body["logprob_start_len"] :]
+        rows = [[None, ids[0], None], *([value, i, VOCABULARY[i]] for i in ids[1:])]
+        meta = {
+            "input_token_logprobs": rows,
+            "input_top_logprobs": [None, *([[0.0, 3, None]] for _ in ids[1:])],
+        }
+        return web.json_response({"text": "", "meta_info": meta})
+
+    sglang.script.replies["/generate"] = generate
+    with pytest.raises(RequestRejected, match=rf"{re.escape(said)}.*for the token ' quick'"):
+        await backend.send(Request(prompt="The", continuation=" quick"))
+
+
+async def test_a_text_with_the_token_that_begins_texts_is_read_without_a_second_one(sglang, backend):
+    await Model(backend).loglikelihood("The", [" quick"], add_special_tokens=False)
+    await Model(backend).loglikelihood("The", [" quick"])
+    sent = [body for path, body in sglang.script.seen if path == "/v1/tokenize"]
+    assert [body["add_special_tokens"] for body in sent] == [False, True]
