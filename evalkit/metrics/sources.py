@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from evalkit.data.words import words
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Source = Literal["passages", "input"]
