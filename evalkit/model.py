@@ -102,10 +102,11 @@ class Model:
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
-        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. ``extra``
-        goes to the server unchanged. ``reference`` is the perfect reply to this prompt, if that is not the
-        sample's target (for example, if it cites passages by number). It is never sent: ``baseline:gold``
-        answers with it. Raises ``ModelError`` if the call fails.
+        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. Each
+        repeat and each further draw adds its number to the ``seed``. ``extra`` goes to the server unchanged.
+        ``reference`` is the perfect reply to this prompt, if that is not the sample's target (for example, if
+        it cites passages by number). It is never sent: ``baseline:gold`` answers with it. Raises
+        ``ModelError`` if the call fails.
         """
         sampling = {
             "max_tokens": max_tokens,
@@ -181,6 +182,8 @@ class Model:
         if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
             names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
             raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
+        if fields.get("seed") is not None:
+            fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 
@@ -261,9 +264,12 @@ def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
     """Return the first stop string in a text and its place; None if there is none."""
     if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
         return None
-    places = ((text.find(stop), stop) for stop in request.stop if stop)
-    place, stop = min((found for found in places if found[0] >= 0), default=(-1, ""))
-    return (stop, place) if stop else None
+    first: tuple[str, int] | None = None
+    for stop in request.stop:
+        place = text.find(stop) if stop else -1
+        if place >= 0 and (first is None or place < first[1]):
+            first = stop, place
+    return first
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -93,3 +93,21 @@ async def test_half_an_emoji_in_a_prompt_or_a_reply_becomes_the_replacement_char
     assert (response.text, echo.calls[0].request.messages[0].content) == ("a ��", "a �")
     await echo.generate([Message("user", (Text("b \ud83d"), Image.of(b"x")))])
     assert echo.calls[1].request.messages[0].content[0] == Text("b �")
+
+
+async def test_each_repeat_and_each_draw_has_a_seed_of_its_own() -> None:
+    seeded = Model(FakeBackend(lambda request: "a"), defaults={"seed": 7, "temperature": 1.0})
+    sample = Sample("s", "?")
+    seeds = []
+    for repeat in range(4):
+        bound = seeded.for_sample(sample, repeat)
+        await bound.generate("hi")
+        await bound.complete("hi", seed=100)
+        await bound.draw(1).generate("hi")
+        seeds += [call.request.seed for call in bound.calls]
+    assert seeds[::3] == [7, 8, 9, 10]
+    assert seeds[1::3] == [100, 101, 102, 103]
+    assert len(set(seeds)) == 12
+    unseeded = Model(FakeBackend(lambda request: "a")).for_sample(sample, 3)
+    await unseeded.generate("hi")
+    assert unseeded.calls[0].request.seed is None

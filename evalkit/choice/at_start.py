@@ -11,7 +11,7 @@ from evalkit.choice.statements import AFTER
 _FILL = (
     r"(?:either|both|the|is|be|it|option|choice|answer|letter|number|correct|right|final|most|very|more|likely"
     r"|probably|clearly|definitely|certainly|obviously|therefore|thus|indeed|simply|actually|best|only"
-    r"|la|el|le|die|der|letra|lettre|opci[oó]n|alternativa|(?-i:a)(?=\s+(?-i:[A-Z]\b)))"
+    r"|la|el|le|die|der|letra|lettre|opci[oó]n|alternativa|(?-i:a)(?=\s+(?:(?-i:[A-Z]\b)|letra|op[cç])))"
 )
 _MARK = r"[^\w✗✘✖❌×≠¬~]*"
 _HEAD = re.compile(
@@ -21,7 +21,7 @@ _HEAD = re.compile(
 _LEAD = re.compile(rf"{_MARK}(?:(?:{_FILL}\b|选项|選項)[\s:,(\"'\[*-]*){{0,6}}", re.IGNORECASE)
 # A capital letter that begins a sentence's next words, such as "A drug" or "C difficile", is no option.
 _ENDS = re.compile(
-    r"\s*(?:$|[.,:;)\]}\"'/&+<>|!]|-(?!\w)|\(|\n|[^\x00-\u024f]"
+    r"\s*(?:$|[.,:;)\[\]}\"'/&+<>|!]|-(?!\w)|\(|\n|[^\x00-\u024f]"
     r"|(?:because|since|as|for|which|or|and|but|not|due|given|with|in|on|by|from|based|is|was|rather|instead"
     r"|over|when|while)\b|[A-Z])"
 )
@@ -37,7 +37,7 @@ _MORE = re.compile(
     r"(?:[)\]\"'\s]*(?:[,;&/]|\band\b|\bor\b)+[\s(\[\"']*[A-Z]\b)*[)\]\"'\s]*(?:$|[.!\n;,]|\bare\b\s+(?:all|both|correct|right|true|possible))"
 )
 _CJK_FALSE = re.compile(
-    r"\s*(?:选项|選項)?\s*(?:是?不|是?错|是?錯|是?误|では?ない|じゃない|[はが](?:誤|間違|不正解)|[은는이가]\s*(?:오답|틀|아니|아닙))"
+    r"\s*(?:选项|選項)?\s*(?:是?不|是?错|是?錯|是?误|では?(?:ない|ありません)|じゃ(?:ない|ありません)|[はが](?:誤|間違|不正解)|[은는이가]\s*(?:오답|틀|아니|아닙))"
 )
 _WRONG = re.compile(
     r"[)\].\"'\s]*(?:is|are|was|were|would\s+be)\s+(?:not|incorrect|wrong|false|ruled|less|un)|[)\]\"']*\s*(?:isn't|can't|cannot)"

@@ -60,7 +60,7 @@ _ASIDE = re.compile(
     r"\b(?:unlike|contrary\s+to|compared\s+(?:to|with)|than|versus|vs\.?)\s+(?:the\s+)?$", re.IGNORECASE
 )
 _MENTIONED = re.compile(
-    r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer) (?P<named>[A-Z])(?![\w'-])"
+    r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]ns(?:wer)?) (?P<named>[A-Z])(?![\w'-])"
 )
 
 

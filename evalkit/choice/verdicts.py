@@ -25,7 +25,8 @@ _DOUBT = re.compile(
     re.IGNORECASE,
 )
 _LESSER = re.compile(
-    r"\b(?:naive|tempting|trap|decoy|second(?:[- ]best)?|runner-up|alternative|other|former)\s+$",
+    r"\b(?:naive|tempting|trap|decoy|second(?:[- ]best)?|runner-up|alternative|other|former|poor|bad|weak"
+    r"|weaker|inferior|less(?:\s+\w+)?|least(?:\s+\w+)?)\s+$",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.;!?\n]|,?\s+\b(?:but|so|therefore|thus|hence|however)\b|,")
@@ -33,11 +34,18 @@ _DETERMINER = re.compile(r"\b(?:the|an?|my|your|our|this|that|its|which)\b", re.
 
 _TRUE = r"(?:correct|right|true|best|the\s+answer|accurate|valid|appropriate|likely)"
 _RIGHT = re.compile(
-    rf"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking )){BEFORE}(?P<made>[A-Z])\s+the\s+(?:correct|right|best)\b"
-    rf"|{BEFORE}(?P<letter>[A-Z])[)\]\"']*\s*(?:(?:is|must\s+be|should\s+be|would\s+be|seems|appears|looks|remains)\s+"
+    r"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking ))"
+    rf"{BEFORE}(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best)\b"
+    rf"|{BEFORE}(?P<letter>[A-Z])[)\]\"']*(?:\s+(?:alone|clearly|indeed|therefore))?\s*"
+    r"(?:(?:is|must\s+be|should\s+be|would\s+be|seems|appears|looks|remains)\s+"
     rf"(?:(?:the|a|most|only|clearly|therefore|indeed|definitely|probably|likely|thus|best|to\s+be)\s+){{0,4}}{_TRUE}(?![\w-])"
     rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?\s*[✓✅✔☑]"
+    r"|(?:es|ist|est|è|é)\s+(?:(?:la|le|die|der|a|as)\s+)?(?:(?:respuesta|richtige|bonne|resposta|risposta)\s+)?"
+    r"(?:correct[aoe]?|corret[ao]|corrett[ao]|richtig\w*|Antwort|réponse|juste|exacte?|certa)\b"
     rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
+)
+_BUT_WRONG = re.compile(
+    r"[\s,]*(?:but|yet|though)\s+(?:(?:it|actually|really)\s+)?(?:is\s+|was\s+)?(?:wrong|incorrect|false|not)\b"
 )
 _RIGHT_TEXT = re.compile(
     r"\s*\"?\s*(?:is|would\s+be|must\s+be)\s+(?:(?:the|most|clearly|therefore|best)\s+){0,3}"
@@ -67,7 +75,9 @@ def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
         return True
     window = _clause_before(plain, statement.begin)
     stated = plain[statement.begin : statement.start]
-    if _DOUBT.search(window + stated) or FOREIGN_FALSE.search(window) or _LESSER.search(window):
+    if _DOUBT.search(window + stated) or _LESSER.search(window):
+        return True
+    if statement.kind == "stated" and FOREIGN_FALSE.search(window):
         return True
     heads = list(_DETERMINER.finditer(window))
     phrase = statement.begin - len(window) + (heads[-1].start() if heads else 0)
@@ -93,7 +103,8 @@ def called_right(plain: str, options: Sequence[str]) -> Reading | None:
         group = "made" if match["made"] else "letter"
         start, end = match.span(group)
         index = index_of(match[group], options)
-        if index is not None and not doubted(plain, start, start) and not denied(plain, start, end):
+        meant = not doubted(plain, start, start) and not _BUT_WRONG.match(plain[match.end() :][:60])
+        if index is not None and meant and not denied(plain, start, end):
             right.add(index)
     if not right and len(plain) < _SHORT:
         text = folded(plain)

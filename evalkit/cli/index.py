@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from evalkit.cli.options import json_option, quiet_option
-from evalkit.cli.output import counted, print_json
+from evalkit.cli.output import counted, echo, print_json
 from evalkit.errors import UsageError
 from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage
@@ -77,14 +77,14 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
         print_json(facts)
     else:
         documents = counted(facts["n_documents"], "document")
-        click.echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
+        echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
         if copies := facts.get("n_copies"):
             outcome = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
             subject = f"{counted(copies, 'passage')} {'has' if copies == 1 else 'have'}"
-            click.echo(f"{subject} title and text of another: {outcome}.")
+            echo(f"{subject} title and text of another: {outcome}.")
         for line in _build_facts(facts.get("facts", {})):
-            click.echo(line)
-        click.echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
+            echo(line)
+        echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
 
 
 def _build_facts(facts: dict[str, Any]) -> Iterator[str]:
@@ -144,8 +144,8 @@ def search(
         return
     for rank, passage in enumerate(passages, 1):
         title = f"{passage.title}  [RETRACTED]" if passage.metadata.get("retracted") else passage.title
-        click.echo(click.style(f"{rank}. {passage.id}  {passage.score:.4f}  {title}", bold=True))
-        click.echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
+        echo(f"{rank}. {passage.id}  {passage.score:.4f}  {title}", bold=True)
+        echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
 
 
 def _why_nothing(retriever: Retriever) -> str:
@@ -174,7 +174,8 @@ def info(directory: Path, as_json: bool) -> None:
         )
         return
     for name, value in _in_words(manifest, files):
-        click.echo(f"{click.style(name.ljust(12), bold=True)}{value}")
+        echo(name.ljust(12), bold=True, nl=False)
+        echo(value)
 
 
 def _in_words(manifest: dict[str, Any], files: dict[str, int]) -> Iterator[tuple[str, str]]:
@@ -225,9 +226,9 @@ def verify(directory: Path, as_json: bool, quiet: bool) -> None:
     else:
         for check in checks:
             mark = {True: "ok", False: "WRONG", None: "–"}[check.ok]
-            click.echo(f"{mark.ljust(7)}{check.name}: {check.found}")
+            echo(f"{mark.ljust(7)}{check.name}: {check.found}")
         if bad:
-            click.echo(f"Delete {directory} and build the index again.", err=True)
+            echo(f"Delete {directory} and build the index again.", err=True)
     sys.exit(1 if bad else 0)
 
 

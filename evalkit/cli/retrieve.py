@@ -13,6 +13,7 @@ import msgspec
 
 from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, quiet_option, store_option
+from evalkit.cli.output import echo
 from evalkit.errors import UsageError
 from evalkit.util.progress import Silent
 
@@ -167,7 +168,7 @@ async def _search(plan: Plan, search: str, drive: RunBatch, session: Session, op
     if plan.out_run is not None:
         target = Path(plan.out_run.replace("{}", "".join(c if c.isalnum() else "-" for c in search)))
         write_run(target, search, {query: kept[query] for query in bench.qrels if query in kept})
-        click.echo(f"Wrote {target}", err=True)
+        echo(f"Wrote {target}", err=True)
     return done
 
 
@@ -210,7 +211,7 @@ async def _replay(plan: Plan, path: Path, drive: RunBatch, session: Session, opt
         ("queries without judgements", "are left out"),
     ):
         if facts[what]:
-            click.echo(f"evalkit: {path}: {facts[what]:,} {what} {outcome}", err=True)
+            echo(f"evalkit: {path}: {facts[what]:,} {what} {outcome}", err=True)
     return await _start(item, _ENDINGS.sub("", path.name), drive, session, options)
 
 
@@ -229,14 +230,12 @@ def _note(item: Item, facts: dict[str, Any]) -> None:
 
 def _say_unknown(plan: Plan, left: Benchmark, lacking: int | None) -> None:
     if lacking is None:
-        click.echo(
-            "evalkit: this retriever does not say whether its corpus has the judged documents", err=True
-        )
+        echo("evalkit: this retriever does not say whether its corpus has the judged documents", err=True)
     if not lacking:
         return
     queries = len(plan.bench.qrels) - len(left.qrels)
     dropped = f"left out, and {queries:,} queries with them" if plan.unknown == "drop" else "never found"
-    click.echo(
+    echo(
         f"evalkit: {plan.bench.qrels_file}: {lacking:,} relevant documents are not in the corpus: {dropped}",
         err=True,
     )

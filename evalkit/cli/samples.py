@@ -5,37 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import msgspec
 
-from evalkit.cli.output import command, print_json, safe
+from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import Run, SampleRecord
+from evalkit.util.printable import one_line
+from evalkit.util.spreadsheet import to_csv
 
+LISTED = 20  # samples in a list
 SHOWN = 100  # characters of a question, a reply or an error in a list
 
 
 def list_samples(
-    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int, as_json: bool
+    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int | None, form: str
 ) -> None:
-    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE."""
+    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE.
+
+    ``form`` is ``text``, where questions and replies are cut, ``json``, or ``csv`` (by default all samples).
+    """
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
-    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
-    if as_json:
+    limit = limit or (run.n if form == "csv" else LISTED)
+    whole = form != "text"
+    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit, whole=whole)
+    if form == "json":
         print_json({"run": run.id, "total": page.total, "samples": page.rows})
+        return
+    if form == "csv":
+        echo(to_csv(*page.table()), nl=False)
         return
     metric = metric or next(iter(names), None)
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
         head = f"#{row.sequence} {row.sample_id}{repeat}  {row.status.value}{scored}"
-        click.echo(click.style(safe(head), bold=True))
+        echo(one_line(head), bold=True)
         for text in (row.question, row.error or row.reply):
-            click.echo(f"  {_beginning(text)}")
-    click.echo(
+            echo(f"  {_beginning(text)}")
+    echo(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
-        f"Show one: {command()} show {run.id} --sample ID"
+        f"Long texts are cut here. Show one whole: {command()} show {run.id} --sample ID, all: --format csv"
     )
 
 
@@ -60,7 +70,7 @@ def _number(value: float | None) -> str:
 
 
 def _beginning(text: str | None) -> str:
-    line = safe(" ".join((text or "").split()))
+    line = " ".join((text or "").split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
@@ -105,5 +115,5 @@ def print_sample(record: SampleRecord) -> None:
         gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
     for title, text in parts:
-        click.echo(click.style(title, bold=True))
-        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")
+        echo(title, bold=True)
+        echo("  " + text.replace("\n", "\n  ") + "\n")

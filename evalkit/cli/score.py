@@ -12,6 +12,7 @@ import click
 
 from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, metric_option, quiet_option, store_option
+from evalkit.cli.output import echo
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
@@ -105,7 +106,7 @@ async def _score(
     missing = set(check_ids(predictions, ids, str(file))) & set(selected)
     if missing:
         first = next(name for name in selected if name in missing)
-        click.echo(
+        echo(
             f"evalkit: {file} has no prediction for {len(missing)} of {len(selected)} samples, "
             f"such as {first!r}: the run is incomplete, and its scores are bounds",
             err=True,

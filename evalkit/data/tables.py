@@ -88,7 +88,7 @@ def _rows_at_once(metadata: Any) -> int:
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, _, line in lines(path):
         try:
-            yield number, decoded_line(line.removeprefix(_BOM) if number == 1 else line, dict[str, Any])
+            yield number, decoded_line(line.removeprefix(_BOM), dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
 

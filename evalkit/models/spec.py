@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,24 @@ def _proxy(text: str) -> str:
     return text
 
 
+def _variable(text: str) -> str:
+    """Return the name of an environment variable. The message for a pasted key does not repeat it."""
+    known = text in os.environ
+    if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
+        raise UsageError(
+            "model parameter api_key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
+            "not the key itself"
+        )
+    return text
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASTED_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{20,}")
+_SECRET_NAME = re.compile(
+    r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
+)
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -93,7 +112,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "api_key_env": str,
+    "api_key_env": _variable,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
@@ -193,6 +212,11 @@ def _base(url: str) -> str:
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
     for name, value in pairs:
+        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
+            raise UsageError(
+                f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
+                "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+            )
         if name.startswith("extra."):
             extra[name.removeprefix("extra.")] = _literal(value)
             continue

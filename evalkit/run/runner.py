@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from evalkit.protocols import Backend, described
 from evalkit.requests import canonical, changes
 from evalkit.run import engine, provenance
 from evalkit.run.aggregate import aggregate_run
+from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
@@ -169,6 +169,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
             store.runs.claim(run.id)
+            if (model.facts.server.get("started") or 0) > run.started:
+                store.runs.add_provenance(run.id, restarted=model.facts.server["started"])
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -181,8 +183,11 @@ async def _check_metrics(item: Item) -> None:
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
-    before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
-    if before is not None and before != now:
+    """Raise ``SetupError`` where a fact of the model has changed; an older evalkit stored fewer facts."""
+    before = spec.provenance.get("model", {}).get("identity", {})
+    identity = msgspec.to_builtins(facts.identity)
+    now = {name: value for name, value in identity.items() if name in before}
+    if before != now:
         raise SetupError(
             f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
             "Start a new run, or serve the same model again."
@@ -223,7 +228,8 @@ async def _drive(
 ) -> Run:
     done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
+    earlier, began = store.runs.get(spec.id), time.perf_counter()
+    traffic = CallStats(began=earlier.started)
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
@@ -256,12 +262,7 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {
-            **_described(session.used),
-            **_prompt(store, spec),
-            **_counted("judged", earlier, traffic.judged),
-            **_counted("notes", earlier, traffic.notes),
-        }
+        facts = {**_described(session.used), **_prompt(store, spec), **call_facts(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -285,13 +286,6 @@ def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in fixtures.items()
     }
     return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
-
-
-def _counted(kind: str, earlier: Run, counts: Counter[str]) -> dict[str, dict[str, int]]:
-    """Return counts of this run (a judge's calls, notes on replies) over all its sessions."""
-    before = earlier.spec.provenance.get(kind, {})
-    total = {name: before.get(name, 0) + counts[name] for name in {**before, **counts}}
-    return {kind: total} if total else {}
 
 
 async def _heartbeat(store: Store, run_id: str) -> None:

@@ -302,7 +302,7 @@ def _sample_row(key: int, record: SampleRecord, dataset_id: int) -> dict[str, An
         "calls_from_cache": record.calls_from_cache,
         "latency_s": record.latency_s,
         "error": None if record.error is None else plain_text(record.error),
-        "excerpt": plain_text(record.answer.reply[:EXCERPT] if record.answer else ""),
+        "excerpt": plain_text(record.answer.reply)[:EXCERPT] if record.answer else "",
     }
 
 

@@ -32,7 +32,7 @@ def trials(data: Path | None = None, split: str = "test") -> Iterator[Sample]:
         )
 
 
-def documents(data: Path | None, split: str) -> Iterator[dict[str, str]]:
+def documents(data: Path | None, split: str = "test") -> Iterator[dict[str, str]]:
     """Yield the abstracts without their conclusions."""
     home = local_folder(data)
     if home is None:

@@ -24,8 +24,8 @@ PROMPT = (Path(__file__).parent / "prompts" / "mediqa_mas.txt").read_text(encodi
 
 def samples(
     data: Path | None = None,
-    split: str = "validation",
     reference: Literal["abstractive", "extractive"] = "abstractive",
+    split: str = "validation",
 ) -> Iterator[Sample]:
     if data is None:
         raise UsageError("MEDIQA-MAS: download github.com/abachaa/MEDIQA2021 and set -p data=FOLDER")

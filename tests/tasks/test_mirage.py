@@ -74,6 +74,12 @@ def test_both_layouts_give_the_same_questions(benchmark: Path, tmp_path: Path) -
     assert [s.answer for s in samples] == [1, 0, 0, 1]
     assert samples[2].slices == {"subset": "PubMedQA*"}
     assert [s.id for s in mirage.questions(benchmark, "bioasq")] == ["bioasq:5a"]
+    one = folder / "bioasq.questions.jsonl.gz"
+    assert list(mirage.questions(one, "all")) == list(mirage.questions(benchmark, "bioasq"))
+    other = one.rename(folder / "mine.jsonl.gz")
+    assert list(mirage.questions(other, "bioasq")) == list(mirage.questions(benchmark, "bioasq"))
+    with pytest.raises(UsageError, match="say which subset it is by -p subset="):
+        list(mirage.questions(other, "all"))
 
 
 def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 from evalkit_tasks.multimodal import blood, task_blood_cells, task_math_vision, task_vqa_rad, vqa_rad
 
+from evalkit.errors import UsageError
 from evalkit.media.pixels import plain_png
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
@@ -67,7 +68,8 @@ def test_vqa_rad_from_both_layouts(folder: Path, tmp_path: Path) -> None:
     local = list(vqa_rad.questions(folder, "test"))
     assert [s.slices["question_type"] for s in local] == ["PRES", "several", "ATTRIB", "PRES"]
     assert local[0].cluster == local[1].cluster != local[2].cluster
-    assert list(vqa_rad.questions(folder, "train")) == []
+    with pytest.raises(UsageError, match="has the splits test, and all"):
+        list(vqa_rad.questions(folder, "train"))
     rows = [
         {"image": {"bytes": s.images[0].read(), "path": None}, "question": s.input, "answer": s.target}
         for s in local

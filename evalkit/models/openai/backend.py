@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,30 +12,31 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.errors import RequestRejected, UsageError
 from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
+from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
-from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left, reports_error
+from evalkit.models.openai.first_answers import FirstAnswers
+from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
-from evalkit.models.openai.sse import Events, StreamedReply
-from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
+from evalkit.models.openai.sse import read_events, read_stream
+from evalkit.models.openai.transport import Reply, Timeouts, Transport
+from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.requests import encoded
 from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
+from evalkit.util.masking import mask_bytes
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
 _WITHHELD = "the server's content filter refused the request"
-# Pages with a server's version; llama.cpp's also has its number of slots.
-_PAGES = {"llamacpp": "/props", "vllm": "/version"}
 
 
 class OpenAIBackend(Backend):
@@ -56,9 +57,11 @@ class OpenAIBackend(Backend):
         self.spec = spec
         self.name = spec.display
         self.model = spec.name
-        self._guard = IdentityGuard(self._identity_at)
+        self._first_answers = FirstAnswers(self._ask)
+        self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
@@ -66,7 +69,7 @@ class OpenAIBackend(Backend):
         self._names = {self.model}  # under which the model may sign its replies
         self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
         self._counting = asyncio.Lock()
-        self._key = self._read_key()
+        self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
             {"Authorization": f"Bearer {self._key}"} if self._key else None,
@@ -79,9 +82,11 @@ class OpenAIBackend(Backend):
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
         """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
-        exchange = partial(self._generate if request.continuation is None else self._score, request=request)
+        exchange = partial(self._ask, request=request)
         if not (size := wire.media_bytes(request)):
-            return await self.endpoints.call(exchange, endpoint)
+            response, rates = await self.endpoints.call(exchange, endpoint)
+            self._first_answers.remember(request, response)
+            return response, rates
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
         if response.finish_reason == "refusal" and not response.usage.prompt_tokens:
@@ -89,6 +94,9 @@ class OpenAIBackend(Backend):
         self._check_images(request, response)
         await self._check_media_cost(request, response)
         return response, rates
+
+    async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        return await (self._generate if request.continuation is None else self._score)(url, request)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -106,7 +114,11 @@ class OpenAIBackend(Backend):
         slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
         self.name = replace(self.spec, name=self.model).display
-        return ProbeResult(self.name, infos[0], self.traits)
+        times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
+        started = max(filter(None, times), default=None)
+        server = infos[0].server | ({"started": started} if started else {})
+        info = msgspec.structs.replace(infos[0], server=server)
+        return ProbeResult(self.name, info, self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
@@ -127,28 +139,17 @@ class OpenAIBackend(Backend):
         """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
         reply = await self.transport.post_json(url, payload)
         data = self.decoded(reply, url)
-        fail_within(data, self._scrub(reply.body), url)
+        fail_within(data, mask_bytes(reply.body), url)
         return data, rates_left(reply.headers)
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
         if reply.status >= 400:
-            fail(reply.status, reply.headers, self._scrub(reply.body), url)
+            fail(reply.status, reply.headers, mask_bytes(reply.body), url)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
         except ValueError:
-            return self._streamed_unasked(reply.body, url)
-
-    def _streamed_unasked(self, body: bytes, url: str) -> Any:
-        """Return a reply that is no JSON document, but a stream, or a document with an event behind it.
-
-        Raises ``ServerFailed`` if it is neither.
-        """
-        events, streamed = Events(), StreamedReply()
-        for line in body.splitlines() if b"data:" in body else [body]:
-            if (event := events.feed(line)) is not None:
-                self._add_event(streamed, event, url, 0.0)
-        return self._whole(events, streamed, url)
+            return read_events(reply.body, url)
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
@@ -156,26 +157,26 @@ class OpenAIBackend(Backend):
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
-        meta, owner = entry.get("meta") or {}, entry.get("owned_by")
-        page = _PAGES.get(owner or "")
-        server = await self.get_json(url.removesuffix("/v1") + page) if page else None
-        server = server if isinstance(server, dict) else {}
+        meta = entry.get("meta") or {}
+        page = await page_of(self, url, entry)
         context = entry.get("max_model_len") or meta.get("n_ctx")
+        template = page.get("chat_template")
         facts = {
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": entry.get("root"),
-            "version": server.get("version") or server.get("build_info"),
+            "version": page.get("version") or page.get("build_info"),
             "context": context,
             "quantization": meta.get("ftype"),
             "parameters": meta.get("n_params"),
             "bytes": meta.get("size"),
+            "chat_template": template and hashlib.sha256(str(template).encode()).hexdigest()[:16],
+            **weights_of(url, entry.get("root") or page.get("model_path"), page, entry),
         }
         identity = {name: value for name, value in facts.items() if value is not None}
         # More connections than slots stall llama.cpp for seconds: an idle connection holds a thread until its
         # keep-alive ends.
-        return ServerInfo(identity, context, server.get("total_slots"), {"owned_by": owner})
+        return ServerInfo(identity, context, page.get("total_slots"), {"owned_by": entry.get("owned_by")})
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         """Return the log-probabilities of a continuation, read as part of a prompt of ``/completions``."""
@@ -224,12 +225,17 @@ class OpenAIBackend(Backend):
         try:
             if payload.get("stream"):
                 async with self.transport.stream_json(target, payload) as stream:
-                    data, first_token_s = await self._read_stream(stream, target, start)
+                    data, first_token_s = await read_stream(stream, target, start)
                     rates = rates_left(stream.headers)
             else:
                 data, rates = await self.post(target, payload)
         except Withheld:
             return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
+        except RequestRejected as problem:
+            if "max_tokens" not in payload or not chat or "max_completion_tokens" not in str(problem):
+                raise
+            self._new_length_name = True  # the server refused max_tokens, and named what it takes
+            return await self._generate(url, request)
         choice = wire.read_choice(data)
         message = wire.part_of(choice.get("message") or choice.get("delta"), "message")
         model = whole(wire.as_text(data.get("model"))) or self.model
@@ -262,51 +268,12 @@ class OpenAIBackend(Backend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
-        if self._vendor and chat:
+        if self._new_length_name and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
         if payload["stream"]:
             payload["stream_options"] = {"include_usage": True}
         return wire.with_extra(payload, request.extra)
-
-    async def _read_stream(self, stream: Stream, url: str, start: float) -> tuple[Any, float | None]:
-        """Return a streamed reply as a whole one, and when its first token came, in seconds.
-
-        Raises ``ServerFailed`` if the stream ends too early.
-        """
-        if stream.status >= 400:
-            body = b"\n".join([line async for line in stream.lines])
-            fail(stream.status, stream.headers, self._scrub(body), url)
-        events, streamed = Events(), StreamedReply()
-        async for line in stream.lines:
-            if (event := events.feed(line)) is not None:
-                self._add_event(streamed, event, url, start)
-            if events.done:
-                break
-        return self._whole(events, streamed, url), streamed.first_token_s
-
-    def _add_event(self, streamed: StreamedReply, event: Any, url: str, start: float) -> None:
-        if reports_error(event):
-            fail_within(event, self._scrub(encoded(event)), url)
-        streamed.add(event, time.perf_counter() - start)
-
-    def _whole(self, events: Events, streamed: StreamedReply, url: str) -> Any:
-        """Return a reply whose lines have all come; it may be one JSON document instead of a stream.
-
-        Raises ``ServerFailed`` for a stream that ended in the middle.
-        """
-        events.end()
-        if not streamed.begun and (rest := b"\n".join(events.rest).strip()):
-            try:
-                data = wire.decoded(rest)
-            except ValueError:
-                start = self._scrub(rest)[:200].decode("utf-8", "replace")
-                raise ServerFailed(f"{url} answered, but not JSON: {start!r}") from None
-            fail_within(data, self._scrub(rest), url)
-            return data
-        if not streamed.is_complete(events.done):
-            raise ServerFailed(f"{url} ended a streamed reply in the middle")
-        return streamed.document()
 
     def _check_images(self, request: Request, response: Response) -> None:
         """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""
@@ -371,21 +338,6 @@ class OpenAIBackend(Backend):
 
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
         return (await probe.model_at(self, url)).info.identity
-
-    def _read_key(self) -> str | None:
-        variable = self.spec.options.get("api_key_env")
-        key = os.environ.get(variable or self.key_env or "") or None
-        if variable and key is None:
-            raise UsageError(f"{variable} is not set; it should hold the API key: export {variable}=…")
-        if self._vendor and key is None:
-            raise ProbeError(
-                f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
-                f"or name your own server: {self.name}@http://127.0.0.1:8000"
-            )
-        return key
-
-    def _scrub(self, body: bytes) -> bytes:
-        return body.replace(self._key.encode(), b"***") if self._key else body
 
 
 def check_continuation(request: Request) -> None:

@@ -16,6 +16,7 @@ from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.models.openai.wire import decoded
 from evalkit.protocols import ReportedRateLimit
 from evalkit.reading.surrogates import whole_values
+from evalkit.util.masking import mask
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
@@ -118,9 +119,6 @@ def _remedy(message: str) -> str:
         remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
     found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
     names = list(dict.fromkeys(match[1] or match[2] for match in found))
-    if {"max_tokens", "max_completion_tokens"} <= set(names):
-        remedies.append("Add ?extra.max_tokens=null&extra.max_completion_tokens=4096")
-        names = [name for name in names if not name.startswith("max_")]
     if how and names:
         names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
         without = "&".join(f"extra.{name}=null" for name in names)
@@ -172,7 +170,7 @@ def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - _now(headers))
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now(headers))
     except ValueError:
         return None
 
@@ -183,12 +181,12 @@ def _retry_after_header(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        return max(0.0, _timestamp(value) - _now(headers))
+        return max(0.0, _timestamp(value) - now(headers))
     except ValueError:
         return None
 
 
-def _now(headers: Mapping[str, str]) -> float:
+def now(headers: Mapping[str, str]) -> float:
     """Return epoch seconds, by the server's clock if it sends a date: this machine's may be wrong."""
     try:
         return _timestamp(headers.get("date") or "")
@@ -203,5 +201,5 @@ def _timestamp(text: str) -> float:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))  # before the cut, which would leave half a key
     return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

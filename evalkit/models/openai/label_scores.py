@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.util.masking import excerpt
 
 # Seconds for which the first option of a question waits for the others, which come at the same time.
 _GATHER_S = 0.005
@@ -52,11 +53,9 @@ class LabelScores:
         scores = data.get("scores") if isinstance(data, dict) else None
         row = scores[0] if isinstance(scores, list) and len(scores) == 1 else None
         if not isinstance(row, list) or len(row) != len(question.labels):
-            raise ServerFailed(f"/v1/score answered without a score for each label: {str(data)[:200]}")
+            raise ServerFailed(f"/v1/score answered without a score for each label: {excerpt(data)}")
         if not all(isinstance(p, int | float) and 0 <= p <= _MOST for p in row) or not any(row):
-            raise RequestRejected(
-                f"/v1/score answered with values that are no probabilities: {str(row)[:200]}"
-            )
+            raise RequestRejected(f"/v1/score answered with values that are no probabilities: {excerpt(row)}")
         return {
             label: math.log(min(p, 1.0)) if p > 0 else -math.inf
             for label, p in zip(question.labels, row, strict=True)

@@ -19,6 +19,7 @@ from evalkit.models.openai import wire
 from evalkit.models.openai.transport import Unreachable
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
+from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -281,7 +282,8 @@ async def check_schema(backend: OpenAIBackend) -> None:
     padded = response.finish_reason == "length" and _SCHEMA_START.match(text)
     if not valid and not padded:
         raise ProbeError(
-            f"{backend.name}: the server does not follow a JSON schema; it answered {response.text[:80]!r}"
+            f"{backend.name}: the server does not follow a JSON schema; it answered "
+            f"{excerpt(response.text, 80)!r}"
         )
 
 
@@ -290,7 +292,7 @@ async def check_regex(backend: OpenAIBackend) -> None:
     response = await backend.send(_hello(regex="(yes|no)"))
     if not re.fullmatch("yes|no", split_reasoning(response.text)[1]):
         raise ProbeError(
-            f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. "
+            f"{backend.name}: the server ignores regex; it answered {excerpt(response.text, 80)!r}. "
             "SGLang and vLLM follow a regex"
         )
 

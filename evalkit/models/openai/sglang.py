@@ -14,9 +14,11 @@ from evalkit.models.openai.http_errors import raise_for
 from evalkit.models.openai.label_scores import LabelScores
 from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, checked, decomposed
 from evalkit.models.openai.server_load import load_of
+from evalkit.models.openai.weights import weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
+from evalkit.util.masking import excerpt
 
 # Facts of /server_info that may change replies. They are picked by name, because the page also holds secrets.
 _IDENTITY = (
@@ -83,10 +85,9 @@ class SGLangBackend(OpenAIBackend):
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": model.get("model_path") or entry.get("root"),
-            "weight_version": model.get("weight_version"),
             "context": entry.get("max_model_len"),
             **{name: server.get(name) for name in _IDENTITY},
+            **weights_of(url, model.get("model_path") or entry.get("root"), entry, model),
         }
         load = await load_of(self, url)
         states = server.get("internal_states") or []
@@ -173,7 +174,7 @@ class SGLangBackend(OpenAIBackend):
         target = f"{_root(url)}/generate"
         data, _ = await self.post(target, payload)
         if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
-            raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without meta_info: {excerpt(data)}")
         finish = data["meta_info"].get("finish_reason") or {}
         if finish.get("type") == "abort":
             raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
@@ -186,7 +187,7 @@ class SGLangBackend(OpenAIBackend):
         data, _ = await self.post(target, payload)
         tokens = data.get("tokens") if isinstance(data, dict) else None
         if not isinstance(tokens, list) or len(tokens) != len(texts):
-            raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without tokens: {excerpt(data)}")
         return tokens
 
     async def _border(self, url: str, context_ids: list[int], ids: list[int], continuation: str) -> int:

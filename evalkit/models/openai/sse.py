@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from evalkit.errors import ServerFailed
+from evalkit.models.openai.http_errors import fail, fail_within, reports_error
+from evalkit.models.openai.transport import Stream
 from evalkit.models.openai.wire import as_text, decoded, part_of, thoughts
+from evalkit.requests import encoded
+from evalkit.util.masking import excerpt, mask_bytes
 
 _MOST_LINES = 1000  # of one event
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -64,7 +69,7 @@ class Events:
         data, self._data, self._name = b"\n".join(self._data), [], b""
         if data:
             raise ServerFailed(
-                f"the server streamed an event that is not JSON: {data[:200].decode('utf-8', 'replace')!r}"
+                f"the server streamed an event that is not JSON: {excerpt(data.decode('utf-8', 'replace'))!r}"
             )
 
 
@@ -89,7 +94,7 @@ class StreamedReply:
     def add(self, chunk: Any, elapsed_s: float) -> None:
         """Add one event, ``elapsed_s`` after the request. Raises ``ServerFailed`` for a malformed event."""
         if not isinstance(chunk, Mapping):
-            raise ServerFailed(f"the server streamed an event that is no part of a reply: {str(chunk)[:200]}")
+            raise ServerFailed(f"the server streamed an event that is no part of a reply: {excerpt(chunk)}")
         self.usage = chunk.get("usage") or self.usage
         self.model = as_text(chunk.get("model")) or self.model
         choices = chunk.get("choices")
@@ -121,3 +126,57 @@ class StreamedReply:
         }
         choice = {"message": message, "text": content, "finish_reason": self.finish, "error": self.error}
         return {"model": self.model, "choices": [choice], "usage": self.usage}
+
+
+async def read_stream(stream: Stream, url: str, start: float) -> tuple[Any, float | None]:
+    """Return a streamed reply as a whole one, and when its first token came, in seconds after ``start``.
+
+    Raises ``ModelError`` for an error status, an error in the stream, or a stream that ends too early.
+    """
+    if stream.status >= 400:
+        body = b"\n".join([line async for line in stream.lines])
+        fail(stream.status, stream.headers, mask_bytes(body), url)
+    events, streamed = Events(), StreamedReply()
+    async for line in stream.lines:
+        if (event := events.feed(line)) is not None:
+            _add(streamed, event, url, start)
+        if events.done:
+            break
+    return _whole(events, streamed, url), streamed.first_token_s
+
+
+def read_events(body: bytes, url: str) -> Any:
+    """Return a reply that is no JSON document, but a stream, or a document with an event behind it.
+
+    Raises ``ModelError`` if it is neither, or holds an error.
+    """
+    events, streamed = Events(), StreamedReply()
+    for line in body.splitlines() if b"data:" in body else [body]:
+        if (event := events.feed(line)) is not None:
+            _add(streamed, event, url, time.perf_counter())
+    return _whole(events, streamed, url)
+
+
+def _add(streamed: StreamedReply, event: Any, url: str, start: float) -> None:
+    if reports_error(event):
+        fail_within(event, mask_bytes(encoded(event)), url)
+    streamed.add(event, time.perf_counter() - start)
+
+
+def _whole(events: Events, streamed: StreamedReply, url: str) -> Any:
+    """Return a reply whose lines have all come; it may be one JSON document instead of a stream.
+
+    Raises ``ServerFailed`` for a stream that ended in the middle.
+    """
+    events.end()
+    if not streamed.begun and (rest := b"\n".join(events.rest).strip()):
+        try:
+            data = decoded(rest)
+        except ValueError:
+            start = mask_bytes(rest)[:200].decode("utf-8", "replace")
+            raise ServerFailed(f"{url} answered, but not JSON: {start!r}") from None
+        fail_within(data, mask_bytes(rest), url)
+        return data
+    if not streamed.is_complete(events.done):
+        raise ServerFailed(f"{url} ended a streamed reply in the middle")
+    return streamed.document()

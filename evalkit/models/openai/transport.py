@@ -23,6 +23,7 @@ from pyreqwest.response import Response
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.requests import encoded
+from evalkit.util.masking import mask
 
 # Common servers drop an idle connection after five seconds. Below that, no request goes into a connection
 # that is just being closed.
@@ -247,7 +248,7 @@ async def _read_body(url: str, response: Response) -> bytes:
 
 def _refuse_redirect(url: str, response: Response) -> None:
     if 300 <= response.status < 400:
-        to = response.headers.get("location", "nowhere")
+        to = mask(response.headers.get("location", "nowhere"))
         raise RequestRejected(
             f"{url} answered {response.status}, a redirect to {to}. evalkit does not follow redirects: "
             "the API key would go along. Write the right address into the model's spec"

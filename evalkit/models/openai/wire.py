@@ -26,6 +26,7 @@ from evalkit.types import (
     Usage,
     Video,
 )
+from evalkit.util.masking import excerpt
 
 # Every vendor's words for why a reply ended, in lower case. Whatever is not in the first row is no stop.
 _FINISH_WORDS: dict[FinishReason, str] = {
@@ -193,7 +194,7 @@ def part_of(value: Any, name: str) -> Mapping[str, Any]:
     """Return an object inside a reply, empty if it is missing. Raises ``ServerFailed`` for other values."""
     if value is None or isinstance(value, Mapping):
         return value or {}
-    raise ServerFailed(f"the server's reply has a {name} that is no object: {str(value)[:200]!r}")
+    raise ServerFailed(f"the server's reply has a {name} that is no object: {excerpt(value)!r}")
 
 
 def read_usage(data: Any) -> Usage:
@@ -221,7 +222,7 @@ def read_choice(data: Any) -> dict[str, Any]:
     """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
     choices = data.get("choices") if isinstance(data, Mapping) else None
     if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
-        raise ServerFailed(f"the server's reply holds no choices: {str(data)[:200]}")
+        raise ServerFailed(f"the server's reply holds no choices: {excerpt(data)}")
     return choices[0]
 
 
@@ -262,11 +263,12 @@ def thoughts(message: Mapping[str, Any]) -> str:
     if text := as_text(message.get("reasoning_content") or message.get("reasoning")):
         return text
     parts = message.get("reasoning_details") or message.get("content")
-    inner = (part for part in parts if isinstance(part, Mapping)) if isinstance(parts, list) else ()
+    if not isinstance(parts, list):
+        return ""
     return "".join(
         as_text(part.get("thinking") or part.get("text"))
-        for part in inner
-        if str(part.get("type")).partition(".")[0] in _THOUGHTS
+        for part in parts
+        if isinstance(part, Mapping) and str(part.get("type")).partition(".")[0] in _THOUGHTS
     )
 
 
@@ -297,4 +299,4 @@ def reply(
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:200]
+    return excerpt(repr(value))
