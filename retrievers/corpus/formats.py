@@ -31,6 +31,8 @@ from .jsonl import Row, row_of
 HUB = "hf:"
 VERSION = 2  # raise it when a reader makes other documents from the same files
 
+_PACKED = {".zst", ".zip", ".bz2", ".xz", ".lz4", ".tar", ".tgz", ".7z", ".rar"}
+
 Rows = Iterator[tuple[str, Row]]  # file and line (or row number), and the columns
 
 
@@ -60,6 +62,8 @@ def recognize(path: Path) -> Layout:
 
 
 def _file(path: Path) -> Layout:
+    if path.suffix.lower() in _PACKED:
+        raise CorpusError(f"{path}: a corpus may be packed by gzip only; unpack it first")
     name = path.name.removesuffix(".gz")
     if name.endswith(".xml"):
         return _pubmed([path])
