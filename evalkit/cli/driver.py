@@ -171,6 +171,7 @@ class RunBatch:
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
             cache=self.options.get("cache"),
+            allow_changed=self.options.get("allow_changed", False),
             backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,

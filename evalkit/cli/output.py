@@ -56,6 +56,8 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "n": run.n,
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
+        **({"mixed": run.spec.provenance["mixed"]} if "mixed" in run.spec.provenance else {}),
+        **({"sampling": run.spec.sampling} if run.spec.sampling else {}),
         "metrics": _estimates(run.metrics),
         "slices": {part: _estimates(metrics) for part, metrics in run.slices.items()},
         "tokens": msgspec.to_builtins(run.tokens),
@@ -159,6 +161,8 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 def _facts() -> Iterable[tuple[str, Any]]:
     yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
+    yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""

@@ -194,6 +194,11 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
+@click.option(
+    "--allow-changed",
+    is_flag=True,
+    help="Go on although the task has changed; the run is marked as mixed, and not ranked.",
+)
 @store_option
 @json_option
 @quiet_option

@@ -24,8 +24,9 @@ from evalkit.errors import NotInstalled, SetupError, UsageError
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.protocols import Backend, described
-from evalkit.requests import canonical, changes
-from evalkit.run import engine, provenance
+from evalkit.requests import canonical
+from evalkit.requests import changes as identity_changes
+from evalkit.run import changes, engine, provenance
 from evalkit.run.aggregate import aggregate_run
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
@@ -62,6 +63,7 @@ class Options:
     window: int = 2048
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
+    allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -137,7 +139,8 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
     """Continue a run: ask for the missing and the failed samples only; return the run.
 
-    Raises ``SetupError`` where the samples or the served model have changed.
+    Raises ``SetupError`` where the served model has changed; and where samples, code, metrics or prompts
+    have, unless ``options.allow_changed``: the run is then marked as mixed.
     """
     item = item_of(run.spec)
     if run.spec.reproduction.given:
@@ -155,13 +158,15 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         await _check_metrics(item)
         samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
-        if surveyed.fingerprint != run.spec.dataset:
-            raise SetupError(
-                f"run {run.id}: the samples have changed since it began "
-                f"({surveyed.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
-            )
+        found = [] if run.is_complete else changes.of_task(run.spec, item, surveyed)
+        if not options.allow_changed:  # known before the model is connected to
+            await changes.settle(run, store, found, False, samples)
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
+            if not run.is_complete:
+                arguments = await session.arguments(item.task.fn, item)
+                found += await changes.of_prompt(run, store, item, session, model, arguments)
+            await changes.settle(run, store, found, options.allow_changed, samples)
             store.runs.claim(run.id)
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
@@ -178,8 +183,8 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
     if before is not None and before != now:
         raise SetupError(
-            f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
-            "Start a new run, or serve the same model again."
+            f"run {spec.id}: the served model has changed since the run began "
+            f"({identity_changes(before, now)}). Start a new run, or serve the same model again."
         )
 
 
