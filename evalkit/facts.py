@@ -36,11 +36,19 @@ class Chosen(Struct, frozen=True, omit_defaults=True):
     probabilities: Any = None
 
 
+class Support(Struct, frozen=True):
+    """Whether passages entail a sentence ``together``, and which of them are ``needed`` for it: such a
+    passage entails the sentence alone, or the others do not without this passage."""
+
+    together: bool
+    needed: list[bool]
+
+
 class CitedSentence(Struct, frozen=True):
     """A sentence of the reply and the passages that it cites, as indices (None: no such passage).
 
-    ``alone`` is the judge's relation of each passage to the sentence. ``together``: all of them entail the
-    sentence. ``needed``: the passage entails the sentence alone, or the others do not without this passage.
+    ``alone`` is the judge's relation of each passage to the sentence. ``together`` and ``needed`` are the
+    ``Support`` by all passages; ``first_three`` that by the first three, where there are more.
     """
 
     sentence: str
@@ -48,6 +56,7 @@ class CitedSentence(Struct, frozen=True):
     alone: list[Relation]
     together: bool
     needed: list[bool]
+    first_three: Support | None = None
 
 
 class Claims(Struct, frozen=True):

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from evalkit.data.sentences import split_sentences
 from evalkit.errors import JudgeError
-from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, noted
+from evalkit.facts import CitedSentence, Claims, Reviewed, Support, Verdicts, noted
 from evalkit.metric import check_option
 from evalkit.metrics.citation import citations, without_marks
 from evalkit.protocols import Described, Judge, Relation
@@ -128,18 +128,24 @@ async def _cited(asked: _Asked, sentence: str, marks: list[int | None]) -> Cited
     real = [place for place in marks if place is not None]
     single = await asyncio.gather(*(asked.relation((passages[i],), sentence) for i in real))
     alone = dict(zip(real, single, strict=True))
-    together = bool(real) and await asked.entails(tuple(passages[i] for i in real), sentence)
 
-    async def needed(place: int) -> bool:
-        others = tuple(passages[i] for i in real if i != place)
-        return alone[place] == "entails" or not others or not await asked.entails(others, sentence)
+    async def support(places: list[int]) -> Support:
+        together = bool(places) and await asked.entails(tuple(passages[i] for i in places), sentence)
 
-    flags = await asyncio.gather(*map(needed, real)) if together else [False] * len(real)
-    needs = dict(zip(real, flags, strict=True))
+        async def needed(place: int) -> bool:
+            others = tuple(passages[i] for i in places if i != place)
+            return alone[place] == "entails" or not others or not await asked.entails(others, sentence)
+
+        flags = await asyncio.gather(*map(needed, places)) if together else [False] * len(places)
+        return Support(together, list(flags))
+
+    whole = await support(real)
+    needs = dict(zip(real, whole.needed, strict=True))
     return CitedSentence(
         sentence,
         cited=marks,
         alone=["neutral" if place is None else alone[place] for place in marks],
-        together=together,
+        together=whole.together,
         needed=[place is not None and needs[place] for place in marks],
+        first_three=await support(real[:3]) if len(real) > 3 else None,
     )

@@ -34,6 +34,7 @@ _WHERE = {
     "factoid": "evalkit.metrics.exact",
     "length": "evalkit.metrics.text",
     "list_answer": "evalkit.metrics.exact",
+    "llava_med_recall": "evalkit.metrics.llava_med",
     "macro_f1": "evalkit.metrics.exact",
     "math_answer": "evalkit.metrics.vision",
     "meteor": "evalkit.metrics.overlap",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from evalkit.metrics.judged import alce as alce
     from evalkit.metrics.judged import biogen as biogen
     from evalkit.metrics.judged import ragchecker as ragchecker
+    from evalkit.metrics.llava_med import llava_med_recall as llava_med_recall
     from evalkit.metrics.mentions import entity_overlap as entity_overlap
     from evalkit.metrics.mentions import unsupported_numbers as unsupported_numbers
     from evalkit.metrics.overlap import chrf as chrf

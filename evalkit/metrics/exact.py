@@ -39,11 +39,13 @@ def factoid(kind: Factoid = "mrr") -> Metric:
 def list_answer(stat: Stat = "f") -> Metric:
     """Return ``list_f``, ``list_precision`` or ``list_recall`` of the named against the expected entities.
 
-    An expected entity counts once: a second mention of the entity, or of a synonym, is a wrong entity. Does
+    An expected entity counts once: a second mention of the entity, or of a synonym, is a wrong entity. A name
+    that two expected entities share counts for one of them, and the other is not missed (version 2). Does
     not apply where the sample has no list of exact answers. Raises ``UsageError`` for another stat.
+    Source: ``calculatePRFforListQuestions`` of BioASQ's Evaluation-Measures.
     """
     check_option("list_answer", stat, get_args(Stat))
-    return Metric(f"list_{stat}", partial(_list, stat), help=f"BioASQ list answers ({stat})")
+    return Metric(f"list_{stat}", partial(_list, stat), help=f"BioASQ list answers ({stat})", version=2)
 
 
 def macro_f1(labels: Sequence[str] = ("yes", "no")) -> Metric:
@@ -51,8 +53,10 @@ def macro_f1(labels: Sequence[str] = ("yes", "no")) -> Metric:
 
     The right label is the sample's ``metadata["exact_answer"]``, or else its target; a sample whose right
     answer is not a label is left out. The predicted label is the label that the task has read, or else the
-    label that ``read_label`` finds in the reply. A failed reply, or one without a label, lowers the recall of
-    the right label. A label that is neither right nor predicted in any sample has F1 0.
+    label that ``read_label`` finds in the reply. A failed reply, or one without a label, is as wrong as a
+    wrong label (version 2): it is missing for the right label, and counts against the others in equal parts.
+    With two labels this is the rule of BioASQ's program; scikit-learn has no such rule, and without it
+    silence would beat a wrong answer. A label that is neither right nor predicted in any sample has F1 0.
     A sample's own value is the index of (right, predicted) in the confusion matrix. Raises ``UsageError`` for
     fewer than two labels.
     """
@@ -65,6 +69,7 @@ def macro_f1(labels: Sequence[str] = ("yes", "no")) -> Metric:
         partial(_label_pair, names),
         help=f"macro F1 over {', '.join(names)}",
         aggregate=partial(_macro_f1, len(names)),
+        version=2,
     )
 
 
@@ -88,8 +93,21 @@ def _list(stat: Stat, sample: Sample, answer: Answer) -> float | None:
         if match is not None:
             remaining.remove(match)
     hits = len(expected) - len(remaining)
-    over = {"f": (len(named) + len(expected)) / 2, "precision": len(named), "recall": len(expected)}[stat]
+    missed = _missed(named, remaining)
+    over = {"f": (len(named) + hits + missed) / 2, "precision": len(named), "recall": hits + missed}[stat]
     return hits / over if hits else 0.0
+
+
+def _missed(named: Sequence[str], remaining: Sequence[set[str]]) -> int:
+    """Count the expected entities that no name matches; each name matches one of them at most."""
+    left, missed = list(named), 0
+    for entity in remaining:
+        match = next((name for name in left if name in entity), None)
+        if match is None:
+            missed += 1
+        else:
+            left.remove(match)
+    return missed
 
 
 def _expected(sample: Sample) -> list[set[str]] | None:
@@ -135,5 +153,7 @@ def _only_one(labels: Any) -> str | None:
 def _macro_f1(n: int, cells: Sequence[float]) -> float:
     """Return the mean F1 of ``n`` labels; the confusion matrix has one more column, for no label."""
     table = np.bincount(np.asarray(cells, dtype=int), minlength=n * (n + 1)).reshape(n, n + 1)
-    hits, expected, predicted = np.diagonal(table), table.sum(axis=1), table.sum(axis=0)[:n]
+    hits, expected, predicted = np.diagonal(table), table.sum(axis=1), table.sum(axis=0)[:n].astype(float)
+    silent = table[:, n]
+    predicted += (silent.sum() - silent) / (n - 1)
     return float(np.mean(2 * hits / np.maximum(expected + predicted, 1)))

@@ -14,12 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from evalkit.errors import MetricError
-from evalkit.facts import CitedSentence, Claims, Reviewed, Verdicts, read
+from evalkit.facts import CitedSentence, Claims, Reviewed, Support, Verdicts, read
 from evalkit.metric import Kind, Metric, check_option
 from evalkit.types import Answer, Sample
 
 BioGen = Literal["coverage", "support", "contradict"]
 Alce = Literal["recall", "precision"]
+Looked = Literal["first_three", "all"]
 RagChecker = Literal[
     "precision",
     "recall",
@@ -61,21 +62,28 @@ def biogen(kind: BioGen = "coverage") -> Metric:
     return _metric(f"biogen_{kind}", kind, partial(_of_citations, partial(_biogen, kind)), help_lines[kind])
 
 
-def alce(kind: Alce = "recall") -> Metric:
+def alce(kind: Alce = "recall", citations: Looked = "first_three") -> Metric:
     """Return ALCE's citation recall or precision.
 
-    ``alce_recall``: sentences entailed by all their cited passages together / sentences.
-    ``alce_precision``: citations that such an entailed sentence needs / all citations; 0 without any. A
-    sentence does not need a passage that does not entail it alone while the other passages together do.
-    A mark that points to no passage leaves its sentence unsupported, as in ALCE, and counts as a wrong
-    citation, unlike in ALCE. Source: Gao et al. 2023.
+    ``alce_recall``: sentences entailed by their cited passages together / sentences. ``alce_precision``:
+    citations that such an entailed sentence needs / all citations; 0 without any. A sentence does not need a
+    passage that does not entail it alone while the other passages together do.
+    The rule is that of ALCE's program (version 2): the first three citations of a sentence are looked at. A
+    mark that points to no passage leaves its sentence unsupported, and none of the sentence's citations
+    count in the precision. ``alce("precision", "all")``, named ``alce_precision[all]``, is stricter: all
+    citations are looked at, and a mark that points to no passage is a wrong citation.
+    Sentences and citations are found by evalkit's own rules: a passage counts once for each sentence, and
+    ``[1, 2]`` cites two passages where ALCE's program reads the first alone.
+    Source: Gao et al. 2023 and ALCE's ``eval.py`` (``--at_most_citations 3``).
     """
     check_option("alce", kind, get_args(Alce))
+    check_option("alce", citations, get_args(Looked))
     help_lines = {
         "recall": "share of sentences that their citations entail",
         "precision": "share of citations that the sentence needs",
     }
-    return _metric(f"alce_{kind}", kind, partial(_of_citations, partial(_alce, kind)), help_lines[kind])
+    rule, name = (_alce_all, f"alce_{kind}[all]") if citations == "all" else (_alce, f"alce_{kind}")
+    return _metric(name, kind, partial(_of_citations, partial(rule, kind)), help_lines[kind], version=2)
 
 
 def ragchecker(kind: RagChecker = "f1") -> Metric:
@@ -89,6 +97,8 @@ def ragchecker(kind: RagChecker = "f1") -> Metric:
     ``noise_sensitivity_relevant`` (wrong, entailed by a relevant passage), ``noise_sensitivity_irrelevant``
     (wrong, entailed by irrelevant passages only), ``hallucination`` (wrong, entailed by no passage) and
     ``self_knowledge`` (right, entailed by no passage; not ranked). A share of nothing is 0.
+    Where the retriever found no passage, ``self_knowledge`` is 0 too, as in RAGChecker's program (version 2).
+    The program also gives 0, the best value, as ``hallucination`` there; here the claims are unfaithful.
     The first reference counts. No measure applies without a reference; where no passages were shown by
     design, only the first three apply. Source: Ru et al. 2024 and RAGChecker's ``computation.py``.
     """
@@ -100,6 +110,7 @@ def ragchecker(kind: RagChecker = "f1") -> Metric:
         partial(_ragchecker, kind),
         f"RAGChecker's {kind.replace('_', ' ')}",
         kind="retrieval" if retrieval else "fact" if kind == "self_knowledge" else "output",
+        version=2 if kind == "self_knowledge" else 1,
     )
 
 
@@ -109,9 +120,10 @@ def _metric(
     fn: Callable[[Sample, Answer], float | None],
     told: str,
     kind: Kind = "output",
+    version: int = 1,
 ) -> Metric:
     better = None if stat == "self_knowledge" else stat not in _WORSE_WHEN_HIGHER
-    return Metric(name, fn, higher_is_better=better, kind=kind, help=told)
+    return Metric(name, fn, higher_is_better=better, kind=kind, help=told, version=version)
 
 
 def _verdicts(answer: Answer) -> Verdicts:
@@ -136,6 +148,26 @@ def _biogen(kind: BioGen, sentences: Sentences) -> float:
 
 
 def _alce(kind: Alce, sentences: Sentences) -> float:
+    looked = [
+        Support(False, []) if None in sentence.cited else _first_three(sentence) for sentence in sentences
+    ]
+    if kind == "recall":
+        return _share([float(support.together) for support in looked])
+    return _share([float(support.together and needed) for support in looked for needed in support.needed])
+
+
+def _first_three(sentence: CitedSentence) -> Support:
+    if len(sentence.cited) <= 3:
+        return Support(sentence.together, sentence.needed)
+    if sentence.first_three is None:
+        raise MetricError(
+            "the stored verdicts do not say what the first three citations of a sentence support: an earlier "
+            "version of evalkit recorded them; run the task again, or use alce(…, 'all')"
+        )
+    return sentence.first_three
+
+
+def _alce_all(kind: Alce, sentences: Sentences) -> float:
     entailed = [sentence.together and None not in sentence.cited for sentence in sentences]
     if kind == "recall":
         return _share([float(one) for one in entailed])
@@ -184,6 +216,8 @@ def _of_reply(kind: str, stated: Matrix, expected: Matrix, right: Matrix) -> flo
     """Return a measure of the reply's claims. ``stated``: which passage entails which claim of the reply."""
     if kind.startswith("noise") and not len(expected):
         return 0.0  # without a claim of the reference no passage is relevant or irrelevant
+    if kind == "self_knowledge" and not stated.shape[1]:
+        return 0.0  # RAGChecker's rule where no passage was found
     relevant = expected.any(axis=0)
     by_relevant = (stated & relevant).any(axis=1)
     by_irrelevant_only = (stated & ~relevant).any(axis=1) & ~by_relevant

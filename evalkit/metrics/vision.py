@@ -91,8 +91,8 @@ def _closed(sample: Sample, answer: Answer) -> float:
 def token_recall() -> Metric:
     """Return ``token_recall``: the share of the reference's words in the reply, after SQuAD's normalization.
 
-    The usual measure of open questions in medical VQA. A long reply costs nothing here: read it beside
-    ``exact_match``. The best reference counts. Source: Li et al. 2023, LLaVA-Med.
+    For open questions. A long reply costs nothing here: read it beside ``exact_match``. The best reference
+    counts. ``llava_med_recall`` is the number of LLaVA-Med's program.
     """
     return Metric("token_recall", _token_recall, help="share of the reference's words that the reply holds")
 

@@ -1,7 +1,9 @@
 """BioASQ's measures of snippets: characters of the returned snippets that the experts marked too.
 
-Source: BioASQ's Evaluation-Measures (``QuestionAnswerEvaluator``; Balikas et al. 2013), as changed for task
-8b. Overlapping snippets of one section are merged. The first ten returned snippets count.
+Source: BioASQ's Evaluation-Measures (``QuestionAnswerEvaluator``, ``Snippet``; Balikas et al. 2013), as
+changed for task 8b. Overlapping snippets of one section are merged. The first ten returned snippets count.
+A snippet ends at its offset plus its length, and the program counts the character there too: a snippet of 10
+characters counts as 11, and two snippets that touch share one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ EPSILON = 1e-5  # of BioASQ's geometric mean
 
 
 class Span(NamedTuple):
-    """A piece of one section of a document: characters from ``begin`` to ``end``, ``end`` excluded."""
+    """A piece of one section of a document: characters from ``begin`` to ``end``, both included."""
 
     document: str
     section: str
@@ -28,13 +30,13 @@ class Span(NamedTuple):
     @property
     def size(self) -> int:
         """The number of characters."""
-        return self.end - self.begin
+        return self.end - self.begin + 1
 
     def shared(self, other: Span) -> int:
         """Return how many characters two spans share."""
         if self[:2] != other[:2]:
             return 0
-        return max(0, min(self.end, other.end) - max(self.begin, other.begin))
+        return max(0, min(self.end, other.end) - max(self.begin, other.begin) + 1)
 
 
 def span(id: str, text: str, place: Mapping[str, Any]) -> Span | None:
@@ -80,6 +82,7 @@ def bioasq_snippets(measure: Literal["precision", "recall", "f1", "ap", "gmap"])
         high={"ap": MOST, "gmap": MOST + EPSILON}.get(measure, 1.0),
         aggregate=geometric_mean if measure == "gmap" else None,
         help=f"{measure} of the first ten snippets, by characters (BioASQ)",
+        version=2,
     )
 
 

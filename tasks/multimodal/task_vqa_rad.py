@@ -11,7 +11,7 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.media import ImageArm, image_arms, in_arm
-from evalkit.metrics import closed_accuracy, exact_match, only, token_recall
+from evalkit.metrics import closed_accuracy, exact_match, llava_med_recall, only, token_recall
 from evalkit.metrics.vision import read_yes_no
 
 from . import vqa_rad as reading
@@ -30,6 +30,7 @@ def samples(
     metrics=[
         only(closed_accuracy(), "closed_accuracy", answer_type="closed"),
         only(token_recall(), "open_recall", answer_type="open"),
+        only(llava_med_recall(), "open_llava_med_recall", answer_type="open"),
         only(exact_match(), "open_exact", answer_type="open"),
     ],
     tags=["biomedical", "multimodal", "vqa"],

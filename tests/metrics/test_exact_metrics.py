@@ -45,6 +45,14 @@ def test_list_by_hand():
     assert list_answer("f")(sample, said()) == 0.0
 
 
+def test_a_name_that_two_wanted_entities_share_misses_neither():
+    """Values of BioASQ's program."""
+    sample, reply = asked([["gene x", "a"], ["a", "w"]]), said("A")
+    assert [list_answer(stat)(sample, reply) for stat in ("precision", "recall", "f")] == [1.0, 1.0, 1.0]
+    three = asked([["gene x", "a"], ["a", "w"], ["a", "z"]])
+    assert list_answer("recall")(three, reply) == 0.5, "one name excuses one other entity"
+
+
 def test_they_apply_to_their_kind_of_question_only():
     for metric in (factoid(), list_answer()):
         assert metric(asked("yes"), said("yes")) is None
@@ -63,9 +71,9 @@ def run_of(metric, pairs):
 
 
 def test_macro_f1_equals_scikit_learn():
-    right = ["yes", "yes", "yes", "no", "no", "maybe", "maybe", "yes"]
-    replies = ["Yes.", "yes", "No, it does not.", "no", "Yes", "maybe", "no", "It is unclear."]
-    read = ["yes", "yes", "no", "no", "yes", "maybe", "no", "none"]
+    right = ["yes", "yes", "yes", "no", "no", "maybe", "maybe"]
+    replies = ["Yes.", "yes", "No, it does not.", "no", "Yes", "maybe", "no"]
+    read = ["yes", "yes", "no", "no", "yes", "maybe", "no"]
     labels = ["yes", "no", "maybe"]
     expected = f1_score(right, read, labels=labels, average="macro", zero_division=0)
     pairs = list(zip(right, replies, strict=True))
@@ -73,6 +81,17 @@ def test_macro_f1_equals_scikit_learn():
     assert macro_f1(labels).name == "macro_f1[yes|no|maybe]"
     two = f1_score(right[:5], read[:5], labels=labels[:2], average="macro", zero_division=0)
     assert run_of(macro_f1(), pairs[:5]) == pytest.approx(two)
+
+
+def test_silence_is_as_wrong_as_a_wrong_label():
+    """With two labels by BioASQ's program; with three, each wrong label stands for half of a silent reply."""
+    for reply in ("I cannot tell.", "No."):
+        assert run_of(macro_f1(), [("yes", reply), ("no", "No.")]) == pytest.approx(1 / 3)
+    labels = ["yes", "no", "maybe"]
+    right, read, weights = ["yes", "no", "maybe", "maybe"], ["no", "no", "yes", "no"], [1, 1, 0.5, 0.5]
+    expected = f1_score(right, read, labels=labels, average="macro", sample_weight=weights, zero_division=0)
+    pairs = [("yes", "no"), ("no", "no"), ("maybe", "It is unclear.")]
+    assert run_of(macro_f1(labels), pairs) == pytest.approx(expected)
 
 
 def test_always_yes_earns_no_more_than_half():

@@ -54,8 +54,21 @@ def test_biogen_by_hand():
 
 
 def test_alce_by_hand():
-    # sentences 1, 2 and 3 are entailed; of 8 citations they need 1 + 1 + 2
-    assert values(alce, ("recall", "precision"), FIVE) == pytest.approx([3 / 5, 4 / 8])
+    # sentences 1, 2 and 3 are entailed and need 1 + 1 + 2 citations: of 6, or of 8 with those of sentence 4
+    assert values(alce, ("recall", "precision"), FIVE) == pytest.approx([3 / 5, 4 / 6])
+    strict = [alce(kind, "all") for kind in ("recall", "precision")]
+    assert [metric(SAMPLE, FIVE) for metric in strict] == pytest.approx([3 / 5, 4 / 8])
+    assert [metric.name for metric in strict] == ["alce_recall[all]", "alce_precision[all]"]
+
+
+def test_alce_looks_at_three_citations_of_a_sentence():
+    """The rule of ALCE's program, ``--at_most_citations 3``: the fourth citation counts nowhere."""
+    four = sentence([0, 1, 2, 3], [N, N, N, E], True, [False, False, False, True])
+    unsupported = judged(citations=[four | {"first_three": {"together": False, "needed": [False] * 3}}])
+    assert values(alce, ("recall", "precision"), unsupported) == [0.0, 0.0]
+    assert alce("precision", "all")(SAMPLE, unsupported) == 1 / 4
+    with pytest.raises(MetricError, match="run the task again, or use alce"):
+        alce()(SAMPLE, judged(citations=[four]))
 
 
 def test_nothing_is_skipped_and_nothing_earned_by_saying_nothing():
@@ -153,11 +166,8 @@ def test_empty_matrices():
     silent = claims("", "EN", [], table("EN", "NN"))
     assert values(ragchecker, ("recall", "claim_recall", "faithfulness"), silent) == [0.5, 0.5, 0.0]
     found_nothing = claims("NE", "EE", [[], []], [[], []])
-    assert values(ragchecker, ("faithfulness", "hallucination", "claim_recall"), found_nothing) == [
-        0.0,
-        0.5,
-        0.0,
-    ]
+    of_nothing = ("faithfulness", "hallucination", "self_knowledge", "claim_recall")
+    assert values(ragchecker, of_nothing, found_nothing) == [0.0, 0.5, 0.0, 0.0]
 
 
 def test_what_they_judge():

@@ -241,14 +241,33 @@ def snippet_scores(answer: Answer, marked: list[list]) -> list[float | None]:
 
 
 def test_snippets_are_measured_by_characters() -> None:
-    """By hand: of 40 marked characters, the first returned has 10 of its 20, the third all of its 10."""
+    """By hand: of 42 marked characters, the first returned has 11 of its 21, the third all of its 11.
+
+    As in BioASQ's program, a snippet of 20 characters counts as 21.
+    """
     marked = [["d1", "abstract", 0, 20], ["d2", "title", 0, 20]]
     answer = shown(("d1#0", "abstract", 10, 30), ("d3#0", "abstract", 0, 10), ("d2#4", "title", 5, 15))
     precision, recall, f1, ap = snippet_scores(answer, marked)
-    assert precision == pytest.approx(20 / 40)
-    assert recall == pytest.approx(20 / 40)
-    assert f1 == pytest.approx(0.5)
-    assert ap == pytest.approx((10 / 20 + 20 / 40) / 2)
+    assert precision == pytest.approx(22 / 43)
+    assert recall == pytest.approx(22 / 42)
+    assert f1 == pytest.approx(44 / 85)
+    assert ap == pytest.approx((11 / 21 + 22 / 43) / 2)
+
+
+@pytest.mark.parametrize(
+    ("measure", "marked", "returned", "value"),
+    [
+        ("precision", (0, 10), (5, 15), 0.545455),
+        ("recall", (20, 80), (37, 47), 0.180328),
+        ("f1", (20, 25), (0, 60), 0.179104),
+        ("ap", (0, 20), (20, 25), 0.166667),
+    ],
+)
+def test_snippets_end_where_the_program_of_bioasq_ends_them(measure, marked, returned, value) -> None:
+    """Values of BioASQ's own program."""
+    sample = Sample("q", "?", "a", metadata={"snippets": [["1", "abstract", *marked]]})
+    answer = shown(("1#0", "abstract", *returned))
+    assert bioasq_snippets(measure)(sample, answer) == pytest.approx(value, abs=1e-6)
 
 
 def test_snippets_that_overlap_are_one_and_other_sections_are_others() -> None:
@@ -261,17 +280,17 @@ def test_snippets_that_overlap_are_one_and_other_sections_are_others() -> None:
 
 def test_only_ten_snippets_count_and_average_precision_may_exceed_one() -> None:
     pieces = shown(*((f"d#{n}", "abstract", 10 * n, 10 * n + 5) for n in range(12)))
-    assert snippet_scores(pieces, [["d", "abstract", 0, 200]]) == pytest.approx([1, 0.25, 0.4, 10])
+    assert snippet_scores(pieces, [["d", "abstract", 0, 200]]) == pytest.approx([1, 60 / 201, 120 / 261, 10])
 
 
 def test_the_geometric_mean_of_snippets_is_that_of_their_average_precisions() -> None:
-    """By hand: of 0.5 and 0, the root of 0.50001 × 0.00001."""
+    """By hand: of 11/21 and 0, the root of (11/21 + 0.00001) × 0.00001."""
     gmap = bioasq_snippets("gmap")
     sample = Sample("q", "?", "a", metadata={"snippets": [["d", "abstract", 0, 20]]})
     values = [gmap(sample, shown((f"{name}#0", "abstract", 10, 30))) for name in ("d", "elsewhere")]
-    assert values == pytest.approx([0.5, 0.0])
+    assert values == pytest.approx([11 / 21, 0.0])
     assert gmap.aggregate is not None
-    assert gmap.aggregate(values) == pytest.approx(math.sqrt(0.50001 * 1e-5))
+    assert gmap.aggregate(values) == pytest.approx(math.sqrt((11 / 21 + 1e-5) * 1e-5))
 
 
 def test_pools_without_places_and_arms_without_retrieval_have_no_snippet_scores() -> None:

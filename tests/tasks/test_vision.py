@@ -145,7 +145,8 @@ def test_gold_scores_full_marks_and_garbage_none_in_every_arm(evalkit, folder: P
     assert len(found["runs"]) == 8
     for run in found["runs"]:
         wanted = 1.0 if run["model"] == "baseline:gold" else 0.0
-        assert scores(run) == {"closed_accuracy": wanted, "open_recall": wanted, "open_exact": wanted}
+        assert set(scores(run)) == {"closed_accuracy", "open_recall", "open_llava_med_recall", "open_exact"}
+        assert set(scores(run).values()) == {wanted}
     assert [one["looks"] for one in found["reliance"]] == [False, False], "neither looks at a picture"
 
 
