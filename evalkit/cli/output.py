@@ -87,6 +87,8 @@ def incomplete_reasons(run: Run, unscored: Unscored) -> str:
         f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {error}"
         for (n, error), metrics in reasons.items()
     ]
+    if problem := run.spec.provenance.get("aggregation_error"):
+        lines.append(f"  No score over all samples together: {problem}")
     return "\n".join(lines)
 
 

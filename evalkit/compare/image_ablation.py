@@ -144,11 +144,10 @@ def _difference(
         unknown = Estimate(math.nan, math.inf, (-reach, reach), 0, "undetermined")
         return ArmDifference(info.name, arm, math.nan, math.nan, unknown, False, False, len(every.first))
     difference, strict = (pairs.difference(info, 1 - error) for error in (ERROR, ERROR / compared))
-    excludes_zero = (
-        e.ci[1] < 0 if info.higher_is_better is False else e.ci[0] > 0 for e in (difference, strict)
-    )
+    down = info.higher_is_better is False
+    alone, jointly = (e.ci[1] < 0 if down else e.ci[0] > 0 for e in (difference, strict))
     left_out = len(every.first) - len(pairs.first)
-    return ArmDifference(info.name, arm, *pairs.means, difference, *excludes_zero, left_out)
+    return ArmDifference(info.name, arm, *pairs.means, difference, alone, jointly, left_out)
 
 
 def documents(results: Sequence[Reliance]) -> list[dict[str, Any]]:

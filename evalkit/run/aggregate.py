@@ -110,6 +110,8 @@ def _aggregate(
     except MetricError as problem:
         store.runs.add_provenance(spec.id, aggregation_error=str(problem))
         return "incomplete" if status == "complete" else status
+    if spec.provenance.get("aggregation_error"):
+        store.runs.add_provenance(spec.id, aggregation_error="")
     ranges = {m.name: (m.low, _or_infinite(m.high)) for m in spec.metrics}
     for name, value in computed.items():
         open_ended = value.bounds is None and status != "complete"

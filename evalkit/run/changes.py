@@ -71,7 +71,8 @@ async def of_prompt(
     asking.sender = caught
     bound = asking.for_sample(record.sample, record.repeat)
     answer = session.for_samples(item)(sample=record.sample, model=bound, **arguments)
-    (ended,) = await asyncio.gather(answer, return_exceptions=True)  # a task may raise anything at this point
+    # A task may raise anything where its request fails; only what would stop the run as well counts.
+    ended = (await asyncio.gather(answer, return_exceptions=True))[0]
     if isinstance(ended, SetupError):
         raise ended
     then = {canonical(request) for request in record.requests}

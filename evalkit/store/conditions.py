@@ -142,8 +142,8 @@ def _requests(first: Run, second: Run) -> Iterator[Difference]:
     if asked is None:
         hashes = _both(first, second, "prompt_sha256")
         defaults = _both(first, second, "generation_defaults")
-        same_model_side = bool(defaults) and defaults[0] == defaults[1] and "image" not in first.spec.params
-        if hashes and same_model_side and hashes[0] != hashes[1]:
+        same_side = defaults and defaults[0] == defaults[1] and "image" not in first.spec.params
+        if hashes and same_side and hashes[0] != hashes[1]:
             yield Difference("prompt", "the prompt, or its settings")
         return
     here, there = asked
