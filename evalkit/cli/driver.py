@@ -17,11 +17,13 @@ from evalkit.cli.output import (
     Unscored,
     command,
     incomplete_reasons,
+    no_value,
     print_json,
     print_reliance,
     print_runs,
     resume_hint,
     run_document,
+    without_value,
 )
 from evalkit.errors import SetupError, StoreError, UsageError
 from evalkit.run import event_loop
@@ -64,6 +66,7 @@ class RunBatch:
         self.reliance: Any = []
         self.against_first: Against | None = None
         self.unscored: dict[str, Unscored] = {}
+        self.asked_metrics: set[str] = set()  # named by --metric: they must apply to a sample
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -93,9 +96,13 @@ class RunBatch:
         failed = [
             run
             for run in self.runs
-            if (not run.is_complete or scores_nothing(run)) and run.id not in self.forgiven
+            if (not run.is_complete or scores_nothing(run) or self._misses_metric(run))
+            and run.id not in self.forgiven
         ]
         return INCOMPLETE if self.errors or failed else OK
+
+    def _misses_metric(self, run: Run) -> bool:
+        return bool(self.asked_metrics.intersection(without_value(run, self.unscored.get(run.id))))
 
     def skip(self, task: str, reason: str) -> None:
         """Record and print that an item is left out."""
@@ -238,6 +245,8 @@ class RunBatch:
                     f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
+            if (names := without_value(run, self.unscored.get(run.id))) and not scores_nothing(run):
+                click.echo(no_value(run, names), err=True)
         if interrupted and not self.runs and not self.skipped:
             click.echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

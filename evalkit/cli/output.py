@@ -66,7 +66,20 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "wall_s": round(run.wall_s, 3),
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
+        **({"without_value": names} if (names := without_value(run, unscored)) else {}),
     }
+
+
+def without_value(run: Run, unscored: Unscored | None = None) -> list[str]:
+    """Return the metrics that apply to no sample of a run; not those that failed on samples."""
+    names = (info.name for info in run.spec.metrics if run.n)
+    return [name for name in names if name not in run.metrics and name not in (unscored or {})]
+
+
+def no_value(run: Run, names: Sequence[str]) -> str:
+    """Return the line that names metrics which apply to no sample of a run."""
+    apply = "applies" if len(names) == 1 else "apply"
+    return f"Run {run.id}: {', '.join(names)} {apply} to none of its {counted(run.n, 'sample')}: no value."
 
 
 def resume_hint(spec: RunSpec | None) -> str:

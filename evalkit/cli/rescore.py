@@ -8,7 +8,14 @@ import sys
 import click
 
 from evalkit.cli.options import json_option, metric_option, store_option
-from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.output import (
+    incomplete_reasons,
+    no_value,
+    print_json,
+    print_runs,
+    run_document,
+    without_value,
+)
 
 
 @click.command()
@@ -21,13 +28,23 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
 
     RUNS are run ids, unique prefixes of them, or 'latest'.
     """
+    from evalkit.collection.with_metrics import parse_metric
     from evalkit.run import runner
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
+        asked = {parse_metric(text).name for text in metrics}
         done = [asyncio.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
+        unscored = {run.id: store.samples.unscored(run.id) for run in done}
     if as_json:
-        print_json({"runs": [run_document(r) for r in done]})
+        print_json({"runs": [run_document(r, unscored[r.id]) for r in done]})
     else:
         print_runs(done)
-    sys.exit(0 if all(r.is_complete for r in done) else 1)
+    missed = False
+    for one in done:
+        if names := without_value(one, unscored[one.id]):
+            click.echo(no_value(one, names), err=True)
+            missed = missed or bool(asked.intersection(names))
+        if not one.is_complete:
+            click.echo(incomplete_reasons(one, unscored[one.id]), err=True)
+    sys.exit(0 if all(r.is_complete for r in done) and not missed else 1)

@@ -51,7 +51,7 @@ def score(
     optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
     prediction as it reads a model's reply.
     """
-    from evalkit.collection.with_metrics import with_metrics
+    from evalkit.collection.with_metrics import parse_metric, with_metrics
     from evalkit.models.predictions import PredictionsBackend, read_predictions
 
     item = _only_item(task, params)
@@ -61,6 +61,7 @@ def score(
     backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
     options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
     driver = RunBatch(store_url, as_json, quiet, options)
+    driver.asked_metrics = {parse_metric(text).name for text in metrics}
 
     async def work(drive: RunBatch) -> None:
         await drive(partial(_score, item, backend.name, predictions, file, drive), f"{item.id} from {file}")
