@@ -89,7 +89,7 @@ async def _score(
     session: Session,
     options: Options,
 ) -> Run:
-    from evalkit.models.predictions import check_ids, with_retrieved
+    from evalkit.models.predictions import check_ids, searches, with_retrieved
     from evalkit.run import runner
     from evalkit.run.session import samples_of
 
@@ -101,6 +101,12 @@ async def _score(
         click.echo(
             f"evalkit: {file} has no prediction for {len(missing)} of {len(selected)} samples, "
             f"such as {first!r}: the run is incomplete, and its scores are bounds",
+            err=True,
+        )
+    if searches(item) and all(one.passages is None and one.ranking is None for one in predictions.values()):
+        click.echo(
+            f"evalkit: {file} has neither passages nor rankings: what this system retrieved and cited is not "
+            'scored. Add "passages" or "ranking" to its lines',
             err=True,
         )
     return await runner.start(with_retrieved(item, predictions), name, drive.store, session, options)

@@ -95,10 +95,11 @@ def spec_of(
         reproduction=Reproduction(
             path=str(item.task.path) if item.task.path else None,
             params={name: _absolute(value) for name, value in item.shown.items()},
-            named=item.named,
+            named=tuple(name for name in item.named if name not in item.unused),
             parameters={
                 name: ParameterInfo(plain(parameter.default), tuple(map(plain, parameter.choices)))
                 for name, parameter in item.resolved.params.items()
+                if name not in item.unused
             },
             metrics=item.task.added,
             cache=options.cache or "on",
@@ -255,7 +256,8 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        used = {name: value for name, value in session.used.items() if name not in item.unused}
+        facts = {**_described(used), **_prompt(store, spec), **_judged(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -264,7 +266,8 @@ async def _drive(
 def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
     """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
-    if first is None or not first.requests:
+    replies_of_a_file = spec.provenance["model"]["identity"].get("provider") == "predictions"
+    if first is None or not first.requests or replies_of_a_file:  # another prompt made them
         return {}
     whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()
     return {"prompt_sha256": whole, "asked": asked(first)}
