@@ -108,14 +108,14 @@ from evalkit.metrics import exact_match
       metrics=[replace(exact_match(), name=f"m{n}") for n in range(8)])
 async def even(sample, model):
     response = await model.generate(sample.input)
-    lost = model.facts.identity["model"] == "empty" and int(sample.id) % 3 == 0
+    lost = model.facts.identity["model"] == "empty" and int(sample.id) in (0, 2, 3, 5)
     return Answer(response, text="no" if lost or int(sample.id) % 3 == 1 else "yes")
 """
 
 
 def test_many_comparisons_share_their_error(evalkit: Any, tmp_path: Path) -> None:
     """Each interval excludes 0, and none does so at 5 % among eight such comparisons."""
-    (tmp_path / "task_even.py").write_text(EIGHT.replace("% 3 == 0", "% 4 == 0"))
+    (tmp_path / "task_even.py").write_text(EIGHT)
     runs = evalkit.json("run", "task_even.py", "--model", "baseline:empty", "--model", "baseline:gold")[
         "runs"
     ]
