@@ -109,11 +109,11 @@ def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: 
         f"  {here:.4g} here, {there:.4g} in run {base.id} ({base.spec.model})\n"
         f"  {_detectable_text(difference, 'between the two')}"
     )
-    if unlike:
-        text += f"\n  not of the model alone: the runs also differ in {conditions.listed(unlike)}"
     if margin > 0 and detectable > margin and math.isfinite(detectable):
         samples = math.ceil(difference.n * (detectable / margin) ** 2)
         text += f"; to detect {margin:g} takes about {samples} samples"
+    if unlike:
+        text += f"\n  not of the model alone: the runs also differ in {conditions.listed(unlike)}"
     return Verdict(difference.ci[0] >= -margin, text)
 
 
