@@ -29,8 +29,8 @@ def page() -> str:
     if collected.broken:
         raise SystemExit(f"broken task file: {collected.broken[0]}")
     for task in tasks:
-        if not (task.info.source and task.info.licence and task.info.size):
-            raise SystemExit(f"{task.path}: add info=Info(source=…, licence=…, size=…) to @task")
+        if not (task.info.source and task.info.licence and task.info.size and task.info.ids):
+            raise SystemExit(f"{task.path}: add info=Info(source=…, licence=…, size=…, ids=…) to @task")
     rows = [
         f"| [{t.name}](#{t.name}) | {t.doc} | {t.info.source} | {t.info.licence} | {t.info.size} |"
         for t in tasks
@@ -44,6 +44,7 @@ def section(task: Task) -> Iterator[str]:
     yield _before_commands(inspect.getmodule(task.fn).__doc__ or task.doc)
     yield f"\n- tags: {', '.join(task.tags)}"
     yield f"- version: {task.version}"
+    yield f"- ids of samples: {task.info.ids}"
     yield f"- metrics: {', '.join(f'`{m.name}`' for m in task.metrics)}"
     for name, values in task.marks.axes.items():
         shown = ", ".join(f"`{value.id or value.value}`" for value in values)

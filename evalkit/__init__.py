@@ -26,7 +26,7 @@ _WHERE = {
     "EvalkitError": "evalkit.errors",
     "Evidence": "evalkit.rag.arms",
     "evidence": "evalkit.rag.arms",
-    "file_rows": "evalkit.data.hub",
+    "file_rows": "evalkit.data.files",
     "fixture": "evalkit.task",
     "hub_rows": "evalkit.data.hub",
     "Image": "evalkit.types",
@@ -69,7 +69,7 @@ __all__ = ["__version__", "metric", "task", *_WHERE]
 if TYPE_CHECKING:
     from evalkit.choice.asking import answer_choice as answer_choice
     from evalkit.choice.asking import lettered as lettered
-    from evalkit.data.hub import file_rows as file_rows
+    from evalkit.data.files import file_rows as file_rows
     from evalkit.data.hub import hub_rows as hub_rows
     from evalkit.errors import CorpusError as CorpusError
     from evalkit.errors import EvalkitError as EvalkitError

@@ -36,6 +36,8 @@ class Metric:
     ``output`` metric judges failed replies itself, by ``answer.status``, which is then always set.
     ``check_requirements`` is called once before a run begins, and raises ``SetupError`` where a package,
     weights or a word list that the metric needs are not there: better then than at every sample.
+    ``check_sample`` is called for every sample before a run begins, and raises ``MetricError`` where the
+    metric could not score it.
     ``version`` is the version of the metric's rule, stored with each run: runs that were scored by different
     versions are not compared as equals.
     """
@@ -51,6 +53,7 @@ class Metric:
     aggregate: Callable[[Sequence[float]], float] | None = None
     check_requirements: Callable[[], object] | None = None
     version: int = 1
+    check_sample: Callable[[Sample], object] | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "output" and not math.isfinite(self.worst):
@@ -152,12 +155,21 @@ def only(m: Metric, name: str | None = None, /, **slices: str) -> Metric:
     if name is None:
         listed = ",".join(f"{key}={value}" for key, value in slices.items())
         name = f"{m.name[:-1]},{listed}]" if m.name.endswith("]") else f"{m.name}[{listed}]"
-    return replace(m, name=name, fn=partial(_only, m.fn, slices))
+    check = m.check_sample and partial(_checked_only, m.check_sample, slices)
+    return replace(m, name=name, fn=partial(_only, m.fn, slices), check_sample=check)
 
 
 def _only(fn: Function, slices: Mapping[str, str], sample: Sample, answer: Answer) -> float | None:
-    applies = all(sample.slices.get(name) == value for name, value in slices.items())
-    return fn(sample, answer) if applies else None
+    return fn(sample, answer) if _applies(slices, sample) else None
+
+
+def _checked_only(check: Callable[[Sample], object], slices: Mapping[str, str], sample: Sample) -> None:
+    if _applies(slices, sample):
+        check(sample)
+
+
+def _applies(slices: Mapping[str, str], sample: Sample) -> bool:
+    return all(sample.slices.get(name) == value for name, value in slices.items())
 
 
 def check_option(owner: str, value: str, options: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
+from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.surrogates import whole
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
@@ -81,6 +84,15 @@ class Model:
         drawn._repeat = self._repeat + number * _DRAW
         return drawn
 
+    def showing(self, sample: Sample) -> Model:
+        """Return the same model for the sample as a prompt shows it, with the same list of calls.
+
+        Baselines read ``sample``: ``baseline:gold`` knows its right option in the order shown.
+        """
+        shown = copy.copy(self)
+        shown._sample = sample
+        return shown
+
     async def generate(
         self,
         prompt: str | Sequence[Message],
@@ -98,10 +110,11 @@ class Model:
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
-        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. ``extra``
-        goes to the server unchanged. ``reference`` is the perfect reply to this prompt, if that is not the
-        sample's target (for example, if it cites passages by number). It is never sent: ``baseline:gold``
-        answers with it. Raises ``ModelError`` if the call fails.
+        A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. Each
+        repeat and each further draw adds its number to the ``seed``. ``extra`` goes to the server unchanged.
+        ``reference`` is the perfect reply to this prompt, if that is not the sample's target (for example, if
+        it cites passages by number). It is never sent: ``baseline:gold`` answers with it. Raises
+        ``ModelError`` if the call fails.
         """
         sampling = {
             "max_tokens": max_tokens,
@@ -151,17 +164,21 @@ class Model:
         return await self._send(Request(continuation=text, **self._draw()))
 
     async def loglikelihood(
-        self, context: str, continuations: Sequence[str], *, reference: str | None = None
+        self, context: str, continuations: Sequence[str], *, reference: str | None = None, **extra: Any
     ) -> list[Response]:
         """Return the log-probabilities of each continuation after ``context``, in the same order.
 
         ``response.logprob`` is the sum over the continuation's tokens. ``reference`` is the right one for
-        ``baseline:gold``, if that is not the sample's target. Raises ``ModelError``.
+        ``baseline:gold``, if that is not the sample's target. ``extra`` goes to the server unchanged, such as
+        ``add_special_tokens=False`` where ``context`` holds the token that begins a text.
+
+        Raises ``ModelError``.
         """
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
-        requests = [Request(prompt=context, continuation=c, **draw) for c in continuations]
+        extra = {**self.defaults.get("extra", {}), **extra}
+        requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
     def describe(self, request: Request) -> dict[str, Any]:
@@ -172,6 +189,11 @@ class Model:
         fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
+        if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
+            names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
+            raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
+        if fields.get("seed") is not None:
+            fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
         merged = {**self.defaults.get("extra", {}), **extra}
         return {**fields, "extra": merged}
 
@@ -186,13 +208,78 @@ class Model:
     def _draw(self, reference: str | None = None) -> dict[str, Any]:
         sample = self._sample
         if sample is not None and reference is not None:
-            sample = msgspec.structs.replace(sample, target=reference)
+            sample = msgspec.structs.replace(sample, target=reference, answer=msgspec.UNSET)
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request) -> Response:
-        response = await self.sender.send(request)
+        request = _without_halves(request)
+        response = read_reply(request, await self.sender.send(request))
         self.calls.append(Call(request, response))
         return response
+
+
+def read_reply(request: Request, response: Response) -> Response:
+    """Return a reply with its reasoning apart from its text, and cut at the first stop string.
+
+    Every reply passes here, whatever answered: a server, the cache, a file of predictions.
+    """
+    if not response.text:
+        return response
+    constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
+    reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    text = whole(text)
+    fields: dict[str, Any] = {}
+    if end := _end_at_stop(request, text):
+        stop, place = end
+        if place + len(stop) < len(text):  # else the server stopped, but did not remove the stop string
+            fields["notes"] = (*response.notes, f"the server ignored the stop string {stop!r}: cut there")
+        if response.finish_reason == "length":  # it ran on to max_tokens behind its end
+            fields["finish_reason"] = "stop"
+        text = text[:place]
+    if text != response.text:
+        joined = "\n\n".join(part for part in (response.reasoning, reasoning) if part)
+        return msgspec.structs.replace(response, text=text, reasoning=joined, **fields)
+    return response
+
+
+def _without_halves(request: Request) -> Request:
+    """Return the request with U+FFFD for each half of an emoji in its texts, which UTF-8 cannot hold."""
+    texts = [request.prompt or "", request.continuation or ""]
+    for message in request.messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        else:
+            texts += [part.text for part in message.content if isinstance(part, Text)]
+    if all(text.isascii() or whole(text) is text for text in texts):
+        return request
+    return msgspec.structs.replace(
+        request,
+        prompt=request.prompt and whole(request.prompt),
+        continuation=request.continuation and whole(request.continuation),
+        messages=tuple(Message(m.role, _whole_content(m.content)) for m in request.messages),
+    )
+
+
+def _whole_content(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return whole(content)
+    return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
+
+
+# Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
+_KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
+
+
+def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
+    """Return the first stop string in a text and its place; None if there is none."""
+    if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
+        return None
+    first: tuple[str, int] | None = None
+    for stop in request.stop:
+        place = text.find(stop) if stop else -1
+        if place >= 0 and (first is None or place < first[1]):
+            first = stop, place
+    return first
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

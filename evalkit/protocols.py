@@ -164,6 +164,7 @@ class Retriever(Described, ABC):
     """
 
     search_options: ClassVar[frozenset[str]] = frozenset()  # options that do not change the index
+    index_format: ClassVar[int] = 1  # raise it when older indexes cannot be used: each format has its folders
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
         """Store the path of a ``corpus`` (docs/corpora.md) and the ``directory`` for its index.

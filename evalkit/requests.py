@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from evalkit.reading.surrogates import whole_values
 from evalkit.types import Audio, Image, Part, Request, Text, Video
 
 
@@ -54,7 +55,15 @@ def _not_empty(**fields: Any) -> dict[str, Any]:
 
 def canonical(value: Any) -> bytes:
     """Return JSON with sorted keys: the same bytes for the same content."""
-    return msgspec.json.encode(value, order="sorted")
+    return encoded(value, order="sorted")
+
+
+def encoded(value: Any, order: Literal["sorted"] | None = None) -> bytes:
+    """Return JSON, with U+FFFD for half an emoji, which UTF-8 cannot hold."""
+    try:
+        return msgspec.json.encode(value, order=order)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(whole_values(msgspec.to_builtins(value)), order=order)
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -20,14 +20,15 @@ def classify_answer(answer: Answer) -> Status:
     """Return the status of an answer: the first that applies.
 
     The order: a status that the task set (other than unparsed); refused by the server; truncated; empty;
-    refused in words; unparsed, if the task said so; ok.
+    refused in words; unparsed, if the task said so; ok. A reply that ended for a reason that evalkit does not
+    know is truncated, too.
     """
     if answer.status not in (None, Status.UNPARSED):
         return answer.status
     response = answer.response
     if response is not None and response.finish_reason == "refusal":
         return Status.REFUSED
-    if response is not None and response.finish_reason == "length":
+    if response is not None and response.finish_reason in ("length", "other"):
         return Status.TRUNCATED
     if answer.choice is None and not answer.reply.strip() and not _has_logprobs(response):
         return Status.EMPTY

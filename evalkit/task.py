@@ -89,11 +89,15 @@ class Fixture:
 
 @dataclass(frozen=True)
 class Info:
-    """The origin of a task's data: ``source`` (paper, hub id), ``licence``, and ``size`` in words."""
+    """The origin of a task's data: ``source`` (paper, hub id), ``licence``, and ``size`` in words.
+
+    ``ids`` says what the ids of the samples are, for files of predictions (``evalkit score``).
+    """
 
     source: str = ""
     licence: str = ""
     size: str = ""
+    ids: str = ""
 
 
 @dataclass(frozen=True)

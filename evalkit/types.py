@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mimetypes
 from enum import StrEnum
@@ -16,7 +17,7 @@ class Status(StrEnum):
     """How one sample ended. All but ``error`` are results of the model and are scored (see ``Metric``)."""
 
     OK = "ok"
-    TRUNCATED = "truncated"  # stopped by max_tokens
+    TRUNCATED = "truncated"  # stopped by max_tokens, or for a reason that evalkit does not know
     REFUSED = "refused"
     EMPTY = "empty"
     UNPARSED = "unparsed"  # the task found no answer in the reply
@@ -46,8 +47,26 @@ class Media(Struct, frozen=True):
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """Return the bytes."""
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+        """Return the bytes. Raises ``OSError`` if the file is gone, or has changed since it was opened."""
+        if self.data is not None:
+            return self.data
+        data = Path(self.path or "").read_bytes()
+        self._expect(hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self) -> None:
+        """Raise ``OSError`` as ``read`` does, without holding the bytes in memory."""
+        if self.data is None:
+            self._expect(_digest(self.path or ""))
+
+    def _expect(self, sha256: str) -> None:
+        if sha256 != self.sha256:
+            raise OSError(
+                errno.ESTALE,
+                "the file has changed since it was opened. Write each picture, sound or film to a file of "
+                "its own, or keep the bytes: Image.of(data)",
+                self.path,
+            )
 
 
 class Image(Media, frozen=True, tag="image"):
@@ -110,9 +129,12 @@ class Video(Media, frozen=True, tag="video"):
 
 def _named(path: str | Path) -> tuple[str, str]:
     """Return the SHA-256 of a file and its media type, by its name."""
+    return _digest(path), mimetypes.guess_type(str(path))[0] or "application/octet-stream"
+
+
+def _digest(path: str | Path) -> str:
     with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, mimetypes.guess_type(str(path))[0] or "application/octet-stream"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 Part = Text | Image | Audio | Video
@@ -130,6 +152,7 @@ class Sample(Struct, frozen=True):
 
     ``relevance`` grades documents for this question by document id (0: not relevant). ``cluster`` groups
     samples that are not independent (same patient, same article). ``slices`` holds the subgroups to report.
+    ``answer`` is the index of the right one of ``choices``, from 0, or the indices of all right ones.
     """
 
     id: str
@@ -141,10 +164,20 @@ class Sample(Struct, frozen=True):
     cluster: str | None = None
     slices: dict[str, str] = msgspec.field(default_factory=dict)
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    answer: int | tuple[int, ...] | UnsetType = UNSET
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """``answer``, always as a tuple; empty if it is not set."""
+        if isinstance(self.answer, UnsetType):
+            return ()
+        return (self.answer,) if isinstance(self.answer, int) else tuple(self.answer)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The reference answers, always as a tuple."""
+        """The reference answers, always as a tuple; without ``target``, the texts of the right choices."""
+        if self.target == "" and self.answers:
+            return tuple(self.choices[i] for i in self.answers if 0 <= i < len(self.choices))
         return (self.target,) if isinstance(self.target, str) else self.target
 
 
@@ -193,8 +226,16 @@ class Request(Struct, frozen=True, kw_only=True):
         return tuple(p for c in contents if not isinstance(c, str) for p in c if isinstance(p, Image))
 
 
+MOST_TOKENS = 10**8
+"""The most tokens that one call can have. A higher count is a server's mistake."""
+
+
 class Usage(Struct, frozen=True):
-    """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported."""
+    """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported.
+
+    A count that cannot be one (negative, above ``MOST_TOKENS``, not a whole number) becomes 0, so that it
+    harms nothing but itself.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -202,12 +243,35 @@ class Usage(Struct, frozen=True):
     reasoning_tokens: int = 0
     image_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+                if value is None and name == "image_tokens":
+                    continue
+                msgspec.structs.force_setattr(self, name, token_count(value))
 
-FinishReason = Literal["stop", "length", "refusal", "abort"]
+
+def token_count(value: object) -> int:
+    """Return a reported number of tokens: also from ``7.0`` or ``"7"``; 0 for what is no count."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return 0
+    return int(value) if value == int(value) else 0
+
+
+FinishReason = Literal["stop", "length", "refusal", "abort", "other"]
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """A model's reply. ``logprobs`` are natural logarithms, one for each scored token."""
+    """A model's reply. ``logprobs`` are natural logarithms, one for each scored token.
+
+    - ``finish_reason``: why it ended; ``other`` is a reason that evalkit does not know. Only with ``stop`` is
+      the reply whole.
+    - ``notes``: what a reader of the score should know about this reply, such as another model's name. They
+      are counted and reported with the run; replies of one kind share one text.
+    """
 
     text: str
     finish_reason: FinishReason = "stop"
@@ -220,6 +284,7 @@ class Response(Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     retries: int = 0
     from_cache: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def logprob(self) -> float:
@@ -329,12 +394,23 @@ class MediaSupport(Struct, frozen=True):
 
 
 class ServerInfo(Struct, frozen=True):
-    """Facts of a server. ``identity`` (model, revision, server arguments) is part of every cache key."""
+    """Facts of a server. ``identity`` (model, revision, server arguments) is part of every cache key.
+
+    Numbers that cannot be ones become None; in ``identity``, integers of more than 64 bits become texts.
+    """
 
     identity: dict[str, Any] = msgspec.field(default_factory=dict)
     max_context: int | None = None
     max_running: int | None = None
     server: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_context", "max_running"):
+            if getattr(self, name) is not None:
+                msgspec.structs.force_setattr(self, name, token_count(getattr(self, name)) or None)
+        if any(type(value) is int and value.bit_length() > 63 for value in self.identity.values()):
+            plain = {k: str(v) if type(v) is int else v for k, v in self.identity.items()}
+            msgspec.structs.force_setattr(self, "identity", plain)
 
 
 class Bar(Protocol):

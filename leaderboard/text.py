@@ -6,11 +6,9 @@ Markdown, where the reader's browser would fetch linked images. ``escape`` is fo
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -64,18 +62,3 @@ def variant(params: Mapping[str, Any], name: str) -> str:
     """Return the parameters that distinguish a task variant: ``arm=oracle, k=5``."""
     inner = name.partition("[")[2].removesuffix("]")
     return inner.replace(",", ", ") or ", ".join(f"{k}={v}" for k, v in params.items()) or "default"
-
-
-def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a CSV file. An apostrophe protects a cell that a spreadsheet would read as a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_cell(column) for column in columns])
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return "" if value is None else value

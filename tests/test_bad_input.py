@@ -74,7 +74,7 @@ def test_a_syntax_error_is_shown_with_its_line_and_the_other_task_runs(evalkit, 
 ROWS_TASK = """
 from pathlib import Path
 from evalkit import Answer, Sample, task
-from evalkit.data.hub import file_rows
+from evalkit.data.files import file_rows
 from evalkit.metrics import exact_match
 
 def read(data):

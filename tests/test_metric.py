@@ -19,7 +19,7 @@ SHOWN = (Passage("d1", "It works."),)
 FACTORIES = sorted(set(evalkit.metrics.__all__) - {"Metric", "metric", "only", "where_answerable"})
 # These read an answer of a certain kind out of the reply, SAMPLE's is free text; or weigh meaning.
 READERS = {"accuracy", "closed_accuracy", "count_within", "math_answer", "macro_f1", "factoid", "list_answer"}
-READERS |= {"abstention"}
+READERS |= {"abstention", "math_vision_official"}
 WEIGH = {"bertscore", "alce", "biogen", "ragchecker", "meteor", "summac", "alignscore", "evidence_direction"}
 WEIGH |= {"entity_overlap"}  # SAMPLE's target holds no name
 NEEDS = {

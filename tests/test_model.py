@@ -69,3 +69,45 @@ async def test_loglikelihood_keeps_the_order():
     assert {call.request.prompt for call in lengths.calls} == {"context"}
     with pytest.raises(ValueError, match="no log-probabilities"):
         _ = Response(text="").logprob
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": float("nan")}, {"temperature": -1.0}, {"top_p": 7.0}])
+async def test_a_sampling_parameter_that_is_none_is_refused(wrong):
+    with pytest.raises(UsageError, match="temperature must be 0 or more, top_p from 0 to 1"):
+        await model().generate("q", **wrong)
+
+
+async def test_any_models_reply_is_read_behind_its_reasoning_and_cut_at_stop_strings():
+    thinking = Model(FakeBackend(lambda request: "<think>no\n\nyes?</think>yes\n\nNext question"))
+    response = await thinking.generate("q", stop=["?", "\n\n"])
+    assert (response.text, response.reasoning) == ("yes", "no\n\nyes?")
+    assert response.notes == ("the server ignored the stop string '\\n\\n': cut there",)
+    constrained = Model(FakeBackend(lambda request: '{"answer": "<think>"}'))
+    assert (await constrained.generate("q", json_schema={})).text == ""  # no constraint: an open mark
+    assert (await constrained.generate("q", json_schema={"type": "object"})).text == '{"answer": "<think>"}'
+
+
+async def test_half_an_emoji_in_a_prompt_or_a_reply_becomes_the_replacement_character():
+    echo = Model(FakeBackend(lambda request: str(request.messages[-1].content) + "\ud83d"))
+    response = await echo.generate("a \ude00")
+    assert (response.text, echo.calls[0].request.messages[0].content) == ("a ��", "a �")
+    await echo.generate([Message("user", (Text("b \ud83d"), Image.of(b"x")))])
+    assert echo.calls[1].request.messages[0].content[0] == Text("b �")
+
+
+async def test_each_repeat_and_each_draw_has_a_seed_of_its_own() -> None:
+    seeded = Model(FakeBackend(lambda request: "a"), defaults={"seed": 7, "temperature": 1.0})
+    sample = Sample("s", "?")
+    seeds = []
+    for repeat in range(4):
+        bound = seeded.for_sample(sample, repeat)
+        await bound.generate("hi")
+        await bound.complete("hi", seed=100)
+        await bound.draw(1).generate("hi")
+        seeds += [call.request.seed for call in bound.calls]
+    assert seeds[::3] == [7, 8, 9, 10]
+    assert seeds[1::3] == [100, 101, 102, 103]
+    assert len(set(seeds)) == 12
+    unseeded = Model(FakeBackend(lambda request: "a")).for_sample(sample, 3)
+    await unseeded.generate("hi")
+    assert unseeded.calls[0].request.seed is None

@@ -33,6 +33,12 @@ def progress() -> Progress:
     return for_stream()
 
 
+@fixture
+def pictures() -> bool:
+    """Whether samples must bring their pictures: False where ``evalkit score`` reads stored replies."""
+    return True
+
+
 @fixture(when=lambda params: params.get("arm") != "closed_book")
 async def retriever(
     corpus: Any,

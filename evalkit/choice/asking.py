@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from evalkit.choice.extract import extractor
-from evalkit.errors import UsageError
+from evalkit.choice.extract import extractor, letter
+from evalkit.errors import MetricError, UsageError
 from evalkit.facts import Chosen, noted
 from evalkit.metric import check_option
 from evalkit.metrics.choice import right_options
@@ -56,7 +57,7 @@ class Choosing:
     method: Method = "generate"
     permute: int | None = None
     circular: bool = False
-    extractor: str = "letter.v1"
+    extractor: str = letter.id
     max_tokens: int = 512
     reasoning_tokens: int = 0
     constraint: Constraint = "regex"
@@ -99,7 +100,7 @@ async def answer_choice(
     """
     choosing = Choosing(**settings)
     orders = orders_of(sample, choosing.permute, choosing.circular)
-    shown = [replace(sample, choices=tuple(sample.choices[i] for i in order)) for order in orders]
+    shown = [_shown(sample, order) for order in orders]
     ask = {"generate": _generate, "likelihood": _likelihood, "constrained": _constrained}[choosing.method]
     picks = await asyncio.gather(*(ask(variant, model, prompt, choosing) for variant in shown))
     return _combined(picks, orders, choosing)
@@ -119,6 +120,19 @@ def orders_of(sample: Sample, permute: int | None = None, circular: bool = False
     if permute is not None:
         random.Random(f"{permute}\0{sample.id}").shuffle(order)
     return [(*order[start:], *order[:start]) for start in range(count if circular else 1)]
+
+
+def _shown(sample: Sample, order: Sequence[int]) -> Sample:
+    """Return the sample with its choices in this order, and as its answer the right ones, if known."""
+    choices = tuple(sample.choices[i] for i in order)
+    try:
+        right = right_options(sample)
+    except (
+        MetricError
+    ):  # a task without a target, or with one of its own: only a metric needs the right option
+        return replace(sample, choices=choices, answer=UNSET)
+    answer = tuple(place for place, index in enumerate(order) if index in right)
+    return replace(sample, target="", choices=choices, answer=answer)
 
 
 def lettered(choices: Sequence[str]) -> str:
@@ -184,11 +198,10 @@ def _best(scores: Sequence[float], continuations: Sequence[str]) -> int | None:
 
 async def _generate(shown: Sample, model: Model, prompt: Prompt | None, choosing: Choosing) -> _Pick:
     asked = prompt(shown) if prompt else ask_in_words(shown)
-    response = await model.generate(
+    response = await model.showing(shown).generate(
         asked,
         max_tokens=choosing.max_tokens + choosing.reasoning_tokens,
         images=shown.images if isinstance(asked, str) else (),
-        reference=_gold_letter(shown),
     )
     reader = extractor(choosing.extractor)
     reading = reader(response.text, shown.choices)
@@ -198,7 +211,7 @@ async def _generate(shown: Sample, model: Model, prompt: Prompt | None, choosing
 async def _constrained(shown: Sample, model: Model, prompt: Prompt | None, choosing: Choosing) -> _Pick:
     letters = LETTERS[: len(shown.choices)]
     asked = prompt(shown) if prompt else ask_in_words(shown, "Answer with its letter.")
-    gold = _gold_letter(shown)
+    gold = None
     if as_json := choosing.constraint == "json_schema":
         schema = {"type": "string", "enum": list(letters)}
         constraint: dict[str, Any] = {
@@ -209,10 +222,10 @@ async def _constrained(shown: Sample, model: Model, prompt: Prompt | None, choos
                 "additionalProperties": False,
             }
         }
-        gold = gold and msgspec.json.encode({"answer": gold}).decode()
+        gold = f'{{"answer": "{LETTERS[shown.answers[0]]}"}}' if shown.answers else None
     else:
         constraint = {"regex": f"({'|'.join(letters)})"}
-    response = await model.generate(
+    response = await model.showing(shown).generate(
         asked,
         max_tokens=min(choosing.max_tokens, _CONSTRAINED_TOKENS) + choosing.reasoning_tokens,
         images=shown.images if isinstance(asked, str) else (),
@@ -244,8 +257,7 @@ async def _likelihood(shown: Sample, model: Model, prompt: Prompt | None, choosi
         raise UsageError("method='likelihood' needs a plain text as the prompt, without messages or images")
     options = list(LETTERS[: len(shown.choices)]) if by_letter else list(shown.choices)
     continuations = [f" {option}" for option in options]
-    places = _right_places(shown)
-    gold = options[places[0]] if places else None
+    gold = options[shown.answers[0]] if shown.answers else None
     responses = await model.loglikelihood(context, continuations, reference=gold)
     base: list[Response] = []
     if choosing.normalization == "unconditional":
@@ -285,15 +297,6 @@ def _averaged(picks: Sequence[_Pick], orders: Sequence[tuple[int, ...]]) -> list
         for probability, index in zip(result.probabilities or (), order, strict=True):
             total[index] += probability / len(picks)
     return total
-
-
-def _right_places(shown: Sample) -> list[int]:
-    return sorted(right_options(shown)) if shown.targets and shown.targets != ("",) else []
-
-
-def _gold_letter(shown: Sample) -> str | None:
-    places = _right_places(shown)
-    return LETTERS[places[0]] if places else None
 
 
 def ask_in_words(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -72,23 +73,33 @@ def cli() -> None:
     """
 
 
+def _print_traceback(*error: Any) -> None:
+    """Print an unexpected error as Python does, without secrets and control characters."""
+    from evalkit.util.printable import printable
+
+    sys.stderr.write(printable("".join(traceback.format_exception(*error))))
+
+
 def main() -> None:
     """Run the ``evalkit`` command; print evalkit's own errors as one message, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the terminal lacks stops no command
+    sys.excepthook = _print_traceback
     as_json = "--json" in sys.argv
     if as_json:
-        from evalkit.cli.output import keep_stdout_for_json, print_json
+        from evalkit.cli.output import keep_stdout_for_json
 
         keep_stdout_for_json()
     try:
         cli()
     except (EvalkitError, ImportError) as problem:
+        from evalkit.cli.output import echo, print_json
+
         error = problem if isinstance(problem, EvalkitError) else not_installed(problem)
         if error is None:
             raise
-        click.echo(f"evalkit: {error}", err=True)
+        echo(f"evalkit: {error}", err=True)
         if as_json:
             print_json({"runs": [], "errors": [str(error)]})
         sys.exit(2)

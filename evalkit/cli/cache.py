@@ -7,7 +7,7 @@ import time
 import click
 
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import print_json
+from evalkit.cli.output import echo, print_json
 from evalkit.models.middleware.response_cache import ResponseCache
 
 
@@ -40,7 +40,7 @@ def info(store_url: str | None, as_json: bool) -> None:
         limit = f" of {max_bytes / 1e6:,.1f}" if max_bytes else ""
         since = f", since {time.strftime('%Y-%m-%d', time.localtime(content.first))}" if content.first else ""
         size = f"{content.responses:,} responses, {content.bytes / 1e6:,.1f}{limit} MB"
-        click.echo(f"{responses.path}: {size}{since}")
+        echo(f"{responses.path}: {size}{since}")
     responses.close()
 
 
@@ -56,7 +56,7 @@ def clear(older_than: float | None, store_url: str | None, as_json: bool) -> Non
     if as_json:
         print_json({"path": str(responses.path), "cleared": cleared})
     else:
-        click.echo(f"{responses.path}: {cleared:,} responses cleared")
+        echo(f"{responses.path}: {cleared:,} responses cleared")
 
 
 def _open(store_url: str | None) -> ResponseCache:

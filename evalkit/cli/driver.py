@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.output import (
     Unscored,
     command,
+    echo,
     incomplete_reasons,
     no_value,
     print_json,
@@ -107,7 +107,7 @@ class RunBatch:
     def skip(self, task: str, reason: str) -> None:
         """Record and print that an item is left out."""
         self.skipped.append({"task": task, "reason": reason})
-        click.echo(f"Skipped {task}: {reason}", err=True)
+        echo(f"Skipped {task}: {reason}", err=True)
 
     async def _in_session(self, work: Callable[[RunBatch], Awaitable[None]]) -> None:
         from evalkit.run.session import Session
@@ -128,9 +128,7 @@ class RunBatch:
 
         def stop(why: str, count: int) -> None:
             if count == 1 and self.open_run is not None:
-                click.echo(
-                    f"\n{why}: finishing the requests in flight; Ctrl-C again stops at once.", err=True
-                )
+                echo(f"\n{why}: finishing the requests in flight; Ctrl-C again stops at once.", err=True)
                 self.stop.set()
             elif main is not None:
                 main.cancel()
@@ -195,7 +193,7 @@ class RunBatch:
                 self._forgive(label, xfail, str(error))
             else:
                 self.errors.append(f"{label}: {error}")
-                click.echo(f"evalkit: {label}: {error}", err=True)
+                echo(f"evalkit: {label}: {error}", err=True)
         self.open_run = None
 
     def compare(self) -> None:
@@ -213,7 +211,7 @@ class RunBatch:
         if self.open_run is not None:
             self.forgiven.add(self.open_run.id)
         self.xfailed.append({"task": label, "reason": reason, "failure": failure})
-        click.echo(f"Failed as expected ({reason}): {label}: {failure}", err=True)
+        echo(f"Failed as expected ({reason}): {label}: {failure}", err=True)
 
     def _compare_arms(self) -> None:
         """Measure the image reliance of vision tasks whose runs have several arms."""
@@ -236,18 +234,22 @@ class RunBatch:
             print_runs(self.runs)
             print_reliance(self.reliance)
             print_against_first(self.against_first)
+        from evalkit.run.call_facts import call_notes
+
+        for note in dict.fromkeys(note for run in self.runs for note in call_notes(run)):
+            echo(f"evalkit: {note}", err=True)
         for run in self.runs:
             if not run.is_complete:
-                click.echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
+                echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
             elif scores_nothing(run):
-                click.echo(
+                echo(
                     f"Run {run.id}: no metric applies to any sample. Most metrics need Sample.target; those "
                     f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
             if (names := without_value(run, self.unscored.get(run.id))) and not scores_nothing(run):
-                click.echo(no_value(run, names), err=True)
+                echo(no_value(run, names), err=True)
         if interrupted and not self.runs and not self.skipped:
-            click.echo("Interrupted before any sample was asked.", err=True)
+            echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:
-            click.echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)
+            echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)

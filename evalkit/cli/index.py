@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from evalkit.cli.options import json_option, quiet_option
-from evalkit.cli.output import counted, print_json
+from evalkit.cli.output import counted, echo, print_json
 from evalkit.errors import UsageError
 from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage
@@ -21,6 +21,17 @@ from evalkit.util import progress
 from evalkit.util.name_values import parse_name_values
 
 MANIFEST = "manifest.json"
+
+
+class _Form(msgspec.Struct):
+    """What ``info`` reads of a manifest, whatever retriever wrote it."""
+
+    kind: str
+    corpus: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    engine: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    notes: list[str] = []
 
 
 @click.group()
@@ -44,6 +55,8 @@ def index() -> None:
 @click.option("--chunk-sections", is_flag=True, default=None, help="End passages where a section ends.")
 @click.option("--overlap", type=click.IntRange(min=0), help="Let neighbouring passages share N sentences.")
 @click.option("--tokenizer", help="A model's name or folder [default: that of the default encoder].")
+@click.option("--title-field", metavar="NAME", help="The field with the titles [default: title].")
+@click.option("--text-field", metavar="NAME", help="The field with the texts [default: text].")
 @click.option("--deduplicate", is_flag=True, default=None, help="Leave out copies of a passage.")
 @json_option
 @quiet_option
@@ -64,14 +77,14 @@ def build(corpus: Path, out: Path, retriever: str, as_json: bool, quiet: bool, *
         print_json(facts)
     else:
         documents = counted(facts["n_documents"], "document")
-        click.echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
+        echo(f"Indexed {documents} as {counted(facts['n_passages'], 'passage')} in {out}.")
         if copies := facts.get("n_copies"):
             outcome = "left out" if facts["options"].get("deduplicate") else "--deduplicate leaves them out"
             subject = f"{counted(copies, 'passage')} {'has' if copies == 1 else 'have'}"
-            click.echo(f"{subject} title and text of another: {outcome}.")
+            echo(f"{subject} title and text of another: {outcome}.")
         for line in _build_facts(facts.get("facts", {})):
-            click.echo(line)
-        click.echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
+            echo(line)
+        echo(f'Search it with: evalkit index search {shlex.quote(str(out))} "your question" -k 5')
 
 
 def _build_facts(facts: dict[str, Any]) -> Iterator[str]:
@@ -124,13 +137,21 @@ def search(
     shown = progress.for_stream(quiet=quiet)
     made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)
     passages = asyncio.run(_search(made, question, k))
+    if not passages:
+        click.echo("evalkit: nothing found: " + _why_nothing(made), err=True)
     if as_json:
         print_json({"query": question, "passages": passages})
         return
     for rank, passage in enumerate(passages, 1):
         title = f"{passage.title}  [RETRACTED]" if passage.metadata.get("retracted") else passage.title
-        click.echo(click.style(f"{rank}. {passage.id}  {passage.score:.4f}  {title}", bold=True))
-        click.echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
+        echo(f"{rank}. {passage.id}  {passage.score:.4f}  {title}", bold=True)
+        echo(f"   {passage.text[:300]}{'…' if len(passage.text) > 300 else ''}")
+
+
+def _why_nothing(retriever: Retriever) -> str:
+    if retriever.describe().get("kind") == "bm25":
+        return "no passage shares a word with the question (words such as 'the' do not count)"
+    return "no passage matches the question"
 
 
 async def _search(retriever: Retriever, question: str, k: int) -> list[Passage]:
@@ -153,7 +174,8 @@ def info(directory: Path, as_json: bool) -> None:
         )
         return
     for name, value in _in_words(manifest, files):
-        click.echo(f"{click.style(name.ljust(12), bold=True)}{value}")
+        echo(name.ljust(12), bold=True, nl=False)
+        echo(value)
 
 
 def _in_words(manifest: dict[str, Any], files: dict[str, int]) -> Iterator[tuple[str, str]]:
@@ -163,12 +185,14 @@ def _in_words(manifest: dict[str, Any], files: dict[str, int]) -> Iterator[tuple
         "corpus",
         f"{corpus.get('path')} ({corpus.get('layout', 'jsonl')}, {str(corpus.get('fingerprint'))[:12]})",
     )
-    for what in ("documents", "repeated", "retracted", "passages", "copies"):
+    for what in ("documents", "empty", "repeated", "retracted", "passages", "copies"):
         if manifest.get(f"n_{what}"):
             yield what, f"{manifest[f'n_{what}']:,}"
     yield "options", ", ".join(f"{name}={value}" for name, value in options.items() if value) or "none"
     for part, facts in (*manifest.get("engine", {}).items(), *manifest.get("facts", {}).items()):
         yield part, _flat(facts)
+    for note in manifest.get("notes", ()):
+        yield "note", note
     yield "size", f"{sum(files.values()) / 2**20:,.1f} MiB in {len(files)} files"
 
 
@@ -202,9 +226,9 @@ def verify(directory: Path, as_json: bool, quiet: bool) -> None:
     else:
         for check in checks:
             mark = {True: "ok", False: "WRONG", None: "–"}[check.ok]
-            click.echo(f"{mark.ljust(7)}{check.name}: {check.found}")
+            echo(f"{mark.ljust(7)}{check.name}: {check.found}")
         if bad:
-            click.echo(f"Delete {directory} and build the index again.", err=True)
+            echo(f"Delete {directory} and build the index again.", err=True)
     sys.exit(1 if bad else 0)
 
 
@@ -223,12 +247,12 @@ def _kind(directory: Path) -> str:
 def _manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, Any])
-        manifest["kind"]
+        msgspec.convert(manifest, _Form)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds no index ({MANIFEST} is missing). "
             f"Build one with: evalkit index build CORPUS --out {shlex.quote(str(directory))}"
         ) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise UsageError(f"{directory / MANIFEST} cannot be read: {error}. Build the index again.") from None
     return manifest

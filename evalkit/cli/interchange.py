@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evalkit.cli.options import include_option, json_option, store_option
-from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.output import echo, print_json, print_runs, run_document
 
 
 @click.command("import")
@@ -30,7 +30,7 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
         print_json({"runs": [run_document(run) for run in runs], "known": known})
     elif runs:
         print_runs(runs)
-    click.echo(f"{len(runs)} runs imported, {len(known)} were in the store already.", err=True)
+    echo(f"{len(runs)} runs imported, {len(known)} were in the store already.", err=True)
 
 
 @click.command()
@@ -57,8 +57,8 @@ def export(
         for name in runs:
             run = store.runs.get(name)
             for path in export_run(run, store, out, include_path):
-                click.echo(path)
+                echo(path)
             if not run.is_complete:
-                click.echo(f"Run {run.id} is {run.status}: its scores lack samples.", err=True)
+                echo(f"Run {run.id} is {run.status}: its scores lack samples.", err=True)
                 code = 1
     sys.exit(code)

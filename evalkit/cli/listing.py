@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from evalkit.cli.options import include_option, json_option, keyword_option, tags_option
-from evalkit.cli.output import print_json
+from evalkit.cli.output import echo, print_json
 from evalkit.collection.listing import Listed, Listing, listing
 
 
@@ -35,7 +36,8 @@ def list_(
     if as_json:
         _print_document(found)
     else:
-        click.echo("\n".join(_lines(found)))
+        for line, bold in _lines(found):
+            echo(line, bold=bold)
     sys.exit(_print_broken(found))
 
 
@@ -44,9 +46,9 @@ def print_node_ids(found: Listing, as_json: bool) -> int:
     if as_json:
         _print_document(found)
     for item in [] if as_json else found.items:
-        click.echo(item.node_id + _marks(item))
+        echo(item.node_id + _marks(item))
     if not as_json:
-        click.echo(f"{len(found.items)} items", err=True)
+        echo(f"{len(found.items)} items", err=True)
     return _print_broken(found)
 
 
@@ -57,7 +59,7 @@ def _print_document(found: Listing) -> None:
 
 def _print_broken(found: Listing) -> int:
     for broken in found.broken:
-        click.echo(f"evalkit: broken task file: {broken}", err=True)
+        echo(f"evalkit: broken task file: {broken}", err=True)
     return 2 if found.broken else 0
 
 
@@ -66,19 +68,22 @@ def _marks(item: Listed) -> str:
     return skipped + (f"  (expected to fail: {item.xfail})" if item.xfail else "")
 
 
-def _lines(found: Listing) -> list[str]:
-    lines: list[str] = []
+def _lines(found: Listing) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of the list, and whether each is bold."""
     last = ("", "")
     for item in found.items:
         if (item.where, item.name) != last:
             last = (item.where, item.name)
             tags = f"  ({', '.join(item.tags)})" if item.tags else ""
-            lines.append(click.style(item.name, bold=True) + tags + _marks(item))
-            lines += [f"  {item.doc}"] if item.doc else []
-            lines += [f"  {item.where}", f"  metrics: {', '.join(item.metrics)}"]
+            yield item.name + tags + _marks(item), True
+            if item.doc:
+                yield f"  {item.doc}", False
+            yield f"  {item.where}", False
+            yield f"  metrics: {', '.join(item.metrics)}", False
             if item.own:
                 settings = ", ".join(f"{name}={item.params[name]}" for name in item.own)
-                lines.append(f"  parameters: {settings}")
+                yield f"  parameters: {settings}", False
         if item.named:
-            lines.append(f"    {item.id}")
-    return lines or ([] if found.broken else ["No task matches."])
+            yield f"    {item.id}", False
+    if not found.items and not found.broken:
+        yield "No task matches.", False

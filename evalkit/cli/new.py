@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from evalkit.cli.output import command
+from evalkit.cli.output import command, echo
 from evalkit.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,8 +44,8 @@ def new_task(name: str, folder: Path) -> None:
     title = name.replace("_", " ").capitalize()
     words = {"TITLE": title, "TASK_FILE": str(file), "TEST_FILE": str(test), "NAME": name}
     _write({file: "task", test: "task_test"}, words)
-    click.echo(f"Try: {command()} run {shlex.quote(str(file))} --model baseline:gold")
-    click.echo(f"     pytest {shlex.quote(str(test))}")
+    echo(f"Try: {command()} run {shlex.quote(str(file))} --model baseline:gold")
+    echo(f"     pytest {shlex.quote(str(test))}")
 
 
 @new.command("backend")
@@ -58,8 +58,8 @@ def new_backend(name: str, folder: Path) -> None:
     --model NAME:MODEL.
     """
     where = _new_package(name, folder, "backend", "models")
-    click.echo(f"Try: pip install -e {where}\n     pytest {where}")
-    click.echo(f"     {command()} run fictional_trials -p arm=closed_book --limit 5 --model {name}:my-model")
+    echo(f"Try: pip install -e {where}\n     pytest {where}")
+    echo(f"     {command()} run fictional_trials -p arm=closed_book --limit 5 --model {name}:my-model")
 
 
 @new.command("retriever")
@@ -72,10 +72,8 @@ def new_retriever(name: str, folder: Path) -> None:
     -p search=NAME.
     """
     where = _new_package(name, folder, "retriever", "retrievers")
-    click.echo(f"Try: pip install -e {where}\n     pytest {where}")
-    click.echo(
-        f"     {command()} run fictional_trials -p arm=retrieved -p search={name} --model baseline:extract"
-    )
+    echo(f"Try: pip install -e {where}\n     pytest {where}")
+    echo(f"     {command()} run fictional_trials -p arm=retrieved -p search={name} --model baseline:extract")
 
 
 def _new_package(name: str, folder: Path, kind: str, group: str) -> str:
@@ -108,4 +106,4 @@ def _write(files: dict[Path, str], words: dict[str, str]) -> None:
             text = text.replace(word, value)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")

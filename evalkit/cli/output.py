@@ -10,10 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 
+from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
+from evalkit.util.masking import mask_bytes
+from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from evalkit.compare.image_ablation import Reliance
@@ -23,6 +27,11 @@ def command() -> str:
     """Return how to call evalkit again: ``evalkit``, or its path where it is not on the search path."""
     beside = Path(sys.executable).parent / "evalkit"
     return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
+
+
+def echo(text: object = "", *, err: bool = False, bold: bool = False, nl: bool = True) -> None:
+    """Print text on stdout or stderr: all that a command prints, except tables, goes through here."""
+    click.secho(printable(str(text)), err=err, bold=bold or None, nl=nl)
 
 
 _out = 1
@@ -37,9 +46,10 @@ def keep_stdout_for_json() -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    raw = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    plain = msgspec.to_builtins(document, enc_hook=str, str_keys=True)
+    raw = msgspec.json.format(mask_bytes(encoded(plain)), indent=2)
     with open(_out, "wb", closefd=False) as stdout:
-        stdout.write(raw + b"\n")
+        stdout.write(printable_json(raw) + b"\n")
 
 
 Unscored = Mapping[str, tuple[int, str]]
@@ -64,7 +74,13 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+        **{
+            name: run.spec.provenance[name]
+            for name in ("cached", "secrets_masked")
+            if name in run.spec.provenance
+        },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
+        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
         **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
         **({"without_value": names} if (names := without_value(run, unscored)) else {}),
     }
@@ -134,11 +150,6 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def safe(text: str) -> str:
-    """Return foreign text for a terminal, with control characters escaped."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-
-
 def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     """Return a metric's name, its direction, and the number of scored samples where it is not all of them."""
     arrow = {True: " ↑", False: " ↓", None: ""}[info.higher_is_better]
@@ -166,12 +177,19 @@ def print_runs(runs: Sequence[Run]) -> None:
             table.add_column(Text(run.spec.model), justify="right")
         for info in columns[0].spec.metrics:
             if any(info.name in run.metrics for run in columns):
-                table.add_row(_label(info, columns), *(cell(run.metrics.get(info.name)) for run in columns))
+                cells = (cell(run.metrics.get(info.name)) for run in columns)
+                table.add_row(Text(_label(info, columns)), *cells)
         table.add_section()
         for label, value in _facts():
             if any(texts := [value(run) for run in columns]):
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
+        for run in columns:
+            for note, n in run.spec.provenance.get("notes", {}).items():
+                console.print(
+                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
+                    soft_wrap=True,
+                )
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
@@ -181,11 +199,20 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
+    yield "oldest from the cache", _oldest
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
     yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def _oldest(run: Run) -> str:
+    """Return when the oldest answer from the cache was written; empty without any."""
+    from evalkit.run.call_facts import moment
+
+    uses = run.spec.provenance.get("cached", {}).values()
+    return moment(min(times)) if (times := [use["oldest"] for use in uses if use["oldest"]]) else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import cell, print_json, safe
+from evalkit.cli.output import cell, echo, print_json
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def rag_report(
     asked_for = {run.id for run in chosen}
     for run in among.values():
         if run.id not in used and (run.id in asked_for or run.spec.params.get("arm") not in arms):
-            click.echo(f"evalkit: run {run.id} is left out: {_reason(run, used.values())}", err=True)
+            echo(f"evalkit: run {run.id} is left out: {_reason(run, used.values())}", err=True)
     if not made:
         raise UsageError(
             "no complete run of a RAG task among these (one with the parameter arm). For example: "
@@ -109,15 +109,15 @@ def _reason(run: Run, used: Collection[Run]) -> str:
 
 def _print(report: Report, show: Callable[[Table], None]) -> None:
     settings = ", ".join(f"{name}={value}" for name, value in report.params.items())
-    _print_line(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
+    echo(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
     for table in tables(report):
         show(table)
     if report.right is None:
-        _print_line(f"Where errors come from: {report.metric} is graded; {report.rule}")
+        echo(f"Where errors come from: {report.metric} is graded; {report.rule}")
     if report.missing_runs:
-        click.echo("Missing figures, and the commands that measure them:")
+        echo("Missing figures, and the commands that measure them:")
         for missing in report.missing_runs:
-            _print_line(f"  {missing.what}:\n    {missing.command}")
+            echo(f"  {missing.what}:\n    {missing.command}")
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -195,11 +195,6 @@ def _rich(table: Table) -> None:
 
 def _markdown(table: Table) -> None:
     title, columns, rows = table
-    _print_line(f"\n**{title}**\n")
+    echo(f"\n**{title}**\n")
     for row in (columns, ["---"] * len(columns), *rows):
-        _print_line("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
-
-
-def _print_line(text: str, bold: bool = False) -> None:
-    """Print a line with control characters escaped, because names of models and tasks are foreign text."""
-    click.secho(safe(text), bold=bold)
+        echo("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")

@@ -9,6 +9,7 @@ import click
 
 from evalkit.cli.options import json_option, metric_option, store_option
 from evalkit.cli.output import (
+    echo,
     incomplete_reasons,
     no_value,
     print_json,
@@ -43,8 +44,8 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
     missed = False
     for one in done:
         if names := without_value(one, unscored[one.id]):
-            click.echo(no_value(one, names), err=True)
+            echo(no_value(one, names), err=True)
             missed = missed or bool(asked.intersection(names))
         if not one.is_complete:
-            click.echo(incomplete_reasons(one, unscored[one.id]), err=True)
+            echo(incomplete_reasons(one, unscored[one.id]), err=True)
     sys.exit(0 if all(r.is_complete for r in done) and not missed else 1)

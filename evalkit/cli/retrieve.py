@@ -13,14 +13,18 @@ import msgspec
 
 from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, quiet_option, store_option
+from evalkit.cli.output import echo
 from evalkit.errors import UsageError
+from evalkit.util.progress import Silent
 
 if TYPE_CHECKING:
     from evalkit.collection.items import Item
+    from evalkit.protocols import Retriever
     from evalkit.retrieval.trec import Benchmark, Rankings
     from evalkit.run.runner import Options
     from evalkit.run.session import Session
     from evalkit.store.records import Run
+    from evalkit.types import Progress
 
 _ENDINGS = re.compile(r"(\.run|\.txt|\.trec)?(\.gz)?$")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -35,6 +39,7 @@ class Plan(msgspec.Struct, kw_only=True):
     measures: tuple[str, ...]
     k: int
     unknown: Any
+    same_id: Any
     out_run: str | None
 
 
@@ -72,6 +77,12 @@ class Plan(msgspec.Struct, kw_only=True):
     help="If the corpus lacks relevant documents: stop, count them as never found, or leave them out.",
 )
 @click.option(
+    "--same-id",
+    type=click.Choice(["drop", "keep"]),
+    help="A document with the query's own id: leave it out of the ranking, as BEIR does for queries that are "
+    "documents, or rank it. [default: drop in BEIR's layout, else keep]",
+)
+@click.option(
     "--out-run", metavar="FILE", help="Write the rankings as a TREC run; {} becomes the retriever's name."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N queries.")
@@ -85,6 +96,7 @@ def retrieve(
     measures: tuple[str, ...],
     k: int,
     unknown: str,
+    same_id: str | None,
     out_run: str | None,
     limit: int | None,
     store_url: str | None,
@@ -116,8 +128,11 @@ def retrieve(
         measures=measures or tuple(default_measures(k)),
         k=k,
         unknown=unknown,
+        same_id=same_id or ("drop" if benchmark.is_beir else "keep"),
         out_run=out_run,
     )
+    for search in searches:
+        _retriever(plan, search, Silent())  # an option out of range is refused before anything is read
     driver = RunBatch(store_url, as_json, quiet, {"limit": limit, "window": 1024})
     sys.exit(driver.main(partial(_work, plan)))
 
@@ -131,27 +146,55 @@ async def _work(plan: Plan, drive: RunBatch) -> None:
 
 
 async def _search(plan: Plan, search: str, drive: RunBatch, session: Session, options: Options) -> Run:
-    from evalkit.rag.retrievers import open_retriever
     from evalkit.retrieval.benchmark import searching, settled
     from evalkit.retrieval.trec import write_run
-    from evalkit.util.paths import cache_dir
 
     kept: Rankings = {}
-    retriever = open_retriever(search, plan.bench.corpus, cache_dir() / "indexes", progress=session.progress)
+    retriever = _retriever(plan, search, session.progress)
     try:
         bench, lacking = await settled(plan.bench, retriever, plan.unknown)
         _say_unknown(plan, bench, lacking)
         await retriever.prepare()
-        item = searching(bench, retriever, plan.measures, k=plan.k, kept=kept)
+        _say_same_id(plan, await _documents_among(list(bench.qrels), retriever))
+        item = searching(bench, retriever, plan.measures, k=plan.k, kept=kept, same_id=plan.same_id)
         _note(item, {"unknown documents": lacking, "unknown": plan.unknown})
         done = await _start(item, search, drive, session, options)
     finally:
         await retriever.close()
+    if silent := sum(not scores for scores in kept.values()):
+        click.echo(
+            f"evalkit: {search}: {silent:,} of {len(kept):,} queries find no document at all", err=True
+        )
     if plan.out_run is not None:
         target = Path(plan.out_run.replace("{}", "".join(c if c.isalnum() else "-" for c in search)))
         write_run(target, search, {query: kept[query] for query in bench.qrels if query in kept})
-        click.echo(f"Wrote {target}", err=True)
+        echo(f"Wrote {target}", err=True)
     return done
+
+
+def _retriever(plan: Plan, search: str, progress: Progress) -> Retriever:
+    from evalkit.rag.retrievers import open_retriever
+    from evalkit.util.paths import cache_dir
+
+    return open_retriever(search, plan.bench.corpus, cache_dir() / "indexes", progress=progress)
+
+
+async def _documents_among(queries: list[str], retriever: Retriever) -> set[str]:
+    """Return the queries whose id is that of a document; none where the retriever does not know."""
+    unknown = await retriever.unknown(queries)
+    return set() if unknown is None else set(queries) - set(unknown)
+
+
+def _say_same_id(plan: Plan, found: set[str]) -> None:
+    """Say how many of the queries ``found`` have their own document, and what becomes of it."""
+    if n := sum(plan.bench.qrels.get(query, {}).get(query, 0) <= 0 for query in found):
+        outcome = {"drop": "left out of their rankings, as BEIR does", "keep": "ranked like others"}
+        other = {"drop": "keep", "keep": "drop"}[plan.same_id]
+        click.echo(
+            f"evalkit: {plan.bench.name}: {n:,} of {len(plan.bench.qrels):,} queries have the id of a "
+            f"document: {outcome[plan.same_id]} (--same-id {other} changes that)",
+            err=True,
+        )
 
 
 async def _replay(plan: Plan, path: Path, drive: RunBatch, session: Session, options: Options) -> Run:
@@ -159,14 +202,16 @@ async def _replay(plan: Plan, path: Path, drive: RunBatch, session: Session, opt
     from evalkit.retrieval.trec import read_run
 
     tag, rankings = read_run(path)
-    item = replaying(plan.bench, rankings, plan.measures, **{"run file": str(path), "run tag": tag})
+    _say_same_id(plan, {query for query, ranking in rankings.items() if query in ranking})
+    told = {"run file": str(path), "run tag": tag}
+    item = replaying(plan.bench, rankings, plan.measures, same_id=plan.same_id, **told)
     facts = item.task.facts["benchmark"]
     for what, outcome in (
         ("queries without a ranking", "score 0"),
         ("queries without judgements", "are left out"),
     ):
         if facts[what]:
-            click.echo(f"evalkit: {path}: {facts[what]:,} {what} {outcome}", err=True)
+            echo(f"evalkit: {path}: {facts[what]:,} {what} {outcome}", err=True)
     return await _start(item, _ENDINGS.sub("", path.name), drive, session, options)
 
 
@@ -185,14 +230,12 @@ def _note(item: Item, facts: dict[str, Any]) -> None:
 
 def _say_unknown(plan: Plan, left: Benchmark, lacking: int | None) -> None:
     if lacking is None:
-        click.echo(
-            "evalkit: this retriever does not say whether its corpus has the judged documents", err=True
-        )
+        echo("evalkit: this retriever does not say whether its corpus has the judged documents", err=True)
     if not lacking:
         return
     queries = len(plan.bench.qrels) - len(left.qrels)
     dropped = f"left out, and {queries:,} queries with them" if plan.unknown == "drop" else "never found"
-    click.echo(
+    echo(
         f"evalkit: {plan.bench.qrels_file}: {lacking:,} relevant documents are not in the corpus: {dropped}",
         err=True,
     )

@@ -24,7 +24,7 @@ from evalkit.cli.options import (
     tags_option,
     time_option,
 )
-from evalkit.cli.output import command
+from evalkit.cli.output import command, echo
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
 from evalkit.models.spec import ModelSpec, find
@@ -117,7 +117,7 @@ def run(
     check_apart([find(text, config=config)[0] for text in models])
     collected = collect(targets, **chosen)
     for broken in collected.broken:
-        click.echo(f"evalkit: broken task file: {broken}", err=True)
+        echo(f"evalkit: broken task file: {broken}", err=True)
     if not collected.items and not collected.broken:
         raise UsageError(nothing_matches(targets, keyword, tags))
 
@@ -160,7 +160,7 @@ def _warn_of_names(drive: RunBatch) -> None:
     cached = {run.spec.model: run for run in drive.runs if run.calls_from_cache}
     for name, run in cached.items():
         if other := asked_elsewhere(drive.store, run):
-            click.echo(
+            echo(
                 f"evalkit: {run.calls_from_cache:,} answers of {name} are from the cache. Run {other.id} "
                 "asked a model of that name at another address. If it is another model, add ?label=NAME",
                 err=True,
@@ -217,7 +217,7 @@ def resume(runs: tuple[str, ...], store_url: str | None, as_json: bool, quiet: b
         for name in runs:
             stored = drive.store.runs.get(name)
             if stored.status == "complete":
-                click.echo(f"Run {stored.id} is complete: no answer is missing.", err=True)
+                echo(f"Run {stored.id} is complete: no answer is missing.", err=True)
             await drive(partial(runner.resume, stored, drive.store), f"run {stored.id}")
 
     sys.exit(RunBatch(store_url, as_json, quiet, options, create_store=False).main(work))

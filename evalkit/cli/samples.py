@@ -5,37 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import msgspec
 
-from evalkit.cli.output import command, print_json, safe
+from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import Run, SampleRecord
+from evalkit.util.printable import one_line
+from evalkit.util.spreadsheet import to_csv
 
+LISTED = 20  # samples in a list
 SHOWN = 100  # characters of a question, a reply or an error in a list
 
 
 def list_samples(
-    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int, as_json: bool
+    store: Any, run: Run, statuses: Sequence[str], at_most: str | None, limit: int | None, form: str
 ) -> None:
-    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE."""
+    """Print the first ``limit`` samples with one of ``statuses`` and a score ``at_most`` METRIC=VALUE.
+
+    ``form`` is ``text``, where questions and replies are cut, ``json``, or ``csv`` (by default all samples).
+    """
     names = [info.name for info in run.spec.metrics]
     metric, most = _limit(at_most, names)
-    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit)
-    if as_json:
+    limit = limit or (run.n if form == "csv" else LISTED)
+    whole = form != "text"
+    page = store.board.page(run.id, status=statuses, metric=metric, at_most=most, limit=limit, whole=whole)
+    if form == "json":
         print_json({"run": run.id, "total": page.total, "samples": page.rows})
+        return
+    if form == "csv":
+        echo(to_csv(*page.table()), nl=False)
         return
     metric = metric or next(iter(names), None)
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
         head = f"#{row.sequence} {row.sample_id}{repeat}  {row.status.value}{scored}"
-        click.echo(click.style(safe(head), bold=True))
+        echo(one_line(head), bold=True)
         for text in (row.question, row.error or row.reply):
-            click.echo(f"  {_beginning(text)}")
-    click.echo(
+            echo(f"  {_beginning(text)}")
+    echo(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
-        f"Show one: {command()} show {run.id} --sample ID"
+        f"Long texts are cut here. Show one whole: {command()} show {run.id} --sample ID, all: --format csv"
     )
 
 
@@ -55,12 +65,20 @@ def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | 
         raise UsageError(f"--at-most {text!r}: {value!r} is not a number") from None
 
 
+def _pictures(record: SampleRecord) -> list[str]:
+    """Return a line for each picture of a sample's requests: how it was made from the original, if it was."""
+    contents = [m["content"] for request in record.requests for m in request.get("messages", ())]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    pictures = [part for part in parts if part.get("type") == "image"]
+    return [part.get("made") or f"{part['media_type']}, as it is" for part in pictures]
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
 def _beginning(text: str | None) -> str:
-    line = safe(" ".join((text or "").split()))
+    line = " ".join((text or "").split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
@@ -77,6 +95,11 @@ def find_sample(store: Any, run: Run, name: str) -> SampleRecord:
     )
 
 
+def _notes(record: SampleRecord) -> tuple[str, ...]:
+    response = record.answer.response if record.answer else None
+    return response.notes if response else ()
+
+
 def print_sample(record: SampleRecord) -> None:
     """Print a sample as plain text, with control characters escaped."""
     answer = record.answer
@@ -85,11 +108,14 @@ def print_sample(record: SampleRecord) -> None:
         ("question", record.sample.input),
         ("target", "\n".join(record.sample.targets)),
         ("answer", answer.reply if answer else record.error or ""),
+        *([("notes", "\n".join(notes))] if (notes := _notes(record)) else []),
         (
             "scores",
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
+    if pictures := _pictures(record):
+        parts.append(("pictures sent", "\n".join(pictures)))
     if ranked := answer.ranked if answer else None:
         ranks = {document: rank for rank, document in enumerate(ranked, 1)}
         relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]
@@ -99,5 +125,5 @@ def print_sample(record: SampleRecord) -> None:
         gold = " gold" if record.sample.relevance.get(passage.document, 0) > 0 else ""
         parts.append((f"[{number}] {passage.id}{gold}", f"{passage.title}\n{passage.text}".strip()))
     for title, text in parts:
-        click.echo(click.style(title, bold=True))
-        click.echo("  " + safe(text).replace("\n", "\n  ") + "\n")
+        echo(title, bold=True)
+        echo("  " + text.replace("\n", "\n  ") + "\n")

@@ -12,6 +12,7 @@ import click
 
 from evalkit.cli.driver import RunBatch
 from evalkit.cli.options import json_option, metric_option, quiet_option, store_option
+from evalkit.cli.output import echo
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The model's name [default: the file's name].")
 @click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the task.")
+@click.option(
+    "--fields",
+    metavar="NAME=FIELD,…",
+    help="Which fields of FILE hold what: id=qid,prediction=choices.0.text.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @metric_option
 @store_option
@@ -39,6 +45,7 @@ def score(
     file: Path,
     name: str | None,
     params: tuple[str, ...],
+    fields: str | None,
     limit: int | None,
     metrics: tuple[str, ...],
     store_url: str | None,
@@ -48,15 +55,17 @@ def score(
     """Score predictions that were made elsewhere, and store them as a run.
 
     TASK is one item, such as pubmed_rag[arm=closed_book]. FILE has JSON Lines: {"id": …, "prediction": …},
-    optionally with "repeat", "passages", "ranking" and "finish_reason". The task's function reads each
-    prediction as it reads a model's reply.
+    optionally with "repeat", "passages", "ranking" and "finish_reason"; CSV, JSON, Excel and Parquet files
+    are read, too. The ids are those of the task's samples (see docs/tasks.md); --fields names the fields of
+    a file of another shape. The task's function reads each prediction as it reads a model's reply. Pictures
+    of samples are not needed.
     """
     from evalkit.collection.with_metrics import parse_metric, with_metrics
-    from evalkit.models.predictions import PredictionsBackend, read_predictions
+    from evalkit.models.predictions import PredictionsBackend, parse_fields, read_predictions
 
-    item = _only_item(task, params)
+    item = _only_item(task, params).with_fixture("pictures", False)
     item = replace(item, task=with_metrics(item.task, metrics))
-    predictions = read_predictions(file)
+    predictions = read_predictions(file, parse_fields(fields) if fields else None)
     repeats = 1 + max(repeat for _, repeat in predictions)
     backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
     options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
@@ -98,13 +107,13 @@ async def _score(
     missing = set(check_ids(predictions, ids, str(file))) & set(selected)
     if missing:
         first = next(name for name in selected if name in missing)
-        click.echo(
+        echo(
             f"evalkit: {file} has no prediction for {len(missing)} of {len(selected)} samples, "
             f"such as {first!r}: the run is incomplete, and its scores are bounds",
             err=True,
         )
     if searches(item) and all(one.passages is None and one.ranking is None for one in predictions.values()):
-        click.echo(
+        echo(
             f"evalkit: {file} has neither passages nor rankings: what this system retrieved and cited is not "
             'scored. Add "passages" or "ranking" to its lines',
             err=True,

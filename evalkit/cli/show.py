@@ -11,6 +11,7 @@ from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
+    echo,
     incomplete_reasons,
     print_json,
     print_reliance,
@@ -18,7 +19,7 @@ from evalkit.cli.output import (
     print_slices,
     run_document,
 )
-from evalkit.cli.samples import find_sample, list_samples, print_sample
+from evalkit.cli.samples import LISTED, find_sample, list_samples, print_sample
 from evalkit.errors import UsageError
 from evalkit.store.records import Run
 from evalkit.types import Status
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1)
 @click.option("--task", help="Only runs of this task.")
 @click.option("--model", help="Only runs of this model.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most N.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Show at most N [default: 20 runs or samples; with --format csv, all samples].",
+)
 @click.option("--sample", metavar="ID", help="Show one sample of the run, by its id or #SEQUENCE.")
 @click.option("--samples", "listed", is_flag=True, help="List samples of the run, at most --limit.")
 @click.option(
@@ -48,7 +53,8 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice(["csv", "markdown", "latex"]),
-    help="Print all scores with their intervals; csv has a line for each run and metric.",
+    help="Print all scores with their intervals; csv has a line for each run and metric. With --samples, "
+    "csv has a line for each sample, with its whole reply.",
 )
 @click.option("--reliance", "relies", is_flag=True, help="Show how much RUNS lose without their pictures.")
 @store_option
@@ -57,7 +63,7 @@ def show(
     runs: tuple[str, ...],
     task: str | None,
     model: str | None,
-    limit: int,
+    limit: int | None,
     sample: str | None,
     listed: bool,
     statuses: tuple[str, ...],
@@ -75,7 +81,9 @@ def show(
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        chosen = [store.runs.get(r) for r in runs] or store.runs.find(task=task, model=model, limit=limit)
+        chosen = [store.runs.get(r) for r in runs] or store.runs.find(
+            task=task, model=model, limit=limit or LISTED
+        )
         if sample is not None:
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
@@ -85,7 +93,11 @@ def show(
         if listed or statuses or at_most:
             if len(chosen) != 1:
                 raise UsageError("--samples needs one run: evalkit show RUN --samples --status error")
-            list_samples(store, chosen[0], statuses, at_most, limit, as_json)
+            if form not in (None, "csv"):
+                raise UsageError(
+                    f"--format {form} shows scores; lists of samples have --format csv and --json"
+                )
+            list_samples(store, chosen[0], statuses, at_most, limit, "json" if as_json else form or "text")
             return
         if form:
             from evalkit.cli.tables import print_table
@@ -104,14 +116,14 @@ def show(
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
         first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
-        click.echo(none if filters else first)
+        echo(none if filters else first)
     elif runs:
         print_runs(chosen)
         print_against_first(compared)
         for one in chosen:
             print_slices(one)
             if one.id in unscored:
-                click.echo(incomplete_reasons(one, unscored[one.id]), err=True)
+                echo(incomplete_reasons(one, unscored[one.id]), err=True)
     else:
         _print_list(chosen)
 
@@ -162,4 +174,4 @@ def _print_list(runs: Sequence[Run]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
-    click.echo("All metrics of a run: evalkit show RUN")
+    echo("All metrics of a run: evalkit show RUN")

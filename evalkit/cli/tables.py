@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
-
-from evalkit.cli.output import cell
+from evalkit.cli.output import cell, echo
 from evalkit.extras import load
 from evalkit.store.records import Run
+from evalkit.util.spreadsheet import to_csv
 
 
 def print_table(runs: Sequence[Run], form: str) -> None:
@@ -19,7 +16,8 @@ def print_table(runs: Sequence[Run], form: str) -> None:
 
     Raises ``NotInstalled`` where a package for ``latex`` is missing."""
     if form == "csv":
-        click.echo(_csv(runs), nl=False)
+        lines = list(_lines(runs))
+        echo(to_csv(list(lines[0]), [list(line.values()) for line in lines]) if lines else "", nl=False)
         return
     by_task: dict[str, list[Run]] = {}
     for run in runs:
@@ -27,21 +25,11 @@ def print_table(runs: Sequence[Run], form: str) -> None:
     for task, group in by_task.items():
         names = list(dict.fromkeys(m.name for r in group for m in r.spec.metrics if m.name in r.metrics))
         rows = [[r.spec.model, _samples(r), *(cell(r.metrics.get(name)) for name in names)] for r in group]
-        click.echo((_markdown if form == "markdown" else _latex)(task, ["model", "samples", *names], rows))
+        echo((_markdown if form == "markdown" else _latex)(task, ["model", "samples", *names], rows))
 
 
 def _samples(run: Run) -> str:
     return f"{run.n}" if run.is_complete else f"{run.n}/{run.spec.n_expected} {run.status}"
-
-
-def _csv(runs: Sequence[Run]) -> str:
-    lines = list(_lines(runs))
-    out = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    return out.getvalue()
 
 
 def _lines(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from evalkit.util.terminal import Console
 
 __all__ = ["Console", "Text", "new_table"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from evalkit.collection.files import display
-from evalkit.collection.fixture_resolution import Resolved, fixtures_for, overriding, resolve
+from evalkit.collection.fixture_resolution import Asks, Resolved, fixtures_for, overriding, resolve
 from evalkit.task import Fixture, Parameter, Task, Value, as_shown, check_known
 from evalkit.types import Requirements
 
@@ -65,6 +65,15 @@ class Item:
         """Return the same item answered by ``fn``, which asks for what the task's own function asks for."""
         asks = {**self.resolved.asks, fn: self.resolved.asks[self.task.fn]}
         return replace(self, task=replace(self.task, fn=fn), resolved=replace(self.resolved, asks=asks))
+
+    def with_fixture(self, name: str, value: Any) -> Item:
+        """Return the same item with a value in place of a fixture, for every function that asks for it."""
+        fixed = Fixture(name, _always(value))
+        asks = {
+            fn: replace(one, fixtures=one.fixtures | {name: fixed}) if name in one.fixtures else one
+            for fn, one in self.resolved.asks.items()
+        }
+        return replace(self, resolved=replace(self.resolved, asks={**asks, fixed.fn: Asks((), {}, ())}))
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import http.client
 import os
 import ssl
@@ -15,10 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from evalkit.data.files import split_rows
 from evalkit.data.source_location import Row
-from evalkit.errors import CorpusError, UsageError
+from evalkit.errors import UsageError
 from evalkit.extras import load
 
 _TIMEOUT_S = 10.0  # as long as huggingface_hub itself waits for an answer
@@ -38,18 +36,18 @@ def rows_of(
     *,
     revision: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a split: from the hub, a Parquet file, or ``split.jsonl[.gz]`` in a folder ``data``.
+    """Yield the rows of a split: from the hub, a file ``data``, or the split's file in a folder ``data``.
 
     All have the same columns, ``fields`` at least. Raises ``UsageError``, ``CorpusError``.
     """
     folder = local_folder(data)
     if folder is None:
         return hub_rows(repository, config, split, data, fields=fields, revision=revision)
-    return file_rows(folder, split, *fields)
+    return split_rows(folder, split, *fields)
 
 
 def local_folder(data: Path | None) -> Path | None:
-    """Return a task's ``data`` if it is a folder of JSON Lines; None for the hub and for the hub's layout."""
+    """Return a task's ``data`` if it is a folder or a file of its own; None for the hub and its Parquet."""
     return None if data is None or data.suffix == ".parquet" else data
 
 
@@ -90,33 +88,10 @@ def hub_rows(
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
-    yield from rows
-
-
-def file_rows(folder: Path, name: str, *fields: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of ``name.jsonl`` or ``name.jsonl.gz`` in a local folder.
-
-    Raises ``UsageError`` where there is no such file, ``CorpusError`` with file and line for a broken one and
-    for an object that lacks one of ``fields``.
-    """
-    if not folder.exists():
-        raise UsageError(f"-p data={folder}: no such file or folder")
-    home = folder if folder.is_dir() else folder.parent
-    path = next((p for p in (home / f"{name}.jsonl", home / f"{name}.jsonl.gz") if p.exists()), None)
-    if path is None:
-        raise UsageError(f"-p data={folder}: there is no {name}.jsonl or {name}.jsonl.gz in it")
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.MsgspecError as error:
-                raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
-            if lacking := [field for field in fields if field not in row]:
-                raise CorpusError(f"{path}:{number}: it needs {', '.join(lacking)}")
-            placed = Row(row)
-            placed.place = f"{path}:{number}"
-            yield placed
+    for number, row in enumerate(rows, 1):
+        placed = Row(row)
+        placed.place = f"{file or f'{repository}, {split}'}, row {number}"
+        yield placed
 
 
 def look_for_hub() -> bool:

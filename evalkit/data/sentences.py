@@ -2,12 +2,15 @@
 
 Rules split the text, not a model: the same text gives the same sentences everywhere, and ten thousand
 abstracts take a few seconds. Each full stop is decided by two questions: can the word before it be an
-abbreviation, and can the word after it begin a sentence?
+abbreviation, and can the word after it begin a sentence? The stops of Chinese, Japanese, Hindi, Arabic and
+other scripts (``。！？।؟``) always end one. Thai has no stop: its sentences end with the line.
 """
 
 from __future__ import annotations
 
 import re
+
+from evalkit.data.words import UNSPACED
 
 
 def _words(text: str) -> frozenset[str]:
@@ -15,23 +18,56 @@ def _words(text: str) -> frozenset[str]:
 
 
 # "… was effective. [1][2, 3]": citations after the full stop belong to the sentence before it.
-_CITATIONS = r"(?:\s?\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\])*+"
-_STOP = re.compile(rf"(?<![.!?…])(?P<mark>[.!?…]++)(?P<close>[\"'”’»)\]]*+{_CITATIONS})(?:\s+|$)")
-_BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{1,3}[.)]\s|[\"“(\[]?[A-Z]))")
+_CITATIONS = r"(?:\s?[\[【]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]】])*+"
+_FULL = "。！？｡।॥؟۔።។"  # stops that need no space behind them
+_STOP = re.compile(
+    rf"(?<![.!?…{_FULL}])(?P<mark>[.!?…{_FULL}]++)(?P<close>[\"'”’»)\]」』）】》]*+{_CITATIONS})(?P<gap>\s*)"
+)
+# What can begin a line: capitals, and letters of scripts that have none; ranges of a character class.
+CAPITAL = rf"A-ZÀ-ÖØ-ÞΑ-ΩА-ЯЁ{UNSPACED}"
+_BLOCK = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))")
 _WORD = re.compile(r"[^\s(\[\"'“‘/]+$")
 _OPENING = "\"'“‘«([*_"
+# "It hurts.The drug helps": a word that begins a sentence without a space before it, not "file.Txt.gz".
+_NEW_WORD = re.compile(rf"[A-Z][a-z]+(?![\w@]|\.\w)|[AI] |[\"“]?[{UNSPACED}]")
+_PLAIN_END = re.compile(r"(?:[a-z]{2}|[^A-Za-z])$")
+_ADDRESS = re.compile(r"[/@\\]|www\.")
+_HYPHENS = re.compile("[-‐‑–]")
 
 # Abbreviations that always stand before another word of their sentence.
 _NEVER_LAST = _words(
     """e.g i.e eg ie cf vs v.s viz ca approx resp incl excl esp fig figs figure tab tabs eq eqs ref refs
-    subsp ssp var avg"""
+    subsp ssp var avg suppl supp loc op engl natl acad proc vit"""
 )
-_TITLES = _words("Dr Drs Prof Mr Mrs Ms St")  # "Ms. Smith", but "within 300 ms."
+_TITLES = _words("Dr Drs Prof Mr Mrs Ms St Mt Messrs")  # "Ms. Smith", but "within 300 ms."
 # Abbreviations before a number, otherwise words or units: "No. 3", but "No. The trial was negative."
-_BEFORE_NUMBER = _words("no nos p pp n vol sec ch chap art nr")
+_BEFORE_NUMBER = _words(
+    """no nos p pp n v vol vols sec sect ch chap art nr ser jan feb mar apr jun jul aug sep sept oct nov
+    dec"""
+)
+# Before a small letter or a digit these are abbreviations: "a max. dose", "Temp. was 38", "Staph. aureus".
+_BEFORE_SMALL = _words(
+    """max min temp conc est wt vol mol equiv calc diff std sp spp seq yr yrs hr hrs mo mos wk wks mins sec
+    secs pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs
+    cont contd med prep sol soln tabl caps inj surg hosp gen orig ext int dist prox ant post lat bilat
+    neg pos sig signif lb lbs oz nos dx rx hx tx sx abd susp oint syr mcg meq jan feb mar apr jun jul
+    aug sep sept oct nov dec mon tue tues wed thu thurs fri"""
+)
+# Words of journals' names, which ISO 4 shortens: "J. Clin. Oncol.", "Nat. Med.".
+_JOURNALS = _words(
+    """Adv Am Anal Anat Anesth Anesthesiol Ann Antimicrob Appl Arch Assoc Biochem Bioeng Biol Biomed Biophys
+    Biosci Biotechnol Br Brit Cardiol Cardiovasc Chem Clin Cogn Commun Comput Contemp Crit Curr
+    Dermatol Diagn Dis Endocr Endocrinol Environ Epidemiol Eur Evid Exp Fam Gastroenterol Gastrointest
+    Gen Genet Geriatr Gynecol Haematol Haemost Healthc Hematol Hepatol Hum Hypertens Immun Immunol
+    Infect Inst Int Intern Invest Lett Manag Mech Med Metab Microbiol Mol Nat Nephrol Netw Neurol
+    Neurosci Neurosurg Nucl Nurs Nutr Obstet Oncol Ophthalmol Opin Orthop Otolaryngol Paediatr
+    Parasitol Pathol Pediatr Pharm Pharmacol Pharmacother Phys Physiol Pract Psychiatr Psychol Pulm
+    Qual Radiol Rehabil Rep Res Respir Rev Rheum Rheumatol Saf Sci Soc Stat Surg Syst Technol Ther
+    Thorac Thromb Toxicol Transl Transplant Traumatol Trop Univ Urol Vaccin Vasc Vet Virol"""
+)
 # Abbreviations that end a sentence only before one of the words in _STARTERS.
 _MAYBE_LAST = _words("etc al spp sp inc ltd co corp dept univ jr sr phd md")
-_DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")  # i.v, b.i.d, U.S
+_DOTTED = re.compile(r"(?:(?:[A-Za-z]{1,2}|Pharm)\.-?)+[A-Za-z]{1,2}")  # i.v, b.i.d, U.S, Ph.D, J.-P
 _STARTERS = _words(
     """A After Although An And Among As At Because Before Both But By Compared Conclusion Conclusions Data
     Despite During Each Finally For From Further Furthermore Having Here However If In It Its Men Methods
@@ -74,6 +110,10 @@ def _split_block(block: str) -> list[str]:
 
 def _is_border(block: str, start: int, stop: re.Match[str]) -> bool:
     """Return whether the sentence that begins at ``start`` ends at ``stop``."""
+    if stop["mark"][0] in _FULL:
+        return True
+    if not stop["gap"] and stop.end() < len(block) and not _begins_without_space(block, start, stop):
+        return False
     following = block[stop.end() : stop.end() + 40].split(" ", 1)[0].lstrip(_OPENING)
     cited = "[" in stop["close"]
     before = _WORD.search(block, max(start, stop.start() - 40), stop.start())
@@ -92,6 +132,15 @@ def _is_border(block: str, start: int, stop: re.Match[str]) -> bool:
     return _can_begin(following) or (len(word) > 2 and following[:1].islower())
 
 
+def _begins_without_space(block: str, start: int, stop: re.Match[str]) -> bool:
+    """Return whether a new sentence follows a stop directly, and no part of a name or an address."""
+    after = _NEW_WORD.match(block, stop.end())
+    before = block[max(start, stop.start() - 60) : stop.start()].rpartition(" ")[2]
+    if after is None or _ADDRESS.search(before):
+        return False
+    return _PLAIN_END.search(before) is not None or after[0].strip() in _STARTERS  # not "NF-κB.GFP.Luc"
+
+
 def _closes(word: str, following: str, preceding: str) -> bool:
     """Return whether a full stop after ``word`` can end a sentence, not only mark an abbreviation."""
     if len(word) > 1 and word.isalpha() and word.isupper():
@@ -99,14 +148,22 @@ def _closes(word: str, following: str, preceding: str) -> bool:
     key = word.lower()
     if key in _NEVER_LAST or word in _TITLES:
         return False
-    if key in _BEFORE_NUMBER:
+    starts_small = following[:1].islower() and not _can_begin(following)
+    last_before = preceding.rstrip().rpartition(" ")[2].lower()
+    if key in _BEFORE_SMALL and (
+        starts_small or (following[:1].isdigit() and not last_before[-1:].isdigit())
+    ):
+        return False
+    lone_capital = len(word) == 1 and word.isupper()
+    if key in _BEFORE_NUMBER and not lone_capital:
         return (
             not following[:1].isdigit() and following[:1] != "#" and (len(key) > 1 or _can_begin(following))
         )
-    lone_capital = len(word) == 1 and word.isupper()
-    if lone_capital and preceding.rstrip().rpartition(" ")[2].lower() in _LETTERED:
+    if lone_capital and last_before in _LETTERED:
         return True
-    if lone_capital or key in _MAYBE_LAST or _DOTTED.fullmatch(word):
+    if not lone_capital and len(part := _HYPHENS.split(word)[-1]) == 1 and part.isupper():
+        return not starts_small and not _DOTTED.fullmatch(word)  # "non-S. aureus", "J.-P. Roe"
+    if lone_capital or key in _MAYBE_LAST or word in _JOURNALS or _DOTTED.fullmatch(word):
         return following.rstrip(",;:") in _STARTERS
     return True
 

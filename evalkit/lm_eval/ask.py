@@ -133,14 +133,22 @@ def _text(model: Model, context: str | Chat, how: How) -> str:
 
 
 async def _loglikelihood(model: Model, context: str, continuation: str, how: How) -> Response:
+    extra: dict[str, Any] = {}
     if not native(model):
         # lm-eval's rule: blanks at the end of the context belong to the continuation.
         stripped = context.rstrip()
         context, continuation = stripped, context[len(stripped) :] + continuation
-        if not context and how.tokenizer is not None:
-            context = (await asyncio.to_thread(_tokenizer, how.tokenizer)).prefix
-    (response,) = await model.loglikelihood(context, [continuation])
+        if how.tokenizer is not None:
+            tokenizer = await asyncio.to_thread(_tokenizer, how.tokenizer)
+            context = context or tokenizer.prefix
+            if tokenizer.begins(context):
+                extra = _NO_SECOND_BOS
+    (response,) = await model.loglikelihood(context, [continuation], **extra)
     return response
+
+
+# The text holds the token that begins texts (BOS): a chat template wrote it. The server must not add another.
+_NO_SECOND_BOS: dict[str, Any] = {"add_special_tokens": False}
 
 
 async def _rolling(model: Model, text: str, how: How) -> tuple[float, Response]:
@@ -156,7 +164,8 @@ async def _rolling(model: Model, text: str, how: How) -> tuple[float, Response]:
     tokenizer = await asyncio.to_thread(_tokenizer, how.tokenizer)
     length = how.max_length or model.facts.max_context or MAX_LENGTH
     windows = tokenizer.windows(text, length)
-    parts = [(await model.loglikelihood(before, [after]))[0] for before, after in windows]
+    # A later window begins inside the text: nothing may stand before it.
+    parts = [(await model.loglikelihood(b, [after], **_NO_SECOND_BOS))[0] for b, after in windows]
     logprobs = tuple(value for part in parts for value in part.logprobs or ())
     response = Response(text="", logprobs=logprobs, model=parts[0].model if parts else "")
     return sum(part.logprob for part in parts), response
@@ -180,6 +189,11 @@ class _Tokenizer:
         if token is None:
             raise SetupError("the tokenizer has neither bos_token nor eos_token")
         return str(token)
+
+    def begins(self, text: str) -> bool:
+        """Return whether a text holds the token before all texts already: a chat template may write it."""
+        token = self._inner.bos_token or self._inner.eos_token
+        return token is not None and text.startswith(str(token))
 
     def windows(self, text: str, length: int) -> list[tuple[str, str]]:
         """Split a text into pairs of a context and a text to score; each token is scored once.

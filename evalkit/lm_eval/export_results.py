@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,28 +22,63 @@ Filtered = Callable[[SampleRecord], Mapping[str, Any]]
 
 _UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # in the names of models, by lm-eval's rule
 _SAFE = re.compile(r"[^\w.-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONE = "backslashreplace"  # half an emoji becomes its JSON escape
+_LONGEST = 150  # bytes of a name, so that a file's name with task and date stays below 255
 
 
 def export_run(run: Run, store: Store, out: Path, include_path: Path | None = None) -> list[Path]:
     """Write ``MODEL/results_DATE.json`` and ``MODEL/samples_TASK_DATE.jsonl`` for each task of a run.
 
     ``include_path`` is the folder of YAML files whose filters may be run, where the run is of a task in one.
-    Returns the files. Raises ``UsageError`` where they cannot be written.
+    Returns the files, all of them inside ``out`` whatever the names of model and tasks are. Raises
+    ``UsageError`` where they cannot be written.
     """
-    moment = datetime.fromtimestamp(run.started, UTC).replace(tzinfo=None).isoformat().replace(":", "-")
-    folder = out / _UNSAFE.sub("__", run.spec.model)
+    moment = _moment(run)
+    folder = out / _file_name(_UNSAFE.sub("__", run.spec.model))
     parts = _parts(run)
-    files = {name: folder / f"samples_{_SAFE.sub('_', name)}_{moment}.jsonl" for name in parts}
+    files: dict[str, Path] = {}
+    for name in parts:
+        safe = _file_name(_SAFE.sub("_", name))
+        file = folder / f"samples_{safe}_{moment}.jsonl"
+        files[name] = (
+            file if file not in files.values() else file.with_stem(f"samples_{safe}-{len(files)}_{moment}")
+        )
     results = folder / f"results_{moment}.json"
     filtered = _filters(run, include_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_inside(out, (results, *files.values()))
         hashes = _write_samples(run, store, parts, files, filtered)
         text = json.dumps(_document(run, parts, hashes), indent=2, ensure_ascii=False)
-        results.write_text(text, encoding="utf-8")
+        results.write_text(text, encoding="utf-8", errors=_LONE)
     except OSError as problem:
         raise UsageError(f"{out}: {problem.strerror}") from None
     return [results, *files.values()]
+
+
+def _moment(run: Run) -> str:
+    try:
+        moment = datetime.fromtimestamp(run.started, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"run {run.id}: its start, {run.started!r}, is no date") from None
+    return moment.replace(tzinfo=None).isoformat().replace(":", "-")
+
+
+def _file_name(name: str) -> str:
+    """Return a name that stays in its folder: not ``..``, without control characters, not too long."""
+    safe = _CONTROL.sub("_", name).encode("utf-8", "replace")
+    if len(safe) > _LONGEST:
+        safe = safe[:_LONGEST] + b"-" + hashlib.sha256(safe).hexdigest()[:8].encode()
+    text = safe.decode("utf-8", "ignore")
+    return text if text.strip(". ") else text.replace(".", "_") or "_"
+
+
+def _check_inside(out: Path, paths: Iterable[Path]) -> None:
+    """Raise ``UsageError`` for a link in ``out`` that leads out of it."""
+    for path in paths:
+        if not path.resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"{path} is a link to {path.resolve()}, outside {out}: choose another --out")
 
 
 def _write_samples(
@@ -57,7 +92,9 @@ def _write_samples(
     hashes: dict[str, list[str]] = {name: [] for name in parts}
     ensembles = dict.fromkeys(key.rpartition(",")[2] for metrics in parts.values() for key in metrics)
     with ExitStack() as stack:
-        streams = {n: stack.enter_context(f.open("w", encoding="utf-8")) for n, f in files.items()}
+        streams = {
+            n: stack.enter_context(f.open("w", encoding="utf-8", errors=_LONE)) for n, f in files.items()
+        }
         for ensemble in ensembles:  # one filter after the other, as lm-eval does
             for record in store.samples.records(run.id):
                 named = str(record.sample.metadata.get("task"))

@@ -8,17 +8,20 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from evalkit.data.bounded import lines as read_lines
+from evalkit.data.bounded import read_whole
 from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
-from evalkit.lm_eval.metrics import range_of
+from evalkit.lm_eval.metrics import range_of, without_credit
+from evalkit.reading.reasoning import split_reasoning
 from evalkit.stats import estimate
 from evalkit.store.records import MetricInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.store.store import Store
-from evalkit.types import Answer, Estimate, Sample, Score, Status
+from evalkit.types import Answer, Estimate, Response, Sample, Score, Status
 
 _Z95 = 1.959963984540054
 _BATCH = 100
@@ -44,20 +47,20 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
         for task in document["results"]:
             spec = _spec(document, task, path)
             file = _samples_file(path, task)
-            records = list(_records(file)) if file else []  # read first: a broken line must leave no run
+            samples = list(_records(file)) if file else []  # read first: a broken line must leave no run
             try:
                 store.runs.begin(spec)
             except StoreError:
                 present.append(spec.id)
                 continue
-            imported.append(_fill(store, spec, document, task, records))
+            imported.append(_fill(store, spec, document, task, samples))
     return imported, present
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        document = json.loads(read_whole(path))
+    except (ValueError, RecursionError) as problem:
         raise UsageError(f"{path}: {problem}") from None
     if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
         raise UsageError(f"{path}: not a result file of lm-eval: the key 'results' is missing")
@@ -67,8 +70,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _samples_file(path: Path, task: str) -> Path | None:
     """Return the samples file of a result file: the one whose name ends with the same date."""
     moment = path.stem.removeprefix("results_")
-    file = path.with_name(f"samples_{task}_{moment}.jsonl")
-    return file if file.is_file() else None
+    file = path.parent / f"samples_{task}_{moment}.jsonl"
+    return file if file.parent == path.parent and file.is_file() else None
 
 
 def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
@@ -137,29 +140,47 @@ def _scores(values: Mapping[str, Any]) -> list[str]:
 
 
 def _fill(
-    store: Store, spec: RunSpec, document: Mapping[str, Any], task: str, records: list[SampleRecord]
+    store: Store, spec: RunSpec, document: Mapping[str, Any], task: str, samples: list[_Imported]
 ) -> Run:
+    records = [sample.record for sample in samples]
+    given: dict[str, list[float]] = {}
     values: dict[str, list[float]] = {}
-    for score in (score for record in records for score in record.scores):
-        if score.value is not None:
-            values.setdefault(score.metric, []).append(score.value)
+    for sample in samples:
+        for theirs, ours in zip(sample.given, sample.record.scores, strict=True):
+            given.setdefault(theirs.metric, []).append(theirs.value or 0.0)
+            values.setdefault(ours.metric, []).append(ours.value or 0.0)
     for start in range(0, len(records), _BATCH):
         store.samples.write(spec.id, records[start : start + _BATCH])
+    if cut_off := sum(record.status is not Status.OK for record in records):
+        store.runs.add_provenance(spec.id, notes={_CUT_OFF: cut_off})
     entry = document["results"][task]
-    metrics = {n: _estimate(entry, n, values.get(n, []), spec.n_expected or 0) for n in _scores(entry)}
+    metrics = {
+        n: _estimate(entry, n, given.get(n, []), values.get(n, []), spec.n_expected or 0)
+        for n in _scores(entry)
+    }
     seconds = document.get("total_evaluation_time_seconds")
     store.runs.finish(spec.id, "complete", metrics, float(seconds) if seconds else 0.0)
     return store.runs.get(spec.id)
 
 
-def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) -> Estimate:
-    """Return the file's value and error, with an interval from the samples where the value is their mean."""
+_CUT_OFF = "ended inside their reasoning: no credit, where lm-eval may have given some"
+
+
+def _estimate(
+    entry: Mapping[str, Any], name: str, given: list[float], values: list[float], n: int
+) -> Estimate:
+    """Return the file's value and error, with an interval from the samples where the value is their mean.
+
+    ``given`` are the file's scores of the samples, ``values`` ours. Where these differ, their mean counts.
+    """
     base, _, ensemble = name.partition(",")
     value, error = float(entry[name]), entry.get(f"{base}_stderr,{ensemble}")
     se = float(error) if isinstance(error, int | float) else math.inf
     low, high = range_of(base)
-    if values and math.isclose(sum(values) / len(values), value, rel_tol=1e-9, abs_tol=1e-12):
+    if given and math.isclose(sum(given) / len(given), value, rel_tol=1e-9, abs_tol=1e-12):
         mean = estimate(values, low=low, high=high)
+        if given != values:
+            return mean
         return msgspec.structs.replace(mean, value=value, se=se if math.isfinite(se) else mean.se)
     if math.isfinite(se):
         ci = max(value - _Z95 * se, low), min(value + _Z95 * se, math.inf if high is None else high)
@@ -167,25 +188,32 @@ def _estimate(entry: Mapping[str, Any], name: str, values: list[float], n: int) 
     return Estimate(value, se, (low, math.inf if high is None else high), n, "undetermined")
 
 
-def _records(file: Path) -> Iterator[SampleRecord]:
+class _Imported(NamedTuple):
+    """A sample, and the scores that the file gives it: a reply without an answer keeps no credit."""
+
+    record: SampleRecord
+    given: tuple[Score, ...]
+
+
+def _records(file: Path) -> Iterator[_Imported]:
     """Yield the samples in the order of the file; the lines of a sample, one per filter, are one record."""
     lines: dict[Any, list[dict[str, Any]]] = {}
-    with file.open(encoding="utf-8") as stream:
-        for number, text in enumerate(stream, 1):
-            try:
-                line = json.loads(text)
-                lines.setdefault(line["doc_id"], []).append(line)
-            except (ValueError, KeyError, TypeError) as problem:
-                raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
+    for number, _, text in read_lines(file):
+        try:
+            line = json.loads(text)
+            lines.setdefault(line["doc_id"], []).append(line)
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
     for sequence, (doc_id, document_lines) in enumerate(lines.items()):
         yield _record(sequence, str(doc_id), document_lines)
 
 
-def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> SampleRecord:
+def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> _Imported:
     first = lines[0]
     requests = [list(argument.values()) for argument in (first.get("arguments") or {}).values()]
     resps = first.get("resps") or []
-    text = _first_text(resps)
+    reasoning, text = split_reasoning(reply := _first_text(resps))
+    cut_off = not text and bool(reasoning)
     kept = ("doc_hash", "prompt_hash", "target_hash")
     hashes: dict[str, Any] = {key: first[key] for key in kept if key in first}
     sample = Sample(
@@ -195,9 +223,19 @@ def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> SampleRe
         metadata={"doc_id": first["doc_id"], "doc": first.get("doc"), "arguments": requests, **hashes},
     )
     filtered = {line.get("filter", "none"): line.get("filtered_resps") for line in lines}
-    answer = Answer(text=text, status=Status.OK, metadata={"resps": resps, "filtered_resps": filtered})
-    scores = tuple(score for line in lines for score in _line_scores(line))
-    return SampleRecord(sequence=sequence, sample=sample, status=Status.OK, answer=answer, scores=scores)
+    response = Response(text=text, reasoning=reasoning) if text != reply else None
+    status = Status.EMPTY if cut_off else Status.OK
+    facts = {"resps": resps, "filtered_resps": filtered}
+    answer = Answer(response, text, status=status, metadata=facts)
+    given = tuple(score for line in lines for score in _line_scores(line))
+    scores = tuple(_without_credit(score) for score in given) if cut_off else given
+    record = SampleRecord(sequence=sequence, sample=sample, status=status, answer=answer, scores=scores)
+    return _Imported(record, given)
+
+
+def _without_credit(score: Score) -> Score:
+    value = without_credit(score.metric.partition(",")[0], score.value or 0.0)
+    return Score(score.metric, value)
 
 
 def _first_text(resps: Any) -> str:

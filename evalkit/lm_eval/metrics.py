@@ -61,6 +61,12 @@ def range_of(base: str) -> tuple[float, float | None]:
     return _RANGES.get(base, (-math.inf, None))
 
 
+def without_credit(base: str, value: float) -> float:
+    """Return the value of one of lm-eval's metrics for a reply without an answer; ``value`` where unknown."""
+    low, _ = range_of(base)
+    return value if base in _DESCENDING else min(value, low if math.isfinite(low) else 0.0)
+
+
 def make_metric(
     name: str, base: str, fn: Callable[[Sample, Answer], float | None], higher_is_better: bool | None
 ) -> HarnessMetric:

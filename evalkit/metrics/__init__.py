@@ -37,6 +37,7 @@ _WHERE = {
     "llava_med_recall": "evalkit.metrics.llava_med",
     "macro_f1": "evalkit.metrics.exact",
     "math_answer": "evalkit.metrics.vision",
+    "math_vision_official": "evalkit.metrics.math_vision",
     "meteor": "evalkit.metrics.overlap",
     "metric": "evalkit.metric",
     "mrr": "evalkit.metrics.retrieval",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from evalkit.metrics.judged import biogen as biogen
     from evalkit.metrics.judged import ragchecker as ragchecker
     from evalkit.metrics.llava_med import llava_med_recall as llava_med_recall
+    from evalkit.metrics.math_vision import math_vision_official as math_vision_official
     from evalkit.metrics.mentions import entity_overlap as entity_overlap
     from evalkit.metrics.mentions import unsupported_numbers as unsupported_numbers
     from evalkit.metrics.overlap import chrf as chrf

@@ -26,7 +26,14 @@ def brier() -> Metric:
     Where several options are right, they share the 1 equally. Source: Brier 1950, the multi-class form.
     """
     return Metric(
-        "brier", _brier, high=2.0, higher_is_better=False, kind="fact", help="multi-class Brier score"
+        "brier",
+        _brier,
+        high=2.0,
+        higher_is_better=False,
+        kind="fact",
+        help="multi-class Brier score",
+        version=2,
+        check_sample=right_options,
     )
 
 
@@ -46,6 +53,8 @@ def expected_calibration_error(bins: int = 10) -> Metric:
         kind="fact",
         help=f"expected calibration error in {bins} bins of equal width",
         aggregate=partial(_ece, bins),
+        version=2,
+        check_sample=right_options,
     )
 
 

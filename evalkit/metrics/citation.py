@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from evalkit.data.sentences import split_sentences
+from evalkit.data.sentences import CAPITAL, split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Metric
 from evalkit.types import Answer, Sample
@@ -18,7 +18,7 @@ _MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
 _MARKS = re.compile(_MARK)
 _MARK_AND_SPACE = re.compile(rf" ?{_MARK}")
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.
-_LINE_OF_ITS_OWN = re.compile(rf"\n(?=(?:{_MARK}[ \t]?)++[A-Z])")
+_LINE_OF_ITS_OWN = re.compile(rf"\n(?=(?:{_MARK}[ \t]?)++[{CAPITAL}])")
 _WORD = re.compile(r"\w")
 
 

@@ -48,6 +48,7 @@ def summac(model: str = VITC, *, max_sentences: int | None = None, source: Sourc
         low=-1.0,
         help="SummaC-ZS: the reply's sentences entailed by the sources'",
         check_requirements=partial(network, "AutoModelForSequenceClassification", model),
+        version=2,  # 2: other sentence borders (``split_sentences``)
     )
 
 
@@ -68,6 +69,7 @@ def alignscore(checkpoint: str, *, backbone: str = "roberta-base", source: Sourc
         fn,
         help="AlignScore: alignment of the reply's sentences with the sources",
         check_requirements=partial(_aligner, checkpoint, backbone),
+        version=2,  # 2: other sentence borders (``split_sentences``)
     )
 
 

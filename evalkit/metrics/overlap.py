@@ -43,6 +43,7 @@ def meteor() -> Metric:
         partial(scored, _meteor, True),
         help="METEOR (nltk, with WordNet)",
         check_requirements=_wordnet,
+        version=2,  # 2: other sentence borders (``split_sentences``)
     )
 
 

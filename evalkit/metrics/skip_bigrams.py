@@ -31,7 +31,7 @@ def su4(reply: str, references: Sequence[str], stem: bool) -> Overlap:
 
 
 def _units(text: str, stem: bool) -> Counter[tuple[str, ...]]:
-    words = _tokenizer(stem).tokenize(text)
+    words = tokenizer_of(stem).tokenize(text)
     units: Counter[tuple[str, ...]] = Counter((word,) for word in words[:-1])
     for distance in range(1, GAP + 2):
         units.update(zip(words, words[distance:], strict=False))
@@ -47,7 +47,8 @@ def _overlap(reply: Counter[Any], reference: Counter[Any]) -> Overlap:
 
 
 @cache
-def _tokenizer(stem: bool) -> Any:
+def tokenizer_of(stem: bool) -> Any:
+    """Return rouge-score's tokenizer."""
     try:
         from rouge_score_rs.tokenizers import DefaultTokenizer
     except ImportError:  # no wheel for this platform

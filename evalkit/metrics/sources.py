@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Literal, get_args
 
+from evalkit.data.words import words
 from evalkit.metric import Metric, check_option
 from evalkit.metrics.citation import without_marks
 from evalkit.types import Answer, Sample
 
 Source = Literal["passages", "input"]
-
-_WORD = re.compile(r"\w+")
 
 
 def checked(metric: str, source: str) -> str:
@@ -53,6 +51,7 @@ def copy_rate(source: Source = "passages") -> Metric:
         higher_is_better=None,
         kind="fact",
         help="longest span copied from a source / length of the reply",
+        version=2,  # 2: characters of scripts without spaces are words
     )
 
 
@@ -60,13 +59,13 @@ def _copied(source: Source, sample: Sample, answer: Answer) -> float | None:
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    words = _WORD.findall(plain_reply(answer).lower())
-    sources = [f" {' '.join(_WORD.findall(text.lower()))} " for text in texts]
+    own = words(plain_reply(answer).lower())
+    sources = [f" {' '.join(words(text.lower()))} " for text in texts]
     longest = 0
-    for start in range(len(words)):
-        while longest < len(words) - start and _is_copied(words[start : start + longest + 1], sources):
+    for start in range(len(own)):
+        while longest < len(own) - start and _is_copied(own[start : start + longest + 1], sources):
             longest += 1
-    return longest / len(words) if words else 0.0
+    return longest / len(own) if own else 0.0
 
 
 def _is_copied(span: list[str], sources: list[str]) -> bool:

@@ -144,10 +144,11 @@ def _math_answer(sample: Sample, answer: Answer) -> float:
 
 def _right(sample: Sample) -> list[str]:
     """Return the targets and, where a target is a letter, also the text of its option."""
-    indices = [ord(target) - ord("A") for target in sample.targets if len(target) == 1]
+    letters = [chr(ord("A") + index) for index in sample.answers]
+    indices = [ord(target) - ord("A") for target in (*sample.targets, *letters) if len(target) == 1]
     options = [sample.choices[i] for i in indices if 0 <= i < len(sample.choices)]
     # An option whose text is a letter ("A. B") counts by its own letter only.
-    return [*sample.targets, *(o for o in options if not re.fullmatch("[a-e]", _plain(o)))]
+    return [*sample.targets, *letters, *(o for o in options if not re.fullmatch("[a-e]", _plain(o)))]
 
 
 def read_math(reply: str) -> str | None:

@@ -4,6 +4,8 @@
 - ``extract``: the sentences nearest to the question;  ``random``: a random sentence or choice
 - ``echo``: the question itself
 - ``gold``: the target, which should score best;  ``empty``: nothing, which should score worst
+
+Where the prompt shows options under letters, ``gold`` and ``random`` reply with a letter, as a model would.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -19,7 +22,7 @@ from evalkit.errors import RequestRejected, UsageError, did_you_mean
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.rag.prompts import read_numbered, text_of
-from evalkit.types import Request, Requirements, Response, ServerInfo, Usage
+from evalkit.types import Request, Requirements, Response, Sample, ServerInfo, Usage
 
 SENTENCES = 3
 _WORD = re.compile(r"\w+")
@@ -102,8 +105,8 @@ def pick_random(request: Request) -> str:
     the options is another guess.
     """
     if request.sample and request.sample.choices:
-        choices = request.sample.choices
-        return choices[_hash(request, _prompt(request)) % len(choices)]
+        index = _hash(request, _prompt(request)) % len(request.sample.choices)
+        return _letter(request.sample, index, _prompt(request)) or request.sample.choices[index]
     sentences = _sentences(request)
     return _cite([sentences[_hash(request) % len(sentences)]]) if sentences else ""
 
@@ -157,13 +160,37 @@ def _cosine(a: dict[str, float], b: dict[str, float]) -> float:
 
 
 def _gold(request: Request) -> str:
+    sample = _known(request)
+    letter = _letter(sample, sample.answers[0], _prompt(request)) if sample.answers else None
+    return letter or (sample.targets[0] if sample.targets else "")
+
+
+def _known(request: Request) -> Sample:
     if request.sample is None:
         raise RequestRejected("baseline:gold answers with a sample's target, and this request has no sample")
-    return request.sample.targets[0] if request.sample.targets else ""
+    return request.sample
+
+
+def _letter(sample: Sample, index: int, prompt: str) -> str | None:
+    """Return the letter under which a prompt shows a choice, None if it shows none.
+
+    Of several letters with the same text it is the one at the choice's own place.
+    """
+    text = r"\s+".join(map(re.escape, sample.choices[index].split())) if index < len(sample.choices) else ""
+    shown = rf"(?<!\w)([A-Z])[.):\]]{{1,2}}\**\s*{text}[*.,;]*(?=\s*(?:$|\(?[A-Z][.):\]]))"
+    letters = re.findall(shown, prompt, re.MULTILINE) if text else []
+    own = string.ascii_uppercase[index : index + 1]
+    return own if own in letters else letters[-1] if letters else None
 
 
 def _right_answers(request: Request) -> set[str]:
     """Return every spelling of the right answer: the target; for a choice, its text and its letter."""
+    sample = _known(request)
+    if sample.answers:
+        right = [i for i in sample.answers if i in range(len(sample.choices))]
+        return {
+            name for i in right for name in (string.ascii_uppercase[i : i + 1], sample.choices[i].strip())
+        }
     target = _gold(request).strip()
     choices = [choice.strip() for choice in request.sample.choices] if request.sample else []
     lettered = {chr(ord("A") + i): choice for i, choice in enumerate(choices)}

@@ -1,74 +1,130 @@
-"""Replies that were made elsewhere, in a JSON Lines file: evaluated in place of a model."""
+"""Replies that were made elsewhere, in a file: evaluated in place of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from evalkit.collection.items import Item
-from evalkit.errors import RequestRejected, SetupError, UsageError, did_you_mean
+from evalkit.data.source_location import Row
+from evalkit.data.tables import table_rows
+from evalkit.errors import CorpusError, RequestRejected, SetupError, UsageError, did_you_mean
+from evalkit.models.openai.wire import finish_reason
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One line of the file: ``id`` and ``prediction`` (or ``reply``), and optionally what was retrieved."""
+    """One reply of the file: ``id`` and ``prediction`` (or ``reply``), and optionally what was retrieved.
+
+    A reply that is null is empty, as servers send it. ``finish_reason`` is any vendor's word.
+    """
 
     id: str | int
-    prediction: str | None = None
-    reply: str | None = None
+    prediction: str | UnsetType | None = UNSET
+    reply: str | UnsetType | None = UNSET
     repeat: int = 0
     passages: tuple[Passage, ...] | None = None
     ranking: tuple[str, ...] | None = None
-    finish_reason: Literal["stop", "length", "refusal", "abort"] = "stop"
+    finish_reason: str | None = None
 
     @property
     def text(self) -> str | None:
-        """The model's reply."""
-        return self.prediction if self.reply is None else self.reply
+        """The model's reply; None where the line has neither ``prediction`` nor ``reply``."""
+        said = self.prediction if self.reply is UNSET else self.reply
+        return None if isinstance(said, UnsetType) else said or ""
 
 
 Key = tuple[str, int]
+Fields = Mapping[str, str]
+
+FIELDS = Prediction.__struct_fields__
 
 
-def read_predictions(path: Path) -> dict[Key, Prediction]:
+def parse_fields(text: str) -> Fields:
+    """Return the fields of a file of another shape: ``id=qid,prediction=output.text`` by ours.
+
+    Raises ``UsageError`` for a text of another form and an unknown field.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for name, equals, path in pairs:
+        if not equals or not path.strip():
+            raise UsageError(f"--fields {text}: write it as id=NAME,prediction=NAME")
+        if name.strip() not in FIELDS:
+            raise UsageError(
+                f"--fields {text}: there is no field {name.strip()!r}.{did_you_mean(name, FIELDS)} "
+                f"Known: {', '.join(FIELDS)}"
+            )
+    return {name.strip(): path.strip() for name, _, path in pairs}
+
+
+def read_predictions(path: Path, fields: Fields | None = None) -> dict[Key, Prediction]:
     """Return all predictions of a file by sample id and repeat.
 
+    The file is JSON Lines, or any other layout of ``evalkit.data.tables``. ``fields`` says which fields of
+    the file are which of ours; a name with dots goes into objects and lists (``choices.0.text``).
     Raises ``UsageError`` with file and line for a line that is no prediction or repeats one.
     """
     predictions: dict[Key, Prediction] = {}
-    lines: dict[Key, int] = {}
-    decode = msgspec.json.Decoder(Prediction).decode
+    places: dict[Key, str] = {}
+    rows = table_rows(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            prediction = decode(line)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}:{number}: {error}") from None
-        if prediction.text is None:
-            raise UsageError(f"{path}:{number}: there is neither 'prediction' nor 'reply'")
-        if prediction.repeat < 0:
-            raise UsageError(f"{path}:{number}: repeat is {prediction.repeat}; it counts from 0")
-        key = (str(prediction.id), prediction.repeat)
-        if key in predictions:
-            repeat = f" (repeat {prediction.repeat})" if prediction.repeat else ""
-            raise UsageError(
-                f"{path}:{number}: a second prediction for {key[0]!r}{repeat}; the first is on line "
-                f"{lines[key]}. Number several draws of one sample with 'repeat': 0, 1, …"
-            )
-        predictions[key], lines[key] = prediction, number
+        for row in rows:
+            prediction = _prediction(row, fields or {})
+            key = (str(prediction.id), prediction.repeat)
+            if key in predictions:
+                repeat = f" (repeat {prediction.repeat})" if prediction.repeat else ""
+                raise UsageError(
+                    f"{row.place}: a second prediction for {key[0]!r}{repeat}; the first is on line "
+                    f"{places[key]}. Number several draws of one sample with 'repeat': 0, 1, …"
+                )
+            predictions[key], places[key] = prediction, row.place.rpartition(":")[2]
+    except CorpusError as error:
+        raise UsageError(str(error)) from None
     if not predictions:
         raise UsageError(f"{path}: there are no predictions in it")
     return predictions
+
+
+def _prediction(row: Row, fields: Fields) -> Prediction:
+    """Return the prediction of a row. Raises ``UsageError`` with its place."""
+    named = {name: found for name, path in fields.items() if (found := _at(row, path)) is not UNSET}
+    there = ", ".join(row)
+    for name in ("id", "prediction", "reply"):
+        if name in fields and name not in named:
+            raise UsageError(f"{row.place}: there is no field {fields[name]!r} for {name}; it has {there}")
+    try:
+        prediction = msgspec.convert({**row, **named}, Prediction)
+    except msgspec.ValidationError as error:
+        hint = "" if "id" in {**row, **named} else f"; it has {there}: name the field with --fields id=NAME"
+        raise UsageError(f"{row.place}: {error}{hint}") from None
+    if prediction.text is None:
+        raise UsageError(
+            f"{row.place}: there is neither 'prediction' nor 'reply'; it has {there}: name the field with "
+            "--fields prediction=NAME"
+        )
+    if prediction.repeat < 0:
+        raise UsageError(f"{row.place}: repeat is {prediction.repeat}; it counts from 0")
+    return prediction
+
+
+def _at(row: Any, path: str) -> Any:
+    """Return the value of a field, or of one inside it (``choices.0.text``); UNSET where there is none."""
+    if isinstance(row, Mapping) and path in row:
+        return row[path]
+    name, dot, rest = path.partition(".")
+    if isinstance(row, Mapping):
+        inner = row.get(name, UNSET)
+    elif isinstance(row, list) and name.isdigit() and int(name) < len(row):
+        inner = row[int(name)]
+    else:
+        return UNSET
+    return _at(inner, rest) if dot else inner
 
 
 def check_ids(predictions: Iterable[Key], sample_ids: Sequence[str], where: str) -> list[str]:
@@ -104,7 +160,13 @@ class PredictionsBackend(Backend):
         prediction = self._predictions.get((sample.id, request.repeat)) if sample else None
         if prediction is None or prediction.text is None:
             raise RequestRejected(f"the file has no prediction for it (repeat {request.repeat})")
-        return Response(text=prediction.text, model=self.name, finish_reason=prediction.finish_reason)
+        word, finish = prediction.finish_reason, finish_reason(prediction.finish_reason)
+        if finish == "abort":
+            raise RequestRejected(
+                f"the file says that its reply was given up half-way (finish_reason {word!r})"
+            )
+        notes = (f"finish_reason {word!r} is not known: not credited",) if finish == "other" else ()
+        return Response(text=prediction.text, model=self.name, finish_reason=finish, notes=notes)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Return the file's name and traits; there is nothing to check."""

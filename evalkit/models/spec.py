@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,8 +35,18 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError("must be a number above 0")
+        if not 0 < value <= 1e9:
+            raise ValueError("must be a number above 0, and at most 1e9")
+        return value
+
+    return read
+
+
+def _within(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
         return value
 
     return read
@@ -43,11 +54,30 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 def _proxy(text: str) -> str:
     parts = urlsplit(text)
+    _ = parts.port  # raises ValueError for a number that is none
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise UsageError(
             "model parameter proxy: must be a URL without a password, such as http://proxy.example:3128"
         )
     return text
+
+
+def _variable(text: str) -> str:
+    """Return the name of an environment variable. The message for a pasted key does not repeat it."""
+    known = text in os.environ
+    if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
+        raise UsageError(
+            "model parameter api_key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
+            "not the key itself"
+        )
+    return text
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASTED_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{20,}")
+_SECRET_NAME = re.compile(
+    r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
+)
 
 
 def _share(text: str) -> float:
@@ -72,9 +102,9 @@ def _label(text: str) -> str:
 
 GENERATION: dict[str, Callable[[str], Any]] = {
     "max_tokens": _above_zero(int),
-    "temperature": float,
-    "top_p": float,
-    "seed": int,
+    "temperature": _within(float, 0, 100),
+    "top_p": _within(float, 0, 1),
+    "seed": _within(int, -(2**63), 2**63 - 1),
     "stop": lambda text: (text,),
 }
 OPTIONS: dict[str, Callable[[str], Any]] = {
@@ -82,7 +112,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "api_key_env": str,
+    "api_key_env": _variable,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
@@ -98,6 +128,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "max_side": _above_zero(int),
     "video": _one_of("frames", "file"),
     "label": _label,
+    "unlisted": _flag,
 }
 # Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -142,13 +173,14 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     return _with_params(spec, parse_qsl(query, keep_blank_values=True))
 
 
-_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>https?://.*))?")
+_HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>(?i:https?)://.*))?")
+_NO_HOST = re.compile(r"[\s\"<>\\^`{|}]")
 _BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
 
 
 def _read_head(text: str, head: str) -> ModelSpec:
     match = _HEAD.fullmatch(head)
-    if match is None or _BARE_HOST.search(match["name"]):
+    if match is None or "://" in match["name"] or _BARE_HOST.search(match["name"]):
         raise UsageError(
             f"cannot read the model {text!r}: write provider:name[@url[,url…]][?param=value&…], "
             "with URLs that begin with http:// or https://"
@@ -159,7 +191,13 @@ def _read_head(text: str, head: str) -> ModelSpec:
 
 def _base(url: str) -> str:
     """Return a URL without a final slash, with the path ``/v1`` if it has none. Raises ``UsageError``."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port, (parts.hostname or "").encode("idna")  # both raise for what cannot be one
+        if _NO_HOST.search(parts.netloc):
+            raise ValueError("a character that no host name has")
+    except ValueError as problem:
+        raise UsageError(f"not a URL: {url!r}: {problem}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"not a URL: {url!r}; a URL begins with http:// or https://")
     if parts.username or parts.password:
@@ -174,11 +212,19 @@ def _base(url: str) -> str:
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
     for name, value in pairs:
+        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
+            raise UsageError(
+                f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
+                "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+            )
         if name.startswith("extra."):
             extra[name.removeprefix("extra.")] = _literal(value)
             continue
         if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
             extra[name] = value  # an argument of the model's class, which knows the type
+            continue
+        if value == "null" and name in GENERATION:
+            extra[name] = None  # left out of requests, so that the server's own value applies
             continue
         parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in parsers:

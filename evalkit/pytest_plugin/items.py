@@ -24,11 +24,13 @@ from evalkit.errors import EvalkitError, TaskFileError, UsageError
 from evalkit.models.fake import FakeBackend
 from evalkit.protocols import Backend
 from evalkit.run import runner
+from evalkit.run.call_facts import call_notes
 from evalkit.run.session import Session
 from evalkit.store import open_store
 from evalkit.store.records import Run
 from evalkit.task import Task
 from evalkit.util.name_values import parse_name_values
+from evalkit.util.printable import one_line, printable
 from evalkit.util.progress import Silent
 
 T = TypeVar("T")
@@ -68,8 +70,12 @@ class Loop:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if isinstance(
+                error, EvalkitError
+            ):  # pytest prints it as it is, in a test that calls ``evaluate``
+                error.args = (printable(str(error)),)
             raise
 
     def start(self, item: Item, model: str, options: runner.Options) -> Run:
@@ -157,12 +163,12 @@ class EvalFile(pytest.File):
         try:
             items = [item for task in load_file(self.path) for item in _swept(task, params)]
         except (TaskFileError, UsageError) as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(printable(str(error))) from None
         for item in items:
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
                 label = f"{inside.removesuffix(']')}-{model}" if inside else model
-                yield EvalItem.from_parent(self, name=f"{name}[{label}]", item=item, model=model)
+                yield EvalItem.from_parent(self, name=one_line(f"{name}[{label}]"), item=item, model=model)
 
 
 def _swept(task: Task, params: Mapping[str, list[str]]) -> list[Item]:
@@ -203,7 +209,8 @@ class EvalItem(pytest.Item):
         missed = [verdict.text for verdict in verdicts if not verdict.passed]
         if missed:
             raise Missed("\n".join([f"{run.spec.task} with {run.spec.model} (run {run.id}):", *missed]))
-        self.add_report_section("call", "evalkit", "\n".join([f"run {run.id}", *(v.text for v in verdicts)]))
+        said = [f"run {run.id}", *(verdict.text for verdict in verdicts), *call_notes(run)]
+        self.add_report_section("call", "evalkit", printable("\n".join(said)))
 
     def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
         option = self.config.getoption
@@ -225,8 +232,8 @@ class EvalItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (Missed, EvalkitError, pytest.UsageError)):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+            return printable(str(excinfo.value))
+        return printable(str(super().repr_failure(excinfo, style)))
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         line = self.item.task.fn.__code__.co_firstlineno - 1

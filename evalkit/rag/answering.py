@@ -78,6 +78,8 @@ class Rag:
         grade: int = 1,
         cite: bool = True,
         shown: Evidence | None = None,
+        ending: str = "",
+        read: Callable[[str], str] | None = None,
         **sampling: Any,
     ) -> Answer:
         """Ask the model once about the arm's passages; return its answer, reviewed where the run has a judge.
@@ -85,7 +87,8 @@ class Rag:
         ``passages`` is the prompt with ``{passages}`` and ``{question}``; ``memory`` is the prompt of arms
         without passages, with ``{question}``. ``shown`` replaces the arm's own passages. ``sampling`` goes to
         ``Model.generate``. ``baseline:gold`` replies with the target and cites the gold passages behind each
-        sentence (not with ``cite=False``); it abstains where that is right.
+        sentence (not with ``cite=False``); it abstains where that is right. ``ending`` is the last line of a
+        perfect reply that is not part of the answer; ``read`` returns the part of a reply that is.
         """
         shown = shown or await self.evidence(grade)
         if shown.passages is None:
@@ -93,7 +96,11 @@ class Rag:
         else:
             prompt = passages.format(passages=numbered(shown.passages), question=self.sample.input)
         reference = self._perfect(shown, cite)
+        if ending and reference != ABSTENTION:
+            reference = f"{reference}\n{ending}"
         answer = shown.answer(await self.model.generate(prompt, reference=reference, **sampling))
+        if read is not None:
+            answer = msgspec.structs.replace(answer, text=read(answer.reply))
         return await self.review(
             self.sample, answer, ("claims",) if shown.passages is None else ("citations", "claims")
         )

@@ -52,7 +52,8 @@ def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress,
     """Return a retriever over a corpus, with its index under ``home``. The first search builds the index.
 
     ``search`` is the retriever's name, with options or without (see ``read_search``). The index folder's name
-    depends on corpus path, retriever and the options that the index depends on: each combination has one.
+    depends on corpus path, retriever, the retriever's ``index_format`` and the options that the index depends
+    on: each combination has one.
     """
     name, named = read_search(search)
     if both := named.keys() & options.keys():
@@ -61,5 +62,6 @@ def open_retriever(search: str, corpus: Path, home: Path, *, progress: Progress,
     cls = retriever_class(name)
     building = sorted((name, value) for name, value in options.items() if name not in cls.search_options)
     where = str(corpus.resolve() if corpus.exists() else corpus)  # hf:NAME is no path
-    digest = hashlib.sha256(repr((where, building)).encode()).hexdigest()[:12]
+    facts = (where, building) if cls.index_format == 1 else (where, building, cls.index_format)
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
     return cls(corpus, home / f"{corpus.stem}-{digest}-{name}", progress=progress, **options)

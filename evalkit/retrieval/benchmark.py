@@ -39,6 +39,7 @@ PREFIX = "retrieval/"
 SHOWN = 10  # the number of passages per query that are stored with their texts
 
 Unknown = Literal["error", "miss", "drop"]
+SameId = Literal["drop", "keep"]
 
 
 class NoModel(Backend):
@@ -64,13 +65,32 @@ def default_measures(k: int) -> list[str]:
     return [f"nDCG@{min(k, 10)}", f"AP@{k}", f"RR@{min(k, 10)}", *recalls, f"R@{k}", f"P@{min(k, 10)}"]
 
 
+def without_itself(
+    bench: Benchmark, query: str, scores: dict[str, float], same_id: SameId
+) -> dict[str, float]:
+    """Return a ranking without the document that has the query's own id.
+
+    BEIR leaves that document out (``ignore_identical_ids``): in ArguAna and Quora the queries are documents.
+    A document that is judged relevant for the query stays: there the ids agree for another reason.
+    """
+    if same_id == "keep" or query not in scores or bench.qrels.get(query, {}).get(query, 0) > 0:
+        return scores
+    return {document: score for document, score in scores.items() if document != query}
+
+
 def searching(
-    bench: Benchmark, retriever: Retriever, measures: Sequence[str], *, k: int, kept: Rankings
+    bench: Benchmark,
+    retriever: Retriever,
+    measures: Sequence[str],
+    *,
+    k: int,
+    kept: Rankings,
+    same_id: SameId = "keep",
 ) -> Item:
     """Return the item of a retriever on a benchmark, ``k`` documents per query.
 
-    The scores by query and document are written to ``kept``. Raises ``UsageError`` for judged queries without
-    a text.
+    The scores by query and document are written to ``kept``. ``same_id`` is for ``without_itself``. Raises
+    ``UsageError`` for judged queries without a text.
     """
     texts = bench.queries or {}
     if missing := [query for query in bench.qrels if query not in texts]:
@@ -80,15 +100,24 @@ def searching(
         )
 
     async def search(sample: Sample, model: Any, retriever: Retriever) -> Answer:
-        passages, scores = await best_documents(retriever, sample.input, k)
+        passages, found = await best_documents(retriever, sample.input, k + (same_id == "drop"))
+        scores = dict(list(without_itself(bench, sample.id, found, same_id).items())[:k])
         kept[sample.id] = scores
-        return ranked(scores, passages[:SHOWN])
+        return ranked(scores, [passage for passage in passages if passage.document in scores][:SHOWN])
 
-    return one_item(_task(bench, search, measures, {"depth": k}), values={"retriever": retriever})
+    facts = {"depth": k, "document with the query's id": same_id}
+    return one_item(_task(bench, search, measures, facts), values={"retriever": retriever})
 
 
-def replaying(bench: Benchmark, rankings: Rankings, measures: Sequence[str], **facts: Any) -> Item:
-    """Return the item of a run made elsewhere.
+def replaying(
+    bench: Benchmark,
+    rankings: Rankings,
+    measures: Sequence[str],
+    *,
+    same_id: SameId = "keep",
+    **facts: Any,
+) -> Item:
+    """Return the item of a run made elsewhere. ``same_id`` is for ``without_itself``.
 
     A judged query without a ranking scores 0, as with trec_eval's ``-c``. Raises ``UsageError`` where the run
     has none of the benchmark's queries.
@@ -102,9 +131,10 @@ def replaying(bench: Benchmark, rankings: Rankings, measures: Sequence[str], **f
         )
 
     async def replay(sample: Sample, model: Any) -> Answer:
-        return ranked(rankings.get(sample.id, {}))
+        return ranked(without_itself(bench, sample.id, rankings.get(sample.id, {}), same_id))
 
     counted = {"queries without a ranking": len(missing), "queries without judgements": len(unjudged)}
+    facts["document with the query's id"] = same_id
     return one_item(_task(bench, replay, measures, {**facts, **counted}))
 
 

@@ -1,19 +1,20 @@
 """Files of retrieval benchmarks: queries, judgements (qrels), rankings (runs), in BEIR's and TREC's formats.
 
-Error messages name the file and the line.
+Error messages name the file and the line. A file that cannot be opened or read is a ``CorpusError``.
 """
 
 from __future__ import annotations
 
-import gzip
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evalkit.data.bounded import lines
 from evalkit.errors import UsageError
+from evalkit.reading.surrogates import decoded_line
 
 Qrels = dict[str, dict[str, int]]  # grade by document, by query
 Rankings = dict[str, dict[str, float]]  # score by document, by query
@@ -25,7 +26,8 @@ _QUERY_TEXTS = ("text", "query", "question")
 class Benchmark(msgspec.Struct, frozen=True):
     """Queries with the documents that answer them. ``queries`` is None where there are only judgements.
 
-    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file.
+    ``corpus`` is the folder of the documents; ``qrels`` keeps the order of the file. ``is_beir``: the folder
+    has BEIR's layout, whose figures are computed by BEIR's rules.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Benchmark(msgspec.Struct, frozen=True):
     qrels: Qrels
     qrels_file: Path
     queries: dict[str, str] | None = None
+    is_beir: bool = False
 
 
 def read_benchmark(
@@ -64,6 +67,7 @@ def read_benchmark(
         qrels=read_qrels(qrels_file),
         qrels_file=qrels_file,
         queries=None if queries_file is None else read_queries(queries_file),
+        is_beir=qrels is None and qrels_file.parent != home,
     )
 
 
@@ -76,8 +80,8 @@ def read_queries(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for where, line in _lines(path):
         try:
-            row = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            row = decoded_line(line, dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{where}: not a JSON object: {error}") from None
         id, text = (next((row[k] for k in keys if k in row), None) for keys in (_QUERY_IDS, _QUERY_TEXTS))
         if id in (None, "") or not isinstance(text, str) or not text.strip():
@@ -162,11 +166,5 @@ def _is_whole(text: str) -> bool:
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield ``FILE:LINE`` and the content of each line that is not blank."""
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{path}:{number}", line.strip(b"\r\n")
-    except (OSError, EOFError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    for number, _, line in lines(path):
+        yield f"{path}:{number}", line.strip(b"\r\n")

@@ -19,6 +19,7 @@ import msgspec
 
 from evalkit.errors import ServerFailed, SetupError, StoreError
 from evalkit.extras import not_installed
+from evalkit.models.middleware import call_stats
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
@@ -179,6 +180,10 @@ class _Run:
             status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
             self._count_failure(problem)
         calls = model.calls
+        if error is None:
+            for call in calls:
+                if call.response.notes:
+                    call_stats.current.get().noted(call.response)
         self.ended.put_nowait(
             SampleRecord(
                 sequence=sequence,

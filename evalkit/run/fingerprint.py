@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from evalkit.collection.items import Item
-from evalkit.errors import SetupError
+from evalkit.errors import MetricError, SetupError
+from evalkit.reading.surrogates import whole_values
 from evalkit.types import Sample
 
 Samples = Callable[[], AsyncIterator[Sample]]
@@ -26,11 +27,20 @@ class Survey:
 
 
 async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
-    """Count and fingerprint the samples. Raises ``SetupError`` for an empty data set or a repeated id."""
+    """Count and fingerprint the samples.
+
+    Raises ``SetupError`` for an empty data set, a repeated id, or a sample that a metric cannot score.
+    """
+    checks = [metric.check_sample for metric in item.task.metrics if metric.check_sample is not None]
     ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
     encode = msgspec.json.Encoder(order="sorted").encode
     async for sample in first_samples(samples, limit):
+        try:
+            for check in checks:
+                check(sample)
+        except MetricError as error:
+            raise SetupError(f"{item.node_id}: {error}") from None
         ids.append(hash(sample.id))
         digest.update(encode(msgspec.structs.replace(sample, images=())))
         for image in sample.images:
@@ -61,4 +71,18 @@ async def first_samples(samples: Samples, limit: int | None) -> AsyncIterator[Sa
         if number == limit:
             return
         number += 1
-        yield sample
+        yield _whole(sample)
+
+
+_fits_utf_8 = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
+
+
+def _whole(sample: Sample) -> Sample:
+    """Return a sample with U+FFFD for each half of an emoji, which neither a server nor a store can take."""
+    light = msgspec.structs.replace(sample, images=()) if sample.images else sample
+    try:
+        _fits_utf_8(light)
+    except UnicodeEncodeError:
+        clean = msgspec.convert(whole_values(msgspec.to_builtins(light)), Sample)
+        return msgspec.structs.replace(clean, images=sample.images)
+    return sample

@@ -68,4 +68,4 @@ def asked_elsewhere(store: Store, run: Run) -> Run | None:
 
 def _address(run: Run) -> str:
     """Return the URLs in the spec of a run's model; empty where a configuration file holds them."""
-    return run.spec.model_spec.partition("@http")[2].partition("?")[0]
+    return run.spec.model_spec.casefold().partition("@http")[2].partition("?")[0]

@@ -28,9 +28,11 @@ from evalkit.requests import canonical
 from evalkit.requests import changes as identity_changes
 from evalkit.run import changes, engine, provenance
 from evalkit.run.aggregate import aggregate_run
+from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.reread import reread
 from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session, samples_of
@@ -169,6 +171,8 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
                 found += await changes.of_prompt(run, store, item, session, model, arguments)
             await changes.settle(run, store, found, options.allow_changed, samples)
             store.runs.claim(run.id)
+            if (model.facts.server.get("started") or 0) > run.started:
+                store.runs.add_provenance(run.id, restarted=model.facts.server["started"])
             options.on_start(run.spec)
             return await _drive(item, run.spec, model, samples, store, session, options)
 
@@ -181,8 +185,11 @@ async def _check_metrics(item: Item) -> None:
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
-    before, now = spec.provenance.get("model", {}).get("identity"), msgspec.to_builtins(facts.identity)
-    if before is not None and before != now:
+    """Raise ``SetupError`` where a fact of the model has changed; an older evalkit stored fewer facts."""
+    before = spec.provenance.get("model", {}).get("identity", {})
+    identity = msgspec.to_builtins(facts.identity)
+    now = {name: value for name, value in identity.items() if name in before}
+    if before != now:
         raise SetupError(
             f"run {spec.id}: the served model has changed since the run began "
             f"({identity_changes(before, now)}). Start a new run, or serve the same model again."
@@ -223,7 +230,8 @@ async def _drive(
 ) -> Run:
     done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
-    earlier, traffic, began = store.runs.get(spec.id), CallStats(), time.perf_counter()
+    earlier, began = store.runs.get(spec.id), time.perf_counter()
+    traffic = CallStats(began=earlier.started)
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
@@ -257,7 +265,7 @@ async def _drive(
     finally:
         beat.cancel()
         used = {name: value for name, value in session.used.items() if name not in item.unused}
-        facts = {**_described(used), **_prompt(store, spec), **_judged(earlier, traffic)}
+        facts = {**_described(used), **_prompt(store, spec), **call_facts(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -285,13 +293,6 @@ def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
     return {f"fixture {name}": facts for name, facts in described_fixtures.items() if facts}
 
 
-def _judged(earlier: Run, traffic: CallStats) -> dict[str, dict[str, int]]:
-    """Return the counts of a judge's calls and tokens for this run, over all its sessions."""
-    before = earlier.spec.provenance.get("judged", {})
-    total = {name: before.get(name, 0) + traffic.judged[name] for name in {**before, **traffic.judged}}
-    return {"judged": total} if total else {}
-
-
 async def _heartbeat(store: Store, run_id: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
@@ -313,8 +314,11 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
-        for record in store.samples.records(run.id):
-            if record.answer is not None:
+        for stored in store.samples.records(run.id):
+            if stored.answer is not None:
+                record = reread(stored)
+                if record is not stored:
+                    store.samples.write(run.id, [record])
                 batch.append(record)
             if len(batch) >= engine.BATCH:
                 await _rescore_batch(batch, run.id, store, scorer)

@@ -12,12 +12,15 @@ from msgspec import Struct, field
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store import conditions
 from evalkit.store import schema as t
-from evalkit.store.codec import unpack
+from evalkit.store.codec import Payload, unpack
 from evalkit.store.conditions import Difference
 from evalkit.store.database import Database
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.store.runs import Runs, chunks
 from evalkit.types import Estimate, Status
+
+LISTED = 300
+"""Characters of a question and of a reply in a list of samples."""
 
 
 class TaskInfo(Struct, frozen=True):
@@ -47,7 +50,7 @@ class Row(Struct, frozen=True):
 
 
 class SampleRow(Struct, frozen=True):
-    """One line in a list of samples. ``question`` and ``reply`` are cut to their beginnings."""
+    """One line in a list of samples. ``question`` and ``reply`` may be cut to their beginnings."""
 
     sequence: int
     sample_id: str = field(name="document")
@@ -66,6 +69,16 @@ class Page(Struct, frozen=True):
     total: int
     after: int | None
     before: int | None
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the names of the columns and the rows: the fields of a sample, then its scores."""
+        names = sorted({name for row in self.rows for name in row.scores})
+        rows = [
+            [r.sequence, r.sample_id, r.repeat, r.status.value, r.question, r.reply, r.error]
+            + [r.scores.get(name) for name in names]
+            for r in self.rows
+        ]
+        return ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names], rows
 
 
 class Board:
@@ -132,11 +145,13 @@ class Board:
         after: int | None = None,
         before: int | None = None,
         limit: int = 50,
+        whole: bool = False,
     ) -> Page:
         """Return the samples that match, by sequence: ``limit`` of them after a sequence, or before one.
 
         ``text`` is searched in id, question, error and the first 4,000 characters of the reply, ignoring
-        case. With ``metric``, samples match that have a value of the metric within the limits.
+        case. With ``metric``, samples match that have a value of the metric within the limits. Questions and
+        replies are cut after 300 characters, unless they shall be ``whole``.
         """
         s = t.sample.c
         with self._database.reading() as connection:
@@ -151,7 +166,7 @@ class Board:
             else:
                 keyset = matching.where(s.sequence > (-1 if after is None else after)).order_by(s.sequence)
             here = sorted(connection.scalars(keyset.limit(limit)))
-            rows = _sample_rows(connection, key, here)
+            rows = _sample_rows(connection, key, here, whole)
             first, last = (here[0], here[-1]) if here else (0, -1)
             earlier, later = (
                 bool(here) and connection.scalar(matching.where(condition).limit(1)) is not None
@@ -231,10 +246,13 @@ def _filters(
     return where
 
 
-def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) -> list[SampleRow]:
+def _sample_rows(
+    connection: sa.Connection, key: int, sequences: Sequence[int], whole: bool
+) -> list[SampleRow]:
     s, i = t.sample.c, t.dataset_sample.c
     columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error)
-    beginnings = (sa.func.substr(i.question, 1, 300), sa.func.substr(s.excerpt, 1, 300))
+    cut = (sa.func.substr(i.question, 1, LISTED), sa.func.substr(s.excerpt, 1, LISTED))
+    texts = (i.question, t.payload.c.body) if whole else cut
     rows: list[SampleRow] = []
     for chunk in chunks(sequences):
         scores: dict[int, dict[str, float | None]] = {}
@@ -242,10 +260,14 @@ def _sample_rows(connection: sa.Connection, key: int, sequences: Sequence[int]) 
         query = sa.select(c.sequence, c.metric, c.value).where(c.run_key == key, c.sequence.in_(chunk))
         for sequence, metric, value in connection.execute(query):
             scores.setdefault(sequence, {})[metric] = value
-        matching = sa.select(*columns, *beginnings).join(t.dataset_sample)
+        matching = sa.select(*columns, *texts).join(t.dataset_sample)
+        matching = matching.join(t.payload) if whole else matching
         matching = matching.where(s.run_key == key, s.sequence.in_(chunk)).order_by(s.sequence)
         for sequence, sample_id, repeat, status, error, question, reply in connection.execute(matching):
             values = scores.get(sequence, {})
+            if whole:
+                answer = unpack(reply, Payload).answer
+                reply = answer.reply if answer else ""
             rows.append(
                 SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, values)
             )

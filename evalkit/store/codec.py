@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Answer, Sample
+from evalkit.util.masking import has_secret, mask, mask_value
 
 T = TypeVar("T")
 
@@ -30,18 +32,23 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 def pack(value: Any) -> bytes:
-    """Return a value as msgpack, compressed if large. Raises ``StoreError`` for a type that does not fit."""
+    """Return a value as msgpack, compressed if large, without secrets of this process.
+
+    Raises ``StoreError`` for a type that does not fit.
+    """
     try:
         raw = msgspec.msgpack.encode(value, enc_hook=_plain)
     except UnicodeEncodeError:  # half a surrogate pair: models write it, UTF-8 cannot hold it
         raw = msgspec.msgpack.encode(
-            _clean(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
+            whole_values(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
         )
     except (TypeError, OverflowError, NotImplementedError, RecursionError) as error:
         raise StoreError(
             f"a sample, an answer or a run's description holds something that cannot be stored: {error}. "
             "Keep metadata to text, numbers, lists and dictionaries"
         ) from error
+    if has_secret(raw):
+        raw = msgspec.msgpack.encode(mask_value(msgspec.msgpack.decode(raw)))
     return zlib.compress(raw, 3) if len(raw) > _COMPRESS_ABOVE else raw
 
 
@@ -60,20 +67,8 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
 
 
 def plain_text(text: str) -> str:
-    """Return text that every database accepts: without half surrogate pairs and NUL."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()
-    return text.replace("\0", "\ufffd")
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
+    """Return text for a column: without secrets, half surrogate pairs and NUL."""
+    return whole(mask(text)).replace("\0", "\ufffd")
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from evalkit.errors import StoreError
+from evalkit.util.masking import remember
 from evalkit.util.sqlite import use_wal
 
 PRAGMAS = (
@@ -113,6 +114,7 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
     if parsed.get_backend_name() == "postgres":
         raise StoreError("postgres:// is a URL of other programs; write it as postgresql://")
     if parsed.get_backend_name() != "sqlite":
+        remember(str(parsed.password or ""), "the store's password", key=False)
         return parsed
     path = Path(parsed.database or "")
     if path.is_dir():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as of
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct, field
 
 from evalkit.types import Answer, Estimate, Image, Sample, Score, Status
@@ -105,12 +106,17 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
 
 class Tokens(Struct, frozen=True):
-    """Token counts, summed over calls."""
+    """Token counts, summed over calls. Sums that cannot be one (an older evalkit stored them) become 0."""
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not 0 <= getattr(self, name) < 2**53:
+                msgspec.structs.force_setattr(self, name, 0)
 
 
 class SampleRecord(Struct, frozen=True, kw_only=True):

@@ -13,12 +13,14 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError, UsageError, did_you_mean
 from evalkit.store import schema as t
-from evalkit.store.codec import pack, unpack
+from evalkit.store.codec import pack, plain_text, unpack
 from evalkit.store.database import Database, insert_missing
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, Tokens
 from evalkit.types import Estimate
 
 T = TypeVar("T")
+
+MOST_TOKENS_OF_SAMPLE = 2**31 - 1  # what a column of PostgreSQL's type INTEGER holds
 
 STALE_S = 30.0
 """Age of a heartbeat, in seconds, from which another process may take over a run of another machine."""
@@ -51,7 +53,7 @@ class Runs:
                 t.run.insert().values(
                     id=spec.id,
                     task_id=_id_of_name(connection, t.task, spec.task),
-                    model_id=_id_of_name(connection, t.model, spec.model),
+                    model_id=_id_of_name(connection, t.model, plain_text(spec.model)),
                     status="running",
                     started=now,
                     heartbeat=now,
@@ -239,7 +241,7 @@ def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
 def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]:
     """Count the samples of runs: of those under way, and once when a run ends."""
     s = t.sample.c
-    tokens = (s.prompt_tokens, s.completion_tokens, s.cached_tokens, s.reasoning_tokens)
+    tokens = map(plausible, (s.prompt_tokens, s.completion_tokens, s.cached_tokens, s.reasoning_tokens))
     summed = (*tokens, s.calls, s.calls_from_cache)
     columns = (s.run_key, s.status, sa.func.count(), *(sa.func.sum(column) for column in summed))
     totals: dict[int, Totals] = {}
@@ -264,12 +266,17 @@ def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]
     return totals
 
 
+def plausible(tokens: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Return a column of token counts, 0 for those that cannot be one: SQLite could not hold their sum."""
+    return sa.case((tokens.between(0, MOST_TOKENS_OF_SAMPLE), tokens), else_=0)
+
+
 def _estimate_row(key: int, part: str, name: str, estimate: Estimate) -> dict[str, Any]:
     low, high = estimate.bounds or (None, None)
     return {
         "run_key": key,
         "metric": name,
-        "slice": part,
+        "slice": plain_text(part),
         "n": estimate.n,
         "value": estimate.value,
         "se": estimate.se,

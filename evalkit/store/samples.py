@@ -17,7 +17,7 @@ from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
 from evalkit.store.database import Database, insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
-from evalkit.store.runs import Runs, chunks
+from evalkit.store.runs import MOST_TOKENS_OF_SAMPLE, Runs, chunks, plausible
 from evalkit.types import Image, Sample, Score, Status
 
 S = TypeVar("S")
@@ -107,10 +107,11 @@ class Samples:
         s = t.sample.c
         with self._database.reading() as connection:
             key = self._runs.row(connection, run_id).key
-            query = sa.select(t.dataset_sample.c.sample_id, s.completion_tokens, s.calls).select_from(
+            tokens = plausible(s.completion_tokens).label("completion_tokens")
+            query = sa.select(t.dataset_sample.c.sample_id, tokens, s.calls).select_from(
                 t.sample.join(t.dataset_sample)
             )
-            rows = connection.execute(query.where(s.run_key == key, s.calls > 0, s.completion_tokens > 0))
+            rows = connection.execute(query.where(s.run_key == key, s.calls > 0, tokens > 0))
             return {row.sample_id: row.completion_tokens / row.calls for row in rows}
 
     def counts(self, run_id: str) -> dict[str, int]:
@@ -332,15 +333,15 @@ def _sample_row(key: int, record: SampleRecord, dataset_id: int) -> dict[str, An
         "dataset_sample_id": dataset_id,
         "repeat": record.repeat,
         "status": str(record.status),
-        "prompt_tokens": record.tokens.prompt,
-        "completion_tokens": record.tokens.completion,
-        "cached_tokens": record.tokens.cached,
-        "reasoning_tokens": record.tokens.reasoning,
+        "prompt_tokens": min(record.tokens.prompt, MOST_TOKENS_OF_SAMPLE),
+        "completion_tokens": min(record.tokens.completion, MOST_TOKENS_OF_SAMPLE),
+        "cached_tokens": min(record.tokens.cached, MOST_TOKENS_OF_SAMPLE),
+        "reasoning_tokens": min(record.tokens.reasoning, MOST_TOKENS_OF_SAMPLE),
         "calls": record.calls,
         "calls_from_cache": record.calls_from_cache,
         "latency_s": record.latency_s,
         "error": None if record.error is None else plain_text(record.error),
-        "excerpt": plain_text(record.answer.reply[:EXCERPT] if record.answer else ""),
+        "excerpt": plain_text(record.answer.reply)[:EXCERPT] if record.answer else "",
     }
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from evalkit.types import Bar, Progress
+from evalkit.util.printable import one_line
 
 RECENT_S = 30.0  # the remaining time is estimated from the rate of these last seconds
 
@@ -71,7 +72,7 @@ class _LineBar:
         of = f"/{self._total}" if self._total is not None else ""
         elapsed = _duration(self._clock() - self._start)
         parts = [f"{self._label}: {self._done}{of} in {elapsed}", self._remaining(), self._note]
-        print(" · ".join(filter(None, parts)), file=self._stream, flush=True)
+        print(one_line(" · ".join(filter(None, parts))), file=self._stream, flush=True)
 
     def _remaining(self) -> str:
         """Return the remaining time at the recent rate; empty where nothing advanced."""
@@ -154,11 +155,12 @@ class Rich:
                     self._progress = None
 
     def _display(self) -> Any:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
         from rich.table import Column
         from rich.text import Text
+
+        from evalkit.util.terminal import Console
 
         class Display(RichProgress):
             def get_renderables(self) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from evalkit_leaderboard.choose import say_no_runs, warn_unknown
 from evalkit.store.board import Row, TaskInfo
 from evalkit.store.records import MetricInfo
 from evalkit.types import Status
+from evalkit.util.spreadsheet import to_csv
 
 FAILURES = [status for status in Status if status is not Status.OK]
 
@@ -134,9 +135,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         selection_mode="single-row",
         key=f"ranking-{info.name}",
     )
-    csv = text.to_csv(
-        list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-    )
+    csv = to_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist())
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption("Select a row to open its run.")
         st.download_button(

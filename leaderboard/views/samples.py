@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
-from evalkit_leaderboard import data, detail, text
+from evalkit_leaderboard import data, detail
 from evalkit_leaderboard.choose import choose_run
 
 from evalkit.errors import StoreError
 from evalkit.store.board import Page
 from evalkit.store.records import Run
 from evalkit.types import Status
+from evalkit.util.spreadsheet import to_csv
 
 PAGE = 50
 ANY = "any"
@@ -182,25 +181,8 @@ def jump(sequence: int) -> None:
 
 
 def as_csv(run: Run, filters: dict[str, object]) -> str:
-    """Return the samples that match, with their scores, as CSV."""
-    page = data.page(run.id, {}, filters, CSV_ROWS)
-    names = sorted({name for row in page.rows for name in row.scores})
-    rows: list[list[Any]] = [
-        [
-            r.sequence,
-            r.sample_id,
-            r.repeat,
-            str(r.status),
-            r.question,
-            r.reply,
-            r.error,
-            *map(r.scores.get, names),
-        ]
-        for r in page.rows
-    ]
-    columns = ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names]
-    csv: str = text.to_csv(columns, rows)
-    return csv
+    """Return the samples that match, with whole replies and all scores, as CSV."""
+    return to_csv(*data.page(run.id, {}, {**filters, "whole": True}, CSV_ROWS).table())
 
 
 main()

@@ -1,5 +1,7 @@
 """Cuts documents into passages at sentence borders; sizes are in words, tokens or sentences.
 
+White space separates words; where a script has no spaces, each character counts as a word.
+
 A document may have sections in its metadata, ``sections: [[label, text], …]``, as PubMed's structured
 abstracts have. A passage keeps the title and the metadata of its document. Its ``doc_id`` names the document,
 and ``metadata["section"]`` the section, if there is one.
@@ -8,7 +10,6 @@ and ``metadata["section"]`` the section, if there is one.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 from evalkit.data.sentences import split_sentences
+from evalkit.data.words import spans
 from evalkit.errors import CorpusError, SetupError, UsageError
 from evalkit.types import Passage
 
@@ -25,15 +27,9 @@ from ..encoding.recipes import DEFAULT_MODEL
 
 SECTIONS = "sections"
 SIZES = ("chunk_words", "chunk_tokens", "chunk_sentences")
-_WORD = re.compile(r"\S+")
 
 Spans = list[tuple[int, int]]  # start and end of each unit of a sentence
 Unit = Callable[[str], Spans]
-
-
-def words(sentence: str) -> Spans:
-    """Return the spans of the words, which white space separates."""
-    return [match.span() for match in _WORD.finditer(sentence)]
 
 
 def whole_sentence(sentence: str) -> Spans:
@@ -105,7 +101,7 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Return a function that cuts a document. Raises ``SetupError`` if the tokenizer is missing."""
         if not self.chunked:
             return lambda document: [document]
-        unit: Unit = words if self.chunk_sentences is None else whole_sentence
+        unit: Unit = spans if self.chunk_sentences is None else whole_sentence
         if self.chunk_tokens is not None:
             unit = tokens(self._tokenizer_file())
         return partial(chunk, size=self._size, overlap=self.overlap, unit=unit, sections=self.chunk_sections)
@@ -128,7 +124,7 @@ class Chunking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def chunk(
-    document: Passage, size: int | None, overlap: int = 0, *, unit: Unit = words, sections: bool = False
+    document: Passage, size: int | None, overlap: int = 0, *, unit: Unit = spans, sections: bool = False
 ) -> list[Passage]:
     """Cut a document at sentence borders into passages of at most ``size`` units.
 
@@ -173,13 +169,13 @@ def _pieces(text: str, size: int, overlap: int, unit: Unit) -> list[str]:
     lengths: list[int] = []
     for sentence in split_sentences(text):
         folded = " ".join(sentence.split())
-        spans = unit(folded)
-        for start in range(0, len(spans), size):
-            part = spans[start : start + size]
-            sentences.append(folded if len(part) == len(spans) else folded[part[0][0] : part[-1][1]])
+        units = unit(folded)
+        for start in range(0, len(units), size):
+            part = units[start : start + size]
+            sentences.append(folded if len(part) == len(units) else folded[part[0][0] : part[-1][1]])
             lengths.append(len(part))
-    spans = _spans(lengths, size, overlap) or [(0, 0)]
-    return [" ".join(sentences[start:end]) for start, end in spans]
+    ends = _spans(lengths, size, overlap) or [(0, 0)]
+    return [" ".join(sentences[start:end]) for start, end in ends]
 
 
 def _spans(lengths: list[int], size: int, overlap: int) -> Spans:

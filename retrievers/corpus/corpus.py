@@ -11,6 +11,7 @@ import hashlib
 import tempfile
 import threading
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +21,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.data.bounded import blocks, lines, record_limit, too_long
 from evalkit.errors import CorpusError, did_you_mean
 from evalkit.types import Passage, Progress
 from evalkit.util.paths import cache_dir
 from evalkit.util.progress import Silent
 
 from . import formats
-from .jsonl import document_of, guarded, lines, open_file, row_of
+from .jsonl import FIELDS, Fields, document_of, is_empty, row_of, title_like
 
 _MAX_COMPARED = 100_000  # ids that an unknown id is compared with, for "Did you mean"
 
@@ -37,12 +39,15 @@ class Corpus:
     Raises ``CorpusError`` if the corpus is missing or of an unknown format. The first access checks all
     documents: a document that cannot be read, lacks id or text, or has the id of another one with another
     text raises ``CorpusError`` with file and line. Exact repetitions are dropped and counted in ``repeated``.
+    Documents with neither title nor text are counted in ``empty``; ``get`` knows them, nothing else yields
+    them. ``fields`` names the columns of title and text.
     """
 
-    def __init__(self, path: Path, progress: Progress | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, progress: Progress | None = None, fields: Fields = FIELDS) -> None:
+        self.path, self.fields = path, fields
         self.layout = formats.recognize(path)
-        self.repeated = self.retracted = 0  # counted by the first pass
+        self.repeated = self.retracted = self.empty = 0  # counted by the first pass
+        self.untitled: str | None = None  # the field that may hold the titles, where no document has one
         self._progress = progress or Silent()
         self._lock = threading.Lock()
         self._loaded: LineIndex | None = None
@@ -77,25 +82,26 @@ class Corpus:
         if self.layout.rows is not None:
             digest.update(f"{self.layout.name} {formats.VERSION}\n".encode())
         for path in self.layout.files:
-            with open_file(path) if self.layout.rows is None else path.open("rb") as file:
-                for block in guarded(path, iter(lambda: file.read(1 << 20), b"")):
-                    digest.update(block)
+            for block in blocks(path, unpacked=self.layout.rows is None):
+                digest.update(block)
         return digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self._index.offsets)
+        return len(self._index.offsets) - self.empty
 
     def __iter__(self) -> Iterator[Passage]:
-        """Yield every document in the order of the files, one in memory at a time."""
+        """Yield every document that is not empty in the order of the files, one in memory at a time."""
         return (document for _, document in self.documents())
 
     def documents(self) -> Iterator[tuple[int, Passage]]:
-        """Yield every document with its offset, for ``read``."""
+        """Yield every document that is not empty with its offset, for ``read``."""
         offsets, n = self._index.offsets, 0
         for number, offset, line in lines(self._lines_file):
             if n < len(offsets) and offset == offsets[n]:
                 n += 1
-                yield offset, _document(line, f"{self._lines_file}:{number}")
+                document = self._document(line, f"{self._lines_file}:{number}")
+                if not is_empty(document):
+                    yield offset, document
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return documents by id, in the order of ``ids``. Raises ``CorpusError`` for an unknown id."""
@@ -129,7 +135,10 @@ class Corpus:
 
     def _at(self, file: IO[bytes], offset: int) -> Passage:
         file.seek(offset)
-        return _document(file.readline(), f"{self.path}: byte {offset}")
+        return self._document(file.readline(), f"{self.path}: byte {offset}")
+
+    def _document(self, line: bytes, where: str) -> Passage:
+        return document_of(row_of(line, where), where, self.fields)
 
     @property
     def _index(self) -> LineIndex:
@@ -140,22 +149,37 @@ class Corpus:
             return self._loaded
 
     def _scan(self) -> LineIndex:
-        hashes, offsets, retracted = array("Q"), array("q"), bytearray()
+        hashes, offsets, retracted, empty = array("Q"), array("q"), bytearray(), bytearray()
+        titles: Counter[str] = Counter()  # by field, "" for the title itself
         for number, offset, line in lines(self._lines_file):
-            document = _document(line, f"{self._lines_file}:{number}")
+            document = self._document(line, f"{self._lines_file}:{number}")
             hashes.append(_hash(document.id))
             offsets.append(offset)
             retracted.append(document.metadata.get("retracted") is True)
+            empty.append(is_empty(document))
+            titles.update([""] if document.title else title_like(document))
             if document.document != document.id:
                 self._parents.add(document.document)
-        if not offsets:
-            raise CorpusError(f"{self.path}: no documents in it")
+        self._check_scanned(empty, titles)
         index = LineIndex(np.array(hashes), np.array(offsets))
         is_first = np.ones(len(offsets), bool)
         is_first[self._repetitions(index)] = False
         self.repeated = int((~is_first).sum())
         self.retracted = int(np.frombuffer(retracted, bool)[is_first].sum())
+        self.empty = int(np.frombuffer(empty, bool)[is_first].sum())
         return LineIndex(np.array(hashes)[is_first], index.offsets[is_first]) if self.repeated else index
+
+    def _check_scanned(self, empty: bytearray, titles: Counter[str]) -> None:
+        """Raise ``CorpusError`` if there is nothing to search or no title where a field was named."""
+        if not empty:
+            raise CorpusError(f"{self.path}: no documents in it")
+        if all(empty):
+            raise CorpusError(f"{self.path}: none of its {len(empty):,} documents has a title or a text")
+        if not titles[""] and self.fields.title != FIELDS.title:
+            raise CorpusError(f"{self.path}: no document has a title under {self.fields.title!r}")
+        self.untitled = (
+            next((name for name, _ in titles.most_common() if name), None) if not titles[""] else None
+        )
 
     def _repetitions(self, index: LineIndex) -> list[int]:
         """Return the numbers of the documents with the id and the text of an earlier one.
@@ -203,21 +227,24 @@ class Corpus:
             with tempfile.TemporaryDirectory(dir=home, prefix=".reading-") as folder:
                 part = Path(folder) / copy.name
                 with part.open("wb") as file:
-                    for line in self._read(Path(folder)):
-                        file.write(line)
+                    for part_of_it in self._read(Path(folder)):
+                        file.write(part_of_it)
                 part.replace(copy)
         return copy
 
     def _read(self, folder: Path) -> Iterator[bytes]:
-        """Yield the lines of the copy; errors name the original file and row."""
+        """Yield the content of the copy; errors name the original file and row."""
         if self.layout.rows is None:
-            with open_file(self.layout.files[0]) as packed:
-                yield from guarded(self.layout.files[0], iter(packed))
+            yield from blocks(self.layout.files[0])
             return
+        limit = record_limit()
         with self._progress.bar(f"Reading {self.path.name}", None) as bar:
             for where, row in self.layout.rows(folder):
-                document_of(row, where)
-                yield msgspec.json.encode(row, enc_hook=str) + b"\n"
+                document_of(row, where, self.fields)
+                line = msgspec.json.encode(row, enc_hook=str) + b"\n"
+                if len(line) > limit:
+                    raise too_long(where, "the document", limit)
+                yield line
                 bar.advance()
 
 
@@ -255,7 +282,3 @@ def _hash(id: str) -> int:
 def indexed_text(passage: Passage) -> str:
     """Return the text that is embedded and searched: title, space, text."""
     return f"{passage.title} {passage.text}".strip()
-
-
-def _document(line: bytes, where: str) -> Passage:
-    return document_of(row_of(line, where), where)

@@ -25,6 +25,15 @@ from .corpus import Corpus, indexed_text
 IDS, ROWS = "ids.bin", "rows.npy"
 
 
+def damaged(folder: Path, what: object) -> SetupError:
+    """Return the error for an index whose files cannot be used."""
+    found = "an array does not hold plain numbers" if "pickle" in str(what) else str(what)
+    return SetupError(
+        f"{folder}: the index is damaged ({found or type(what).__name__}). "
+        "Delete the folder and build the index again"
+    )
+
+
 class Passages(Sequence[Passage]):
     """The passages of a corpus without metadata, sorted by id, with their texts in a temporary file.
 
@@ -106,19 +115,32 @@ class Rows:
         try:
             self._rows = np.load(folder / ROWS, mmap_mode="r")
             self._ids = np.memmap(folder / IDS, np.uint8, mode="r")
-        except (OSError, ValueError) as error:
-            raise SetupError(
-                f"{folder}: its rows cannot be read ({error}): delete the folder and build the index again"
-            ) from None
+            rows = self._rows
+            if (
+                rows.ndim != 2
+                or rows.shape[1] != 2
+                or rows.dtype != np.int64
+                or rows[-1, 0] != len(self._ids)
+            ):
+                raise ValueError("ids and rows do not belong together")
+        except (OSError, ValueError, IndexError, EOFError) as error:
+            raise damaged(folder, error) from None
+        self._folder = folder
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def find(self, row: int) -> tuple[str, int]:
-        """Return the id of a row's passage and the offset of its document."""
-        start = int(self._rows[row - 1, 0]) if row else 0
-        end, offset = self._rows[row].tolist()
-        return self._ids[start:end].tobytes().decode("utf-8", "surrogatepass"), offset
+        """Return the id of a row's passage and the offset of its document. Raises ``SetupError``."""
+        try:
+            start = int(self._rows[row - 1, 0]) if row else 0
+            end, offset = self._rows[row].tolist()
+            id = self._ids[start:end].tobytes().decode("utf-8", "surrogatepass")
+        except (IndexError, UnicodeDecodeError) as error:
+            raise damaged(self._folder, error) from None
+        if not id or offset < 0:
+            raise damaged(self._folder, f"row {row} has no passage")
+        return id, offset
 
 
 def _bytes(text: str) -> bytes:

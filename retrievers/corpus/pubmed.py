@@ -7,10 +7,8 @@ Source of the element names: NLM's DTD, dtd.nlm.nih.gov/ncbi/pubmed.
 
 from __future__ import annotations
 
-import gzip
 import re
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,15 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from evalkit.data.bounded import BoundedStream, guarded, open_file
 from evalkit.errors import CorpusError
+
+from .markup import text_of
 
 ROOT = "PubmedArticleSet"
 UNTITLED = "[Not Available]."  # NLM's own text for a record without a title
 _RETRACTED = "D016441"  # the publication type "Retracted Publication"
+_DEEPEST = 200  # elements inside each other; NLM's formulas have some twenty
 _YEAR = re.compile(r"\d{4}")
 
 Row = dict[str, Any]
@@ -66,27 +68,30 @@ def read(file: Path) -> Iterator[Row | Deleted]:
     ``sections`` ([label, text] of a structured abstract), ``mesh``, ``year``, ``types``, ``retracted``,
     ``retracted_by`` (PMIDs) and ``corrections`` ([kind, PMID]). Raises ``CorpusError`` with file and line.
     """
-    opener = gzip.open if file.suffix == ".gz" else open
     root: ElementTree.Element | None = None
+    depth = 0
     try:
-        with opener(file, "rb") as stream:
+        with guarded(file), open_file(file) as plain:
+            stream = BoundedStream(plain, file)
             # expat refuses exponential entities since 2.4.1, and never reads external ones
             for event, element in ElementTree.iterparse(stream, ("start", "end")):  # noqa: S314
                 if root is None:
                     root = element
                     if root.tag != ROOT:
                         raise CorpusError(f"{file}: no PubMed XML: it begins with <{root.tag}>, not <{ROOT}>")
+                depth += 1 if event == "start" else -1
+                if depth > _DEEPEST:
+                    raise CorpusError(f"{file}: no PubMed XML: elements stand in each other {depth} deep")
                 if event == "start":
                     continue
                 if element.tag in ("PubmedArticle", "PubmedBookArticle"):
                     yield _record(element, file)
                     root.clear()
+                    stream.new_record()
                 elif element.tag == "DeleteCitation":
-                    yield from [Deleted(text) for pmid in element.iter("PMID") if (text := _text(pmid))]
+                    yield from [Deleted(text) for pmid in element.iter("PMID") if (text := text_of(pmid))]
     except ElementTree.ParseError as error:
         raise CorpusError(f"{file}:{error.position[0]}: broken XML: {error}") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CorpusError(f"{file}: a damaged gzip file: {error}") from None
 
 
 def _record(article: ElementTree.Element, file: Path) -> Row:
@@ -94,21 +99,21 @@ def _record(article: ElementTree.Element, file: Path) -> Row:
     if citation is None:
         citation = article.find("BookDocument")
     pmid = None if citation is None else citation.find("PMID")
-    if citation is None or pmid is None or not _text(pmid):
+    if citation is None or pmid is None or not text_of(pmid):
         raise CorpusError(f"{file}: a <{article.tag}> without a PMID")
     sections = _sections(citation)
-    title = _text(citation.find(".//ArticleTitle")) or _text(citation.find(".//VernacularTitle"))
+    title = text_of(citation.find(".//ArticleTitle")) or text_of(citation.find(".//VernacularTitle"))
     row: Row = {
-        "id": _text(pmid),
+        "id": text_of(pmid),
         "version": int(pmid.get("Version", "1")),
         "title": title or UNTITLED,
         "text": " ".join(text for _, text in sections),
     }
     facts = {
         "sections": sections if any(label for label, _ in sections) else None,
-        "mesh": [_text(name) for name in citation.iterfind("MeshHeadingList/MeshHeading/DescriptorName")],
+        "mesh": [text_of(name) for name in citation.iterfind("MeshHeadingList/MeshHeading/DescriptorName")],
         "year": _year(article),
-        "types": [_text(kind) for kind in citation.iterfind(".//PublicationType")],
+        "types": [text_of(kind) for kind in citation.iterfind(".//PublicationType")],
         **_corrections(citation),
     }
     return row | {name: value for name, value in facts.items() if value}
@@ -117,7 +122,7 @@ def _record(article: ElementTree.Element, file: Path) -> Row:
 def _sections(citation: ElementTree.Element) -> list[list[str]]:
     """Return label (or "") and text of each part of the English abstract."""
     parts = citation.iterfind(".//Abstract/AbstractText")
-    return [[part.get("Label") or "", text] for part in parts if (text := _text(part))]
+    return [[part.get("Label") or "", text] for part in parts if (text := text_of(part))]
 
 
 def _year(article: ElementTree.Element) -> int | None:
@@ -128,7 +133,7 @@ def _year(article: ElementTree.Element) -> int | None:
         ".//ArticleDate/Year",
         ".//PubMedPubDate[@PubStatus='pubmed']/Year",
     ):
-        if year := _YEAR.search(_text(article.find(path))):
+        if year := _YEAR.search(text_of(article.find(path))):
             return int(year[0])
     return None
 
@@ -136,7 +141,7 @@ def _year(article: ElementTree.Element) -> int | None:
 def _corrections(citation: ElementTree.Element) -> Row:
     """Return later retractions and corrections of the article, without its reference list ("Cites")."""
     entries = [
-        (entry.get("RefType", ""), _text(entry.find("PMID")))
+        (entry.get("RefType", ""), text_of(entry.find("PMID")))
         for entry in citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
     ]
     by = [pmid for kind, pmid in entries if kind == "RetractionIn"]
@@ -146,8 +151,3 @@ def _corrections(citation: ElementTree.Element) -> Row:
         "retracted_by": [pmid for pmid in by if pmid],
         "corrections": [[kind, pmid] for kind, pmid in entries if kind != "Cites"],
     }
-
-
-def _text(element: ElementTree.Element | None) -> str:
-    """Return all text inside, without marks such as <i> and <sup>, with white space folded."""
-    return "" if element is None else " ".join("".join(element.itertext()).split())

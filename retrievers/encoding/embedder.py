@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,6 +78,20 @@ class Embedder:
             "computed": self._documents.computed,
             "versions": {name: importlib.metadata.version(name) for name in self._documents.packages},
         }
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of the vectors, where the model's files say it."""
+        return self._documents.dimension
+
+    def count_cut(self, documents: Sequence[Document]) -> dict[str, int]:
+        """Return ``passages_cut``, the documents that are longer than ``max_tokens``.
+
+        Empty where the encoder does not tell its length, as a served one.
+        """
+        as_input = self.recipe.tokenizer_input
+        counted = self._documents.count_cut(map(as_input, documents), self.recipe.document_prefix)
+        return {} if counted is None else {"passages_cut": counted[0], "max_tokens": counted[1]}
 
     def fill(self, documents: Sequence[Document], *, label: str) -> None:
         """Embed all documents into the cache; ``embed`` and ``embed_blocks`` then only read."""
@@ -158,9 +172,14 @@ class TextEncoder(Protocol):
     key: str
     packages: tuple[str, ...]
     batch: int
+    dimension: int | None
 
     def encode(self, texts: Sequence[Document], prefix: str = "") -> Vectors:
         """Return the vectors of one batch, (n, dimension)."""
+        ...
+
+    def count_cut(self, texts: Iterable[Document], prefix: str = "") -> tuple[int, int] | None:
+        """Return how many texts are longer than the encoder reads, and that length; None if unknown."""
         ...
 
 
@@ -169,6 +188,7 @@ class ServedEncoder:
 
     packages: tuple[str, ...] = ()
     batch = 256
+    dimension: int | None = None
 
     def __init__(self, spec: str, recipe: Recipe) -> None:
         self._endpoint, self._normalize = ServedModel(spec), recipe.normalize
@@ -183,6 +203,10 @@ class ServedEncoder:
         if self._normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
+
+    def count_cut(self, texts: Iterable[Document], prefix: str = "") -> tuple[int, int] | None:
+        """Return None: the server knows its length and cuts."""
+        return None
 
 
 def _open(encoder: Encoder, text: str, backend: Backend) -> tuple[Recipe, TextEncoder, TextEncoder]:

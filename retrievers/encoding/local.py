@@ -12,7 +12,7 @@ import importlib.util
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,8 @@ from .recipes import Document, Recipe
 from .vector_cache import Vectors
 
 Backend = Literal["auto", "torch", "openvino"]
+_SPECIAL = 8  # special tokens around a text, at most
+_COUNTED_AT_ONCE = 256
 
 
 class LocalModel:
@@ -44,6 +46,8 @@ class LocalModel:
         self._folder, self._recipe = folder, recipe
         self._lock = threading.Lock()
         self.backend = self._choose(backend)
+        hidden = settings(folder, "config.json").get("hidden_size") if recipe.pooling else None
+        self.dimension: int | None = hidden if isinstance(hidden, int) else None
         torch_packages = ("sentence-transformers", "torch")
         self.packages: tuple[str, ...] = ("openvino",) if self.backend == "openvino" else torch_packages
         self.computed = f"openvino {_precision()}" if self.backend == "openvino" else "torch float32"
@@ -77,6 +81,34 @@ class LocalModel:
             )
         return np.ascontiguousarray(vectors, np.float32)
 
+    def count_cut(self, texts: Iterable[Document], prefix: str = "") -> tuple[int, int] | None:
+        """Return how many texts are longer than the model reads, and that length in tokens.
+
+        None where the length is not known.
+        """
+        limit = self._recipe.max_tokens or (self._torch.max_seq_length if not self._recipe.pooling else None)
+        if not limit:
+            return None
+        cut, waiting = 0, []
+        for text in texts:
+            plain = prefix + (text if isinstance(text, str) else " ".join(text))
+            if len(plain.encode("utf-8", "surrogatepass")) + _SPECIAL > limit:  # a token has at least a byte
+                waiting.append(prefix + text if isinstance(text, str) else text)
+            if len(waiting) == _COUNTED_AT_ONCE:
+                cut, waiting = cut + self._n_longer(waiting, limit), []
+        return cut + self._n_longer(waiting, limit), limit
+
+    def _n_longer(self, texts: list[Any], limit: int) -> int:
+        if not texts:
+            return 0
+        if (self._folder / "tokenizer.json").is_file():
+            lengths = [len(encoded.ids) for encoded in self._whole_tokenizer.encode_batch(texts)]
+        else:
+            lengths = list(
+                map(len, self._torch.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
+            )
+        return sum(length > limit for length in lengths)
+
     def _encode_by_openvino(self, texts: Sequence[Document], prefix: str) -> Vectors:
         inputs = [prefix + text if isinstance(text, str) else text for text in texts]
         encoded = self._tokenizer.encode_batch(inputs)
@@ -88,6 +120,15 @@ class LocalModel:
         compiled = self._compiled
         inputs_by_name = {port.any_name: features[port.any_name] for port in compiled.inputs}
         return np.ascontiguousarray(compiled(inputs_by_name)[0], np.float32)
+
+    @cached_property
+    def _whole_tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ def build_index(
 ) -> None:
     """Write the index into a temporary folder, then move its files; the manifest, moved last, completes it.
 
-    ``read`` reads the passages. Counts and the engine's facts are added to ``manifest``.
+    ``read`` reads the passages. Counts and the engine's facts are added to ``manifest``; notes on what a
+    search does not find are logged.
     Raises ``SetupError`` if the folder cannot be written.
     """
     n_documents = len(corpus)
@@ -33,17 +35,22 @@ def build_index(
             part = Path(name)
             facts = engine.build(passages, part)
             passages.write_rows(part)
-            msgspec.structs.replace(
+            complete = msgspec.structs.replace(
                 manifest,
                 facts=facts,
                 files={file.name: sha256(file) for file in sorted(part.iterdir())},
                 n_documents=n_documents,
                 n_repeated=corpus.repeated,
                 n_retracted=corpus.retracted,
+                n_empty=corpus.empty,
+                untitled=corpus.untitled,
                 n_passages=len(passages),
                 n_copies=passages.n_copies,
-            ).write(part / MANIFEST)
+            ).noted()
+            complete.write(part / MANIFEST)
             for file in sorted(part.iterdir(), key=lambda file: file.name == MANIFEST):
                 file.replace(directory / file.name)
     except OSError as error:
         raise SetupError(f"{directory}: the index cannot be written: {error}") from error
+    for note in complete.notes:
+        logging.getLogger(__name__).warning("evalkit: %s: %s", corpus.path, note)

@@ -15,13 +15,14 @@ from evalkit.errors import SetupError
 from evalkit.protocols import Check
 from evalkit.types import Passage, Progress
 
+from ..corpus.passages import damaged
 from ..encoding.embedder import Embedder
 from ..encoding.local import Backend
 from ..encoding.recipes import DEFAULT_MODEL, Document
 from ..encoding.vector_cache import Vectors
 from . import faiss_shards
 from .engine import Engine, Options
-from .faiss_factory import Rows
+from .faiss_factory import Rows, check_name
 from .indexed import IndexedRetriever
 from .manifest import read_manifest
 from .topk import Hits
@@ -107,6 +108,7 @@ class DenseEngine:
         self._options, self._progress, self._stop = options, progress, stop
         self._shard_bytes = shard_bytes
         self._embedder = Embedder(options.encoder, backend=options.backend, progress=progress, stop=stop)
+        check_name(options.index, self._embedder.dimension)
         self._index: faiss_shards.ShardedIndex | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -117,23 +119,32 @@ class DenseEngine:
         """Embed and write. Return facts of the encoder, and of the index with its recall."""
         source = EmbeddingSource(self._embedder, passages, self._stop)
         facts = faiss_shards.build(self._options.index, source, folder, self._progress, self._shard_bytes)
-        return {"encoder": self._embedder.facts, "index": facts}
+        cut = self._embedder.count_cut(Documents(passages))
+        return {"encoder": self._embedder.facts | cut, "index": facts}
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path) -> int:
         """Map the index into memory. Raises ``SetupError`` if the index is missing, damaged or too large."""
         self._folder = folder
-        self._index = faiss_shards.ShardedIndex(
-            folder,
-            read_manifest(folder).facts["index"],
-            self._embedder.recipe.similarity,
-            nprobe=self._options.nprobe,
-            efSearch=self._options.ef_search,
-        )
+        try:
+            self._index = faiss_shards.ShardedIndex(
+                folder,
+                read_manifest(folder).facts["index"],
+                self._embedder.recipe.similarity,
+                nprobe=self._options.nprobe,
+                efSearch=self._options.ef_search,
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise damaged(folder, f"its manifest's facts: {error}") from None
+        return self._index.n
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """Return the nearest rows."""
         assert self._index is not None, "load comes first"
-        return self._index.nearest(self._embedder.embed_queries(queries), k)
+        vectors = self._embedder.embed_queries(queries)
+        if vectors.shape[1] != self._index.dimension:
+            dimensions = f"{self._index.dimension} dimensions, not {vectors.shape[1]} as the encoder's"
+            raise damaged(self._folder, f"its vectors have {dimensions}")
+        return self._index.nearest(vectors, k)
 
     def check(self, n: int, sample: Mapping[int, Passage]) -> list[Check]:
         """Check the number of rows, and the smallest cosine between stored and new vectors of the sample."""

@@ -10,6 +10,7 @@ from evalkit.protocols import Check
 from evalkit.types import Passage
 
 from ..corpus.chunking import Chunking
+from ..corpus.jsonl import FIELDS, Fields
 from ..encoding.recipes import DEFAULT_MODEL
 from .topk import Hits
 
@@ -17,19 +18,31 @@ from .topk import Hits
 class Options(Chunking, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of every index, besides those of ``Chunking``.
 
-    ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``, ``mmr`` and
-    ``depth`` (the number of candidates) are for the stages after the first search (``rerank.py``).
+    ``title_field`` and ``text_field`` name the columns of the corpus, where they are not ``title`` and
+    ``text``. ``deduplicate``: of passages with the same title and text, keep the first by id. ``rerank``,
+    ``mmr`` and ``depth`` (the number of candidates) are for the stages after the first search
+    (``rerank.py``).
     """
 
+    title_field: str | None = None
+    text_field: str | None = None
     deduplicate: bool = False
     rerank: str | None = None
     mmr: float | None = None
     depth: int = 100
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} is empty")
         super().__post_init__()
         if self.depth < 1 or not 0 <= (self.mmr or 0) <= 1:
             raise ValueError("depth must be at least 1 and mmr between 0 (variety) and 1 (relevance)")
+
+    @property
+    def fields(self) -> Fields:
+        """The columns of the corpus."""
+        return Fields(self.title_field or FIELDS.title, self.text_field or FIELDS.text)
 
     @property
     def mmr_encoder(self) -> str:
@@ -48,8 +61,8 @@ class Engine(Protocol):
         """Write an index of titles and texts into ``folder``. Return facts for the manifest."""
         ...
 
-    def load(self, folder: Path) -> None:
-        """Read the index."""
+    def load(self, folder: Path) -> int:
+        """Read the index and return its number of rows. Raises ``SetupError`` if it is missing or damaged."""
         ...
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:

@@ -52,15 +52,35 @@ class Plan(msgspec.Struct, frozen=True):
 
     def make(self) -> Any:
         """Return the empty index. Raises ``UsageError`` for a factory string that FAISS does not know."""
-        import faiss
+        return _made(self.factory, self.dimension, self.metric)
 
-        try:
-            return faiss.index_factory(self.dimension, self.factory, self.metric)
-        except RuntimeError as error:
-            raise UsageError(
-                f"no FAISS index {self.factory!r} for {self.dimension} dimensions: {reason(error)}. "
-                f"Known: auto, {', '.join(FAMILIES)}, or a string for faiss.index_factory."
-            ) from None
+
+def check_name(name: str, dimension: int | None) -> None:
+    """Raise ``UsageError`` for a name that is no family and no factory string, before anything is read.
+
+    Where the ``dimension`` of the vectors is not known yet, only the form of the string is checked.
+    """
+    if name == "auto" or name in FAMILIES:
+        return
+    import faiss
+
+    try:
+        _made(name, dimension or 64, faiss.METRIC_INNER_PRODUCT)
+    except UsageError as error:
+        if dimension or "could not parse" in str(error):
+            raise
+
+
+def _made(factory: str, dimension: int, metric: int) -> Any:
+    import faiss
+
+    try:
+        return faiss.index_factory(dimension, factory, metric)
+    except RuntimeError as error:
+        raise UsageError(
+            f"no FAISS index {factory!r} for {dimension} dimensions: {reason(error)}. "
+            f"Known: auto, {', '.join(FAMILIES)}, or a string for faiss.index_factory."
+        ) from None
 
 
 def plan(name: str, n: int, dimension: int, similarity: Literal["cosine", "dot", "l2"]) -> Plan:
@@ -69,7 +89,7 @@ def plan(name: str, n: int, dimension: int, similarity: Literal["cosine", "dot",
         name = "flat" if n <= FLAT_UNTIL else "ivf" if n <= IVF_UNTIL else "ivfpq"
     lists = max(1, min(round(4 * n**0.5), n // _TRAIN_PER_LIST))
     bytes = next(m for m in range(max(1, dimension // 4), 0, -1) if dimension % m == 0)
-    factory = FAMILIES.get(name, name).format(lists=lists, bytes=bytes)
+    factory = FAMILIES[name].format(lists=lists, bytes=bytes) if name in FAMILIES else name
     return Plan(name if name in FAMILIES else "custom", factory, n, dimension, similarity)
 
 
@@ -110,6 +130,6 @@ def train_rows(plan: Plan) -> Rows:
     return np.unique(np.linspace(0, plan.n - 1, min(plan.n, size)).astype(np.int64))
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """Return FAISS's message without the position in its source."""
     return str(error).rpartition(": ")[2].strip() or str(error)

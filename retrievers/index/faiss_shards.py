@@ -21,6 +21,7 @@ import psutil
 from evalkit.errors import SetupError
 from evalkit.types import Progress
 
+from ..corpus.passages import damaged
 from ..encoding.recipes import Similarity
 from ..encoding.vector_cache import Vectors
 from .faiss_factory import Plan, Rows, plan, reason, train, train_rows
@@ -138,10 +139,8 @@ class Shards:
         try:
             flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
             self._parts = [faiss.read_index(str(file), flags) for file in files]
-        except RuntimeError as error:
-            raise SetupError(
-                f"{folder}: an index file is damaged ({reason(error)}): delete the folder and build it again"
-            ) from None
+        except (RuntimeError, MemoryError) as error:
+            raise damaged(folder, reason(error)) from None
         self.index: Any = joined(self._parts)
 
     def vectors(self, rows: Sequence[int]) -> Vectors | None:
@@ -212,6 +211,16 @@ class ShardedIndex:
         self._exact = facts["family"] in ("flat", "sq8")
         self._unit = np.float32(1e6 if similarity == "cosine" else 1e4)  # the precision of float32 scores
         self._scale = -self._unit if similarity == "l2" else self._unit
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return int(self._index.ntotal)
+
+    @property
+    def dimension(self) -> int:
+        """The dimension of the vectors."""
+        return int(self._index.d)
 
     def nearest(self, vectors: Vectors, k: int) -> list[Hits]:
         """Return the ``k`` nearest rows and their scores for each vector, ties by row.

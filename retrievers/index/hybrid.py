@@ -10,7 +10,8 @@ from evalkit.protocols import Check
 from evalkit.rag.fusion import fuse
 from evalkit.types import Passage
 
-from .bm25 import K1, B, LexicalEngine
+from ..corpus.passages import damaged
+from .bm25 import K1, B, LexicalEngine, check_bm25
 from .dense import DenseEngine, DenseOptions, FaissRetriever
 from .engine import Engine
 from .indexed import IndexedRetriever
@@ -33,6 +34,7 @@ class HybridOptions(DenseOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_bm25(self.k1, self.b)
         if self.rrf_k < 1 or not 0 <= self.dense_weight <= 1:
             raise ValueError("rrf_k must be at least 1 and dense_weight between 0 and 1")
 
@@ -51,10 +53,12 @@ class FusionEngine:
         """Build both indexes, the faster one first."""
         return self._lexical.build(passages, folder) | self._dense.build(passages, folder)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path) -> int:
         """Load both indexes."""
-        self._lexical.load(folder)
-        self._dense.load(folder)
+        lexical, dense = self._lexical.load(folder), self._dense.load(folder)
+        if lexical != dense:
+            raise damaged(folder, f"BM25 has {lexical:,} rows, FAISS {dense:,}")
+        return dense
 
     def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """Return fused rankings; scores are sums of reciprocal ranks, or of weighted scores."""

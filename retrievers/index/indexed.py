@@ -26,11 +26,11 @@ from evalkit.protocols import Check, Retriever
 from evalkit.types import Passage, Progress
 
 from ..corpus.corpus import Corpus
-from ..corpus.passages import Passages, Rows
+from ..corpus.passages import Passages, Rows, damaged
 from .batching import Batcher
 from .build import build_index
 from .engine import Engine, Options
-from .manifest import MANIFEST, CorpusFacts, Manifest, read_manifest
+from .manifest import FORMAT, MANIFEST, CorpusFacts, Manifest, read_manifest
 from .rerank import Reranking
 from .topk import Hits
 from .verify import check_corpus, check_count, check_files
@@ -52,11 +52,12 @@ class IndexedRetriever(Retriever):
     kind: ClassVar[str]
     options_type: ClassVar[type[Options]] = Options
     search_options = frozenset({"rerank", "mmr", "depth"})
+    index_format = FORMAT
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, corpus: Path, directory: Path, *, progress: Progress, **options: Any) -> None:
         self.options = self._read_options(options)
-        self.corpus = Corpus(corpus, progress)
+        self.corpus = Corpus(corpus, progress, self.options.fields)
         self.directory = directory
         self.progress = progress
         self.stop = threading.Event()
@@ -169,6 +170,7 @@ class IndexedRetriever(Retriever):
             check_count("documents", len(self.corpus), manifest.n_documents),
             check_count("passages", n, manifest.n_passages),
             *self._engine.check(n, dict(zip(rows, passages, strict=True))),
+            *(Check("note", None, note) for note in manifest.notes),
         ]
 
     def _answer(self, calls: list[tuple[str, int]]) -> list[list[Passage]]:
@@ -194,7 +196,9 @@ class IndexedRetriever(Retriever):
         documents = {d.id: d for d in self.corpus.read(places)}
         passages = []
         for name, id, score in zip(names, ids, scores, strict=True):
-            passage = next(p for p in self._cut(documents[name]) if p.id == id)
+            passage = next((p for p in self._cut(documents[name]) if p.id == id), None)
+            if passage is None:
+                raise damaged(self.directory, f"its corpus has no passage {id!r}")
             passages.append(msgspec.structs.replace(passage, score=score))
         return passages
 
@@ -208,8 +212,10 @@ class IndexedRetriever(Retriever):
             if not (self.directory / MANIFEST).exists():
                 self._build()
             self._check()
-            self._engine.load(self.directory)
-            self._rows = Rows(self.directory)
+            n, rows = self._engine.load(self.directory), Rows(self.directory)
+            if n != len(rows):
+                raise damaged(self.directory, f"{n:,} rows, but {len(rows):,} ids")
+            self._rows = rows
         return self._rows
 
     def _build(self) -> None:

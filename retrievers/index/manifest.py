@@ -12,9 +12,18 @@ import msgspec
 from evalkit.errors import SetupError
 from evalkit.util.paths import write_whole
 
-FORMAT = 2  # raise it when older indexes cannot be read, or would hold other passages
+FORMAT = 3  # raise it when older indexes cannot be read, or would hold other passages
 MANIFEST = "manifest.json"
-PASSAGES = ("chunk_words", "chunk_tokens", "chunk_sentences", "chunk_sections", "overlap", "deduplicate")
+PASSAGES = (
+    "chunk_words",
+    "chunk_tokens",
+    "chunk_sentences",
+    "chunk_sections",
+    "overlap",
+    "deduplicate",
+    "title_field",
+    "text_field",
+)
 
 
 class CorpusFacts(msgspec.Struct, frozen=True):
@@ -32,7 +41,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - ``engine``: all that determines the results besides corpus and chunking.
     - ``facts``: facts from the build (what computed the vectors, recall).
     - ``n_repeated``: repetitions of a document; ``n_retracted``: documents of retracted articles.
+    - ``n_empty``: documents left out because they have neither title nor text; ``untitled``: the field that
+      may hold the titles, where no document has one.
     - ``n_copies``: passages with the title and text of an earlier one (left out under ``deduplicate``).
+    - ``notes``: what a search does not find of the corpus, in words.
     - ``files``: the SHA-256 of the index's files by name; ``tokenizer``: that of the tokenizer that counted.
     """
 
@@ -45,8 +57,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     n_documents: int | None = None
     n_repeated: int | None = None
     n_retracted: int | None = None
+    n_empty: int | None = None
+    untitled: str | None = None
     n_passages: int | None = None
     n_copies: int | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
     tokenizer: str | None = None
     files: dict[str, str] = msgspec.field(default_factory=dict)
     format: int = FORMAT
@@ -54,6 +69,30 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def write(self, path: Path) -> None:
         """Write readable JSON, completely or not at all."""
         write_whole(path, msgspec.json.format(msgspec.json.encode(self)))
+
+    def noted(self) -> Manifest:
+        """Return the manifest of a complete build, with its notes."""
+        return msgspec.structs.replace(self, notes=list(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        if self.n_empty:
+            have = "document has" if self.n_empty == 1 else "documents have"
+            yield f"{self.n_empty:,} {have} neither title nor text: left out"
+        if self.untitled:
+            yield (
+                f"no document has a title; the field {self.untitled!r} may hold it: "
+                f"--title-field {self.untitled} (title_field={self.untitled})"
+            )
+        if silent := self.facts.get("bm25", {}).get("passages_without_words"):
+            have = "has" if silent == 1 else "have"
+            yield f"{silent:,} of {self.n_passages:,} passages {have} no word that BM25 could search"
+        encoder = self.facts.get("encoder", {})
+        if cut := encoder.get("passages_cut"):
+            are, limit = "is" if cut == 1 else "are", encoder["max_tokens"]
+            yield (
+                f"{cut:,} of {self.n_passages:,} passages {are} longer than the {limit:,} tokens that the "
+                "encoder reads: their ends are not searched. --chunk-tokens makes shorter passages"
+            )
 
     def deciding(self) -> dict[str, Any]:
         """Return the facts that must agree; not among them: locations, names and package versions."""

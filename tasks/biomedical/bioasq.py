@@ -16,6 +16,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from evalkit import Answer, Metric, Sample, Status, UsageError, file_rows, hub_rows, only
+from evalkit.data.files import folder_of
 from evalkit.data.hub import local_folder
 from evalkit.metrics import (
     closed_accuracy,
@@ -122,7 +123,9 @@ def read_names(reply: str) -> list[str]:
 
 
 def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:
-    return golden.rows(home, name) if home.suffix == ".json" else file_rows(home, name, *_FIELDS[name])
+    if home.suffix == ".json":
+        return golden.rows(home, name)
+    return file_rows(home if name == "questions" else folder_of(home), name, *_FIELDS[name])
 
 
 def _exact(exact: str | list[list[str]] | None) -> str | list[list[str]] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError, Passage, Sample, UsageError
+from evalkit.data.bounded import read_whole
 from evalkit.retrieval.trec import read_qrels
 
 CITED = 3  # PMIDs of one citation that the track counts
@@ -80,7 +81,7 @@ def _only(path: Path, pattern: str) -> Path | None:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of ``{"topics": […]}``, of a list, or of an object per line."""
-    text = file.read_bytes()
+    text = read_whole(file)
     try:
         document = msgspec.json.decode(text)
     except msgspec.MsgspecError:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError
+from evalkit.data.bounded import read_whole
 
 Row = dict[str, Any]
 
@@ -17,8 +18,8 @@ Row = dict[str, Any]
 def rows(file: Path, name: str) -> Iterator[Row]:
     """Yield the rows ``questions`` or ``passages`` of a golden file. Raises ``CorpusError``."""
     try:
-        questions = msgspec.json.decode(file.read_bytes())["questions"]
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        questions = msgspec.json.decode(read_whole(file))["questions"]
+    except (msgspec.MsgspecError, KeyError, TypeError, RecursionError) as error:
         raise CorpusError(f"{file} is no golden file of BioASQ, {{'questions': […]}}: {error}") from None
     ids: dict[tuple[str, str], str] = {}
     counts: Counter[str] = Counter()

@@ -14,11 +14,10 @@ from evalkit import Passage, Retriever, Sample
 from evalkit.data.hub import rows_of
 
 Journal = Literal["PLOS", "eLife"]
-Split = Literal["validation", "train"]
 
 
 def articles(
-    data: Path | None, journal: Journal, split: Split
+    data: Path | None, journal: Journal, split: str
 ) -> Iterator[tuple[Sample, list[tuple[str, str]]]]:
     """Yield each article's sample, with the abstract as input, and its other sections: heading and text."""
     fields = ("article", "section_headings", "title", "summary")
@@ -37,7 +36,7 @@ def articles(
         yield sample, sections[1:]
 
 
-def pool(data: Path | None, journal: Journal, split: Split) -> Iterator[dict[str, str]]:
+def pool(data: Path | None, journal: Journal, split: str) -> Iterator[dict[str, str]]:
     """Yield the sections of all articles, without the abstracts."""
     for sample, sections in articles(data, journal, split):
         for name, (heading, text) in zip(names(sample), sections, strict=True):

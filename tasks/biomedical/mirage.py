@@ -1,7 +1,8 @@
 """Read MIRAGE: its own ``benchmark.json``, or JSON Lines of one file for each subset.
 
 ``benchmark.json`` (github.com/Teddy-XiongGZ/MIRAGE) holds ``{subset: {id: {question, options: {A: …}, answer,
-PMID?}}}``. A JSON Lines folder holds ``SUBSET.questions.jsonl[.gz]`` with id, question, options, answer.
+PMID?}}}``. A JSON Lines folder holds ``SUBSET.questions.jsonl[.gz]`` with id, question, options, answer; one
+such file is read alone, as the subset of its name or of ``-p subset=``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from evalkit import CorpusError, Sample, UsageError, file_rows
+from evalkit.data.bounded import read_whole
+from evalkit.data.tables import suffix_of
 
 # In the order of the paper's Table 6. PubMedQA and BioASQ come without their abstracts.
 SUBSETS = {
@@ -37,7 +40,11 @@ def questions(data: Path | None, subset: str) -> Iterator[Sample]:
     if not data.exists():
         raise UsageError(f"-p data={data}: no such file or folder")
     file = data / "benchmark.json" if data.is_dir() else data
-    subsets = _benchmark(file) if file.is_file() else _folder(data)
+    if file.is_file() and suffix_of(file) != ".json":
+        named = file.name.split(".")[0]
+        subsets = _file(file, named if named in SUBSETS else subset)
+    else:
+        subsets = _benchmark(file) if file.is_file() else _folder(data)
     if not subsets:
         raise UsageError(
             f"-p data={data}: it has neither benchmark.json nor a SUBSET.questions.jsonl[.gz]; the "
@@ -55,7 +62,7 @@ Rows = Iterator[tuple[str, str, dict[str, Any]]]
 
 def _benchmark(file: Path) -> dict[str, Rows]:
     try:
-        document = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, dict[str, Any]]])
+        document = msgspec.json.decode(read_whole(file), type=dict[str, dict[str, dict[str, Any]]])
     except msgspec.MsgspecError as error:
         raise CorpusError(f"{file} is no benchmark.json of MIRAGE: {error}") from None
 
@@ -67,11 +74,19 @@ def _benchmark(file: Path) -> dict[str, Rows]:
 
 
 def _folder(folder: Path) -> dict[str, Rows]:
-    def rows(name: str) -> Rows:
-        for row in file_rows(folder, f"{name}.questions", "id"):
-            yield f"{folder}, {name}, {row['id']}", str(row["id"]), row
+    names = (name for name in SUBSETS if any(folder.glob(f"{name}.questions.jsonl*")))
+    return {name: _lines(folder, name) for name in names}
 
-    return {name: rows(name) for name in SUBSETS if any(folder.glob(f"{name}.questions.jsonl*"))}
+
+def _file(file: Path, name: str) -> dict[str, Rows]:
+    if name not in SUBSETS:
+        raise UsageError(f"-p data={file}: say which subset it is by -p subset=; known: {', '.join(SUBSETS)}")
+    return {name: _lines(file, name)}
+
+
+def _lines(data: Path, name: str) -> Rows:
+    for row in file_rows(data, f"{name}.questions", "id"):
+        yield f"{data}, {name}, {row['id']}", str(row["id"]), row
 
 
 def _sample(subset: str, where: str, id_: str, row: dict[str, Any]) -> Sample:
@@ -82,8 +97,8 @@ def _sample(subset: str, where: str, id_: str, row: dict[str, Any]) -> Sample:
         return Sample(
             f"{subset}:{id_}",
             question,
-            options[answer],
             choices=tuple(options[letter] for letter in letters),
+            answer={letter: place for place, letter in enumerate(letters)}[answer],
             slices={"subset": SUBSETS[subset], **({"subject": subject} if subject else {})},
         )
     except (KeyError, TypeError, AttributeError) as error:

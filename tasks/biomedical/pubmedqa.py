@@ -1,26 +1,36 @@
-"""Read PubMedQA: from the Hugging Face hub, from a file of the hub's layout, or from JSON Lines.
+"""Read PubMedQA: from the Hugging Face hub, as it is published, or from JSON Lines; and read decisions.
 
-A JSON Lines folder holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision, gold_doc_ids) and
-``docs.jsonl[.gz]`` (doc_id, text: the abstract without its conclusion). The abstracts in
-folders beside it (``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
+The hub's layout is also that of a Parquet file; the published file is ``ori_pqal.json``. A JSON Lines folder
+holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision, gold_doc_ids) and ``docs.jsonl[.gz]``
+(doc_id, text: the abstract without its conclusion). The abstracts in folders beside it
+(``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit import file_rows, hub_rows
+from evalkit import Answer, Sample, file_rows, hub_rows, metric
+from evalkit.data.files import folder_of
 from evalkit.data.hub import local_folder
+from evalkit.reading.fold import fold
 
 from .pool import write_pool as write_documents
 
 HUB = ("qiaojin/PubMedQA", "pqa_labeled", "train")
 # Ids of these collections are plain numbers: a prefix separates them from PubMed's.
 PREFIXES = {"scifact": "s2:"}
+DECISIONS = ("yes", "no", "maybe")
+PUBLISHED = "ori_pqal"
+
+_LINE = re.compile(
+    r"\W*(?:(?:final\s+)?(?:decision|answer|verdict)\s*\W+)?(?P<word>yes|no|maybe)\b\W*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,11 @@ def questions(data: Path | None) -> Iterator[Row]:
     if home is None:
         yield from (_from_hub(row) for row in hub_rows(*HUB, file=data))
         return
+    if (published := _published(home)) is not None:
+        yield from map(
+            _from_published, file_rows(published, PUBLISHED, "QUESTION", "LONG_ANSWER", "CONTEXTS")
+        )
+        return
     for row in file_rows(home, "questions", "id", "question", "long_answer", "decision", "gold_doc_ids"):
         yield Row(row["id"], row["question"], row["long_answer"], row["decision"], row["gold_doc_ids"][0])
 
@@ -52,11 +67,11 @@ def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
     the path is written. What joined is said on stderr.
     """
     home = local_folder(data)
-    if home is None:
+    if home is None or _published(home) is not None:
         for row in questions(data):
             yield {"id": row.document, "title": "", "text": row.abstract or ""}
         return
-    yield from _documents_in(home, "docs")
+    yield from _documents_in(folder_of(home), "docs")
     if pool == "own":
         return
     joined = list(neighbours(home))
@@ -84,6 +99,40 @@ def write_pool(data: Path | None, pool: str, home: Path) -> Path:
 def _documents_in(folder: Path, name: str, prefix: str = "") -> Iterator[dict[str, str]]:
     for row in file_rows(folder, name, "doc_id", "text"):
         yield {"id": prefix + row["doc_id"], "title": row.get("title", ""), "text": row["text"]}
+
+
+def _published(home: Path) -> Path | None:
+    """Return the published file: ``data`` itself if it is JSON, or ``ori_pqal.json`` in the folder."""
+    if home.is_file():
+        return home if home.suffix == ".json" else None
+    places = (home / f"{PUBLISHED}.json", home / "data" / f"{PUBLISHED}.json")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _from_published(row: dict[str, Any]) -> Row:
+    abstract = " ".join(row["CONTEXTS"])
+    decision = row.get("final_decision", "")
+    return Row(row["id"], row["QUESTION"], row["LONG_ANSWER"], decision, f"pmid:{row['id']}", abstract)
+
+
+def read_decision(reply: str) -> tuple[str, str | None]:
+    """Return the conclusion of a reply and its decision (yes, no, maybe; None where it gives none).
+
+    The decision is a line of its own, the last one or the first: ``Decision: yes``, or the word alone.
+    """
+    lines = reply.strip().splitlines()
+    for place in (-1, 0):
+        found = _LINE.fullmatch(fold(lines[place])) if lines else None
+        if found:
+            rest = [line for line in lines if line is not lines[place]]
+            return "\n".join(rest).strip() or reply, found["word"].lower()
+    return reply, None
+
+
+@metric
+def decision_accuracy(sample: Sample, answer: Answer) -> float:
+    """1 where the reply's decision (yes, no, maybe) is the right one."""
+    return float(answer.metadata.get("exact_answer") == [sample.metadata["exact_answer"]])
 
 
 def _from_hub(row: dict[str, Any]) -> Row:

@@ -12,16 +12,17 @@ from itertools import groupby
 from pathlib import Path
 
 from evalkit import Sample, file_rows, hub_rows
+from evalkit.data.files import folder_of
 from evalkit.data.hub import local_folder
 
 HUB = "armanc/pubmed-rct20k"
 
 
-def trials(data: Path | None = None) -> Iterator[Sample]:
+def trials(data: Path | None = None, split: str = "test") -> Iterator[Sample]:
     """Yield a sample for each conclusion; its input is the title."""
     home = local_folder(data)
     if home is None:
-        for name, parts in _abstracts(data):
+        for name, parts in _abstracts(data, split):
             if "objective" in parts and "conclusions" in parts:
                 yield Sample(name, parts["objective"], parts["conclusions"], relevance={f"pmid:{name}": 1})
         return
@@ -31,21 +32,21 @@ def trials(data: Path | None = None) -> Iterator[Sample]:
         )
 
 
-def documents(data: Path | None) -> Iterator[dict[str, str]]:
+def documents(data: Path | None, split: str = "test") -> Iterator[dict[str, str]]:
     """Yield the abstracts without their conclusions."""
     home = local_folder(data)
     if home is None:
-        for name, parts in _abstracts(data):
+        for name, parts in _abstracts(data, split):
             text = " ".join(part for label, part in parts.items() if label != "conclusions")
             yield {"id": f"pmid:{name}", "title": "", "text": text}
         return
-    for row in file_rows(home, "docs", "doc_id", "title", "text"):
+    for row in file_rows(folder_of(home), "docs", "doc_id", "title", "text"):
         yield {"id": row["doc_id"], "title": row["title"], "text": row["text"]}
 
 
-def _abstracts(file: Path | None) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the PMID of each abstract in PubMed-RCT's test set, and its text by label in text order."""
-    rows = hub_rows(HUB, None, "test", file, fields=("abstract_id", "label", "text"))
+def _abstracts(file: Path | None, split: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the PMID of each abstract in a split of PubMed-RCT, and its text by label in text order."""
+    rows = hub_rows(HUB, None, split, file, fields=("abstract_id", "label", "text"))
     for name, sentences in groupby(rows, key=lambda row: str(row["abstract_id"]).strip("#")):
         parts: dict[str, list[str]] = {}
         for row in sentences:

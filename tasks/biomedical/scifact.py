@@ -1,7 +1,8 @@
 """Read SciFact: claims, abstracts by sentence, verdicts in replies; and SciFact's own F1 scores.
 
-A folder holds ``claims.dev.jsonl[.gz]`` (claim_id, claim, cited_doc_ids, evidence) and
-``corpus.jsonl[.gz]`` (doc_id, title, sentences). The hub has a row for each claim and evidence document.
+A folder holds the claims, ``claims_dev.jsonl`` as published or ``claims.dev.jsonl[.gz]`` (claim_id, claim,
+cited_doc_ids, evidence), and ``corpus.jsonl[.gz]`` (doc_id, title, abstract or sentences). The hub has a row
+for each claim and evidence document.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from evalkit import Answer, Metric, Sample, file_rows, hub_rows
+from evalkit.data.files import folder_of, split_rows
 from evalkit.data.hub import PARQUET, local_folder
 
 HUB = "allenai/scifact"
@@ -48,24 +50,31 @@ def abstracts(data: Path | None) -> dict[str, Abstract]:
     if home is None:
         rows = hub_rows(HUB, "corpus", "train", revision=PARQUET, fields=("doc_id", "title", "abstract"))
         return {str(r["doc_id"]): Abstract(r["title"], tuple(r["abstract"])) for r in rows}
-    rows = file_rows(home, "corpus", "doc_id", "title", "sentences")
-    return {row["doc_id"]: Abstract(row["title"], tuple(row["sentences"])) for row in rows}
+    columns = {"abstract": "sentences"}
+    rows = file_rows(folder_of(home), "corpus", "doc_id", "title", "sentences", columns=columns)
+    return {str(row["doc_id"]): Abstract(row["title"], tuple(row["sentences"])) for row in rows}
 
 
-def claims(data: Path | None = None) -> Iterator[Sample]:
-    """Yield the claims of the development set. Cited documents are relevant, with evidence or without."""
+def claims(data: Path | None = None, split: str = "dev") -> Iterator[Sample]:
+    """Yield the claims of a split. Cited documents are relevant, with evidence or without.
+
+    The published test split has no evidence: it cannot be scored.
+    """
     home = local_folder(data)
     if home is not None:
-        for row in file_rows(home, "claims.dev", "claim_id", "claim", "cited_doc_ids", "evidence"):
+        fields = ("claim_id", "claim", "cited_doc_ids", "evidence")
+        names = ("claims.{}", "claims_{}")
+        for row in split_rows(home, split, *fields, names=names, columns={"id": "claim_id"}):
             evidence = {
                 document: (sets[0]["label"], [rationale["sentences"] for rationale in sets])
                 for document, sets in row["evidence"].items()
             }
-            yield _sample(row["claim_id"], row["claim"], row["cited_doc_ids"], evidence)
+            yield _sample(str(row["claim_id"]), row["claim"], [*map(str, row["cited_doc_ids"])], evidence)
         return
     by_claim: dict[str, tuple[str, list[str], Evidence]] = {}
     fields = ("id", "claim", "evidence_doc_id", "evidence_label", "evidence_sentences", "cited_doc_ids")
-    for row in hub_rows(HUB, "claims", "validation", data, revision=PARQUET, fields=fields):
+    name = "validation" if split == "dev" else split
+    for row in hub_rows(HUB, "claims", name, data, revision=PARQUET, fields=fields):
         cited = [str(name) for name in row["cited_doc_ids"]]
         _, _, sets = by_claim.setdefault(str(row["id"]), (row["claim"], cited, {}))
         if row["evidence_label"]:

@@ -50,6 +50,7 @@ def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
         "TREC BioGen, Gupta et al. 2024; trec-biogen.github.io",
         licence="NIST's terms for TREC",
         size="65 topics (2024)",
+        ids="the topic's id: '116'",
     ),
 )
 @parametrize(arm=["retrieved"])

@@ -5,7 +5,7 @@ The abstract is the query and the article's own sections are the pool. Arms: ``a
 them. ROUGE and readability are scored; for the shared task's other measures run ``evalkit rescore RUN
 --metric "bertscore(truncate=True)" --metric "summac()"``. Data: PLOS and eLife (Goldsack et al. 2022), hub
 ids BioLaySumm/BioLaySumm2025-PLOS and BioLaySumm/BioLaySumm2025-eLife, or ``SPLIT.jsonl[.gz]`` of the same
-columns by ``-p data=FOLDER``.
+columns by ``-p data=FOLDER`` or ``FILE``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evalkit import Answer, Info, Model, Retriever, Sample, fixture, numbered, p
 from evalkit.metrics import copy_rate, length, readability, rouge
 
 from . import laysumm
-from .laysumm import Journal, Split
+from .laysumm import Journal
 from .pool import write_pool
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -28,13 +28,13 @@ PASSAGES = (PROMPTS / "biolaysumm_passages.txt").read_text(encoding="utf-8")
 
 @fixture
 def corpus(
-    cache_dir: Path, data: Path | None = None, journal: Journal = "eLife", split: Split = "validation"
+    cache_dir: Path, data: Path | None = None, journal: Journal = "eLife", split: str = "validation"
 ) -> Path:
     return write_pool(laysumm.pool(data, journal, split), cache_dir / "corpora", f"biolaysumm-{journal}")
 
 
 def samples(
-    data: Path | None = None, journal: Journal = "eLife", split: Split = "validation"
+    data: Path | None = None, journal: Journal = "eLife", split: str = "validation"
 ) -> Iterator[Sample]:
     return (sample for sample, _ in laysumm.articles(data, journal, split))
 
@@ -54,7 +54,8 @@ def samples(
     info=Info(
         "BioLaySumm, Goldsack et al. 2022; hub ids BioLaySumm/BioLaySumm2025-PLOS and -eLife",
         licence="CC BY 4.0 (articles)",
-        size="241 articles of eLife, 1,376 of PLOS (validation)",
+        size="241 articles of eLife, 1,376 of PLOS (validation); 4,346 and 24,773 (train)",
+        ids="journal, split and row from 0: 'eLife-validation-17'",
     ),
 )
 @parametrize(arm=["abstract", "retrieved", "article"])

@@ -3,7 +3,8 @@
 Three physicians labelled each claim of systems' answers to patients' questions; the majority is the target.
 The model gets the same prompt as when it judges other tasks. With ``-p judge=nli:MODEL`` that judge replaces
 the model. Data: Manes et al. 2024, github.com/Itaymanes/K-QA, as one row a claim
-(answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of the folder ``-p data=FOLDER``.
+(answer, claim, labels, majority) in ``nli_judgements.jsonl[.gz]`` of ``-p data=FOLDER``, or in the file
+``-p data=FILE``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WORD_OF = {relation: word for word, relation in WORDS.items()}
 def samples(data: Path | None = None) -> Iterator[Sample]:
     if data is None:
         raise UsageError("judge_kqa reads a folder with nli_judgements.jsonl: -p data=FOLDER")
-    for number, row in enumerate(file_rows(data, "nli_judgements")):
+    for number, row in enumerate(file_rows(data, "nli_judgements", "answer", "claim", "labels", "majority")):
         agree = "all" if len(set(row["labels"])) == 1 else "most"
         yield Sample(
             str(number),
@@ -38,7 +39,12 @@ def samples(data: Path | None = None) -> Iterator[Sample]:
     samples,
     metrics=[exact_match(), macro_f1(["entails", "contradicts", "neutral"])],
     tags=["biomedical", "judge"],
-    info=Info("K-QA, Manes et al. 2024; github.com/Itaymanes/K-QA", licence="MIT", size="201 claims"),
+    info=Info(
+        "K-QA, Manes et al. 2024; github.com/Itaymanes/K-QA",
+        licence="MIT",
+        size="201 claims",
+        ids="the row's number, from 0: '17'",
+    ),
 )
 async def judge_kqa(sample: Sample, model: Model, review: Review) -> Answer:
     """Say whether an answer supports a claim, contradicts it, or neither."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from evalkit import Answer, Info, Model, Requirements, Retriever, Sample, fixture, numbered, parametrize, task
 from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
+from evalkit.choice.extract import letter
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
 from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
@@ -54,10 +55,12 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     samples,
     metrics=[accuracy(), brier(), expected_calibration_error()],
     tags=["biomedical", "rag", "choice"],
+    version=2,
     info=Info(
         "MIRAGE, Xiong et al. 2024; github.com/Teddy-XiongGZ/MIRAGE",
         licence="public domain (US); each set under its own",
-        size="7,663 questions in five sets",
+        size="7,663 questions: MMLU-Med 1,089, MedQA-US 1,273, MedMCQA 4,183, PubMedQA* 500, BioASQ-Y/N 618",
+        ids="subset and the question's key: 'medqa:0000'",
     ),
     needs=lambda params: Requirements(
         logprobs=params["method"] == "likelihood",
@@ -74,7 +77,7 @@ async def mirage(
     method: Method = "generate",
     permute: int | None = None,
     circular: bool = False,
-    extractor: str = "letter.v1",
+    extractor: str = letter.id,
     constraint: Constraint = "regex",
     max_tokens: int = 1024,
     reasoning_tokens: int = 0,

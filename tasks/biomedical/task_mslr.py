@@ -5,7 +5,7 @@ Arms: ``oracle`` shows the review's own studies, ``retrieved`` searches the stud
 background. At most ``-p studies=25`` are shown; each answer records how many were left out.
 For ΔEI, the measure of MS², run ``evalkit rescore RUN --metric "evidence_direction('MODEL')"``. Data: DeYoung
 et al. 2021 and Wallace et al. 2021 (Apache-2.0), hub id allenai/mslr2022, whose test targets are secret; or
-``validation.jsonl[.gz]`` of the same columns by ``-p data=FOLDER``.
+``SPLIT.jsonl[.gz]`` of the same columns by ``-p data=FOLDER`` or ``FILE``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ PROMPT = (Path(__file__).parent / "prompts" / "mslr.txt").read_text(encoding="ut
 
 
 @fixture
-def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") -> Path:
-    return write_pool(mslr_data.studies(data, subset), cache_dir / "corpora", f"mslr-{subset}")
+def corpus(
+    cache_dir: Path, data: Path | None = None, subset: Subset = "ms2", split: str = "validation"
+) -> Path:
+    return write_pool(mslr_data.studies(data, subset, split), cache_dir / "corpora", f"mslr-{subset}")
 
 
 @task(
@@ -36,7 +38,8 @@ def corpus(cache_dir: Path, data: Path | None = None, subset: Subset = "ms2") ->
     info=Info(
         "MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",
         licence="Apache-2.0",
-        size="2,021 reviews of MS², 470 of Cochrane (validation)",
+        size="2,021 reviews of MS², 470 of Cochrane (validation); 14,188 and 3,752 (train)",
+        ids="the review's id: '30760312'",
     ),
 )
 @parametrize(arm=["oracle"])

@@ -1,18 +1,19 @@
 """MTS-Dialog: write one section of a clinical note from a short conversation.
 
 Scores by section; words are not stemmed, as in the evaluation of MEDIQA-Chat. Data: Ben Abacha et al. 2023
-(CC BY 4.0), hub id lyumengxian/MTS-Dialog, or ``SPLIT.jsonl[.gz]`` (id, section, dialogue, reference) by
-``-p data=FOLDER``. Of its 200 references (test 1) 14 are one word, without a bigram: ROUGE-2 is at most
-0.93.
+(CC BY 4.0), hub id lyumengxian/MTS-Dialog, or local files by ``-p data=FOLDER`` or ``FILE``: the CSV files of
+github.com/abachaa/MTS-Dialog, or ``SPLIT.jsonl[.gz]`` (id, section, dialogue, reference). The official test
+sets are ``-p split=test1`` (MEDIQA-Chat) and ``test2`` (MEDIQA-Sum). Of the 200 references of test 1, 14 are
+one word, without a bigram: ROUGE-2 is at most 0.93.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-from evalkit import Answer, Info, Model, Sample, file_rows, hub_rows, task
+from evalkit import Answer, Info, Model, Sample, hub_rows, task
+from evalkit.data.files import split_rows
 from evalkit.data.hub import local_folder
 from evalkit.metrics import length, rouge
 
@@ -41,19 +42,29 @@ SECTIONS = {
 }
 
 
-def samples(
-    data: Path | None = None, split: Literal["test1", "validation", "train"] = "test1"
-) -> Iterator[Sample]:
+OFFICIAL = {
+    "test1": ("MTS-Dialog-TestSet-1*",),
+    "test2": ("MTS-Dialog-TestSet-2*",),
+    "validation": ("MTS-Dialog-ValidationSet*",),
+    "train": ("MTS-Dialog-TrainingSet*",),
+}
+COLUMNS = {"ID": "id", "section_header": "section", "section_text": "reference"}
+
+
+def samples(data: Path | None = None, split: str = "test1") -> Iterator[Sample]:
     home = local_folder(data)
-    if home is not None:
-        for row in file_rows(home, split, "id", "section", "dialogue", "reference"):
-            yield Sample(row["id"], row["dialogue"], row["reference"], slices={"section": row["section"]})
-        return
-    fields = ("ID", "section_header", "dialogue", "section_text")
-    name = "test" if split == "test1" else split
-    for row in hub_rows("lyumengxian/MTS-Dialog", None, name, data, fields=fields):
-        section = row["section_header"].strip().upper()
-        yield Sample(str(row["ID"]), row["dialogue"], row["section_text"], slices={"section": section})
+    if home is None:
+        name = "test" if split == "test1" else split
+        rows = (
+            {COLUMNS.get(name, name): value for name, value in row.items()}
+            for row in hub_rows("lyumengxian/MTS-Dialog", None, name, data, fields=(*COLUMNS, "dialogue"))
+        )
+    else:
+        fields = ("id", "section", "dialogue", "reference")
+        rows = split_rows(home, split, *fields, official=OFFICIAL, columns=COLUMNS)
+    for row in rows:
+        section = row["section"].strip().upper()
+        yield Sample(str(row["id"]), row["dialogue"], row["reference"], slices={"section": section})
 
 
 @task(
@@ -63,7 +74,8 @@ def samples(
     info=Info(
         "MTS-Dialog, Ben Abacha et al. 2023; hub id lyumengxian/MTS-Dialog",
         licence="CC BY 4.0",
-        size="200 conversations (test 1), 100 (validation), 1,201 (train)",
+        size="200 conversations each (test 1, test 2), 100 (validation), 1,201 (train)",
+        ids="the file's ID, from 0: '17'",
     ),
 )
 async def mts_dialog(sample: Sample, model: Model) -> Answer:

@@ -3,7 +3,7 @@
 Arms: ``oracle`` shows the abstract without its conclusion, ``retrieved`` searches for it by the title,
 ``closed_book`` shows the title alone. Data: abstracts of Evidence Inference (DeYoung et al. 2020) as JSON
 Lines by ``-p data=FOLDER``, or PubMed-RCT (Dernoncourt and Lee 2017), hub id armanc/pubmed-rct20k, where
-the objective replaces the title.
+the objective replaces the title; ``-p split=train`` takes another of its splits.
 
 The floor: a repetition of the title (``--model baseline:echo``) scores ROUGE-1 28.9, ROUGE-2 10.7, ROUGE-L
 21.6 on the 1,907 conclusions of Evidence Inference.
@@ -26,8 +26,8 @@ FROM_MEMORY = (PROMPTS / "rct_memory.txt").read_text(encoding="utf-8")
 
 
 @fixture
-def corpus(cache_dir: Path, data: Path | None = None) -> Path:
-    return write_pool(rct.documents(data), cache_dir / "corpora", "rct-abstracts")
+def corpus(cache_dir: Path, data: Path | None = None, split: str = "test") -> Path:
+    return write_pool(rct.documents(data, split), cache_dir / "corpora", "rct-abstracts")
 
 
 @task(
@@ -46,7 +46,8 @@ def corpus(cache_dir: Path, data: Path | None = None) -> Path:
     info=Info(
         "Evidence Inference, DeYoung et al. 2020; hub id armanc/pubmed-rct20k (PubMed-RCT)",
         licence="MIT; each article under its own",
-        size="1,907 conclusions",
+        size="1,907 conclusions; PubMed-RCT 20k: 2,500 abstracts (test, validation), 15,000 (train)",
+        ids="the row's id or the PMID: 'PMC101395', '24845963'",
     ),
 )
 @rag_arms

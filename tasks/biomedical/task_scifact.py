@@ -3,8 +3,9 @@
 Arms: ``retrieved`` shows the k best of 5,183 abstracts, ``oracle`` those that the claim cites (which may
 have no evidence). The reply names each abstract that is evidence, with a label and the sentences of
 evidence. Scores: the claim's label, and SciFact's F1 over abstracts and sentences. Data: Wadden et al. 2020
-(claims CC BY 4.0, abstracts ODC-By 1.0), hub id allenai/scifact, or local files by ``-p data=FOLDER``. The
-constant reply NOT ENOUGH INFO is right for 112 of the 300 claims.
+(claims CC BY 4.0, abstracts ODC-By 1.0), hub id allenai/scifact, or local files by ``-p data=FOLDER``, also
+``-p data=claims_train.jsonl`` beside its ``corpus.jsonl``. ``-p split=train`` is the training set; the test
+set is secret. The constant reply NOT ENOUGH INFO is right for 112 of the 300 claims of the development set.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def corpus(cache_dir: Path, abstracts: dict[str, Abstract]) -> Path:
     info=Info(
         "SciFact, Wadden et al. 2020; hub id allenai/scifact",
         licence="CC BY 4.0, ODC-By 1.0",
-        size="300 claims (development set), 5,183 abstracts",
+        size="300 claims (development set), 809 (training set), 5,183 abstracts",
+        ids="the claim's id: '263'",
     ),
 )
 @parametrize(arm=["retrieved", "oracle"])

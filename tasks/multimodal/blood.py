@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import Image, Sample, file_rows, hub_rows
-from evalkit.media import keep_image
+from evalkit.data.files import folder_of
+from evalkit.media import row_image
 
 # The main revision needs a loading script; this one, made by the hub, has the same data as Parquet.
 HUB, REVISION = "keremberke/blood-cell-object-detection", "refs/convert/parquet"
@@ -27,26 +28,30 @@ class Cell:
     y: float
 
 
-def questions(data: Path | None, split: str) -> Iterator[Sample]:
-    """Yield the questions; those about one smear form a cluster."""
+def questions(data: Path | None, split: str, pictures: bool = True) -> Iterator[Sample]:
+    """Yield the questions; those about one smear form a cluster.
+
+    Without ``pictures``, a question whose photograph is not there comes without it.
+    """
     if data is None or data.suffix == ".parquet":
         for row in hub_rows(HUB, "full", split, file=data, revision=REVISION):
-            picture = keep_image(row["image"]["bytes"], "image/jpeg")
+            picture = row_image(row, "image", data and data.parent)
             yield from (sample_of(q, picture) for q in asked(f"bccd-{row['image_id']}", _hub_cells(row)))
         return
-    for row in file_rows(data, "questions"):
-        yield sample_of(row, Image.open(data / "images" / row["image"]))
+    for row in file_rows(data, "questions", "id", "question", "answer", "answer_type", "image"):
+        file = folder_of(data) / "images" / row["image"]
+        yield sample_of(row, Image.open(file) if pictures or file.exists() else None)
 
 
-def sample_of(row: dict[str, Any], picture: Image) -> Sample:
+def sample_of(row: dict[str, Any], picture: Image | None) -> Sample:
     """Return a question as a sample; the target of a choice is a letter."""
     return Sample(
         row["id"],
         row["question"],
         row["answer"],
         choices=tuple(row.get("options", {}).values()),
-        images=(picture,),
-        cluster=picture.sha256[:16],
+        images=() if picture is None else (picture,),
+        cluster=row["image"] if picture is None else picture.sha256[:16],
         slices={"answer_type": row["answer_type"], "about": row["id"].rpartition("-")[2]},
         metadata={"tolerance": row.get("tolerance", 0)},
     )

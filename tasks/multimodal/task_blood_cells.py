@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.choice.extract import letter
@@ -23,9 +22,9 @@ FORMS = {"number": "a number", "closed": "yes or no", "choice": "the letter of t
 
 
 def samples(
-    data: Path | None = None, split: Literal["test", "train", "validation"] = "test", image: ImageArm = "real"
+    pictures: bool, data: Path | None = None, split: str = "test", image: ImageArm = "real"
 ) -> Iterator[Sample]:
-    return in_arm(blood.questions(data, split), image)
+    return in_arm(blood.questions(data, split, pictures), image)
 
 
 @task(
@@ -36,10 +35,12 @@ def samples(
         only(accuracy(), "accuracy", answer_type="choice"),
     ],
     tags=["biomedical", "multimodal", "counting"],
+    version=2,
     info=Info(
         "BCCD; hub id keremberke/blood-cell-object-detection",
         licence="MIT",
         size="364 photographs, with several questions each",
+        ids="photograph and question: 'bccd-12-wbc'",
     ),
     needs=Requirements(images=True),
 )

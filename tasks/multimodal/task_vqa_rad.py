@@ -1,13 +1,14 @@
 """VQA-RAD: clinicians' questions about radiological pictures, closed and open.
 
-Data: Lau et al. 2018 (CC0), hub id flaviagiammarino/vqa-rad, or a local folder by ``-p data=FOLDER``.
+Data: Lau et al. 2018 (CC0), hub id flaviagiammarino/vqa-rad, or local files by ``-p data=FOLDER``:
+``VQA_RAD Dataset Public.json`` beside ``VQA_RAD Image Folder``, or ``questions.jsonl`` beside ``images``.
+``-p split=all`` takes both splits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.media import ImageArm, image_arms, in_arm
@@ -20,9 +21,9 @@ PROMPT = (Path(__file__).parent / "prompts" / "vqa_rad.txt").read_text(encoding=
 
 
 def samples(
-    data: Path | None = None, split: Literal["test", "train", "all"] = "test", image: ImageArm = "real"
+    pictures: bool, data: Path | None = None, split: str = "test", image: ImageArm = "real"
 ) -> Iterator[Sample]:
-    return in_arm(reading.questions(data, split), image)
+    return in_arm(reading.questions(data, split, pictures), image)
 
 
 @task(
@@ -38,6 +39,7 @@ def samples(
         "VQA-RAD, Lau et al. 2018; hub id flaviagiammarino/vqa-rad",
         licence="CC0-1.0",
         size="451 questions (test), 1,793 (train)",
+        ids="the row's id or qid; from the hub 'test-17', the split and the row from 0",
     ),
     needs=Requirements(images=True),
 )

@@ -93,7 +93,12 @@ async def contradicted(rag: Rag) -> Evidence:
     ],
     tags=["biomedical", "rag", "summarization", "synthetic"],
     version=questions.VERSION,
-    info=Info("generated from a seed", licence="Apache-2.0", size="40 questions; any number by -p topics=N"),
+    info=Info(
+        "generated from a seed",
+        licence="Apache-2.0",
+        size="40 questions; any number by -p topics=N",
+        ids="the topic's number, from 0: 'topic-000017'",
+    ),
 )
 @rag_arms
 async def fictional_trials(sample: Sample, model: Model, rag: Rag, arm: TrialArm = "retrieved") -> Answer:

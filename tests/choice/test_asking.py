@@ -46,7 +46,7 @@ async def ask(reply, sample: Sample = SAMPLE, **settings) -> Answer:
 async def test_a_reply_is_read_and_how_is_recorded():
     answer = await ask(lambda r: "It lowers glucose.\nAnswer: B")
     assert (answer.choice, score(answer), classify_answer(answer)) == (1, 1.0, Status.OK)
-    assert answer.metadata["extractor"] == "letter.v1"
+    assert answer.metadata["extractor"] == "letter.v2"
     assert answer.metadata["rule"] == "stated"
     assert answer.metadata["order"] == [0, 1, 2, 3]
 
@@ -158,6 +158,41 @@ async def test_gold_is_right_and_guessing_is_chance_by_every_method(method, sett
         right += score(answer, sample) or 0.0
     expected = 0.25**4 if settings.get("circular") else 0.25
     assert right / 400 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 400) + 0.003)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        Sample("s1", "Which vitamin is ascorbic acid?", choices=("C", "A", "D", "B"), answer=0),
+        Sample("s1", "How many are there?", choices=("3", "1", "0", "2"), answer=1),
+        Sample("s1", "Which is a hormone?", choices=("zinc", "insulin", "zinc", "iron"), answer=2),
+        Sample("s1", "Which microbe is it?", choices=("C. difficile", "E. coli", "B. cereus"), answer=0),
+        Sample("s1", "Which drug is it?", choices=("A beta blocker", "A statin"), answer=(0,)),
+    ],
+    ids=["letters", "numbers", "twins", "abbreviations", "articles"],
+)
+@pytest.mark.parametrize("method", ["generate", "constrained", "likelihood"])
+async def test_gold_is_right_where_options_are_letters_numbers_or_twins(sample, method):
+    for settings in ({}, {"permute": 1}, {"circular": True}):
+        model = Model(load("baseline:gold")).for_sample(sample)
+        answer = await answer_choice(sample, model, method=method, **settings)
+        assert score(answer, sample) == 1.0, settings
+
+
+async def test_gold_shows_a_prompt_whose_letters_are_not_those_that_the_reply_is_read_by():
+    """The prompt shows the options in the data's order, the reply is read in the shuffled one."""
+    gold = Model(load("baseline:gold")).for_sample(SAMPLE)
+    scores = []
+    for seed in range(8):
+        answer = await answer_choice(SAMPLE, gold, lambda shown: lettered(DRUGS), permute=seed)
+        scores.append(score(answer))
+        assert answer.reply == "B"
+    assert 0.0 in scores
+
+
+async def test_a_target_that_is_no_choice_does_not_stop_a_task_with_its_own_metric():
+    sample = Sample("s1", "Explain.", "a free text", choices=DRUGS)
+    assert (await ask(lambda r: "Answer: B", sample)).choice == 1
 
 
 async def test_gold_by_likelihood_of_texts_and_json():

@@ -144,15 +144,52 @@ def test_a_hostile_megabyte_is_read(piece):
 
 
 def test_the_version_is_part_of_the_name():
-    assert letter.id == "letter.v1"
-    assert extractor("letter.v1") is extractor("letter") is letter
-    assert set(EXTRACTORS) == {"letter.v1", "mirage.v1", "mmmu_pro.v1"}
-    with pytest.raises(UsageError, match=r"no extractor 'leter'\. Did you mean 'letter\.v1'\?"):
+    assert letter.id == "letter.v2"
+    assert extractor("letter.v2") is extractor("letter") is letter
+    assert extractor("mirage") is mirage
+    assert set(EXTRACTORS) == {"letter.v1", "letter.v2", "mirage.v1", "mirage.v2", "mmmu_pro.v1"}
+    with pytest.raises(UsageError, match=r"no extractor 'leter'\. Did you mean 'letter\.v2'\?"):
         extractor("leter")
 
 
 def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def test_former_versions_read_as_they_did():
+    former = extractor("letter.v1")
+    assert former("The incorrect answer is A.", DRUGS).choice == 0
+    assert former("答案：B", DRUGS).choice is None
+    assert extractor("mirage.v1")("is:\n C", DRUGS).choice == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("C", 2),
+        ("C or A", 2),
+        ("C and A", 2),
+        ("C/A", 2),
+        ("C, A", 2),
+        ("I think option D, not : B", 3),
+        ("is:C", 2),
+        ("is: C", 2),
+        ("is:  C", 2),
+        ("is:\tC", 2),
+        ("is:\n\n C", 2),
+        ("C. insulin", 2),
+        ('C"', 2),
+        ("C: insulin", 2),
+        ("C insulin", 0),
+        ("c", 0),
+        ("E", 0),
+        ("no idea", 0),
+        ('{"x": 1, "answer_choice": "A"} then {"answer_choice": "  D', 3),
+    ],
+)
+def test_mirages_rule_by_its_source(reply, choice):
+    """Worked out by hand from ``locate_answer``: its patterns in turn, any white space after a colon."""
+    assert mirage(reply, DRUGS).choice == choice
 
 
 @pytest.mark.parametrize("dataset", ["mmlu", "medqa"])
@@ -216,7 +253,7 @@ def test_mmmu_pro(data):
         differ[run, "flag"] += (names[1] == row["answer"]) != row["correct"]
     figures = {key: round(100 * n / 1730, 2) for key, n in right.items()}
     assert (figures["cot", "published"], figures["direct", "published"]) == (55.03, 40.12)
-    assert (figures["cot", "ours"], figures["direct", "ours"]) == (55.09, 42.77)
-    assert (differ["cot", "other letter"], differ["cot", "unparsed"]) == (4, 2)
-    assert (differ["direct", "other letter"], differ["direct", "unparsed"]) == (141, 16)
-    assert differ["cot", "flag"] + differ["direct", "flag"] == 69
+    assert (figures["cot", "ours"], figures["direct", "ours"]) == (55.09, 42.83)
+    assert (differ["cot", "other letter"], differ["cot", "unparsed"]) == (4, 4)
+    assert (differ["direct", "other letter"], differ["direct", "unparsed"]) == (142, 13)
+    assert differ["cot", "flag"] + differ["direct", "flag"] == 68

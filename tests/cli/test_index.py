@@ -108,3 +108,28 @@ def test_what_is_no_index_is_said(evalkit: Any, tmp_path: Path) -> None:
     for verb in ("info", "verify"):
         assert "holds no index" in evalkit("index", verb, "empty", code=2).stderr
         assert "cannot be read" in evalkit("index", verb, "damaged", code=2).stderr
+
+
+def test_a_search_without_a_hit_says_so(evalkit: Any, corpus: Path) -> None:
+    evalkit("index", "build", str(corpus), "--out", "index", "--retriever", "bm25")
+    for question in ("pneumonia", "the", "肺炎"):
+        found = evalkit("index", "search", "index", question)
+        assert found.stdout == ""
+        assert "nothing found: no passage shares a word with the question" in found.stderr
+    silent = evalkit("index", "search", "index", "the", "--json")
+    assert json.loads(silent.stdout)["passages"] == []
+    assert "nothing found" not in evalkit("index", "search", "index", "zinc").stderr
+
+
+def test_what_a_search_does_not_find_is_said_by_build_info_and_verify(evalkit: Any) -> None:
+    rows = [{"id": "a", "headline": "Zinc", "body": "x " * 400}, {"id": "b", "headline": "", "body": ""}]
+    (evalkit.folder / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    built = evalkit("index", "build", "c.jsonl", "--out", "index", "--text-field", "body").stderr
+    info = evalkit("index", "info", "index").stdout
+    manifest = evalkit.json("index", "info", "index")["manifest"]
+    verified = evalkit("index", "verify", "index").stdout
+    for said in (built, info, verified, "\n".join(manifest["notes"])):
+        assert "1 document has neither title nor text: left out" in said
+        assert "the field 'headline' may hold it: --title-field headline" in said
+        assert "1 of 1 passages is longer than the 256 tokens that the encoder reads" in said
+    assert (manifest["n_empty"], manifest["facts"]["encoder"]["passages_cut"]) == (1, 1)

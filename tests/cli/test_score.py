@@ -55,6 +55,11 @@ def test_predictions_pass_through_the_task_and_are_stored_under_their_name(score
     assert score(GOOD)["runs"][0]["model"] == "mine"
 
 
+def test_a_metric_is_printed_with_its_parameters(score) -> None:
+    score(GOOD, "--metric", "rouge('rouge1', tokenizer='unicode')")
+    assert "rouge1[tokenizer=unicode] ↑" in score.evalkit("show", "latest").stdout
+
+
 def test_further_metrics_are_added_and_kept(score) -> None:
     replies = [{"id": f"q{i}", "prediction": "a a a" if i else "a"} for i in range(4)]
     (run,) = score(replies, "--metric", "length()", "--metric", "token_f1()")["runs"]
@@ -173,15 +178,97 @@ def test_a_metric_that_applies_to_no_sample_is_named_and_fails_where_it_was_aske
     [
         ([*GOOD, {"id": "q9", "prediction": "a"}], "1 of 5 ids are of no sample here, such as 'q9'"),
         ([*GOOD, GOOD[1]], "mine.jsonl:5: a second prediction for 'q1'; the first is on line 2"),
-        ([*GOOD, "{oops"], "mine.jsonl:5: JSON is malformed"),
+        ([*GOOD, "{oops"], "mine.jsonl:5: not a JSON object: JSON is malformed"),
         ([{"id": "q0", "answer": "a"}], "mine.jsonl:1: there is neither 'prediction' nor 'reply'"),
+        ([{"id": "q0", "answer": "a"}], "it has id, answer: name the field with --fields prediction=NAME"),
         ([{"prediction": "a"}], "mine.jsonl:1: Object missing required field `id`"),
+        ([{"prediction": "a"}], "it has prediction: name the field with --fields id=NAME"),
         ([{"id": "q0", "prediction": 3}], "mine.jsonl:1: Expected `str | null`, got `int`"),
         ([], "there are no predictions in it"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_its_line(score, rows, message: str) -> None:
     assert message in score(rows, code=2)["errors"][0]
+
+
+def test_a_null_reply_is_an_empty_one(score) -> None:
+    """Servers send null as the content of an empty or a filtered reply."""
+    rows = [GOOD[0], {"id": "q1", "prediction": None}, {"id": "q2", "reply": None}, GOOD[3]]
+    (run,) = score(rows)["runs"]
+    assert run["counts"] == {"ok": 2, "empty": 2}
+    assert run["metrics"]["exact_match"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("word", "counts"),
+    [
+        ("stop", {"ok": 4}),
+        ("end_turn", {"ok": 4}),
+        (None, {"ok": 4}),
+        ("content_filter", {"ok": 3, "refused": 1}),
+        ("SAFETY", {"ok": 3, "refused": 1}),
+        ("max_tokens", {"ok": 3, "truncated": 1}),
+        ("a word of its own", {"ok": 3, "truncated": 1}),
+    ],
+)
+def test_finish_reasons_in_the_words_of_every_vendor(score, word: str | None, counts: dict[str, int]) -> None:
+    (run,) = score([*GOOD[:3], {**GOOD[3], "finish_reason": word}])["runs"]
+    assert run["counts"] == counts
+    assert run["metrics"]["exact_match"]["value"] == counts["ok"] / 4
+
+
+def test_a_reply_that_its_provider_gave_up_is_an_error(score) -> None:
+    (run,) = score([*GOOD[:3], {**GOOD[3], "finish_reason": "error"}], code=1)["runs"]
+    assert (run["status"], run["counts"]) == ("incomplete", {"ok": 3, "error": 1})
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        ({"qid": "q{}", "model_output": "{}"}, "id=qid,prediction=model_output"),
+        ({"qid": "q{}", "out": {"text": "{}"}}, "id=qid, reply=out.text"),
+        (
+            {"custom_id": "q{}", "choices": [{"message": {"content": "{}"}}]},
+            "id=custom_id,prediction=choices.0.message.content",
+        ),
+        ({"a.b": "q{}", "prediction": "{}"}, "id=a.b"),
+        ({"id": 7, "qid": "q{}", "prediction": "{}", "why": "stop"}, "id=qid,finish_reason=why"),
+    ],
+)
+def test_fields_of_a_file_of_another_shape_are_named(score, row: dict, fields: str) -> None:
+    def filled(value, *texts: str):
+        if isinstance(value, str):
+            return (
+                value.format(texts[0])
+                if "{}" in value and value.startswith("q")
+                else value.replace("{}", texts[1])
+            )
+        if isinstance(value, list):
+            return [filled(inner, *texts) for inner in value]
+        return {n: filled(v, *texts) for n, v in value.items()} if isinstance(value, dict) else value
+
+    rows = [filled(row, str(i), "ab"[i % 2]) for i in range(4)]
+    (run,) = score(rows, "--fields", fields)["runs"]
+    assert (run["counts"], run["metrics"]["exact_match"]["value"]) == ({"ok": 4}, 1.0)
+
+
+def test_a_wrong_mapping_of_fields_is_named(score) -> None:
+    for fields, message in (
+        ("id=name", "mine.jsonl:1: there is no field 'name' for id; it has id, prediction"),
+        ("prediction=out.text", "there is no field 'out.text' for prediction; it has id, prediction"),
+        ("predicton=id", "there is no field 'predicton'. Did you mean 'prediction'?"),
+        ("id", "write it as id=NAME,prediction=NAME"),
+    ):
+        assert message in score(GOOD, "--fields", fields, code=2)["errors"][0]
+
+
+def test_predictions_may_be_a_table(score) -> None:
+    score(GOOD)
+    table = "qid,output\n" + "".join(f"q{i},{'ab'[i % 2]}\n" for i in range(4))
+    (score.evalkit.folder / "mine.csv").write_text(table)
+    arguments = ("task_letters.py::letters[arm=plain]", "mine.csv", "--fields", "id=qid,prediction=output")
+    (run,) = score.evalkit.json("score", *arguments)["runs"]
+    assert (run["model"], run["metrics"]["exact_match"]["value"]) == ("mine", 1.0)
 
 
 def test_a_file_or_an_item_that_is_not_there_is_named(score) -> None:

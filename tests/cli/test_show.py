@@ -85,7 +85,7 @@ def test_two_servers_models_of_one_name_do_not_answer_for_each_other(
         done = evalkit("run", "task_triage.py", "--model", specs[-1])
         assert "40 answers of openai:tiny are from the cache" in done.stderr
         assert "at another address. If it is another model, add ?label=NAME" in done.stderr
-        assert sum(other.asked.values()) == 40
+        assert sum(other.asked.values()) == 40 + 5, "five cached answers are asked again and compared"
 
 
 @pytest.mark.parametrize(("width", "lines"), [("80", 2), ("130", 1)])
@@ -125,6 +125,34 @@ def test_scores_as_csv_are_those_of_the_json(compared: Any, evalkit: Any) -> Non
         tokens = int(line["prompt_tokens"]), int(line["completion_tokens"])
         assert tokens == (run["tokens"]["prompt"], run["tokens"]["completion"])
     assert len(evalkit("show", "--format", "csv").stdout.splitlines()) == 5
+
+
+def test_a_list_of_samples_as_csv_or_json_has_whole_replies(evalkit: Any, scripted: Scripted) -> None:
+    (evalkit.folder / "task_triage.py").write_text(TASK)
+    reply = "=1+1, then a long reply; " + "word " * 1000 + "and its end."
+    scripted.reply = lambda question: reply
+    evalkit("run", "task_triage.py", "--model", f"openai:tiny@{scripted.url}", "--limit", "30")
+    lines = list(
+        csv.DictReader(io.StringIO(evalkit("show", "latest", "--samples", "--format", "csv").stdout))
+    )
+    assert [line["reply"] for line in lines] == [f"'{reply}"] * 30, "all samples, and no cell is a formula"
+    assert float(lines[0]["exact_match"]) == 0.0
+    found = evalkit.json("show", "latest", "--samples")["samples"]
+    assert [row["reply"] for row in found] == [reply] * 20
+    text = evalkit("show", "latest", "--samples", "--limit", "1").stdout
+    assert "and its end." not in text
+    assert "Long texts are cut here" in text
+    assert (
+        "--format csv and --json"
+        in evalkit("show", "latest", "--samples", "--format", "latex", code=2).stderr
+    )
+
+
+def test_no_cell_of_the_scores_is_a_formula(evalkit: Any, scripted: Scripted) -> None:
+    (evalkit.folder / "task_triage.py").write_text(TASK)
+    evalkit("run", "task_triage.py", "--limit", "2", "--model", f"openai:tiny@{scripted.url}?label==cmd|calc")
+    text = evalkit("show", "--format", "csv").stdout
+    assert next(csv.DictReader(io.StringIO(text)))["model"] == "'=cmd|calc"
 
 
 def test_scores_as_markdown_and_latex(compared: Any, evalkit: Any) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.data import hub
+from evalkit.data.files import file_rows
 from evalkit.errors import CorpusError, UsageError
 from tests.servers.scripted import Scripted
 
@@ -40,13 +41,15 @@ def test_a_split_is_the_same_in_every_layout(parquet: Path, tmp_path: Path) -> N
 def test_what_a_row_lacks_is_named(parquet: Path, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"id": 1, "text": "a"}\n{"id": 2}\n')
     with pytest.raises(CorpusError, match=r"test\.jsonl:2: it needs text"):
-        list(hub.file_rows(tmp_path, "test", "id", "text"))
+        list(file_rows(tmp_path, "test", "id", "text"))
     with pytest.raises(UsageError, match=r"test\.parquet has no column 'title'; it has id, text"):
         list(hub.rows_of(parquet, "some/data", None, "test", ("id", "title")))
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no test\.jsonl or test\.jsonl\.gz in it"):
+    with pytest.raises(
+        UsageError, match=r"there is no test\.jsonl or test\.jsonl\.gz in .*; it has no file of a"
+    ):
         list(hub.rows_of(tmp_path, "some/data", None, "test"))
     with pytest.raises(UsageError, match="no such file or folder"):
         list(hub.rows_of(tmp_path / "nowhere", "some/data", None, "test"))

@@ -36,6 +36,16 @@ from evalkit.data.sentences import split_sentences
         ["it works in mice.", "it fails in humans."],
         ["Values were 5 ± 2 vs. 7 ± 3 mm Hg, respectively.", "95% of them rose."],
         ["The value was p < 0. 05 in both."],
+        ["The N. Engl. J. Med. report agrees [1].", "So does J. Clin. Oncol. 2020;38:1."],
+        ["It stood in Proc. Natl. Acad. Sci. USA, Nat. Med. and Lancet Oncol. in May.", "We agree."],
+        ["A max. dose of 5 mg and a min. of 2 were given.", "After 30 min.", "Blood was drawn."],
+        ["They were enrolled on Jan. 5, 2020, or in Sept. 2021.", "In Dec.", "The trial ended."],
+        ["Suppl. Table 1 and suppl. data show it.", "Temp. was 38 °C in approx. 40 of them."],
+        ["Samples were kept at room temp.", "Others were not.", "They were aged 5 yrs. and over."],
+        ["Jane Roe, Ph.D., gave it b.i.d., q.d. or i.m. to all.", "She has a Ph.D.", "The rest do not."],
+        ["Patients had non-S. aureus infections.", "Staph. aureus grew.", "So did anti-E. coli cells."],
+        ["All had hepatitis-B.", "Patients with COVID-19 were left out."],
+        ["J.-P. Roe et al. found it in the U.S. population."],
     ],
     ids=lambda sentences: sentences[0][:30],
 )
@@ -91,4 +101,43 @@ def test_a_citation_behind_an_abbreviation_ends_no_sentence() -> None:
         "Smith et al. [1] found no effect.",
         "Others did. [2]",
         "It held.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Gout hurts [1].", "Bananas are yellow.", "The sky is blue."],
+        ["Does it hurt?", "Yes!", "It does (n = 5).", "We agree.[2]", "So do others."],
+        ["痛风很痛[1]。", "香蕉是黄色的！", "天空是蓝色的？", "是。[2]"],
+        ["痛風は「痛い。」", "バナナは黄色い。"],
+        ["It hurts.", "痛风很痛.", "香蕉是黄色的。"],
+        ["हृदय रोग है।", "वह ठीक है।"],
+    ],
+    ids=lambda sentences: sentences[0][:30],
+)
+def test_a_sentence_needs_no_space_before_it(sentences: list[str]) -> None:
+    assert split_sentences("".join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See www.Example.com, http://a.b/c.Html and roe@x.Org for more",
+        "Aspirin vs.Placebo by Dr.Smith, J.Smith or St.Mary's, e.g.Aspirin",
+        "The reporter NF-κB.GFP.Luc and the program X!Tandem were used",
+        "E.Coli was given at 3.5 mg, i.e.5 % and v1.2.Beta3",
+        "温度 38.5 度",
+    ],
+)
+def test_a_full_stop_inside_a_name_or_an_address_ends_nothing(text: str) -> None:
+    assert split_sentences(text) == [text]
+
+
+def test_lines_of_a_script_without_capitals_are_sentences() -> None:
+    assert split_sentences("痛风很痛\n香蕉是黄色的\n\nโรคเกาต์เจ็บ\nกล้วยสีเหลือง") == [
+        "痛风很痛",
+        "香蕉是黄色的",
+        "โรคเกาต์เจ็บ",
+        "กล้วยสีเหลือง",
     ]

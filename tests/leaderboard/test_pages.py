@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -162,15 +160,6 @@ def test_pages_of_the_list(filled: Path) -> None:
         assert list(app.dataframe[0].value["#"]) == list(range(50, 60))
         next(b for b in app.button if b.label == "Previous page").click().run()
     assert list(app.dataframe[0].value["#"]) == list(range(50))
-
-
-def test_csv_cells_are_no_formulas() -> None:
-    table = text.to_csv(
-        ["model", "score"], [["=1+1", -0.5], ["@x", None], ['a "b", c', 1.0], ["+", 0], ["-x", 2]]
-    )
-    rows = list(csv.reader(io.StringIO(table)))
-    assert [row[0] for row in rows[1:]] == ["'=1+1", "'@x", 'a "b", c', "'+", "'-x"]
-    assert [row[1] for row in rows[1:]] == ["-0.5", "", "1.0", "0", "2"]
 
 
 def test_numbers_are_written_the_same_everywhere() -> None:

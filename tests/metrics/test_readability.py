@@ -42,6 +42,27 @@ def test_silence_is_not_easy_to_read(formula, reply):
     assert metric(SAMPLE, Answer(text=LAY), Status.TRUNCATED) == 30.0
 
 
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "痛风是一种很痛的病。",
+        "Подагра — болезненная болезнь суставов.",
+        "النقرس مرض مؤلم.",
+        "โรคเกาต์เป็นโรคที่เจ็บปวด",
+        "गठिया एक दर्दनाक बीमारी है।",
+        "COVID-19 患者接受了 5 mg 的药物治疗，症状有所改善。",
+    ],
+)
+def test_a_text_in_another_script_is_not_easy_to_read(formula, reply):
+    assert readability(formula)(SAMPLE, Answer(text=reply)) == 30.0
+
+
+def test_greek_letters_and_accents_of_an_english_text_are_read():
+    text = "TNF-α and IL-1β fell in Ménière's disease. The patients felt better."
+    assert readability()(SAMPLE, Answer(text=text)) == pytest.approx(textstat.flesch_kincaid_grade(text))
+
+
 def test_marks_are_no_words_where_passages_can_be_cited():
     shown = (Passage("d", "It works."),)
     cited = "Your heart pumps blood [1]. The new drug helps [1, 2]."

@@ -70,3 +70,7 @@ def test_a_third_of_bioasqs_ideal_answers_are_copied_whole(data):
         questions += 1
     assert questions == 1497
     assert copied > questions / 3
+
+
+def test_a_copied_sentence_in_chinese_is_counted_by_characters():
+    assert rate("痛风很痛。请休息。", (Passage("a", "痛风很痛，但会好。"),)) == pytest.approx(4 / 7)

@@ -151,6 +151,67 @@ def test_rouge_ignores_citation_marks_in_reply_and_reference():
     assert score(kept, "It works [1] well.", "It works well.", passages=SHOWN) == pytest.approx(6 / 7)
 
 
+CHINESE = ("糖尿病患者应定期检查血糖。", "糖尿病患者要定期检查血糖。")  # one of twelve characters differs
+
+
+def test_rouge_reads_chinese_by_characters_where_asked():
+    unicode = {kind: rouge(kind, tokenizer="unicode") for kind in ("rouge1", "rouge2", "rougeL", "rougeSU4")}
+    found = {kind: score(metric, *CHINESE) for kind, metric in unicode.items()}
+    assert found["rouge1"] == found["rougeL"] == pytest.approx(11 / 12)
+    assert found["rouge2"] == pytest.approx(9 / 11)
+    assert 0.7 < found["rougeSU4"] < 1
+    assert unicode["rougeL"].name == "rougeL[tokenizer=unicode]"
+
+
+@pytest.mark.parametrize(
+    ("reply", "target", "expected"),
+    [
+        ("痛風は痛い", "痛風は痛い", 1.0),
+        ("โรคเกาต์เจ็บ", "โรคเกาต์เจ็บ", 1.0),
+        ("통풍은 아프다", "통풍은 아프다", 1.0),
+        ("Подагра болезненна", "Подагра опасна", 0.5),
+        ("गठिया दर्दनाक है", "गठिया पुरानी है", 2 / 3),
+        ("cafe\u0301 au lait", "café au lait", 1.0),
+        ("2型糖尿病 HbA1c", "2型糖尿病 hba1c", 1.0),
+    ],
+)
+def test_rouge_reads_words_of_any_script_where_asked(reply, target, expected):
+    assert score(rouge("rouge1", tokenizer="unicode"), reply, target) == pytest.approx(expected)
+
+
+ASCII = st.lists(st.sampled_from([w for w in WORDS if w.isascii()]), max_size=40).map(" ".join)
+
+
+@given(reply=ASCII | st.text(st.characters(max_codepoint=127), max_size=60), target=ASCII.filter(str.strip))
+@settings(max_examples=100, deadline=None)
+def test_both_tokenizers_of_rouge_agree_in_ascii(reply, target):
+    for kind in (*KINDS, "rougeSU4"):
+        both = [score(rouge(kind, tokenizer=name), reply, target) for name in ("rouge-score", "unicode")]
+        assert both[0] == both[1], kind
+
+
+@pytest.mark.parametrize("texts", [CHINESE, ("A good answer.", CHINESE[1]), (CHINESE[0], "A good answer.")])
+def test_rouge_says_once_that_it_cannot_read_a_text(texts, caplog):
+    from evalkit.metrics import text
+
+    text._say_unread.cache_clear()
+    for _ in range(3):
+        assert score(rouge("rougeL"), *texts) == 0.0, "as rouge-score computes it"
+    (said,) = caplog.messages
+    assert "rouge(…, tokenizer='unicode')" in said
+    assert score(rouge("rougeL"), "naïve β-cells", "naïve β-cells") == 1.0
+
+
+def test_token_f1_reads_chinese_by_characters_where_asked():
+    assert score(token_f1(), *CHINESE) == 0.0
+    assert score(token_f1(tokenizer="unicode"), *CHINESE) == pytest.approx(11 / 12)
+    assert token_f1(tokenizer="unicode").name == "token_f1[tokenizer=unicode]"
+
+
+def test_length_counts_characters_of_scripts_without_spaces():
+    assert score(length(), "糖尿病患者 HbA1c 升高。", "t") == 8.0
+
+
 def test_rouge_names_and_wrong_names():
     assert rouge("rougeLsum").name == "rougeLsum"
     assert rouge("rouge2", stem=False, stat="recall").name == "rouge2[stem=False,stat=recall]"

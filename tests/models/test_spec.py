@@ -16,6 +16,13 @@ from evalkit.models import load, parse_spec
         ("sglang:m@http://a:1,http://b:2/v1", "sglang", "m", ("http://a:1/v1", "http://b:2/v1")),
         ("openai:m@https://host/openai/v2", "openai", "m", ("https://host/openai/v2",)),
         ("openai:@http://h:1", "openai", "", ("http://h:1/v1",)),
+        ("openai:m@HTTP://h:1", "openai", "m", ("http://h:1/v1",)),
+        (
+            "openai:m@Https://Host.example/v1,HTTP://b",
+            "openai",
+            "m",
+            ("https://Host.example/v1", "http://b/v1"),
+        ),
     ],
 )
 def test_parts(text, provider, name, urls):
@@ -34,6 +41,11 @@ def test_parameters_go_where_they_belong():
     assert spec.defaults["extra"] == spec.extra
 
 
+def test_a_parameter_that_is_null_is_left_out():
+    spec = parse_spec("openai:m@http://h:1?temperature=null&top_p=0.5&extra.presence_penalty=null")
+    assert (spec.generation, spec.extra) == ({"top_p": 0.5}, {"temperature": None, "presence_penalty": None})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -44,6 +56,24 @@ def test_parameters_go_where_they_belong():
         ("openai:m?max_tokens=0", ["max_tokens=0", "above 0"]),
         ("openai:m@127.0.0.1:8000", ["begin with http://"]),
         ("openai:m@http://", ["not a URL"]),
+        ("openai:m@http://127.0.0.1:999999", ["999999", "ort"]),
+        ("openai:m@ftp://h", ["begin with http://"]),
+        ("openai:m@http://exa mple:80", ["exa mple", "host name"]),
+        ("openai:m@http://a..b", ["a..b"]),
+        ("openai:m@http://h:port", ["http://h:port"]),
+        ("openai:m@http://[::1", ["http://[::1"]),
+        ("openai:m?temperature=nan", ["temperature=nan", "from 0 to 100"]),
+        ("openai:m?temperature=inf", ["temperature=inf"]),
+        ("openai:m?temperature=-1", ["temperature=-1"]),
+        ("openai:m?top_p=nan", ["top_p=nan"]),
+        ("openai:m?top_p=7", ["top_p=7", "from 0 to 1"]),
+        ("openai:m?seed=1e3", ["seed=1e3"]),
+        (f"openai:m?seed={10**30}", ["seed=1000"]),
+        (f"openai:m?max_tokens={10**30}", ["max_tokens=1000", "at most 1e9"]),
+        ("openai:m?timeout=1e300", ["timeout=1e300"]),
+        ("openai:m?timeout=nan", ["timeout=nan"]),
+        ("openai:m?retry_budget=nan", ["retry_budget=nan"]),
+        ("openai:m?proxy=http://h:999999", ["proxy=http://h:999999"]),
         ("openai:m@http://me:secret@h:1", ["api_key_env"]),
         ("qwen", ["'qwen'", "provider:name"]),
     ],

@@ -164,6 +164,7 @@ def test_what_is_wrong_is_said_before_anything_is_searched(evalkit: Any, bench: 
         (["--measure", "ndcg@10"], "no measure 'ndcg@10'"),
         (["--split", "dev"], "1 of 1 judged queries have no text, such as 'q8'"),
         (["--search", "bm26"], "no retriever 'bm26'. Did you mean 'bm25'?"),
+        (["--search", "bm25", "--search", "bm25?b=2"], "b is 2.0, but must be a number from 0 to 1"),
         (["--search", "bm25", "--search", "bm25?b=1", "--out-run", "x"], "put {} where its name belongs"),
         (["--corpus", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
         (["--run", "nowhere.run"], "nowhere.run: No such file"),
@@ -176,6 +177,58 @@ def test_chunks_count_for_their_documents(evalkit: Any, tmp_path: Path) -> None:
     bench = beir(tmp_path / "tiny", long, {"q": "zinc"}, {"q": {"short": 1}})
     made = evalkit.json("retrieve", str(bench), "--search", "bm25?chunk_sentences=1&k1=9", "-k", "2")
     assert made["runs"][0]["metrics"]["R@2"]["value"] == 1
+
+
+def test_a_query_that_is_a_document_does_not_find_itself(evalkit: Any, tmp_path: Path) -> None:
+    """BEIR's rule for ArguAna and Quora, ``ignore_identical_ids``."""
+    arguments = {"for": "zinc helps colds", "against": "zinc never helps any colds", "other": "iron"}
+    bench = beir(tmp_path / "arguments", arguments, {"for": arguments["for"]}, {"for": {"against": 1}})
+    options = ("retrieve", str(bench), "--measure", "RR@10", "--measure", "P@1", "-k", "1", "--json")
+    done = evalkit(*options, "--out-run", "mine.run")
+    assert json.loads(done.stdout)["runs"][0]["metrics"]["RR@10"]["value"] == 1
+    assert "1 of 1 queries have the id of a document: left out of their rankings, as BEIR does" in done.stderr
+    assert "for Q0 for" not in (tmp_path / "mine.run").read_text()
+    kept = evalkit(*options, "--same-id", "keep")
+    assert json.loads(kept.stdout)["runs"][0]["metrics"]["RR@10"]["value"] == 0
+    assert "ranked like others (--same-id drop changes that)" in kept.stderr
+    (tmp_path / "theirs.run").write_text("for Q0 for 1 2.0 x\nfor Q0 against 2 1.0 x\n")
+    read = evalkit(*options, "--run", "theirs.run")
+    assert json.loads(read.stdout)["runs"][0]["metrics"]["RR@10"]["value"] == 1
+    assert "left out of their rankings" in read.stderr
+
+
+def test_a_document_with_the_querys_id_that_is_judged_relevant_stays(evalkit: Any, tmp_path: Path) -> None:
+    bench = beir(tmp_path / "tiny", DOCUMENTS, {"zinc": "zinc"}, {"zinc": {"zinc": 1}})
+    done = evalkit("retrieve", str(bench), "--measure", "RR@10", "--json")
+    assert json.loads(done.stdout)["runs"][0]["metrics"]["RR@10"]["value"] == 1
+    assert "queries have the id" not in done.stderr
+
+
+def test_a_folder_that_is_not_beirs_ranks_a_document_with_the_querys_id(evalkit: Any, tmp_path: Path) -> None:
+    bench = beir(
+        tmp_path / "own", {"1": "zinc for colds", "2": "colds"}, {"1": "zinc colds"}, {"1": {"2": 1}}
+    )
+    (bench / "qrels" / "test.tsv").rename(bench / "qrels.test.tsv")
+    done = evalkit("retrieve", str(bench), "--measure", "P@1", "--json")
+    assert json.loads(done.stdout)["runs"][0]["metrics"]["P@1"]["value"] == 0
+    assert "1 of 1 queries have the id of a document: ranked like others" in done.stderr
+
+
+def test_empty_documents_do_not_stop_a_benchmark(evalkit: Any, tmp_path: Path) -> None:
+    qrels = {"q1": {"zinc": 1}, "q2": {"iron": 1, "nothing": 1}}
+    queries = {"q1": QUERIES["q1"], "q2": QUERIES["q2"]}
+    bench = beir(tmp_path / "fiqa", DOCUMENTS | {"nothing": "", "blank": " "}, queries, qrels)
+    done = evalkit("retrieve", str(bench), "--measure", "R@10", "--json")
+    assert json.loads(done.stdout)["runs"][0]["metrics"]["R@10"]["value"] == pytest.approx((1 + 0.5) / 2)
+    assert "2 documents have neither title nor text: left out" in done.stderr
+
+
+def test_queries_that_find_nothing_are_counted(evalkit: Any, tmp_path: Path) -> None:
+    bench = beir(
+        tmp_path / "tiny", DOCUMENTS, {"q1": "zinc", "q2": "the"}, {"q1": {"zinc": 1}, "q2": {"iron": 1}}
+    )
+    said = evalkit("retrieve", str(bench), "--measure", "RR@10").stderr
+    assert "bm25: 1 of 2 queries find no document at all" in said
 
 
 async def test_a_plug_in_need_not_know_its_documents() -> None:

@@ -29,7 +29,8 @@ async def test_a_server_that_is_away_for_seconds_costs_nothing(tmp_path: Path) -
         outcome = await run
     assert outcome.samples == right(N)
     assert 0 < sum(later.asked.values()) < N
-    assert sum((live.asked + later.asked).values()) <= N + 4  # those under way were broken off
+    # Those under way were broken off, and three answers are compared with those from before.
+    assert sum((live.asked + later.asked).values()) <= N + 4 + 3
 
 
 async def test_a_dead_server_is_not_hammered_and_the_run_stops(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_repeats_are_separate_draws_and_the_cache_serves_a_second_run(
     assert (second["n"], second["calls_from_cache"]) == (30, 30)
     (third,) = evalkit.json(*arguments, "--cache", "off")["runs"]
     assert third["calls_from_cache"] == 0
-    assert sum(scripted.asked.values()) == 60
+    assert sum(scripted.asked.values()) == 60 + 5, "five cached answers are asked again and compared"
 
 
 def test_refresh_asks_again_and_only_asks_nobody(evalkit, scripted, run_arguments) -> None:
@@ -237,3 +237,14 @@ def test_rescore_needs_no_model_and_takes_the_metrics_as_they_are_now(
     assert list(again["metrics"]) == ["token_f1"]
     assert again["metrics"]["token_f1"]["value"] == pytest.approx(0.5)
     assert sum(scripted.asked.values()) == asked
+
+
+def test_repeats_are_drawn_by_seeds_of_their_own_which_are_stored(evalkit, scripted, tmp_path: Path) -> None:
+    (tmp_path / "task_many.py").write_text(TASK)
+    model = f"openai:tiny@{scripted.url}?seed=7&temperature=1"
+    arguments = ["run", "task_many.py", "--model", model, "--limit", "2", "--repeat", "4"]
+    evalkit(*arguments)
+    assert sorted(body["seed"] for body in scripted.bodies) == [7, 7, 8, 8, 9, 9, 10, 10]
+    stored = [evalkit.json("show", "latest", "--sample", f"#{n}")["requests"][0]["seed"] for n in range(4)]
+    assert stored == [7, 8, 9, 10]
+    assert evalkit.json(*arguments)["runs"][0]["calls_from_cache"] == 8

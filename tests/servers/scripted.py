@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -28,11 +29,21 @@ class Scripted:
         self.fault: Callable[[int], tuple[int, dict[str, str], str] | None] = lambda n: None
         self.keys: set[str | None] = set()
         self.bodies: list[dict] = []
+        self.entry: dict[str, Any] = {}  # more facts of the model in /v1/models
+        self.started: float | None = None  # the start time that /metrics tells
         self.usage: Callable[[dict], dict[str, int]] = lambda body: {"prompt_tokens": 7}
 
     async def models(self, request: web.Request) -> web.Response:
         self.requests += 1
-        return web.json_response({"object": "list", "data": [{"id": "tiny", "max_model_len": 8192}]})
+        entry = {"id": "tiny", "max_model_len": 8192, **self.entry}
+        return web.json_response({"object": "list", "data": [entry]})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        if self.started is None:
+            return web.Response(status=404)
+        return web.Response(
+            text=f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {self.started}"
+        )
 
     async def chat(self, request: web.Request) -> web.Response:
         self.requests += 1
@@ -70,6 +81,10 @@ class Scripted:
 def serve() -> Iterator[Scripted]:
     """Start a server in a thread."""
     scripted = Scripted()
-    routes = [web.get("/v1/models", scripted.models), web.post("/v1/chat/completions", scripted.chat)]
+    routes = [
+        web.get("/v1/models", scripted.models),
+        web.get("/metrics", scripted.metrics),
+        web.post("/v1/chat/completions", scripted.chat),
+    ]
     with in_thread(routes) as scripted.url:
         yield scripted

@@ -10,6 +10,7 @@ from array import array
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -136,7 +137,7 @@ def test_half_a_surrogate_pair_in_a_reply_does_not_lose_the_sample(store: Store)
     store.samples.write("r1", [record(0, answer=Answer(Response(text="half \ud83d pair")))])
     answer = store.samples.get("r1", 0).answer
     assert answer is not None
-    assert answer.reply == "half ? pair"
+    assert answer.reply == "half \ufffd pair"
 
 
 def test_a_value_that_is_no_number_is_a_failure_of_the_metric(store: Store) -> None:
@@ -390,3 +391,30 @@ def test_lengths_of_earlier_replies_are_known_by_sample(store: Store) -> None:
     store.runs.begin(spec())
     store.samples.write(spec().id, [record(0, calls=2, tokens=Tokens(completion=30)), record(1, calls=0)])
     assert store.samples.lengths(spec().id) == {record(0).sample.id: 15.0}
+
+
+def test_a_store_with_token_counts_that_cannot_be_ones_opens(store: Store) -> None:
+    """An older evalkit stored what servers reported: the sum of such counts fits into no number."""
+    store.runs.begin(spec())
+    usage = Usage(prompt_tokens=5)
+    msgspec.structs.force_setattr(usage, "completion_tokens", 2**62)
+    bad = record(0, answer=Answer(Response(text="x", usage=usage)), tokens=Tokens(5, 3), calls=1)
+    store.samples.write("r1", [bad, *(record(n, tokens=Tokens(5, 3), calls=1) for n in range(1, 5))])
+    with store.database.writing() as connection:
+        for sequence, count in enumerate((2**62, 2**62, 2**62, -4)):
+            columns = {"completion_tokens": count, "reasoning_tokens": count}
+            connection.execute(
+                schema.sample.update().where(schema.sample.c.sequence == sequence).values(columns)
+            )
+    assert store.runs.get("r1").tokens == Tokens(25, 3)
+    assert store.samples.lengths("r1") == {"d4": 3.0}
+    assert [r.tokens.completion for r in store.samples.records("r1")] == [0, 0, 0, 0, 3]
+    assert store.samples.get("r1", 0).answer.response.usage == Usage(prompt_tokens=5)
+    store.runs.finish("r1", "complete", {}, 1.0)
+    assert store.runs.get("r1").tokens == Tokens(25, 3)
+
+
+def test_counts_that_a_column_cannot_hold_are_stored_as_the_highest(store: Store) -> None:
+    store.runs.begin(spec())
+    store.samples.write("r1", [record(0, tokens=Tokens(2**40, 2), calls=1)])
+    assert store.runs.get("r1").tokens == Tokens(2**31 - 1, 2)

@@ -70,9 +70,16 @@ def test_both_layouts_give_the_same_questions(benchmark: Path, tmp_path: Path) -
     assert samples == list(mirage.questions(folder, "all")) == list(mirage.questions(benchmark.parent, "all"))
     assert [s.id for s in samples] == ["medqa:0000", "medqa:0001", "pubmedqa:11", "bioasq:5a"]
     assert samples[0].choices == ("glucagon", "insulin", "cortisol", "adrenaline")
-    assert [s.target for s in samples] == ["insulin", "C", "yes", "no"]
+    assert [s.targets for s in samples] == [("insulin",), ("C",), ("yes",), ("no",)]
+    assert [s.answer for s in samples] == [1, 0, 0, 1]
     assert samples[2].slices == {"subset": "PubMedQA*"}
     assert [s.id for s in mirage.questions(benchmark, "bioasq")] == ["bioasq:5a"]
+    one = folder / "bioasq.questions.jsonl.gz"
+    assert list(mirage.questions(one, "all")) == list(mirage.questions(benchmark, "bioasq"))
+    other = one.rename(folder / "mine.jsonl.gz")
+    assert list(mirage.questions(other, "bioasq")) == list(mirage.questions(benchmark, "bioasq"))
+    with pytest.raises(UsageError, match="say which subset it is by -p subset="):
+        list(mirage.questions(other, "all"))
 
 
 def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> None:
@@ -93,6 +100,27 @@ def test_what_is_missing_or_broken_is_named(benchmark: Path, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"neither benchmark\.json nor a SUBSET"):
         list(mirage.questions(tmp_path / "empty", "all"))
+
+
+def test_of_twin_options_only_the_letter_of_the_answer_is_right(evalkit, tmp_path) -> None:
+    """In MedMCQA two letters can have the same text; the official score counts the letter."""
+    options = {"A": "insulin", "B": "zinc", "C": "insulin", "D": "iron"}
+    question = {"question": "Which is a hormone?", "options": options, "answer": "C"}
+    (tmp_path / "benchmark.json").write_text(json.dumps({"medmcqa": {"1": question}}))
+    replies = {"right": "Answer: C", "twin": "Answer: A"}
+    for name, reply in replies.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": "medmcqa:1", "prediction": reply}) + "\n")
+    scores = {
+        name: evalkit.json(
+            "score",
+            "mirage[arm=closed_book]",
+            tmp_path / f"{name}.jsonl",
+            "-p",
+            f"data={tmp_path / 'benchmark.json'}",
+        )["runs"][0]["metrics"]["accuracy"]["value"]
+        for name in replies
+    }
+    assert scores == {"right": 1.0, "twin": 0.0}
 
 
 @pytest.mark.parametrize("method", ["generate", "constrained", "likelihood"])

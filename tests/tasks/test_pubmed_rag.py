@@ -128,12 +128,58 @@ def test_gold_scores_full_marks_and_empty_none_in_every_arm(evalkit, local: Path
         shown = arm in ("retrieved", "oracle", "hidden")
         cites = {"citation_precision", "citation_recall", "citation_coverage"} if shown else set()
         rouges = {"rouge1", "rouge2", "rougeL", "rougeLsum"}
-        output = {"abstention"} if arm == "missing" else rouges | cites
+        decided = {"decision_accuracy", "macro_f1[yes|no|maybe]"}
+        output = {"abstention"} if arm == "missing" else rouges | cites | decided
         found = retrieval if arm == "retrieved" else set()
         assert set(scores) == output | found, arm
         wanted = 1.0 if run["model"] == "baseline:gold" else 0.0
         assert {scores[name] for name in output} == {wanted}, (arm, scores)
         assert all(scores[name] == 1.0 for name in found), "each question's words find its abstract"
+
+
+@pytest.mark.parametrize(
+    ("reply", "conclusion", "decision"),
+    [
+        ("Zinc helps. [1]\nDecision: yes", "Zinc helps. [1]", "yes"),
+        ("Zinc helps.\n\n**Decision:** Maybe.", "Zinc helps.", "maybe"),
+        ("Zinc helps.\nDecision： no", "Zinc helps.", "no"),
+        ("Zinc helps.\nNo", "Zinc helps.", "no"),
+        ("Yes.\nZinc helps.", "Zinc helps.", "yes"),
+        ("Final decision - yes", "Final decision - yes", "yes"),
+        ("Zinc helps, yes.", "Zinc helps, yes.", None),
+        ("Zinc helps.\nDecision: not yes", "Zinc helps.\nDecision: not yes", None),
+        ("Decision: yes or no", "Decision: yes or no", None),
+        ("No difference was found.", "No difference was found.", None),
+        ("", "", None),
+    ],
+)
+def test_the_decision_is_a_line_of_its_own(reply: str, conclusion: str, decision: str | None) -> None:
+    assert pubmedqa.read_decision(reply) == (conclusion, decision)
+
+
+def test_stored_replies_are_scored_by_summary_and_decision(evalkit, local: Path, tmp_path: Path) -> None:
+    """A reply without the line is a summary as before; only its decision is missing."""
+    replies = {"11": f"{ROWS[0][2]}\nDecision: {ROWS[0][3]}", "22": ROWS[1][2], "33": "x\nDecision: maybe"}
+    lines = [json.dumps({"id": id_, "prediction": text}) for id_, text in replies.items()]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    (run,) = evalkit.json(
+        "score", "pubmed_rag[arm=closed_book]", tmp_path / "mine.jsonl", "-p", f"data={local}"
+    )["runs"]
+    assert run["counts"] == {"ok": 3}
+    assert run["metrics"]["decision_accuracy"]["value"] == pytest.approx(1 / 3)
+    assert run["metrics"]["rougeL"]["value"] == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_the_published_file_gives_the_same_questions_and_abstracts(local: Path, tmp_path: Path) -> None:
+    published = {
+        i: {"QUESTION": q, "CONTEXTS": ABSTRACTS[i].split(". "), "LONG_ANSWER": a, "final_decision": d}
+        for i, q, a, d in ROWS
+    }
+    file = tmp_path / "ori_pqal.json"
+    file.write_text(json.dumps(published))
+    for data in (file, tmp_path):
+        assert [(r.id, r.question, r.conclusion, r.decision) for r in pubmedqa.questions(data)] == list(ROWS)
+        assert [d["id"] for d in pubmedqa.documents(data, "own")] == ["pmid:11", "pmid:22", "pmid:33"]
 
 
 def test_with_a_judge_citations_and_claims_are_weighed(evalkit, scripted, local: Path) -> None:

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 from evalkit_tasks.multimodal import blood, task_blood_cells, task_math_vision, task_vqa_rad, vqa_rad
 
+from evalkit.errors import UsageError
 from evalkit.media.pixels import plain_png
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
@@ -67,7 +68,8 @@ def test_vqa_rad_from_both_layouts(folder: Path, tmp_path: Path) -> None:
     local = list(vqa_rad.questions(folder, "test"))
     assert [s.slices["question_type"] for s in local] == ["PRES", "several", "ATTRIB", "PRES"]
     assert local[0].cluster == local[1].cluster != local[2].cluster
-    assert list(vqa_rad.questions(folder, "train")) == []
+    with pytest.raises(UsageError, match="has the splits test, and all"):
+        list(vqa_rad.questions(folder, "train"))
     rows = [
         {"image": {"bytes": s.images[0].read(), "path": None}, "question": s.input, "answer": s.target}
         for s in local
@@ -413,3 +415,24 @@ async def test_the_prompts_as_a_model_sees_them() -> None:
         "this?\n(A) $1$\n(B) $2$\nSolve the problem step by step. Then give the final answer as "
         "\\boxed{the letter of the right option}.",
     ]
+
+
+@pytest.mark.parametrize("task", ["vqa_rad", "blood_cells", "math_vision"])
+def test_a_row_of_the_hubs_layout_without_its_picture_is_named(evalkit, tmp_path: Path, task: str) -> None:
+    field = "decoded_image" if task == "math_vision" else "image"
+    row = {
+        "id": "1",
+        "question": "Is it red?",
+        "answer": "yes",
+        "options": [],
+        "level": 1,
+        "subject": "algebra",
+        "image_id": 1,
+        field: {"bytes": None, "path": "gone.png"},
+        "width": 8,
+        "height": 8,
+        "objects": {"category": [1], "bbox": [[1.0, 1.0, 2.0, 2.0]]},
+    }
+    path = parquet(tmp_path / "rows.parquet", [row])
+    said = evalkit("run", f"{task}[image=real]", "-p", f"data={path}", *GOLD, code=2).stderr
+    assert f"rows.parquet, row 1: '{field}' holds no bytes, only the name of a file" in said

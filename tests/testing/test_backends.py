@@ -10,7 +10,7 @@ import pytest
 from evalkit.models.fake import FakeBackend
 from evalkit.protocols import BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.testing import check_backend
-from evalkit.types import Request, Requirements, Response, ServerInfo, Usage
+from evalkit.types import Request, Requirements, Response, ServerInfo
 
 
 @pytest.mark.parametrize("name", ["lead", "copy", "extract", "random", "echo", "empty"])
@@ -38,8 +38,6 @@ class Faulty(FakeBackend):
                 return Response(text=None)  # type: ignore[arg-type]
             case "finish":
                 return Response(text="", finish_reason="eos")  # type: ignore[arg-type]
-            case "usage":
-                return Response(text="", usage=Usage(prompt_tokens=-1))
             case "untyped" if special:
                 raise KeyError("choices")
             case "logprobs" if special:
@@ -68,7 +66,6 @@ class Faulty(FakeBackend):
     [
         ("text", "text is None, not a string"),
         ("finish", "finish_reason is 'eos'"),
-        ("usage", r"usage holds \(-1, 0, 0, 0\), not counts"),
         ("untyped", "a log-likelihood: KeyError is no error of evalkit.errors"),
         ("logprobs", "not finite numbers up to 0"),
         ("reply", "send returned str, not Response"),

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from evalkit.errors import NotCached
 from evalkit.models.middleware import call_stats
+from evalkit.models.middleware.call_stats import CacheUse
 from evalkit.models.middleware.layer import Layer
-from evalkit.models.middleware.response_cache import ResponseCache, request_key
+from evalkit.models.middleware.response_cache import ResponseCache, Stored, model_key, request_key
+from evalkit.models.middleware.weights_check import Verdict, WeightsCheck
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
 
@@ -18,7 +20,8 @@ CacheMode = Literal["on", "off", "refresh", "only"]
 class Cached(Layer):
     """The response cache in front of a sender. The modes are those of ``--cache``:
 
-    - ``on``: read and write the entries that all runs share.
+    - ``on``: read and write the entries that all runs share. Those from before the run are used if the
+      server has still the same weights (``WeightsCheck``).
     - ``off``: read and write entries of this run alone (its ``namespace``), so that a resumed run pays
       nothing twice.
     - ``refresh``: read as ``off`` does, write for all runs too.
@@ -37,6 +40,9 @@ class Cached(Layer):
         self._cache, self._identity, self._only = cache, identity, mode == "only"
         # The first namespace is read; all are written, the first one last.
         self._namespaces = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
+        self._check = WeightsCheck(inner)
+        self._model = model_key(identity)
+        self._outdated_before = cache.outdated_before(self._model)
 
     async def send(self, request: Request) -> Response:
         """Return the cached response, or the model's response after writing it to the cache.
@@ -44,15 +50,45 @@ class Cached(Layer):
         Raises ``NotCached`` in mode ``only`` if the cache has no entry.
         """
         keys = [request_key(self._identity, request, namespace) for namespace in self._namespaces]
-        if (cached := self._cache.get(keys[0])) is not None:
-            call_stats.current.get().hits += 1
-            return cached
+        stored, verdict = self._cache.get(keys[0]), None
+        if stored is not None and stored.filed >= self._outdated_before:
+            verdict = await self._verdict(keys[0], request, stored)
+            if verdict.outcome != "changed":
+                return self._used(stored)
+            self._set_outdated()
         if self._only:
             raise NotCached(
                 "the cache holds no answer to this request (--cache only): the prompt, a parameter or the "
                 "model has changed since the cache was filled. Run with --cache on to ask the model"
             )
-        response = await self.inner.send(request)
+        response = verdict.fresh.get(keys[0]) if verdict else None
+        if response is None:
+            response = await self.inner.send(request)
         for key in reversed(keys):
             self._cache.put(key, response)
         return response
+
+    async def _verdict(self, key: bytes, request: Request, stored: Stored) -> Verdict:
+        """Return whether a stored response may be used. One from this run may, and all if only they may."""
+        if self._only or stored.filed >= call_stats.current.get().began:
+            return _TRUSTED
+        verdict = await self._check.verdict(key, request, stored)
+        self._use().checked(verdict.outcome, verdict.why, stored.filed)
+        return verdict
+
+    def _used(self, stored: Stored) -> Response:
+        call_stats.current.get().hits += 1
+        self._use().count(stored.filed)
+        return stored.response
+
+    def _use(self) -> CacheUse:
+        return call_stats.current.get().cached[str(self._identity.get("model", ""))]
+
+    def _set_outdated(self) -> None:
+        """Mark what was written before this run as outdated, once."""
+        if self._outdated_before < (began := call_stats.current.get().began):
+            self._outdated_before = began
+            self._cache.set_outdated(self._model, began)
+
+
+_TRUSTED = Verdict("same")

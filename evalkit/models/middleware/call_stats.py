@@ -6,28 +6,75 @@ Each call therefore counts for the run in which it is made, which the context va
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
+from evalkit.types import Response
+
+MOST_NOTES = 20
+
+
+@dataclass
+class CacheUse:
+    """How many answers of a model came from the cache, how old the oldest is, and whether it was checked.
+
+    Times are epoch seconds. ``check`` is the outcome of ``WeightsCheck``, empty if there was none; ``why``
+    is its reason. ``found`` is the time of the oldest answer that was found, used or not.
+    """
+
+    answers: int = 0
+    oldest: float | None = None
+    check: str = ""
+    why: str = ""
+    found: float | None = None
+
+    def count(self, filed: float) -> None:
+        """Count an answer that was written to the cache at ``filed``."""
+        self.answers += 1
+        self.oldest = min(filed, self.oldest or filed)
+
+    def checked(self, outcome: str, why: str, filed: float) -> None:
+        """Note the outcome of the check of an answer that was written at ``filed``."""
+        self.check, self.why, self.found = outcome, why, min(filed, self.found or filed)
+
+    def with_later(self, later: CacheUse) -> CacheUse:
+        """Return this use and a later one of the same run as one."""
+        return CacheUse(
+            self.answers + later.answers,
+            min(filter(None, (self.oldest, later.oldest)), default=None),
+            later.check or self.check,
+            later.why if later.check else self.why,
+            min(filter(None, (self.found, later.found)), default=None),
+        )
 
 
 @dataclass
 class CallStats:
-    """Counts of one run."""
+    """Counts of one run, which began at ``began`` (epoch seconds)."""
 
+    began: float = field(default_factory=time.time)
     in_flight: int = 0  # calls at the servers now
     tokens: int = 0  # output tokens
     hits: int = 0  # calls answered from the cache or by an equal call
     retries: int = 0
     given_up: int = 0  # calls that failed because the retry budget was used up
     failures: Counter[str] = field(default_factory=Counter)  # failed tries by kind
+    notes: Counter[str] = field(default_factory=Counter)  # replies by what is to be said of them
     judged: Counter[str] = field(default_factory=Counter)  # a judge's questions, and what they cost
+    cached: defaultdict[str, CacheUse] = field(default_factory=lambda: defaultdict(CacheUse))  # by model
+    secrets: Counter[str] = field(default_factory=Counter)  # replies that repeated a secret, by its name
 
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or by the class of the error."""
         self.failures[str(problem.status or type(problem).__name__)] += 1
+
+    def noted(self, response: Response) -> None:
+        """Count the notes of a reply; beyond ``MOST_NOTES`` different ones, without their words."""
+        for note in response.notes:
+            self.notes[note if note in self.notes or len(self.notes) < MOST_NOTES else "other notes"] += 1
 
 
 _OUTSIDE_OF_RUNS = CallStats()

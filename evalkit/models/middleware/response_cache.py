@@ -21,21 +21,35 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.reading.surrogates import whole_values
 from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
+from evalkit.util.masking import has_secret, mask_value
 from evalkit.util.sqlite import use_wal
 
-_VERSION = 3  # of the file's tables
+_VERSION = 4  # of the file's tables
 _KEY_VERSION = 1  # of the keys' content: a new version finds no old entry
 _EVICTED_SHARE = 0.1  # of the entries, deleted at a time
 _COMPRESS_ABOVE = 1024  # bytes
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 
 
+def model_key(identity: Mapping[str, Any]) -> bytes:
+    """Return the name under which the cache keeps what it knows of a model."""
+    return hashlib.sha256(canonical(identity)).digest()
+
+
 def request_key(identity: Mapping[str, Any], request: Request, namespace: str = "") -> bytes:
     """Return a response's key, a hash of the model, parameters, messages, image hashes and the repeat."""
     content = {"v": _KEY_VERSION, "model": identity, "request": describe(request), "salt": namespace}
     return hashlib.sha256(canonical(content)).digest()
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A response of the cache, marked ``from_cache``, and when it was written (epoch seconds)."""
+
+    response: Response
+    filed: float
 
 
 class CacheInfo(msgspec.Struct, frozen=True):
@@ -66,24 +80,41 @@ class ResponseCache:
                 self._db.close()
                 raise
 
-    def get(self, key: bytes) -> Response | None:
-        """Return the response of a key, marked ``from_cache``; None if there is none."""
+    def get(self, key: bytes) -> Stored | None:
+        """Return the response of a key; None if there is none."""
         with self._explained():
             row = (
                 self._pending.get(key)
-                or self._db.execute("SELECT value FROM answer WHERE key = ?", (key,)).fetchone()
+                or self._db.execute("SELECT value, filed FROM answer WHERE key = ?", (key,)).fetchone()
             )
             if row is None:
                 return None
-            value: bytes = row[0]
+            value, filed = row
             raw = zlib.decompress(value[1:]) if value[:1] == _ZLIB else value[1:]
-            return msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
+            response = msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
+            return Stored(response, filed)
+
+    def outdated_before(self, model: bytes) -> float:
+        """Return the time before which a model's responses are outdated (epoch seconds); 0 if none are."""
+        with self._explained():
+            row = self._db.execute("SELECT time FROM outdated WHERE model = ?", (model,)).fetchone()
+            return row[0] if row else 0.0
+
+    def set_outdated(self, model: bytes, before: float) -> None:
+        """Mark the responses of a model from before a time as those of other weights."""
+        with self._explained():
+            self._db.execute("INSERT OR REPLACE INTO outdated (model, time) VALUES (?, ?)", (model, before))
 
     def put(self, key: bytes, response: Response) -> None:
         """Write a response at the end of this turn of the event loop; at once if no event loop runs."""
         if self._failure is not None:
             raise self._failure
-        raw = self._encoder.encode(response)
+        try:
+            raw = self._encoder.encode(response)
+        except UnicodeEncodeError:  # a plug-in's reply with half an emoji
+            raw = self._encoder.encode(whole_values(msgspec.to_builtins(response)))
+        if has_secret(raw):
+            raw = self._encoder.encode(mask_value(msgspec.msgpack.decode(raw)))
         value = _ZLIB + zlib.compress(raw, 1) if len(raw) > _COMPRESS_ABOVE else _PLAIN + raw
         self._pending[key] = (value, time.time())
         try:
@@ -191,6 +222,8 @@ class ResponseCache:
                 "CREATE TABLE IF NOT EXISTS answer (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
                 "value BLOB NOT NULL, filed REAL NOT NULL)"
             )
+            # From when on a model has its present weights, where the check found others in older responses.
+            db.execute("CREATE TABLE IF NOT EXISTS outdated (model BLOB PRIMARY KEY, time REAL NOT NULL)")
             if columns := [row[1] for row in db.execute("PRAGMA table_info(responses)")]:  # versions 1 and 2
                 filed = "filed" if "filed" in columns else "0.0"
                 db.execute(

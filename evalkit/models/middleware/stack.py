@@ -1,4 +1,4 @@
-"""The order of the layers around a backend: cache, single flight, retry, schedule, backend.
+"""The order of the layers around a backend: cache, single flight, masking, retry, schedule, backend.
 
 The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
 request that pauses before its next try holds no slot of an endpoint.
@@ -12,6 +12,7 @@ from typing import Any
 
 from evalkit.models.middleware.cached import Cached, CacheMode
 from evalkit.models.middleware.coalesced import Coalesced
+from evalkit.models.middleware.masked import Masked
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
@@ -46,7 +47,8 @@ def wrap(
     traits = traits or backend.traits
     queue = scheduler_of(traits) if scheduler is None else scheduler
     scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
-    sender: Sender = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
+    retrying = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
+    sender: Sender = Masked(retrying)
     if not traits.cacheable:
         return sender
     sender = Coalesced(sender)

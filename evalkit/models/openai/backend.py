@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
-from evalkit.media.sniff import look
+from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.openai import probe, wire
+from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
-from evalkit.models.openai.http_errors import fail, fail_within, rates_left
+from evalkit.models.openai.first_answers import FirstAnswers
+from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
+from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
-from evalkit.models.openai.sse import StreamedReply
-from evalkit.models.openai.transport import Reply, Stream, Timeouts, Transport
+from evalkit.models.openai.shown import ShownMedia
+from evalkit.models.openai.sse import read_events, read_stream
+from evalkit.models.openai.transport import Reply, Timeouts, Transport
+from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
-from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import MediaSupport, Request, Requirements, Response, ServerInfo
+from evalkit.util.masking import mask_bytes
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
 _VENDOR = "https://api.openai.com/"
-# Pages with a server's version; llama.cpp's also has its number of slots.
-_PAGES = {"llamacpp": "/props", "vllm": "/version"}
+_WITHHELD = "the server's content filter refused the request"
 
 
 class OpenAIBackend(Backend):
@@ -52,16 +57,17 @@ class OpenAIBackend(Backend):
         self.spec = spec
         self.name = spec.display
         self.model = spec.name
-        self._guard = IdentityGuard(self._identity_at)
+        self._first_answers = FirstAnswers(self._ask)
+        self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
+        self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
-        self._image_cost = probe.ImageCost()
-        self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
-        self._counting = asyncio.Lock()
-        self._key = self._read_key()
+        self._shown = ShownMedia(self._count_tokens)
+        self._names = {self.model}  # under which the model may sign its replies
+        self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
             {"Authorization": f"Bearer {self._key}"} if self._key else None,
@@ -74,14 +80,18 @@ class OpenAIBackend(Backend):
 
     async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
         """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
-        exchange = partial(self._generate if request.continuation is None else self._score, request=request)
+        exchange = partial(self._ask, request=request)
         if not (size := wire.media_bytes(request)):
-            return await self.endpoints.call(exchange, endpoint)
+            response, rates = await self.endpoints.call(exchange, endpoint)
+            self._first_answers.remember(request, response)
+            return response, rates
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
-        self._check_images(request, response)
-        await self._check_media_cost(request, response)
+        await self._shown.check(request, response)
         return response, rates
+
+    async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        return await (self._generate if request.continuation is None else self._score)(url, request)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -91,14 +101,19 @@ class OpenAIBackend(Backend):
             infos.append(info)
         probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
-        self._counted = {Image, Audio, Video}  # the probe makes its own comparison
-        self._image_cost = await probe.check(self, needs)
-        self._counted = {kind for kind, probed in ((Image, needs.images), (Audio, needs.audio)) if probed}
+        self._names = {self.model, str(infos[0].identity.get("root"))}
+        self._shown = ShownMedia(self._count_tokens, probing=True)
+        cost = await probe.check(self, needs)
+        self._shown.probed(cost, images=needs.images, audio=needs.audio)
         by_url = zip(urls, infos, strict=True)
         slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
         self.name = replace(self.spec, name=self.model).display
-        return ProbeResult(self.name, infos[0], self.traits)
+        times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
+        started = max(filter(None, times), default=None)
+        server = infos[0].server | ({"started": started} if started else {})
+        info = msgspec.structs.replace(infos[0], server=server)
+        return ProbeResult(self.name, info, self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
@@ -108,29 +123,28 @@ class OpenAIBackend(Backend):
         """Release connections."""
         await self.transport.close()
 
-    async def get_json(self, url: str) -> Any:
-        """Return a JSON page of the server; None if there is no such page. Raises as ``send`` does."""
+    async def get_json(self, url: str, missing: Sequence[int] = (404, 405, 501)) -> Any:
+        """Return a JSON page of the server; None for a status of ``missing``. Raises as ``send`` does."""
         reply = await self.transport.get(url)
-        if reply.status in (404, 405):
+        if reply.status in missing:
             return None
-        return self.decoded(reply, url)
+        return whole_values(self.decoded(reply, url))
 
     async def post(self, url: str, payload: Any) -> tuple[Any, RateLimits]:
         """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
         reply = await self.transport.post_json(url, payload)
         data = self.decoded(reply, url)
-        fail_within(data, self._scrub(reply.body), url)
+        fail_within(data, mask_bytes(reply.body), url)
         return data, rates_left(reply.headers)
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
         if reply.status >= 400:
-            fail(reply.status, reply.headers, self._scrub(reply.body), url)
+            fail(reply.status, reply.headers, mask_bytes(reply.body), url)
         try:
             return wire.decoded(reply.body, reply.headers.get("content-type"))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            start = self._scrub(reply.body)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} answered {reply.status}, but not JSON: {start!r}") from None
+        except ValueError:
+            return read_events(reply.body, url)
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
@@ -138,26 +152,26 @@ class OpenAIBackend(Backend):
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
-        meta, owner = entry.get("meta") or {}, entry.get("owned_by")
-        page = _PAGES.get(owner or "")
-        server = await self.get_json(url.removesuffix("/v1") + page) if page else None
-        server = server if isinstance(server, dict) else {}
+        meta = entry.get("meta") or {}
+        page = await page_of(self, url, entry)
         context = entry.get("max_model_len") or meta.get("n_ctx")
+        template = page.get("chat_template")
         facts = {
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": entry.get("root"),
-            "version": server.get("version") or server.get("build_info"),
+            "version": page.get("version") or page.get("build_info"),
             "context": context,
             "quantization": meta.get("ftype"),
             "parameters": meta.get("n_params"),
             "bytes": meta.get("size"),
+            "chat_template": template and hashlib.sha256(str(template).encode()).hexdigest()[:16],
+            **weights_of(url, entry.get("root") or page.get("model_path"), page, entry),
         }
         identity = {name: value for name, value in facts.items() if value is not None}
         # More connections than slots stall llama.cpp for seconds: an idle connection holds a thread until its
         # keep-alive ends.
-        return ServerInfo(identity, context, server.get("total_slots"), {"owned_by": owner})
+        return ServerInfo(identity, context, page.get("total_slots"), {"owned_by": entry.get("owned_by")})
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         """Return the log-probabilities of a continuation, read as part of a prompt of ``/completions``."""
@@ -165,16 +179,17 @@ class OpenAIBackend(Backend):
         check_continuation(request)
         start = time.perf_counter()
         data, rates, echoed = await self.read_prompt(url, context + continuation, **request.extra)
+        echoed.check_beginning(context + continuation)
         first = echoed.border(continuation)
         response = Response(
             text="",
             usage=wire.read_usage(data.get("usage")),
-            model=wire.as_text(data.get("model")) or self.model,
-            logprobs=tuple(echoed.logprobs[first:]),
+            model=whole(wire.as_text(data.get("model"))) or self.model,
+            logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
             latency_s=time.perf_counter() - start,
         )
-        return response, rates
+        return self._with_model_note(response), rates
 
     async def read_prompt(
         self, url: str, prompt: str, **extra: Any
@@ -186,9 +201,8 @@ class OpenAIBackend(Backend):
             "prompt": prompt,
             **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
             **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
-            **extra,
         }
-        data, rates = await self.post(f"{url}/completions", payload)
+        data, rates = await self.post(f"{url}/completions", wire.with_extra(payload, extra))
         return data, rates, read_prompt_logprobs(data) if ranked else read_echo(data)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -201,20 +215,42 @@ class OpenAIBackend(Backend):
             payload = self._payload(request, chat)
         target = f"{url}/chat/completions" if chat else f"{url}/completions"
         start = time.perf_counter()
-        if payload.get("stream"):
-            async with self.transport.stream_json(target, payload) as stream:
-                return await self._read_stream(stream, target, start), rates_left(stream.headers)
-        data, rates = await self.post(target, payload)
+        first_token_s: float | None = None
+        rates: RateLimits = {}
+        try:
+            if payload.get("stream"):
+                async with self.transport.stream_json(target, payload) as stream:
+                    data, first_token_s = await read_stream(stream, target, start)
+                    rates = rates_left(stream.headers)
+            else:
+                data, rates = await self.post(target, payload)
+        except Withheld:
+            return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
+        except RequestRejected as problem:
+            if "max_tokens" not in payload or not chat or "max_completion_tokens" not in str(problem):
+                raise
+            self._new_length_name = True  # the server refused max_tokens, and named what it takes
+            return await self._generate(url, request)
         choice = wire.read_choice(data)
-        message = wire.part_of(choice.get("message"), "message") if chat else {"content": choice.get("text")}
+        message = wire.part_of(choice.get("message") or choice.get("delta"), "message")
+        model = whole(wire.as_text(data.get("model"))) or self.model
         response = wire.reply(
             choice,
-            message,
-            usage=wire.read_usage(data.get("usage")),
-            model=wire.as_text(data.get("model")) or self.model,
+            message or {"content": choice.get("text")},
+            request,
+            wire.read_usage(data.get("usage")),
+            model=model,
             latency_s=time.perf_counter() - start,
+            first_token_s=first_token_s,
         )
-        return response, rates
+        return self._with_model_note(response), rates
+
+    def _with_model_note(self, response: Response) -> Response:
+        """Return a reply with a note if it names another model than was asked for, as gateways do."""
+        if response.model in self._names or same_model(self.model, response.model):
+            return response
+        note = f"another model answered: {response.model[:100]}"
+        return msgspec.structs.replace(response, notes=(*response.notes, note))
 
     def uses_chat(self, request: Request) -> bool:
         """Return whether a request goes through the chat template."""
@@ -227,85 +263,17 @@ class OpenAIBackend(Backend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
-        if self._vendor and chat:
+        if self._new_length_name and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
-        if self.spec.options.get("stream"):
-            payload |= {"stream": True, "stream_options": {"include_usage": True}}
-        return payload | request.extra
+        payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
+        if payload["stream"]:
+            payload["stream_options"] = {"include_usage": True}
+        return wire.with_extra(payload, request.extra)
 
-    async def _read_stream(self, stream: Stream, url: str, start: float) -> Response:
-        """Put a streamed reply together. Raises ``ServerFailed`` if the stream ends too early."""
-        if stream.status >= 400:
-            body = b"\n".join([line async for line in stream.lines])
-            fail(stream.status, stream.headers, self._scrub(body), url)
-        streamed = StreamedReply()
-        async for line in stream.lines:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                streamed.done = True
-                break
-            self._add_event(streamed, data, url, start)
-        if not streamed.is_complete:
-            raise ServerFailed(f"{url} ended a streamed reply in the middle")
-        return wire.reply(
-            {"finish_reason": streamed.finish},
-            streamed.message(),
-            usage=wire.read_usage(streamed.usage),
-            model=streamed.model or self.model,
-            latency_s=time.perf_counter() - start,
-            first_token_s=streamed.first_token_s,
-        )
-
-    def _add_event(self, streamed: StreamedReply, data: bytes, url: str, start: float) -> None:
-        try:
-            chunk = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            start_of_data = self._scrub(data)[:200].decode("utf-8", "replace")
-            raise ServerFailed(f"{url} streamed an event that is not JSON: {start_of_data!r}") from None
-        fail_within(chunk, self._scrub(data), url)
-        streamed.add(chunk, time.perf_counter() - start)
-
-    def _check_images(self, request: Request, response: Response) -> None:
-        """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""
-        images = request.images
-        image_tokens = response.usage.image_tokens
-        if not images:
-            return
-        if image_tokens == 0 or (image_tokens is None and self._image_cost.counted):
-            raise RequestRejected(
-                "the server dropped the image: it counted no image tokens. Check its chat template "
-                "and that the model sees images"
-            )
-        tokens = response.usage.prompt_tokens
-        if 0 < tokens < len(images) * self._image_cost.tokens:
-            # A picture smaller than the probe's may cost less: count the larger ones alone.
-            sizes = [look(image.read()).size for image in images]
-            large = sum(size is not None and min(size) >= probe.PICTURE for size in sizes)
-            if tokens < large * self._image_cost.tokens:
-                raise RequestRejected(
-                    f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
-                    f"least {self._image_cost.tokens} tokens each"
-                )
-
-    async def _check_media_cost(self, request: Request, response: Response) -> None:
-        """Raise ``RequestRejected`` if a kind of media costs no prompt tokens; ask once for each kind.
-
-        Some servers drop the parts that their chat template does not know, and answer the text alone.
-        """
-        for kind in dict.fromkeys(type(part) for part in wire.media_of(request)):
-            async with self._counting:
-                if kind in self._counted or not response.usage.prompt_tokens:
-                    continue
-                bare = wire.without(request, kind)
-                text_only, _ = await self.endpoints.call(partial(self._generate, request=bare))
-                if text_only.usage.prompt_tokens >= response.usage.prompt_tokens:
-                    raise RequestRejected(
-                        f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
-                        "Check the model and its chat template"
-                    )
-                self._counted.add(kind)
+    async def _count_tokens(self, request: Request) -> int:
+        """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
+        response, _ = await self.endpoints.call(partial(self._generate, request=request))
+        return response.usage.prompt_tokens
 
     def _traits(self) -> BackendTraits:
         options = self.spec.options
@@ -330,21 +298,6 @@ class OpenAIBackend(Backend):
 
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
         return (await probe.model_at(self, url)).info.identity
-
-    def _read_key(self) -> str | None:
-        variable = self.spec.options.get("api_key_env")
-        key = os.environ.get(variable or self.key_env or "") or None
-        if variable and key is None:
-            raise UsageError(f"{variable} is not set; it should hold the API key: export {variable}=…")
-        if self._vendor and key is None:
-            raise ProbeError(
-                f"{self.name}: OPENAI_API_KEY is not set. export OPENAI_API_KEY=…, "
-                f"or name your own server: {self.name}@http://127.0.0.1:8000"
-            )
-        return key
-
-    def _scrub(self, body: bytes) -> bytes:
-        return body.replace(self._key.encode(), b"***") if self._key else body
 
 
 def check_continuation(request: Request) -> None:

@@ -44,5 +44,5 @@ class Endpoints:
             return await exchange(url)
         except ServerFailed as problem:
             if problem.status is None:
-                self._guard.doubt(url)
+                self._guard.doubt(url, away=problem.not_sent)
             raise

@@ -13,11 +13,37 @@ from typing import Any, NoReturn
 import msgspec
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.models.openai.wire import decoded
 from evalkit.protocols import ReportedRateLimit
+from evalkit.reading.surrogates import whole_values
+from evalkit.util.masking import mask
 
 _EXCERPT = 500
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
 _STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
+# The parameters that evalkit sends unasked, and how servers say that they do not take one.
+_SENT = re.compile(
+    r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
+    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
+)
+_NOT_TAKEN = re.compile(
+    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
+    r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
+    r"extra (?:inputs|fields?)",
+    re.IGNORECASE,
+)
+# A vendor's filter withheld the reply because of the prompt. The messages of Azure, OpenAI, OpenRouter,
+# Anthropic, Alibaba, DeepSeek, Volcengine.
+_WITHHELD = re.compile(
+    r"content[_ ]filter|content management policy|content[_ ]policy|ResponsibleAI|data_?inspection_?failed|"
+    r"Sensitive ?Content|Content Exists Risk|usage polic|(?:was|been) flagged|flagged (?:as|by|for)|"
+    r"requires moderation|blocked by .*safety",
+    re.IGNORECASE,
+)
+
+
+class Withheld(RequestRejected):
+    """A vendor's content filter refused the request: a refusal, not a fault."""
 
 
 def message_of(body: bytes) -> tuple[str, str]:
@@ -26,16 +52,18 @@ def message_of(body: bytes) -> tuple[str, str]:
     The forms: ``error`` as an object or a text, ``detail``, or ``message`` at the top.
     """
     try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        data = whole_values(decoded(body))
+    except ValueError:
         return _shorten(body.decode("utf-8", "replace")), ""
     return _message_in(data)
 
 
 def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
-        if data.get("message"):
-            return _shorten(str(data["message"])), str(data.get("code") or data.get("type") or "")
+        if message := data.get("message"):
+            param = data.get("param")
+            named = f" (param: '{param}')" if isinstance(param, str) and param not in str(message) else ""
+            return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
         inner = data.get("error") or data.get("detail")
         if not inner:
             break
@@ -50,17 +78,25 @@ def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> No
     raise_for(status, message, code, where, retry_after(headers))
 
 
+def reports_error(data: Any) -> bool:
+    """Return whether a decoded reply of status 200 holds an error."""
+    return isinstance(data, Mapping) and bool(data.get("error") or data.get("object") == "error")
+
+
 def fail_within(data: Any, body: bytes, where: str) -> None:
     """Raise the error inside a reply of status 200, if there is one. ``data`` is the decoded ``body``."""
-    if isinstance(data, Mapping) and (data.get("error") or data.get("object") == "error"):
+    if reports_error(data):
         message, code = message_of(body)
-        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+        numeric = re.fullmatch("[45][0-9][0-9]", code)
+        status = int(code) if numeric else 400 if _WITHHELD.search(code) else 500
         raise_for(status, f"{message} (in a reply of status 200)", code, where)
 
 
 def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:
     """Raise the error for an HTTP status and a server's message. ``after`` is its Retry-After in seconds."""
     report = f"{where} answered {status}: {message or 'nothing'}"
+    if status in (400, 403, 422, 451) and _WITHHELD.search(f"{code} {message}"):
+        raise Withheld(report, status=status)
     if status in (401, 403):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?api_key_env=ITS_NAME"
@@ -73,9 +109,21 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
+    raise RequestRejected(report + _remedy(message), status=status)
+
+
+def _remedy(message: str) -> str:
+    """Return which parameters of the model's spec help against a message about parameters; else nothing."""
+    remedies = []
     if _STRICT_SAMPLING.search(message):
-        report += ". For a server that takes the standard parameters only, add ?sampling=standard"
-    raise RequestRejected(report, status=status)
+        remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
+    found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
+    names = list(dict.fromkeys(match[1] or match[2] for match in found))
+    if how and names:
+        names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
+        without = "&".join(f"extra.{name}=null" for name in names)
+        remedies.append(f"A parameter that is set to null is left out: add ?{without}")
+    return "".join(f". {remedy}" for remedy in remedies)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -122,7 +170,7 @@ def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - _now(headers))
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now(headers))
     except ValueError:
         return None
 
@@ -133,12 +181,12 @@ def _retry_after_header(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
         return float(value)
     try:
-        return max(0.0, _timestamp(value) - _now(headers))
+        return max(0.0, _timestamp(value) - now(headers))
     except ValueError:
         return None
 
 
-def _now(headers: Mapping[str, str]) -> float:
+def now(headers: Mapping[str, str]) -> float:
     """Return epoch seconds, by the server's clock if it sends a date: this machine's may be wrong."""
     try:
         return _timestamp(headers.get("date") or "")
@@ -153,5 +201,5 @@ def _timestamp(text: str) -> float:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))  # before the cut, which would leave half a key
     return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

@@ -14,23 +14,32 @@ class IdentityGuard:
     """The identity of the probed model, and the endpoints whose identity has to be checked again.
 
     ``identify`` returns the identity that the endpoint of a URL has now. It raises ``ProbeError`` if the
-    endpoint does not serve the model.
+    endpoint does not serve the model. ``agrees`` returns whether the endpoint answers as before.
     """
 
-    def __init__(self, identify: Callable[[str], Awaitable[Mapping[str, Any]]]) -> None:
-        self._identify = identify
+    def __init__(
+        self,
+        identify: Callable[[str], Awaitable[Mapping[str, Any]]],
+        agrees: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._identify, self._agrees = identify, agrees
         self._expected: Mapping[str, Any] | None = None
         self._doubted: set[str] = set()
+        self._away: set[str] = set()  # could not be connected to: may have been started again
         self._lock = asyncio.Lock()
 
     def trust(self, identity: Mapping[str, Any]) -> None:
         """Set the identity that endpoints must have."""
         self._expected = identity
 
-    def doubt(self, url: str) -> None:
-        """Check an endpoint before its next request: its connection broke, or its reply was none."""
+    def doubt(self, url: str, *, away: bool) -> None:
+        """Check an endpoint before its next request, because its connection broke or its reply was none.
+
+        One that was ``away`` may have been started again with other weights: its answers are compared, too.
+        """
         if self._expected is not None:
             self._doubted.add(url)
+            self._away |= {url} if away else set()
 
     async def check(self, url: str) -> None:
         """Check a doubted endpoint. Raises ``SetupError`` for another model, ``ModelError`` if it fails."""
@@ -48,7 +57,13 @@ class IdentityGuard:
                 raise SetupError(
                     f"{url} serves another model than before ({changes(expected, identity)}). {_ANOTHER}"
                 )
+            if url in self._away and not await self._agrees(url):
+                raise SetupError(
+                    f"{url} was away, and answers the same requests differently since: it has other weights "
+                    f"or settings. {_ANOTHER}"
+                )
             self._doubted.discard(url)
+            self._away.discard(url)
 
 
 _ANOTHER = "Stopped here: serve the same model again, then resume the run"

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from evalkit.errors import ServerFailed
+from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.util.masking import excerpt
 
 # Seconds for which the first option of a question waits for the others, which come at the same time.
 _GATHER_S = 0.005
+_MOST = 1.0001  # a probability of 1, rounded
 
 Ask = Callable[[list[int], list[int]], Awaitable[Any]]
 
@@ -51,7 +53,10 @@ class LabelScores:
         scores = data.get("scores") if isinstance(data, dict) else None
         row = scores[0] if isinstance(scores, list) and len(scores) == 1 else None
         if not isinstance(row, list) or len(row) != len(question.labels):
-            raise ServerFailed(f"/v1/score answered without a score for each label: {str(data)[:200]}")
+            raise ServerFailed(f"/v1/score answered without a score for each label: {excerpt(data)}")
+        if not all(isinstance(p, int | float) and 0 <= p <= _MOST for p in row) or not any(row):
+            raise RequestRejected(f"/v1/score answered with values that are no probabilities: {excerpt(row)}")
         return {
-            label: math.log(p) if p > 0 else -math.inf for label, p in zip(question.labels, row, strict=True)
+            label: math.log(min(p, 1.0)) if p > 0 else -math.inf
+            for label, p in zip(question.labels, row, strict=True)
         }

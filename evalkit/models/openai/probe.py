@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import math
+import os
 import re
 import struct
 import wave
@@ -16,13 +17,17 @@ import msgspec
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
 from evalkit.models.openai import wire
+from evalkit.models.openai.shown import ImageCost, new_picture
 from evalkit.models.openai.transport import Unreachable
-from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
+from evalkit.reading.reasoning import split_reasoning
+from evalkit.types import Audio, Message, Part, Request, Requirements, Response, ServerInfo, Text, Usage
+from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
 
 PICTURE = 64  # width and height of the probe's pictures, in pixels
+_COLOURS = ((210, 10, 10), (10, 180, 10), (10, 10, 210))
 # Unlikely words. In a well-known phrase each token has a probability near 1, which would hide a server that
 # shifts the probabilities by one position.
 PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
@@ -44,13 +49,6 @@ class ServedModel(NamedTuple):
     info: ServerInfo
 
 
-class ImageCost(NamedTuple):
-    """The prompt tokens of the probe's picture (0: unknown), and whether the usage counts image tokens."""
-
-    tokens: int = 0
-    counted: bool = False
-
-
 async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
     """Return the model at one endpoint. Raises ``ProbeError`` if it is not there."""
     try:
@@ -68,20 +66,23 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
 
     Raises ``ProbeError`` if another model is served, ``ModelError`` if nothing answers.
     """
-    entries = _entries(await backend.get_json(f"{url}/models"))
-    if not entries:
-        if backend.model in ("", "default"):
-            raise ProbeError(
-                f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}"
-            )
-        await _check_api(backend, url)
-        return ServedModel(backend.model, await backend.facts(url, {"id": backend.model}))
-    entry = _pick(backend, url, entries)
-    return ServedModel(entry["id"], await backend.facts(url, entry))
+    # A key may chat, but not list the models (403).
+    entries = _entries(await backend.get_json(f"{url}/models", missing=(403, 404, 405, 501)))
+    if not entries and backend.model in ("", "default"):
+        raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
+    if (entry := _listed(backend, entries)) is not None:
+        return ServedModel(entry["id"], await backend.facts(url, entry))
+    if (like := _like_listed(backend, entries)) is None:
+        raise ProbeError(_not_served(backend, url, entries))
+    await _check_api(backend, url, others=bool(entries))
+    return ServedModel(backend.model, await backend.facts(url, {**like, "id": backend.model}))
 
 
-async def _check_api(backend: OpenAIBackend, url: str) -> None:
-    """Ask for one token, where no models are listed. Raises ``ProbeError`` if the URL is not an API."""
+async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:
+    """Ask for one token, where the model is not listed, or only ``others`` are.
+
+    Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
+    """
     request = Request(messages=(Message("user", "Hello"),), max_tokens=1)
     try:
         await backend.send_to(request, url)
@@ -91,25 +92,44 @@ async def _check_api(backend: OpenAIBackend, url: str) -> None:
                 f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
                 "which usually ends in /v1"
             ) from None
+        if others and isinstance(problem, RequestRejected):
+            raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
-    data = listing.get("data") if isinstance(listing, dict) else None
-    return [e for e in data or [] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    data = listing.get("data") if isinstance(listing, dict) else listing  # Together lists them bare
+    entries = data if isinstance(data, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]
 
 
-def _pick(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the line of the model in the server's list; for ``default`` that of the only one."""
     if backend.model in ("", "default") and len(entries) == 1:
         return entries[0]
-    for entry in entries:
-        if backend.model == entry["id"]:
-            return entry
+    return next((entry for entry in entries if entry["id"] == backend.model), None)
+
+
+def _like_listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the line that stands for a model which is not listed under its own name; None if none does.
+
+    An empty line stands for it where nothing is listed, and where the user vouches for the name.
+    A variant has the line of its model: ``NAME:nitro`` that of ``NAME`` (OpenRouter), ``NAME`` that of
+    ``NAME:latest`` (Ollama) or ``models/NAME`` (Gemini).
+    """
+    name, lines = backend.model, {entry["id"]: entry for entry in entries}
+    variants = [lines.get(v) for v in (name.rpartition(":")[0], f"{name}:latest", f"models/{name}")]
+    vouched = not entries or backend.spec.options.get("unlisted")
+    return next((line for line in variants if line), {} if vouched else None)
+
+
+def _not_served(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> str:
     names = [e["id"] for e in entries]
     similar = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
     ordered = (similar + [n for n in names if n not in similar])[:10]
-    raise ProbeError(
+    return (
         f"{url} does not serve {backend.model!r}. It serves: {', '.join(ordered)}"
-        f"{', …' if len(names) > 10 else ''}. Try {backend.spec.provider}:{ordered[0]}@{url}"
+        f"{', …' if len(names) > 10 else ''}. Try {backend.spec.provider}:{ordered[0]}@{url}. "
+        "If the server answers to the name without listing it, add ?unlisted=true"
     )
 
 
@@ -152,7 +172,7 @@ async def check_echo(backend: OpenAIBackend, url: str) -> None:
     sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
     payload = {"model": backend.model, **sampling, "logprobs": 1}
     _, _, echoed = await backend.read_prompt(url, PROBE_TEXT)
-    echoed.border(PROBE_TEXT[-8:])
+    echoed.of_continuation(echoed.border(PROBE_TEXT[-8:]))
     for position in positions(len(echoed.tokens)):
         suffix = "".join(echoed.tokens[position:])
         prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(suffix)]
@@ -196,7 +216,8 @@ async def check_images(backend: OpenAIBackend) -> ImageCost:
     Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
     """
     question = Text("What colour is the image?")
-    red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
+    # New ones each time: some servers do not count what lies in their prompt cache.
+    red, green, blue = (new_picture((PICTURE, PICTURE), colour) for colour in _COLOURS)
     plain = await _ask(backend, question)
     seen = await _ask(backend, red, question)
     if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
@@ -205,23 +226,29 @@ async def check_images(backend: OpenAIBackend) -> ImageCost:
             "count nor its answer. Check that the model sees images, and its chat template"
         )
     try:
-        both = await _ask(backend, red, blue, question)
+        both = await _ask(backend, green, blue, question)
     except RequestRejected:
-        return ImageCost(counted=bool(seen.usage.image_tokens))
+        return ImageCost(counted=_counted(seen.usage))
     cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
     if cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
         raise ProbeError(
             f"{backend.name}: the server silently keeps one image of several: a second picture did not "
             "change its token count. Check its chat template and its limit of images in a prompt"
         )
-    return ImageCost(cost, bool(seen.usage.image_tokens))
+    return ImageCost(cost, _counted(seen.usage))
+
+
+def _counted(usage: Usage) -> bool | None:
+    """Return whether a usage names the tokens of a picture that was seen; None if it names nothing."""
+    return None if usage.image_tokens is None else usage.image_tokens > 0
 
 
 async def check_audio(backend: OpenAIBackend) -> None:
     """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
     question = Text("What do you hear?")
     plain = await _ask(backend, question)
-    heard = await _ask(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    tone = tone_wav(hertz=400.0 + os.urandom(1)[0])  # a new one each time, as the pictures are
+    heard = await _ask(backend, Audio.of(tone, "audio/wav"), question)
     if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
         raise ProbeError(
             f"{backend.name}: the server drops sounds silently: a sound changed neither its token count "
@@ -248,25 +275,27 @@ def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> b
 async def check_schema(backend: OpenAIBackend) -> None:
     """Check that a schema turns a greeting into JSON. Raises ``ProbeError``."""
     response = await backend.send(_hello(json_schema=_SCHEMA))
+    _, text = split_reasoning(response.text)
     try:
-        value = msgspec.json.decode(response.text)
+        value = msgspec.json.decode(text)
     except msgspec.DecodeError:
         value = None
     valid = isinstance(value, dict) and isinstance(value.get("ok"), bool)
     # A weak model may pad with blanks, which the schema allows, until max_tokens.
-    padded = response.finish_reason == "length" and _SCHEMA_START.match(response.text)
+    padded = response.finish_reason == "length" and _SCHEMA_START.match(text)
     if not valid and not padded:
         raise ProbeError(
-            f"{backend.name}: the server does not follow a JSON schema; it answered {response.text[:80]!r}"
+            f"{backend.name}: the server does not follow a JSON schema; it answered "
+            f"{excerpt(response.text, 80)!r}"
         )
 
 
 async def check_regex(backend: OpenAIBackend) -> None:
     """Check that a regex turns a greeting into a match. Raises ``ProbeError``."""
     response = await backend.send(_hello(regex="(yes|no)"))
-    if not re.fullmatch("yes|no", response.text):
+    if not re.fullmatch("yes|no", split_reasoning(response.text)[1]):
         raise ProbeError(
-            f"{backend.name}: the server ignores regex; it answered {response.text[:80]!r}. "
+            f"{backend.name}: the server ignores regex; it answered {excerpt(response.text, 80)!r}. "
             "SGLang and vLLM follow a regex"
         )
 

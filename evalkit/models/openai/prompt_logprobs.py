@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from evalkit.errors import RequestRejected
-from evalkit.models.openai.wire import read_choice
+from evalkit.models.openai.wire import read_choice, read_usage
 
 # The rounding difference of one token's log-probability between reading and writing the token.
 _ROUNDING = 1e-4
@@ -28,6 +30,18 @@ class PromptLogprobs:
     tokens: list[str]
     logprobs: list[Any]
     best: list[float | None]
+
+    def check_beginning(self, text: str) -> None:
+        """Refuse two tokens for the beginning of ``text``, which begins with one. Raises ``RequestRejected``.
+
+        Many servers put that token before every text, also before one that has it already.
+        """
+        begin = self.tokens[0] if len(self.tokens) > 1 and self.tokens[0] == self.tokens[1] else ""
+        if begin and text.startswith(begin) and not text.startswith(begin * 2):
+            raise RequestRejected(
+                f"the server put {begin!r} before a text that begins with it: the model would read two. "
+                "It ignores add_special_tokens=false; on an SGLang server use sglang: instead of openai:"
+            )
 
     def border(self, continuation: str) -> int:
         """Return the index of the first token that holds a character of ``continuation``, the prompt's end.
@@ -50,9 +64,13 @@ class PromptLogprobs:
                 f"the echoed tokens do not spell the continuation {continuation!r} (they end in {tail!r}); "
                 "on an SGLang server use sglang: instead of openai:, which works on token ids"
             )
-        if any(value is None for value in self.logprobs[first:]):
+        if first == 0 and self.logprobs[:1] == [None]:
             raise RequestRejected(NO_CONTEXT)
         return first
+
+    def of_continuation(self, first: int) -> tuple[float, ...]:
+        """Return the log-probabilities of the tokens from ``first`` on. Raises ``RequestRejected``."""
+        return checked(self.logprobs[first:], self.tokens[first:])
 
     def is_greedy(self, first: int) -> bool | None:
         """Return whether all tokens from ``first`` on are the most probable; None if not reported."""
@@ -61,6 +79,32 @@ class PromptLogprobs:
         if any(top is not None and value < top - _ROUNDING for value, top in pairs):
             return False
         return None if None in best else True
+
+
+def checked(values: Sequence[Any], tokens: Sequence[object]) -> tuple[float, ...]:
+    """Return log-probabilities as a server gave them. Raises ``RequestRejected`` for a value that is none.
+
+    ``tokens`` are the tokens' texts or numbers, for the message.
+    """
+    for value, token in zip(values, tokens, strict=True):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not -math.inf < value <= _ROUNDING:
+            raise RequestRejected(
+                f"the server gave {_named(value)} for the token {token!r}, which is no log-probability: "
+                "it must be a finite number, at most 0. This answer cannot be scored"
+            )
+    return tuple(min(float(value), 0.0) for value in values)
+
+
+def _named(value: Any) -> str:
+    """Return a value as the server's JSON has it; NaN and Infinity are not the standard's, but Python's."""
+    if value is None:
+        return "no value (null)"
+    try:
+        text = json.dumps(value)[:80]
+    except (TypeError, ValueError):
+        text = repr(value)[:80]
+    return f"{text} (Python's JSON)" if text in ("NaN", "Infinity", "-Infinity") else text
 
 
 def decomposed(text: str) -> str:
@@ -72,8 +116,9 @@ def read_echo(data: Any) -> PromptLogprobs:
     """Return the prompt's part of an echoed completion. Raises ``RequestRejected`` if there is none."""
     logprobs = read_choice(data).get("logprobs")
     tokens = logprobs.get("tokens") if isinstance(logprobs, Mapping) else None
-    count = ((data.get("usage") or {}).get("prompt_tokens")) or 0
-    if not isinstance(logprobs, Mapping) or not isinstance(tokens, Sequence) or not 0 < count <= len(tokens):
+    # The reply ends with one token that the server had to write. A usage that cannot be right does not count.
+    count = read_usage(data.get("usage")).prompt_tokens or (len(tokens) - 1 if _listed(tokens) else 0)
+    if not isinstance(logprobs, Mapping) or not _listed(tokens) or not 0 < count <= len(tokens):
         raise RequestRejected(
             "the server gives no log-probabilities of the prompt (it ignores echo). "
             "SGLang and vLLM give them; llama.cpp does not"
@@ -83,8 +128,20 @@ def read_echo(data: Any) -> PromptLogprobs:
     if len(values) != count or len(tops) != count:
         raise RequestRejected("the server gives fewer log-probabilities than the prompt has tokens")
     # Entries are keyed by text, and parts of a character all have the empty text: their best is unknown.
-    best = [max(t.values()) if isinstance(t, Mapping) and t and "" not in t else None for t in tops]
-    return PromptLogprobs(list(tokens[:count]), values, best)
+    best = [_best(t.values()) if isinstance(t, Mapping) and "" not in t else None for t in tops]
+    return PromptLogprobs([str(token) for token in tokens[:count]], values, best)
+
+
+def _listed(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _best(values: Iterable[Any]) -> float | None:
+    """Return the highest log-probability; None if there is none, or a value that is no number."""
+    found = list(values)
+    if not all(isinstance(value, int | float) and not math.isnan(value) for value in found):
+        return None
+    return max(found, default=None)
 
 
 def read_prompt_logprobs(data: Any) -> PromptLogprobs:
@@ -97,7 +154,7 @@ def read_prompt_logprobs(data: Any) -> PromptLogprobs:
     rows = choice.get("prompt_logprobs") or (
         data.get("prompt_logprobs") if isinstance(data, Mapping) else None
     )
-    if not isinstance(rows, Sequence) or not rows:
+    if not _listed(rows) or not rows:
         raise RequestRejected(
             "the server gives no prompt_logprobs, which are vLLM's. Leave ?logprobs=prompt_logprobs out to "
             "use echo"
@@ -106,10 +163,10 @@ def read_prompt_logprobs(data: Any) -> PromptLogprobs:
     logprobs: list[Any] = []
     best: list[float | None] = []
     for row in rows:
-        entries = list(row.values()) if isinstance(row, Mapping) else []
+        entries = [e for e in row.values() if isinstance(e, Mapping)] if isinstance(row, Mapping) else []
         # The entries are the prompt's token and the likeliest ones; the prompt's has the highest rank number.
         entry = max(entries, key=lambda e: e.get("rank") or 0, default=None)
         tokens.append((entry or {}).get("decoded_token") or "")
-        logprobs.append(entry["logprob"] if entry else None)
-        best.append(max((e["logprob"] for e in entries), default=None))
+        logprobs.append(entry.get("logprob") if entry else None)
+        best.append(_best(e.get("logprob") for e in entries))
     return PromptLogprobs(tokens, logprobs, best)

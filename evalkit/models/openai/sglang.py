@@ -12,11 +12,13 @@ from evalkit.models.openai import probe, wire
 from evalkit.models.openai.backend import OpenAIBackend, check_continuation
 from evalkit.models.openai.http_errors import raise_for
 from evalkit.models.openai.label_scores import LabelScores
-from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, decomposed
+from evalkit.models.openai.prompt_logprobs import NO_CONTEXT, checked, decomposed
 from evalkit.models.openai.server_load import load_of
+from evalkit.models.openai.weights import weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, RateLimits
 from evalkit.types import Request, Response, ServerInfo, Usage
+from evalkit.util.masking import excerpt
 
 # Facts of /server_info that may change replies. They are picked by name, because the page also holds secrets.
 _IDENTITY = (
@@ -83,10 +85,9 @@ class SGLangBackend(OpenAIBackend):
             "provider": self.spec.provider,
             "model": entry["id"],
             "label": self.spec.options.get("label"),
-            "root": model.get("model_path") or entry.get("root"),
-            "weight_version": model.get("weight_version"),
             "context": entry.get("max_model_len"),
             **{name: server.get(name) for name in _IDENTITY},
+            **weights_of(url, model.get("model_path") or entry.get("root"), entry, model),
         }
         load = await load_of(self, url)
         states = server.get("internal_states") or []
@@ -108,7 +109,8 @@ class SGLangBackend(OpenAIBackend):
         check_continuation(request)
         start = time.perf_counter()
         context, continuation = request.prompt or "", request.continuation or ""
-        context_ids, ids = await self._tokens(url, [context, context + continuation])
+        special = request.extra.get("add_special_tokens", True) is not False
+        context_ids, ids = await self._tokens(url, [context, context + continuation], special)
         first = await self._border(url, context_ids, ids, continuation)
         if first == 0:
             raise RequestRejected(NO_CONTEXT)
@@ -124,7 +126,7 @@ class SGLangBackend(OpenAIBackend):
             text="",
             usage=_usage(meta),
             model=self.model,
-            logprobs=tuple(row[0] for row in rows),
+            logprobs=checked([row[0] for row in rows], [row[2] or row[1] for row in rows]),
             is_greedy=all(row[1] == top[0][1] for row, top in zip(rows, tops, strict=True)),
             latency_s=time.perf_counter() - start,
         )
@@ -144,13 +146,12 @@ class SGLangBackend(OpenAIBackend):
         start = time.perf_counter()
         payload = {"text": wire.plain_prompt(request), "sampling_params": _sampling(request)}
         data = await self._generate_native(url, payload)
-        meta, finish = data["meta_info"], data["meta_info"].get("finish_reason") or {}
-        reasoning, text = wire.split_reasoning(data.get("text") or "")
-        response = Response(
-            text=text,
-            reasoning=reasoning,
-            finish_reason=wire.finish_reason(finish.get("type")),
-            usage=_usage(meta),
+        meta = data["meta_info"]
+        response = wire.reply(
+            {"finish_reason": meta.get("finish_reason")},
+            {"content": data.get("text")},
+            request,
+            _usage(meta),
             model=self.model,
             latency_s=time.perf_counter() - start,
         )
@@ -173,18 +174,20 @@ class SGLangBackend(OpenAIBackend):
         target = f"{_root(url)}/generate"
         data, _ = await self.post(target, payload)
         if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
-            raise ServerFailed(f"{target} answered without meta_info: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without meta_info: {excerpt(data)}")
         finish = data["meta_info"].get("finish_reason") or {}
         if finish.get("type") == "abort":
             raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
         return data
 
-    async def _tokens(self, url: str, texts: list[str]) -> list[list[int]]:
+    async def _tokens(self, url: str, texts: list[str], special: bool = True) -> list[list[int]]:
+        """Return the tokens of texts, each with the token that begins a text unless ``special`` is False."""
         target = f"{url}/tokenize"
-        data, _ = await self.post(target, {"model": self.model, "prompt": texts})
+        payload = {"model": self.model, "prompt": texts, "add_special_tokens": special}
+        data, _ = await self.post(target, payload)
         tokens = data.get("tokens") if isinstance(data, dict) else None
         if not isinstance(tokens, list) or len(tokens) != len(texts):
-            raise ServerFailed(f"{target} answered without tokens: {str(data)[:200]}")
+            raise ServerFailed(f"{target} answered without tokens: {excerpt(data)}")
         return tokens
 
     async def _border(self, url: str, context_ids: list[int], ids: list[int], continuation: str) -> int:
@@ -264,7 +267,7 @@ def _sampling(request: Request) -> dict[str, Any]:
         sampling["json_schema"] = msgspec.json.encode(request.json_schema).decode()
     if request.regex is not None:
         sampling["regex"] = request.regex
-    return sampling | request.extra
+    return wire.with_extra(sampling, request.extra)
 
 
 def _usage(meta: dict[str, Any]) -> Usage:

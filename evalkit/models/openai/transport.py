@@ -15,14 +15,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError, RequestTimeoutError
 from pyreqwest.proxy import ProxyBuilder
-from pyreqwest.request import StreamRequest
+from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.requests import encoded
+from evalkit.util.masking import mask
 
 # Common servers drop an idle connection after five seconds. Below that, no request goes into a connection
 # that is just being closed.
@@ -93,19 +94,19 @@ class Transport:
 
     async def post_json(self, url: str, payload: object) -> Reply:
         """Send ``payload`` as JSON and return the reply. Raises ``ServerFailed``, ``Unreachable``."""
-        body = msgspec.json.encode(payload)
-        return await self._exchange(url, self._pool().post(url).body_bytes(body).build_streamed())
+        body = encoded(payload)
+        return await self._exchange(url, self._to(url, "POST").body_bytes(body).build_streamed())
 
     async def get(self, url: str) -> Reply:
         """Return a small page, within 30 seconds. Raises ``ServerFailed``, ``Unreachable``."""
         total = min(self._timeouts.total, _DOCUMENT_S)
-        request = self._pool().get(url).timeout(timedelta(seconds=total)).build_streamed()
+        request = self._to(url, "GET").timeout(timedelta(seconds=total)).build_streamed()
         return await self._exchange(url, request, total)
 
     @asynccontextmanager
     async def stream_json(self, url: str, payload: object) -> AsyncIterator[Stream]:
         """Send ``payload`` as JSON and yield the reply by lines. Raises ``ServerFailed``, ``Unreachable``."""
-        post = self._pool().post(url).body_bytes(msgspec.json.encode(payload))
+        post = self._to(url, "POST").body_bytes(encoded(payload))
         # Without this limit the client would collect 64 kB before it returns the first chunk.
         request = post.streamed_read_buffer_limit(0).build_streamed()
         try:
@@ -147,6 +148,13 @@ class Transport:
         limits = self._timeouts
         return limits.first_byte if limits.first_byte < min(limits.total, total) else None
 
+    def _to(self, url: str, method: str) -> RequestBuilder:
+        """Begin a request. Raises ``RequestRejected`` for a URL that the client cannot read."""
+        try:
+            return self._pool().request(method, url)
+        except ValueError as problem:
+            raise RequestRejected(f"not a URL: {url!r}: {problem}") from None
+
     def _pool(self) -> Client:
         if self._client is None:
             builder = (
@@ -164,14 +172,17 @@ class Transport:
         return self._client
 
     async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
-        """Yield the lines of a reply without their line ends, however the chunks cut them."""
+        """Yield the lines of a reply, however the chunks cut them. A line ends with LF, CR LF or CR."""
         line: list[bytes] = []
+        after_cr = False
         async for chunk in self._chunks(url, response):
-            end, *next_lines = chunk.split(b"\n")
-            line.append(end)
-            for start in next_lines:
-                yield b"".join(line).rstrip(b"\r")
-                line = [start]
+            for piece in chunk.splitlines(keepends=True):
+                if not (after_cr and piece == b"\n"):  # the second half of a line end
+                    line.append(piece)
+                    if piece.endswith((b"\n", b"\r")):
+                        yield b"".join(line).rstrip(b"\r\n")
+                        line = []
+                after_cr = piece.endswith(b"\r")
             if sum(map(len, line)) > _LINE_BYTES:
                 raise RequestRejected(f"{url} sent a line of more than {_LINE_BYTES >> 20} MB")
         if any(line):
@@ -237,7 +248,7 @@ async def _read_body(url: str, response: Response) -> bytes:
 
 def _refuse_redirect(url: str, response: Response) -> None:
     if 300 <= response.status < 400:
-        to = response.headers.get("location", "nowhere")
+        to = mask(response.headers.get("location", "nowhere"))
         raise RequestRejected(
             f"{url} answered {response.status}, a redirect to {to}. evalkit does not follow redirects: "
             "the API key would go along. Write the right address into the model's spec"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import email.message
-import re
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.reading.surrogates import whole
 from evalkit.types import (
     Audio,
     FinishReason,
@@ -25,40 +25,62 @@ from evalkit.types import (
     Usage,
     Video,
 )
+from evalkit.util.masking import excerpt
 
-_FINISH: dict[str, FinishReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "refusal",
-    "refusal": "refusal",
-    "abort": "abort",
+# Every vendor's words for why a reply ended, in lower case. Whatever is not in the first row is no stop.
+_FINISH_WORDS: dict[FinishReason, str] = {
+    "stop": """
+        stop stop_sequence stop_token stop_str eos eos_token eos_found end end_turn
+        end_of_turn end_of_text eot complete completed done finished tool_call tool_calls
+        tool_use function_call
+    """,
+    "length": """
+        length limit max_tokens max_length max_new_tokens max_output_tokens
+        max_completion_tokens model_length token_limit error_limit length_limit incomplete
+        truncated context_length context_length_exceeded context_window_exceeded
+        model_context_window_exceeded
+    """,
+    "refusal": """
+        content_filter content_filtered content_moderation content_policy_violation
+        policy_violation guardrail_intervened model_armor refusal refused safety recitation
+        blocklist blocked prohibited_content spii sensitive moderation language image_safety
+        image_prohibited_content image_recitation error_toxic
+    """,
+    "abort": """
+        abort aborted error errored fail failed failure cancel cancelled canceled user_cancel
+        interrupted network_error connection_error server_error internal_error engine_error
+        insufficient_system_resource overloaded unavailable timeout timed_out other
+        malformed_function_call malformed_tool_call unexpected_tool_call too_many_tool_calls
+        image_other no_image pause_turn
+    """,
 }
+_FINISH = {word: ours for ours, words in _FINISH_WORDS.items() for word in words.split()}
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
-_THINK = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
-_THINK_END = "</think>"
 # Servers fill in missing parameters from the model's generation_config or their own defaults: send them all.
 # Every server knows those of the first row; servers of open models know those of the second, too.
 _STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 _FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
-def decoded(body: bytes, content_type: str | None) -> Any:
-    """Decode JSON in UTF-8, as the standard requires, or else in the character set of the content type.
+def decoded(body: bytes, content_type: str | None = None) -> Any:
+    """Decode JSON as servers write it.
 
-    Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``.
+    The standard's JSON comes first. Then that of Python's ``json``: a mark of the byte order, UTF-16, NaN and
+    Infinity, numbers of any size, half an emoji; then the character set of the content type. Raises
+    ``ValueError``.
     """
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        header = email.message.Message()
-        header["Content-Type"] = content_type or ""
+    except (ValueError, RecursionError) as problem:
+        failure: ValueError = problem if isinstance(problem, ValueError) else ValueError("nested too deep")
+    header = email.message.Message()
+    header["Content-Type"] = content_type or ""
+    for encoding in (json.detect_encoding(body), header.get_content_charset("utf-8")):
         try:
-            text = body.decode(header.get_content_charset("utf-8"))
-        except (LookupError, UnicodeError):  # an unknown character set, or not the true one
-            text = ""
-        if not text:
-            raise
-    return msgspec.json.decode(text)
+            return json.loads(body.decode(encoding, "surrogatepass"))
+        except (LookupError, ValueError, RecursionError):  # another character set, or no JSON
+            continue
+    raise failure
 
 
 def data_uri(part: Image | Video) -> str:
@@ -86,7 +108,10 @@ def _part_payload(part: Part) -> dict[str, Any]:
 
 
 def _base64(part: Image | Audio | Video) -> str:
-    return base64.b64encode(part.read()).decode()
+    try:
+        return base64.b64encode(part.read()).decode()
+    except OSError as problem:
+        raise RequestRejected(f"{part.path} cannot be read: {problem.strerror}") from None
 
 
 def media_of(request: Request) -> list[Image | Audio | Video]:
@@ -101,18 +126,6 @@ def media_of(request: Request) -> list[Image | Audio | Video]:
     ]
 
 
-def without(request: Request, kind: type) -> Request:
-    """Return the same request for one output token, without its parts of one kind."""
-    bare = []
-    for message in request.messages:
-        if isinstance(message.content, str):
-            bare.append(message)
-            continue
-        parts = tuple(part for part in message.content if not isinstance(part, kind))
-        bare.append(Message(message.role, parts or "?"))
-    return replace(request, messages=tuple(bare), max_tokens=1)
-
-
 def media_bytes(request: Request) -> int:
     """Return about how many bytes of memory a request's media take: the bytes and twice their base64."""
     return sum(_size(part) * 11 // 3 for part in media_of(request))
@@ -125,6 +138,14 @@ def _size(part: Image | Audio | Video) -> int:
         return Path(part.path or "").stat().st_size
     except OSError as problem:
         raise RequestRejected(f"{part.path} cannot be read: {problem.strerror}") from None
+
+
+def with_extra(payload: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload with further parameters; one that is None is left out, whoever set it."""
+    payload = {**payload, **extra}
+    if None in extra.values():
+        return {name: value for name, value in payload.items() if extra.get(name, ...) is not None}
+    return payload
 
 
 def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
@@ -163,44 +184,52 @@ def part_of(value: Any, name: str) -> Mapping[str, Any]:
     """Return an object inside a reply, empty if it is missing. Raises ``ServerFailed`` for other values."""
     if value is None or isinstance(value, Mapping):
         return value or {}
-    raise ServerFailed(f"the server's reply has a {name} that is no object: {str(value)[:200]!r}")
+    raise ServerFailed(f"the server's reply has a {name} that is no object: {excerpt(value)!r}")
 
 
 def read_usage(data: Any) -> Usage:
-    """Return the token counts of a reply, in any of the forms that servers use."""
-    usage = part_of(data, "usage")
-    prompt = part_of(usage.get("prompt_tokens_details"), "prompt_tokens_details")
-    completion = part_of(usage.get("completion_tokens_details"), "completion_tokens_details")
+    """Return the token counts of a reply, in any of the forms that servers use; 0 for what is no count."""
+    usage = _mapping(data)
+    prompt = _mapping(usage.get("prompt_tokens_details"))
+    completion = _mapping(usage.get("completion_tokens_details"))
     image = prompt.get("image_tokens")
     if image is None:
-        image = part_of(prompt.get("multimodal_tokens"), "multimodal_tokens").get("image")
+        image = _mapping(prompt.get("multimodal_tokens")).get("image")
     return Usage(
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_count(prompt.get("cached_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens") or usage.get("reasoning_tokens")),
-        image_tokens=None if image is None else _count(image),
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0,
+        image_tokens=image,
     )
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_choice(data: Any) -> dict[str, Any]:
     """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
     choices = data.get("choices") if isinstance(data, Mapping) else None
     if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
-        raise ServerFailed(f"the server's reply holds no choices: {str(data)[:200]}")
+        raise ServerFailed(f"the server's reply holds no choices: {excerpt(data)}")
     return choices[0]
 
 
-def finish_reason(reason: Any) -> FinishReason:
-    """Return evalkit's finish reason for a server's. Raises ``ServerFailed`` for an aborted request."""
-    mapped = _FINISH.get(as_text(reason), "stop")
-    if mapped == "abort":
-        raise ServerFailed("the server aborted the request before its end")
-    return mapped
+def finish_reason(word: Any) -> FinishReason:
+    """Return evalkit's finish reason for any vendor's word: ``other`` for one that evalkit does not know.
+
+    ``abort``: the provider gave the reply up half-way. A word that is missing or null says nothing: ``stop``.
+    """
+    if isinstance(word, Mapping):  # {"type": "length"}
+        word = word.get("type")
+    if word is None or word == "":
+        return "stop"
+    known = _FINISH.get(word) if isinstance(word, str) else "other"
+    if known is None:
+        plain = word.lower().replace("-", "_").replace(" ", "_").rpartition(".")[2]
+        known = _FINISH.get(plain.removeprefix("finish_reason_"))
+    return known or "other"
 
 
 def as_text(content: Any) -> str:
@@ -208,33 +237,56 @@ def as_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
-        return "".join(as_text(part.get("text")) for part in content if isinstance(part, Mapping))
+        return "".join(as_text(part.get("text")) for part in content if _is_text(part))
     return ""
 
 
-def reply(choice: Mapping[str, Any], message: Mapping[str, Any], **fields: Any) -> Response:
-    """Return a ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``)."""
-    finish = finish_reason(choice.get("finish_reason"))
-    refusal = as_text(message.get("refusal"))
-    text = as_text(message.get("content")) or refusal
-    if refusal:
-        finish = "refusal"
-    reasoning = as_text(message.get("reasoning_content") or message.get("reasoning"))
-    if not reasoning:
-        reasoning, text = split_reasoning(text)
-    return Response(text=text, reasoning=reasoning, finish_reason=finish, **fields)
+_THOUGHTS = ("thinking", "reasoning", "reasoning_content")
 
 
-def split_reasoning(text: str) -> tuple[str, str]:
-    """Split a reply ``<think>…</think>…`` into reasoning and answer.
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") not in _THOUGHTS
 
-    Where the chat template opens the block, the reply holds only its end. A block that is never closed leaves
-    no answer.
+
+def thoughts(message: Mapping[str, Any]) -> str:
+    """Return the reasoning that a message holds in a field or in parts of its own."""
+    if text := as_text(message.get("reasoning_content") or message.get("reasoning")):
+        return text
+    parts = message.get("reasoning_details") or message.get("content")
+    if not isinstance(parts, list):
+        return ""
+    return "".join(
+        as_text(part.get("thinking") or part.get("text"))
+        for part in parts
+        if isinstance(part, Mapping) and str(part.get("type")).partition(".")[0] in _THOUGHTS
+    )
+
+
+def reply(
+    choice: Mapping[str, Any], message: Mapping[str, Any], request: Request, usage: Usage, **fields: Any
+) -> Response:
+    """Return a ``Response`` from a chat message (``content``, ``reasoning_content``, ``refusal``).
+
+    Raises ``ServerFailed`` for a reply that the provider gave up half-way.
     """
-    match = _THINK.match(text)
-    if match:
-        return match[1].strip(), text[match.end() :]
-    before, end, after = text.partition(_THINK_END)
-    if end:
-        return before.strip(), after.lstrip()
-    return "", text
+    word, error = choice.get("finish_reason"), choice.get("error")
+    finish = finish_reason(word)
+    if finish == "abort" or error:
+        why = f": {_short(error)}" if error else ""
+        raise ServerFailed(f"the server aborted the reply half-way (finish_reason {_short(word)}){why}")
+    if not word and 0 < request.max_tokens <= usage.completion_tokens:
+        finish = "length"  # the server gives no reason, but the reply is as long as it may be
+    notes = (f"finish_reason {_short(word)} is not known: not credited",) if finish == "other" else ()
+    refusal = as_text(message.get("refusal"))
+    return Response(
+        text=whole(as_text(message.get("content")) or refusal),
+        reasoning=whole(thoughts(message)),
+        finish_reason="refusal" if refusal else finish,
+        usage=usage,
+        notes=notes,
+        **fields,
+    )
+
+
+def _short(value: Any) -> str:
+    return excerpt(repr(value))

@@ -77,7 +77,9 @@ def test_a_response_comes_back_whole(tmp_path):
     }
     for key, response in responses.items():
         cache.put(key, response)
-        assert cache.get(key) == msgspec.structs.replace(response, from_cache=True)
+        stored = cache.get(key)
+        assert stored is not None
+        assert stored.response == msgspec.structs.replace(response, from_cache=True)
     assert cache.get(b"c") is None
     cache.close()
     assert (tmp_path / "deep" / "responses.db").stat().st_size < 25_000
@@ -109,7 +111,7 @@ def test_two_processes_write_at_once(tmp_path):
     for i in [*range(300), *range(1000, 1300)]:
         found = cache.get(str(i).encode())
         assert found is not None
-        assert found.text == f"reply {i}"
+        assert found.response.text == f"reply {i}"
     cache.close()
 
 
@@ -209,7 +211,7 @@ def test_a_file_of_the_first_version_keeps_its_responses(tmp_path):
     cache = ResponseCache(path)
     found = cache.get(b"k")
     assert found is not None
-    assert found.text == "kept"
+    assert found.response.text == "kept"
     assert cache.clear(before=1.0) == 1
     assert cache.info().responses == 0
     cache.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
+from evalkit.model import Model
 from evalkit.models import load
 from evalkit.types import Request, Requirements
 
@@ -210,3 +213,54 @@ async def test_an_echo_that_is_shifted_as_a_whole_is_refused(script, places):
 def test_a_way_that_a_provider_has_not(provider, way):
     with pytest.raises(UsageError, match=f"{provider} has no logprobs={way}; it has"):
         load(f"{provider}:tiny@http://127.0.0.1:1?logprobs={way}")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "no value (null)"),
+        (float("nan"), "NaN (Python's JSON)"),
+        (float("-inf"), "-Infinity (Python's JSON)"),
+        (0.3, "0.3"),
+        ("-1", '"-1"'),
+        (True, "true"),
+    ],
+)
+@pytest.mark.parametrize("way", ["echo", "prompt_logprobs"])
+async def test_a_value_that_is_no_log_probability_is_named(script, value, said, way):
+    server = echoing if way == "echo" else vllm
+    script.replies["/v1/completions"] = server(["a", " b", " c"], [None, -1.0, value], [None, -1.0, -1.0])
+    backend = load(f"openai:tiny@{script.url}?logprobs={way}")
+    with pytest.raises(RequestRejected) as caught:
+        await backend.send(Request(prompt="a", continuation=" b c"))
+    await backend.close()
+    assert f"the server gave {said} for the token ' c'" in str(caught.value)
+    assert len(script.seen) == 1
+
+
+async def test_the_best_value_may_be_missing_and_rounding_is_no_fault(script):
+    script.replies["/v1/completions"] = echoing(["a", " b"], [None, 1e-7], [None, float("nan")])
+    response = await score(script, "a", " b")
+    assert (response.logprobs, response.is_greedy) == ((0.0,), None)
+
+
+@pytest.mark.parametrize("count", [-3, 10**23, None, "x"])
+async def test_a_usage_that_is_none_does_not_cost_the_log_probabilities(script, count):
+    plain = echoing(["a", " b"], [None, -1.0], [None, -1.0])
+
+    async def handler(request, body):
+        document = json.loads((await plain(request, body)).text)
+        return web.json_response({**document, "usage": {"prompt_tokens": count}})
+
+    script.replies["/v1/completions"] = handler
+    assert (await score(script, "a", " b")).logprobs == (-1.0,)
+
+
+async def test_a_parameter_that_is_null_is_left_out_of_the_prompt_too(script):
+    script.replies["/v1/completions"] = echoing(["a", " b"], [None, -1.0], [None, -1.0])
+    backend = load(f"openai:tiny@{script.url}?top_p=null&extra.top_k=null&extra.user=me")
+    await Model(backend).loglikelihood("a", [" b"])
+    await backend.close()
+    sent = script.seen[0][1]
+    assert {"top_p", "top_k"}.isdisjoint(sent)
+    assert (sent["user"], sent["temperature"]) == ("me", 0.0)

@@ -6,12 +6,13 @@ The real server is checked by benchmarks/served; here is what it does not show a
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from aiohttp import web
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
-from evalkit.model import Model
+from evalkit.model import Model, read_reply
 from evalkit.models import load
 from evalkit.models.openai.probe import red_png
 from evalkit.types import Image, Message, Request, Requirements, Text
@@ -152,19 +153,18 @@ async def test_an_image_that_is_dropped_later(sglang, backend):
     await backend.probe(Requirements(images=True))
     assert (await backend.send(picture)).usage.image_tokens == 4
     del sglang.usage["prompt_tokens_details"]
-    with pytest.raises(RequestRejected, match="dropped the image"):
-        await backend.send(picture)
     sglang.usage["prompt_tokens"] = 20
-    with pytest.raises(ProbeError, match=r"needs images.*dropped"):
+    with pytest.raises(RequestRejected, match=r"dropped the image: .* 20 prompt tokens, and 20 without it"):
+        await backend.send(picture)
+    with pytest.raises(ProbeError, match="drops images silently"):
         await backend.probe(Requirements(images=True))
 
 
 async def test_plain_prompts_are_native_and_complete(sglang, backend):
-    response = await backend.send(
-        Request(
-            prompt="The", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"ignore_eos": True}
-        )
+    request = Request(
+        prompt="The", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"ignore_eos": True}
     )
+    response = read_reply(request, await backend.send(request))
     assert (response.text, response.reasoning) == ("done", "B?")
     _, sent = sglang.script.seen[-1]
     assert sent["text"] == "The"
@@ -221,3 +221,40 @@ async def test_a_score_that_lacks_a_label_is_a_failure(sglang):
             await Model(backend).loglikelihood("The quick", [" brown", " fox"])
     finally:
         await backend.close()
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.0], [0.5, -0.1], [float("nan"), 0.5], [1.5, 0.1], ["a", 0.5]])
+async def test_scores_that_are_no_probabilities_are_refused(sglang, scores):
+    async def score(request, body):
+        return web.json_response({"scores": [scores]})
+
+    sglang.script.replies["/v1/score"] = score
+    backend = load(f"sglang:tiny@{sglang.script.url}?logprobs=score")
+    try:
+        with pytest.raises(RequestRejected, match="no probabilities"):
+            await Model(backend).loglikelihood("The quick", [" brown", " fox"])
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "no value (null)"), (0.5, "0.5"), (float("nan"), "NaN")])
+async def test_a_value_that_is_no_log_probability_is_named(sglang, backend, value, said):
+    async def generate(request, body):
+        ids = body["input_ids"][body["logprob_start_len"] :]
+        rows = [[None, ids[0], None], *([value, i, VOCABULARY[i]] for i in ids[1:])]
+        meta = {
+            "input_token_logprobs": rows,
+            "input_top_logprobs": [None, *([[0.0, 3, None]] for _ in ids[1:])],
+        }
+        return web.json_response({"text": "", "meta_info": meta})
+
+    sglang.script.replies["/generate"] = generate
+    with pytest.raises(RequestRejected, match=rf"{re.escape(said)}.*for the token ' quick'"):
+        await backend.send(Request(prompt="The", continuation=" quick"))
+
+
+async def test_a_text_with_the_token_that_begins_texts_is_read_without_a_second_one(sglang, backend):
+    await Model(backend).loglikelihood("The", [" quick"], add_special_tokens=False)
+    await Model(backend).loglikelihood("The", [" quick"])
+    sent = [body for path, body in sglang.script.seen if path == "/v1/tokenize"]
+    assert [body["add_special_tokens"] for body in sent] == [False, True]

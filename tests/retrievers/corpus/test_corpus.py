@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from evalkit_retrievers.corpus.corpus import Corpus, indexed_text
+from evalkit_retrievers.corpus.jsonl import Fields
 
 from evalkit.errors import CorpusError
 
@@ -67,7 +68,8 @@ GOOD = '{"id": "a", "text": "fine"}'
         ([GOOD, '{"id": null, "text": "x"}'], 2, "no id"),
         ([GOOD, '{"id": "b", "title": "only"}'], 2, "document 'b' has no text"),
         ([GOOD, '{"id": "b", "text": 5}'], 2, "document 'b' has no text"),
-        ([GOOD, '{"id": "b", "text": " "}'], 2, "document 'b' is empty"),
+        ([GOOD, '{"id": "b", "abstract": "x"}'], 2, "Its fields are abstract: --text-field NAME"),
+        ([GOOD, '{"id": ' + "[" * 100_000], 2, "not JSON"),
         ([GOOD, '{"id": "b", "text": "x"}', '{"_id": "a", "text": "again"}'], 3, "already used in line 1"),
     ],
 )
@@ -127,3 +129,43 @@ def test_a_file_that_changes_under_way_is_noticed(write: Any) -> None:
     write([{"id": "b", "text": "two"}, {"id": "a", "text": "one"}])
     with pytest.raises(CorpusError, match="changed while it was in use"):
         corpus.get(["b"])
+
+
+def test_documents_without_title_and_text_are_counted_and_left_out(write: Any) -> None:
+    empty = [{"id": "e1", "title": "", "text": " "}, {"id": "e2", "title": None, "text": None}, {"id": "e3"}]
+    corpus = Corpus(write([{"id": "a", "text": "one"}, *empty, {"id": "b", "title": "two", "text": ""}]))
+    assert [document.id for document in corpus] == ["a", "b"]
+    assert (len(corpus), corpus.empty) == (2, 3)
+    assert corpus.unknown(["e1", "none"]) == ["none"]
+    assert [document.text for document in corpus.get(["e2", "a"])] == ["", "one"]
+    with pytest.raises(CorpusError, match="none of its 3 documents has a title or a text"):
+        len(Corpus(write(empty, "empty.jsonl")))
+
+
+def test_title_and_text_may_have_other_names(write: Any) -> None:
+    path = write([{"id": n, "headline": f"Zinc {n}", "abstract": "Colds.", "year": n} for n in range(3)])
+    corpus = Corpus(path, fields=Fields("headline", "abstract"))
+    first = next(iter(corpus))
+    assert (first.title, first.text, first.metadata, corpus.untitled) == (
+        "Zinc 0",
+        "Colds.",
+        {"year": 0},
+        None,
+    )
+    untitled = Corpus(path, fields=Fields(text="abstract"))
+    assert (len(untitled), untitled.untitled) == (3, "headline")
+    with pytest.raises(CorpusError, match="no document has a title under 'head'"):
+        len(Corpus(path, fields=Fields("head", "abstract")))
+
+
+def test_a_line_that_is_too_long_is_refused(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "1")
+    for name in ("long.jsonl", "long.jsonl.gz"):
+        path = write([GOOD, {"id": "b", "text": "a " * 600_000}], name)
+        with pytest.raises(
+            CorpusError, match=rf"{name}:2: the line has more than 1 MiB.*EVALKIT_MAX_RECORD_MB=4"
+        ):
+            len(Corpus(path))
+        monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "4")
+        assert len(Corpus(path)) == 2
+        monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "1")

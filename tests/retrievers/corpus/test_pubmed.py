@@ -88,10 +88,10 @@ def test_a_record_with_everything(tmp_path: Path, name: str) -> None:
     corpus = Corpus(put(tmp_path / name, FULL, article(102, "", abstract="No title.")))
     first, second = corpus
     assert (first.id, first.title) == ("101", "Zinc versus placebo in β-thalassaemia & colds.")
-    assert first.text == "To test zinc at 102 mg. Colds were shorter (p < 0.01)."
+    assert first.text == "To test zinc at 10^2 mg. Colds were shorter (p < 0.01)."
     assert first.metadata == {
         "sections": [
-            ["OBJECTIVE", "To test zinc at 102 mg."],
+            ["OBJECTIVE", "To test zinc at 10^2 mg."],
             ["RESULTS", "Colds were shorter (p < 0.01)."],
         ],
         "mesh": ["Zinc", "Common Cold"],

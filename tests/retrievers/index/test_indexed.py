@@ -373,6 +373,10 @@ async def test_closing_stops_an_embedding_under_way(write: Any, tmp_path: Path) 
         ({"chunk_words": 0}, "chunk_words must be at least 1"),
         ({"chunk_words": "many"}, "chunk_words"),
         ({"overlap": 2}, "only with chunk_words"),
+        ({"encoder": ""}, "encoder is empty"),
+        ({"mmr": "nan"}, "mmr between 0"),
+        ({"depth": 0}, "depth must be at least 1"),
+        ({"nprobe": 0}, "nprobe and ef_search must be at least 1"),
     ],
 )
 def test_options_that_make_no_sense(
@@ -403,3 +407,14 @@ async def test_what_is_wrong_with_a_corpus_or_a_folder_reaches_the_caller(write:
     (tmp_path / "damaged" / "manifest.json").write_text('{"kind": 5}')
     with pytest.raises(SetupError, match=r"damaged.*build the index again"):
         BM25Retriever.open(tmp_path / "damaged", progress=Silent())
+
+
+@pytest.mark.parametrize("index", ["bogus", "SQ9", "{lists}", "PQ7"])
+async def test_an_index_that_faiss_does_not_know_is_refused_before_anything_is_read(
+    corpus: Path, tmp_path: Path, index: str
+) -> None:
+    made = FaissRetriever(corpus, tmp_path / "index", progress=Silent(), index=index)
+    corpus.unlink()
+    with pytest.raises(UsageError, match="no FAISS index"):
+        await made.prepare()
+    await made.close()

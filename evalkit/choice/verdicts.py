@@ -1,0 +1,164 @@
+"""What a reply says of its options: denied or doubted, called right, or the letter that begins a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evalkit.choice.at_start import folded, index_of, letter_and_rest, line_letter, option_at_start
+from evalkit.choice.extractor import Reading
+from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
+from evalkit.reading.negation import denied
+
+LINES = 400  # lines of a reply that are looked at for letters
+_SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be about anything
+
+_THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
+_DOUBT = re.compile(
+    r"\b(?:if|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
+    r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b"
+    r"|\b(?:false|wrong|incorrect|mistake|untrue|evidence|not\s+the\s+case)\b[^,;.]{0,20}\b(?:that|to)\b"
+    rf"|(?:\bnot|n't|\bnever)\s+(?:\w+\s+)?(?:mean|sure|convinced|certain|clear|agree|accept|see|{_THINK})\b"
+    rf"|\b(?:might|may|could)\b[^,;]{{0,40}}\b{_THINK}\b"
+    rf"|\b(?:people|students?|candidates?|some|many|others|they|someone|(?:one|you)\s+(?:can|might|may|could|would))\b"
+    rf"[^,;]{{0,40}}\b{_THINK}\b",
+    re.IGNORECASE,
+)
+_LESSER = re.compile(
+    r"\b(?:naive|tempting|trap|decoy|second(?:[- ]best)?|runner-up|alternative|other|former|poor|bad|weak"
+    r"|weaker|inferior|less(?:\s+\w+)?|least(?:\s+\w+)?)\s+$",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[.;!?\n]|,?\s+\b(?:but|so|therefore|thus|hence|however)\b|,")
+_DETERMINER = re.compile(r"\b(?:the|an?|my|your|our|this|that|its|which)\b", re.IGNORECASE)
+
+_TRUE = r"(?:correct|right|true|best|the\s+answer|accurate|valid|appropriate|likely)"
+_RIGHT = re.compile(
+    r"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking ))"
+    rf"{BEFORE}(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best)\b"
+    rf"|{BEFORE}(?P<letter>[A-Z])[)\]\"']*(?:\s+(?:alone|clearly|indeed|therefore))?\s*"
+    r"(?:(?:is|must\s+be|should\s+be|would\s+be|seems|appears|looks|remains)\s+"
+    rf"(?:(?:the|a|most|only|clearly|therefore|indeed|definitely|probably|likely|thus|best|to\s+be)\s+){{0,4}}{_TRUE}(?![\w-])"
+    rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?\s*[✓✅✔☑]"
+    r"|(?:es|ist|est|è|é)\s+(?:(?:la|le|die|der|a|as)\s+)?(?:(?:respuesta|richtige|bonne|resposta|risposta)\s+)?"
+    r"(?:correct[aoe]?|corret[ao]|corrett[ao]|richtig\w*|Antwort|réponse|juste|exacte?|certa)\b"
+    rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
+)
+_BUT_WRONG = re.compile(
+    r"[\s,]*(?:but|yet|though)\s+(?:(?:it|actually|really)\s+)?(?:is\s+|was\s+)?(?:wrong|incorrect|false|not)\b"
+)
+_RIGHT_TEXT = re.compile(
+    r"\s*\"?\s*(?:is|would\s+be|must\s+be)\s+(?:(?:the|most|clearly|therefore|best)\s+){0,3}"
+    r"(?:correct|right|best|answer)(?![\w-])",
+    re.IGNORECASE,
+)
+_LINE_TRUE = re.compile(r"\b(?:correct|right|true|best|yes|fits)\b|[✓✅✔☑]|正确|正解|정답", re.IGNORECASE)
+_LINE_FALSE = re.compile(
+    r"\b(?:incorrect|wrong|false|no|not|never|unlikely|less|least|eliminated?|excluded?|ruled|out|\w+n't)\b"
+    r"|[✗❌✘×✖]|错误|不正确|誤|오답",
+    re.IGNORECASE,
+)
+# The marks of a list in one line: "A. aspirin B. insulin", "Choice A: aspirin, choice B: insulin".
+_LISTED = re.compile(
+    rf"(?:^|\s)(?:option|choice)?\s*\(?{BEFORE}(?P<letter>[A-Z])[.:)]\s+(?=\w)", re.IGNORECASE
+)
+_FALSE_AT_ONCE = re.compile(
+    r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely)\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
+    r"|[✗❌✘×✖]",
+    re.IGNORECASE,
+)
+
+
+def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
+    """Return whether the sentence denies, doubts or asks for what a statement says."""
+    if re.match(r"[)\]\"']*\s*\?", plain[end : end + 8]):
+        return True
+    window = _clause_before(plain, statement.begin)
+    stated = plain[statement.begin : statement.start]
+    if _DOUBT.search(window + stated) or _LESSER.search(window):
+        return True
+    if statement.kind == "stated" and FOREIGN_FALSE.search(window):
+        return True
+    heads = list(_DETERMINER.finditer(window))
+    phrase = statement.begin - len(window) + (heads[-1].start() if heads else 0)
+    return denied(plain[phrase : end + 300], start - phrase, end - phrase)
+
+
+def doubted(plain: str, start: int, end: int) -> bool:
+    """Return whether the clause in front of a place doubts it or reports what others may think."""
+    return _DOUBT.search(_clause_before(plain, start) + plain[start:end]) is not None
+
+
+def _clause_before(plain: str, place: int) -> str:
+    """Return the text of the clause in front of a place."""
+    window = plain[max(0, place - 200) : place]
+    ends = list(_CLAUSE.finditer(window))
+    return window[ends[-1].end() :] if ends else window
+
+
+def called_right(plain: str, options: Sequence[str]) -> Reading | None:
+    """Return the only option that the reply calls right; ambiguous where it calls several so."""
+    right = set()
+    for match in _RIGHT.finditer(plain):
+        group = "made" if match["made"] else "letter"
+        start, end = match.span(group)
+        index = index_of(match[group], options)
+        meant = not doubted(plain, start, start) and not _BUT_WRONG.match(plain[match.end() :][:60])
+        if index is not None and meant and not denied(plain, start, end):
+            right.add(index)
+    if not right and len(plain) < _SHORT:
+        text = folded(plain)
+        right = {index for index, option in enumerate(options) if _text_is_called_right(text, option)}
+    if not right:
+        return None
+    return Reading(right.pop(), "called right") if len(right) == 1 else Reading(None, "ambiguous")
+
+
+def _text_is_called_right(text: str, option: str) -> bool:
+    place = text.find(option) if len(option) > 2 or option.isdigit() else -1
+    if place < 0 or (place > 0 and text[place - 1] not in " \"'."):
+        return False
+    end = place + len(option)
+    return _RIGHT_TEXT.match(text[end:]) is not None and not denied(text, place, end)
+
+
+def letter_of_line(plain: str, options: Sequence[str]) -> Reading | None:
+    """Return the letter that begins the first or the last line, if no line begins with another one."""
+    lines = [line for line in plain.splitlines() if line.strip()]
+    lines = lines if len(lines) <= LINES else lines[: LINES // 2] + lines[-LINES // 2 :]
+    bare = [line.strip(" .:()[]*#>-\"'") for line in lines]
+    if bare and len(bare[-1]) == 1 and all(len(line) > 1 or line == bare[-1] for line in bare):
+        lines = lines[-1:]  # a list of the options, then one letter: this letter is the answer
+    if lines and _LISTED.search(letter_and_rest(lines[0], options)[1]):
+        return Reading(None, "ambiguous")
+    readings = [(_line(line, options), line) for line in lines]
+    named = [(reading.choice, line) for reading, line in readings if reading is not None]
+    if len({choice for choice, _ in named}) > 1:
+        return _by_verdicts(named)
+    for reading, line in readings[:1] + readings[-1:]:
+        if reading is not None:
+            denies = reading.choice is not None and _line_denies(line, options)
+            return Reading(None, "denied") if denies else reading
+    return None
+
+
+def _line(line: str, options: Sequence[str]) -> Reading | None:
+    """Return the option whose letter begins a line; ambiguous where another letter follows it at once."""
+    found = option_at_start(line, options)
+    return None if found is None or line_letter(line, options) is None else found[0]
+
+
+def _line_denies(line: str, options: Sequence[str]) -> bool:
+    """Return whether a line calls the option wrong whose letter begins it: ``A. aspirin: incorrect``."""
+    place, rest = letter_and_rest(line, options)
+    if _FALSE_AT_ONCE.match(rest) or denied(line, *place):
+        return True
+    return denied(f"X {rest}", 0, 1)  # the option's text stands between the letter and "is incorrect"
+
+
+def _by_verdicts(lines: Sequence[tuple[int | None, str]]) -> Reading:
+    """Return the only option whose line calls it right, where several lines begin with letters."""
+    right = {i for i, line in lines if _LINE_TRUE.search(line) and not _LINE_FALSE.search(line)}
+    others = {i for i, line in lines if _LINE_FALSE.search(line)}
+    only = right - others
+    return Reading(only.pop(), "called right") if len(only) == 1 and others else Reading(None, "ambiguous")

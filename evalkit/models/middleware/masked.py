@@ -1,0 +1,24 @@
+"""The masking layer: a reply that repeats a secret of this process (an API key) goes no further with it."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from evalkit.models.middleware import call_stats
+from evalkit.models.middleware.layer import Layer
+from evalkit.types import Request, Response
+from evalkit.util.masking import mask, secrets_in
+
+
+class Masked(Layer):
+    """Masks secrets in replies and counts these replies by the name of the secret."""
+
+    async def send(self, request: Request) -> Response:
+        """Return the response without secrets."""
+        response = await self.inner.send(request)
+        texts = (response.text, response.reasoning, response.model, *response.notes)
+        if not (found := secrets_in("\0".join(texts))):
+            return response
+        call_stats.current.get().secrets.update(found)
+        text, reasoning, model, *notes = map(mask, texts)
+        return replace(response, text=text, reasoning=reasoning, model=model, notes=tuple(notes))

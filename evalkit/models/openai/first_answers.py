@@ -1,0 +1,38 @@
+"""The first answers of a run, which a server that was away is asked for again: has it other weights now?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from evalkit.models.middleware.weights_check import agree, without_chance
+from evalkit.protocols import RateLimits
+from evalkit.types import Request, Response
+
+MOST = 3
+
+Ask = Callable[[str, Request], Awaitable[tuple[Response, RateLimits]]]
+
+
+class FirstAnswers:
+    """Remembers a few requests without chance and their answers. ``ask`` sends a request to a URL."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._answered: list[tuple[Request, Response]] = []
+
+    def remember(self, request: Request, response: Response) -> None:
+        """Keep an answer if it is one of the first."""
+        if len(self._answered) < MOST and without_chance(request):
+            self._answered.append((request, response))
+
+    async def agree(self, url: str) -> bool:
+        """Return whether the server at ``url`` answers at least half of the requests as before.
+
+        An answer is another one if the server gives it twice. Raises ``ModelError``.
+        """
+        others = 0
+        for request, before in self._answered:
+            first, _ = await self._ask(url, request)
+            if not agree(first, before):
+                others += agree(first, (await self._ask(url, request))[0])
+        return others <= len(self._answered) / 2

@@ -1,0 +1,132 @@
+"""Reasoning that stands in the text of a reply: split off from the answer, for every model and every path.
+
+Models mark their reasoning in many ways. Often the chat template writes the opening mark, so that only the
+closing one is in the reply. The rules:
+
+- The answer is the last piece outside of the reasoning that is not blank.
+- A closing mark without an opening one ends reasoning that began with the reply.
+- Reasoning that never ends leaves no answer: what it considers is not what the model says.
+- A mark in backticks is a word of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Opening and closing marks by family, each without its first character, which is one of _FIRST. A mark inside
+# the reasoning of another family is part of the reasoning.
+_FIRST = r"[<\[◁]"
+_NAME = r"(?:\w{1,12}:)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad)"
+_PAIRS = (
+    (rf"(?i:{_NAME}\s*>)", rf"(?i:/{_NAME}\s*>)"),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
+    (r"\|think(?:ing)?\|>", r"\|/think(?:ing)?\|>"),
+    (r"THINK\]", r"/THINK\]"),  # Magistral
+    ("think▷", "/think▷"),  # Kimi
+    (r"\|START_THINKING\|>", r"\|END_THINKING\|>"),  # Cohere
+    (r"\|begin_of_thought\|>", r"\|end_of_thought\|>"),
+    (r"\|inner_prefix\|>", r"\|inner_suffix\|>"),  # Apertus
+    (r"\|channel>thought\b", r"channel\|>"),  # Gemma
+    (r"unused94>(?:thought\b)?", "unused95>"),  # MedGemma
+)
+_MARKS = re.compile(
+    f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
+)
+# Marks around the answer itself, which are no part of it.
+_AROUND = r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_solution\|>"
+_BEFORE, _AFTER = re.compile(rf"\s*(?:(?:{_AROUND})\s*)+"), re.compile(rf"(?:\s*(?:{_AROUND}))+\s*\Z")
+# gpt-oss writes messages in channels; only the channel "final" is the answer.
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>\w*\s*)?(?:<\|channel\|>|\A)\s*(analysis|commentary|final)\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|call|return|start|channel)\|>")
+# The same where the server removed the special tokens: "analysisThe user…assistantfinalB".
+_BARE_BEGIN = re.compile(r"\s*(?:analysis|commentary)(?=[\w\"'“(*])")
+_BARE_CHANNEL = re.compile("assistant(analysis|commentary|final)")
+# Granite's words.
+_THOUGHTS = re.compile(r"\s*Here(?:['’]s| is) my thought process:")
+_RESPONSE = re.compile(r"Here(?:['’]s| is) my response:")
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Return the reasoning and the answer of a reply; the answer is empty if the reasoning never ended.
+
+    A reply without any mark is its own answer, unchanged.
+    """
+    if ">" in text and ("<|channel|>" in text or "<|message|>" in text):
+        return _harmony(text)
+    if "assistantfinal" in text or _BARE_BEGIN.match(text):
+        return _bare_harmony(text)
+    if begin := _THOUGHTS.match(text):
+        thoughts, *answer = _RESPONSE.split(text[begin.end() :], maxsplit=1)
+        return thoughts.strip(), "".join(answer).strip()
+    may_have_marks = ">" in text or "THINK]" in text or "▷" in text  # how every mark ends
+    return _by_marks(text) if may_have_marks else ("", text)
+
+
+def _by_marks(text: str) -> tuple[str, str]:
+    thoughts: list[str] = []
+    outside: list[str] = []
+    inside: int | None = None  # the number of the family that is open
+    end = 0
+    for mark in _MARKS.finditer(text):
+        family, closes = divmod((mark.lastindex or 1) - 1, 2)
+        piece = text[end : mark.start()]
+        if inside is None and not closes:
+            outside.append(piece)
+            inside = family
+        elif inside is None:  # the template opened it: all before is reasoning
+            thoughts += [*outside, piece]
+            outside = []
+        elif closes and family == inside:
+            thoughts.append(piece)
+            inside = None
+        else:
+            continue
+        end = mark.end()
+    if inside is not None:
+        return _joined([*thoughts, *outside, text[end:]]), ""
+    outside.append(text[end:])
+    answers = [_unwrapped(piece) for piece in outside]
+    said = [n for n, piece in enumerate(answers) if piece.strip()]
+    rest = [piece for n, piece in enumerate(outside) if said and n != said[-1]]
+    if end == 0:
+        return "", answers[0]
+    return _joined([*rest, *thoughts]), answers[said[-1]].lstrip() if said else ""
+
+
+def _harmony(text: str) -> tuple[str, str]:
+    """Split the messages of gpt-oss by their channels."""
+    answer, thoughts, at = "", [], 0
+    for head in _CHANNEL.finditer(text):
+        thoughts.append(text[at : head.start()])
+        end = _CHANNEL_END.search(text, head.end())
+        at = end.start() if end else len(text)
+        piece = text[head.end() : at]
+        if head[1] == "final":
+            answer = piece
+        else:
+            thoughts.append(piece)
+    thoughts.append(text[at:])
+    return _joined([_CHANNEL_END.sub("", piece) for piece in thoughts]), answer.strip()
+
+
+def _bare_harmony(text: str) -> tuple[str, str]:
+    """Split the messages of gpt-oss where their special tokens are missing."""
+    begin = _BARE_BEGIN.match(text)
+    first, *others = _BARE_CHANNEL.split(text[begin.end() :] if begin else text)
+    named = list(zip(others[::2], others[1::2], strict=True))
+    finals = [piece for name, piece in named if name == "final"]
+    thoughts = [first, *(piece for name, piece in named if name != "final")]
+    return _joined(thoughts), finals[-1].strip() if finals else ""
+
+
+def _unwrapped(text: str) -> str:
+    """Return an answer without the marks around it."""
+    if "<|" not in text:
+        return text
+    before = _BEFORE.match(text)
+    return _AFTER.sub("", text[before.end() :] if before else text)
+
+
+def _joined(pieces: list[str]) -> str:
+    return "\n\n".join(stripped for piece in pieces if (stripped := piece.strip()))

@@ -1,0 +1,103 @@
+"""Reasoning in a reply's text: split off under every mark that models use; never an answer by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.reading.reasoning import split_reasoning
+
+THOUGHT = "Could be A. The answer is A? No, insulin."
+MARKS = {
+    "DeepSeek and Qwen": ("<think>", "</think>"),
+    "in capitals": ("<THINK>\n", "\n</THINK>\n\n"),
+    "Magistral": ("[THINK]", "[/THINK]"),
+    "Kimi": ("◁think▷", "◁/think▷"),
+    "Seed-OSS": ("<seed:think>", "</seed:think>"),
+    "Cohere": ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
+    "a prompt that asks for it": ("<thinking>", "</thinking>"),
+    "another one": ("<reasoning>", "</reasoning>"),
+    "Exaone": ("<thought>", "</thought>"),
+    "thoughts in tokens": ("<|begin_of_thought|>", "<|end_of_thought|><|begin_of_solution|>"),
+    "Apertus": ("<|inner_prefix|>", "<|inner_suffix|>"),
+    "MedGemma": ("<unused94>thought\n", "<unused95>"),
+    "Gemma": ("<|channel>thought\n", "<channel|>"),
+    "Granite": ("Here is my thought process:\n", "\nHere is my response:\n"),
+    "gpt-oss": ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    "gpt-oss, its tokens removed": ("analysis", "assistantfinal"),
+}
+
+
+@pytest.mark.parametrize(("begin", "end"), MARKS.values(), ids=list(MARKS))
+def test_the_answer_is_what_stands_behind_the_reasoning(begin: str, end: str) -> None:
+    assert split_reasoning(f"{begin}{THOUGHT}{end}B") == (THOUGHT, "B")
+
+
+@pytest.mark.parametrize(("begin", "end"), MARKS.values(), ids=list(MARKS))
+def test_reasoning_that_never_ended_holds_no_answer(begin: str, end: str) -> None:
+    assert split_reasoning(f"{begin}{THOUGHT}") == (THOUGHT, "")
+    assert split_reasoning(begin + THOUGHT + end)[1] == ""
+
+
+@pytest.mark.parametrize("kind", ["DeepSeek and Qwen", "Magistral", "Kimi", "Seed-OSS", "Cohere", "gpt-oss"])
+def test_a_chat_template_may_have_opened_the_reasoning(kind: str) -> None:
+    assert split_reasoning(f"{THOUGHT}{MARKS[kind][1]}B") == (THOUGHT, "B")
+
+
+def test_marks_around_the_answer_itself_are_removed() -> None:
+    assert split_reasoning("<|START_RESPONSE|>B<|END_RESPONSE|>") == ("", "B")
+    text = "<|begin_of_thought|>A?<|end_of_thought|>\n\n<|begin_of_solution|>\nB\n<|end_of_solution|>"
+    assert split_reasoning(text) == ("A?", "B")
+    assert split_reasoning("<|channel|>final<|message|>B<|return|>") == ("", "B")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>first</think><think>The answer is A?</think>B", "B"),
+        ("<think>first</think>Hm. <think>The answer is A?</think>\n\nB", "B"),
+        ("Okay.\n<think>The answer is A?</think>B", "B"),
+        ("Okay.\n<think>The answer is B? Let me", ""),
+        ("The answer is B <think>or A", ""),
+        ("B<think>check: yes</think>\n", "B"),
+        ("<think>a</think>no, wait: C</think>B", "B"),
+        ("<think>The tag <thinking> is not mine; [THINK] neither</think>B", "B"),
+        ("<think>The user wrote `</think>` here</think>B", "B"),
+        ("<think></think>\n\nB", "B"),
+        ("<think>A?</think>", ""),
+        ("<reasoning>A is wrong.</reasoning><answer>B</answer>", "<answer>B</answer>"),
+        (
+            "<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>commentary to=functions.f "
+            "<|constrain|>json<|message|>{}<|call|>",
+            "",
+        ),
+        (
+            "<|start|>assistant<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>analysis"
+            "<|message|>C?<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>B",
+            "B",
+        ),
+        ("<|channel|>ana", ""),
+        ("analysisIf p < 0.05, A.assistantcommentaryCall it.assistantfinalB", "B"),
+        ("analysisMaybe A.assistantanalysisMaybe C", ""),
+    ],
+)
+def test_blocks_words_and_channels_around_the_reasoning(text: str, answer: str) -> None:
+    assert split_reasoning(text)[1] == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "B",
+        "p < 0.05 and n > 20, so B",
+        "Analysis of variance shows B.",
+        "analysis of variance",
+        "analysis: B",
+        "Write `<think>` before your reasoning.",
+        "<answer>B</answer>",
+        "<p>I think</p> so do [1]",
+        "  B with blanks  ",
+    ],
+)
+def test_a_reply_without_marks_is_its_own_answer(text: str) -> None:
+    assert split_reasoning(text) == ("", text)
