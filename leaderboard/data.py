@@ -77,12 +77,15 @@ def settings(compared: Comparison) -> str:
     parts = [f"{n}={spec.params[n]}" for n in named]
     if spec.limit:
         parts.append(f"limit={spec.limit}")
+    if spec.sampling:
+        parts.append(f"{spec.sampling.how}, seed {spec.sampling.seed}")
     return spec.task_name + (f" · {', '.join(parts)}" if parts else "")
 
 
-def rag_report(compared: Comparison, metric: str) -> Report:
+def rag_report(compared: Comparison, metric: str, right: float | None) -> Report:
     """Return the RAG report of a comparison, cached until one of its runs ends again."""
-    return _rag_report(store_url(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
+    ended = tuple((run.id, run.ended) for run in compared.runs)
+    return _rag_report(store_url(), ended, metric, right, compared)
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
@@ -112,6 +115,10 @@ def _runs(url: str | None) -> list[Run]:
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)
 def _rag_report(
-    url: str | None, ended: tuple[tuple[str, float | None], ...], metric: str, _compared: Comparison
+    url: str | None,
+    ended: tuple[tuple[str, float | None], ...],
+    metric: str,
+    right: float | None,
+    _compared: Comparison,
 ) -> Report:
-    return reports(_store(url), _compared.runs, metric)[0]
+    return reports(_store(url), _compared.runs, metric, right)[0]

@@ -7,28 +7,33 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.output import (
     Failures,
     command,
     echo,
     failures_of,
     incomplete_reasons,
-    print_against_first,
+    no_value,
     print_json,
     print_reliance,
     print_runs,
     resume_hint,
     run_document,
+    without_value,
 )
 from evalkit.errors import EvalkitError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
 from evalkit.util.boundary import exit_now
+
+if TYPE_CHECKING:
+    from evalkit.compare.differences import Against
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,8 +66,9 @@ class RunBatch:
         self.xfailed: list[dict[str, str]] = []
         self.forgiven: set[str] = set()
         self.reliance: Any = []
-        self.against_first: Any = []
+        self.against_first: Against | None = None
         self.failures: dict[str, Failures] = {}
+        self.asked_metrics: set[str] = set()  # named by --metric: they must apply to a sample
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -90,9 +96,13 @@ class RunBatch:
         failed = [
             run
             for run in self.runs
-            if (not run.is_complete or scores_nothing(run)) and run.id not in self.forgiven
+            if (not run.is_complete or scores_nothing(run) or self._misses_metric(run))
+            and run.id not in self.forgiven
         ]
         return INCOMPLETE if self.errors or failed else OK
+
+    def _misses_metric(self, run: Run) -> bool:
+        return bool(self.asked_metrics.intersection(without_value(run, self.failures.get(run.id))))
 
     def skip(self, task: str, reason: str) -> None:
         """Record and print that an item is left out."""
@@ -172,10 +182,12 @@ class RunBatch:
 
         options = Options(
             limit=self.options.get("limit"),
+            sampling=self.options.get("sampling"),
             repeats=self.options.get("repeat", 1),
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
             cache=self.options.get("cache"),
+            allow_changed=self.options.get("allow_changed", False),
             backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,
@@ -228,9 +240,7 @@ class RunBatch:
                 from evalkit.compare.image_ablation import documents
 
                 document["reliance"] = documents(self.reliance)
-            if self.against_first:
-                document["against_first"] = self.against_first
-            print_json(document)
+            print_json(document | against_document(self.against_first))
         elif self.runs:
             print_runs(self.runs)
             print_reliance(self.reliance)
@@ -248,6 +258,8 @@ class RunBatch:
                     f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
+            if (names := without_value(run, self.failures.get(run.id))) and not scores_nothing(run):
+                echo(no_value(run, names), err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

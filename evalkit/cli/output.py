@@ -21,7 +21,6 @@ from evalkit.util.masking import mask_bytes
 from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import PairedDifference
     from evalkit.compare.image_ablation import Reliance
     from evalkit.store.store import Store
 
@@ -90,6 +89,8 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
         "n": run.n,
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
+        **({"mixed": run.spec.provenance["mixed"]} if "mixed" in run.spec.provenance else {}),
+        **({"sampling": run.spec.sampling} if run.spec.sampling else {}),
         "metrics": _estimates(run.metrics),
         "slices": {part: _estimates(metrics) for part, metrics in run.slices.items()},
         "tokens": msgspec.to_builtins(run.tokens),
@@ -108,7 +109,21 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
             for name, entries in listed.items()
             if entries
         },
+        **({"without_value": names} if (names := without_value(run, failures)) else {}),
     }
+
+
+def without_value(run: Run, failures: Failures | None = None) -> list[str]:
+    """Return the metrics that apply to no sample of a run; not those that failed on samples."""
+    names = (info.name for info in run.spec.metrics if run.n)
+    failed = failures.metrics if failures else {}
+    return [name for name in names if name not in run.metrics and name not in failed]
+
+
+def no_value(run: Run, names: Sequence[str]) -> str:
+    """Return the line that names metrics which apply to no sample of a run."""
+    apply = "applies" if len(names) == 1 else "apply"
+    return f"Run {run.id}: {', '.join(names)} {apply} to none of its {counted(run.n, 'sample')}: no value."
 
 
 def resume_hint(spec: RunSpec | None) -> str:
@@ -136,6 +151,8 @@ def incomplete_reasons(run: Run, failures: Failures) -> str:
     ]
     if reasons:
         lines.append(f"  Once the metric is mended: {command()} rescore {run.id}")
+    if problem := run.spec.provenance.get("aggregation_error"):
+        lines.append(f"  No score over all samples together: {problem}")
     return "\n".join(lines)
 
 
@@ -220,6 +237,8 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 def _facts() -> Iterable[tuple[str, Any]]:
     yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
+    yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
@@ -282,38 +301,18 @@ def print_reliance(found: Sequence[Reliance]) -> None:
         for name in ("score", "real", "real − this"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("uses image")
+        refused = any(arm.refused for arm in one.differences)
+        if refused:
+            table.add_column("no answer", justify="right")
         for arm in one.differences:
             numbers = f"{arm.other:.3f}", f"{arm.real:.3f}", cell(arm.difference)
-            table.add_row(Text(arm.metric), arm.arm, *numbers, "yes" if arm.excludes_zero else "–")
+            uses, counted = "yes" if arm.excludes_zero else "–", [str(arm.refused)] * refused
+            table.add_row(Text(arm.metric), arm.arm, *numbers, uses, *counted)
         console.print(table)
+        for name, unlike in one.left_out.items():
+            text = f"The arm {name} is left out: its run differs from the real arm's in {unlike}."
+            console.print(Text(text))
+        if refused:
+            console.print('No answer: replies such as "I cannot see the image" are left out of the row.')
         if one.warning:
             console.print(Text(one.warning, style="bold"))
-
-
-def print_against_first(found: Sequence[PairedDifference]) -> None:
-    """Print the difference of each run to the first run of its task, paired by sample."""
-    from evalkit.cli.terminal import Console, Text, new_table
-
-    if not found:
-        return
-    console = Console()
-    for base in dict.fromkeys(one.baseline_run for one in found):
-        some = [one for one in found if one.baseline_run == base]
-        # As a title it would be broken to the width of a narrow table.
-        title = f"{some[0].task}: difference to {some[0].baseline_model}, paired by sample"
-        console.print(Text(title, style="bold"))
-        table = new_table()
-        runs = {one.run: one.model for one in some}
-        table.add_column("metric", overflow="fold")
-        for model in runs.values():
-            table.add_column(Text(model), justify="right", overflow="fold")
-        cells = {(one.metric, one.run): f"{cell(one.difference)} {_star(one.difference)}" for one in some}
-        for metric in dict.fromkeys(one.metric for one in some):
-            table.add_row(Text(metric), *(cells.get((metric, run), "–") for run in runs))
-        console.print(table)
-    console.print("* The interval excludes 0. Without a star there is no evidence of a difference.")
-
-
-def _star(difference: Estimate) -> str:
-    """Return a star for an interval that excludes 0, which rounding may hide."""
-    return " " if difference.ci[0] <= 0 <= difference.ci[1] else "*"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +30,10 @@ Table = tuple[str, list[str], list[list[str]]]
     help="Only compare runs that differ in this setting, such as search. Repeat for several.",
 )
 @click.option(
-    "--right", type=float, metavar="SCORE", help="The score from which on a sample counts as right."
+    "--right",
+    type=float,
+    metavar="SCORE",
+    help="The score from which on a sample is right; needed for causes by a graded metric.",
 )
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @store_option
@@ -58,10 +61,12 @@ def rag_report(
         among = {run.id: run for one in chosen for run in with_siblings(store, one, by)}
         made = reports(store, among.values(), metric, right)
         compared = settings(store, made)
-    used = {run_id for report in made for run_id in report.runs.values()}
-    for run in chosen:
-        if run.id not in used:
-            echo(f"evalkit: run {run.id} is left out: {_reason(run)}", err=True)
+    used = {run_id: among[run_id] for report in made for run_id in report.runs.values()}
+    arms = {run.spec.params["arm"] for run in used.values()}
+    asked_for = {run.id for run in chosen}
+    for run in among.values():
+        if run.id not in used and (run.id in asked_for or run.spec.params.get("arm") not in arms):
+            echo(f"evalkit: run {run.id} is left out: {_reason(run, used.values())}", err=True)
     if not made:
         raise UsageError(
             "no complete run of a RAG task among these (one with the parameter arm). For example: "
@@ -90,12 +95,16 @@ def _settings_table(compared: Sequence[Setting]) -> Table:
     return f"Settings compared (arm retrieved, {compared[0].model})", columns[1:], [row[1:] for row in rows]
 
 
-def _reason(run: Run) -> str:
+def _reason(run: Run, used: Collection[Run]) -> str:
+    from evalkit.compare.rag.comparison import why_left_out
+
     if "arm" not in run.spec.params:
         return "its task has no arms"
     if not run.is_complete:
         return f"it is {run.status}; evalkit resume {run.id} completes it"
-    return "it has other samples than the newest run of its kind, or repeats a run that was named before it"
+    if unlike := why_left_out(run, used):
+        return f"it differs from the runs of the report in {unlike}"
+    return "it repeats a run that was named before it"
 
 
 def _print(report: Report, show: Callable[[Table], None]) -> None:
@@ -103,6 +112,8 @@ def _print(report: Report, show: Callable[[Table], None]) -> None:
     echo(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
     for table in tables(report):
         show(table)
+    if report.right is None:
+        echo(f"Where errors come from: {report.metric} is graded; {report.rule}")
     if report.missing_runs:
         echo("Missing figures, and the commands that measure them:")
         for missing in report.missing_runs:
@@ -114,7 +125,7 @@ def tables(report: Report) -> Iterator[Table]:
     metric = f"{report.metric} {_arrow(report.higher_is_better)}"
     arms = [[arm, cell(by[report.metric])] for arm, by in report.arms.items() if report.metric in by]
     sign = "≥" if report.higher_is_better else "≤"
-    right = f"right: {report.metric} {sign} {report.right:.3f}, {report.rule}"
+    right = f"right: {report.metric} {sign} {report.right or 0:.3f}, {report.rule}"
     causes = [[c.name, str(c.n), cell(c.share), c.meaning] for c in report.causes]
     evidence = {point.at: point.estimate for point in report.shown_by_k}
     by_k = [[p.at, cell(p.estimate), cell(evidence.get(p.at))] for p in report.by_k]

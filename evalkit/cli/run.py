@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from evalkit.cli.driver import OK, USAGE, RunBatch
 from evalkit.cli.options import (
@@ -27,6 +28,7 @@ from evalkit.cli.output import command, echo
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
 from evalkit.models.spec import ModelSpec, find
+from evalkit.store.records import Sampling
 from evalkit.util.config import load_config
 from evalkit.util.name_values import parse_name_values
 
@@ -46,7 +48,15 @@ from evalkit.util.name_values import parse_name_values
 @keyword_option
 @tags_option
 @metric_option
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only N samples: the first, or see --sample.")
+@click.option(
+    "--sample",
+    type=click.Choice(["first", "random", "stratified"]),
+    default="first",
+    help="Which samples --limit takes. stratified: the same share of each slice, or of each target. The same "
+    "samples for every model. [default: first]",
+)
+@click.option("--seed", type=int, default=0, help="Another random part of the samples. [default: 0]")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Answer every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
@@ -98,6 +108,10 @@ def run(
             "give a model: --model baseline:extract (needs no server), "
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
+    options["sampling"] = _sampling(options.pop("sample"), options.pop("seed"), options["limit"])
+    from evalkit.collection.with_metrics import parse_metric, with_metrics
+
+    asked = {parse_metric(text).name for text in metrics}
     config = load_config()
     # A wrong spec of the last model is reported before the first model runs for hours.
     check_apart([find(text, config=config)[0] for text in models])
@@ -108,7 +122,6 @@ def run(
         raise UsageError(nothing_matches(targets, keyword, tags))
 
     async def work(drive: RunBatch) -> None:
-        from evalkit.collection.with_metrics import with_metrics
         from evalkit.run import runner
 
         for item in (replace(item, task=with_metrics(item.task, metrics)) for item in collected.items):
@@ -124,8 +137,20 @@ def run(
         _warn_of_names(drive)
 
     driver = RunBatch(store_url, as_json, quiet, options)
+    driver.asked_metrics = asked
     code = driver.main(work)
     sys.exit(USAGE if collected.broken and code == OK else code)
+
+
+def _sampling(how: str, seed: int, limit: int | None) -> Sampling | None:
+    """Return how ``--limit`` takes samples. Raises ``UsageError`` for options that would do nothing."""
+    if how == "first":
+        if seed:
+            raise UsageError(f"--seed {seed} goes with --sample random or --sample stratified")
+        return None
+    if limit is None:
+        raise UsageError(f"--sample {how} chooses the N samples of --limit N: add --limit")
+    return msgspec.convert({"how": how, "seed": seed}, Sampling)
 
 
 def _warn_of_names(drive: RunBatch) -> None:
@@ -172,6 +197,11 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
+@click.option(
+    "--allow-changed",
+    is_flag=True,
+    help="Go on although the task has changed; the run is marked as mixed, and not ranked.",
+)
 @store_option
 @json_option
 @quiet_option

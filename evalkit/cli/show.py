@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
     echo,
     failures_of,
     incomplete_reasons,
-    print_against_first,
     print_json,
     print_reliance,
     print_runs,
@@ -26,7 +26,7 @@ from evalkit.store.records import Run
 from evalkit.types import Status
 
 if TYPE_CHECKING:
-    from evalkit.compare.differences import PairedDifference
+    from evalkit.compare.differences import Against
 
 
 @click.command()
@@ -109,10 +109,10 @@ def show(
             _show_reliance(store, chosen, as_json)
             return
         failures = failures_of(store, chosen if runs or as_json else ())
-        compared = _compared(store, chosen) if len(runs) > 1 else []
+        compared = _compared(store, chosen) if len(runs) > 1 else None
     if as_json:
-        against = {"against_first": compared} if compared else {}
-        print_json({"runs": [run_document(r, failures.get(r.id)) for r in chosen], **against})
+        shown = [run_document(r, failures.get(r.id)) for r in chosen]
+        print_json({"runs": shown, **against_document(compared)})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
         none = f"No run matches {' and '.join(filters)}. List all runs: evalkit show"
@@ -129,10 +129,10 @@ def show(
         _print_list(chosen)
 
 
-def _compared(store: Any, chosen: Sequence[Run]) -> list[PairedDifference]:
+def _compared(store: Any, chosen: Sequence[Run]) -> Against:
     from evalkit.compare.differences import against_first
 
-    return against_first(store, chosen)
+    return against_first(store, chosen, across=True)
 
 
 def _show_reliance(store: Any, chosen: Sequence[Run], as_json: bool) -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from evalkit.compare.paired import RunScores
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.store import conditions
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
@@ -80,13 +81,23 @@ def check_threshold(run: Run, info: MetricInfo, threshold: float, whole_interval
 
 
 def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: float) -> Verdict:
-    """Check that the whole interval of the paired difference to ``base`` is no worse than −``margin``."""
+    """Check that the whole interval of the paired difference to ``base`` is no worse than −``margin``.
+
+    The text names what else than the model differs. Scores by different rules of a metric do not pass.
+    """
     better, worse = (base, run) if info.higher_is_better is False else (run, base)
     scores, others = (RunScores(store, scored, {info.name}) for scored in (better, worse))
     pairs = scores.pairs(others, info.name)
     if pairs is None or pairs.unpaired:
         return Verdict(
             False, f"{info.name}: run {base.id} was scored on other samples; the runs cannot be compared"
+        )
+    unlike = conditions.for_metric(conditions.differences(run, base), info.name)
+    if any(one.metric for one in unlike):
+        return Verdict(
+            False,
+            f"{info.name}: run {base.id} was scored by another rule ({conditions.listed(unlike)}); "
+            f"score it by the present one: evalkit rescore {base.id}",
         )
     difference = pairs.difference(info)
     detectable = smallest_detectable(difference)
@@ -101,6 +112,8 @@ def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: 
     if margin > 0 and detectable > margin and math.isfinite(detectable):
         samples = math.ceil(difference.n * (detectable / margin) ** 2)
         text += f"; to detect {margin:g} takes about {samples} samples"
+    if unlike:
+        text += f"\n  not of the model alone: the runs also differ in {conditions.listed(unlike)}"
     return Verdict(difference.ci[0] >= -margin, text)
 
 

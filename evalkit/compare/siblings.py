@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 def kind(run: Run, swept: Collection[str]) -> tuple[Any, ...]:
-    """Return a key that is equal for all runs of one comparison: task, model, settings without ``swept``."""
+    """Return a key that is equal for all runs of one comparison: task, model, settings without ``swept``.
+
+    Runs with equal keys may still differ: in the task's code, say (``evalkit.store.conditions``).
+    """
     spec = run.spec
-    version = spec.provenance.get("task_version")
     fixed = sorted((name, repr(value)) for name, value in spec.params.items() if name not in swept)
-    return spec.path, spec.task_name, version, spec.model, spec.model_spec, spec.limit, spec.repeats, *fixed
+    chosen = spec.limit, spec.sampling
+    return spec.task_name, spec.model, spec.model_spec, *chosen, spec.repeats, *fixed
 
 
 def with_siblings(

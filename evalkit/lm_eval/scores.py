@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import warnings
 from collections import defaultdict
@@ -11,9 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from evalkit.errors import MetricError
-from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, make_metric, per_document
+from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, is_lost, make_metric, per_document
 from evalkit.lm_eval.suite import Suite
+from evalkit.stats import combined
 from evalkit.types import Answer, Estimate, Sample
 from evalkit.util.boundary import reason
 
@@ -126,9 +130,13 @@ class Scores:
             values = self._values(sample, answer).get(ensemble, {})
             if base not in values:
                 return None
+            item, aggregation = values[base], self._aggregation(name, base)
+            if is_lost(item, aggregation):
+                document = f"document {sample.metadata['doc_id']} of {name}"
+                raise MetricError(f"the task gave {item} as {base} of {document}")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # scikit-learn warns about scores undefined for one document
-                return per_document(values[base], self._aggregation(name, base))
+                return per_document(item, aggregation)
 
         return score
 
@@ -210,24 +218,48 @@ class Scores:
         }
         with _in_one_process():
             results = _process_results(accumulated, self.suite.groups, iters).metrics
-        declared = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
+        metrics = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
         aggregated: dict[str, Estimate] = {}
-        for part, values in results.items():
+        for part in sorted(results, key=lambda part: part not in raw):  # groups need their members' estimates
+            values = results[part]
             for key, value in values.items():
                 base, comma, ensemble = key.partition(",")
                 if not comma or base.endswith("_stderr"):
                     continue
                 name = self._named(part, key)
-                items = raw[part][base, ensemble] if part in raw else [0] * values["sample_len"]
-                aggregation = self._aggregation(part, base) if part in raw else None
-                metric = declared.get(name) or make_metric(name, base, unloaded, None)
                 stderr = values.get(f"{base}_stderr,{ensemble}")
-                documents_mean = estimates.get(name) if aggregation is mean else None
                 stderr = float(stderr) if stderr not in (None, "N/A") else None
+                metric = metrics.get(name) or make_metric(name, base, unloaded, None)
+                if part not in raw:
+                    aggregated[name] = self._of_group(part, key, float(value), stderr, aggregated, results)
+                    continue
+                aggregation = self._aggregation(part, base)
+                documents_mean = estimates.get(name) if aggregation is mean else None
                 aggregated[name] = estimate_of(
-                    metric, float(value), stderr, items, aggregation, documents_mean
+                    metric, float(value), stderr, raw[part][base, ensemble], aggregation, documents_mean
                 )
+        if lost := [name for name, estimate in aggregated.items() if math.isnan(estimate.value)]:
+            raise MetricError(f"no number over all documents: {', '.join(lost)}")
         return aggregated
+
+    def _of_group(
+        self,
+        group: str,
+        key: str,
+        value: float,
+        stderr: float | None,
+        members: Mapping[str, Estimate],
+        results: Mapping[str, Mapping[str, Any]],
+    ) -> Estimate:
+        """Return the estimate of a group's score from those of its members, as lm-eval weights them."""
+        base = key.partition(",")[0]
+        entries = self.suite.groups[group].aggregate_metric_list or []
+        by_size = any(entry.weight_by_size for entry in entries if entry.metric == base)
+        tasks = [task.task_name for task in self.suite.groups[group].get_all_tasks()]
+        parts = {name: members[self._named(name, key)] for name in tasks if self._named(name, key) in members}
+        weights = [float(results[name]["sample_len"]) if by_size else 1.0 for name in parts]
+        made = combined(list(parts.values()), weights)
+        return replace(made, value=value, se=made.se if stderr is None else stderr)
 
     def _items(
         self, answered: Sequence[tuple[Sample, Answer]]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.collection.items import Item
+from evalkit.run.code import code_sha256
+from evalkit.store.records import MetricInfo
 
 _PACKAGES = (
     "evalkit",
@@ -73,5 +75,26 @@ def of_item(item: Item) -> dict[str, Any]:
     }
     if item.task.path is not None:
         facts["task_sha256"] = hashlib.sha256(item.task.path.read_bytes()).hexdigest()
+        facts["code_sha256"] = code_sha256(item.task.path.parent, item.task.fn)
         facts["git"] = git_revision(item.task.path.parent)
     return facts
+
+
+def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
+    """Return the facts about the task's metrics that the store keeps."""
+    folder = item.task.path.parent if item.task.path else None
+    return tuple(
+        MetricInfo(
+            m.name,
+            m.low,
+            m.high,
+            m.higher_is_better,
+            m.kind,
+            m.unit,
+            m.help,
+            m.version,
+            code_sha256(folder, m.fn, m.aggregate) if folder else "",
+            m.aggregate is not None,
+        )
+        for m in item.task.metrics
+    )

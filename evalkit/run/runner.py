@@ -25,8 +25,9 @@ from evalkit.extras import not_installed
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.protocols import Backend, described
-from evalkit.requests import canonical, changes
-from evalkit.run import engine, provenance
+from evalkit.requests import canonical
+from evalkit.requests import changes as identity_changes
+from evalkit.run import changes, engine, provenance
 from evalkit.run.aggregate import aggregate_run
 from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
@@ -34,16 +35,18 @@ from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.reread import reread
 from evalkit.run.samples import samples_of
+from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
 from evalkit.run.session import Session
+from evalkit.store.conditions import asked
 from evalkit.store.records import (
-    MetricInfo,
     ParameterInfo,
     Reproduction,
     Run,
     RunSpec,
     RunStatus,
     SampleRecord,
+    Sampling,
 )
 from evalkit.types import Sample, ServerInfo
 from evalkit.util.boundary import call_in_thread, contained, place, reason
@@ -60,10 +63,12 @@ class Options:
     """How to run an item. ``backend`` replaces the one that the model's spec names."""
 
     limit: int | None = None
+    sampling: Sampling | None = None  # None: the first ``limit`` samples
     repeats: int = 1
     window: int = 2048
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
+    allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,18 +91,20 @@ def spec_of(
         model_spec=model_text,
         tags=item.task.tags,
         params={name: plain(value) for name, value in item.shown.items()},
-        metrics=metric_infos(item),
+        metrics=provenance.metric_infos(item),
         repeats=options.repeats,
         limit=options.limit,
+        sampling=options.sampling,
         n_expected=samples.n * options.repeats,
         dataset=samples.fingerprint,
         reproduction=Reproduction(
             path=str(item.task.path) if item.task.path else None,
             params={name: _absolute(value) for name, value in item.shown.items()},
-            named=item.named,
+            named=tuple(name for name in item.named if name not in item.unused),
             parameters={
                 name: ParameterInfo(plain(parameter.default), tuple(map(plain, parameter.choices)))
                 for name, parameter in item.resolved.params.items()
+                if name not in item.unused
             },
             metrics=item.task.added,
             cache=options.cache or "on",
@@ -109,14 +116,6 @@ def spec_of(
             "model": msgspec.to_builtins(model.facts),
             "generation_defaults": dict(model.defaults),
         },
-    )
-
-
-def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
-    """Return the facts about the task's metrics that the store keeps."""
-    return tuple(
-        MetricInfo(m.name, m.low, m.high, m.higher_is_better, m.kind, m.unit, m.help, m.version)
-        for m in item.task.metrics
     )
 
 
@@ -141,7 +140,7 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
 async def _start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
@@ -158,7 +157,8 @@ async def _start(item: Item, model_text: str, store: Store, session: Session, op
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
     """Continue a run: ask for the missing and the failed samples only; return the run.
 
-    Raises ``SetupError`` where the samples or the served model have changed.
+    Raises ``SetupError`` where the served model has changed; and where samples, code, metrics or prompts
+    have, unless ``options.allow_changed``: the run is then marked as mixed.
     """
     with contained(_typed):
         return await _resume(run, store, session, options)
@@ -179,15 +179,17 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
     )
     async with session.running():
         await _check_metrics(item)
-        samples = await samples_of(item, session)
+        samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
-        if surveyed.fingerprint != run.spec.dataset:
-            raise SetupError(
-                f"run {run.id}: the samples have changed since it began "
-                f"({surveyed.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
-            )
+        found = [] if run.is_complete else changes.of_task(run.spec, item, surveyed)
+        if not options.allow_changed:  # known before the model is connected to
+            await changes.settle(run, store, found, False, samples)
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
+            if not run.is_complete:
+                arguments = await session.arguments(item.task.fn, item)
+                found += await changes.of_prompt(run, store, item, session, model, arguments)
+            await changes.settle(run, store, found, options.allow_changed, samples)
             store.runs.claim(run.id)
             if (model.facts.server.get("started") or 0) > run.started:
                 store.runs.add_provenance(run.id, restarted=model.facts.server["started"])
@@ -209,8 +211,8 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     now = {name: value for name, value in identity.items() if name in before}
     if before != now:
         raise SetupError(
-            f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
-            "Start a new run, or serve the same model again."
+            f"run {spec.id}: the served model has changed since the run began "
+            f"({identity_changes(before, now)}). Start a new run, or serve the same model again."
         )
 
 
@@ -283,18 +285,21 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **call_facts(earlier, traffic)}
+        used = {name: value for name, value in session.used.items() if name not in item.unused}
+        facts = {**_described(used), **_prompt(store, spec), **call_facts(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
 
 
-def _prompt(store: Store, spec: RunSpec) -> dict[str, str]:
-    """Return the SHA-256 of the run's first request: it changes with prompt, template and sampling."""
+def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
+    """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
-    if first is None or not first.requests:
+    replies_of_a_file = spec.provenance["model"]["identity"].get("provider") == "predictions"
+    if first is None or not first.requests or replies_of_a_file:  # another prompt made them
         return {}
-    return {"prompt_sha256": hashlib.sha256(canonical(first.requests[0])).hexdigest()}
+    whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()
+    return {"prompt_sha256": whole, "asked": asked(first)}
 
 
 def _described(fixtures: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,7 +336,7 @@ async def _rescore(run: Run, store: Store, metrics: Sequence[str]) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)
-    spec = msgspec.structs.replace(run.spec, metrics=metric_infos(item))
+    spec = msgspec.structs.replace(run.spec, metrics=provenance.metric_infos(item))
     store.runs.claim(run.id)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from msgspec import Struct, field
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.store import conditions
 from evalkit.store import schema as t
 from evalkit.store.codec import Payload, unpack
+from evalkit.store.conditions import Difference
 from evalkit.store.database import Database
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.store.runs import Runs, chunks
@@ -22,7 +24,11 @@ LISTED = 300
 
 
 class TaskInfo(Struct, frozen=True):
-    """A task variant with runs: ``name`` is ``pubmed_rag[arm=oracle,k=5]``, ``base`` is ``pubmed_rag``."""
+    """A task variant with runs: ``name`` is ``pubmed_rag[arm=oracle,k=5]``, ``base`` is ``pubmed_rag``.
+
+    ``side_arms`` is the number of parameters with listed values that are not at their default: a task is
+    shown first in its main arm (``image=real``, ``arm=retrieved``), whichever ran last.
+    """
 
     name: str
     base: str
@@ -31,6 +37,7 @@ class TaskInfo(Struct, frozen=True):
     models: int
     latest: float
     metrics: tuple[MetricInfo, ...]
+    side_arms: int = 0
 
 
 class Row(Struct, frozen=True):
@@ -91,13 +98,15 @@ class Board:
         for name, rows in by_name.items():
             spec = unpack(rows[0].spec, RunSpec)
             models, latest = len({row.model_id for row in rows}), rows[0].started
-            infos.append(TaskInfo(name, spec.task_name, spec.params, len(rows), models, latest, spec.metrics))
+            counts, arms = (len(rows), models, latest), _side_arms(spec)
+            infos.append(TaskInfo(name, spec.task_name, spec.params, *counts, spec.metrics, arms))
         return infos
 
     def ranking(self, task: str, metric: str) -> list[Row]:
         """Return the newest complete run of each model, the best first; then the runs that are not compared.
 
-        Compared are the runs over the samples of the largest complete run (the newer of two). Ties share a
+        Ranked are the runs that differ from each other in the model only (``evalkit.store.conditions``): over
+        the most samples, then under the conditions that most models share, then the newest. Ties share a
         rank. Raises ``UsageError`` for an unknown task or metric.
         """
         runs = [run for run in self._runs.find(task=task) if run.spec.task == task]
@@ -107,19 +116,21 @@ class Board:
         infos = {info.name: info for run in reversed(runs) for info in run.spec.metrics}
         if metric not in infos:
             raise UsageError(f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, infos)}")
-        complete = [run for run in runs if run.is_complete]
-        same = max(complete, key=lambda run: (run.n, run.started)).sample_set if complete else None
+        complete = [run for run in runs if run.is_complete and not conditions.mixed(run)]
+        unlike = _differences_by_run(complete, metric)
         ranked: list[tuple[Run, Estimate]] = []
         apart: list[Row] = []
         for model in dict.fromkeys(run.spec.model for run in runs):
-            newest = next(run for run in runs if run.spec.model == model)
-            best = next((run for run in complete if run.spec.model == model and run.sample_set == same), None)
+            of_model = [run for run in runs if run.spec.model == model]
+            newest = of_model[0]
+            best = next((run for run in of_model if unlike.get(run.id) == []), None)
             if best and (estimate := best.metrics.get(metric)) and not math.isnan(estimate.value):
                 ranked.append((best, estimate))
             elif best:
                 apart.append(Row(None, best, None, "the metric does not apply to this run"))
             if newest is not best:
-                apart.append(Row(None, newest, newest.metrics.get(metric), _reason(newest)))
+                reason = _reason(newest, unlike.get(newest.id, []))
+                apart.append(Row(None, newest, newest.metrics.get(metric), reason))
         return _in_order(ranked, infos[metric]) + apart
 
     def page(
@@ -164,10 +175,31 @@ class Board:
         return Page(tuple(rows), total, last if later else None, first if earlier else None)
 
 
-def _reason(run: Run) -> str:
+def _side_arms(spec: RunSpec) -> int:
+    listed = {name: info.default for name, info in spec.reproduction.parameters.items() if info.choices}
+    return sum(name in spec.params and spec.params[name] != default for name, default in listed.items())
+
+
+def _differences_by_run(complete: Sequence[Run], metric: str) -> dict[str, list[Difference]]:
+    """Return by run its differences from the run that stands for the ranking; none for equals."""
+    if not complete:
+        return {}
+    models: dict[bytes, set[str]] = {}
+    keys = {run.id: conditions.key(run, metric) for run in complete}
+    for run in complete:
+        models.setdefault(keys[run.id], set()).add(run.spec.model)
+    reference = max(complete, key=lambda run: (run.n, len(models[keys[run.id]]), run.started))
+    return {run.id: conditions.for_metric(conditions.differences(run, reference), metric) for run in complete}
+
+
+def _reason(run: Run, unlike: Sequence[Difference]) -> str:
     expected = "?" if run.spec.n_expected is None else f"{run.spec.n_expected:,}"
+    if changed := conditions.mixed(run):
+        return f"a mix: resumed after a change of {changed}"
     if run.status == "complete":
-        return f"ran on other samples than the ranked runs ({run.n:,})"
+        if all(one.kind == "samples" for one in unlike):
+            return f"ran on other samples than the ranked runs ({run.n:,})"
+        return f"differs from the ranked runs in {conditions.listed(unlike)}"
     parts = []
     if run.n != run.spec.n_expected:
         parts.append(f"{run.n:,} of {expected} done")

@@ -16,7 +16,11 @@ RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
 
 class MetricInfo(Struct, frozen=True):
-    """The facts about a metric that the store keeps."""
+    """The facts about a metric that the store keeps.
+
+    ``version`` is the version of its rule. ``code`` is the SHA-256 of a metric from a task's own files; empty
+    for evalkit's metrics. ``aggregated``: a run's value is not the mean of its samples' values.
+    """
 
     name: str
     low: float = 0.0
@@ -26,6 +30,8 @@ class MetricInfo(Struct, frozen=True):
     unit: str = ""
     help: str = ""
     version: int = 1
+    code: str = ""
+    aggregated: bool = False
 
     @property
     def judges_output(self) -> bool:
@@ -60,13 +66,21 @@ class Reproduction(Struct, frozen=True, kw_only=True):
     given: bool = False
 
 
+class Sampling(Struct, frozen=True):
+    """How the ``limit`` samples of a run were chosen, if they are not the first ones."""
+
+    how: Literal["random", "stratified"]
+    seed: int = 0
+
+
 class RunSpec(Struct, frozen=True, kw_only=True):
     """The description of a run, made before its first sample.
 
     ``task`` is the short node id (``pubmed_rag[arm=oracle,k=5]``), ``path`` the task file as the user named
     it, ``model`` the model's name and ``model_spec`` the text that names its provider and address.
     ``dataset`` is the fingerprint of the samples (hex), ``n_expected`` samples times repeats, or None while
-    the data set is being read. A description never contains a secret.
+    the data set is being read. ``limit`` and ``sampling`` say which samples were taken from the data set.
+    A description never contains a secret.
     """
 
     id: str
@@ -79,6 +93,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricInfo, ...] = ()
     repeats: int = 1
     limit: int | None = None
+    sampling: Sampling | None = None
     n_expected: int | None = None
     dataset: str = ""
     reproduction: Reproduction = Reproduction()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from evalkit.errors import StoreError
+from evalkit.requests import canonical
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
 from evalkit.store.database import Database, insert, insert_missing
@@ -29,6 +31,16 @@ class _Slices(msgspec.Struct):
     """The field of a sample that ``Samples.slices`` reads."""
 
     slices: dict[str, str] = {}
+
+
+class _Asked(msgspec.Struct):
+    """The fields of a sample that decide what is asked and what is right."""
+
+    input: str
+    target: str | tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    relevance: dict[str, int] = {}
+    images: tuple[Image, ...] = ()
 
 
 class Samples:
@@ -180,6 +192,27 @@ class Samples:
             rows = connection.execute(query.where(t.sample.c.run_key == key))
             return {sequence: (sample_id, repeat) for sequence, sample_id, repeat in rows}
 
+    def replies(self, run_id: str) -> dict[int, tuple[str, str]]:
+        """Return each sample's status and the beginning of its reply, by sequence."""
+        s = t.sample.c
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            rows = connection.execute(
+                _in_pieces(sa.select(s.sequence, s.status, s.excerpt).where(s.run_key == key))
+            )
+            return {sequence: (status, excerpt) for sequence, status, excerpt in rows}
+
+    def questions(self, run_id: str) -> dict[int, bytes]:
+        """Return a hash of each sample's question, options, right answers and pictures, by sequence.
+
+        Samples of two runs with equal ids and equal hashes are the same, whatever else was added to them.
+        """
+        query = sa.select(t.sample.c.sequence, t.dataset_sample.c.body).join(t.dataset_sample)
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            rows = connection.execute(_in_pieces(query.where(t.sample.c.run_key == key)))
+            return {sequence: _question_hash(unpack(body, _Asked)) for sequence, body in rows}
+
     def slices(self, run_id: str) -> dict[str, array[int]]:
         """Return the sequences of each slice, in order, by ``name=value``."""
         by_name: dict[str, dict[str, array[int]]] = {}
@@ -255,6 +288,12 @@ class Samples:
             samples = [_with_images(connection, unpack(row.body, Sample)) for row in rows]
         pairs = zip(rows, samples, strict=True)
         return [_record(row, sample, scores.get(row.sequence, [])) for row, sample in pairs]
+
+
+def _question_hash(asked: _Asked) -> bytes:
+    pictures = [image.sha256 for image in asked.images]
+    plain = canonical([asked.input, asked.target, asked.choices, asked.relevance, pictures])
+    return hashlib.sha256(plain).digest()
 
 
 def _in_pieces(query: sa.Select[Any]) -> sa.Select[Any]:

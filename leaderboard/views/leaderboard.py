@@ -28,7 +28,7 @@ def main() -> None:
     task = choose_task(tasks)
     info = choose_metric(task)
     rows = data.ranking(task.name, info.name)
-    ranked = [row for row in rows if row.run.is_complete and row.reason in ("", "descriptive")]
+    ranked = [row for row in rows if _compared(row)]
     headline(rows, ranked, info)
     st.subheader("Models, ranked" if info.higher_is_better is not None else "Models, by name")
     if info.help:
@@ -51,6 +51,10 @@ def main() -> None:
     across_variants([other for other in tasks if other.base == task.base], info, models)
 
 
+def _compared(row: Row) -> bool:
+    return row.run.is_complete and row.reason in ("", "descriptive")
+
+
 def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
     """Let the reader choose the task, and its variant where there are several."""
     bases = list(dict.fromkeys(task.base for task in tasks))
@@ -64,8 +68,10 @@ def choose_task(tasks: Sequence[TaskInfo]) -> TaskInfo:
     warn_unknown("variant", list(variants))
     with right:
         names = list(variants)
-        last = max(range(len(names)), key=lambda i: variants[names[i]].latest)
-        chosen = st.selectbox("Variant", names, last, key="variant", bind="query-params")
+        main = min(
+            range(len(names)), key=lambda i: (variants[names[i]].side_arms, -variants[names[i]].latest)
+        )
+        chosen = st.selectbox("Variant", names, main, key="variant", bind="query-params")
     return variants[chosen]
 
 
@@ -164,7 +170,7 @@ def across_variants(variants: Sequence[TaskInfo], info: MetricInfo, models: Sequ
     having = [task for task in variants if info.name in {metric.name for metric in task.metrics}]
     rows = {text.variant(task.params, task.name): data.ranking(task.name, info.name) for task in having}
     shown = {
-        name: [row for row in ranking if row.estimate and row.run.is_complete and row.run.spec.model in few]
+        name: [row for row in ranking if row.estimate and _compared(row) and row.run.spec.model in few]
         for name, ranking in rows.items()
     }
     complete = {name: ranking for name, ranking in shown.items() if ranking}

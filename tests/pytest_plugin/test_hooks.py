@@ -149,6 +149,7 @@ def test_no_worse_than_a_baseline_run_is_tested_in_pairs(project: Project) -> No
     assert "exact_match, difference to the baseline: -0.01667 [-0.05002, 0.01668] (n=60): must be no" in out
     assert f"0.65 here, 0.6667 in run {base.id} (baseline:echo)" in out
     assert "60 samples detect with 80 % power is 0.0467; to detect 0.02 takes about 328 samples" in out
+    assert "not of the model alone: the runs also differ in the task code" in out
     assert "PASSED" in project(says, *against, "--evalkit-margin", "0.06", "-rp")
 
 

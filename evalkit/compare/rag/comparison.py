@@ -15,6 +15,7 @@ from evalkit.compare.paired import is_mean
 from evalkit.compare.rag.records import MissingRun
 from evalkit.compare.siblings import kind
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.store import conditions
 from evalkit.store.records import MetricInfo, ParameterInfo, Run
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ class Comparison(Struct, frozen=True):
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     """Return the comparisons among ``runs``; of runs with equal arm, ``k`` and position, the first counts.
 
-    Incomplete runs are left out, and runs over other samples than the first of their kind. Where a run lacks
-    a parameter, the default counts that the newest run of its task recorded.
+    Incomplete runs are left out, and runs that differ from the first of their kind in more than these: in
+    samples, task code, index, judge. Where a run lacks a parameter, the default counts that the newest run of
+    its task recorded.
     """
     groups: dict[Any, dict[Any, Run]] = {}
     for run in completed(runs):
@@ -173,6 +175,7 @@ def command(run: Run, **swept: Iterable[Any]) -> str:
     for name, values in {**swept, **kept}.items():
         words += [word for value in values for word in ("-p", f"{name}={value}")]
     words += ["--limit", str(spec.limit)] if spec.limit else []
+    words += ["--sample", spec.sampling.how, "--seed", str(spec.sampling.seed)] if spec.sampling else []
     words += ["--repeat", str(spec.repeats)] if spec.repeats > 1 else []
     return shlex.join([*words, "--model", spec.model_spec])
 
@@ -189,13 +192,27 @@ def _swept_values(run: Run) -> tuple[Any, ...]:
 
 
 def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:
-    """Return the runs over the samples of the first run, and those in arms with their own samples."""
-    plain = [run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS]
-    if not plain:
+    """Return the runs that differ from the first run in arm, ``k`` and position only."""
+    first = next((run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS), None)
+    if first is None:
         return runs
-    same = plain[0].spec.dataset
-    return {
-        values: run
-        for values, run in runs.items()
-        if run.spec.dataset == same or run.spec.params["arm"] in OTHER_ANSWERS
-    }
+    return {values: run for values, run in runs.items() if not unlike(run, first)}
+
+
+def unlike(run: Run, other: Run) -> list[conditions.Difference]:
+    """Return what two runs of a report differ in besides the swept parameters.
+
+    In an arm with other answers by design, other samples are no difference.
+    """
+    found = conditions.differences(run, other, SWEPT)
+    if run.spec.params["arm"] in OTHER_ANSWERS or run.spec.dataset == other.spec.dataset:
+        return [difference for difference in found if difference.kind != "samples"]
+    return found
+
+
+def why_left_out(run: Run, used: Iterable[Run]) -> str:
+    """Return what a complete run differs in from the runs that a report used; empty where it is in none."""
+    for other in used:
+        if kind(run, SWEPT) == kind(other, SWEPT) and (found := unlike(run, other)):
+            return conditions.listed(found)
+    return ""
