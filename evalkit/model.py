@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -54,6 +54,7 @@ class Model:
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0
+        self._expected: Callable[[Sequence[Message]], str] | None = None
         unknown = self.defaults.keys() - {*_SAMPLING, "extra"}
         if unknown:
             name = min(unknown)
@@ -64,6 +65,13 @@ class Model:
         bound = object.__new__(Model)  # copy.copy takes four times as long, once for each sample
         bound.__dict__.update(self.__dict__, calls=[], _sample=sample, _repeat=repeat)
         return bound
+
+    def expect(self, reply: Callable[[Sequence[Message]], str]) -> None:
+        """Set the function that gives the perfect reply to a chat, where ``generate`` gets no ``reference``.
+
+        Only ``baseline:gold`` reads it, for the sample that this model is bound to.
+        """
+        self._expected = reply
 
     @property
     def repeat(self) -> int:
@@ -119,6 +127,8 @@ class Model:
         messages = _messages(prompt, images)
         if images or not isinstance(prompt, str):
             messages = await self._as_backend_takes(messages)
+        if reference is None and self._expected is not None:
+            reference = self._expected(messages)
         return await self._send(
             Request(
                 messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)

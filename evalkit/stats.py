@@ -42,6 +42,9 @@ def estimate(
     - ``clustered t``: clustered scores; the same with the clustered error and C − 1 degrees of freedom;
     - ``wilson over clusters``: clustered 0/1 scores whose clustered error is 0, for example where all are
       right: each cluster then counts as one observation;
+    - ``unvaried``: other scores that are all equal, in a finite range. Their error of 0 is too small. A share
+      z²/(n + z²) of samples may differ, Wilson's bound for an event never seen in n samples (or clusters),
+      and such samples may have any score of the range;
     - ``undetermined``: one sample or one cluster. The error is infinite and the interval is the whole range.
 
     Raises ``ValueError`` without values, or with one that is not finite.
@@ -57,12 +60,17 @@ def estimate(
         return Estimate(mean, math.inf, _range(low, high), n, "undetermined", repeated, level)
     deviations = scores - mean
     sums = deviations if members is None else np.bincount(members, weights=deviations)
-    se = math.sqrt(units / (units - 1) * float((sums * sums).sum())) / n
+    equal = scores.min() == scores.max()
+    se = 0.0 if equal else math.sqrt(units / (units - 1) * float((sums * sums).sum())) / n
     if _is_proportion(scores, low, high) and (members is None or se == 0):
         method = "wilson" if members is None else "wilson over clusters"
         return Estimate(mean, se, _wilson(mean, units, level), n, method, repeated, level)
-    reach = _t_quantile((1 + level) / 2, units - 1) * se
     floor, ceiling = _range(low, high)
+    if se == 0 and math.isfinite(ceiling - floor):
+        unseen = _unseen(units, level)
+        ci = (mean - unseen * (mean - floor), mean + unseen * (ceiling - mean))
+        return Estimate(mean, se, ci, n, "unvaried", repeated, level)
+    reach = _t_quantile((1 + level) / 2, units - 1) * se
     ci = (max(mean - reach, floor), min(mean + reach, ceiling))
     return Estimate(mean, se, ci, n, "t" if members is None else "clustered t", repeated, level)
 
@@ -78,26 +86,56 @@ def bootstrap(
 ) -> Estimate:
     """Estimate ``aggregate(values)``, a statistic that is not a mean, by the bootstrap.
 
-    The interval is the percentile interval over 1,000 resamples, of whole clusters where there are clusters;
-    the standard error is their standard deviation. The draws are seeded: the same values give the same
-    interval. One sample, or one cluster, is ``undetermined``: the interval is the whole range.
-    Raises ``ValueError`` without values, or with one that is not finite.
+    1,000 resamples are drawn, of whole clusters where there are clusters; the standard error is their
+    standard deviation. The interval reaches to the outer ends of two others: the percentile interval, moved
+    by twice the bias of the resamples, so that its middle is the value less the bias (an expected calibration
+    error is biased upwards), and the basic interval, the percentile interval mirrored at the value (Efron and
+    Tibshirani 1993, chapters 10 and 13). To each reach is added, in squares, what n samples cannot rule out:
+    a share z²/(n + z²) of other samples, Wilson's bound for an event never seen, that would bring the value
+    to the end of its range. So 20 right answers are not certain. The value always lies in the interval.
+    The draws are seeded: the same values give the same interval. Resamples without a finite value are left
+    out. ``undetermined``, with the whole range as interval: one sample or one cluster, or a value that is not
+    finite. Raises ``ValueError`` without values, or with one that is not finite.
     """
     scores = _checked(values)
     members = _cluster_numbers(clusters, len(scores))
     numbers = np.arange(len(scores)) if members is None else members
     groups = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     value, count = float(aggregate(scores.tolist())), None if members is None else len(groups)
-    if len(groups) == 1:
+    if len(groups) == 1 or not math.isfinite(value):
         return Estimate(value, math.inf, _range(low, high), len(scores), "undetermined", count, level)
     generator = np.random.default_rng(0)
     resampled = []
     for _ in range(_DRAWS):
         drawn = generator.integers(len(groups), size=len(groups))
         resampled.append(float(aggregate(scores[np.concatenate([groups[unit] for unit in drawn])].tolist())))
-    lower, upper = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    error = float(np.std(resampled, ddof=1))
-    return Estimate(value, error, (float(lower), float(upper)), len(scores), "bootstrap", count, level)
+    error, ci = _resampled(value, np.asarray(resampled), len(groups), level, _range(low, high))
+    return Estimate(value, error, ci, len(scores), "bootstrap", count, level)
+
+
+def _resampled(
+    value: float, draws: NDArray[np.float64], units: int, level: float, whole: Interval
+) -> tuple[float, Interval]:
+    """Return the standard error and the interval of ``bootstrap`` from the resampled values."""
+    draws = draws[np.isfinite(draws)]
+    if len(draws) < 2:
+        return math.inf, whole
+    lower, upper = (float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+    bias = float(draws.mean()) - value
+    down = max(value - (lower - 2 * bias), upper - value, 0.0)
+    up = max(upper - 2 * bias - value, value - lower, 0.0)
+    error = float(np.std(draws, ddof=1))
+    below, above = (
+        math.hypot(reach, _unseen(units, level) * room) if math.isfinite(room) else reach if error else room
+        for reach, room in ((down, value - whole[0]), (up, whole[1] - value))
+    )
+    return error, (max(value - below, whole[0]), min(value + above, whole[1]))
+
+
+def _unseen(n: int, level: float) -> float:
+    """Return Wilson's upper bound of the share of an event that none of ``n`` observations shows."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return z * z / (n + z * z)
 
 
 def paired(
@@ -112,9 +150,8 @@ def paired(
     """Return the mean of a − b over the same n samples; ``low`` to ``high`` is the range of each score.
 
     The standard error is the error of the differences, sd(a − b)/√n, clustered where samples share a cluster
-    (Miller 2024, section 4.2); the interval is Student's t. Where all differences are equal, this error is 0
-    and too small. The interval is then ``unvaried``: the share of pairs that may differ is Wilson's bound
-    z²/(n + z²) for an event never seen in n pairs (or clusters), and such pairs differ by the whole range.
+    (Miller 2024, section 4.2); the interval is that of ``estimate``. Where all differences are equal, it is
+    ``unvaried``; without a range of the scores, it is then infinite.
     Raises ``ValueError`` for lists of different length.
     """
     if len(a) != len(b):
@@ -122,12 +159,29 @@ def paired(
     reach = math.inf if low is None or high is None else high - low
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     mean = estimate(differences, clusters=clusters, level=level, low=-reach, high=reach)
-    if mean.se > 0 or mean.method == "undetermined":
-        return mean
-    units, z = mean.clusters or mean.n, NormalDist().inv_cdf((1 + level) / 2)
-    unseen = z * z / (units + z * z)
-    ci = (mean.value - unseen * (mean.value + reach), mean.value + unseen * (reach - mean.value))
-    return msgspec.structs.replace(mean, ci=ci, method="unvaried")
+    if mean.se == 0 and not math.isfinite(reach):
+        return msgspec.structs.replace(mean, ci=(-math.inf, math.inf), method="unvaried")
+    return mean
+
+
+def combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """Estimate the weighted mean of independent estimates from their intervals, which may be lopsided.
+
+    Each side reaches √Σ wᵢ² rᵢ² from the mean, where rᵢ is the reach of the i-th interval on that side and
+    the weights sum to 1 (the method of variance estimates recovery: Zou and Donner 2008; for proportions
+    Newcombe 1998). So parts that are all right or all wrong keep their width. Raises ``ValueError`` without
+    estimates.
+    """
+    if not estimates:
+        raise ValueError("there are no estimates to combine")
+    total = math.fsum(weights)
+    shares = [weight / total for weight in weights]
+    value = math.fsum(w * e.value for w, e in zip(shares, estimates, strict=True))
+    down = math.hypot(*(w * (e.value - e.ci[0]) for w, e in zip(shares, estimates, strict=True)))
+    up = math.hypot(*(w * (e.ci[1] - e.value) for w, e in zip(shares, estimates, strict=True)))
+    se = math.hypot(*(w * e.se for w, e in zip(shares, estimates, strict=True)))
+    n = sum(e.n for e in estimates)
+    return Estimate(value, se, (value - down, value + up), n, "combined", level=estimates[0].level)
 
 
 def p_value(difference: Estimate, low: float | None, high: float | None) -> float:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import re
 
+from evalkit.reading.abstention import abstains
+from evalkit.reading.fold import fold
 from evalkit.types import Answer, Response, Status
 
-# A refusal at the start of a short reply (version 1 of the rule). A longer reply says more than a refusal.
-_REFUSAL = re.compile(
-    r"\W*(?:i['’]?m sorry,? but |sorry,? but |i apologi[sz]e,? but )?"
-    r"(?:i|we)(?: am|['’]m)? (?:cannot|can['’]?t|can not|unable to|not able to|won['’]?t) "
-    r"(?:assist|help|answer|provide|comply|fulfil|do that|discuss|give)",
+# A refusal (version 2 of the rule): the reply declines and says nothing else. The metrics judge a reply that
+# also answers, or that says that the passages do not hold the answer.
+_REFUSES = re.compile(
+    r"\W*(?:(?:i'?m|i am)?\s?(?:very |so )?sorry,?\s(?:but )?|i apologi[sz]e,?\s(?:but )?|unfortunately,?\s"
+    r"|as an? (?:ai|artificial|language)[\w\s-]{0,40},\s)*"
+    r"(?:i|we)(?: am|'?m)?\s(?:cannot|can'?t|can not|unable to|not able to|won'?t|will not|must decline to)\s"
+    r"(?:assist|help|answer|provide|comply|fulfil|do that|do this|discuss|give|offer|diagnose|engage)",
     re.IGNORECASE,
 )
-_REFUSAL_CHARS = 300
+_GOES_ON = re.compile(
+    r"\b(?:but|however|although|though|yet|still|nevertheless|that said)\b|:", re.IGNORECASE
+)
+_COURTESY = re.compile(
+    r"(?!.*\banswer(?: is|:))(?:.*\b(?:please|consult|doctor|physician|professional|healthcare|sorry"
+    r"|apologi[sz]e|as an ai|language model|happy to|glad to|let me know|feel free|anything else"
+    r"|if you (?:have|need|would|are)|policy|policies|guidelines|cannot|can't|unable|not able)\b)",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_REFUSAL_CHARS = 400
 
 
 def classify_answer(answer: Answer) -> Status:
@@ -32,9 +46,21 @@ def classify_answer(answer: Answer) -> Status:
         return Status.TRUNCATED
     if answer.choice is None and not answer.reply.strip() and not _has_logprobs(response):
         return Status.EMPTY
-    if len(answer.reply) <= _REFUSAL_CHARS and _REFUSAL.match(answer.reply):
+    if answer.choice is None and _refuses(answer.reply):
         return Status.REFUSED
     return answer.status or Status.OK
+
+
+def _refuses(reply: str) -> bool:
+    """Return whether a reply declines to answer, with nothing but courtesy around it."""
+    if len(reply) > _REFUSAL_CHARS:
+        return False
+    text = fold(reply).strip()
+    first, *others = _SENTENCE.split(text)
+    refusal = _REFUSES.match(first)
+    if refusal is None or _GOES_ON.search(first, refusal.end()) or abstains(text):
+        return False
+    return all(map(_COURTESY.match, others))
 
 
 def _has_logprobs(response: Response | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mimetypes
 from enum import StrEnum
@@ -46,8 +47,26 @@ class Media(Struct, frozen=True):
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """Return the bytes."""
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+        """Return the bytes. Raises ``OSError`` if the file is gone, or has changed since it was opened."""
+        if self.data is not None:
+            return self.data
+        data = Path(self.path or "").read_bytes()
+        self._expect(hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self) -> None:
+        """Raise ``OSError`` as ``read`` does, without holding the bytes in memory."""
+        if self.data is None:
+            self._expect(_digest(self.path or ""))
+
+    def _expect(self, sha256: str) -> None:
+        if sha256 != self.sha256:
+            raise OSError(
+                errno.ESTALE,
+                "the file has changed since it was opened. Write each picture, sound or film to a file of "
+                "its own, or keep the bytes: Image.of(data)",
+                self.path,
+            )
 
 
 class Image(Media, frozen=True, tag="image"):
@@ -110,9 +129,12 @@ class Video(Media, frozen=True, tag="video"):
 
 def _named(path: str | Path) -> tuple[str, str]:
     """Return the SHA-256 of a file and its media type, by its name."""
+    return _digest(path), mimetypes.guess_type(str(path))[0] or "application/octet-stream"
+
+
+def _digest(path: str | Path) -> str:
     with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, mimetypes.guess_type(str(path))[0] or "application/octet-stream"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 Part = Text | Image | Audio | Video

@@ -110,12 +110,15 @@ def settings(compared: Comparison) -> str:
     parts = [f"{n}={spec.params[n]}" for n in named]
     if spec.limit:
         parts.append(f"limit={spec.limit}")
+    if spec.sampling:
+        parts.append(f"{spec.sampling.how}, seed {spec.sampling.seed}")
     return spec.task_name + (f" · {', '.join(parts)}" if parts else "")
 
 
-def rag_report(compared: Comparison, metric: str) -> Report:
+def rag_report(compared: Comparison, metric: str, right: float | None) -> Report:
     """Return the RAG report of a comparison, cached until one of its runs ends again."""
-    return _rag_report(place(), tuple((run.id, run.ended) for run in compared.runs), metric, compared)
+    ended = tuple((run.id, run.ended) for run in compared.runs)
+    return _rag_report(place(), ended, metric, right, compared)
 
 
 def page(run_id: str, cursor: dict[str, int | None], filters: dict[str, object], limit: int = 50) -> Page:
@@ -145,6 +148,10 @@ def _runs(place: Place) -> list[Run]:
 
 @st.cache_data(ttl=600, show_spinner="Comparing arms …", max_entries=64)
 def _rag_report(
-    place: Place, ended: tuple[tuple[str, float | None], ...], metric: str, _compared: Comparison
+    place: Place,
+    ended: tuple[tuple[str, float | None], ...],
+    metric: str,
+    right: float | None,
+    _compared: Comparison,
 ) -> Report:
-    return reports(_store(place), _compared.runs, metric)[0]
+    return reports(_store(place), _compared.runs, metric, right)[0]

@@ -9,7 +9,17 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.stats import _t_quantile, estimate, incomplete_bounds, paired
+from evalkit.metrics import expected_calibration_error, macro_f1
+from evalkit.stats import (
+    _t_quantile,
+    bootstrap,
+    combined,
+    estimate,
+    holm,
+    incomplete_bounds,
+    p_value,
+    paired,
+)
 
 INF = math.inf
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
@@ -198,3 +208,107 @@ def test_pairs_that_do_not_differ_are_not_certain() -> None:
     assert paired([1.0] * 5, [1.0] * 5).ci == (-math.inf, math.inf)
     with pytest.raises(ValueError, match="2 and 1 values are not pairs"):
         paired([1.0, 2.0], [1.0])
+
+
+def test_equal_scores_between_the_ends_of_the_range_are_not_certain() -> None:
+    made = estimate([0.5] * 20, low=0, high=1)
+    unseen = 1.959963985**2 / (20 + 1.959963985**2)
+    assert (made.value, made.se, made.method) == (0.5, 0.0, "unvaried")
+    assert made.ci == pytest.approx((0.5 - unseen / 2, 0.5 + unseen / 2))
+    assert estimate([0.1] * 7, low=0, high=1).method == "unvaried"  # also where the mean is rounded
+    assert estimate([12.0] * 5, low=0).ci == (12.0, 12.0)  # without a range nothing can be said
+
+
+def test_an_aggregate_of_right_answers_alone_is_as_uncertain_as_their_share() -> None:
+    cells = [0.0, 4.0] * 10  # right yes, right no
+    made = bootstrap(cells, macro_f1().aggregate, low=0, high=1)
+    share = estimate([1.0] * 20, low=0, high=1)
+    assert (made.value, made.ci, made.method) == (1.0, pytest.approx(share.ci), "bootstrap")
+    clustered = bootstrap(
+        cells, macro_f1().aggregate, clusters=[str(i // 4) for i in range(20)], low=0, high=1
+    )
+    assert clustered.ci[0] == pytest.approx(estimate([1.0] * 5, low=0, high=1).ci[0])
+    assert bootstrap([0.0] * 20, macro_f1().aggregate, low=0, high=1).ci[0] < 0.5  # no label but yes
+    assert bootstrap([2.0] * 9, max).ci == (-INF, INF)
+
+
+def test_an_aggregate_that_is_undefined_says_so() -> None:
+    def share_of_ones(values):  # undefined where a resample holds no zero
+        return sum(values) / (len(values) - sum(values)) if 0 in values else math.nan
+
+    made = bootstrap([0.0, 1.0, 1.0], share_of_ones, low=0, high=10)
+    assert all(map(math.isfinite, (*made.ci, made.se)))
+    nothing = bootstrap([1.0, 1.0], share_of_ones, low=0, high=10)
+    assert (nothing.method, nothing.ci) == ("undetermined", (0, 10))
+
+
+@pytest.mark.parametrize(("gap", "n", "least"), [(0.1, 50, 0.85), (0.2, 50, 0.85)])
+def test_calibration_errors_are_covered_and_lie_in_their_own_interval(gap, n, least) -> None:
+    ece, rng, covered, runs = expected_calibration_error().aggregate, np.random.default_rng(3), 0, 30
+    for _ in range(runs):
+        confidence = rng.uniform(0.5, 0.999, n)
+        right = rng.random(n) < confidence - gap
+        made = bootstrap(np.where(right, confidence, -confidence), ece, low=0, high=1)
+        assert made.ci[0] <= made.value <= made.ci[1]
+        covered += made.ci[0] <= gap <= made.ci[1]
+    assert covered / runs >= least
+
+
+def test_macro_f1_is_covered_as_often_as_promised() -> None:
+    aggregate, rng, runs = macro_f1().aggregate, np.random.default_rng(4), 30
+
+    def cells(n):
+        label = (rng.random(n) < 0.4).astype(int)
+        return label * 3 + np.where(rng.random(n) < 0.9, label, 1 - label)
+
+    truth = aggregate(cells(200_000))
+    intervals = [bootstrap(cells(40), aggregate, low=0, high=1).ci for _ in range(runs)]
+    assert sum(low <= truth <= high for low, high in intervals) / runs >= 0.9
+
+
+def test_parts_are_combined_by_hand() -> None:
+    whole, none = estimate([1.0] * 6, low=0, high=1), estimate([0.0] * 2, low=0, high=1)
+    made = combined([whole, none], [6, 2])
+    assert (made.value, made.n, made.method) == (0.75, 8, "combined")
+    assert made.ci == pytest.approx((0.75 - 0.75 * (1 - whole.ci[0]), 0.75 + 0.25 * none.ci[1]))
+    assert combined([whole, none], [1, 1]).value == 0.5
+    assert combined([whole], [1]).ci == pytest.approx(whole.ci)
+    with pytest.raises(ValueError, match="no estimates"):
+        combined([], [])
+
+
+def test_combined_parts_cover_as_often_as_they_promise() -> None:
+    rng, runs, covered = np.random.default_rng(5), 1000, 0
+    for _ in range(runs):
+        parts = [
+            estimate((rng.random(n) < p).astype(float), low=0, high=1)
+            for n, p in ((12, 0.95), (20, 0.6), (8, 0.1))
+        ]
+        low, high = combined(parts, [12, 20, 8]).ci
+        covered += low <= (12 * 0.95 + 20 * 0.6 + 8 * 0.1) / 40 <= high
+    assert 0.93 <= covered / runs <= 0.99
+
+
+@pytest.mark.parametrize("n", [3, 40, 101, 102, 400])
+def test_p_values_are_those_of_scipys_paired_t_test(n) -> None:
+    rng = np.random.default_rng(n)
+    a = rng.random(n)
+    b = a + rng.normal(0.02, 0.1, n)
+    assert p_value(paired(a, b), None, None) == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue, abs=1e-8)
+
+
+def test_p_values_where_all_differences_are_equal() -> None:
+    assert p_value(paired([1.0] * 4, [1.0] * 4, low=0, high=1), 0, 1) == 1
+    for n in (3, 4, 5):  # the interval of n lost samples excludes 0 exactly where p is below 0.05
+        lost = paired([1.0] * n, [0.0] * n, low=0, high=1)
+        assert (p_value(lost, 0, 1) < 0.05) == (lost.ci[0] > 0)
+    assert p_value(paired([1.0], [0.0], low=0, high=1), 0, 1) == 1
+
+
+def test_holm_by_hand_and_its_promise() -> None:
+    # 0.01 ≤ 0.05/4; 0.013 ≤ 0.05/3; 0.03 > 0.05/2, so neither it nor 0.04 falls
+    assert holm([0.04, 0.01, 0.03, 0.013]) == [False, True, False, True]
+    assert holm([]) == []
+    rng = np.random.default_rng(6)
+    wrong = sum(any(holm(list(rng.random(10)))) for _ in range(2000))
+    assert wrong / 2000 <= 0.06

@@ -11,7 +11,7 @@ from evalkit.choice.statements import AFTER
 _FILL = (
     r"(?:either|both|the|is|be|it|option|choice|answer|letter|number|correct|right|final|most|very|more|likely"
     r"|probably|clearly|definitely|certainly|obviously|therefore|thus|indeed|simply|actually|best|only"
-    r"|la|el|le|die|der|letra|lettre|opci[oó]n|alternativa|(?-i:a)(?=\s+(?:(?-i:[A-Z]\b)|letra|op[cç])))"
+    r"|la|el|le|die|der|donc|daher|somit|portanto|quindi|letra|lettre|opci[oó]n|alternativa|(?-i:a)(?=\s+(?:(?-i:[A-Z]\b)|letra|op[cç])))"
 )
 _MARK = r"[^\w✗✘✖❌×≠¬~]*"
 _HEAD = re.compile(
@@ -82,6 +82,8 @@ def line_letter(line: str, options: Sequence[str]) -> int | None:
     after, index = match["after"], _letter_index(match, options)
     own = own_text_follows(match, options)
     if index is None or (match["letter"].islower() and not own and after.strip(" .)]\"'")):
+        return None
+    if re.match(r"[\"']\s*:", after):  # a key of a JSON object, such as the options with their probabilities
         return None
     return index if own or _BECAUSE.match(after) or _DELIMITED.match(after) else None
 

@@ -24,12 +24,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import islice
 
 from evalkit.choice.at_start import folded, index_of, line_letter, option_at_start, text_alone
 from evalkit.choice.extractor import Reading
 from evalkit.choice.letter_v1 import clean
 from evalkit.choice.statements import AFTER, Statement, statements
-from evalkit.choice.verdicts import called_right, doubted, is_denied, letter_of_line
+from evalkit.choice.verdicts import PLACES, called_right, doubted, is_denied, letter_of_line
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.reasoning import split_reasoning
@@ -59,6 +60,7 @@ _LONE_LETTER = re.compile(rf"[\s\"'(\[]*[A-WYZ]{AFTER}[)\]\"'.]*\s*(?:$|/)")  # 
 _ASIDE = re.compile(
     r"\b(?:unlike|contrary\s+to|compared\s+(?:to|with)|than|versus|vs\.?)\s+(?:the\s+)?$", re.IGNORECASE
 )
+_TEMPTING = re.compile(r"\s+is\s+(?:\w+\s+)?(?:tempting|attractive|common|popular)\b", re.IGNORECASE)
 _MENTIONED = re.compile(
     r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]ns(?:wer)?) (?P<named>[A-Z])(?![\w'-])"
 )
@@ -132,12 +134,15 @@ def _is_listing(plain: str, statement: Statement, options: Sequence[str]) -> boo
 def _mentioned(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option mentioned; ambiguous where several are."""
     mentioned = set()
-    for match in _MENTIONED.finditer(plain):
+    for match in islice(_MENTIONED.finditer(plain), PLACES):
         group = "bracket" if match["bracket"] else "named"
         index = index_of(match[group], options)
-        aside = doubted(plain, match.start(), match.end()) or _ASIDE.search(plain[: match.start()][-40:])
-        asked = plain[match.end() : match.end() + 1] == "?"
-        if index is not None and not aside and not asked and not denied(plain, *match.span(group)):
+        aside = doubted(plain, match.start(), match.end()) or _ASIDE.search(
+            plain[max(0, match.start() - 40) : match.start()]
+        )
+        after = plain[match.end() : match.end() + 60]
+        aside = aside or after.startswith("?") or _TEMPTING.match(after)
+        if index is not None and not aside and not denied(plain, *match.span(group)):
             mentioned.add(index)
         if len(mentioned) > 1:
             return Reading(None, "ambiguous")

@@ -45,7 +45,7 @@ _IS = (
 )
 _STATED = re.compile(
     rf"(?<![\w-]){_NOUN}\b\.?{_WORD}{{0,8}}?,?"
-    rf"(?:\s+{_IS}(?:\s*:|\s+-(?=\s))?|\s*(?:[:=→⇒]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
+    rf"(?:\s+{_IS}(?:\s*:|\s+-(?=\s))?|\s*(?:[:=→⇒➜➔👉]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(rf"\b(?:answers|options|choices)\s+are\b\s*:?\s*{_REST}", re.IGNORECASE)
@@ -87,7 +87,7 @@ _FOREIGN_IS = (
     r"\b(?:resposta|op[cç][aã]o|alternativa)(?:\s+(?:correta|certa|final))*\s*(?:\bé\b|[:=])",
     r"\b(?:risposta|opzione)(?:\s+(?:corretta|giusta|esatta|finale))*\s*(?:è|[:=])",
     r"\br[ée]ponse(?:\s+(?:correcte|exacte|finale|juste))*\s*(?:\best\b|[:=])",
-    r"\brichtig\s+(?:ist|w[aä]re)\b",
+    r"\b(?:richtig\s+(?:ist|w[aä]re)|lautet\s+die\s+(?:richtige\s+)?antwort)\b",
     r"\b(?:antwort|l[oö]sung|option)(?:\s*(?:ist|lautet|w[aä]re))?\s*(?:[:=]|(?<=ist)|(?<=lautet)|(?<=re))",
     r"\b(?:antwoord|odpowied[zź]|cevap|svaret|svar|jawaban(?:nya)?)(?:\s+(?:is|er|to|adalah))?\s*[:=]?",
     r"\b(?:đáp\s+án(?:\s+đúng)?|απ[αά]ντηση)(?:\s+(?:là|είναι))?\s*[:=]?",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from evalkit.choice.at_start import folded, index_of, letter_and_rest, line_letter, option_at_start
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
 from evalkit.reading.negation import denied
 
-LINES = 400  # lines of a reply that are looked at for letters
+PLACES = 500  # places of a reply that are looked at for what it says of its options
+LINES = 400  # lines that are looked at for letters
 _SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be about anything
 
 _THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
 _DOUBT = re.compile(
     r"\b(?:if|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
-    r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b"
+    r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b|\bnone\s+of\b"
     r"|\b(?:false|wrong|incorrect|mistake|untrue|evidence|not\s+the\s+case)\b[^,;.]{0,20}\b(?:that|to)\b"
     rf"|(?:\bnot|n't|\bnever)\s+(?:\w+\s+)?(?:mean|sure|convinced|certain|clear|agree|accept|see|{_THINK})\b"
     rf"|\b(?:might|may|could)\b[^,;]{{0,40}}\b{_THINK}\b"
@@ -69,9 +71,18 @@ _FALSE_AT_ONCE = re.compile(
 )
 
 
+# "The answer is A. No, that is wrong."
+_TAKEN_BACK = re.compile(
+    r"[)\]\"'.,;\s-]*(?:(?:no|wait|actually|sorry|hmm)\b[,.!\s]*)+"
+    r"(?:(?:that|this|it)(?:'s|\s+is|\s+was)\s+)?(?:wrong|incorrect|not\s+(?:right|correct)|a\s+mistake)\b",
+    re.IGNORECASE,
+)
+
+
 def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
     """Return whether the sentence denies, doubts or asks for what a statement says."""
-    if re.match(r"[)\]\"']*\s*\?", plain[end : end + 8]):
+    after = plain[end : end + 80]
+    if re.match(r"[)\]\"']*\s*\?", after) or _TAKEN_BACK.match(after):
         return True
     window = _clause_before(plain, statement.begin)
     stated = plain[statement.begin : statement.start]
@@ -99,7 +110,7 @@ def _clause_before(plain: str, place: int) -> str:
 def called_right(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option that the reply calls right; ambiguous where it calls several so."""
     right = set()
-    for match in _RIGHT.finditer(plain):
+    for match in islice(_RIGHT.finditer(plain), PLACES):
         group = "made" if match["made"] else "letter"
         start, end = match.span(group)
         index = index_of(match[group], options)
@@ -134,7 +145,9 @@ def letter_of_line(plain: str, options: Sequence[str]) -> Reading | None:
     readings = [(_line(line, options), line) for line in lines]
     named = [(reading.choice, line) for reading, line in readings if reading is not None]
     if len({choice for choice, _ in named}) > 1:
-        return _by_verdicts(named)
+        alone = readings[0][0] is not None and not letter_and_rest(lines[0], options)[1]
+        explained = alone and all(_LINE_FALSE.search(line) for _, line in named[1:])
+        return readings[0][0] if explained else _by_verdicts(named)
     for reading, line in readings[:1] + readings[-1:]:
         if reading is not None:
             denies = reading.choice is not None and _line_denies(line, options)

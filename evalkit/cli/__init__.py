@@ -6,12 +6,15 @@ import importlib
 import io
 import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.extras import not_installed
+from evalkit.util.paths import start_in
 from evalkit.util.version import VERSION
 
 COMMANDS = {
@@ -86,6 +89,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the terminal lacks stops no command
+    with suppress(FileNotFoundError):  # the working directory was deleted
+        start_in(Path.cwd())
     sys.excepthook = _print_traceback
     as_json = "--json" in sys.argv
     if as_json:
@@ -94,13 +99,27 @@ def main() -> None:
         keep_stdout_for_json()
     try:
         cli()
-    except (EvalkitError, ImportError) as problem:
+    except (EvalkitError, ImportError, FileNotFoundError, UnicodeEncodeError) as problem:
         from evalkit.cli.output import echo, print_json
 
-        error = problem if isinstance(problem, EvalkitError) else not_installed(problem)
+        error = problem if isinstance(problem, EvalkitError) else _explained(problem)
         if error is None:
             raise
         echo(f"evalkit: {error}", err=True)
         if as_json:
             print_json({"runs": [], "errors": [str(error)]})
         sys.exit(2)
+
+
+def _explained(problem: Exception) -> EvalkitError | None:
+    """Return the error for what may happen anywhere: no package, no working directory, a name in Latin-1."""
+    if isinstance(problem, UnicodeEncodeError):
+        return UsageError(
+            f"{problem.object!r} holds bytes that are not UTF-8: rename it, or write another name"
+        )
+    if isinstance(problem, FileNotFoundError):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            return UsageError("the working directory has been deleted: change to another one, with cd")
+    return not_installed(problem)

@@ -13,20 +13,24 @@ import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.output import (
-    Unscored,
+    Failures,
     command,
     echo,
+    failures_of,
     incomplete_reasons,
+    no_value,
     print_json,
     print_reliance,
     print_runs,
     resume_hint,
     run_document,
+    without_value,
 )
-from evalkit.errors import SetupError, StoreError, UsageError
+from evalkit.errors import EvalkitError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
+from evalkit.util.boundary import exit_now
 
 if TYPE_CHECKING:
     from evalkit.compare.differences import Against
@@ -63,7 +67,8 @@ class RunBatch:
         self.forgiven: set[str] = set()
         self.reliance: Any = []
         self.against_first: Against | None = None
-        self.unscored: dict[str, Unscored] = {}
+        self.failures: dict[str, Failures] = {}
+        self.asked_metrics: set[str] = set()  # named by --metric: they must apply to a sample
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
@@ -81,9 +86,7 @@ class RunBatch:
             if interrupted and self.open_run is not None:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
-            self.unscored = {
-                run.id: self.store.samples.unscored(run.id) for run in self.runs if not run.is_complete
-            }
+            self.failures = failures_of(self.store, self.runs)
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -93,9 +96,13 @@ class RunBatch:
         failed = [
             run
             for run in self.runs
-            if (not run.is_complete or scores_nothing(run)) and run.id not in self.forgiven
+            if (not run.is_complete or scores_nothing(run) or self._misses_metric(run))
+            and run.id not in self.forgiven
         ]
         return INCOMPLETE if self.errors or failed else OK
+
+    def _misses_metric(self, run: Run) -> bool:
+        return bool(self.asked_metrics.intersection(without_value(run, self.failures.get(run.id))))
 
     def skip(self, task: str, reason: str) -> None:
         """Record and print that an item is left out."""
@@ -108,6 +115,17 @@ class RunBatch:
         with self._listening():
             async with Session(self.progress) as self.session:
                 await work(self)
+        self._fail_teardowns("end of the command")
+
+    def _fail_teardowns(self, label: str) -> None:
+        """Report the fixtures whose teardown failed; the scores stay."""
+        for failure in self.session.failures:
+            self._fail(label, failure)
+        self.session.failures.clear()
+
+    def _fail(self, label: str, message: str) -> None:
+        self.errors.append(f"{label}: {message}")
+        echo(f"evalkit: {label}: {message}", err=True)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -131,7 +149,7 @@ class RunBatch:
             asked += 1
             if asked > 2:
                 os.write(2, f"\nKilled; what is stored is safe.{resume_hint(self.open_run)}\n".encode())
-                os._exit(INTERRUPTED)
+                exit_now(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
         def too_long() -> None:
@@ -169,6 +187,7 @@ class RunBatch:
             window=self.options["window"],
             max_inflight=self.options.get("max_inflight"),
             cache=self.options.get("cache"),
+            allow_changed=self.options.get("allow_changed", False),
             backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,
@@ -178,14 +197,14 @@ class RunBatch:
             self.runs.append(await evaluate(self.session, options))
             if xfail and not self.runs[-1].is_complete:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
-        except (SetupError, UsageError, StoreError) as error:
+        except EvalkitError as error:
             if self.open_run is not None and self.open_run.id in self.store.runs:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:
                 self._forgive(label, xfail, str(error))
             else:
-                self.errors.append(f"{label}: {error}")
-                echo(f"evalkit: {label}: {error}", err=True)
+                self._fail(label, str(error))
+        self._fail_teardowns(label)
         self.open_run = None
 
     def compare(self) -> None:
@@ -214,7 +233,7 @@ class RunBatch:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            document: dict[str, Any] = {"runs": [run_document(r, self.unscored.get(r.id)) for r in self.runs]}
+            document: dict[str, Any] = {"runs": [run_document(r, self.failures.get(r.id)) for r in self.runs]}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: entries for name, entries in lists.items() if entries})
             if self.reliance:
@@ -232,13 +251,15 @@ class RunBatch:
             echo(f"evalkit: {note}", err=True)
         for run in self.runs:
             if not run.is_complete:
-                echo(incomplete_reasons(run, self.unscored[run.id]), err=True)
+                echo(incomplete_reasons(run, self.failures[run.id]), err=True)
             elif scores_nothing(run):
                 echo(
                     f"Run {run.id}: no metric applies to any sample. Most metrics need Sample.target; those "
                     f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
+            if (names := without_value(run, self.failures.get(run.id))) and not scores_nothing(run):
+                echo(no_value(run, names), err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

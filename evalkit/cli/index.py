@@ -138,7 +138,7 @@ def search(
     made = retriever_class(_kind(directory)).open(directory, progress=shown, **options)
     passages = asyncio.run(_search(made, question, k))
     if not passages:
-        click.echo("evalkit: nothing found: " + _why_nothing(made), err=True)
+        echo("evalkit: nothing found: " + _why_nothing(made), err=True)
     if as_json:
         print_json({"query": question, "passages": passages})
         return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -21,12 +22,18 @@ from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from evalkit.compare.image_ablation import Reliance
+    from evalkit.store.store import Store
 
 
 def command() -> str:
     """Return how to call evalkit again: ``evalkit``, or its path where it is not on the search path."""
     beside = Path(sys.executable).parent / "evalkit"
-    return "evalkit" if shutil.which("evalkit") else os.path.relpath(beside)
+    if shutil.which("evalkit"):
+        return "evalkit"
+    try:
+        return os.path.relpath(beside)
+    except FileNotFoundError:  # the working directory was deleted
+        return str(beside)
 
 
 def echo(text: object = "", *, err: bool = False, bold: bool = False, nl: bool = True) -> None:
@@ -52,12 +59,28 @@ def print_json(document: Any) -> None:
         stdout.write(printable_json(raw) + b"\n")
 
 
-Unscored = Mapping[str, tuple[int, str]]
-"""By metric: the number of samples on which it failed, and one of the errors (``Samples.unscored``)."""
+class Failures(NamedTuple):
+    """The failures of an incomplete run: each with the number of its samples, and one of the messages.
+
+    ``metrics`` are by metric (``Samples.unscored``), ``errors`` by the error's type (``Samples.errors``).
+    """
+
+    metrics: Mapping[str, tuple[int, str]] = {}
+    errors: Mapping[str, tuple[int, str]] = {}
 
 
-def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
+def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
+    """Return the failures of each run that is incomplete, by its id."""
+    return {
+        run.id: Failures(store.samples.unscored(run.id), store.samples.errors(run.id))
+        for run in runs
+        if not run.is_complete
+    }
+
+
+def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
+    listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
         "id": run.id,
         "task": run.spec.task,
@@ -66,6 +89,8 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         "n": run.n,
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
+        **({"mixed": run.spec.provenance["mixed"]} if "mixed" in run.spec.provenance else {}),
+        **({"sampling": run.spec.sampling} if run.spec.sampling else {}),
         "metrics": _estimates(run.metrics),
         "slices": {part: _estimates(metrics) for part, metrics in run.slices.items()},
         "tokens": msgspec.to_builtins(run.tokens),
@@ -79,8 +104,26 @@ def run_document(run: Run, unscored: Unscored | None = None) -> dict[str, Any]:
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
         **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
-        **({"unscored": {m: {"n": n, "error": e} for m, (n, e) in unscored.items()}} if unscored else {}),
+        **{
+            name: {what: {"n": n, "error": error} for what, (n, error) in entries.items()}
+            for name, entries in listed.items()
+            if entries
+        },
+        **({"without_value": names} if (names := without_value(run, failures)) else {}),
     }
+
+
+def without_value(run: Run, failures: Failures | None = None) -> list[str]:
+    """Return the metrics that apply to no sample of a run; not those that failed on samples."""
+    names = (info.name for info in run.spec.metrics if run.n)
+    failed = failures.metrics if failures else {}
+    return [name for name in names if name not in run.metrics and name not in failed]
+
+
+def no_value(run: Run, names: Sequence[str]) -> str:
+    """Return the line that names metrics which apply to no sample of a run."""
+    apply = "applies" if len(names) == 1 else "apply"
+    return f"Run {run.id}: {', '.join(names)} {apply} to none of its {counted(run.n, 'sample')}: no value."
 
 
 def resume_hint(spec: RunSpec | None) -> str:
@@ -88,20 +131,37 @@ def resume_hint(spec: RunSpec | None) -> str:
     return f" Go on with: {command()} resume {spec.id}" if spec and not spec.reproduction.given else ""
 
 
-def incomplete_reasons(run: Run, unscored: Unscored) -> str:
-    """Return why a run is incomplete, one reason a line, and the command that resumes it if that helps."""
+def incomplete_reasons(run: Run, failures: Failures) -> str:
+    """Return why a run is incomplete, one reason a line, and the command that mends it, if one does."""
+    own = [kind for kind in failures.errors if _is_of_code(kind)]
+    again = run.n < (run.spec.n_expected or 0) or len(own) < len(failures.errors)
+    lines = [f"Run {run.id} is {run.status}." + (resume_hint(run.spec) if again else "")]
+    lines += [
+        f"  {n:,} of {run.n:,} samples failed with {kind}. One of them: {error}"
+        for kind, (n, error) in failures.errors.items()
+    ]
+    if own:
+        lines.append(f"  A resume does not mend {', '.join(own)}: mend the task, then run it anew")
     reasons: dict[tuple[int, str], list[str]] = {}
-    for metric, failed in unscored.items():
+    for metric, failed in failures.metrics.items():
         reasons.setdefault(failed, []).append(metric)
-    lines = [f"Run {run.id} is {run.status}."]
-    missing = run.counts.get("error") or run.n < (run.spec.n_expected or 0)
-    if missing:
-        lines[0] += resume_hint(run.spec)
     lines += [
         f"  No score on {n:,} of {run.n:,} samples: {', '.join(metrics)}. One of them: {error}"
         for (n, error), metrics in reasons.items()
     ]
+    if reasons:
+        lines.append(f"  Once the metric is mended: {command()} rescore {run.id}")
+    if problem := run.spec.provenance.get("aggregation_error"):
+        lines.append(f"  No score over all samples together: {problem}")
     return "\n".join(lines)
+
+
+def _is_of_code(kind: str) -> bool:
+    """Return whether an error of this type is a fault of the task's code, which a resume does not mend."""
+    found = getattr(builtins, kind, None)
+    return kind == "UsageError" or (
+        isinstance(found, type) and issubclass(found, BaseException) and not issubclass(found, OSError)
+    )
 
 
 def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -177,6 +237,8 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 def _facts() -> Iterable[tuple[str, Any]]:
     yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
+    yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""

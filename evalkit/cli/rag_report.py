@@ -30,7 +30,10 @@ Table = tuple[str, list[str], list[list[str]]]
     help="Only compare runs that differ in this setting, such as search. Repeat for several.",
 )
 @click.option(
-    "--right", type=float, metavar="SCORE", help="The score from which on a sample counts as right."
+    "--right",
+    type=float,
+    metavar="SCORE",
+    help="The score from which on a sample is right; needed for causes by a graded metric.",
 )
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @store_option
@@ -109,6 +112,8 @@ def _print(report: Report, show: Callable[[Table], None]) -> None:
     echo(f"{report.model} on {report.task}" + (f" ({settings})" if settings else ""), bold=True)
     for table in tables(report):
         show(table)
+    if report.right is None:
+        echo(f"Where errors come from: {report.metric} is graded; {report.rule}")
     if report.missing_runs:
         echo("Missing figures, and the commands that measure them:")
         for missing in report.missing_runs:
@@ -120,7 +125,7 @@ def tables(report: Report) -> Iterator[Table]:
     metric = f"{report.metric} {_arrow(report.higher_is_better)}"
     arms = [[arm, cell(by[report.metric])] for arm, by in report.arms.items() if report.metric in by]
     sign = "≥" if report.higher_is_better else "≤"
-    right = f"right: {report.metric} {sign} {report.right:.3f}, {report.rule}"
+    right = f"right: {report.metric} {sign} {report.right or 0:.3f}, {report.rule}"
     causes = [[c.name, str(c.n), cell(c.share), c.meaning] for c in report.causes]
     evidence = {point.at: point.estimate for point in report.shown_by_k}
     by_k = [[p.at, cell(p.estimate), cell(evidence.get(p.at))] for p in report.by_k]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import click
 
 from evalkit.cli.options import json_option, metric_option, store_option
-from evalkit.cli.output import print_json, print_runs, run_document
+from evalkit.cli.output import (
+    echo,
+    failures_of,
+    incomplete_reasons,
+    no_value,
+    print_json,
+    print_runs,
+    run_document,
+    without_value,
+)
+from evalkit.run import event_loop
 
 
 @click.command()
@@ -21,13 +30,23 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
 
     RUNS are run ids, unique prefixes of them, or 'latest'.
     """
+    from evalkit.collection.with_metrics import parse_metric
     from evalkit.run import runner
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
-        done = [asyncio.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
+        asked = {parse_metric(text).name for text in metrics}
+        done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
+        failures = failures_of(store, done)
     if as_json:
-        print_json({"runs": [run_document(r) for r in done]})
+        print_json({"runs": [run_document(r, failures.get(r.id)) for r in done]})
     else:
         print_runs(done)
-    sys.exit(0 if all(r.is_complete for r in done) else 1)
+    missed = False
+    for one in done:
+        if names := without_value(one, failures.get(one.id)):
+            echo(no_value(one, names), err=True)
+            missed = missed or bool(asked.intersection(names))
+        if not one.is_complete:
+            echo(incomplete_reasons(one, failures[one.id]), err=True)
+    sys.exit(0 if all(r.is_complete for r in done) and not missed else 1)

@@ -162,9 +162,7 @@ async def _search(plan: Plan, search: str, drive: RunBatch, session: Session, op
     finally:
         await retriever.close()
     if silent := sum(not scores for scores in kept.values()):
-        click.echo(
-            f"evalkit: {search}: {silent:,} of {len(kept):,} queries find no document at all", err=True
-        )
+        echo(f"evalkit: {search}: {silent:,} of {len(kept):,} queries find no document at all", err=True)
     if plan.out_run is not None:
         target = Path(plan.out_run.replace("{}", "".join(c if c.isalnum() else "-" for c in search)))
         write_run(target, search, {query: kept[query] for query in bench.qrels if query in kept})
@@ -190,7 +188,7 @@ def _say_same_id(plan: Plan, found: set[str]) -> None:
     if n := sum(plan.bench.qrels.get(query, {}).get(query, 0) <= 0 for query in found):
         outcome = {"drop": "left out of their rankings, as BEIR does", "keep": "ranked like others"}
         other = {"drop": "keep", "keep": "drop"}[plan.same_id]
-        click.echo(
+        echo(
             f"evalkit: {plan.bench.name}: {n:,} of {len(plan.bench.qrels):,} queries have the id of a "
             f"document: {outcome[plan.same_id]} (--same-id {other} changes that)",
             err=True,

@@ -109,6 +109,9 @@ def run(
             "--model sglang:NAME@http://127.0.0.1:30000 or --model openai:NAME"
         )
     options["sampling"] = _sampling(options.pop("sample"), options.pop("seed"), options["limit"])
+    from evalkit.collection.with_metrics import parse_metric, with_metrics
+
+    asked = {parse_metric(text).name for text in metrics}
     config = load_config()
     # A wrong spec of the last model is reported before the first model runs for hours.
     check_apart([find(text, config=config)[0] for text in models])
@@ -119,7 +122,6 @@ def run(
         raise UsageError(nothing_matches(targets, keyword, tags))
 
     async def work(drive: RunBatch) -> None:
-        from evalkit.collection.with_metrics import with_metrics
         from evalkit.run import runner
 
         for item in (replace(item, task=with_metrics(item.task, metrics)) for item in collected.items):
@@ -135,6 +137,7 @@ def run(
         _warn_of_names(drive)
 
     driver = RunBatch(store_url, as_json, quiet, options)
+    driver.asked_metrics = asked
     code = driver.main(work)
     sys.exit(USAGE if collected.broken and code == OK else code)
 
@@ -194,6 +197,11 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
+@click.option(
+    "--allow-changed",
+    is_flag=True,
+    help="Go on although the task has changed; the run is marked as mixed, and not ranked.",
+)
 @store_option
 @json_option
 @quiet_option

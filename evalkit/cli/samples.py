@@ -65,6 +65,14 @@ def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | 
         raise UsageError(f"--at-most {text!r}: {value!r} is not a number") from None
 
 
+def _pictures(record: SampleRecord) -> list[str]:
+    """Return a line for each picture of a sample's requests: how it was made from the original, if it was."""
+    contents = [m["content"] for request in record.requests for m in request.get("messages", ())]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    pictures = [part for part in parts if part.get("type") == "image"]
+    return [part.get("made") or f"{part['media_type']}, as it is" for part in pictures]
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
@@ -106,6 +114,8 @@ def print_sample(record: SampleRecord) -> None:
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
+    if pictures := _pictures(record):
+        parts.append(("pictures sent", "\n".join(pictures)))
     if ranked := answer.ranked if answer else None:
         ranks = {document: rank for rank, document in enumerate(ranked, 1)}
         relevant = [name for name, grade in record.sample.relevance.items() if grade > 0]

@@ -60,7 +60,7 @@ def score(
     a file of another shape. The task's function reads each prediction as it reads a model's reply. Pictures
     of samples are not needed.
     """
-    from evalkit.collection.with_metrics import with_metrics
+    from evalkit.collection.with_metrics import parse_metric, with_metrics
     from evalkit.models.predictions import PredictionsBackend, parse_fields, read_predictions
 
     item = _only_item(task, params).with_fixture("pictures", False)
@@ -70,6 +70,7 @@ def score(
     backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
     options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
     driver = RunBatch(store_url, as_json, quiet, options)
+    driver.asked_metrics = {parse_metric(text).name for text in metrics}
 
     async def work(drive: RunBatch) -> None:
         await drive(partial(_score, item, backend.name, predictions, file, drive), f"{item.id} from {file}")
@@ -97,9 +98,9 @@ async def _score(
     session: Session,
     options: Options,
 ) -> Run:
-    from evalkit.models.predictions import check_ids, with_retrieved
+    from evalkit.models.predictions import check_ids, searches, with_retrieved
     from evalkit.run import runner
-    from evalkit.run.session import samples_of
+    from evalkit.run.samples import samples_of
 
     ids = [sample.id async for sample in (await samples_of(item, session))()]
     selected = ids[: options.limit]
@@ -109,6 +110,12 @@ async def _score(
         echo(
             f"evalkit: {file} has no prediction for {len(missing)} of {len(selected)} samples, "
             f"such as {first!r}: the run is incomplete, and its scores are bounds",
+            err=True,
+        )
+    if searches(item) and all(one.passages is None and one.ranking is None for one in predictions.values()):
+        echo(
+            f"evalkit: {file} has neither passages nor rankings: what this system retrieved and cited is not "
+            'scored. Add "passages" or "ranking" to its lines',
             err=True,
         )
     return await runner.start(with_retrieved(item, predictions), name, drive.store, session, options)

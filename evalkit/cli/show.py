@@ -12,6 +12,7 @@ from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
     echo,
+    failures_of,
     incomplete_reasons,
     print_json,
     print_reliance,
@@ -107,10 +108,10 @@ def show(
         if relies:
             _show_reliance(store, chosen, as_json)
             return
-        unscored = {run.id: store.samples.unscored(run.id) for run in chosen if not run.is_complete}
+        failures = failures_of(store, chosen if runs or as_json else ())
         compared = _compared(store, chosen) if len(runs) > 1 else None
     if as_json:
-        shown = [run_document(r, unscored.get(r.id)) for r in chosen]
+        shown = [run_document(r, failures.get(r.id)) for r in chosen]
         print_json({"runs": shown, **against_document(compared)})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
@@ -122,8 +123,8 @@ def show(
         print_against_first(compared)
         for one in chosen:
             print_slices(one)
-            if one.id in unscored:
-                echo(incomplete_reasons(one, unscored[one.id]), err=True)
+            if one.id in failures:
+                echo(incomplete_reasons(one, failures[one.id]), err=True)
     else:
         _print_list(chosen)
 

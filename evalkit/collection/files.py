@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.task import Task
+from evalkit.util.boundary import contained, reason
 
 _ROOT_MARKS = (".git", "pyproject.toml", "evalkit.toml")
 
@@ -75,7 +78,7 @@ def _tasks_in(path: Path) -> list[Task]:
 def import_by_path(path: Path) -> ModuleType:
     """Import a plug-in file under a private name. Raises ``TaskFileError``, and then leaves no module."""
     path = path.resolve()
-    package = f"_evalkit_{hashlib.sha256(str(path.parent).encode()).hexdigest()[:16]}"
+    package = f"_evalkit_{hashlib.sha256(os.fsencode(path.parent)).hexdigest()[:16]}"
     name = f"{package}.{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
@@ -88,18 +91,19 @@ def import_by_path(path: Path) -> ModuleType:
         raise TaskFileError(str(path), None, "not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+
+    def failure(error: BaseException) -> BaseException:
+        sys.modules.pop(name, None)
+        if isinstance(error, SyntaxError):
+            return TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}")
+        return TaskFileError(str(path), line_in(error, path), reason(error))
+
+    with contained(failure):
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        sys.modules.pop(name, None)
-        raise TaskFileError(error.filename or str(path), error.lineno, f"syntax error: {error.msg}") from None
-    except Exception as error:  # a plug-in file may raise anything; it becomes one typed error
-        sys.modules.pop(name, None)
-        raise TaskFileError(str(path), line_in(error, path), f"{type(error).__name__}: {error}") from error
     return module
 
 
-def line_in(error: Exception, path: Path) -> int | None:
+def line_in(error: BaseException, path: Path) -> int | None:
     """Return the last line of ``path`` in the traceback."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
     return lines[-1] if lines else None
@@ -120,7 +124,10 @@ def display(path: Path | None) -> str:
     """Return a task file's path relative to the working directory or to the installed package."""
     if path is None:
         return "<session>"
-    for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
+    bases = [Path(__file__).resolve().parents[2]]
+    with suppress(FileNotFoundError):  # the working directory was deleted
+        bases.insert(0, Path.cwd())
+    for base in bases:
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
     return str(path)

@@ -14,6 +14,7 @@ from typing import Any
 from evalkit.collection.files import display, evalconfs, import_by_path
 from evalkit.errors import TaskFileError, UsageError, did_you_mean
 from evalkit.task import GIVEN, SCOPES, Fixture, Parameter, Scope, Task, check_known, parameters_of
+from evalkit.util.boundary import contained, reason
 
 
 def fixtures_for(path: Path | None) -> dict[str, Fixture]:
@@ -37,7 +38,13 @@ def fixtures_for(path: Path | None) -> dict[str, Fixture]:
 @cache
 def _installed_fixtures() -> tuple[ModuleType, ...]:
     """Return the modules of the entry points ``evalkit.fixtures``: their fixtures reach every task file."""
-    return tuple(point.load() for point in importlib.metadata.entry_points(group="evalkit.fixtures"))
+    return tuple(_loaded(point) for point in importlib.metadata.entry_points(group="evalkit.fixtures"))
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> ModuleType:
+    with contained(lambda error: UsageError(f"the installed fixtures {point.value}: {reason(error)}")):
+        module: ModuleType = point.load()
+    return module
 
 
 def overriding(above: Fixture | None, fixture: Fixture) -> Fixture:

@@ -23,7 +23,8 @@ class Item:
 
     ``resolved`` is what the task and its fixtures ask for, ``labels`` are the ids of those values of
     ``params`` that have one. ``skip`` and ``xfail`` are reasons, of
-    the task or of its values.
+    the task or of its values. ``unused`` are parameters and fixtures that do not act in this run, because
+    what they would make is given: they are neither shown nor stored.
     """
 
     task: Task
@@ -34,18 +35,20 @@ class Item:
     labels: Mapping[str, str] = field(default_factory=dict)
     skip: str = ""
     xfail: str = ""
+    unused: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
         """The short node id, ``pubmed_rag[arm=oracle,k=5]``."""
         shown = self.shown
-        inside = ",".join(f"{name}={as_shown(shown[name])}" for name in self.named)
+        inside = ",".join(f"{name}={as_shown(shown[name])}" for name in self.named if name in shown)
         return f"{self.task.name}[{inside}]" if inside else self.task.name
 
     @property
     def shown(self) -> dict[str, Any]:
         """The parameters as listed and stored: the id of a value that has one, else the value."""
-        return {**self.params, **self.labels}
+        values = {**self.params, **self.labels}
+        return {name: value for name, value in values.items() if name not in self.unused}
 
     @property
     def needs(self) -> Requirements:

@@ -13,6 +13,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,8 @@ def listing(
         return Listing([listed(item) for item in collection.items], collection.broken)
     total = Listing()
     for target in targets or [""]:
-        root = Path(target).resolve()
-        files = task_files(root) if target else installed_files()
-        of_target = _cached(str(root) if target else "installed", files)
+        root = str(Path(target).resolve()) if target else "installed"
+        of_target = _cached(root, task_files(Path(root)) if target else installed_files())
         total.items += of_target.items
         total.broken += of_target.broken
     selects = selector(keyword, tags)
@@ -199,7 +199,8 @@ def _open(path: Path) -> _Book:
 
 def _save(path: Path, entries: dict[str, _Entry], watched: dict[str, State]) -> None:
     book = _Book(_made_by(), {**watched, **_loaded(entries)}, entries)
-    write_whole(path, msgspec.msgpack.encode(book))
+    with suppress(UnicodeEncodeError):  # a path that is not UTF-8: the listing is made anew each time
+        write_whole(path, msgspec.msgpack.encode(book))
 
 
 def _loaded(entries: Iterable[str]) -> dict[str, State]:

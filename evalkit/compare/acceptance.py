@@ -15,7 +15,7 @@ from msgspec import Struct
 from evalkit.compare.paired import RunScores
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store import conditions
-from evalkit.store.records import MetricInfo, Run
+from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ def smallest_detectable(estimate: Estimate) -> float:
     return (z + NormalDist().inv_cdf(POWER)) * se
 
 
-def metrics_to_check(run: Run, thresholds: Mapping[str, float]) -> list[MetricInfo]:
+def metrics_to_check(spec: RunSpec, thresholds: Mapping[str, float]) -> list[MetricInfo]:
     """Return the metrics that ``thresholds`` names; without any, the first that judges the model's output.
 
     Raises ``UsageError`` for a metric that the run does not have, or that has no better direction.
     """
-    infos = {info.name: info for info in run.spec.metrics}
+    infos = {info.name: info for info in spec.metrics}
     for name in thresholds:
         if name not in infos:
             raise UsageError(
-                f"{run.spec.task} has no metric {name!r}.{did_you_mean(name, infos)} "
+                f"{spec.task} has no metric {name!r}.{did_you_mean(name, infos)} "
                 f"Its metrics: {', '.join(infos)}."
             )
         if infos[name].higher_is_better is None:
@@ -109,32 +109,32 @@ def check_baseline(store: Store, run: Run, base: Run, info: MetricInfo, margin: 
         f"  {here:.4g} here, {there:.4g} in run {base.id} ({base.spec.model})\n"
         f"  {_detectable_text(difference, 'between the two')}"
     )
-    if unlike:
-        text += f"\n  not of the model alone: the runs also differ in {conditions.listed(unlike)}"
     if margin > 0 and detectable > margin and math.isfinite(detectable):
         samples = math.ceil(difference.n * (detectable / margin) ** 2)
         text += f"; to detect {margin:g} takes about {samples} samples"
+    if unlike:
+        text += f"\n  not of the model alone: the runs also differ in {conditions.listed(unlike)}"
     return Verdict(difference.ci[0] >= -margin, text)
 
 
-def find_baseline(run: Run, baselines: Sequence[Run]) -> Run:
-    """Return the last of ``baselines`` that has this run's task and parameters.
+def find_baseline(spec: RunSpec, baselines: Sequence[Run]) -> Run:
+    """Return the last of ``baselines`` that has the task and parameters of a run, before it asks anything.
 
     Raises ``UsageError`` where there is none, or where that one is incomplete or has other samples.
     """
-    same = [base for base in baselines if base.spec.task == run.spec.task]
+    same = [base for base in baselines if base.spec.task == spec.task]
     if not same:
         raise UsageError(
-            f"no baseline for {run.spec.task}: --evalkit-baseline names runs of "
+            f"no baseline for {spec.task}: --evalkit-baseline names runs of "
             f"{', '.join(base.spec.task for base in baselines)}"
         )
     base = same[-1]
     if not base.is_complete:
         raise UsageError(f"baseline run {base.id} is {base.status}: a baseline must be a complete run")
-    if (base.spec.dataset, base.spec.repeats) != (run.spec.dataset, run.spec.repeats):
+    if (base.spec.dataset, base.spec.repeats) != (spec.dataset, spec.repeats):
         raise UsageError(
             f"baseline run {base.id} has other samples ({base.spec.n_expected}, this one "
-            f"{run.spec.n_expected}): use the same data, --evalkit-limit and repeats"
+            f"{spec.n_expected}): use the same data, --evalkit-limit and repeats"
         )
     return base
 

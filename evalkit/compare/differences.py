@@ -96,8 +96,8 @@ def _against(store: Store, run: Run, base: Run) -> tuple[list[PairedDifference],
     scores, others = RunScores(store, run, exact=True), RunScores(store, base, exact=True)
     if (shared := scores.first_shared(others)) is None:
         return [], "other samples: the store holds none that both runs answered"
-    pair = [_asked_of(store, one, sequence) for one, sequence in zip((run, base), shared, strict=True)]
-    unlike = conditions.differences(*pair)
+    here, there = _asked_of(store, run, shared[0]), _asked_of(store, base, shared[1])
+    unlike = conditions.differences(here, there)
     besides = tuple(one.text for one in unlike if one.kind != "samples" and not one.metric)
     rules = {one.metric: one.text for one in unlike if one.metric}
     made = [

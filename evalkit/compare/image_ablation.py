@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from evalkit.compare.paired import RunScores, is_mean
 from evalkit.compare.siblings import kind
-from evalkit.reading.unseen import says_no_picture
+from evalkit.reading.fold import fold
+from evalkit.reading.no_picture import no_picture
 from evalkit.store import conditions
 from evalkit.store.records import MetricInfo, Run
 from evalkit.types import Estimate, Status
@@ -131,7 +132,7 @@ def _refused(store: Store, run: Run) -> set[int]:
     """Return the sequences of the samples on which the model gave no answer."""
     none = (Status.REFUSED, Status.EMPTY)
     replies = store.samples.replies(run.id)
-    return {n for n, (status, reply) in replies.items() if status in none or says_no_picture(reply)}
+    return {n for n, (status, reply) in replies.items() if status in none or no_picture(fold(reply))}
 
 
 def _difference(
@@ -144,11 +145,10 @@ def _difference(
         unknown = Estimate(math.nan, math.inf, (-reach, reach), 0, "undetermined")
         return ArmDifference(info.name, arm, math.nan, math.nan, unknown, False, False, len(every.first))
     difference, strict = (pairs.difference(info, 1 - error) for error in (ERROR, ERROR / compared))
-    excludes_zero = (
-        e.ci[1] < 0 if info.higher_is_better is False else e.ci[0] > 0 for e in (difference, strict)
-    )
+    down = info.higher_is_better is False
+    alone, jointly = (e.ci[1] < 0 if down else e.ci[0] > 0 for e in (difference, strict))
     left_out = len(every.first) - len(pairs.first)
-    return ArmDifference(info.name, arm, *pairs.means, difference, *excludes_zero, left_out)
+    return ArmDifference(info.name, arm, *pairs.means, difference, alone, jointly, left_out)
 
 
 def documents(results: Sequence[Reliance]) -> list[dict[str, Any]]:

@@ -109,4 +109,6 @@ class RunScores:
 
 def is_mean(run: Run, metric: str) -> bool:
     """Return whether a metric's value is the mean of its samples' scores, so that differences pair."""
-    return metric in run.metrics and run.metrics[metric].method != "bootstrap"
+    aggregated = any(info.aggregated for info in run.spec.metrics if info.name == metric)
+    by_method = metric in run.metrics and run.metrics[metric].method in ("bootstrap", "combined")
+    return metric in run.metrics and not aggregated and not by_method

@@ -32,6 +32,11 @@ def record_limit() -> int:
     return int(text) * 2**20
 
 
+def whole_limit() -> int:
+    """Return the most bytes of a file that is read whole."""
+    return record_limit() * _WHOLE
+
+
 def too_long(where: str, what: str, limit: int) -> CorpusError:
     """Return the error for a record of more than ``limit`` bytes."""
     return CorpusError(
@@ -78,7 +83,7 @@ def blocks(path: Path, *, unpacked: bool = True) -> Iterator[bytes]:
 
 def read_whole(path: Path) -> bytes:
     """Return the content of a file that must be read whole, such as one JSON document."""
-    limit = record_limit() * _WHOLE
+    limit = whole_limit()
     with guarded(path), open_file(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:

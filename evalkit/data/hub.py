@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.files import split_rows
+from evalkit.data.source_location import Row
 from evalkit.errors import UsageError
 from evalkit.extras import load
 
@@ -87,7 +88,10 @@ def hub_rows(
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
-    yield from rows
+    for number, row in enumerate(rows, 1):
+        placed = Row(row)
+        placed.place = f"{file or f'{repository}, {split}'}, row {number}"
+        yield placed
 
 
 def look_for_hub() -> bool:

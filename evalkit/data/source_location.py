@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Row(dict[str, Any]):
-    """An object of a JSON Lines file with its location, ``place``: ``FILE:LINE``."""
+    """A row of a data set with its location, ``place``: ``FILE:LINE``, or ``FILE, row N``."""
 
     place = ""
 
 
 def row_place(frames: Iterable[FrameType]) -> str:
-    """Return ``FILE:LINE`` of the row in the innermost frame that holds one; empty where none does."""
+    """Return the place of the row in the innermost frame that holds one; empty where none does."""
     place = ""
     for frame in frames:
         for value in frame.f_locals.values():

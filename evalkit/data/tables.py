@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from evalkit.data.bounded import lines, read_whole
+from evalkit.data.bounded import lines, read_whole, record_limit, too_long
 from evalkit.data.source_location import Row
 from evalkit.errors import CorpusError
 from evalkit.extras import load
@@ -21,7 +21,6 @@ from evalkit.reading.surrogates import decoded_line
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx", ".parquet")
 _BOM = b"\xef\xbb\xbf"
-_LARGEST = 200_000_000  # bytes of one sheet, unpacked
 _CELL = re.compile(r"([A-Z]+)(\d+)")
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
@@ -48,7 +47,7 @@ def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator
 def _numbered(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     suffix = suffix_of(path)
     if suffix == ".parquet":
-        return _parquet(path)
+        return parquet_rows(path)
     if suffix in (".jsonl", ".ndjson"):
         return _lines(path)
     raw = read_whole(path)
@@ -62,11 +61,28 @@ def _numbered(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return _lines(path)
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and columns of each row of a Parquet file, a few rows in memory at a time.
+
+    Raises ``CorpusError``; ``NotInstalled`` without pyarrow.
+    """
+    pyarrow, parquet = load("pyarrow", "Parquet"), load("pyarrow.parquet", "Parquet")
+    number = 0
     try:
-        yield from enumerate(load("pyarrow.parquet", str(path)).read_table(path).to_pylist(), 1)
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} is no Parquet file: {error}") from None
+        table = parquet.ParquetFile(path)
+        for batch in table.iter_batches(batch_size=_rows_at_once(table.metadata)):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorpusError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Return how many rows of a Parquet file fit into the size of a record: 1 to 1024."""
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    widest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
+    return max(1, min(1024, record_limit() // max(1, widest)))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -98,11 +114,18 @@ def _delimited(path: Path, raw: bytes, delimiter: str) -> Iterator[tuple[int, Ma
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8: {error}") from None
+    csv.field_size_limit(record_limit())
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for values in reader:
-        if None in values or None in values.values():
-            raise CorpusError(f"{path}:{reader.line_num}: it has not {len(reader.fieldnames or ())} columns")
-        yield reader.line_num, values
+    try:
+        for values in reader:
+            if None in values or None in values.values():
+                columns = len(reader.fieldnames or ())
+                raise CorpusError(f"{path}:{reader.line_num}: it has not {columns} columns")
+            yield reader.line_num, values
+    except csv.Error as error:
+        if "field limit" in str(error):
+            raise too_long(f"{path}:{reader.line_num}", "a field", record_limit()) from None
+        raise CorpusError(f"{path}:{reader.line_num}: {error}") from None
 
 
 def _sheet(path: Path, raw: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -110,9 +133,9 @@ def _sheet(path: Path, raw: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as book:
             names = sorted(name for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
-            sheet = _parsed(book, names[0])
+            sheet = _parsed(path, book, names[0])
             shared = "xl/sharedStrings.xml"
-            texts = _parsed(book, shared) if shared in book.namelist() else ()
+            texts = _parsed(path, book, shared) if shared in book.namelist() else ()
     except (zipfile.BadZipFile, IndexError, ElementTree.ParseError) as error:
         raise CorpusError(f"{path} is no Excel file (.xlsx): {error}") from None
     strings = [_text(item) for item in texts]
@@ -132,9 +155,9 @@ def _sheet(path: Path, raw: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield number, {name: cells.get(column, "") for column, name in head.items()}
 
 
-def _parsed(book: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    if book.getinfo(name).file_size > _LARGEST:
-        raise zipfile.BadZipFile(f"{name} is larger than {_LARGEST} bytes")
+def _parsed(path: Path, book: zipfile.ZipFile, name: str) -> ElementTree.Element:
+    if book.getinfo(name).file_size > record_limit():  # its elements take many times the bytes of the file
+        raise too_long(f"{path}, {name}", "the sheet, unpacked,", record_limit())
     return ElementTree.fromstring(book.read(name))  # noqa: S314 - bounded; expat refuses entity bombs
 
 

@@ -1,20 +1,21 @@
 """A judge that is a language model: one question per set of passages and sentence, answered with one word.
 
-The calls use cache, retries and schedule like all others. A reply that does not hold exactly one of the words
-is an error, never a default verdict. For a *bound* judge, the server constrains the verdict to a JSON schema.
+The calls use cache, retries and schedule like all others. A reply that is not exactly one of the words
+(``evalkit.judge.verdicts``) is an error, never a default verdict. For a *bound* judge, the server constrains
+the verdict to a JSON schema.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import JudgeError
+from evalkit.judge.verdicts import READING, WORDS, read_claims, read_relation
 from evalkit.model import Model
 from evalkit.models.connect import connect
 from evalkit.models.middleware.call_stats import current
@@ -26,25 +27,17 @@ PROMPTS = Path(__file__).parent / "prompts"
 RELATION = (PROMPTS / "relation.txt").read_text(encoding="utf-8")
 CLAIMS = (PROMPTS / "claims.txt").read_text(encoding="utf-8")
 
-WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
 VERDICT: dict[str, Any] = {
     "type": "object",
     "properties": {"verdict": {"type": "string", "enum": [*WORDS]}},
     "required": ["verdict"],
     "additionalProperties": False,
 }
-_CLAIM = re.compile(r"[-*•]\s+(\S.*)|\d{1,3}[.)]\s+(\S.*)")
 
 
 def question(passages: Sequence[Passage], sentence: str) -> str:
     """Return the prompt that asks how the passages relate to the sentence."""
     return RELATION.format(passages=numbered(passages), sentence=sentence)
-
-
-def read_relation(reply: str) -> Relation | None:
-    """Return the relation whose word stands in a reply; None where the reply holds no word or several."""
-    words = set(re.findall(rf"\b(?:{'|'.join(WORDS)})\b", reply))
-    return WORDS[words.pop()] if len(words) == 1 else None
 
 
 class LlmJudge(Judge):
@@ -64,19 +57,14 @@ class LlmJudge(Judge):
 
     async def claims(self, text: str, sample: Sample) -> list[str]:
         """Return the claims that the model lists."""
-        reply = (await self._ask(CLAIMS.format(text=text), sample)).strip()
-        if reply.strip(".") == "NONE":
-            return []
-        lines = [line.strip() for line in reply.splitlines() if line.strip()]
-        if lines and lines[0].endswith(":"):  # "Here are the claims:"
-            lines = lines[1:]
-        listed = [match[1] or match[2] for line in lines if (match := _CLAIM.fullmatch(line))]
-        if not listed or len(listed) < len(lines):
+        reply = await self._ask(CLAIMS.format(text=text), sample)
+        claims = read_claims(reply)
+        if claims is None:
             raise self._unread(f"answered {reply[:80]!r} instead of a list of claims, one per line")
-        return listed
+        return claims
 
     def describe(self) -> dict[str, Any]:
-        """Return the model's identity from the probe, its sampling settings, and hashes of the prompts."""
+        """Return the model's identity, its sampling settings, the prompts' hashes, the reading's version."""
         hashes = {
             name: hashlib.sha256(text.encode()).hexdigest()
             for name, text in (("relation", RELATION), ("claims", CLAIMS))
@@ -86,6 +74,7 @@ class LlmJudge(Judge):
             "identity": self._model.facts.identity,
             "defaults": dict(self._model.defaults),
             "prompts_sha256": hashes,
+            "reading": READING,
         }
 
     async def _ask(self, prompt: str, sample: Sample, schema: dict[str, Any] | None = None) -> str:

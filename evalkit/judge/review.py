@@ -15,8 +15,9 @@ from evalkit.data.sentences import split_sentences
 from evalkit.errors import JudgeError
 from evalkit.facts import CitedSentence, Claims, Reviewed, Support, Verdicts, noted
 from evalkit.metric import check_option
-from evalkit.metrics.citation import citations, without_marks
+from evalkit.metrics.citation import citations
 from evalkit.protocols import Described, Judge, Relation
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Passage, Sample
 
 What = Literal["citations", "claims"]

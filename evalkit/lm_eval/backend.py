@@ -18,6 +18,7 @@ from evalkit.extras import load
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Request, Requirements, Response, ServerInfo
+from evalkit.util.boundary import reason
 
 MOST_IN_FLIGHT = 256
 _Waiting = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
@@ -119,8 +120,8 @@ class LmEvalBackend(Backend):
             try:
                 work = partial(self._batch, kind, [args for _, args, _ in batch])
                 results = await self._in_thread(work)
-            except Exception as problem:  # noqa: BLE001 - the model's code may raise anything; all requests fail
-                results = [RequestRejected(f"{self.name}: {type(problem).__name__}: {problem}")] * len(batch)
+            except BaseException as problem:  # noqa: BLE001 - the model's code may raise anything
+                results = [RequestRejected(f"{self.name}: {reason(problem)}")] * len(batch)
             for (_, _, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
@@ -160,10 +161,8 @@ class LmEvalBackend(Backend):
                 arguments["device"] = "cpu"  # lm-eval's default is cuda, even without a GPU
             arguments.setdefault("batch_size", 1)
             self._lm = model_class.create_from_arg_obj(arguments)
-        except Exception as problem:  # loading runs the model's code, which may raise anything
-            raise ProbeError(
-                f"{self.name} cannot be loaded: {type(problem).__name__}: {problem}"
-            ) from problem
+        except BaseException as problem:  # loading runs the model's code, which may raise anything
+            raise ProbeError(f"{self.name} cannot be loaded: {reason(problem)}") from problem
 
     def _identity(self) -> dict[str, Any]:
         """Return the model's class, its arguments, lm-eval's version, and the files of a local model."""

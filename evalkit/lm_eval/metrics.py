@@ -76,6 +76,17 @@ def make_metric(
     return HarnessMetric(name, fn, low, high, better, help="as lm-eval computes it")
 
 
+def is_lost(item: Any, aggregation: Aggregation) -> bool:
+    """Return whether a document has no number where lm-eval takes the mean over all documents.
+
+    Another aggregation may leave such documents out by design.
+    """
+    from lm_eval.api.metrics import mean
+
+    number = isinstance(item, float | np.floating)
+    return aggregation is mean and (item is None or (number and not math.isfinite(item)))
+
+
 def per_document(item: Any, aggregation: Aggregation) -> float | None:
     """Return the score of one document: its number, or the aggregation of its value alone."""
     if isinstance(item, bool | int | float | np.bool_ | np.integer | np.floating):
@@ -103,10 +114,9 @@ def estimate_of(
     if mean is not None:
         se = stderr if isinstance(stderr, float) else mean.se
         return replace(mean, value=value, se=se)
-    if stderr == 0 and (metric.low, metric.high) == (0, 1) and value in (0, 1):
-        return replace(
-            estimate([value] * n, low=0, high=1), value=value, se=0.0
-        )  # all samples are right, or all are wrong
+    if stderr == 0 and math.isfinite(metric.low) and metric.high is not None:
+        alike = estimate([value] * n, low=metric.low, high=metric.high)  # no sample differs: not certain
+        return replace(alike, value=value, se=0.0, method=alike.method if value in (0, 1) else "bootstrap")
     if isinstance(stderr, float) and math.isfinite(stderr):
         reach = _Z95 * stderr
         return Estimate(value, stderr, _within(metric, value - reach, value + reach), n, "bootstrap")

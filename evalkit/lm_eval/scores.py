@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import warnings
 from collections import defaultdict
@@ -11,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from evalkit.errors import MetricError
-from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, make_metric, per_document
+from evalkit.lm_eval.metrics import HarnessMetric, estimate_of, is_lost, make_metric, per_document
 from evalkit.lm_eval.suite import Suite
+from evalkit.stats import combined
 from evalkit.types import Answer, Estimate, Sample
+from evalkit.util.boundary import reason
 
 BOOTSTRAP_ITERS = 1000
 Items = dict[tuple[str, str], list[Any]]
@@ -53,7 +58,7 @@ class Scores:
                 pairs = [(answer, self._instances(sample, answer)) for sample, answer in of_task]
                 self._filter(name, [instance for _, instances in pairs for instance in instances])
                 self._filtered.update({id(answer): (answer, instances) for answer, instances in pairs})
-        except Exception:  # noqa: BLE001 - plug-in code: scoring each document alone shows the faulty one
+        except BaseException:  # noqa: BLE001 - plug-in code: scoring each document alone shows the faulty one
             self._filtered = {}
 
     def filtered(self, sample: Sample, answer: Answer) -> dict[str, list[Any]]:
@@ -99,6 +104,19 @@ class Scores:
         better = leaf.higher_is_better()
         return {name: better.get(name) for name in leaf.aggregation()}
 
+    def missing(self) -> list[str]:
+        """Return a line for each aggregate of a group that none of its members measures."""
+        return [
+            f"lm-eval's group {group.name} has no score {key}: none of its members measures that"
+            for group in self.suite.groups.values()
+            for key, base, _ in self._group_keys(group)
+            if not any(
+                base in self._directions(member) and key == f"{base},{ensemble.name}"
+                for member in group.get_all_tasks()
+                for ensemble in member._filters
+            )
+        ]
+
     def _scorer(self, part: Any, key: str) -> Callable[[Sample, Answer], float | None]:
         """Return a metric's function: the value of ``key`` for documents of ``part``, a task or a group."""
         members = part.get_all_tasks() if hasattr(part, "get_all_tasks") else [part]
@@ -112,9 +130,13 @@ class Scores:
             values = self._values(sample, answer).get(ensemble, {})
             if base not in values:
                 return None
+            item, aggregation = values[base], self._aggregation(name, base)
+            if is_lost(item, aggregation):
+                document = f"document {sample.metadata['doc_id']} of {name}"
+                raise MetricError(f"the task gave {item} as {base} of {document}")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # scikit-learn warns about scores undefined for one document
-                return per_document(values[base], self._aggregation(name, base))
+                return per_document(item, aggregation)
 
         return score
 
@@ -180,10 +202,8 @@ class Scores:
         """
         try:
             return self._aggregate(answered, estimates, int(params.get("bootstrap_iters", BOOTSTRAP_ITERS)))
-        except Exception as problem:  # a plug-in's metric may raise anything
-            raise MetricError(
-                f"lm-eval's aggregation failed: {type(problem).__name__}: {problem}"
-            ) from problem
+        except BaseException as problem:  # a plug-in's metric may raise anything
+            raise MetricError(f"lm-eval's aggregation failed: {reason(problem)}") from problem
 
     def _aggregate(
         self, answered: Sequence[tuple[Sample, Answer]], estimates: Mapping[str, Estimate], iters: int
@@ -198,24 +218,48 @@ class Scores:
         }
         with _in_one_process():
             results = _process_results(accumulated, self.suite.groups, iters).metrics
-        declared = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
+        metrics = {m.name: m for m in self.metrics() if isinstance(m, HarnessMetric)}
         aggregated: dict[str, Estimate] = {}
-        for part, values in results.items():
+        for part in sorted(results, key=lambda part: part not in raw):  # groups need their members' estimates
+            values = results[part]
             for key, value in values.items():
                 base, comma, ensemble = key.partition(",")
                 if not comma or base.endswith("_stderr"):
                     continue
                 name = self._named(part, key)
-                items = raw[part][base, ensemble] if part in raw else [0] * values["sample_len"]
-                aggregation = self._aggregation(part, base) if part in raw else None
-                metric = declared.get(name) or make_metric(name, base, unloaded, None)
                 stderr = values.get(f"{base}_stderr,{ensemble}")
-                documents_mean = estimates.get(name) if aggregation is mean else None
                 stderr = float(stderr) if stderr not in (None, "N/A") else None
+                metric = metrics.get(name) or make_metric(name, base, unloaded, None)
+                if part not in raw:
+                    aggregated[name] = self._of_group(part, key, float(value), stderr, aggregated, results)
+                    continue
+                aggregation = self._aggregation(part, base)
+                documents_mean = estimates.get(name) if aggregation is mean else None
                 aggregated[name] = estimate_of(
-                    metric, float(value), stderr, items, aggregation, documents_mean
+                    metric, float(value), stderr, raw[part][base, ensemble], aggregation, documents_mean
                 )
+        if lost := [name for name, estimate in aggregated.items() if math.isnan(estimate.value)]:
+            raise MetricError(f"no number over all documents: {', '.join(lost)}")
         return aggregated
+
+    def _of_group(
+        self,
+        group: str,
+        key: str,
+        value: float,
+        stderr: float | None,
+        members: Mapping[str, Estimate],
+        results: Mapping[str, Mapping[str, Any]],
+    ) -> Estimate:
+        """Return the estimate of a group's score from those of its members, as lm-eval weights them."""
+        base = key.partition(",")[0]
+        entries = self.suite.groups[group].aggregate_metric_list or []
+        by_size = any(entry.weight_by_size for entry in entries if entry.metric == base)
+        tasks = [task.task_name for task in self.suite.groups[group].get_all_tasks()]
+        parts = {name: members[self._named(name, key)] for name in tasks if self._named(name, key) in members}
+        weights = [float(results[name]["sample_len"]) if by_size else 1.0 for name in parts]
+        made = combined(list(parts.values()), weights)
+        return replace(made, value=value, se=made.se if stderr is None else stderr)
 
     def _items(
         self, answered: Sequence[tuple[Sample, Answer]]

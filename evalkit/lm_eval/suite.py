@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import random
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from evalkit.lm_eval.pictures import pictures_of
 from evalkit.lm_eval.plain import choices_of, plain, plain_argument, reply_text, target_of
 from evalkit.model import Model
 from evalkit.types import Answer, Image, Response, Sample
+from evalkit.util.boundary import contained, reason
 
 # Values of ``dataset_path`` that are kinds of local files, not names on the hub.
 _FILES = frozenset({"arrow", "audiofolder", "csv", "imagefolder", "json", "parquet", "text", "xml"})
@@ -66,17 +68,21 @@ class Suite:
         _seed()
         distant = [c for c in catalog.leaves(self.manager, self.name) if not _is_here(c.get("dataset_path"))]
         reached = not distant or look_for_hub()
-        try:
+
+        def failure(problem: BaseException) -> BaseException:
+            if empty := _task_without_documents(problem):
+                return SetupError(f"lm-eval's task {empty} has no documents")
+            said = f"lm-eval cannot load {self.name}: {reason(problem)}"
+            return SetupError(said if reached else said + _without_hub(distant))
+
+        with contained(failure):  # a task's own code, and the data set's loader, may raise anything
             built = self.manager.load([self.name])
-        except Exception as problem:  # a task's own code, and the data set's loader, may raise anything
-            raise SetupError(
-                f"lm-eval cannot load {self.name}: {type(problem).__name__}: {problem}"
-                + ("" if reached else _without_hub(distant))
-            ) from problem
         for name, leaf in built["tasks"].items():
             config = leaf.config
             self._fresh[name] = (leaf.get_config("num_fewshot"), dict(config.generation_kwargs or {}))
             self.docs[name] = leaf.eval_docs
+        if empty := [name for name, docs in self.docs.items() if not len(docs)]:
+            raise SetupError(f"lm-eval's task {empty[0]} has no documents")
         self.leaves, self.groups = built["tasks"], built.get("groups", {})
 
     def configure(
@@ -207,6 +213,16 @@ class Suite:
             "n-original": {name: len(docs) for name, docs in self.docs.items()},
             "groups": {name: group.child_names for name, group in self.groups.items()},
         }
+
+
+def _task_without_documents(problem: BaseException) -> str:
+    """Return the name of the task whose set-up found no document; empty for other errors."""
+    for frame, _ in traceback.walk_tb(problem.__traceback__):
+        task = frame.f_locals.get("self")
+        docs = getattr(task, "task_docs", None)
+        if isinstance(problem, LookupError) and docs is not None and not len(docs):
+            return str(getattr(task, "task_name", None) or "")
+    return ""
 
 
 def _is_here(path: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,11 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
     )
 
     def prepare() -> None:
+        first = not suite.leaves
         suite.load()
         made.metrics = scores.metrics()
+        for line in scores.missing() if first else ():
+            print(f"evalkit: {line}", file=sys.stderr)
         made.version = str(suite.version)
         made.needs = Requirements(logprobs=suite.scores_likelihoods, images=suite.shows_pictures)
 

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from evalkit.errors import SetupError
-from evalkit.media.pixels import pillow, plain_png
+from evalkit.errors import RequestRejected, SetupError
+from evalkit.media.pixels import plain_png
+from evalkit.media.ready import ready_image
 from evalkit.media.sniff import look
 from evalkit.task import parametrize
-from evalkit.types import Image, Sample
+from evalkit.types import Image, MediaSupport, Sample
 
 ImageArm = Literal["real", "blank", "shuffled", "none"]
 ARMS: tuple[ImageArm, ...] = get_args(ImageArm)
@@ -36,8 +36,9 @@ def image_arms(fn: F) -> F:
 def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
     """Yield the samples with their pictures replaced and nothing else changed.
 
-    A shuffled picture is drawn from all other pictures of the data set by the sample's id, so that it is the
-    same in every run, with any limit. Raises ``SetupError`` if there is no other picture.
+    A shuffled picture is drawn by the sample's id from the pictures of all other clusters (patients), so that
+    it is the same in every run, with any limit; those of one sample differ, if there are enough. Raises
+    ``SetupError`` if there is none.
     """
     if image == "real":
         yield from samples
@@ -50,15 +51,16 @@ def in_arm(samples: Iterable[Sample], image: ImageArm) -> Iterator[Sample]:
 
 
 def blank(image: Image) -> Image:
-    """Return a mid-grey picture of the same size. Raises ``SetupError`` if the size is unknown."""
-    data = image.read()
-    size = image.size or look(data).size
-    if size is None:
-        try:
-            with pillow().open(io.BytesIO(data)) as opened:
-                size = opened.size
-        except OSError as problem:
-            raise SetupError(f"{image.path or image.sha256[:12]} is no picture: {problem}") from None
+    """Return a mid-grey picture of the size that the real one has when it is sent.
+
+    Raises ``SetupError`` if the real one cannot be sent.
+    """
+    try:
+        sent = ready_image(image, MediaSupport())
+    except RequestRejected as problem:
+        raise SetupError(f"image=blank needs the size of each picture: {problem}") from None
+    size = sent.size or look(sent.read()).size
+    assert size is not None, "a picture of unknown size is converted"
     grey = Image.of(plain_png(*size, GREY))
     return msgspec.structs.replace(grey, made="blank, in place of the real picture", size=size)
 
@@ -66,16 +68,29 @@ def blank(image: Image) -> Image:
 def _shuffled(samples: list[Sample]) -> Iterator[Sample]:
     pool = {image.sha256: image for sample in samples for image in sample.images}
     names = sorted(pool)
+    by_cluster: dict[str, set[str]] = {}
     for sample in samples:
-        own = {image.sha256 for image in sample.images}
-        if own and len(own) >= len(names):
-            raise SetupError("image=shuffled needs pictures of other samples, and there are none")
-        images = tuple(pool[_draw(names, own, f"{sample.id}\0{i}")] for i in range(len(sample.images)))
-        yield msgspec.structs.replace(sample, images=images)
+        by_cluster.setdefault(_cluster(sample), set()).update(image.sha256 for image in sample.images)
+    for sample in samples:
+        own = by_cluster[_cluster(sample)]
+        if sample.images and len(own) >= len(names):
+            raise SetupError(
+                f"image=shuffled needs pictures of other samples and other clusters than {sample.id!r} has, "
+                "and there are none"
+            )
+        drawn: list[str] = []
+        for i in range(len(sample.images)):
+            taken = own.union(drawn)
+            drawn.append(_draw(names, taken if len(taken) < len(names) else own, f"{sample.id}\0{i}"))
+        yield msgspec.structs.replace(sample, images=tuple(pool[name] for name in drawn))
 
 
-def _draw(names: list[str], own: set[str], key: str) -> str:
-    """Return the first name outside ``own``, from the position that the hash of ``key`` gives."""
+def _cluster(sample: Sample) -> str:
+    return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
+
+
+def _draw(names: list[str], taken: set[str], key: str) -> str:
+    """Return the first name outside ``taken``, from the position that the hash of ``key`` gives."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(names)
     rotated = (names[(start + step) % len(names)] for step in range(len(names)))
-    return next(name for name in rotated if name not in own)
+    return next(name for name in rotated if name not in taken)

@@ -15,7 +15,7 @@ import msgspec
 from evalkit.types import Image
 from evalkit.util.paths import cache_dir, write_whole
 
-_VERSION = "1"  # of the conversions: raise it when one changes
+_VERSION = "2"  # of the conversions: raise it when one changes
 
 _decode = msgspec.json.Decoder(tuple[Image, ...]).decode
 Made = tuple[bytes, str, tuple[int, int]]  # a PNG file, how it was made, width and height

@@ -8,10 +8,11 @@ import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from evalkit.errors import RequestRejected
+from evalkit.media.film_file import missing_bytes
 from evalkit.media.kept import Made, kept
 from evalkit.media.pixels import fitting, to_png
 from evalkit.media.sniff import look
-from evalkit.types import Audio, Image, MediaSupport, Message, Part, Video
+from evalkit.types import Audio, Image, MediaSupport, Message, Part, Text, Video
 
 _DOCUMENTS = ("application/pdf", "application/dicom")
 
@@ -47,7 +48,13 @@ def _ready(part: Part, takes: MediaSupport) -> tuple[Part, ...]:
             return (_ready_audio(part, takes),)
         case Video():
             return _ready_video(part, takes)
-    return (part,)
+        case Text():
+            return (part,)
+    kind = f"{type(part).__module__}.{type(part).__name__}"
+    raise RequestRejected(
+        f"a message holds {kind} where it should hold Text, Image, Audio or Video: open files with "
+        "Image.open(path), and bytes with Image.of(data)"
+    )
 
 
 def ready_image(image: Image, takes: MediaSupport) -> Image:
@@ -91,6 +98,7 @@ def _ready_audio(audio: Audio, takes: MediaSupport) -> Audio:
 
 
 def _ready_video(video: Video, takes: MediaSupport) -> tuple[Part, ...]:
+    _check_whole(video)
     if video.frames is None and video.fps is None:
         if takes.video:
             return (video,)
@@ -101,6 +109,18 @@ def _ready_video(video: Video, takes: MediaSupport) -> tuple[Part, ...]:
     from evalkit.media.film import frames_of
 
     return tuple(ready_image(frame, takes) for frame in frames_of(video))
+
+
+def _check_whole(video: Video) -> None:
+    try:
+        lacking = missing_bytes(video)
+    except OSError as problem:
+        raise RequestRejected(f"{_name(video)} cannot be read: {problem.strerror}") from None
+    if lacking:
+        raise RequestRejected(
+            f"{_name(video)} is cut off: by its own headers {lacking:,} bytes are missing. Copy it again, or "
+            "keep what is there: ffmpeg -i FILE -c copy NEW.mkv"
+        )
 
 
 def _bytes(part: Image | Audio | Video) -> bytes:

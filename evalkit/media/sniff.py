@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import re
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.types import Image
 
 _SIGNATURES = (
     (b"GIF87a", "image/gif"),
@@ -20,17 +26,29 @@ _SIGNATURES = (
     (b"fLaC", "audio/flac"),
     (b"\x1aE\xdf\xa3", "video/webm"),
 )
+_BRANDS = {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "image/heic"),
+}
+# The first element of a DICOM file without preamble: group 2 or 8, with a value representation that begins a
+# file, or with the length of a short value (implicit).
+_DICOM_ELEMENT = re.compile(
+    rb"[\x02\x08]\0.\0(?:UL|OB|CS|UI|SH|DA|[\x02-\x40]\0\0\0)|\0[\x02\x08]\0.(?:UL|OB|CS|UI|SH|DA)", re.DOTALL
+)
 # Markers of JPEG that begin a frame: all of C0 to CF but the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TAIL = 4096  # last bytes, which contain the end marker; some programs append bytes after the marker
+_HEAD = 4096
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """The media type of a file, a picture's size in pixels, and its ``odd`` traits, if any.
+    """The media type of a file, a picture's size as viewers show it, and its ``odd`` traits, if any.
 
     Odd is what some servers misread: 16 bits, CMYK, transparency, EXIF rotation, animation, a cut-off file.
+    ``size`` is width and height in pixels, after the EXIF rotation.
     """
 
     media_type: str
@@ -49,21 +67,54 @@ def look(data: bytes) -> FileInfo:
     if data[128:132] == b"DICM":
         return FileInfo("application/dicom")
     if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        if brand == b"avif":
-            return FileInfo("image/avif")
-        return FileInfo("image/heic" if brand[:2] == b"he" else "video/mp4")
+        return FileInfo(_BRANDS.get(data[8:12], "video/mp4"))
     for signature, media_type in _SIGNATURES:
         if data.startswith(signature):
             return FileInfo(media_type)
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2:  # a frame of MPEG audio, layer III
         return FileInfo("audio/mpeg")
-    return FileInfo("application/octet-stream")
+    return FileInfo(_without_signature(data))
+
+
+def _without_signature(data: bytes) -> str:
+    """Return the media type of a file that does not begin with its signature."""
+    start = data[:1024]
+    if b"%PDF-" in start:  # viewers take a few bytes in front of it
+        return "application/pdf"
+    if _DICOM_ELEMENT.match(start):
+        return "application/dicom"
+    if b"<svg" in start and start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "image/svg+xml"
+    return "application/octet-stream"
+
+
+def is_picture(image: Image) -> bool:
+    """Return whether a file may be a picture, by its first bytes, or by Pillow where they say nothing.
+
+    Raises ``OSError`` where the file cannot be read.
+    """
+    if image.data is not None:
+        head = image.data[:_HEAD]
+    else:
+        with Path(image.path or "").open("rb") as file:
+            head = file.read(_HEAD)
+    media_type = look(head).media_type
+    if media_type != "application/octet-stream":
+        return not media_type.startswith(("audio/", "video/"))
+    try:
+        pil = importlib.import_module("PIL.Image")
+    except ModuleNotFoundError:  # the file's own error then comes when it is sent
+        return True
+    try:
+        with pil.open(io.BytesIO(image.read())):
+            return True
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError):
+        return False
 
 
 def _png(data: bytes) -> FileInfo:
     odd: list[str] = []
-    size = None
+    size, turned = None, 1
     offset = 8
     while offset + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, offset)
@@ -76,18 +127,25 @@ def _png(data: bytes) -> FileInfo:
             odd.append("transparency")
         elif kind == b"acTL":
             odd.append("animation")
-        elif kind == b"eXIf" and _orientation(data[offset + 8 : offset + 8 + length]) > 1:
-            odd.append("EXIF rotation")
-        elif kind == b"IDAT":
+        elif kind == b"eXIf":  # before the pixels or after them
+            turned = _orientation(data[offset + 8 : offset + 8 + length])
+        elif kind == b"IEND" or not kind.isalpha():
             break
         offset += length + 12
     odd += ["no end"] if b"IEND" not in data[-_TAIL:] else []
-    return FileInfo("image/png", size, ", ".join(odd))
+    return _turned("image/png", size, odd, turned)
+
+
+def _turned(media_type: str, size: tuple[int, int] | None, odd: list[str], orientation: int) -> FileInfo:
+    """Return a picture's information, where ``size`` is that before the EXIF ``orientation``."""
+    odd = [*odd, "EXIF rotation"] if orientation > 1 else odd
+    upright = (size[1], size[0]) if size and orientation > 4 else size
+    return FileInfo(media_type, upright, ", ".join(odd))
 
 
 def _jpeg(data: bytes) -> FileInfo:
     odd: list[str] = []
-    offset = 2
+    offset, turned = 2, 1
     while offset + 4 <= len(data) and data[offset] == 0xFF:
         marker = data[offset + 1]
         if marker == 0xFF or marker in _BARE:
@@ -95,14 +153,14 @@ def _jpeg(data: bytes) -> FileInfo:
             continue
         (length,) = struct.unpack_from(">H", data, offset + 2)
         body = data[offset + 4 : offset + 2 + length]
-        if marker == 0xE1 and body.startswith(b"Exif\0\0") and _orientation(body[6:]) > 1:
-            odd.append("EXIF rotation")
+        if marker == 0xE1 and body.startswith(b"Exif\0\0"):
+            turned = _orientation(body[6:])
         if marker in _FRAMES and len(body) >= 6:
             precision, height, width, components = struct.unpack_from(">BHHB", body)
             odd += [f"{precision} bits"] if precision != 8 else []
             odd += ["CMYK"] if components == 4 else []
-            odd += ["no end"] if b"\xff\xd9" not in data[-_TAIL:] else []
-            return FileInfo("image/jpeg", (width, height), ", ".join(odd))
+            odd += ["no end"] if b"\xff\xd9" not in data[max(offset, len(data) - _TAIL) :] else []
+            return _turned("image/jpeg", (width, height), odd, turned)
         offset += 2 + length
     return FileInfo("image/jpeg", None, "no frame in it")
 
@@ -119,7 +177,7 @@ def _orientation(exif: bytes) -> int:
     for entry in range(offset + 2, min(offset + 2 + 12 * entries, len(exif) - 11), 12):
         tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
         if tag == 0x0112:
-            return int(value)
+            return int(value) if 1 <= value <= 8 else 1
     return 1
 
 
@@ -130,16 +188,28 @@ def _riff(data: bytes) -> FileInfo:
         return FileInfo("video/x-msvideo")
     if data[8:12] != b"WEBP":
         return FileInfo("application/octet-stream")
+    odd = ["no end"] if int.from_bytes(data[4:8], "little") + 8 > len(data) else []
     if data[12:16] == b"VP8X" and len(data) >= 30:
         flags = data[20]
-        names = ((0x10, "transparency"), (0x02, "animation"), (0x08, "EXIF rotation"))
+        odd += [name for bit, name in ((0x10, "transparency"), (0x02, "animation")) if flags & bit]
         size = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
-        return FileInfo("image/webp", size, ", ".join(name for bit, name in names if flags & bit))
+        return _turned("image/webp", size, odd, _webp_orientation(data) if flags & 0x08 else 1)
     if data[12:16] == b"VP8L" and len(data) >= 25:
         bits = int.from_bytes(data[21:25], "little")
         size = ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-        return FileInfo("image/webp", size, "transparency" if bits >> 28 & 1 else "")
+        return FileInfo("image/webp", size, ", ".join([*odd, "transparency"] if bits >> 28 & 1 else odd))
     if data[12:16] == b"VP8 " and len(data) >= 30:
         width, height = struct.unpack_from("<HH", data, 26)
-        return FileInfo("image/webp", (width & 0x3FFF, height & 0x3FFF))
-    return FileInfo("image/webp")
+        return FileInfo("image/webp", (width & 0x3FFF, height & 0x3FFF), ", ".join(odd))
+    return FileInfo("image/webp", None, "no frame in it")
+
+
+def _webp_orientation(data: bytes) -> int:
+    """Return the orientation in the EXIF chunk of a WebP file: 1 if there is none."""
+    offset = 12
+    while offset + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, offset)
+        if kind == b"EXIF":
+            return _orientation(data[offset + 8 : offset + 8 + length].removeprefix(b"Exif\0\0"))
+        offset += 8 + length + length % 2
+    return 1

@@ -13,41 +13,29 @@ from functools import partial
 from evalkit.data.sentences import split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Function, Metric
-from evalkit.metrics.citation import without_marks
+from evalkit.reading.abstention import abstains as says_no_answer
+from evalkit.reading.markup import plain
 from evalkit.types import Answer, Sample
 
 ABSTENTION = "The passages do not answer the question."
 """The reply that prompts ask for where the passages do not hold the answer, and the gold baseline gives."""
 
-_NOT = r"(?:do(?:es)?\s+not|don't|doesn't|did\s+not|didn't|cannot|can't|fail(?:s|ed)?\s+to)"
-_SOURCES = (
-    r"(?:passages?|abstracts?|documents?|context|sources?|excerpts?|texts?|references|literature provided)"
-)
-_HOLD = (
-    r"(?:answer|address|contain|provide|include|mention|report|discuss|cover|hold|give|support an answer"
-    r"|bear on|allow|permit|speak to)"
-)
-_ABSTAINS = re.compile(
-    rf"\b{_SOURCES}\b[^.;]{{0,60}}\b{_NOT}\s+(?:\w+\s+){{0,2}}{_HOLD}"
-    rf"|\b(?:none|neither) of (?:the|these)\s+(?:\w+\s+){{0,2}}{_SOURCES}"
-    rf"|\bno\s+(?:relevant\s+|such\s+|suitable\s+)?{_SOURCES}\b[^.;]{{0,30}}\b{_HOLD}"
-    rf"|\b(?:cannot|can't|can not|could not)\s+be\s+(?:answered|determined)\b[^.;]{{0,40}}\b{_SOURCES}"
-    rf"|\b(?:cannot|can't|unable to)\s+(?:answer|determine)\b"
-    rf"|\bno (?:such|relevant) (?:trials?|stud(?:y|ies))\b|\bi (?:do not|don't) know\b",
-    re.IGNORECASE,
+_READ = 1000  # characters of the reply in which its first sentence is looked for
+_BEFORE_THE_FIRST = re.compile(
+    r".*\?|(?:i am |i'm )?(?:so |very )?sorry\W*|i apologi[sz]e\W*|unfortunately\W*", re.I
 )
 
 
 def abstains(text: str) -> bool:
     """Return whether the first sentence of a reply says that the passages do not hold the answer.
 
-    The rule is a fixed list of phrases about the *passages* (``the passages do not address``, ``cannot be
-    answered from these abstracts``, ``no such trial``, ``I do not know``). "The evidence is insufficient" is
-    a finding in medicine and does not count as an abstention.
+    ``evalkit.reading.abstention`` has the rule: phrases about the *passages* or the question (``the passages
+    do not address``, ``cannot be answered from these abstracts``, ``I do not know``). "The evidence is
+    insufficient" is a finding in medicine and does not count. A question or an apology ("I'm sorry.") at the
+    beginning is not the first sentence.
     """
-    sentences = split_sentences(without_marks(text))
-    first = " ".join(sentences[0].split())[:400] if sentences else ""
-    return _ABSTAINS.search(first) is not None and not first.lower().startswith("if ")  # the prompt repeated
+    sentences = [s for s in split_sentences(plain(text)[:_READ]) if not _BEFORE_THE_FIRST.fullmatch(s)]
+    return bool(sentences) and says_no_answer(sentences[0])
 
 
 def abstention() -> Metric:
@@ -57,7 +45,9 @@ def abstention() -> Metric:
     that always abstains has the best value here, and the worst quality on every question that has an answer:
     read it beside ``abstained``.
     """
-    return Metric("abstention", _abstention, help="whether the reply abstains where the evidence is missing")
+    return Metric(
+        "abstention", _abstention, help="whether the reply abstains where the evidence is missing", version=2
+    )
 
 
 def abstained() -> Metric:
@@ -66,7 +56,12 @@ def abstained() -> Metric:
     Where the evidence was shown, each of these is a false abstention, which the quality metrics punish.
     """
     return Metric(
-        "abstained", _abstained, higher_is_better=None, kind="fact", help="share of replies that abstain"
+        "abstained",
+        _abstained,
+        higher_is_better=None,
+        kind="fact",
+        help="share of replies that abstain",
+        version=2,
     )
 
 

@@ -1,7 +1,7 @@
 """Citations: the passages that each sentence of a reply cites, and whether they are relevant.
 
-A citation mark is a pair of square brackets around passage numbers, counted from 1: ``[1]``, ``[1, 2]``,
-``[1-3]``, ``[1][2]``. Every pattern here takes time linear in the text, because a reply can be hostile.
+``evalkit.reading.marks`` says what a citation mark is: square brackets around passage numbers, counted from
+1 (``[1]``, ``[1, 2]``, ``[1-3]``, ``[1][2]``), or another form that models use.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from collections.abc import Iterable
 from evalkit.data.sentences import CAPITAL, split_sentences
 from evalkit.facts import Shown, read
 from evalkit.metric import Metric
+from evalkit.reading.marks import MARKS_AND_SPACE, parted, spelt_out
+from evalkit.reading.marks import without_marks as without_marks
 from evalkit.types import Answer, Sample
 
-_MARK = r"\[\s?[0-9]{1,9}(?:\s?[,;–—-]\s?[0-9]{1,9})*\s?\]"
-_MARKS = re.compile(_MARK)
-_MARK_AND_SPACE = re.compile(rf" ?{_MARK}")
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.
-_LINE_OF_ITS_OWN = re.compile(rf"\n(?=(?:{_MARK}[ \t]?)++[{CAPITAL}])")
+_LINE_OF_ITS_OWN = re.compile(rf"\n(?={MARKS_AND_SPACE}[{CAPITAL}])")
 _WORD = re.compile(r"\w")
-
-
-def without_marks(text: str) -> str:
-    """Return the text without its citation marks."""
-    return _MARK_AND_SPACE.sub("", text)
 
 
 def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
@@ -37,19 +31,19 @@ def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:
     ``[1-999]`` has one wrong citation more than ``[1-n]``.
     """
     sentences: list[tuple[str, dict[int, None]]] = []
-    for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", text)):
-        sentence = without_marks(piece).strip()
-        numbers = dict.fromkeys(_numbers(_MARKS.findall(piece), n))
+    for piece in split_sentences(_LINE_OF_ITS_OWN.sub("\n\n", spelt_out(text))):
+        sentence, marks = parted(piece)
+        numbers = dict.fromkeys(_numbers(marks, n))
         if _WORD.search(sentence):
-            sentences.append((sentence, numbers))
+            sentences.append((sentence.strip(), numbers))
         elif sentences:
             sentences[-1][1].update(numbers)
     return [(sentence, [i - 1 if 1 <= i <= n else None for i in numbers]) for sentence, numbers in sentences]
 
 
-def _numbers(marks: Iterable[str], n: int) -> Iterable[int]:
-    for mark in marks:
-        for part in re.split("[,;]", mark):
+def _numbers(cited: Iterable[str], n: int) -> Iterable[int]:
+    for mark in cited:
+        for part in re.split("[,;、，&]|and", mark):
             ends = [int(digits) for digits in re.findall("[0-9]+", part)]
             low, high = min(ends), max(ends)
             yield from range(low, max(low, min(high, n + 1)) + 1)
@@ -64,7 +58,10 @@ def citation_precision() -> Metric:
     where no document is known to be relevant.
     """
     return Metric(
-        "citation_precision", _precision, help="share of citations that point to a relevant document"
+        "citation_precision",
+        _precision,
+        help="share of citations that point to a relevant document",
+        version=2,
     )
 
 
@@ -74,7 +71,9 @@ def citation_recall() -> Metric:
     A relevant document that was not retrieved counts too: the pipeline has missed it. Applies where
     ``citation_precision`` applies.
     """
-    return Metric("citation_recall", _recall, help="share of the relevant documents that are cited")
+    return Metric(
+        "citation_recall", _recall, help="share of the relevant documents that are cited", version=2
+    )
 
 
 def citation_coverage() -> Metric:
@@ -84,7 +83,7 @@ def citation_coverage() -> Metric:
     relevant ones, by design. TREC BioGen's citation coverage also asks that the citation supports the
     sentence.
     """
-    return Metric("citation_coverage", _coverage, help="share of sentences with a citation")
+    return Metric("citation_coverage", _coverage, help="share of sentences with a citation", version=2)
 
 
 def _precision(sample: Sample, answer: Answer) -> float | None:

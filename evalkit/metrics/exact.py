@@ -16,7 +16,7 @@ import numpy as np
 
 from evalkit.errors import MetricError, UsageError
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.vision import read_label
+from evalkit.reading.answers import read_label
 from evalkit.types import Answer, Sample
 
 Factoid = Literal["strict", "lenient", "mrr"]
@@ -140,8 +140,8 @@ def _label_pair(labels: tuple[str, ...], sample: Sample, answer: Answer) -> floa
     if right not in labels:
         return None
     labels_read = answer.metadata.get("exact_answer")
-    predicted = read_label(answer.reply, labels) if labels_read is None else _only_one(labels_read)
-    column = labels.index(predicted) if predicted in labels and not answer.failed else len(labels)
+    said = read_label(answer.reply, labels, sample.input) if labels_read is None else _only_one(labels_read)
+    column = labels.index(said) if said in labels and not answer.failed else len(labels)
     return float(labels.index(right) * (len(labels) + 1) + column)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from evalkit.data.words import latin_share
 from evalkit.extras import load
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Formula = Literal["fkgl", "dcrs", "cli"]

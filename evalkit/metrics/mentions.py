@@ -16,17 +16,14 @@ from evalkit.data.sentences import split_sentences
 from evalkit.metric import Metric, check_option
 from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
 from evalkit.metrics.text import scored
+from evalkit.reading.fold import fold
+from evalkit.reading.numbers import find_numbers
 from evalkit.types import Answer, Sample
 
 Stat = Literal["f", "precision", "recall"]
 
 _LEVEL = re.compile(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"\b[^\W\d_]+-?\d[\w-]*")  # VRN-04412, CYP3A4
 _ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s")
-_THOUSANDS = "[,\u2009\u202f\u00a0]"
-_NUMBER = re.compile(
-    rf"(?<![\w.])(?:\d{{1,3}}(?:{_THOUSANDS}\d{{3}}){{1,3}}|\d{{0,12}})(?:\.\d{{1,6}}|(?<=\d))(?!\d)"
-)
 _WORD = re.compile(r"[^\W_]+(?:[-/][^\W_]+)*")
 # Endings of drug names: the World Health Organization's stems of nonproprietary names.
 _SUBSTANCE = re.compile(
@@ -36,15 +33,13 @@ _SUBSTANCE = re.compile(
 )
 
 
-def numbers(text: str) -> list[Decimal]:
-    """Return the numbers written in digits, in order, without signs: ``1,204``, ``1204``, ``.71``, ``0·71``.
+def numbers(text: str, *, words: bool = False) -> list[Decimal]:
+    """Return the numbers in digits, in order, without signs; then those in ``words`` (``reading.numbers``).
 
-    The level of a confidence interval, digits inside names and registration numbers, and the number of a
-    list item are left out.
+    The level of a confidence interval and the number of a list item are left out.
     """
-    text = _ITEM.sub("", text.replace("·", "."))
-    text = _IDENTIFIER.sub(" ", _LEVEL.sub(" CI", text))
-    return [Decimal(re.sub(_THOUSANDS, "", digits)) for digits in _NUMBER.findall(text)]
+    text = _LEVEL.sub(" CI", _ITEM.sub("", fold(text)))
+    return [abs(number) for number in find_numbers(text, words=words)]
 
 
 def entities(text: str) -> set[str]:
@@ -55,7 +50,7 @@ def entities(text: str) -> set[str]:
     nonproprietary name (``metformin``, ``adalimumab``). Units and plain words are not names.
     """
     names: set[str] = set()
-    for sentence in split_sentences(text):
+    for sentence in split_sentences(fold(text)):
         for position, match in enumerate(_WORD.finditer(sentence)):
             word = match.group()
             letters, digits = any(map(str.isalpha, word)), any(map(str.isdigit, word))
@@ -68,17 +63,19 @@ def entities(text: str) -> set[str]:
 
 
 def unsupported_numbers(source: Source = "passages") -> Metric:
-    """Return the share of the reply's numbers that no source holds. Lower is better.
+    """Return the share of the reply's numbers (in digits) that no source holds. Lower is better.
 
-    Numbers are compared by value, without sign. A number with decimals is also supported by a source's number
-    that rounds to it. A reply without numbers scores 0: read this metric beside one that rewards numbers.
-    Does not apply where the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
+    A source may hold them in words. Numbers are compared by value, without sign: ``10^6``, ``10⁶`` and
+    ``1,000,000`` are equal. A number with decimals is also supported by a source's number that rounds to it.
+    A reply without numbers scores 0: read this metric beside one that rewards numbers. Does not apply where
+    the prompt held no passages by design. Raises ``UsageError`` for an unknown source.
     """
     return Metric(
         "unsupported_numbers" + checked("unsupported_numbers", source),
         partial(_unsupported, source),
         higher_is_better=False,
         help="share of the reply's numbers that no source holds",
+        version=2,
     )
 
 
@@ -90,7 +87,10 @@ def entity_overlap(stat: Stat = "f") -> Metric:
     """
     check_option("entity_overlap", stat, get_args(Stat))
     return Metric(
-        f"entity_{stat}", partial(_entities, stat), help=f"names shared with the reference ({stat})"
+        f"entity_{stat}",
+        partial(_entities, stat),
+        help=f"names shared with the reference ({stat})",
+        version=2,
     )
 
 
@@ -98,14 +98,14 @@ def _unsupported(source: Source, sample: Sample, answer: Answer) -> float | None
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    sourced = {number for text in texts for number in numbers(text)}
+    sourced = {number for text in texts for number in numbers(text, words=True)}
     written = [number for line in plain_reply(answer).splitlines() for number in numbers(line)]
     return sum(not _supported(number, sourced) for number in written) / len(written) if written else 0.0
 
 
 def _supported(number: Decimal, sourced: Iterable[Decimal]) -> bool:
-    decimals = max(0, -int(number.as_tuple().exponent))
-    reach = Decimal(1).scaleb(-decimals) / 2 if decimals else Decimal(0)  # 0.71 supports 0.7, 4 only 4
+    last = int(number.as_tuple().exponent)  # 0: only the same number is equal; -1: also one that rounds to it
+    reach = Decimal(1).scaleb(last) / 2 if last else Decimal(0)
     return any(abs(number - other) <= reach for other in sourced)
 
 

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from evalkit.data.words import words
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
+from evalkit.reading.fold import fold
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Source = Literal["passages", "input"]
@@ -51,7 +52,7 @@ def copy_rate(source: Source = "passages") -> Metric:
         higher_is_better=None,
         kind="fact",
         help="longest span copied from a source / length of the reply",
-        version=2,  # 2: characters of scripts without spaces are words
+        version=2,  # 2: characters of scripts without spaces are words; text is folded
     )
 
 
@@ -59,8 +60,8 @@ def _copied(source: Source, sample: Sample, answer: Answer) -> float | None:
     texts = source_texts(source, sample, answer)
     if texts is None:
         return None
-    own = words(plain_reply(answer).lower())
-    sources = [f" {' '.join(words(text.lower()))} " for text in texts]
+    own = words(fold(plain_reply(answer)).lower())
+    sources = [f" {' '.join(words(fold(text).lower()))} " for text in texts]
     longest = 0
     for start in range(len(own)):
         while longest < len(own) - start and _is_copied(own[start : start + longest + 1], sources):

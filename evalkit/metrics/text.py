@@ -19,9 +19,9 @@ from evalkit.data.sentences import split_sentences
 from evalkit.data.words import spans, words
 from evalkit.errors import MetricError
 from evalkit.metric import Metric, check_option
-from evalkit.metrics.citation import without_marks
 from evalkit.metrics.skip_bigrams import su4, tokenizer_of
 from evalkit.reading.fold import fold
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Sample
 
 Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum", "rougeSU4"]

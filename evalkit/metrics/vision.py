@@ -1,91 +1,43 @@
 """Questions about pictures: closed answers, recall of the reference's words, counts, mathematical answers.
 
-The rules that read replies are the functions ``read_…``. They never guess: a reply that cannot be read
-scores 0.
+The rules that read replies (``evalkit.reading.answers``, ``read_math``) never guess: a reply that cannot be
+read scores 0.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from decimal import Decimal
 
 from evalkit.errors import MetricError
 from evalkit.metric import Metric
 from evalkit.metrics.latex import value_of
 from evalkit.metrics.text import normalize
+from evalkit.reading.answers import ANSWER_IS, LEAD, read_number, read_yes_no
+from evalkit.reading.answers import read_label as read_label
+from evalkit.reading.fold import fold
+from evalkit.reading.markup import plain, tagged
+from evalkit.reading.negation import denied
+from evalkit.reading.numbers import only_number, quantity
 from evalkit.types import Answer, Sample
-
-_NUMBERS = {
-    "no": 0,
-    "none": 0,
-    "zero": 0,
-    "one": 1,
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "eleven": 11,
-    "twelve": 12,
-}
-_LEAD = re.compile(r"^\W*(?:(?:the |final )*answer(?: is)?\b\W*)?", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
-_ANSWER_IS = re.compile(r"\banswer(?: is|:| is:)\s*", re.IGNORECASE)
-
-
-def read_yes_no(reply: str) -> str | None:
-    """Return ``yes``, ``no`` or None, as ``read_label`` finds it (version 1)."""
-    return read_label(reply, ("yes", "no"))
-
-
-def read_label(reply: str, labels: Sequence[str]) -> str | None:
-    """Return the one of ``labels`` (single words, lower case) that a reply says, or None (version 1).
-
-    A label with a punctuation mark at the beginning decides ("Yes, there is no fluid"); otherwise exactly one
-    of the labels must occur.
-    """
-    start = _LEAD.sub("", reply, count=1)
-    decided = rf"({'|'.join(map(re.escape, labels))})\b\W*(?:$|[\n.,;:!*)–—-])"
-    if match := re.match(decided, start, re.IGNORECASE):
-        return match[1].lower()
-    mentioned = {word for word in re.findall(r"\w+", reply.lower()) if word in labels}
-    return mentioned.pop() if len(mentioned) == 1 else None
-
-
-def read_number(reply: str) -> float | None:
-    """Return the number in a reply: the number after "answer is", else the only number (version 1).
-
-    Numbers are digits, or words up to twelve where there are no digits. Returns None where the reply holds
-    two different numbers or none.
-    """
-    *_, last = _ANSWER_IS.split(reply)
-    for text in (last, reply):
-        numbers = {float(digits.replace(",", "")) for digits in _NUMBER.findall(text)}
-        numbers = numbers or {float(_NUMBERS[w]) for w in re.findall(r"\w+", text.lower()) if w in _NUMBERS}
-        if len(numbers) == 1:
-            return numbers.pop()
-    return None
 
 
 def closed_accuracy() -> Metric:
     """Return ``closed_accuracy``: 1 where a closed question is answered right, otherwise 0.
 
     A target of yes or no is compared with the result of ``read_yes_no``; any other target ("left", "PA") with
-    the whole reply after SQuAD's normalization.
+    the whole reply after SQuAD's normalization, both folded and without markup.
     """
-    return Metric("closed_accuracy", _closed, help="1 if a closed question is answered right")
+    return Metric("closed_accuracy", _closed, help="1 if a closed question is answered right", version=2)
 
 
 def _closed(sample: Sample, answer: Answer) -> float:
-    targets = {normalize(target) for target in sample.targets}
+    targets = {normalize(plain(target)) for target in sample.targets}
     if targets <= {"yes", "no"}:
-        return float(read_yes_no(answer.reply) in targets)
-    return float(normalize(_LEAD.sub("", answer.reply, count=1)) in targets)
+        return float(read_yes_no(answer.reply, sample.input) in targets)
+    return float(normalize(LEAD.sub("", plain(answer.reply), count=1)) in targets)
 
 
 def token_recall() -> Metric:
@@ -109,20 +61,23 @@ def count_within() -> Metric:
     ``sample.metadata["tolerance"]`` (default 0) is the largest difference that counts as equal.
     Raises ``MetricError`` for a target that is not a number.
     """
-    return Metric("count_within", _count_within, help="1 if the number is right within its tolerance")
+    return Metric(
+        "count_within", _count_within, help="1 if the number is right within its tolerance", version=2
+    )
 
 
 def _count_within(sample: Sample, answer: Answer) -> float:
-    number, tolerance = read_number(answer.reply), sample.metadata.get("tolerance", 0)
-    try:
-        right = [float(target) for target in sample.targets]
-    except ValueError:
-        raise MetricError(f"sample {sample.id!r}: the target {sample.target!r} is not a number") from None
-    return float(number is not None and any(abs(number - target) <= tolerance for target in right))
+    number = read_number(answer.reply, sample.input)
+    tolerance = Decimal(str(sample.metadata.get("tolerance", 0)))
+    right = [only_number(target) for target in sample.targets]
+    if None in right:
+        raise MetricError(f"sample {sample.id!r}: the target {sample.target!r} is not a number")
+    return float(number is not None and any(t is not None and abs(number - t) <= tolerance for t in right))
 
 
 _TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
-_MARKS = re.compile(r"\\(?:left|right|displaystyle|[,;! ])|[\s$]|\^\{?\\circ\}?|\\?%|°")
+_MARKS = re.compile(r"\\(?:left|right|displaystyle|[,;! ()\[\]])|[\s$]|\^\{?\\circ\}?|\\?%|°")
+_STATEMENTS = 50  # "answer is …": the last ones of a reply are looked at
 _SENTENCE = re.compile(r"\.(?:\s|$)|\n")
 
 
@@ -131,10 +86,11 @@ def math_answer() -> Metric:
 
     The final answer is the content of the last ``\\boxed{}``, else the text after the last "answer is" or
     "Answer:", else a reply of one line. Two answers are equal as text (without white space, ``$``, degrees,
-    per cent signs and case), or as numbers rounded to two decimals; a choice may also be the option's text.
+    per cent signs and case), or as numbers rounded to two decimals; a choice may also be the option's text. A
+    statement that is denied ("the incorrect answer is 5") does not count.
     Source: the rule of Wang et al. 2024 (MATH-Vision); agrees with more than 99 % of its stored decisions.
     """
-    return Metric("math_answer", _math_answer, help="1 if the final answer equals the target")
+    return Metric("math_answer", _math_answer, help="1 if the final answer equals the target", version=2)
 
 
 def _math_answer(sample: Sample, answer: Answer) -> float:
@@ -152,14 +108,15 @@ def _right(sample: Sample) -> list[str]:
 
 
 def read_math(reply: str) -> str | None:
-    """Return the final answer in a reply, or None where nothing marks one (version 1)."""
-    if (boxed := _last_box(reply)) is not None:
+    """Return the final answer in a reply, or None where nothing marks one (version 2)."""
+    text = tagged(fold(reply)).strip()
+    if (boxed := _last_box(text)) is not None:
         return boxed.strip() or None
-    *before, last = _ANSWER_IS.split(reply)
-    if before:
-        return _SENTENCE.split(last.strip(), maxsplit=1)[0].strip(" .:*") or None
-    line = reply.strip()
-    return line.rstrip(".") or None if "\n" not in line else None
+    stated = [match.end() for match in ANSWER_IS.finditer(text)][-_STATEMENTS:]
+    for start in reversed(stated):
+        if not denied(text, start, start + 1):
+            return _SENTENCE.split(text[start:].strip(), maxsplit=1)[0].strip(" .:*") or None
+    return text.rstrip(".") or None if "\n" not in text and not stated else None
 
 
 def _last_box(reply: str) -> str | None:
@@ -176,17 +133,31 @@ def _last_box(reply: str) -> str | None:
 
 
 def math_equal(a: str, b: str) -> bool:
-    """Return whether two answers are equal as text, or as numbers rounded to two decimals."""
-    a, b = _plain(a), _plain(b)
-    if not a or not b:
+    """Return whether two answers are equal as text, or as numbers rounded to two decimals.
+
+    Numbers that round to 0 are equal within half a per cent: 0.0000042 is not 0.
+    """
+    plain_a, plain_b = _plain(a), _plain(b)
+    if not plain_a or not plain_b:
         return False
-    if a == b:
+    if plain_a == plain_b:
         return True
-    left, right = value_of(a), value_of(b)
-    return left is not None and right is not None and round(left, 2) == round(right, 2)
+    left, right = _number(a), _number(b)
+    if left is None or right is None:
+        return False
+    if min(abs(left), abs(right)) < 0.005:
+        return math.isclose(left, right, rel_tol=0.005)
+    return round(left, 2) == round(right, 2)
+
+
+def _number(text: str) -> float | None:
+    """Return the value of an expression, or of a number with its unit (``1,500 mL``)."""
+    value = value_of(_plain(text))
+    number = quantity(_TEXT.sub(r" \1", text).replace("$", "")) if value is None else None
+    return value if number is None else float(number)
 
 
 def _plain(text: str) -> str:
-    folded = _MARKS.sub("", _TEXT.sub(r"\1", text.lower())).rstrip(".")
+    folded = _MARKS.sub("", _TEXT.sub(r"\1", fold(text).lower())).strip("*").rstrip(".")
     folded = re.sub(r"^[a-z]=", "", folded)
     return re.sub(r"^\(([a-e])\)$", r"\1", folded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +176,21 @@ class PredictionsBackend(Backend):
 
 
 def with_retrieved(item: Item, predictions: dict[Key, Prediction]) -> Item:
-    """Return the same item, with the file's passages and rankings in its answers where the file has them."""
-    if not any(line.passages is not None or line.ranking is not None for line in predictions.values()):
+    """Return the same item, with the file's passages and rankings in its answers where the file has them.
+
+    What the task itself retrieves is not what the system behind the file was shown. In the arm ``retrieved``
+    an answer without passages and ranking in the file has none, and the settings of the task's own retrieval
+    are not shown; in other arms the task says which passages are in the prompt.
+    """
+    retrieving = searches(item)
+    has = [line.passages is not None or line.ranking is not None for line in predictions.values()]
+    if not any(has) and not retrieving:
         return item
 
     def add_retrieved(sample: Sample, model: Any, answer: Answer) -> Answer:
         line = predictions.get((sample.id, model.repeat))
         if line is None or (line.passages is None and line.ranking is None):
-            return answer
+            return msgspec.structs.replace(answer, passages=None, ranking=None) if retrieving else answer
         fields: dict[str, Any] = {} if line.ranking is None else {"ranking": line.ranking}
         if line.passages is not None:
             fields["passages"] = line.passages
@@ -190,7 +198,31 @@ def with_retrieved(item: Item, predictions: dict[Key, Prediction]) -> Item:
             fields.setdefault("ranking", documents)
         return msgspec.structs.replace(answer, **fields)
 
-    return item.answered_by(_followed_by(item.task.fn, add_retrieved))
+    answered = item.answered_by(_followed_by(item.task.fn, add_retrieved))
+    return replace(answered, unused=_of_retrieval(item)) if retrieving or all(has) else answered
+
+
+def searches(item: Item) -> bool:
+    """Return whether the passages of this item come from the task's retriever."""
+    asked = {name for asks in item.resolved.asks.values() for name in asks.fixtures}
+    return "retriever" in asked and item.params.get("arm", "retrieved") == "retrieved"
+
+
+def _of_retrieval(item: Item) -> frozenset[str]:
+    """Return the fixture ``retriever``, with the fixtures and parameters that it alone stands on, and k."""
+    asks = item.resolved.asks
+    kept = set(asks[item.task.samples].names) if callable(item.task.samples) else set()
+    found: set[str] = set()
+    names = ["retriever"]
+    while names:
+        name = names.pop()
+        fixture = item.resolved.fixtures.get(name)
+        if name in found or name in kept or (fixture is None and name not in item.params):
+            continue
+        found.add(name)
+        if fixture is not None and fixture.fn in asks:
+            names += asks[fixture.fn].names
+    return frozenset(found | ({"k", "position", "query"} & set(item.params) if len(found) > 1 else set()))
 
 
 def _followed_by(fn: Callable[..., Any], then: Callable[..., Answer]) -> Callable[..., Any]:

@@ -175,7 +175,7 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
 
 _HEAD = re.compile(r"(?P<provider>[^:/@]+):(?P<name>.*?)(?:@(?P<urls>(?i:https?)://.*))?")
 _NO_HOST = re.compile(r"[\s\"<>\\^`{|}]")
-_BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+)(?:/.*)?$")
+_BARE_HOST = re.compile(r"@(?:localhost|[\w.-]+:\d+|\[[\da-fA-F:.]+\](?::\d+)?)(?:/.*)?$")
 
 
 def _read_head(text: str, head: str) -> ModelSpec:

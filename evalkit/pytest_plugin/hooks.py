@@ -103,6 +103,29 @@ def evaluate(request: pytest.FixtureRequest) -> Evaluate:
     return loop_of(request.config).evaluate
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tear the tasks' fixtures down; where that fails, the session fails."""
+    if failed := _close(session.config):
+        session.config.stash[_FAILED] = failed
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for failure in config.stash.get(_FAILED, []):
+        terminalreporter.write_line(f"evalkit: {failure}", red=True)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if "evalkit.pytest_plugin.items" in sys.modules:
-        sys.modules["evalkit.pytest_plugin.items"].close_loop(config)
+    _close(config)
+
+
+_FAILED = pytest.StashKey[list[str]]()
+
+
+def _close(config: pytest.Config) -> list[str]:
+    """End the loop that ran evaluations, if one was started; return the teardowns that failed."""
+    if "evalkit.pytest_plugin.items" not in sys.modules:
+        return []
+    failed: list[str] = sys.modules["evalkit.pytest_plugin.items"].close_loop(config)
+    return failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,10 +26,12 @@ from evalkit.models.fake import FakeBackend
 from evalkit.protocols import Backend
 from evalkit.run import runner
 from evalkit.run.call_facts import call_notes
+from evalkit.run.event_loop import run_until_done
 from evalkit.run.session import Session
 from evalkit.store import open_store
-from evalkit.store.records import Run
+from evalkit.store.records import Run, RunSpec
 from evalkit.task import Task
+from evalkit.util import paths
 from evalkit.util.name_values import parse_name_values
 from evalkit.util.printable import one_line, printable
 from evalkit.util.progress import Silent
@@ -60,7 +63,9 @@ class Loop:
     def __init__(self, store_url: str | None) -> None:
         self.store = open_store(store_url)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="evalkit", daemon=True)
+        self._closed = self._loop.create_future()
+        work = partial(run_until_done, self._loop, self._closed)
+        self._thread = threading.Thread(target=work, name="evalkit", daemon=True)
         self._thread.start()
         self._session = Session(Silent())
         self.wait(self._session.__aenter__())
@@ -107,14 +112,15 @@ class Loop:
         name = str(getattr(model, "name", type(model).__name__))
         return self.start(item, name, runner.Options(limit=limit, repeats=repeats, backend=model))
 
-    def close(self) -> None:
-        """Tear down fixtures, stop the loop, close the store."""
+    def close(self) -> list[str]:
+        """Tear down fixtures, stop the loop, close the store; return the teardowns that failed."""
         self.wait(self._session.__aexit__(None, None, None))
         self.wait(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closed.set_result, None)
         self._thread.join()
         self._loop.close()
         self.store.close()
+        return self._session.failures
 
 
 def _as_backend(function: Callable[..., Any]) -> Backend:
@@ -128,15 +134,19 @@ _LOOP = pytest.StashKey[Loop]()
 def loop_of(config: pytest.Config) -> Loop:
     """Return the loop of this pytest session, started at the first call."""
     if _LOOP not in config.stash:
+        paths.start_in(config.invocation_params.dir)  # a test may stand in another folder by now
         config.stash[_LOOP] = Loop(config.getoption("evalkit_store"))
     return config.stash[_LOOP]
 
 
-def close_loop(config: pytest.Config) -> None:
-    """End the session's loop, if it was started."""
-    if _LOOP in config.stash:
-        config.stash[_LOOP].close()
-        del config.stash[_LOOP]
+def close_loop(config: pytest.Config) -> list[str]:
+    """End the session's loop, if it was started; return the teardowns of fixtures that failed."""
+    if _LOOP not in config.stash:
+        return []
+    loop = config.stash[_LOOP]
+    del config.stash[_LOOP]
+    paths.start_in(None)
+    return loop.close()
 
 
 def _pairs(config: pytest.Config, option: str) -> dict[str, list[str]]:
@@ -168,7 +178,11 @@ class EvalFile(pytest.File):
             for model in self.config.getoption("evalkit_models"):
                 name, _, inside = item.id.partition("[")
                 label = f"{inside.removesuffix(']')}-{model}" if inside else model
-                yield EvalItem.from_parent(self, name=one_line(f"{name}[{label}]"), item=item, model=model)
+                # pytest 9 reads the brackets from a whole node id only: without them --lf finds no test again
+                test = one_line(f"{name}[{label}]")
+                yield EvalItem.from_parent(
+                    self, name=test, nodeid=f"{self.nodeid}::{test}", item=item, model=model
+                )
 
 
 def _swept(task: Task, params: Mapping[str, list[str]]) -> list[Item]:
@@ -189,44 +203,56 @@ class EvalItem(pytest.Item):
         self.item, self.model = item, model
         for tag in item.task.tags:
             self.config.addinivalue_line("markers", f"{tag}: a tag of evalkit tasks")
-            self.add_marker(tag)
+            # pytest.mark takes no name with a colon, a bracket or a leading underscore
+            self.add_marker(pytest.MarkDecorator(pytest.Mark(tag, (), {}, _ispytest=True), _ispytest=True))
         if item.skip:
             self.add_marker(pytest.mark.skip(reason=item.skip))
         if item.xfail:
             self.add_marker(pytest.mark.xfail(reason=item.xfail))
 
     def runtest(self) -> None:
-        loop = loop_of(self.config)
-        baselines = [_stored(loop, name) for name in self.config.getoption("evalkit_baselines")]
-        run = loop.start(self.item, self.model, runner.Options(limit=self.config.getoption("evalkit_limit")))
+        loop, option = loop_of(self.config), self.config.getoption
+        baselines = [_stored(loop, name) for name in option("evalkit_baselines")]
+        thresholds = self._thresholds()
+
+        def check(spec: RunSpec) -> None:
+            metrics_to_check(spec, thresholds)
+            if baselines:
+                find_baseline(spec, baselines)
+
+        run = loop.start(self.item, self.model, runner.Options(limit=option("evalkit_limit"), on_start=check))
         self.user_properties.append(("evalkit.run", run.id))
         for name, estimate in run.metrics.items():
             self.user_properties.append((name, estimate.value))
             self.user_properties += [(f"{name}.low", estimate.ci[0]), (f"{name}.high", estimate.ci[1])]
         if not run.is_complete:
             raise Missed(_incomplete(loop, run))
-        verdicts = self._verdicts(loop, run, baselines)
+        verdicts = self._verdicts(loop, run, thresholds, baselines)
         missed = [verdict.text for verdict in verdicts if not verdict.passed]
         if missed:
             raise Missed("\n".join([f"{run.spec.task} with {run.spec.model} (run {run.id}):", *missed]))
         said = [f"run {run.id}", *(verdict.text for verdict in verdicts), *call_notes(run)]
         self.add_report_section("call", "evalkit", printable("\n".join(said)))
 
-    def _verdicts(self, loop: Loop, run: Run, baselines: list[Run]) -> list[Verdict]:
-        option = self.config.getoption
+    def _thresholds(self) -> dict[str, float]:
         texts = {name: values[-1] for name, values in _pairs(self.config, "--evalkit-min").items()}
         try:
-            thresholds = {**self.item.task.min, **{name: float(text) for name, text in texts.items()}}
+            return {**self.item.task.min, **{name: float(text) for name, text in texts.items()}}
         except ValueError as error:
             raise pytest.UsageError(f"--evalkit-min: {error}") from None
-        metrics = metrics_to_check(run, thresholds)
+
+    def _verdicts(
+        self, loop: Loop, run: Run, thresholds: Mapping[str, float], baselines: list[Run]
+    ) -> list[Verdict]:
+        option = self.config.getoption
+        metrics = metrics_to_check(run.spec, thresholds)
         verdicts = [
             check_threshold(run, info, thresholds[info.name], option("evalkit_whole_interval"))
             for info in metrics
             if info.name in thresholds
         ]
         if baselines:
-            base, margin = find_baseline(run, baselines), option("evalkit_margin")
+            base, margin = find_baseline(run.spec, baselines), option("evalkit_margin")
             verdicts += [check_baseline(loop.store, run, base, info, margin) for info in metrics]
         return verdicts
 

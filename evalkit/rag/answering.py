@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -22,9 +23,9 @@ from evalkit.metrics.abstaining import ABSTENTION, answerable
 from evalkit.model import Model
 from evalkit.protocols import Retriever
 from evalkit.rag.arms import Arm, Evidence, evidence
-from evalkit.rag.prompts import cited, numbered
+from evalkit.rag.prompts import asks_for_citations, cited, numbered, text_of
 from evalkit.rag.queries import QueryStrategy, write_queries
-from evalkit.types import Answer, Sample
+from evalkit.types import Answer, Message, Sample
 
 Reviewer = Callable[[Sample, Answer, Sequence[Literal["citations", "claims"]]], Awaitable[Answer]]
 
@@ -48,8 +49,9 @@ class Rag:
     async def evidence(self, grade: int = 1) -> Evidence:
         """Return the passages of the arm; documents of at least ``grade`` answer the question.
 
-        In the arm ``retrieved`` the strategy ``query`` writes the queries. Raises the errors of
-        ``evalkit.rag.arms.evidence``.
+        In the arm ``retrieved`` the strategy ``query`` writes the queries. From now on ``baseline:gold``
+        replies with the target, cites what answers where the prompt asks for citations, and abstains where
+        that is right. Raises the errors of ``evalkit.rag.arms.evidence``.
         """
         rewritten = self.arm == "retrieved" and self.query != "question"
         queries = await write_queries(self.sample, self.model, self.query) if rewritten else []
@@ -63,7 +65,10 @@ class Rag:
             queries=queries,
         )
         facts = {**shown.facts, "queries": queries} if rewritten else shown.facts
-        return msgspec.structs.replace(shown, facts=facts)
+        shown = msgspec.structs.replace(shown, facts=facts)
+        if not self.sample.choices:
+            self.model.expect(partial(self._perfect_reply, shown))
+        return shown
 
     async def answer(
         self,
@@ -99,6 +104,9 @@ class Rag:
         return await self.review(
             self.sample, answer, ("claims",) if shown.passages is None else ("citations", "claims")
         )
+
+    def _perfect_reply(self, shown: Evidence, messages: Sequence[Message]) -> str:
+        return self._perfect(shown, asks_for_citations(text_of(messages)))
 
     def _perfect(self, shown: Evidence, cite: bool) -> str:
         """Return the perfect reply to a prompt with the evidence ``shown``."""

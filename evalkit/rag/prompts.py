@@ -9,6 +9,7 @@ from itertools import count
 from evalkit.data.sentences import split_sentences
 from evalkit.types import Message, Passage, Text
 
+_CITE = re.compile(r"\bcit(?:e|es|ed|ing|ations?)\b|\[\d\]|\breferences?\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"^\[(\d{1,9})\] (.+)$", re.MULTILINE)
 
 
@@ -29,6 +30,11 @@ def numbered(passages: Iterable[Passage], numbers: Iterable[int] | None = None) 
 def read_numbered(text: str) -> dict[int, str]:
     """Return the passages of a prompt by number: the inverse of ``numbered``."""
     return {int(n): body for n, body in _NUMBERED.findall(text)}
+
+
+def asks_for_citations(prompt: str) -> bool:
+    """Return whether a prompt asks for citations, outside its numbered passages."""
+    return _CITE.search(_NUMBERED.sub("", prompt)) is not None
 
 
 def cited(text: str, numbers: Iterable[int]) -> str:

@@ -31,7 +31,9 @@ _DENIED_BEFORE = re.compile(
     rf"(?:\s+[\w'-]+){{0,3}}{_GAP}*$"
     rf"|\b(?:rul(?:e|es|ed|ing) out|exclud\w+|eliminat\w+|reject\w*|discard\w*|dismiss\w*|avoid\w*)"
     rf"(?:\s+[\w'-]+){{0,4}}{_GAP}*$"
-    rf"|\b(?:doubt\w*|tempting|(?:might|may|could|would) (?:think|assume|guess|expect|be tempted)"
+    rf"|\b(?:doubt\w*|tempting"
+    rf"|(?:one|you|someone|some) (?:might|may|could|would) (?:\w+ )?(?:say|answer|choose|call)"
+    rf"|(?:might|may|could|would) (?:think|assume|guess|expect|be tempted)"
     rf"|(?:people|students?|some|many) (?:think|believe|assume|say))(?:\s+[\w'-]+){{0,5}}{_GAP}*$"
     rf"|\b{_PARTLY}(?:\s+[\w'-]+){{0,3}}{_GAP}*$"
     rf"|\b(?:no|non)[\s-]+(?:[\w'-]+\s+)?$",
@@ -42,7 +44,8 @@ _FALSE_BEFORE = re.compile(
     rf"\b{_FALSE}\s+(?:[\w'-]+\s+){{0,2}}?(?:{_ANSWER}|ones?)\b"
     rf"|\b(?:least|worst)\s+(?:[\w'-]+\s+){{0,2}}?{_ANSWER}\b"
     rf"|\b(?:mistakes?|errors?|misconceptions?|distractors?|traps?|pitfalls?|fallac(?:y|ies))\b"
-    rf"|^\W*{_FALSE}\s*[:=]",
+    rf"|^\W*{_FALSE}\s*[:=]|\b(?:{_FALSE}|mistake) to (?:say|answer|choose|call|claim|conclude|assume)\b"
+    r"|\bif\b(?! (?:i|you|we)\b)[^.;]{0,120}\bwould (?:be|have been)\b",
     re.IGNORECASE,
 )
 _TURN = re.compile(
@@ -54,7 +57,8 @@ _DENIED_AFTER = re.compile(
     rf"[\s\"')\]*_`$]*(?:(?:answer|option|choice)\s+)?"
     rf"(?:(?:is|are|was|were|be|being|seems?|looks?|appears?|would\s+be|can\s+be|could\s+be|must\s+be)\s+"
     rf"(?:(?:clearly|definitely|certainly|therefore|also|thus|simply|a|an|the|only|both|all)\s+){{0,3}}"
-    rf"(?:not\b(?!\s+(?:only|just|{_FALSE})\b)|never\b|{_FALSE}\b|{_PARTLY}\b|(?:common\s+)?(?:mistake|distractor|trap)\b)"
+    rf"(?:not\b(?!\s+(?:only|just|{_FALSE})\b)|never\b|{_FALSE}\b|{_PARTLY}\b|(?:common\s+)?(?:mistake"
+    rf"|distractor|trap)\b)"
     rf"|(?:is|are|was|were|do|does|did|can|could|would|should)n't\b"
     rf"|(?:cannot|can\s+not|does\s+not|do\s+not|did\s+not|will\s+not|would\s+not|could\s+not)\b"
     rf"|[,:(–-]*\s*(?:which|that)\s+is\s+{_FALSE}\b"

@@ -61,11 +61,13 @@ class _Code:
         text, used = _normal(definition)
         self.texts[key] = text
         for head, attribute in used:
-            value = names.get(head)
+            value, origin = names.get(head), None
             if isinstance(value, ModuleType):
-                value = getattr(value, attribute, None)
+                value, origin = getattr(value, attribute, None), value
             if _unwrapped(value) is not None:
                 self.add(value)
+            elif origin is not None and origin.__file__ and self.folder in Path(origin.__file__).parents:
+                self._define(Path(origin.__file__), attribute, vars(origin))
             elif head in names:
                 self._define(file, head, names)
 

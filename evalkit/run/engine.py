@@ -2,7 +2,8 @@
 
 Samples flow one way: window of coroutines, task function, status, scoring, store. One failure boundary
 encloses each sample. A ``SetupError`` passes through the boundary and stops the run, because every other
-sample would fail in the same way.
+sample would fail in the same way. Everything else that plug-in code raises, ``SystemExit`` and
+``CancelledError`` too, is the error of its sample.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalkit.errors import ServerFailed, SetupError, StoreError
+from evalkit.errors import ServerFailed, SetupError, StoreError, UsageError
 from evalkit.extras import not_installed
 from evalkit.models.middleware import call_stats
+from evalkit.run.checks import ANSWER, wrong_field
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
+from evalkit.store.codec import pack
 from evalkit.store.records import SampleRecord, Tokens
 from evalkit.types import Answer, Bar, Response, Sample, Status
+from evalkit.util.boundary import reason
 
 if TYPE_CHECKING:
     from evalkit.model import Model
@@ -47,7 +51,8 @@ class Work:
     ``write`` stores a batch of ended samples. It runs in a thread where ``write_waits`` is set (the store is
     on another machine), else in the event loop: a block of a few milliseconds costs less than a thread that
     competes for the interpreter at every row. ``done`` are the sequences that need no new call; ``grace_s``
-    is the time in seconds that samples in flight have to end once ``stop`` is set.
+    is the time in seconds that samples in flight have to end once ``stop`` is set. An error of ``heartbeat``
+    stops the run.
     """
 
     fn: Callable[..., Awaitable[Answer]]
@@ -64,6 +69,7 @@ class Work:
     limit: int | None = None
     grace_s: float = 5.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    heartbeat: asyncio.Task[None] | None = None
 
 
 async def run(work: Work) -> Counter[str]:
@@ -87,18 +93,23 @@ class _Run:
         self.tasks: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
-        self.fatal: Exception | None = None
+        self.fatal: BaseException | None = None
+        self.ending = False  # no sample may go on: only then does a cancellation come from here
         self.failures_in_a_row = 0
+        self.answered = bool(work.done)
         self.writing = asyncio.Lock()
 
     async def run(self) -> Counter[str]:
         collector = asyncio.create_task(self._collect())
         waker = asyncio.create_task(self._wake())
+        if self.work.heartbeat is not None:
+            self.work.heartbeat.add_done_callback(self._heartbeat_ended)
         try:
             await self._feed()
             await self._drain()
         finally:
             waker.cancel()
+            self.ending = True
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -121,11 +132,15 @@ class _Run:
         if not self.tasks:
             self.changed.set()
 
-    def _fail(self, problem: Exception) -> None:
+    def _fail(self, problem: BaseException) -> None:
         """Stop the whole run; the first problem is the one that ``run`` raises."""
         self.fatal = self.fatal or problem
         self.slots.release()
         self.changed.set()
+
+    def _heartbeat_ended(self, heartbeat: asyncio.Task[None]) -> None:
+        if not heartbeat.cancelled() and (problem := heartbeat.exception()) is not None:
+            self._fail(problem)
 
     def _stopping(self) -> bool:
         return self.fatal is not None or self.work.stop.is_set()
@@ -167,17 +182,24 @@ class _Run:
             returned = await self.work.fn(sample=sample, model=model, **self.work.arguments)
             if not isinstance(returned, Answer):
                 raise TypeError(f"the task returned {type(returned).__name__}, not an Answer")
-            answer = returned
-            status = classify_answer(answer)
+            if wrong := wrong_field(returned, ANSWER):
+                raise TypeError(f"the task's Answer: {' '.join(wrong)}")
+            status, answer = classify_answer(returned), returned
+            self.answered = True
             self.failures_in_a_row = 0
         except (SetupError, StoreError) as problem:
             self._fail(problem)
             return
-        except Exception as problem:  # noqa: BLE001 - the one boundary: a sample's failure is its status
+        except BaseException as problem:  # the one boundary: a sample's failure is its status
+            if isinstance(problem, asyncio.CancelledError) and (self.ending or self.work.stop.is_set()):
+                raise
+            if isinstance(problem, UsageError) and not self.answered:  # as every other sample would
+                self._fail(problem)
+                return
             if missing := not_installed(problem):
                 self._fail(missing)
                 return
-            status, error = Status.ERROR, f"{type(problem).__name__}: {problem}"
+            status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls = model.calls
         if error is None:
@@ -201,7 +223,7 @@ class _Run:
             )
         )
 
-    def _count_failure(self, problem: Exception) -> None:
+    def _count_failure(self, problem: BaseException) -> None:
         self.failures_in_a_row = self.failures_in_a_row + 1 if isinstance(problem, ServerFailed) else 0
         if self.failures_in_a_row == DOWN_AFTER:
             self._fail(
@@ -224,12 +246,14 @@ class _Run:
         """Score a batch, then store it. A failure of the scorer or the store (a full disk) stops the run."""
         try:
             scored = await self._score(batch)
-            async with self.writing:
-                if self.work.write_waits:
-                    await asyncio.to_thread(self.work.write, scored)
-                else:
-                    self.work.write(scored)
-        except (SetupError, StoreError) as problem:
+            try:
+                await self._write(scored)
+            except StoreError:
+                batch = [_storable(record) for record in scored]
+                if batch == scored:
+                    raise
+                await self._write(batch)
+        except BaseException as problem:  # noqa: BLE001 - the samples would hold their slots for ever
             self._fail(problem)
             return
         for _ in batch:
@@ -238,6 +262,13 @@ class _Run:
         self.work.bar.advance(len(batch))
         self.troubles.update(_trouble(record) for record in batch if record.status is not Status.OK)
         self.work.bar.note(listed(self.troubles))
+
+    async def _write(self, records: list[SampleRecord]) -> None:
+        async with self.writing:
+            if self.work.write_waits:
+                await asyncio.to_thread(self.work.write, records)
+            else:
+                self.work.write(records)
 
     async def _next_batch(self) -> list[SampleRecord]:
         """Return a whole batch, or what has ended ``BATCH_S`` after its first sample; nothing at the end."""
@@ -259,6 +290,16 @@ class _Run:
             return batch
         scores = iter(await self.work.scorer.score(answered))
         return [r if r.answer is None else msgspec.structs.replace(r, scores=next(scores)) for r in batch]
+
+
+def _storable(record: SampleRecord) -> SampleRecord:
+    """Return a record; as an error where its answer holds a value that the store cannot keep."""
+    try:
+        pack(record.answer)
+    except StoreError as problem:
+        error = f"TypeError: the task's Answer: {problem}"
+        return msgspec.structs.replace(record, status=Status.ERROR, answer=None, scores=(), error=error)
+    return record
 
 
 def _trouble(record: SampleRecord) -> str:

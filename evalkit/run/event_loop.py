@@ -7,6 +7,8 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from evalkit.util.boundary import CtrlC, refusing_exit, telling_ctrl_c
+
 T = TypeVar("T")
 
 
@@ -20,11 +22,41 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            return runner.run(work)
+        with telling_ctrl_c(), refusing_exit(), asyncio.Runner(loop_factory=_new_loop) as runner:
+            loop = runner.get_loop()
+            main = loop.create_task(work)
+            run_until_done(loop, main)
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            run_until_done(loop, asyncio.gather(*left, return_exceptions=True) if left else main)
+            return main.result()
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def run_until_done(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+    """Run a loop until a future is done, whatever its result.
+
+    A ``SystemExit`` or ``KeyboardInterrupt`` in any task ends ``run_forever``, although it is the result of
+    that task alone. So the loop goes on, unless the user pressed Ctrl-C.
+    """
+    stopped = False
+
+    def stop(_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        loop.stop()
+
+    future.add_done_callback(stop)
+    while not stopped:
+        try:
+            loop.run_forever()
+        except CtrlC:
+            raise
+        except (SystemExit, KeyboardInterrupt):
+            continue
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -13,7 +13,8 @@ import numpy as np
 from evalkit.collection.items import Item
 from evalkit.errors import MetricError, SetupError
 from evalkit.reading.surrogates import whole_values
-from evalkit.types import Sample
+from evalkit.store.codec import plain_value
+from evalkit.types import Image, Sample
 
 Samples = Callable[[], AsyncIterator[Sample]]
 
@@ -34,7 +35,9 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
     checks = [metric.check_sample for metric in item.task.metrics if metric.check_sample is not None]
     ids = array("q")  # hashes of 8 bytes: the ids of a million samples would take 100 MB
     digest = hashlib.sha256()
-    encode = msgspec.json.Encoder(order="sorted").encode
+    encode = msgspec.json.Encoder(order="sorted", enc_hook=plain_value).encode
+    fits = msgspec.msgpack.Encoder(enc_hook=plain_value).encode  # as the store does
+    pictures: set[str] = set()
     async for sample in first_samples(samples, limit):
         try:
             for check in checks:
@@ -42,15 +45,39 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
         except MetricError as error:
             raise SetupError(f"{item.node_id}: {error}") from None
         ids.append(hash(sample.id))
-        digest.update(encode(msgspec.structs.replace(sample, images=())))
+        try:
+            light = msgspec.structs.replace(sample, images=())
+            digest.update(encode(light))
+            fits(light)
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+            raise SetupError(
+                f"{item.node_id}: the metadata of sample {sample.id!r} cannot be stored: {error}. "
+                "Keep it to text, numbers, lists and dictionaries"
+            ) from None
         for image in sample.images:
             digest.update(image.sha256.encode())
+            if image.sha256 not in pictures:
+                pictures.add(image.sha256)
+                _check_picture(item, sample, image)
     if not ids:
         raise SetupError(f"{item.node_id}: the data set is empty")
     hashes, counts = np.unique(np.asarray(ids), return_counts=True)
     if len(hashes) < len(ids):
         await _refuse_repeated(item, samples, limit, set(hashes[counts > 1].tolist()))
     return Survey(len(ids), digest.hexdigest())
+
+
+def _check_picture(item: Item, sample: Sample, image: Image) -> None:
+    """Raise ``SetupError`` where the file of a picture cannot be read, or is of another kind."""
+    from evalkit.media.sniff import is_picture
+
+    try:
+        if is_picture(image):
+            return
+        problem = "is no picture"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise SetupError(f"{item.node_id}: sample {sample.id!r}: {image.path or 'a file in memory'} {problem}")
 
 
 async def _refuse_repeated(item: Item, samples: Samples, limit: int | None, suspects: set[int]) -> None:
@@ -85,4 +112,6 @@ def _whole(sample: Sample) -> Sample:
     except UnicodeEncodeError:
         clean = msgspec.convert(whole_values(msgspec.to_builtins(light)), Sample)
         return msgspec.structs.replace(clean, images=sample.images)
+    except (TypeError, OverflowError, RecursionError):  # refused by ``survey``, with the sample's id
+        return sample
     return sample

@@ -94,6 +94,7 @@ def metric_infos(item: Item) -> tuple[MetricInfo, ...]:
             m.help,
             m.version,
             code_sha256(folder, m.fn, m.aggregate) if folder else "",
+            m.aggregate is not None,
         )
         for m in item.task.metrics
     )

@@ -20,21 +20,24 @@ import msgspec
 from evalkit.collection.items import Item, plain
 from evalkit.collection.sources import item_of
 from evalkit.collection.with_metrics import with_metrics
-from evalkit.errors import NotInstalled, SetupError, UsageError
+from evalkit.errors import EvalkitError, NotInstalled, SetupError, UsageError
+from evalkit.extras import not_installed
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.protocols import Backend, described
-from evalkit.requests import canonical, changes
-from evalkit.run import engine, provenance
+from evalkit.requests import canonical
+from evalkit.requests import changes as identity_changes
+from evalkit.run import changes, engine, provenance
 from evalkit.run.aggregate import aggregate_run
 from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
 from evalkit.run.reread import reread
+from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.store.conditions import asked
 from evalkit.store.records import (
     ParameterInfo,
@@ -46,6 +49,7 @@ from evalkit.store.records import (
     Sampling,
 )
 from evalkit.types import Sample, ServerInfo
+from evalkit.util.boundary import call_in_thread, contained, place, reason
 
 if TYPE_CHECKING:
     from evalkit.models.middleware.cached import CacheMode
@@ -64,6 +68,7 @@ class Options:
     window: int = 2048
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
+    allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
     on_start: Callable[[RunSpec], None] = lambda spec: None
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,10 +100,11 @@ def spec_of(
         reproduction=Reproduction(
             path=str(item.task.path) if item.task.path else None,
             params={name: _absolute(value) for name, value in item.shown.items()},
-            named=item.named,
+            named=tuple(name for name in item.named if name not in item.unused),
             parameters={
                 name: ParameterInfo(plain(parameter.default), tuple(map(plain, parameter.choices)))
                 for name, parameter in item.resolved.params.items()
+                if name not in item.unused
             },
             metrics=item.task.added,
             cache=options.cache or "on",
@@ -118,8 +124,20 @@ def _absolute(value: Any) -> Any:
     return str(value.resolve()) if isinstance(value, Path) else plain(value)
 
 
+def _typed(error: BaseException) -> BaseException:
+    """Return evalkit's own errors unchanged, and a ``SetupError`` for what an adapter or fixture raised."""
+    if isinstance(error, EvalkitError | engine.Stopped):
+        return error
+    return not_installed(error) or SetupError(f"{reason(error)} ({place(error)})")
+
+
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
+    with contained(_typed):
+        return await _start(item, model_text, store, session, options)
+
+
+async def _start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     async with session.running():
         await _check_metrics(item)
         samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
@@ -128,8 +146,8 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
         async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
-            options.on_start(spec)
             try:
+                options.on_start(spec)
                 return await _drive(item, spec, model, samples, store, session, options)
             except (NotInstalled, UsageError):  # unless a sample was answered, there is nothing to resume
                 store.runs.discard(run_id)
@@ -139,8 +157,14 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
 async def resume(run: Run, store: Store, session: Session, options: Options) -> Run:
     """Continue a run: ask for the missing and the failed samples only; return the run.
 
-    Raises ``SetupError`` where the samples or the served model have changed.
+    Raises ``SetupError`` where the served model has changed; and where samples, code, metrics or prompts
+    have, unless ``options.allow_changed``: the run is then marked as mixed.
     """
+    with contained(_typed):
+        return await _resume(run, store, session, options)
+
+
+async def _resume(run: Run, store: Store, session: Session, options: Options) -> Run:
     item = item_of(run.spec)
     if run.spec.reproduction.given:
         raise SetupError(
@@ -157,13 +181,15 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
         await _check_metrics(item)
         samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
-        if surveyed.fingerprint != run.spec.dataset:
-            raise SetupError(
-                f"run {run.id}: the samples have changed since it began "
-                f"({surveyed.fingerprint[:12]} now, {run.spec.dataset[:12]} then). Start a new run instead."
-            )
+        found = [] if run.is_complete else changes.of_task(run.spec, item, surveyed)
+        if not options.allow_changed:  # known before the model is connected to
+            await changes.settle(run, store, found, False, samples)
         async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
+            if not run.is_complete:
+                arguments = await session.arguments(item.task.fn, item)
+                found += await changes.of_prompt(run, store, item, session, model, arguments)
+            await changes.settle(run, store, found, options.allow_changed, samples)
             store.runs.claim(run.id)
             if (model.facts.server.get("started") or 0) > run.started:
                 store.runs.add_provenance(run.id, restarted=model.facts.server["started"])
@@ -175,7 +201,7 @@ async def _check_metrics(item: Item) -> None:
     """Raise ``SetupError`` where something that a metric needs is missing."""
     for metric in item.task.metrics:
         if metric.check_requirements is not None:
-            await asyncio.to_thread(metric.check_requirements)
+            await call_in_thread(metric.check_requirements)
 
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
@@ -185,8 +211,8 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     now = {name: value for name, value in identity.items() if name in before}
     if before != now:
         raise SetupError(
-            f"run {spec.id}: the served model has changed since the run began ({changes(before, now)}). "
-            "Start a new run, or serve the same model again."
+            f"run {spec.id}: the served model has changed since the run began "
+            f"({identity_changes(before, now)}). Start a new run, or serve the same model again."
         )
 
 
@@ -250,6 +276,7 @@ async def _drive(
                             window=options.window,
                             limit=spec.limit,
                             stop=options.stop,
+                            heartbeat=beat,
                         )
                     )
         status = "complete"
@@ -258,7 +285,8 @@ async def _drive(
         raise
     finally:
         beat.cancel()
-        facts = {**_described(session.used), **_prompt(store, spec), **call_facts(earlier, traffic)}
+        used = {name: value for name, value in session.used.items() if name not in item.unused}
+        facts = {**_described(used), **_prompt(store, spec), **call_facts(earlier, traffic)}
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
@@ -267,7 +295,8 @@ async def _drive(
 def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
     """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
-    if first is None or not first.requests:
+    replies_of_a_file = spec.provenance["model"]["identity"].get("provider") == "predictions"
+    if first is None or not first.requests or replies_of_a_file:  # another prompt made them
         return {}
     whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()
     return {"prompt_sha256": whole, "asked": asked(first)}
@@ -299,6 +328,11 @@ async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
 
     ``metrics`` are expressions as in a task file; they are added to the run's own.
     """
+    with contained(_typed):
+        return await _rescore(run, store, metrics)
+
+
+async def _rescore(run: Run, store: Store, metrics: Sequence[str]) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)

@@ -6,14 +6,12 @@ values and the stack that tears them down.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from evalkit.collection.files import display, line_in
@@ -22,17 +20,39 @@ from evalkit.data.source_location import row_place
 from evalkit.errors import EvalkitError, SetupError
 from evalkit.extras import not_installed
 from evalkit.task import Fixture, Scope
-from evalkit.types import Progress, Sample
+from evalkit.types import Progress
+from evalkit.util.boundary import call_in_thread, contained, reason
 
 Key = tuple[Any, ...]
+_END = object()
 
 
 class _Scope:
-    """The fixtures' values of one scope, and their teardown."""
+    """The fixtures' values of one scope, and their teardown.
 
-    def __init__(self) -> None:
+    A failed teardown is noted in ``failures``: the other teardowns and the results of the run stay. Without
+    that list it raises.
+    """
+
+    def __init__(self, failures: list[str] | None = None) -> None:
         self.values: dict[Key, Any] = {}
         self.stack = AsyncExitStack()
+        self._failures = failures
+
+    async def tear_down(self, fixture: Fixture, generator: Any) -> None:
+        """Run a fixture's code after its ``yield``, also where the run or the sample failed."""
+        if self._failures is None:
+            return await _finished(fixture, generator)
+        try:
+            with setup_error_of(fixture.fn, f"teardown of fixture {fixture.name}"):
+                await _finished(fixture, generator)
+        except EvalkitError as error:
+            self._failures.append(str(error))
+
+
+async def _finished(fixture: Fixture, generator: Any) -> None:
+    if await _next(generator) is not _END:
+        raise RuntimeError(f"fixture {fixture.name} yields twice")
 
 
 class Session:
@@ -40,7 +60,8 @@ class Session:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self._session = _Scope()
+        self.failures: list[str] = []  # teardowns that raised
+        self._session = _Scope(self.failures)
         self._task = self._session  # another scope while an item runs
         self.used: dict[str, Any] = {}  # values shared by the samples of the present item, by fixture
 
@@ -54,7 +75,7 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Enclose the run of one item; the end tears down the fixtures of scope ``task``."""
-        self._task, self.used = _Scope(), {}
+        self._task, self.used = _Scope(self.failures), {}
         try:
             async with self._task.stack:
                 yield
@@ -116,7 +137,7 @@ class Session:
         key: Key = (fixture.fn, settings, tuple(keys))
         scope = self._scope(fixture.scope, sample)
         if key not in scope.values:
-            scope.values[key] = await _make(fixture, values, scope.stack)
+            scope.values[key] = await _make(fixture, values, scope)
         return key, scope.values[key]
 
     def _scope(self, name: Scope, sample: _Scope | None) -> _Scope:
@@ -125,103 +146,52 @@ class Session:
         return self._session if name == "session" else self._task
 
 
-async def _make(fixture: Fixture, values: dict[str, Any], stack: AsyncExitStack) -> Any:
+async def _make(fixture: Fixture, values: dict[str, Any], scope: _Scope) -> Any:
     fn = fixture.fn
     if fixture.scope == "sample":  # an exception there is the error of one sample
-        return await _call(fn, values, stack, in_thread=False)
-    with _setup_error_of(fn, f"fixture {fixture.name}"):
-        return await _call(fn, values, stack, in_thread=True)
+        return await _call(fixture, values, scope, in_thread=False)
+    with setup_error_of(fn, f"fixture {fixture.name}"):
+        return await _call(fixture, values, scope, in_thread=True)
 
 
-async def _call(
-    fn: Callable[..., Any], values: dict[str, Any], stack: AsyncExitStack, *, in_thread: bool
-) -> Any:
-    if inspect.isasyncgenfunction(fn):
-        return await stack.enter_async_context(asynccontextmanager(fn)(**values))
-    if inspect.isgeneratorfunction(fn):
-        return stack.enter_context(contextmanager(fn)(**values))
+async def _call(fixture: Fixture, values: dict[str, Any], scope: _Scope, *, in_thread: bool) -> Any:
+    fn = fixture.fn
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        generator = fn(**values)
+        value = await _next(generator)
+        if value is _END:
+            raise RuntimeError(f"fixture {fixture.name} ends without a yield")
+        scope.stack.push_async_callback(scope.tear_down, fixture, generator)
+        return value
     if inspect.iscoroutinefunction(fn):
         return await fn(**values)
     # Plain fixtures read files and download data sets. A thread keeps the event loop free for Ctrl-C.
-    return await asyncio.to_thread(fn, **values) if in_thread else fn(**values)
+    return await call_in_thread(fn, **values) if in_thread else fn(**values)
 
 
-@contextmanager
-def _setup_error_of(fn: Callable[..., Any], what: str) -> Iterator[None]:
-    """Turn an exception of a task file's function into a ``SetupError`` that names the file and the line."""
-    try:
-        yield
-    except EvalkitError:
-        raise
-    except Exception as error:  # a plug-in may raise anything; it becomes one typed error
-        if missing := not_installed(error, what):
-            raise missing from None
-        row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
-        message = f"{_location(fn, error)}{what}: {type(error).__name__}: {error}"
-        raise SetupError(f"{message}{row and f' (row of {row})'}") from error
+async def _next(generator: Any) -> Any:
+    """Return what a generator, async or not, yields next; ``_END`` at its end."""
+    return await anext(generator, _END) if hasattr(generator, "__anext__") else next(generator, _END)
 
 
-def _location(fn: Callable[..., Any], error: Exception) -> str:
+def setup_error(fn: Callable[..., Any], what: str, error: BaseException) -> BaseException:
+    """Return the error to raise for an exception of a plug-in's function; it has file and line."""
+    if isinstance(error, EvalkitError):
+        return error
+    if missing := not_installed(error, what):
+        return missing
+    row = row_place(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return SetupError(f"{_location(fn, error)}{what}: {reason(error)}{row and f' (row of {row})'}")
+
+
+def setup_error_of(fn: Callable[..., Any], what: str) -> AbstractContextManager[None]:
+    """Enclose a call of a plug-in's function: an exception becomes its ``setup_error``."""
+    return contained(partial(setup_error, fn, what))
+
+
+def _location(fn: Callable[..., Any], error: BaseException) -> str:
     code = getattr(fn, "__code__", None)
     if code is None:
         return ""
     path = Path(code.co_filename)
     return f"{display(path)}:{line_in(error, path) or code.co_firstlineno}: "
-
-
-async def samples_of(item: Item, session: Session) -> Callable[[], AsyncIterator[Sample]]:
-    """Return a function that starts a pass over the item's samples; every pass yields the same samples.
-
-    A pass raises ``SetupError`` for a value that is no ``Sample``, and where the samples function raises.
-    """
-    source = item.task.samples
-    if not callable(source):
-        return lambda: _pass(item, source)
-    arguments = await session.arguments(source, item)
-
-    async def start() -> AsyncIterator[Sample]:
-        with _setup_error_of(source, "reading the samples"):
-            async for sample in _pass(item, source(**arguments)):
-                yield sample
-
-    return start
-
-
-async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
-    async for sample in source if hasattr(source, "__aiter__") else _from_iterable(source):
-        if not isinstance(sample, Sample):
-            raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
-        target = sample.target
-        if not (isinstance(sample.id, str) and isinstance(sample.input, str) and _is_text(target)):
-            _refuse(item, sample, row_place(_frames(source)))
-        yield sample
-
-
-def _is_text(target: Any) -> bool:
-    return isinstance(target, str) or (
-        isinstance(target, tuple | list) and all(isinstance(text, str) for text in target)
-    )
-
-
-def _frames(generator: Any) -> Iterator[FrameType]:
-    """Yield the frames of a generator and of those that it yields from; none for another iterable."""
-    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
-        yield frame
-        generator = getattr(generator, "gi_yieldfrom", None)
-
-
-def _refuse(item: Item, sample: Sample, location: str) -> None:
-    """Raise ``SetupError`` for a sample with a number or a null, which would fail later, in a metric."""
-    expected = {"id": "a string", "input": "a string", "target": "a string, or a tuple of strings"}
-    wrong = [n for n in ("id", "input") if not isinstance(getattr(sample, n), str)] or ["target"]
-    value = getattr(sample, wrong[0])
-    hint = f": {wrong[0]}=str(…)" if isinstance(value, int | float) else ""
-    raise SetupError(
-        f"{location and f'{location}: '}{item.node_id}: the {wrong[0]} of sample {sample.id!r} is {value!r} "
-        f"({type(value).__name__}), and must be {expected[wrong[0]]}{hint}"
-    )
-
-
-async def _from_iterable(source: Any) -> AsyncIterator[Any]:
-    for value in source:
-        yield value

@@ -37,10 +37,10 @@ def pack(value: Any) -> bytes:
     Raises ``StoreError`` for a type that does not fit.
     """
     try:
-        raw = msgspec.msgpack.encode(value, enc_hook=_plain)
+        raw = msgspec.msgpack.encode(value, enc_hook=plain_value)
     except UnicodeEncodeError:  # half a surrogate pair: models write it, UTF-8 cannot hold it
         raw = msgspec.msgpack.encode(
-            whole_values(msgspec.to_builtins(value, enc_hook=_plain, builtin_types=(bytes,)))
+            whole_values(msgspec.to_builtins(value, enc_hook=plain_value, builtin_types=(bytes,)))
         )
     except (TypeError, OverflowError, NotImplementedError, RecursionError) as error:
         raise StoreError(
@@ -53,9 +53,15 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(body: bytes, kind: type[T]) -> T:
-    """Return the value that ``pack`` encoded."""
-    raw = zlib.decompress(body) if body[:1] == _ZLIB else body
-    return msgspec.msgpack.decode(raw, type=kind)
+    """Return the value that ``pack`` encoded. Raises ``StoreError`` for a value of other types."""
+    try:
+        raw = zlib.decompress(body) if body[:1] == _ZLIB else body
+        return msgspec.msgpack.decode(raw, type=kind)
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise StoreError(
+            f"a stored {kind.__name__.strip('_')} cannot be read: {error}. It is damaged, or another evalkit "
+            "stored a value of a wrong type: run the task anew"
+        ) from error
 
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
@@ -71,7 +77,8 @@ def plain_text(text: str) -> str:
     return whole(mask(text)).replace("\0", "\ufffd")
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return numpy's values and paths as plain values. Raises ``NotImplementedError`` for other types."""
     if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing it
         return value.tolist()
     if isinstance(value, PurePath):

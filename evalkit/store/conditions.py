@@ -54,7 +54,7 @@ def differences(first: Run, second: Run, swept: Collection[str] = ()) -> list[Di
 def key(run: Run, metric: str) -> bytes:
     """Return a key that is equal for runs whose recorded conditions are all the same, for one metric."""
     facts, spec = run.spec.provenance, run.spec
-    fixtures = {name: _essence(value) for name, value in facts.items() if name.startswith("fixture ")}
+    fixtures = {name: _fixture(run, name) for name in facts if name.startswith("fixture ")}
     asked = facts.get("asked") or {}
     rule = [(info.version, info.code) for info in spec.metrics if info.name == metric]
     code = facts.get("code_sha256") or facts.get("task_sha256")
@@ -142,8 +142,8 @@ def _requests(first: Run, second: Run) -> Iterator[Difference]:
     if asked is None:
         hashes = _both(first, second, "prompt_sha256")
         defaults = _both(first, second, "generation_defaults")
-        same_model_side = bool(defaults) and defaults[0] == defaults[1] and "image" not in first.spec.params
-        if hashes and same_model_side and hashes[0] != hashes[1]:
+        same_side = defaults and defaults[0] == defaults[1] and "image" not in first.spec.params
+        if hashes and same_side and hashes[0] != hashes[1]:
             yield Difference("prompt", "the prompt, or its settings")
         return
     here, there = asked
@@ -178,7 +178,7 @@ def _fixtures(first: Run, second: Run) -> Iterator[Difference]:
     """Yield indexes, judges and other fixtures that differ, and the configuration of lm-eval's tasks."""
     shared = first.spec.provenance.keys() & second.spec.provenance.keys()
     for name in sorted(name for name in shared if name.startswith("fixture ")):
-        here, there = (_essence(run.spec.provenance[name]) for run in (first, second))
+        here, there = (_fixture(run, name) for run in (first, second))
         if here != there:
             parts = ", ".join(sorted(k for k in {*here, *there} if here.get(k) != there.get(k)))
             yield Difference("fixture", f"the {name.removeprefix('fixture ')} ({parts})")
@@ -188,6 +188,12 @@ def _fixtures(first: Run, second: Run) -> Iterator[Difference]:
             here, there = (suite.get(part) or {} for suite in suites)
             if any(_unlike(here[leaf], there[leaf]) for leaf in here.keys() & there.keys()):
                 yield Difference("fixture", f"the {what} of lm-eval's task")
+
+
+def _fixture(run: Run, name: str) -> Any:
+    """Return what a fixture is. A benchmark of retrievers measures them: only their corpus is a condition."""
+    facts = _essence(run.spec.provenance[name])
+    return {"corpus": facts.get("corpus")} if "benchmark" in run.spec.provenance else facts
 
 
 def _unlike(here: Any, there: Any) -> bool:

@@ -6,8 +6,9 @@ Only this module contains code for one database system.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,8 @@ import sqlalchemy as sa
 
 from evalkit.errors import StoreError
 from evalkit.util.masking import remember
-from evalkit.util.sqlite import use_wal
+from evalkit.util.paths import absolute
+from evalkit.util.sqlite import lacks_locks, use_wal
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # ms; first, so that it holds for the others too
@@ -26,6 +28,7 @@ PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",
     "PRAGMA cache_size=-16384",  # KiB; with 2 MiB, large runs read their index from the disk again and again
 )
+_SCHEMA_LOCK = 0x6576616C  # any number that other programs do not use
 PERMISSIONS = "Check the permissions of the file and of its directory, or name another store with --store"
 
 
@@ -33,8 +36,14 @@ class Database:
     """An engine on one store, with transactions that raise ``StoreError``."""
 
     def __init__(self, url: sa.URL) -> None:
+        self.open(url)
+        self._moving = threading.Lock()
+
+    def open(self, url: sa.URL) -> None:
+        """Make the engine for a URL. Raises ``StoreError`` without a driver for it."""
         self.url = url
         self.name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+        self._file: tuple[int, int] | None = None
         try:
             # Reuse the last connection: the pages are in its cache already.
             self.engine = sa.create_engine(url, pool_use_lifo=True)
@@ -55,7 +64,7 @@ class Database:
     def home(self) -> Path:
         """The folder of files beside the store; ``.evalkit`` for a database server."""
         database = self.url.database if self.url.get_backend_name() == "sqlite" else None
-        return Path(database).parent if database else Path(".evalkit")
+        return Path(database).parent if database else absolute(".evalkit")
 
     def contains(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
         """Return the condition that a column contains a text, ignoring case.
@@ -75,9 +84,51 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Open a transaction that may write; on SQLite it takes the write lock before it reads."""
+        self._check_file()
         with self._errors(), self.engine.connect().execution_options(evalkit_write=True) as connection:
             with connection.begin():
                 yield connection
+
+    def lock_schema(self, connection: sa.Connection) -> None:
+        """Let no other process create or upgrade the tables until this transaction ends."""
+        if connection.dialect.name == "postgresql":  # SQLite holds its one write lock already
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+
+    def _check_file(self) -> None:
+        """Raise ``StoreError`` where the store's file is no longer the one that this process writes to.
+
+        What is in the lost file, which stays open here, is saved into a new one. This object then stands for
+        the new file, so that a run can end there.
+        """
+        if not self.embedded:
+            return
+        with self._moving:
+            now = _identity(self.url.database)
+            if self._file is None or now == self._file:
+                self._file = now
+                return
+            what = "replaced" if now else "deleted"
+            lost, saved = str(self.url.database), self._save_elsewhere()
+        raise StoreError(
+            f"{lost}: the file was {what} during the run. What was stored before is in {saved}: go on there, "
+            f"with --store {saved}"
+            if saved
+            else f"{lost}: the file was {what} during the run, with what was stored in it"
+        )
+
+    def _save_elsewhere(self) -> str:
+        """Copy the lost store through a connection that is still open; open the copy and return its path."""
+        path = Path(str(self.url.database))
+        saved = path if not path.exists() else path.with_name(f"{path.name}.saved-{os.urandom(3).hex()}")
+        lost = self.engine
+        if not lost.pool.checkedin():  # type: ignore[attr-defined] # a new connection would open another file
+            return ""
+        with self._errors(), closing(lost.raw_connection()) as connection:
+            connection.cursor().execute("VACUUM INTO ?", (str(saved),))
+        lost.dispose()
+        self.open(self.url.set(database=str(saved)))
+        self._file = _identity(str(saved))
+        return str(saved)
 
     def close(self) -> None:
         """Close all connections; on SQLite, first move the write-ahead log into the file."""
@@ -111,6 +162,15 @@ class Database:
         return f"{self.name}: {reason}"
 
 
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Return device and inode of a file; None where there is none."""
+    try:
+        facts = os.stat(path or "")  # noqa: PTH116 - called for each transaction
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def check_url(url: str | Path | None, create: bool) -> sa.URL:
     """Return the store's URL; make the directory of a new SQLite file. Raises ``StoreError``."""
     text = str(url or os.environ.get("EVALKIT_STORE") or Path(".evalkit", "evalkit.db"))
@@ -125,7 +185,7 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
     if parsed.get_backend_name() != "sqlite":
         remember(str(parsed.password or ""), "the store's password", key=False)
         return parsed
-    path = Path(parsed.database or "")
+    path = absolute(parsed.database or "")
     if path.is_dir():
         raise StoreError(f"{path}: name the store's file, not a directory: such as {path / 'evalkit.db'}")
     if not create and not path.exists():
@@ -134,7 +194,12 @@ def check_url(url: str | Path | None, create: bool) -> sa.URL:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: its directory cannot be made: {error.strerror}") from error
-    return parsed
+    if lacks_locks(path.parent):
+        raise StoreError(
+            f"{path}: the file system does not lock files (a network file system without its lock service?). "
+            "Name a store on a local disk with --store, or a database server"
+        )
+    return parsed.set(database=str(path))
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ def migrate(database: Database) -> None:
         if _version(connection, database.name) == VERSION:
             return
     with database.writing() as connection:  # of several processes at once, the first migrates
+        database.lock_schema(connection)
         version = _version(connection, database.name)
         if version is None:
             _create(connection)
@@ -37,12 +38,16 @@ def _version(connection: sa.Connection, name: str | None) -> str | None:
             )
         return None
     version = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    if version is None or not str(version).isdigit():
-        raise StoreError(f"{name}: this database is not an evalkit store (version {version!r})")
-    if int(version) > int(VERSION):
+    number = int(version) if version is not None and str(version).isascii() and str(version).isdigit() else 0
+    if number > int(VERSION):
         raise StoreError(
             f"{name}: the store has schema version {version}, this evalkit knows up to {VERSION}. "
             "Upgrade it: pip install --upgrade evalkit"
+        )
+    if number < 1 or version != f"{number:04}":
+        raise StoreError(
+            f"{name}: this database is not an evalkit store, or was changed by hand: it has schema version "
+            f"{version!r}, and there are 0001 to {VERSION}"
         )
     return str(version)
 

@@ -19,7 +19,7 @@ class MetricInfo(Struct, frozen=True):
     """The facts about a metric that the store keeps.
 
     ``version`` is the version of its rule. ``code`` is the SHA-256 of a metric from a task's own files; empty
-    for evalkit's metrics.
+    for evalkit's metrics. ``aggregated``: a run's value is not the mean of its samples' values.
     """
 
     name: str
@@ -31,6 +31,7 @@ class MetricInfo(Struct, frozen=True):
     help: str = ""
     version: int = 1
     code: str = ""
+    aggregated: bool = False
 
     @property
     def judges_output(self) -> bool:

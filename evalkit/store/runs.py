@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -186,7 +187,7 @@ class Runs:
         if task is not None:
             where.append(sa.or_(t.task.c.name == task, t.task.c.name.startswith(f"{task}[", autoescape=True)))
         if model is not None:
-            where.append(t.model.c.name == model)
+            where.append(t.model.c.name == plain_text(model))
         if status is not None:
             where.append(t.run.c.status == status)
         with self._database.reading() as connection:
@@ -231,7 +232,7 @@ def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
     totals = counted if row.totals is None else unpack(row.totals, Totals)
     return Run(
         spec=spec,
-        status=row.status,
+        status=_status(row),
         started=row.started,
         ended=row.ended,
         heartbeat=row.heartbeat,
@@ -244,6 +245,13 @@ def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
         calls=totals.calls,
         calls_from_cache=totals.calls_from_cache,
     )
+
+
+def _status(row: Any) -> RunStatus:
+    """Return a run's status: a run whose process is gone without a word (``kill -9``) is interrupted."""
+    status: RunStatus = row.status
+    left = status == "running" and row.owner and not _alive(row.owner, row.heartbeat)
+    return "interrupted" if left else status
 
 
 def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]:
@@ -338,7 +346,16 @@ def _number(stored: float | None) -> float:
 
 
 def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
+    return f"{_this_machine()}:{os.getpid()}:{_start_of(os.getpid())}"
+
+
+@cache
+def _this_machine() -> str:
+    """Return the host's name and the namespace of process numbers, which differs in each container."""
+    try:
+        return f"{socket.gethostname()}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
+    except OSError:  # no Linux
+        return socket.gethostname()
 
 
 def _start_of(pid: int) -> str:
@@ -365,6 +382,6 @@ def _alive(owner: str, heartbeat: float | None) -> bool:
     event loop or the clock was changed. For a process elsewhere only the heartbeat is known.
     """
     host, pid, start = owner.rsplit(":", 2)
-    if host == socket.gethostname() and start:
+    if host == _this_machine() and start:
         return _start_of(int(pid)) == start
     return heartbeat is not None and time.time() - heartbeat <= STALE_S

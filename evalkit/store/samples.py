@@ -145,6 +145,19 @@ class Samples:
             rows = connection.execute(query.where(c.run_key == key, c.error.is_not(None)))
             return {metric: (n, message) for metric, n, message in rows}
 
+    def errors(self, run_id: str) -> dict[str, tuple[int, str]]:
+        """Return the kinds of errors that samples ended in, each with their number and the first message."""
+        s = t.sample.c
+        query = sa.select(s.error).where(s.status == Status.ERROR).order_by(s.sequence)
+        kinds: dict[str, tuple[int, str]] = {}
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            for error in connection.scalars(_in_pieces(query.where(s.run_key == key))):
+                kind = (error or "").partition(":")[0]
+                n, first = kinds.get(kind, (0, error or ""))
+                kinds[kind] = n + 1, first
+        return kinds
+
     def columns(self, run_id: str, metrics: Collection[str] | None = None) -> dict[str, Column]:
         """Return the scores as arrays, by metric: the input of estimates and differences."""
         columns: dict[str, Column] = {}

@@ -22,8 +22,9 @@ from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
 from evalkit.protocols import Backend
 from evalkit.requests import describe
+from evalkit.run.samples import samples_of
 from evalkit.run.scoring import score
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.status import classify_answer
 from evalkit.task import Task
 from evalkit.testing.support import in_thread

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.util.paths import start_folder
 
 NAME = "evalkit.toml"
 
@@ -18,7 +19,10 @@ def load_config(start: Path | None = None) -> dict[str, Any]:
 
     Raises ``UsageError`` with the line for a file that is not TOML.
     """
-    here = (start or Path.cwd()).resolve()
+    try:
+        here = (start or start_folder()).resolve()
+    except UsageError:  # the working directory was deleted, and the file with it
+        return {}
     for folder in (here, *here.parents):
         path = folder / NAME
         if path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from evalkit.util.masking import mask
 
@@ -34,6 +35,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return foreign text as ``printable`` does, on one line: a name cannot look like further output."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, from the layers below the command line (which has ``echo``)."""
+    print(printable(text), file=sys.stderr)
 
 
 def printable_json(raw: bytes) -> bytes:

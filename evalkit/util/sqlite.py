@@ -1,9 +1,13 @@
-"""The write-ahead log of SQLite, also when several processes create the file at the same moment."""
+"""What SQLite needs of a folder: locks, and the write-ahead log, also when several processes create it."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import sqlite3
+import tempfile
 import time
+from pathlib import Path
 
 PATIENCE_S = 30.0
 
@@ -24,3 +28,13 @@ def use_wal(connection: sqlite3.Connection) -> None:
             if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def lacks_locks(folder: Path) -> bool:
+    """Return whether the file system of a folder refuses to lock files; SQLite would wait for it in vain."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # any other error, such as a folder that is read-only, is SQLite's to report
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    return False

@@ -26,7 +26,9 @@ def main() -> None:
         return
     compared = choose(comparisons)
     metric = choose_metric(compared)
-    report = data.rag_report(compared, metric)
+    report = data.rag_report(compared, metric, None)
+    if report.right is None:
+        report = data.rag_report(compared, metric, choose_right(metric))
     headline(report)
     left, right = st.columns(2)
     with left:
@@ -64,6 +66,13 @@ def choose_metric(compared: Comparison) -> str:
     return st.pills("Metric", names, **options) or names[0]  # type: ignore[call-overload]
 
 
+def choose_right(metric: str) -> float | None:
+    """Let the reader say from which score of a graded metric on a reply is right."""
+    label = f"A reply is right from this {text.escape(metric)} on"
+    options = {"value": None, "step": 0.05, "format": "%.3f", "key": "rag_right", "bind": "query-params"}
+    return st.number_input(label, placeholder="not said: no causes of errors", **options)  # type: ignore[call-overload, no-any-return]
+
+
 def headline(report: Report) -> None:
     """Draw the main figures: the gains of retrieval, and the part that causes the errors."""
     gains = {(g.first, g.second): g for g in report.gains if g.metric == report.metric}
@@ -79,7 +88,8 @@ def headline(report: Report) -> None:
     for column, (name, n) in zip(columns[2:], wrong.items(), strict=True):
         share = f"{n / total:.0%}" if total else "–"
         column.metric(f"The {name}'s errors", share, border=True)
-        column.caption(f"{n:,} of {total:,} wrong answers" if report.causes else "needs the arm retrieved")
+        needed = "needs the arm retrieved" if report.right is not None else "needs a score that is right"
+        column.caption(f"{n:,} of {total:,} wrong answers" if report.causes else needed)
 
 
 def figure(column: st.delta_generator.DeltaGenerator, name: str, gain: Gain | None) -> None:

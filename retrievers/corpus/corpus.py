@@ -174,7 +174,10 @@ class Corpus:
         if not empty:
             raise CorpusError(f"{self.path}: no documents in it")
         if all(empty):
-            raise CorpusError(f"{self.path}: none of its {len(empty):,} documents has a title or a text")
+            names = f"strings under {self.fields.title!r}, {self.fields.text!r}"
+            raise CorpusError(
+                f"{self.path}: none of its {len(empty):,} documents has a title or a text ({names})"
+            )
         if not titles[""] and self.fields.title != FIELDS.title:
             raise CorpusError(f"{self.path}: no document has a title under {self.fields.title!r}")
         self.untitled = (

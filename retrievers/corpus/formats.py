@@ -19,8 +19,9 @@ from typing import Any
 
 import msgspec
 
-from evalkit.data.bounded import lines, record_limit
+from evalkit.data.bounded import lines
 from evalkit.data.hub import hub_answers
+from evalkit.data.tables import parquet_rows
 from evalkit.errors import CorpusError
 from evalkit.extras import load
 
@@ -29,6 +30,8 @@ from .jsonl import Row, row_of
 
 HUB = "hf:"
 VERSION = 2  # raise it when a reader makes other documents from the same files
+
+_PACKED = {".zst", ".zip", ".bz2", ".xz", ".lz4", ".tar", ".tgz", ".7z", ".rar"}
 
 Rows = Iterator[tuple[str, Row]]  # file and line (or row number), and the columns
 
@@ -59,6 +62,8 @@ def recognize(path: Path) -> Layout:
 
 
 def _file(path: Path) -> Layout:
+    if path.suffix.lower() in _PACKED:
+        raise CorpusError(f"{path}: a corpus may be packed by gzip only; unpack it first")
     name = path.name.removesuffix(".gz")
     if name.endswith(".xml"):
         return _pubmed([path])
@@ -105,24 +110,7 @@ def _lines(files: Iterable[Path]) -> Rows:
 
 
 def _parquet_rows(files: Iterable[Path]) -> Rows:
-    pyarrow, parquet = load("pyarrow", "Parquet"), load("pyarrow.parquet", "Parquet")
-    for file in files:
-        number = 0
-        try:
-            table = parquet.ParquetFile(file)
-            for batch in table.iter_batches(batch_size=_rows_at_once(table.metadata)):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{file}: row {number}", row
-        except (pyarrow.ArrowException, OSError) as error:
-            raise CorpusError(f"{file}: cannot be read as Parquet: {error}") from None
-
-
-def _rows_at_once(metadata: Any) -> int:
-    """Return how many rows of a Parquet file fit into the size of a record: 1 to 1024."""
-    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
-    widest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
-    return max(1, min(1024, record_limit() // max(1, widest)))
+    return ((f"{file}: row {number}", row) for file in files for number, row in parquet_rows(file))
 
 
 def _saved(folder: Path) -> Layout:

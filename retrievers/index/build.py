@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from evalkit.errors import SetupError
+from evalkit.util.printable import one_line
 
 from ..corpus.corpus import Corpus
 from ..corpus.passages import Passages
@@ -53,4 +54,4 @@ def build_index(
     except OSError as error:
         raise SetupError(f"{directory}: the index cannot be written: {error}") from error
     for note in complete.notes:
-        logging.getLogger(__name__).warning("evalkit: %s: %s", corpus.path, note)
+        logging.getLogger(__name__).warning(one_line(f"evalkit: {corpus.path}: {note}"))

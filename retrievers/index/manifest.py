@@ -81,7 +81,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if self.untitled:
             yield (
                 f"no document has a title; the field {self.untitled!r} may hold it: "
-                f"--title-field {self.untitled} (title_field={self.untitled})"
+                f"--title-field {shlex.quote(self.untitled)} (in a retriever's name: title_field=…)"
             )
         if silent := self.facts.get("bm25", {}).get("passages_without_words"):
             have = "has" if silent == 1 else "have"

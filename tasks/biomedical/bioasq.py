@@ -31,7 +31,10 @@ from evalkit.metrics import (
     where_answerable,
 )
 from evalkit.metrics.retrieval import precision_at
-from evalkit.metrics.vision import read_yes_no
+from evalkit.reading.answers import read_yes_no
+from evalkit.reading.fold import fold
+from evalkit.reading.marks import without_marks
+from evalkit.reading.markup import plain, tagged
 
 from . import golden
 from .measures import ABSTAINING, BIOGEN, CITED, CLAIMS
@@ -45,7 +48,15 @@ ExactArm = Literal["closed_book", "retrieved", "oracle"]
 _QUESTION = ("id", "type", "question", "ideal_answers", "exact_answer", "gold_doc_ids", "gold_passage_ids")
 _FIELDS = {"questions": _QUESTION, "passages": ("passage_id", "doc_id", "text")}
 _PLACE = ("section", "offset")  # of a snippet in its document, if known
-_BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)?")
+_BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|\(?\d{1,2}[.)]\s+|\(?[a-z]\)\s+|[①-⑳]\s*)")
+_SAID_FIRST = re.compile(
+    r"^(?:the |my )?(?:final |exact |short )?answers?(?:\s*:| is:?| are:?)\s+", re.IGNORECASE
+)
+_BOLD_TERM = re.compile(r"^\*\*([^*]+)\*\*\s*(?:[:–—-]\s.*)?$")  # "**BRCA1** – a tumour suppressor"
+_OTHER_MARKS = re.compile(
+    r"(?:[⁰¹²³⁴-⁹]+|\s\(\d{1,2}\))$"
+)  # citations that cannot be told from text elsewhere
+_AROUND = " \t.;,\"'|"
 
 
 def pool(data: Path | None, unit: Unit) -> Iterator[dict[str, Any]]:
@@ -108,7 +119,7 @@ def read_exact(sample: Sample, answer: Answer) -> Answer:
     """Return the answer with the names in its reply; unparsed where a reply says neither yes nor no."""
     if sample.slices["type"] != "yesno":
         return _with(answer, read_names(answer.reply))
-    reply = read_yes_no(answer.reply)
+    reply = read_yes_no(answer.reply, sample.input)
     return _with(replace(answer, status=None if reply else Status.UNPARSED), [reply] if reply else [])
 
 
@@ -117,9 +128,24 @@ def _with(answer: Answer, names: list[str]) -> Answer:
 
 
 def read_names(reply: str) -> list[str]:
-    """Return the names in a reply, one per line, without bullets and numbers in front."""
-    lines = (_BULLET.sub("", line, count=1).strip() for line in reply.splitlines())
-    return [line for line in lines if line]
+    """Return the names in a reply, one per line (version 2).
+
+    Bullets and numbers in front, markup, citation marks, a final stop and quotes around a name are taken off;
+    a bold name stands for its line. Headings (``Genes:``, ``## Genes``) are left out.
+    """
+    lines = [line.strip() for line in tagged(fold(reply)).splitlines() if line.strip()]
+    if len(lines) > 1:
+        lines = [line for line in lines if not line.startswith("#") and not line.rstrip("* ").endswith(":")]
+    return [name for name in map(_name, lines) if name]
+
+
+def _name(line: str) -> str:
+    """Return the name on a line."""
+    line = _SAID_FIRST.sub("", _BULLET.sub("", line))
+    if term := _BOLD_TERM.match(without_marks(line)):
+        line = term[1]
+    name = _BULLET.sub("", without_marks(plain(line))).strip(_AROUND)
+    return _OTHER_MARKS.sub("", name)
 
 
 def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -129,10 +155,12 @@ def _rows(home: Path, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _exact(exact: str | list[list[str]] | None) -> str | list[list[str]] | None:
-    """Return names as replies are read: a few names of the challenge have a number in front."""
+    """Return names as replies are read: a few names of the challenge have a number or marks around."""
     if exact is None or isinstance(exact, str):
         return exact
-    return [[name for names in entity for name in read_names(names)] for entity in exact]
+    return [
+        [name for names in entity for line in names.splitlines() if (name := _name(line))] for entity in exact
+    ]
 
 
 def _from_hub(row: dict[str, Any]) -> Sample:

@@ -11,6 +11,7 @@ import msgspec
 
 from evalkit import CorpusError, Passage, Sample, UsageError
 from evalkit.data.bounded import read_whole
+from evalkit.reading.fold import fold
 from evalkit.retrieval.trec import read_qrels
 
 CITED = 3  # PMIDs of one citation that the track counts
@@ -62,7 +63,7 @@ def marked(reply: str, passages: Sequence[Passage]) -> str:
         pmids = [int(digits) for digits in re.findall(r"\d+", match[1])][:CITED]
         return "".join(f"[{numbers.get(cited_pmid, len(passages) + 1)}]" for cited_pmid in pmids)
 
-    return _LIST.sub(marks, reply)
+    return _LIST.sub(marks, fold(reply))
 
 
 def pmid(passage: Passage) -> int:

@@ -9,6 +9,7 @@ holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision, gold_doc_id
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,11 @@ def questions(data: Path | None) -> Iterator[Row]:
 
 
 def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
-    """Yield the abstracts to search: id, title, text."""
+    """Yield the abstracts to search: id, title, text.
+
+    With ``pool="all"`` those in the folders beside the data's own join, wherever the command runs and however
+    the path is written. What joined is said on stderr.
+    """
     home = local_folder(data)
     if home is None or _published(home) is not None:
         for row in questions(data):
@@ -69,11 +74,21 @@ def documents(data: Path | None, pool: str) -> Iterator[dict[str, str]]:
     yield from _documents_in(folder_of(home), "docs")
     if pool == "own":
         return
-    own = home if home.is_dir() else home.parent
+    joined = list(neighbours(home))
+    if joined:
+        names = ", ".join(folder.name for folder, _ in joined)
+        print(f"pubmed_rag: documents of {names} join the pool; -p pool=own leaves them out", file=sys.stderr)
+    for folder, name in joined:
+        yield from _documents_in(folder, name, PREFIXES.get(folder.name, ""))
+
+
+def neighbours(home: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders beside the data's own that hold documents, each with the name of its file."""
+    own = home.resolve() if home.is_dir() else home.resolve().parent
     for folder in sorted(p for p in own.parent.iterdir() if p.is_dir() and p != own):
         for name in ("docs", "corpus"):
             if any((folder / f"{name}.jsonl{end}").exists() for end in ("", ".gz")):
-                yield from _documents_in(folder, name, PREFIXES.get(folder.name, ""))
+                yield folder, name
 
 
 def write_pool(data: Path | None, pool: str, home: Path) -> Path:

@@ -18,17 +18,26 @@ from msgspec import Struct
 from evalkit import Answer, Metric, Sample, file_rows, hub_rows
 from evalkit.data.files import folder_of, split_rows
 from evalkit.data.hub import PARQUET, local_folder
+from evalkit.reading.fold import fold
+from evalkit.reading.negation import denied
 
 HUB = "allenai/scifact"
 LABELS = ("SUPPORT", "CONTRADICT", "NOT ENOUGH INFO")
 LEVELS = ("abstract_label", "abstract_rationale", "sentence_selection", "sentence_label")
+_LONGEST_RANGE = 50  # sentences
 SHOWN = 3  # sentences of a reply that SciFact counts for an abstract
 
 # By document: gold label and rationales; label and sentences of a reply. Sentences count from 0.
 Evidence = dict[str, tuple[str, list[list[int]]]]
 Verdicts = dict[str, tuple[str, list[int]]]
 
-_LINE = re.compile(r"^\W{0,4}(\d{1,3})\W{1,4}(SUPPORT|CONTRADICT)\w{0,5}\b([^a-zA-Z\n]{0,80})", re.I | re.M)
+_LINE = re.compile(
+    r"^\W{0,4}(\d{1,3})\W{1,4}(SUPPORT|CONTRADICT)\w{0,5}\b"
+    r"((?:[^a-zA-Z\n]|and\b|or\b(?=\s*\d)|sentences?\b){0,80})([^\n]{0,200})",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SENTENCES = re.compile(r"(\d{1,4})(?:\s?-\s?(\d{1,4}))?")
+_LABEL = re.compile("SUPPORT|CONTRADICT", re.IGNORECASE)
 _BASE = 1 << 16
 
 
@@ -110,17 +119,28 @@ def written(evidence: Evidence, documents: Sequence[str]) -> str:
 def read(reply: str, documents: Sequence[str]) -> tuple[str | None, Verdicts]:
     """Return the label that a reply gives the claim, or None, and its verdict on each document.
 
-    The most frequent label of the verdicts counts; of equally frequent ones, the first.
+    The most frequent label of the verdicts counts; of equally frequent ones, the first. A line that denies
+    its label or names both is no verdict.
     """
+    reply = fold(reply)
     verdicts: Verdicts = {}
-    for number, label, numbers in _LINE.findall(reply):
-        if 1 <= int(number) <= len(documents):
-            sentences = [int(digits) - 1 for digits in re.findall(r"\d{1,4}", numbers)]
-            verdicts.setdefault(documents[int(number) - 1], (label.upper(), sentences))
+    for line in _LINE.finditer(reply):
+        number, label = int(line[1]), line[2].upper()
+        others = {other.upper() for other in _LABEL.findall(line[4])} - {label}
+        if 1 <= number <= len(documents) and not others and not denied(reply, *line.span(2)):
+            verdicts.setdefault(documents[number - 1], (label, _sentences(line[3])))
     labels = [label for label, _ in verdicts.values()]
     if labels:
         return max(labels, key=labels.count), verdicts
-    return (LABELS[2] if LABELS[2].lower() in reply.lower() else None), verdicts
+    place = reply.lower().find(LABELS[2].lower())
+    said = place >= 0 and not denied(reply, place, place + len(LABELS[2]))
+    return (LABELS[2] if said else None), verdicts
+
+
+def _sentences(listed: str) -> list[int]:
+    """Return the sentences of a list (``2, 4-6``), counted from 0."""
+    ends = [(int(first), int(last or first)) for first, last in _SENTENCES.findall(listed)]
+    return [n - 1 for first, last in ends for n in range(first, min(last, first + _LONGEST_RANGE) + 1)]
 
 
 def scifact_f1(level: str) -> Metric:
@@ -137,6 +157,7 @@ def scifact_f1(level: str) -> Metric:
         partial(_counts, _COUNTS[level]),
         aggregate=_f1,
         help=f"SciFact, {level}: F1 over claims",
+        version=2,
     )
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Passage, Review, Sample, Status, UsageError, file_rows, task
-from evalkit.judge.llm import WORDS, question, read_relation
+from evalkit.judge.llm import question
+from evalkit.judge.verdicts import WORDS, read_relation
 from evalkit.metrics import exact_match, macro_f1
 
 RELATIONS = {"Entailment": "entails", "Contradiction": "contradicts", "Neutral": "neutral"}

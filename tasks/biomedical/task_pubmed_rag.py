@@ -7,8 +7,8 @@ by ``-p arm=all`` also ``hidden`` (that abstract among k others), ``distractors`
 With ``-p judge=nli:MODEL`` or ``llm:SPEC`` a judge also scores citations and claims.
 Data: PubMedQA (Jin et al. 2019), hub id qiaojin/PubMedQA (MIT), or local files by ``-p data=FOLDER``, also
 ``-p data=ori_pqal.json``.
-With local files, collections in folders beside FOLDER join the pool as distractors; ``-p pool=own`` leaves
-them out.
+With local files, collections in folders beside FOLDER join the pool as distractors, and the run says which;
+``-p pool=own`` leaves them out. Runs over pools of other content are not ranked together.
 
 The floor: a repetition of the question (``--model baseline:echo``) scores ROUGE-1 27.5, ROUGE-2 11.4, ROUGE-L
 21.9 on 700 of these questions. Only a summary above that says anything.

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit import Image, Sample, file_rows, hub_rows
 from evalkit.data.files import folder_of
-from evalkit.media import keep_image
+from evalkit.media import row_image
 
 # The main revision needs a loading script; this one, made by the hub, has the same data as Parquet.
 HUB, REVISION = "keremberke/blood-cell-object-detection", "refs/convert/parquet"
@@ -35,7 +35,7 @@ def questions(data: Path | None, split: str, pictures: bool = True) -> Iterator[
     """
     if data is None or data.suffix == ".parquet":
         for row in hub_rows(HUB, "full", split, file=data, revision=REVISION):
-            picture = keep_image(row["image"]["bytes"], "image/jpeg")
+            picture = row_image(row, "image", data and data.parent)
             yield from (sample_of(q, picture) for q in asked(f"bccd-{row['image_id']}", _hub_cells(row)))
         return
     for row in file_rows(data, "questions", "id", "question", "answer", "answer_type", "image"):

@@ -6,14 +6,14 @@ The questions are computed from the boxes around the cells; white cells are labe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.choice.extract import letter
 from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.metrics import accuracy, closed_accuracy, count_within, only
-from evalkit.metrics.vision import read_number, read_yes_no
+from evalkit.reading.answers import read_number, read_yes_no
 
 from . import blood
 
@@ -51,7 +51,7 @@ async def blood_cells(sample: Sample, model: Model) -> Answer:
     options = "\n".join(f"{chr(65 + i)}. {text}" for i, text in enumerate(sample.choices))
     prompt = PROMPT.format(question=sample.input, options=options, form=FORMS[kind])
     response = await model.generate(prompt, images=sample.images, max_tokens=256)
-    readers = {"number": read_number, "closed": read_yes_no}
+    readers: dict[str, Callable[[str, str], object]] = {"number": read_number, "closed": read_yes_no}
     choice = letter(response.text, sample.choices).choice if kind == "choice" else None
-    read = choice if kind == "choice" else readers[kind](response.text)
+    read = choice if kind == "choice" else readers[kind](response.text, sample.input)
     return Answer(response, choice=choice, status=Status.UNPARSED if read is None else None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit import Answer, Image, Info, Model, Requirements, Sample, Status, UsageError, hub_rows, task
 from evalkit.data.files import folder_of, split_rows, splits_in
-from evalkit.media import ImageArm, image_arms, in_arm, interleaved, keep_image
+from evalkit.media import ImageArm, image_arms, in_arm, interleaved, row_image
 from evalkit.metrics import math_answer, math_vision_official
 from evalkit.metrics.math_vision import is_right
 from evalkit.metrics.vision import read_math
@@ -48,7 +48,7 @@ def _rows(data: Path | None, split: str) -> Iterator[tuple[dict[str, Any], Image
     """Yield the rows of a split, each with its figure, None where the file is not there."""
     if data is None or data.suffix == ".parquet":
         for row in hub_rows("MathLLMs/MathVision", None, split, file=data):
-            yield row, keep_image(row["decoded_image"]["bytes"])
+            yield row, row_image(row, "decoded_image", data and data.parent)
         return
     both = data.is_dir() and split in ("test", "testmini") and "questions" in splits_in(data, ("{}",), {})
     for row in split_rows(data, "questions" if both else split, "id", "question", "options", "answer"):

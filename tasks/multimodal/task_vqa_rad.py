@@ -13,7 +13,7 @@ from pathlib import Path
 from evalkit import Answer, Info, Model, Requirements, Sample, Status, task
 from evalkit.media import ImageArm, image_arms, in_arm
 from evalkit.metrics import closed_accuracy, exact_match, llava_med_recall, only, token_recall
-from evalkit.metrics.vision import read_yes_no
+from evalkit.reading.answers import read_yes_no
 
 from . import vqa_rad as reading
 
@@ -49,5 +49,5 @@ async def vqa_rad(sample: Sample, model: Model) -> Answer:
     prompt = PROMPT.format(question=sample.input)
     response = await model.generate(prompt, images=sample.images, max_tokens=256)
     yes_no = sample.targets[0].lower() in ("yes", "no")
-    unread = yes_no and read_yes_no(response.text) is None
+    unread = yes_no and read_yes_no(response.text, sample.input) is None
     return Answer(response, status=Status.UNPARSED if unread else None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit import Image, Sample, UsageError, hub_rows
 from evalkit.data.files import folder_of, split_rows
-from evalkit.media import keep_image
+from evalkit.media import row_image
 
 HUB = "flaviagiammarino/vqa-rad"
 _SPELT = {"ATRIB": "ATTRIB", "PRSE": "PRES"}
@@ -32,7 +32,7 @@ def questions(data: Path | None, split: str, pictures: bool = True) -> Iterator[
     if data is None or data.suffix == ".parquet":
         for part in ("train", "test") if split == "all" else (split,):
             for index, row in enumerate(hub_rows(HUB, None, part, file=data)):
-                yield _from_hub(f"{part}-{index}", row)
+                yield _from_hub(f"{part}-{index}", row, data)
         return
     found = set()
     for row in split_rows(data, "questions", *FIELDS, official=OFFICIAL, columns=COLUMNS):
@@ -69,9 +69,9 @@ def _from_file(row: dict[str, Any], picture: Image | None) -> Sample:
     return _sample(str(row["id"]), row, picture, row["image"], slices)
 
 
-def _from_hub(name: str, row: dict[str, Any]) -> Sample:
+def _from_hub(name: str, row: dict[str, Any], file: Path | None) -> Sample:
     """Return a row of the hub as a sample; closed are the questions with the answer yes or no."""
-    picture = keep_image(row["image"]["bytes"], "image/jpeg")
+    picture = row_image(row, "image", file and file.parent)
     closed = row["answer"].strip().lower() in ("yes", "no")
     return _sample(name, row, picture, "", {"answer_type": "closed" if closed else "open"})
 

@@ -16,8 +16,11 @@ from itertools import pairwise
 import msgspec
 
 from evalkit import Answer, Metric, Passage, Sample, only
-from evalkit.metrics.citation import applies, citations, without_marks
+from evalkit.metrics.citation import applies, citations
 from evalkit.metrics.mentions import numbers
+from evalkit.reading.fold import fold
+from evalkit.reading.marks import without_marks
+from evalkit.reading.negation import denied
 
 from . import reading
 from .effects import HUNDREDTH
@@ -45,7 +48,7 @@ def positioned(sample: Sample, answer: Answer) -> tuple[str, tuple[Passage, ...]
     def marks(match: re.Match[str]) -> str:
         return "".join(f"[{number(name)}]" for name in re.findall(r"FT-\d{7}", match[1]))
 
-    return _BY_ID.sub(marks, answer.reply), tuple(passages)
+    return _BY_ID.sub(marks, fold(answer.reply)), tuple(passages)
 
 
 def answering(metric: Metric) -> Metric:
@@ -213,7 +216,7 @@ def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
     figures = {abs(Decimal(estimate)) for estimate in retracted.values()}
     cited: set[str] = set()
     for sentence, marks in citations(text, len(passages)):
-        if _WITHDRAWN.search(sentence):
+        if any(not denied(sentence, *match.span()) for match in _WITHDRAWN.finditer(sentence)):
             continue
         cited |= {passages[i].document for i in marks if i is not None}
         if figures.intersection(number.quantize(HUNDREDTH) for number in numbers(sentence)):
@@ -223,7 +226,7 @@ def retraction_heeded(sample: Sample, answer: Answer) -> float | None:
 
 
 def _metric(fn: Callable[[Sample, Answer], float | None], text: str, better: bool = True) -> Metric:
-    return Metric(fn.__name__, fn, higher_is_better=better, help=text)
+    return Metric(fn.__name__, fn, higher_is_better=better, help=text, version=2)
 
 
 EXACT = (

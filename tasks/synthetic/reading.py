@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 
 from evalkit.data.sentences import split_sentences
+from evalkit.reading.fold import fold
+from evalkit.reading.numbers import numbers_in, spelt
 
 from .effects import Direction
 
 NUMERALS = "zero one two three four five six seven eight nine ten eleven twelve"
 COUNTS = tuple(NUMERALS.split())
-_COUNT = re.compile(rf"(?<![\w.,])(\d{{1,3}}|{'|'.join(COUNTS)})(?=((?:[\s,-]+[a-z]+){{1,5}}))")
+_FOLLOWING = re.compile(r"(?:[\s,-]+[a-z]+){1,5}")
 _NO_COUNT = {"of", "in", "from", "participants", "patients", "arms", *COUNTS}  # "2 patients in trials"
 _STUDIES = re.compile(r"trials?|study|studies|rcts?")
 
@@ -23,10 +25,12 @@ _STUDIES = re.compile(r"trials?|study|studies|rcts?")
 def trial_counts(text: str) -> set[int]:
     """Return the numbers of trials that a text states: ``three randomised trials``, ``3 RCTs``."""
     counts = set()
-    for number, following in _COUNT.findall(text.lower()):
-        for word in re.findall("[a-z]+", following):
-            if _STUDIES.fullmatch(word):
-                counts.add(int(number) if number.isdigit() else COUNTS.index(number))
+    text = spelt(text.lower())
+    for number in numbers_in(text):
+        following = _FOLLOWING.match(text, number.end)
+        for word in re.findall("[a-z]+", following[0] if following else ""):
+            if _STUDIES.fullmatch(word) and number.value is not None and number.value % 1 == 0:
+                counts.add(int(number.value))
             if word in _NO_COUNT or _STUDIES.fullmatch(word):
                 break
     return counts
@@ -69,7 +73,7 @@ _SAFETY = re.compile(r"\b(?:adverse|safety|side effects?|tolera\w+)\b")
 def conflict(text: str) -> bool | None:
     """Return whether the text says that the trials conflict; None where it says nothing, or both."""
     statements = set()
-    for sentence in _statements(text.lower()):
+    for sentence in _statements(fold(text).lower()):
         for clause in _clauses(sentence):
             for match in _CONFLICT.finditer(clause):
                 statements.add((match.lastgroup == "yes") != _negated(clause, match.start()))
@@ -104,7 +108,7 @@ def _clauses(sentence: str) -> list[str]:
 
 def _anonymous(text: str, treatment: str, control: str) -> str:
     """Return the text in lower case, without brackets, with marks for the treatment and its control."""
-    text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text).lower()
+    text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", fold(text)).lower()
     text = re.sub(rf"\b(?:{re.escape(treatment.lower())}|intervention)\b", _T, text)
     return re.sub(rf"\b(?:{re.escape(control.lower())}|the control|comparator)\b", _C, text)
 

@@ -82,7 +82,7 @@ async def contradicted(rag: Rag) -> Evidence:
         *where_answerable(*EXACT, *HARD),
         answering(citation_precision()),
         answering(citation_recall()),
-        *where_answerable(alce("recall")),
+        *where_answerable(alce("recall", "all")),
         abstention(),
         abstained(),
         *where_answerable(rouge("rougeLsum")),

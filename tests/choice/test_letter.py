@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 
 from evalkit.choice.extract import extractor, letter
-from tests.choice.replies import DRUGS, NOTHING, STATED
 
+# Replies to a question with the options DRUGS, by kind: those that state B, and those that state no option.
+REPLIES = json.loads((Path(__file__).parent / "replies.json").read_text(encoding="utf-8"))
+STATED, NOTHING = REPLIES["stated"], REPLIES["nothing"]
+DRUGS = ("aspirin", "insulin", "metformin", "glucose")
 FORMER = extractor("letter.v1")
 BUGS = ("C. difficile", "E. coli", "S. aureus", "B. cereus")
 SPECIES = ("Clostridioides difficile", "Escherichia coli", "Staphylococcus aureus", "Bacillus cereus")
@@ -46,11 +51,11 @@ def test_a_reply_that_states_none_is_not_credited(kind: str, replies: list[str])
 
 
 def test_what_the_second_version_mends() -> None:
-    """The first version credits 95 of these replies with a choice that they do not state; half are unread."""
+    """The first version credits 102 of these replies with a choice they do not state; half are unread."""
     stated = [reply for replies in STATED.values() for reply in replies]
     nothing = [reply for replies in NOTHING.values() for reply in replies]
     assert sum(FORMER(reply, DRUGS).choice == 1 for reply in stated) < len(stated) / 2
-    assert sum(FORMER(reply, DRUGS).choice is not None for reply in nothing) == 95
+    assert sum(FORMER(reply, DRUGS).choice is not None for reply in nothing) == 102
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from evalkit_tasks.biomedical import pubmedqa
 
+from evalkit.store import open_store
+
 TASK = """
 from evalkit import Answer, Sample, Status, parametrize, task
 from evalkit.metrics import citation_precision, exact_match, recall
@@ -114,6 +116,61 @@ def test_repeats_and_what_was_retrieved_are_taken_from_the_file(score) -> None:
     assert run["metrics"]["citation_precision"]["value"] == 0.0, "nothing is cited"
     plain = score(GOOD)["runs"][0]
     assert "recall@1" not in plain["metrics"]
+
+
+RETRIEVING = """
+from pathlib import Path
+from evalkit import Answer, Rag, Sample, fixture, rag_arms, task
+from evalkit.metrics import citation_precision, exact_match, recall
+
+@fixture
+def corpus() -> str:
+    return str(Path(__file__).with_name("documents.jsonl"))
+
+@task([Sample("q0", "Does zinc help?", "yes", relevance={"zinc": 1})],
+      metrics=[exact_match(), recall(1), citation_precision()])
+@rag_arms
+async def search(sample, model, rag: Rag) -> Answer:
+    return await rag.answer(memory="{question}", passages="{passages} {question} Cite as [1].")
+"""
+
+
+@pytest.mark.parametrize(
+    ("passages", "metrics"),
+    [
+        (
+            [{"id": "other", "text": "Tin."}, {"id": "zinc", "text": "Zinc."}],
+            {"recall@1": 0, "citation_precision": 0},
+        ),
+        (None, {}),
+    ],
+)
+def test_a_deployed_system_does_not_wear_the_retrieval_of_the_task(score, passages, metrics) -> None:
+    folder = score.evalkit.folder
+    (folder / "task_search.py").write_text(RETRIEVING)
+    (folder / "documents.jsonl").write_text(json.dumps({"id": "zinc", "text": "Zinc helps."}) + "\n")
+    row = {"id": "q0", "prediction": "yes [1]"} | ({"passages": passages} if passages else {})
+    options = ["-p", "search=bm25", "-p", "k=3"]
+    (run,) = score([row], *options, target="task_search.py::search[arm=retrieved]")["runs"]
+    assert run["task"] == "search[arm=retrieved]"
+    assert {name: m["value"] for name, m in run["metrics"].items() if name != "exact_match"} == metrics
+    with open_store(folder / ".evalkit" / "evalkit.db") as store:
+        spec = store.runs.get(run["id"]).spec
+    assert not {"search", "encoder", "chunk_words", "k"} & (
+        spec.params.keys() | spec.reproduction.params.keys()
+    )
+    assert "fixture retriever" not in spec.provenance
+    assert score.evalkit.json("rescore", run["id"])["runs"][0]["metrics"] == run["metrics"]
+
+
+def test_a_metric_that_applies_to_no_sample_is_named_and_fails_where_it_was_asked_for(score) -> None:
+    (run,) = score(GOOD)["runs"]
+    assert run["without_value"] == ["recall@1", "citation_precision"]  # no passages in the prompts
+    asked = score(GOOD, "--metric", "citation_coverage()", code=1)["runs"][0]
+    assert asked["status"] == "complete"
+    done = score.evalkit("rescore", run["id"], "--metric", "citation_coverage()", code=1)
+    assert "citation_coverage apply to none of its 4 samples: no value" in done.stderr
+    assert score.evalkit("rescore", run["id"], "--metric", "length()").returncode == 0
 
 
 @pytest.mark.parametrize(

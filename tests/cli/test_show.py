@@ -61,9 +61,10 @@ def test_two_models_are_compared_sample_by_sample(compared: Any, evalkit: Any) -
     assert re.search(r"exact_match +0\.400 \[.*\] \*", text)  # far from 0
 
 
-def test_runs_over_other_samples_are_not_compared(compared: Any, evalkit: Any) -> None:
+def test_runs_over_other_samples_are_compared_over_those_that_both_have(compared: Any, evalkit: Any) -> None:
     evalkit("run", "task_triage.py", "--model", "baseline:gold", "--limit", "20")
-    assert "against_first" not in evalkit.json("show", "latest", compared["runs"][0]["id"])
+    (made,) = evalkit.json("show", "latest", compared["runs"][0]["id"])["against_first"]
+    assert (made["difference"]["n"], made["unpaired"]) == (20, 20)
 
 
 def test_two_servers_models_of_one_name_do_not_answer_for_each_other(

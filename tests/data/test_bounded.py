@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from evalkit.data.bounded import blocks, lines, read_whole, record_limit
-from evalkit.data.hub import file_rows
+from evalkit.data.files import file_rows
+from evalkit.data.tables import table_rows
 from evalkit.errors import CorpusError, UsageError
 from evalkit.models.predictions import read_predictions
 from evalkit.retrieval.trec import read_qrels, read_queries, read_run
@@ -55,7 +58,7 @@ def test_every_reader_refuses_a_line_that_is_too_long(
     read, line = READERS[reader]
     path = put(tmp_path / f"file.jsonl{ending}", line % (b"a" * MB))
     expected = rf"file\.jsonl{ending}:1: the line has more than 1 MiB.*EVALKIT_MAX_RECORD_MB=4"
-    with pytest.raises(CorpusError, match=expected):
+    with pytest.raises((CorpusError, UsageError), match=expected):
         read(path)
     monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "4")
     assert len(read(path)) in (1, 2)
@@ -128,3 +131,32 @@ def test_a_small_gzip_that_unpacks_to_gigabytes_stays_small(tmp_path: Path, kind
     said, kilobytes = done.stdout.splitlines()
     assert "elements stand in each other 201 deep" in said if kind == "nested" else "more than 16 MiB" in said
     assert int(kilobytes) < 1_500_000
+
+
+@pytest.mark.usefixtures("one_mb")
+def test_a_field_of_a_table_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "a.csv", b"id,text\n1," + b"a" * (MB + 1) + b"\n")
+    with pytest.raises(CorpusError, match=r"a\.csv:\d: a field has more than 1 MiB.*EVALKIT_MAX_RECORD_MB=4"):
+        list(table_rows(path))
+    monkeypatch.setenv("EVALKIT_MAX_RECORD_MB", "4")
+    ((_, text),) = (row.values() for row in table_rows(path))
+    assert len(text) == MB + 1, "longer than the 131,072 characters that Python's csv reads by default"
+
+
+@pytest.mark.usefixtures("one_mb")
+def test_a_sheet_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", b"<worksheet>" + b"<row/>" * (MB // 4) + b"</worksheet>")
+    assert (tmp_path / "a.xlsx").stat().st_size < 10_000
+    with pytest.raises(CorpusError, match=r"a\.xlsx, .*sheet1\.xml: the sheet, unpacked, has more"):
+        list(table_rows(tmp_path / "a.xlsx"))
+
+
+@pytest.mark.usefixtures("one_mb")
+def test_rows_of_parquet_come_a_few_at_a_time(tmp_path: Path) -> None:
+    table = pyarrow.table({"id": range(8), "text": ["a" * (MB // 2)] * 8})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    assert [row["id"] for row in table_rows(tmp_path / "a.parquet")] == list(range(8))
+    put(tmp_path / "b.parquet", b"no table")
+    with pytest.raises(CorpusError, match=r"b\.parquet: cannot be read as Parquet"):
+        list(table_rows(tmp_path / "b.parquet"))

@@ -33,10 +33,10 @@ def texts(app: AppTest) -> str:
 
 
 def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) -> None:
-    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
+    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1", rag_right="0.5")
     with open_store(filled) as store:
         run = store.runs.get("bor-ret-7f3a")
-        (report,) = reports(store, with_siblings(store, run), "rouge1")
+        (report,) = reports(store, with_siblings(store, run), "rouge1", 0.5)
     figures = {metric.label: metric.value for metric in app.metric}
     gains = {(g.first, g.second): g for g in report.gains if g.metric == "rouge1"}
     assert figures["Retrieval gains"] == f"{gains['retrieved', 'closed_book'].difference.value:+.3f}"
@@ -47,10 +47,17 @@ def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) 
     total = generator + wrong["not retrieved"] + wrong["partly retrieved"]
     assert figures["The generator's errors"] == f"{generator / total:.0%}"
     seen = texts(app)
-    assert f"Right: rouge1 of at least {report.right:.3f}" in seen
+    assert "Right: rouge1 of at least 0.500 (as asked for)" in seen
     assert all(missing.command in seen for missing in report.missing_runs)
     tables = [table.value for table in app.dataframe]
     assert any("run" in t and set(t["run"]) == set(report.runs.values()) for t in tables)
+
+
+def test_a_graded_metric_has_no_causes_until_the_reader_says_what_is_right(filled: Path) -> None:
+    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
+    assert {metric.label: metric.value for metric in app.metric}["The generator's errors"] == "–"
+    assert "needs a score that is right" in texts(app)
+    assert "Where errors come from" not in texts(app)
 
 
 def test_every_model_with_arms_can_be_chosen_and_incomplete_runs_are_left_out(filled: Path) -> None:

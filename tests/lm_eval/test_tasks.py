@@ -202,3 +202,51 @@ def test_what_was_run_is_recorded(evalkit: Any, lab: SimpleNamespace) -> None:
     assert told["n-shot"] == {"g_exact": 1}
     assert told["configs"]["g_exact"]["doc_to_text"].startswith("Question:")
     assert told["version"] == importlib.metadata.version("lm_eval")
+
+
+SMALL = """
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+generation_kwargs: {{until: ["\\n"]}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with a task without documents, one of two documents, and groups of them."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "docs.jsonl").write_text('{"q": "a", "a": "b"}\n{"q": "c", "a": "d"}\n')
+    text = SMALL.format(name="two_docs", file=folder / "docs.jsonl")
+    (folder / "two.yaml").write_text(text)
+    (folder / "none.yaml").write_text(
+        text.replace("two_docs", "no_docs") + "process_docs: !function none.of\n"
+    )
+    (folder / "none.py").write_text("def of(docs):\n    return docs.select([])\n")
+    metrics = "aggregate_metric_list: [{metric: acc}, {metric: exact_match}]\n"
+    (folder / "group.yaml").write_text(f"group: of_accuracy\ntask: [two_docs]\n{metrics}")
+    (folder / "part.yaml").write_text(f"group: with_no_docs\ntask: [two_docs, no_docs]\n{metrics}")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["no_docs", "with_no_docs"])
+def test_a_task_without_documents_is_one_message(evalkit: Any, small: Path, name: str) -> None:
+    run = ("run", f"lm_eval/{name}", "--include-path", str(small), "--model", "baseline:gold", "-q")
+    done = evalkit(*run, code=2)
+    assert "lm-eval's task no_docs has no documents" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_score_of_a_group_that_no_member_measures_is_said(evalkit: Any, small: Path) -> None:
+    run = ("run", "lm_eval/of_accuracy", "--include-path", str(small), "--model", "baseline:gold", "-q")
+    done = evalkit(*run)
+    said = "lm-eval's group of_accuracy has no score acc,none: none of its members measures that"
+    assert done.stderr.count(said) == 1
+    assert "exact_match,none" not in done.stderr
+    assert "exact_match,none" in done.stdout

@@ -12,42 +12,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from evalkit.errors import RequestRejected, SetupError, UsageError
-from evalkit.media import in_arm, interleaved, keep_image, open_images, ready_messages
+from evalkit.errors import RequestRejected
+from evalkit.media import keep_image, ready_messages
 from evalkit.media.pixels import plain_png
 from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
 from evalkit.models.openai.probe import tone_wav
 from evalkit.protocols import BackendTraits
-from evalkit.types import Audio, Image, MediaSupport, Message, Sample, Text, Video
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
-
-
-def ready(image: Image, **limits) -> Image:
-    (message,) = ready_messages((Message("user", (image,)),), MediaSupport(**limits))
-    (part,) = message.content
-    assert isinstance(part, Image)
-    return part
-
-
-def shown(image: Image) -> PIL.Image.Image:
-    return PIL.Image.open(io.BytesIO(image.read()))
-
-
-def saved(picture: PIL.Image.Image, kind: str, **options) -> Image:
-    out = io.BytesIO()
-    picture.save(out, kind, **options)
-    return Image.of(out.getvalue(), f"image/{kind.lower()}")
-
-
-def gradient(width: int = 40, height: int = 30) -> PIL.Image.Image:
-    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    return PIL.Image.fromarray(np.stack([x, y, 255 - x], -1).astype(np.uint8))
+from evalkit.types import Audio, Image, MediaSupport, Message
+from tests.media.pictures import gradient, ready, saved, shown
 
 
 @pytest.mark.parametrize(
@@ -110,6 +84,22 @@ def test_cmyk_becomes_rgb() -> None:
     assert shown(sent).mode == "RGB"
     assert sent.made.endswith("CMYK to RGB")
     assert np.abs(np.asarray(shown(sent), float) - np.asarray(gradient(), float)).mean() < 4
+
+
+def test_a_colour_profile_is_used_or_kept_but_never_that_of_another_colour_space() -> None:
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    kept = ready(saved(gradient(), "TIFF", icc_profile=srgb))
+    assert shown(kept).info["icc_profile"] == srgb
+    cmyk = ready(saved(PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF", icc_profile=b"damaged"))
+    assert shown(cmyk).getpixel((0, 0)) == (255, 0, 0)
+    assert "icc_profile" not in shown(cmyk).info
+    assert cmyk.made.endswith("CMYK to RGB, its colour profile cannot be used")
+    grey = ready(saved(PIL.Image.new("LAB", (8, 8), (137, 128, 128)), "TIFF", icc_profile=lab))
+    assert shown(grey).getpixel((0, 0)) == pytest.approx((128, 128, 128), abs=4)
+    assert grey.made.endswith("LAB to RGB by its colour profile")
 
 
 def test_what_is_transparent_lies_on_white() -> None:
@@ -182,6 +172,129 @@ def test_what_is_no_picture_is_refused_with_the_reason(data: bytes, said: str) -
         ready(Image.of(data))
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "image/heic.*heif-convert"),
+        (b"\0\0\0\x18ftypmif1" + bytes(40), "image/heic.*heif-convert"),
+        (
+            b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+            r"image/svg\+xml.*rsvg-convert",
+        ),
+        (b"GIF89a" + bytes(3), "damaged, or in no format"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "image/png"),
+    ],
+    ids=["empty", "heic", "heif", "svg", "gif", "png"],
+)
+def test_an_unreadable_file_is_refused_with_its_name_and_what_to_do(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(data)
+    with pytest.raises(RequestRejected, match=rf"x\.jpg .*{said}") as refused:
+        ready(Image.open(path))
+    assert " object at 0x" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("GIF", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("WEBP", {}),
+        ("AVIF", {}),
+    ],
+)
+def test_a_picture_that_is_cut_off_is_never_sent(kind: str, options: dict) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+    whole = saved(PIL.Image.fromarray(noise), kind, **options).read()
+    every = frozenset(f"image/{name}" for name in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "avif"))
+    for share in (0.2, 0.5, 0.9):
+        cut = Image.of(whole[: int(len(whole) * share)])
+        for takes in ({}, {"images": every}):
+            with pytest.raises(RequestRejected, match="cannot be read as a picture"):
+                ready(cut, **takes)
+
+
+def test_a_photograph_that_ends_in_its_preview_is_noticed() -> None:
+    """The end marker of the small picture in the EXIF is not that of the photograph."""
+    preview = saved(gradient(), "JPEG").read()
+    head = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(preview) + 8) + b"Exif\0\0" + preview
+    photograph = head + saved(gradient(), "JPEG", quality=95).read()[2:]
+    assert look(photograph).odd == ""
+    assert "no end" in look(photograph[:-300]).odd
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.full((20, 20), 65535, np.uint16), 255),
+        (np.full((20, 20), 0, np.uint16), 0),
+        (np.full((20, 20), 32768, np.uint16), 128),
+        (np.full((20, 20), 1.0, np.float32), 255),
+        (np.full((20, 20), 0.5, np.float32), 128),
+        (np.full((20, 20), 255.0, np.float32), 255),
+        (np.full((20, 20), 0.0, np.float32), 0),
+        (np.full((20, 20), -3.0, np.float32), 0),
+        (np.full((20, 20), 65535, np.int32), 255),
+    ],
+)
+def test_an_even_picture_keeps_its_grey(values: np.ndarray, white: int) -> None:
+    """Spread from the lowest to the highest value, an all-white picture would be black."""
+    sent = ready(saved(PIL.Image.fromarray(values), "TIFF"))
+    assert shown(sent).getcolors() == [(400, white)]
+
+
+def test_a_phones_photograph_is_its_first_picture(tmp_path: Path) -> None:
+    """Behind it lies a gain map or a preview, which no viewer shows."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    behind = [gradient(20, 15).convert("L").convert("RGB")]
+    upright = saved(gradient(), "MPO", save_all=True, append_images=behind, exif=exif)
+    assert look(upright.read()).media_type == "image/jpeg"
+    assert ready(upright).size == (30, 40)
+    flat = saved(gradient(), "MPO", save_all=True, append_images=behind)
+    assert ready(flat).read() == flat.read()
+    assert ready(flat, max_side=20).size == (20, 15)
+    motion = Image.of(saved(gradient(), "JPEG").read() + b"\0\0\0\x18ftypmp42" + bytes(9000))
+    assert ready(motion).read() == motion.read(), "a short film behind it changes nothing"
+
+
+def test_a_fax_has_square_pixels(tmp_path: Path) -> None:
+    """204 x 98 pixels to the inch: shown pixel by pixel, a page is half as high as it should be."""
+    fax = ready(saved(PIL.Image.new("1", (80, 40)), "TIFF", compression="group4", dpi=(204, 98)))
+    assert (fax.size, shown(fax).mode) == ((80, 83), "L")
+    assert "pixels made square, from 80x40 to 80x83" in fax.made
+    assert ready(saved(PIL.Image.new("1", (80, 40)), "TIFF", dpi=(200, 200))).size == (80, 40)
+    assert ready(saved(PIL.Image.new("1", (80, 40)), "TIFF", dpi=(200, 1))).size == (80, 40), "a wrong entry"
+
+
+def test_a_file_written_again_is_never_shown_under_the_name_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "scratch.png"
+    opened = []
+    for colour in ("red", "green", "blue"):
+        PIL.Image.new("RGB", (30, 30), colour).save(path)
+        opened.append(Image.open(path))
+    for stale in opened[:2]:
+        with pytest.raises(RequestRejected, match=r"scratch\.png .*changed since it was opened"):
+            ready(stale)
+    assert shown(ready(opened[2])).getpixel((0, 0)) == (0, 0, 255)
+    with pytest.raises(OSError, match="changed"):
+        opened[0].read()
+
+
+def test_a_picture_of_pillow_in_a_message_is_refused_with_the_way_to_open_it() -> None:
+    with pytest.raises(RequestRejected, match=r"holds PIL\.Image\.Image where .*Image\.open\(path\)"):
+        ready_messages((Message("user", (gradient(),)),), MediaSupport())
+
+
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(plain_png(4, 4, (1, 2, 3)))
@@ -189,158 +302,6 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(RequestRejected, match=r"x\.png cannot be read: No such file"):
         ready(image)
-
-
-def test_a_file_of_several_pictures_asks_which(tmp_path: Path) -> None:
-    pages = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
-    path = tmp_path / "stack.tiff"
-    pages[0].save(path, save_all=True, append_images=pages[1:])
-    with pytest.raises(RequestRejected, match=r"3 pictures: choose with .*open_images"):
-        ready(Image.open(path))
-    second, third = open_images(path, pages=[2, 3])
-    assert shown(second).getpixel((0, 0)) == (0, 128, 0)
-    assert shown(third).getpixel((0, 0)) == (0, 0, 255)
-    assert second.made.startswith("page 2")
-    assert len(open_images(path)) == 3
-    with pytest.raises(UsageError, match="pages 1 to 3, no page 4"):
-        open_images(path, pages=[4])
-
-
-def test_pages_of_a_pdf(tmp_path: Path) -> None:
-    path = tmp_path / "report.pdf"
-    pages = [PIL.Image.new("RGB", (100, 50), colour) for colour in ("red", "blue")]
-    pages[0].save(path, "PDF", save_all=True, append_images=pages[1:], resolution=50)
-    first, second = open_images(path, dpi=100)
-    assert first.size == second.size == (200, 100)
-    red, green, blue = shown(second).getpixel((100, 50))
-    assert blue > 240 > 20 > max(red, green)
-    assert second.made == "page 2 of a PDF at 100 dpi"
-    assert ready(second).read() == second.read()
-    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
-    with pytest.raises(UsageError, match=r"broken\.pdf cannot be read as PDF"):
-        open_images(tmp_path / "broken.pdf")
-
-
-def dicom(path: Path, values: np.ndarray, **fields) -> Path:
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
-        ExplicitVRLittleEndian,
-        SecondaryCaptureImageStorage,
-    )
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    made = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    made.SOPClassUID, made.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    made.Rows, made.Columns = values.shape[-2:]
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated = made.BitsStored = 16
-    made.HighBit, made.PixelRepresentation = 15, int(values.dtype == np.int16)
-    made.PixelData = values.tobytes()
-    for name, value in fields.items():
-        setattr(made, name, value)
-    made.save_as(path)
-    return path
-
-
-def test_dicom_is_windowed_in_the_units_of_its_modality(tmp_path: Path) -> None:
-    """A CT in Hounsfield units, window 40/400: -160 is black, 239 white (DICOM PS3.3 C.11.2.1.2)."""
-    hounsfield = np.array([[-1000, -160, 40, 239, 3000, 0]], np.int16)
-    path = dicom(
-        tmp_path / "ct.dcm",
-        (hounsfield + 1024).astype(np.uint16),
-        RescaleSlope=1,
-        RescaleIntercept=-1024,
-        WindowCenter=[40, 500],
-        WindowWidth=[400, 2000],
-    )
-    (image,) = open_images(path)
-    grey = np.asarray(shown(image))[0]
-    assert list(grey[[0, 1, 3, 4]]) == [0, 0, 255, 255]
-    assert grey[2] == pytest.approx(255 * (40 - 39.5 + 199.5) / 399, abs=1)
-    assert image.made == "frame 1 of DICOM; window 40/400"
-    (lung,) = open_images(path, window=(-600, 1500))
-    assert lung.sha256 != image.sha256
-    assert "window -600/1500" in lung.made
-
-
-def test_dicom_without_a_window_uses_percentiles_and_monochrome1_is_inverted(tmp_path: Path) -> None:
-    values = np.arange(10_000, dtype=np.uint16).reshape(100, 100)
-    (plain,) = open_images(dicom(tmp_path / "a.dcm", values))
-    (inverted,) = open_images(dicom(tmp_path / "b.dcm", values, PhotometricInterpretation="MONOCHROME1"))
-    assert np.asarray(shown(plain))[0, 0] == 0
-    assert np.asarray(shown(plain))[99, 99] == 255
-    assert (255 - np.asarray(shown(inverted), int) == np.asarray(shown(plain), int)).mean() > 0.99
-    assert "percentiles 0.5 to 99.5" in plain.made
-    assert "MONOCHROME1 inverted" in inverted.made
-
-
-def test_dicom_with_a_table_of_its_own(tmp_path: Path) -> None:
-    """Computed radiographs often carry a VOI LUT instead of a window."""
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence
-
-    table = Dataset()
-    table.add_new(0x00283002, "US", [4, 10, 8])  # four entries, the first for 10, of 8 bits
-    table.add_new(0x00283006, "US", [0, 51, 204, 255])
-    values = np.array([[5, 10, 11, 12, 13, 99]], np.uint16)
-    (image,) = open_images(dicom(tmp_path / "cr.dcm", values, VOILUTSequence=Sequence([table])))
-    assert list(np.asarray(shown(image))[0]) == [0, 0, 51, 204, 255, 255]
-    assert "VOI LUT" in image.made
-
-
-def test_frames_of_a_dicom_file(tmp_path: Path) -> None:
-    values = np.stack([np.full((4, 4), level, np.uint16) for level in (0, 50, 100)])
-    path = dicom(tmp_path / "cine.dcm", values, NumberOfFrames=3, WindowCenter=50.5, WindowWidth=101)
-    assert [int(np.asarray(shown(i))[0, 0]) for i in open_images(path)] == [0, 128, 255]
-    (last,) = open_images(path, pages=[3])
-    assert last.made.startswith("frame 3 of DICOM")
-    (tmp_path / "broken.dcm").write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UsageError, match=r"broken\.dcm cannot be read as DICOM"):
-        open_images(tmp_path / "broken.dcm")
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """Four seconds at ten frames a second, each second of another grey."""
-    import av
-
-    path = tmp_path / "film.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for n in range(40):
-            grey = np.full((48, 64, 3), 30 + 60 * (n // 10), np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path
-
-
-@pytest.mark.parametrize("sampling", [{"frames": 4}, {"fps": 1.0}])
-def test_a_film_is_sent_as_the_frames_asked_for(film: Path, sampling: dict) -> None:
-    video = Video.open(film, **sampling)
-    (message,) = ready_messages(
-        (Message("user", (Text("Watch:"), video, Text("What is it?"))),), MediaSupport()
-    )
-    assert [type(part) for part in message.content] == [Text, Image, Image, Image, Image, Text]
-    greys = [np.asarray(shown(part)).mean() for part in message.content[1:5]]
-    assert greys == pytest.approx([30, 90, 150, 210], abs=8)
-    assert "of a film" in message.content[2].made
-
-
-def test_a_whole_film_goes_only_to_servers_that_sample_it(film: Path) -> None:
-    messages = (Message("user", (Video.open(film),)),)
-    assert ready_messages(messages, MediaSupport(video=True)) == messages
-    with pytest.raises(RequestRejected, match=r"frames=8.*\?video=file"):
-        ready_messages(messages, MediaSupport())
-    with pytest.raises(RequestRejected, match="more than 512"):
-        ready_messages((Message("user", (Video.open(film, frames=1000),)),), MediaSupport())
-    (film.parent / "not.mp4").write_bytes(b"nothing")
-    with pytest.raises(RequestRejected, match="cannot be read as a film"):
-        ready_messages((Message("user", (Video.open(film.parent / "not.mp4", frames=2),)),), MediaSupport())
 
 
 def test_sounds_are_wav_or_mp3(tmp_path: Path) -> None:
@@ -358,71 +319,18 @@ def test_sounds_are_wav_or_mp3(tmp_path: Path) -> None:
         ready_messages((Message("user", (Audio.of(b"OggS" + bytes(20)),)),), takes)
 
 
-RED, GREEN = Image.of(plain_png(9, 9, (255, 0, 0))), Image.of(plain_png(9, 9, (0, 255, 0)))
-
-
-def test_pictures_stand_where_the_text_names_them() -> None:
-    message = interleaved("Is <image2> darker than\n<image1>\nor not?", [RED, GREEN])
-    assert message.content == (Text("Is"), GREEN, Text("darker than"), RED, Text("or not?"))
-    assert interleaved("First <image>, then <image>", [RED, GREEN]).content == (
-        Text("First"),
-        RED,
-        Text(", then"),
-        GREEN,
-    )
-    assert interleaved("What is this?", [RED, GREEN]).content == (RED, GREEN, Text("What is this?"))
-    assert interleaved("Again <image1> <image1>", [RED]).content == (Text("Again"), RED)
-    assert interleaved("Look: <image1>", []).content == (Text("Look:"),)
-
-
-def samples(n: int = 12) -> list[Sample]:
-    return [
-        Sample(f"s{i}", "?", images=(Image.of(plain_png(20 + i, 10, (i, 0, 0))),), cluster=f"c{i // 2}")
-        for i in range(n)
-    ]
-
-
-def test_arms() -> None:
-    real = samples()
-    assert list(in_arm(real, "real")) == real
-    assert all(sample.images == () for sample in in_arm(real, "none"))
-    for before, after in zip(real, in_arm(real, "blank"), strict=True):
-        (grey,) = after.images
-        assert shown(grey).size == shown(before.images[0]).size
-        assert shown(grey).getcolors() == [(grey.size[0] * grey.size[1], (128, 128, 128))]
-        assert (after.id, after.cluster, after.input) == (before.id, before.cluster, before.input)
-
-
-def test_a_shuffled_picture_is_another_samples_and_always_the_same_one() -> None:
-    real = samples()
-    shuffled = list(in_arm(real, "shuffled"))
-    pool = {sample.images[0].sha256 for sample in real}
-    for before, after in zip(real, shuffled, strict=True):
-        assert after.images[0].sha256 != before.images[0].sha256
-        assert after.images[0].sha256 in pool
-    assert [s.images for s in in_arm(list(reversed(real)), "shuffled")][::-1] == [s.images for s in shuffled]
-    assert len({s.images[0].sha256 for s in shuffled}) > 4
-    with pytest.raises(SetupError, match="pictures of other samples"):
-        list(in_arm([Sample("a", "?", images=(RED,)), Sample("b", "?", images=(RED,))], "shuffled"))
-
-
-def test_a_size_that_only_pillow_can_tell_is_kept_by_blank() -> None:
-    tiff = saved(gradient(33, 21), "TIFF")
-    (sample,) = in_arm([Sample("a", "?", images=(tiff,))], "blank")
-    assert shown(sample.images[0]).size == (33, 21)
-
-
 async def test_the_stored_request_names_every_picture_and_how_it_was_made() -> None:
+    red = Image.of(plain_png(9, 9, (255, 0, 0)))
     backend = FakeBackend(lambda request: "ok")
     backend.traits = BackendTraits(media=MediaSupport(max_side=16))
     model = Model(backend)
-    await model.generate("Compare.", images=[saved(gradient(), "TIFF"), RED])
+    await model.generate("Compare.", images=[saved(gradient(), "TIFF"), red])
     (call,) = model.calls
     (message,) = model.describe(call.request)["messages"]
     first, second, text = message["content"]
     assert first["size"] == [16, 12]
     assert first["made"] == "image/tiff to image/png; resized from 40x30 to 16x12"
-    assert second == {"type": "image", "sha256": RED.sha256, "media_type": "image/png"}
+    assert second == {"type": "image", "sha256": red.sha256, "media_type": "image/png"}
     assert text == {"type": "text", "text": "Compare."}
     assert backend.requests[0].messages[0].content[0].sha256 == first["sha256"]
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from evalkit.metrics import citation_coverage, citation_precision, citation_recall
-from evalkit.metrics.citation import citations, without_marks
+from evalkit.metrics import citation_coverage, citation_precision, citation_recall, exact_match
+from evalkit.metrics.citation import citations
+from evalkit.reading.marks import without_marks
 from evalkit.types import Answer, Passage, Sample
 
 SAMPLE = Sample("s", "q", "t", relevance={"d1": 2, "d3": 1, "d4": 0})
@@ -33,6 +34,29 @@ def scores(text, sample=SAMPLE, passages=SHOWN):
         ("[2]", []),
         ("A range of 0.9 [0.7-1.2] in mice [n].", [("A range of 0.9 [0.7-1.2] in mice [n].", [])]),
         ("[12345678901]", [("[12345678901]", [])]),
+        ("It works [1].[2] It is safe.[3]", [("It works.", [0, 1]), ("It is safe.", [2])]),
+        ("[1]In mice it works.\n[2]No effect.", [("In mice it works.", [0]), ("No effect.", [1])]),
+        ("It works 【1】. Safe【2†L1-L3】.", [("It works.", [0]), ("Safe.", [1])]),
+        ("It works ［1］, [^2] and [3†source].", [("It works, and.", [0, 1, 2])]),
+        ("It works [[1]](https://a.b/c)[2](#p2).", [("It works.", [0, 1])]),
+        ("It works [Passage 1]. Safe (passages 2 and 3).", [("It works.", [0]), ("Safe.", [1, 2])]),
+        ("It works [1]–[3].", [("It works.", [0, 1, 2])]),
+        ("It works [1 and 3].", [("It works.", [0, 2])]),
+        ("It works [1、2]〔3〕 [#1].", [("It works.", [0, 1, 2])]),
+        ("It works (1), (3).", [("It works,.", [0, 2])]),
+        ("It works.¹ It is safe²,³.", [("It works.", [0]), ("It is safe.", [1, 2])]),
+        ("It works (1). It is safe (2, 3).", [("It works.", [0]), ("It is safe.", [1, 2])]),
+        # neither citations nor numbers of passages
+        ("5 cm², 10⁶ cells and I² of 50%", [("5 cm², 10⁶ cells and I² of 50%", [])]),
+        ("(1) it works, (2) it is safe", [("(1) it works, (2) it is safe", [])]),
+        ("It fell in five (5).", [("It fell in five (5).", [])]),
+        ("It works [1] in group (2).", [("It works in group (2).", [0])]),
+        ("A [1,2,4]triazolo[4,3-a]pyrazine [1].", [("A [1,2,4]triazolo[4,3-a]pyrazine.", [0])]),
+        ("[18]F-FDG, [14]C-urea and [3]H [2].", [("[18]F-FDG, [14]C-urea and [3]H.", [1])]),
+        ("[111]In-pentetreotide [2]", [("[111]In-pentetreotide", [1])]),
+        ("[3,3]-sigmatropic, [2+2], [6]-gingerol", [("[3,3]-sigmatropic, [2+2], [6]-gingerol", [])]),
+        ("[1,5]-H, calix[4]arene, [1,2]Thiazole", [("[1,5]-H, calix[4]arene, [1,2]Thiazole", [])]),
+        ("spiro[4,5]decane and [60]fullerene", [("spiro[4,5]decane and [60]fullerene", [])]),
         ("", []),
     ],
 )
@@ -42,6 +66,17 @@ def test_marks_are_read_sentence_by_sentence(text, expected):
 
 def test_text_without_marks():
     assert without_marks("It works [1, 2]. Safe [3][4].") == "It works. Safe."
+    assert without_marks("It works 【1】[^2] [3]and is safe.") == "It works and is safe."
+    name = "[1,2,4]Triazolo[4,3-a]pyrazine and [18]F-FDG"
+    assert without_marks(f"{name} [1].") == f"{name}."
+
+
+def test_names_of_chemicals_are_compared_whole():
+    shown = (Passage("d1", "x"),)
+    sample = Sample("s", "q", "A [1,2,4]triazolo compound and [18]F-FDG.")
+    answer = Answer(text="A [1,2,4]triazolo compound and [18]F-FDG [1].", passages=shown)
+    assert exact_match()(sample, answer) == 1.0
+    assert exact_match()(sample, Answer(text="A triazolo compound and F-FDG [1].", passages=shown)) == 0.0
 
 
 def test_precision_recall_and_coverage_by_hand():
@@ -95,6 +130,15 @@ def test_citing_everything_costs_precision():
         "[999999999-1]",
         "]",
         "a. ",
+        "[1]-",
+        "[[1]](",
+        "【1",
+        "[1†",
+        "(1) ",
+        "(passage 1",
+        "works¹",
+        "[18]F",
+        "[1]a",
     ],
 )
 def test_a_hostile_megabyte_is_read(unit):

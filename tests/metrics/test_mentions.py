@@ -27,11 +27,24 @@ def unsupported(reply, passages=SHOWN):
         ("IL-6 and CYP3A4 in 2019.", 0.0),
         ("1. First of all\n2. Secondly", 0.0),
         ("It works [1][2].", 0.0),
+        ("P was 0.0000042 and 1.2e-5.", 1.0),
         ("", 0.0),
     ],
 )
 def test_numbers_by_hand(reply, share):
     assert unsupported(reply) == pytest.approx(share)
+
+
+def test_numbers_are_equal_however_they_are_written():
+    shown = (Passage("a", "10⁶ cells, p = 1.2×10⁻⁵ and .05, 1 500 mL, −0.5, 2,300,000 people, 0.0000001."),)
+    for reply in (
+        "10^6 cells or 1,000,000, p 1.2e-5 or 0.000012 and 0.05, 1,500mL, -0.5, 2.3 million, 1e-7",
+        "10(6) or 10<sup>6</sup> cells, p = 1.2 x 10^-5",
+    ):
+        assert unsupported(reply, shown) == 0.0
+    assert unsupported("Ill for 21 days.", (Passage("a", "Ill for twenty-one days."),)) == 0.0
+    assert unsupported("Ill for 20 days.", (Passage("a", "Ill for twenty-one days."),)) == 1.0
+    assert unsupported("106 cells, 0, 5, 12, 1, 1.3e-5, 2.4 million, 0.0000042", shown) == 1.0
 
 
 def test_numbers_apply_where_there_are_sources():
@@ -52,6 +65,7 @@ def test_numbers_apply_where_there_are_sources():
         ("The risk fell. In Crohn disease, no change.", {"crohn"}),
         ("A fall of 20 mg in 1,204 adults; mRNA stable.", {"mrna"}),
         ("The trial was small.", set()),
+        ("Raised IL\u20116 in Sjo\u0308gren", {"il-6", "sjögren"}),
         ("", set()),
     ],
 )
@@ -72,6 +86,14 @@ def test_overlap_by_hand():
 
 
 def test_hostile_text_takes_no_time():
-    for text in ("1" * 200_000, "a-1" * 60_000, "1." * 100_000, "Aa/" * 60_000, "1,000" * 40_000):
+    for text in (
+        "1e400 9e99 10^300",
+        "9" * 30,
+        "1" * 200_000,
+        "a-1" * 60_000,
+        "1." * 100_000,
+        "Aa/" * 60_000,
+        "1,000" * 40_000,
+    ):
         unsupported(text)
         entities(text)

@@ -12,60 +12,40 @@ import pytest
 from evalkit.errors import MetricError
 from evalkit.metrics import closed_accuracy, count_within, exact_match, math_answer, only, token_recall
 from evalkit.metrics.latex import value_of
-from evalkit.metrics.vision import math_equal, read_math, read_number, read_yes_no
+from evalkit.metrics.vision import math_equal, read_math
 from evalkit.types import Answer, Sample, Status
 
-
-@pytest.mark.parametrize(
-    ("reply", "read"),
-    [
-        ("Yes", "yes"),
-        ("no.", "no"),
-        ("**Yes**", "yes"),
-        ("Answer: No", "no"),
-        ("The answer is yes.", "yes"),
-        ("Yes, there is no fluid.", "yes"),
-        ("No - yes would be wrong", "no"),
-        ("Yes\nbecause no air is seen", "yes"),
-        ("There is no evidence of a fracture", "no"),
-        ("I would say yes", "yes"),
-        ("yes or no", None),
-        ("Yes and no", None),
-        ("", None),
-        ("maybe", None),
-        ("Yesterday", None),
-        ("It is not known", None),
-        ("nodule", None),
-        ("yes/no", None),
-    ],
+NO_PICTURE = (
+    "There is no image attached to your message. Please upload it.",
+    "I'm sorry, but there is no image in your message.",
+    "I don’t see any image.",
+    "No picture was provided.",
+    "No, no image was attached.",
+    "Without the picture no answer can be given.",
+    "I cannot see the image, so the answer is no.",
+    "The image did not load.",
+    "This cannot be determined, as there is no scale bar.",
+    "It is not possible to say; no contrast was given.",
 )
-def test_yes_and_no(reply: str, read: str | None) -> None:
-    assert read_yes_no(reply) == read
 
 
-@pytest.mark.parametrize(
-    ("reply", "read"),
-    [
-        ("3", 3),
-        ("There are 3 cells.", 3),
-        ("three", 3),
-        ("I count twelve of them", 12),
-        ("1,204", 1204),
-        ("3.5", 3.5),
-        ("-2", -2),
-        ("No platelets", 0),
-        ("3, that is 3", 3),
-        ("Of 12 cells, the answer is 3", 3),
-        ("Answer: 7\n", 7),
-        ("In 2 of 9", None),
-        ("1 or 2", None),
-        ("many", None),
-        ("", None),
-        ("x3y", None),
-    ],
-)
-def test_numbers(reply: str, read: float | None) -> None:
-    assert read_number(reply) == read
+@pytest.mark.parametrize("reply", NO_PICTURE)
+def test_a_reply_without_a_picture_is_neither_no_nor_none(reply: str) -> None:
+    closed = Sample("1", "Is there a pneumothorax in this image?", "no")
+    counted = Sample("1", "How many nodules are in this image?", "0")
+    assert closed_accuracy()(closed, Answer(text=reply)) == 0.0
+    assert count_within()(counted, Answer(text=reply)) == 0.0
+
+
+def test_no_image_attached_earns_nothing_on_vqa_rad(data: Path) -> None:
+    with (data / "vqa_rad" / "questions.jsonl").open(encoding="utf-8") as file:
+        rows = [row for row in map(json.loads, file) if row["answer_type"] == "closed"]
+    assert len(rows) > 600
+    for reply in NO_PICTURE:
+        scored = [
+            closed_accuracy()(Sample("1", r["question"], r["answer"]), Answer(text=reply)) for r in rows
+        ]
+        assert sum(score or 0 for score in scored) == 0, reply
 
 
 @pytest.mark.parametrize(
@@ -73,7 +53,12 @@ def test_numbers(reply: str, read: float | None) -> None:
     [
         ("yes", "Yes.", 1),
         ("Yes", "No", 0),
-        ("no", "There is no mass.", 1),
+        ("no", "**No**.", 1),
+        ("yes", "<answer>yes</answer>", 1),
+        ("Ménière-Test", "Me\u0301nie\u0300re\u2011Test.", 1),
+        ("3 µm", "3 μm", 1),
+        ("left", "\\(left\\)", 1),
+        ("left", "not left", 0),
         ("yes", "", 0),
         ("yes", "A", 0),
         ("Left", "left", 1),
@@ -103,6 +88,9 @@ def test_count_within() -> None:
     for reply, score in (("5", 1), ("about 4", 1), ("6", 1), ("3", 0), ("", 0), ("4 or 5", 0)):
         assert count_within()(sample, Answer(text=reply)) == score
     assert count_within()(Sample("1", "?", "5"), Answer(text="4")) == 0.0
+    assert count_within()(Sample("1", "?", "1,500"), Answer(text="1500mL")) == 1.0
+    tenths = Sample("1", "?", "0.3", metadata={"tolerance": 0.1})
+    assert [count_within()(tenths, Answer(text=reply)) for reply in ("0.4 cm", "0.41 cm")] == [1.0, 0.0]
     with pytest.raises(MetricError, match="'many' is not a number"):
         count_within()(Sample("1", "?", "many"), Answer(text="4"))
 
@@ -163,6 +151,10 @@ def test_values_of_latex(text: str, value: float | None) -> None:
         ("", 0),
         ("B or C", 0),
         ("I think\nit is B or so", 0),
+        ("<answer>B</answer>", 1),
+        ("\\[ \\frac{3}{8} \\]", 1),
+        ("The answer is B. A common wrong answer is A", 1),
+        ("The incorrect answer is B.", 0),
         ("\\boxed{}", 0),
         ("0.5", 0),
         ("C", 0),
@@ -193,7 +185,7 @@ def test_math_vision_as_its_authors_decided(data: Path) -> None:
             right[row["system"]] += raw or 0
             n += 1
     assert n == 18240
-    assert same / n > 0.998
+    assert same / n > 0.997, "the authors' rule does not read a unit: 96 cm for 96"
     assert raw_same / n > 0.996
     for system, points in right.items():
         assert 100 * points / 3040 == pytest.approx(published[system]["accuracy"], abs=0.6), system
@@ -206,3 +198,11 @@ def test_reading_keeps_to_what_is_marked() -> None:
     assert not math_equal("", "")
     assert math_equal("3 : 2", "\\frac{3}{2}")
     assert math_equal("45^\\circ", "45")
+    assert math_equal("−5", "-5")
+    assert math_equal("1,500 mL", "1500")
+    assert math_equal("96\\text{ cm}", "96")
+    assert math_equal("twenty-one", "21")
+    assert not math_equal("0.0000042", "0")
+    assert not math_equal("3x", "3")
+    assert not math_equal("x+3", "3")
+    assert not math_equal("2-3", "2")

@@ -102,3 +102,26 @@ async def test_every_baseline_has_an_identity_and_counts_words(name):
     assert not backend.traits.cacheable
     model = Model(backend).for_sample(SAMPLE)
     assert (await model.generate(PROMPT)).usage.prompt_tokens == len(PROMPT.split())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reply"),
+    [
+        ("Which?\nA. zinc\nB. iron\nC. zinc oxide", "C"),
+        ("Which?\n(A) zinc\n(B) iron\n(C) zinc oxide", "C"),
+        ("Which?\nA) zinc\nC) iron\nB) zinc  oxide\nAnswer:", "B"),
+        ("Which? (A) zinc (B) iron (C) zinc oxide", "C"),
+        ("Which?\n**A.** zinc\n**C.** zinc oxide\n", "C"),
+        ("Which? zinc, iron or zinc oxide", "zinc oxide"),
+    ],
+)
+async def test_gold_replies_with_the_letter_under_which_the_prompt_shows_the_right_option(prompt, reply):
+    sample = Sample("q", "Which?", choices=("zinc", "iron", "zinc oxide"), answer=2)
+    assert await answer("gold", prompt, sample) == reply
+    assert await answer("gold", prompt, sample, reference="My reply") == "My reply"
+
+
+async def test_random_draws_letters_where_the_prompt_shows_them():
+    samples = [Sample(str(i), "?", choices=("B", "A")) for i in range(40)]
+    drawn = {await answer("random", "Which?\nA. B\nB. A", sample) for sample in samples}
+    assert drawn == {"A", "B"}

@@ -149,6 +149,7 @@ def test_no_worse_than_a_baseline_run_is_tested_in_pairs(project: Project) -> No
     assert "exact_match, difference to the baseline: -0.01667 [-0.05002, 0.01668] (n=60): must be no" in out
     assert f"0.65 here, 0.6667 in run {base.id} (baseline:echo)" in out
     assert "60 samples detect with 80 % power is 0.0467; to detect 0.02 takes about 328 samples" in out
+    assert "not of the model alone: the runs also differ in the task code" in out
     assert "PASSED" in project(says, *against, "--evalkit-margin", "0.06", "-rp")
 
 
@@ -163,15 +164,119 @@ def test_a_baseline_of_other_samples_or_none_at_all_is_an_error(project: Project
     no = says.replace("=yes", "=no")
     assert "no baseline for says[say=no]" in project(no, *model, "--evalkit-baseline", base.id, code=1)
     assert "needs a run's id" in project(says, *model, "--evalkit-baseline", "latest", code=1)
-    assert len([r for r in project.runs() if r.spec.task == "says[say=yes]"]) == 2, (
-        "none was paid for in vain"
-    )
+    assert "has no metric 'exact'" in project(says, *model, "--evalkit-min", "exact=1", code=1)
+    assert [run.id for run in project.runs()] == [base.id], "nothing was paid for in vain"
 
 
 def test_an_incomplete_run_fails_with_its_first_error(project: Project) -> None:
     (project.folder / "evals" / "task_says.py").write_text(EVALS.replace('@xfail(reason="known")\n', ""))
     out = project("evals", "--evalkit-model", "baseline:gold", "-k", "fails", code=1)
     assert "is incomplete: 60 of 60 samples ended (60 error)\n  the first error: ValueError: boom" in out
+
+
+CACHED = "-o", "addopts=-p no:asyncio -p no:hypothesispytest", "--strict-markers", "-p", "cacheprovider"
+MODEL = "--evalkit-model", "baseline:echo"
+
+
+def test_the_last_failed_tests_run_again_alone_or_first_or_step_by_step(project: Project) -> None:
+    failed = "says[say=no-baseline:echo]"
+    assert "1 failed, 1 passed" in project(*CACHED, "evals", *MODEL, code=1)
+    again = project(*CACHED, "evals", *MODEL, "--lf", "-v", code=1)
+    assert "1 failed in" in again
+    assert failed in again
+    first = project(*CACHED, "evals", *MODEL, "--ff", "-v", code=1)
+    assert first.index(f"{failed} FAILED") < first.index("says[say=yes-baseline:echo] PASSED")
+    stepping = (*CACHED, "evals", *MODEL, "--sw")
+    assert "1 failed, 1 passed" in project(*stepping, code=2)
+    assert "1 failed, 1 deselected" in project(*stepping, code=2)
+    (project.folder / "evals" / "task_says.py").write_text(EVALS.replace("0.6", "0"))
+    assert "1 passed" in project(*CACHED, "evals", *MODEL, "--lf")
+
+
+def test_the_first_failure_ends_the_session_where_it_is_asked_for(project: Project) -> None:
+    turned = EVALS.replace('say=["yes", "no"]', 'say=["no", "yes"]')
+    (project.folder / "evals" / "task_says.py").write_text(turned)
+    assert "stopping after 1 failures" in project("evals", *MODEL, "-x", code=1)
+    assert len(project.runs()) == 1
+
+
+@pytest.mark.parametrize("tag", ["lang:en", "split(dev)", "_private", "a b"])
+def test_any_tag_is_a_marker(project: Project, tag: str) -> None:
+    (project.folder / "evals" / "task_says.py").write_text(EVALS.replace('"yes-no"', repr(tag)))
+    out = project("evals", *MODEL, "--evalkit-min", "exact_match=0", "--strict-markers")
+    assert "2 passed" in out
+    if option := {"lang:en": "-k", "_private": "-m"}.get(tag):
+        chosen = project("evals", *MODEL, "--collect-only", "-q", option, tag)
+        assert chosen.count("says[say=") == 2
+
+
+ENDS = """
+import os, sys
+from evalkit import Answer, Sample, fixture, task
+from evalkit.metrics import exact_match
+
+SAMPLES = [Sample(str(i), "q", "yes") for i in range(4)]
+
+@fixture
+def closing():
+    yield ""
+    sys.exit(0)
+
+@task(SAMPLES, metrics=[exact_match()])
+async def ends(sample, model):
+    if sample.id == "2":
+        END
+    return Answer(await model.generate(sample.input))
+
+@task(SAMPLES, metrics=[exact_match()])
+async def fine(sample, model): return Answer(await model.generate(sample.input))
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["sys.exit(0)", "os._exit(0)", "raise KeyboardInterrupt", "raise GeneratorExit"]
+)
+def test_a_task_that_exits_or_interrupts_fails_its_test_and_no_other(project: Project, end: str) -> None:
+    (project.folder / "evals" / "task_says.py").write_text(ENDS.replace("END", end))
+    out = project("evals", "--evalkit-model", "baseline:gold", code=1)
+    assert "1 failed, 1 passed" in out
+    assert "4 of 4 samples ended (1 error, 3 ok)" in out
+
+
+def test_a_task_file_that_exits_is_an_error_of_that_file(project: Project) -> None:
+    (project.folder / "evals" / "task_exits.py").write_text("import sys\nsys.exit(0)\n")
+    out = project("evals", "--evalkit-model", "baseline:gold", code=2)
+    assert "task_exits.py:2: SystemExit: 0" in out
+    assert "Traceback" not in out
+
+
+def test_a_fixture_that_fails_in_its_teardown_fails_the_session(project: Project) -> None:
+    text = ENDS.replace("        END", "        pass").replace(
+        "fine(sample, model)", "fine(sample, model, closing)"
+    )
+    (project.folder / "evals" / "task_says.py").write_text(text)
+    out = project("evals", "--evalkit-model", "baseline:gold", code=1)
+    assert "2 passed" in out
+    assert "evalkit: evals/task_says.py:11: teardown of fixture closing: SystemExit: 0" in out
+
+
+def test_tests_that_change_directory_share_the_store_of_the_folder_where_pytest_began(
+    project: Project,
+) -> None:
+    (project.folder / "test_own.py").write_text("""
+import pytest
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+@pytest.mark.parametrize("say", ["yes", "no"])
+def test_own(evaluate, request, say):
+    task = request.config.rootpath / "evals" / "task_says.py"
+    assert evaluate(f"{task}::says", "baseline:echo", say=say).n == 60
+""")
+    project("test_own.py")
+    assert len(project.runs()) == 2
 
 
 def test_under_xdist_every_item_is_run_once_and_stored(project: Project) -> None:

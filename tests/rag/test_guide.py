@@ -58,3 +58,35 @@ def test_the_position_needs_no_annotation(search: Any, evalkit: Any) -> None:
     assert search("gold", "arm=hidden", "position=2") == {"hidden": dict.fromkeys(APPLIES["hidden"], 1.0)}
     shown = evalkit.json("show", "latest", "--sample", "#0")["requests"][0]["messages"][0]["content"]
     assert "\n[2] Zinc lozenges" in shown
+
+
+OWN_PROMPTS = """
+from evalkit import Answer, Rag, Sample, fixture, rag_arms, task
+from evalkit.metrics import abstention, citation_precision, citation_recall, rouge, where_answerable
+
+SAMPLES = [Sample("1", "Does zinc shorten colds?", "Zinc shortens colds.", relevance={"zinc": 1})]
+
+@fixture
+def corpus() -> str:
+    return "documents.jsonl"
+
+@task(SAMPLES, metrics=[*where_answerable(rouge()), citation_precision(), citation_recall(), abstention()])
+@rag_arms
+async def search(sample, model, rag: Rag) -> Answer:
+    shown = await rag.evidence()
+    lines = [f"[{n}] {passage.text}" for n, passage in enumerate(shown.passages or (), 1)]
+    ask = "Answer, and cite the passages by number." if lines else "Answer."
+    return shown.answer(await model.generate("\\n".join([*lines, sample.input, ask])))
+"""
+
+
+def test_gold_is_right_in_a_task_that_writes_its_own_prompts(search: Any, evalkit: Any) -> None:
+    (evalkit.folder / "task_search.py").write_text(OWN_PROMPTS)
+    scores = search("gold", "arm=all")
+    assert scores == {arm: dict.fromkeys(names, 1.0) for arm, names in APPLIES.items()}
+
+
+def test_gold_cites_only_where_the_prompt_asks_for_it(search: Any, evalkit: Any) -> None:
+    text = OWN_PROMPTS.replace(", and cite the passages by number", "").replace("rouge()", "exact_match()")
+    (evalkit.folder / "task_search.py").write_text(text.replace("rouge, where", "exact_match, where"))
+    assert search("gold", "arm=oracle")["oracle"]["exact_match"] == 1.0

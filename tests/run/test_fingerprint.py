@@ -14,7 +14,8 @@ from evalkit.collection.items import items_of
 from evalkit.errors import SetupError
 from evalkit.metrics import accuracy, brier, only
 from evalkit.run.fingerprint import survey
-from evalkit.run.session import Session, samples_of
+from evalkit.run.samples import samples_of
+from evalkit.run.session import Session
 from evalkit.util.progress import Silent
 
 

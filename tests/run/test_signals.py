@@ -159,7 +159,7 @@ def test_ctrl_c_of_a_terminal_reaches_the_scoring_processes_too_and_harms_nothin
     resumed(evalkit, scripted)
 
 
-def test_a_scoring_process_that_is_killed_stops_the_run_with_nothing_lost(
+def test_scoring_processes_that_are_killed_cost_scores_that_rescore_gives_and_no_reply(
     evalkit, scripted, arguments, tmp_path
 ) -> None:
     process = evalkit.start(*arguments, "--window", "40")
@@ -167,10 +167,11 @@ def test_a_scoring_process_that_is_killed_stops_the_run_with_nothing_lost(
     (tmp_path / "die").touch()
     _, err = process.communicate()
     assert process.returncode == 1
-    assert "a process that scored answers was killed" in err
+    assert "its process was killed (a crash, or no memory) while it scored sample" in err
     assert "Traceback" not in err
     (tmp_path / "die").unlink()
-    resumed(evalkit, scripted, again=8)
+    evalkit("rescore", "latest")
+    resumed(evalkit, scripted)
 
 
 def workers(pid: int) -> int:

@@ -7,11 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from evalkit.errors import UsageError
 from evalkit.store import open_store
 from evalkit.store.board import Page
-from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
+from evalkit.store.records import MetricInfo, ParameterInfo, Reproduction, RunSpec, SampleRecord
 from evalkit.store.store import Store
 from evalkit.types import Answer, Estimate, Response, Sample, Score, Status
 
@@ -187,6 +188,74 @@ def test_only_complete_runs_on_the_same_samples_are_ranked(board: Store) -> None
     assert apart["6"].estimate is not None
     assert apart["6"].estimate.bounds == pytest.approx((0.85, 1.05))
     assert "other samples" in apart["7"].reason
+
+
+def unlike(store: Store, run_id: str, model: str, value: float, **changes: object) -> None:
+    """A complete run that differs from the others in its spec or provenance."""
+    facts = {"code_sha256": "aa", **changes.pop("provenance", {})}  # type: ignore[dict-item]
+    spec = RunSpec(
+        id=run_id,
+        task="t[k=1]",
+        path="p",
+        model=model,
+        model_spec="s",
+        metrics=changes.pop("metrics", (F1,)),  # type: ignore[arg-type]
+        n_expected=1,
+        dataset="d",
+        provenance=facts,
+        **changes,  # type: ignore[arg-type]
+    )
+    store.runs.begin(spec)
+    row = SampleRecord(sequence=0, sample=Sample("d0", "q"), status=Status.OK)
+    store.samples.write(run_id, [row])
+    store.runs.finish(run_id, "complete", {"f1": Estimate(value, 0.1, (0, 1), 1)}, 1.0)
+
+
+def test_runs_that_differ_in_more_than_the_model_are_kept_apart_with_the_reason(tmp_path: Path) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        unlike(store, "1", "a", 0.5)
+        unlike(store, "2", "b", 0.4)
+        unlike(store, "7", "c", 0.3)
+        unlike(store, "3", "code", 0.9, provenance={"code_sha256": "bb"})
+        unlike(store, "4", "rule", 0.9, metrics=(MetricInfo("f1", version=2),))
+        unlike(store, "5", "mix", 0.9, provenance={"mixed": ["the prompt"]})
+        unlike(store, "6", "a", 0.8, provenance={"code_sha256": "bb"})
+        rows = store.board.ranking("t[k=1]", "f1")
+        assert [(row.rank, row.run.id) for row in rows if row.rank] == [(1, "1"), (2, "2"), (3, "7")]
+        assert {row.run.id: row.reason for row in rows if row.rank is None} == {
+            "3": "differs from the ranked runs in the task code",
+            "4": "differs from the ranked runs in f1's rule (version 2 and 1)",
+            "5": "a mix: resumed after a change of the prompt",
+            "6": "differs from the ranked runs in the task code",
+        }
+        assert all(row.estimate for row in rows)  # the comparison is offered all the same
+
+
+def test_of_two_prompts_the_one_that_most_models_answered_is_ranked(tmp_path: Path) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        for run_id, model, code in (
+            ("1", "a", "old"),
+            ("2", "a", "new"),
+            ("3", "b", "new"),
+            ("4", "c", "old"),
+        ):
+            unlike(store, run_id, model, 0.5, provenance={"code_sha256": code})
+        unlike(store, "5", "d", 0.5, provenance={"code_sha256": "new"})
+        ranked = [row.run.id for row in store.board.ranking("t[k=1]", "f1") if row.rank]
+        assert sorted(ranked) == ["2", "3", "5"]
+
+
+def test_a_task_opens_in_its_main_arm_whichever_ran_last(tmp_path: Path) -> None:
+    arms = Reproduction(parameters={"image": ParameterInfo("real", ("real", "none")), "k": ParameterInfo(5)})
+    with open_store(tmp_path / "evalkit.db") as store:
+        for arm in ("real", "none"):
+            params = {"image": arm, "k": 10}
+            spec = RunSpec(id=arm, task=f"v[image={arm}]", path="p", model="m", model_spec="s", params=params)
+            store.runs.begin(replace(spec, reproduction=arms))
+        assert {info.name: info.side_arms for info in store.board.tasks()} == {
+            "v[image=real]": 0,
+            "v[image=none]": 1,
+        }
 
 
 def test_the_metric_says_which_end_is_good(board: Store) -> None:

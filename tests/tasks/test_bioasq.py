@@ -122,6 +122,19 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
         ("KDR9", ["KDR9"]),
         ("1. KDR9\n2) EGFR\n", ["KDR9", "EGFR"]),
         ("- 5-HT\n\n* -5 kDa\n", ["5-HT", "-5 kDa"]),
+        ("**TP53**.", ["TP53"]),
+        ("Answer: TP53 [1].", ["TP53"]),
+        ("<answer>TP53</answer>", ["TP53"]),
+        ("IL\u20116 【2】", ["IL-6"]),
+        ("The answer is: TP53¹", ["TP53"]),
+        ("a) TP53 (1)\n② BRCA1", ["TP53", "BRCA1"]),
+        ("The genes are:\n1. **BRCA1** [1][2]\n2. `BRCA2`;\n(3) “PALB2”", ["BRCA1", "BRCA2", "PALB2"]),
+        ("## Genes\n**1.** KDR9\n\n**2.** EGFR", ["KDR9", "EGFR"]),
+        ("- **BRCA1**: a tumour suppressor [1]\n- **BRCA2** – another one", ["BRCA1", "BRCA2"]),
+        (
+            "[1,2,4]triazole\nG1P[8]\nHLA-B*57:01\n[18]F-FDG",
+            ["[1,2,4]triazole", "G1P[8]", "HLA-B*57:01", "[18]F-FDG"],
+        ),
     ],
 )
 def test_names_are_lines_without_bullets(reply: str, names: list[str]) -> None:

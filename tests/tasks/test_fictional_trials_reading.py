@@ -44,6 +44,8 @@ def test_numbers(text: str, expected: list[str]) -> None:
         ("one trial and two other studies", {1, 2}),
         ("2,654 participants in trials", set()),
         ("some trials", set()),
+        ("Twenty-one trials", {21}),
+        ("1.5 trials", set()),
     ],
 )
 def test_trial_counts(text: str, expected: set[int]) -> None:
@@ -74,6 +76,7 @@ def test_trial_counts(text: str, expected: set[int]) -> None:
         ("Torvadrax caused harm.", CONTROL),
         ("Torvadrax did not reduce relapse.", SAME),
         ("Torvadrax didn't reduce relapse.", SAME),
+        ("Torvadrax didn’t reduce relapse.", SAME),
         ("There was no significant difference between torvadrax and placebo.", SAME),
         ("There is no evidence that torvadrax reduces relapse.", SAME),
         ("It is unclear whether torvadrax reduces relapse.", SAME),

@@ -17,8 +17,9 @@ from evalkit.collection.targets import collect
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
+from evalkit.run.samples import samples_of
 from evalkit.run.scoring import score
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.status import classify_answer
 from evalkit.types import Request
 from evalkit.util.progress import Silent
@@ -32,7 +33,7 @@ WORST = {
     "evidence_direction": 0,
     "citation_support": 0,
     "unsupported_numbers": 1,
-    "alce_recall": 0,
+    "alce_recall[all]": 0,
 }
 
 
@@ -92,7 +93,7 @@ async def test_gold_scores_full_marks_in_every_arm(arm: str, tmp_path: Path) -> 
     if arm == "closed_book":
         del full["citation_support"]
     else:
-        full |= {"citation_precision": 1, "citation_recall": 1, "alce_recall": 1}
+        full |= {"citation_precision": 1, "citation_recall": 1, "alce_recall[all]": 1}
     assert {name: means.get(name) for name in full} == full
 
 

@@ -12,7 +12,7 @@ from evalkit.errors import CorpusError, UsageError
 
 ROWS = [
     ("11", "Does zinc shorten colds?", "Zinc shortened colds by one day. It was well tolerated.", "yes"),
-    ("22", "Is walking safe after hip repair?", "Early walking was safe after hip repair.", "yes"),
+    ("22", "Is walking safe after hip repair?", "Early walking was safe after hip repair.", "maybe"),
     ("33", "Do statins prevent gout?", "Statins did not prevent gout in this cohort.", "no"),
 ]
 ABSTRACTS = {
@@ -80,6 +80,17 @@ def test_the_pool_holds_the_collections_beside_unless_it_is_told_not_to(local: P
     first = pubmedqa.write_pool(local, "all", tmp_path / "pools")
     assert pubmedqa.write_pool(local, "all", tmp_path / "pools") == first
     assert pubmedqa.write_pool(local, "own", tmp_path / "pools") != first
+
+
+def test_the_pool_is_the_same_however_the_path_is_written_and_says_what_joins(
+    local: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = local if local.is_dir() else local.parent
+    whole = [d["id"] for d in pubmedqa.documents(folder, "all")]
+    monkeypatch.chdir(folder)
+    for path in (Path(), Path("..") / folder.name, folder / ".." / folder.name):
+        assert [d["id"] for d in pubmedqa.documents(path, "all")] == whole
+    assert "documents of scifact join the pool; -p pool=own leaves them out" in capsys.readouterr().err
 
 
 def test_broken_data_is_named_with_its_line(local: Path) -> None:

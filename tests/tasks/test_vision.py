@@ -415,3 +415,24 @@ async def test_the_prompts_as_a_model_sees_them() -> None:
         "this?\n(A) $1$\n(B) $2$\nSolve the problem step by step. Then give the final answer as "
         "\\boxed{the letter of the right option}.",
     ]
+
+
+@pytest.mark.parametrize("task", ["vqa_rad", "blood_cells", "math_vision"])
+def test_a_row_of_the_hubs_layout_without_its_picture_is_named(evalkit, tmp_path: Path, task: str) -> None:
+    field = "decoded_image" if task == "math_vision" else "image"
+    row = {
+        "id": "1",
+        "question": "Is it red?",
+        "answer": "yes",
+        "options": [],
+        "level": 1,
+        "subject": "algebra",
+        "image_id": 1,
+        field: {"bytes": None, "path": "gone.png"},
+        "width": 8,
+        "height": 8,
+        "objects": {"category": [1], "bbox": [[1.0, 1.0, 2.0, 2.0]]},
+    }
+    path = parquet(tmp_path / "rows.parquet", [row])
+    said = evalkit("run", f"{task}[image=real]", "-p", f"data={path}", *GOLD, code=2).stderr
+    assert f"rows.parquet, row 1: '{field}' holds no bytes, only the name of a file" in said

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pwd
 import sys
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import SetupError
-from evalkit.util.paths import cache_dir
+from evalkit.util.paths import cache_dir, memory
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,18 @@ def test_the_cache_lies_where_the_variables_say(
         monkeypatch.setenv(name, value and str(tmp_path / value))
     assert cache_dir() == tmp_path / folder
     assert cache_dir().is_dir()
+
+
+def test_without_a_home_directory_a_folder_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "EVALKIT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(SetupError, match=r"no home directory .* Name a folder: export EVALKIT_CACHE"):
+        cache_dir()
+    assert memory("listings", "any") is None
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_the_fix(

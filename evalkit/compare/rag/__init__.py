@@ -53,7 +53,9 @@ def reports(
     """Return a report for each task and model among the complete ``runs``; of equal runs, the first counts.
 
     ``metric`` is used for the curves and causes, by default the task's first output metric. A sample is
-    right if its score is ``right`` or better. Raises ``UsageError`` for a metric that a task does not have.
+    right if its score is ``right`` or better; by default, of a metric with two values, if it is the best one.
+    A graded metric has no default, and without ``right`` a report has no causes. Raises ``UsageError`` for a
+    metric that a task does not have.
     """
     return [_Reporter(store, compared, metric, right).report() for compared in comparisons(runs)]
 
@@ -80,14 +82,14 @@ class _Reporter:
             model=first.model,
             params=params,
             metric=info.name,
-            higher_is_better=rule.higher,
-            right=rule.right,
-            rule=rule.why,
+            higher_is_better=info.higher_is_better is not False,
+            right=rule.right if rule else None,
+            rule=rule.why if rule else measure.UNSAID,
             runs={label(run): run.id for run in sorted(compared.runs, key=sort_key)},
             arms={label(run): dict(run.metrics) for run in compared.arms.values()},
             retrieval=_retrieval(source),
             gains=tuple(self._gains()),
-            causes=measure.causes(retrieved, rule) if retrieved else (),
+            causes=measure.causes(retrieved, rule) if retrieved and rule else (),
             by_rank=measure.by_rank(retrieved, info) if retrieved else (),
             by_position=measure.by_position(hidden, info),
             by_k=self._over_k("retrieved"),

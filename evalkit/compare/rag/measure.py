@@ -47,21 +47,24 @@ class Rule(NamedTuple):
         return score >= self.right - 1e-9 if self.higher else score <= self.right + 1e-9
 
 
+UNSAID = "say from which score on a reply is right: --right SCORE"
+
+
 def rule(
     info: MetricInfo, chosen: float | None, oracle: SeenSamples | None, retrieved: SeenSamples | None
-) -> Rule:
-    """Return the rule for a right sample: ``chosen``, if any; the best value, if all scores are best or
-    worst; else the mean of the arm ``oracle``, or of ``retrieved`` where there is no oracle run."""
+) -> Rule | None:
+    """Return the rule for a right sample: ``chosen``, if any; else the best value, if all are best or worst.
+
+    None for a graded metric without ``chosen``: no score of the run itself says what is right.
+    """
     higher = info.higher_is_better is not False
     if chosen is not None:
         return Rule(chosen, higher, "as asked for")
-    scores = [seen.score for samples in (oracle, retrieved) for seen in (samples or {}).values()]
+    scores = {seen.score for samples in (oracle, retrieved) for seen in (samples or {}).values()}
     high = 1.0 if info.high is None else info.high
-    if set(scores) <= {info.low, high}:
-        return Rule(high if higher else info.low, higher, "the best value")
-    which, name = (oracle, "oracle") if oracle else (retrieved, "retrieved")
-    mean = sum(seen.score for seen in (which or {}).values()) / max(len(which or {}), 1)
-    return Rule(mean, higher, f"as good as the mean of the arm {name}")
+    return (
+        Rule(high if higher else info.low, higher, "the best value") if scores <= {info.low, high} else None
+    )
 
 
 def gain(info: MetricInfo, names: tuple[str, str, str], pairs: Pairs) -> Gain:

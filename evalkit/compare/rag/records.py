@@ -48,7 +48,8 @@ class Report(Struct, frozen=True):
 
     ``runs`` are run ids by label (``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``), ``arms`` the
     estimates of the run that represents each arm, by its label. ``metric`` is used for the curves and causes.
-    A sample is right if its score is ``right`` or better; ``rule`` is the reason. ``retrieval`` are the
+    A sample is right if its score is ``right`` or better; ``rule`` is the reason. ``right`` is None for a
+    graded metric if nobody said what is right: there are no causes then. ``retrieval`` are the
     retriever's own metrics, ``abstained`` the share of replies that abstain, by arm.
     """
 
@@ -57,7 +58,7 @@ class Report(Struct, frozen=True):
     params: dict[str, str]
     metric: str
     higher_is_better: bool
-    right: float
+    right: float | None
     rule: str
     runs: dict[str, str]
     arms: dict[str, dict[str, Estimate]]

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
-from evalkit.media.sniff import look
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
@@ -24,13 +23,14 @@ from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
+from evalkit.models.openai.shown import ShownMedia
 from evalkit.models.openai.sse import read_events, read_stream
 from evalkit.models.openai.transport import Reply, Timeouts, Transport
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Audio, Image, MediaSupport, Request, Requirements, Response, ServerInfo, Video
+from evalkit.types import MediaSupport, Request, Requirements, Response, ServerInfo
 from evalkit.util.masking import mask_bytes
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
@@ -65,10 +65,8 @@ class OpenAIBackend(Backend):
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
-        self._image_cost = probe.ImageCost()
+        self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
-        self._counted: set[type] = set()  # kinds of media that are known to cost prompt tokens
-        self._counting = asyncio.Lock()
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
@@ -89,10 +87,7 @@ class OpenAIBackend(Backend):
             return response, rates
         async with self._bytes.hold(size):
             response, rates = await self.endpoints.call(exchange, endpoint)
-        if response.finish_reason == "refusal" and not response.usage.prompt_tokens:
-            return response, rates  # withheld before it was read
-        self._check_images(request, response)
-        await self._check_media_cost(request, response)
+        await self._shown.check(request, response)
         return response, rates
 
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -107,9 +102,9 @@ class OpenAIBackend(Backend):
         probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
         self._names = {self.model, str(infos[0].identity.get("root"))}
-        self._counted = {Image, Audio, Video}  # the probe makes its own comparison
-        self._image_cost = await probe.check(self, needs)
-        self._counted = {kind for kind, probed in ((Image, needs.images), (Audio, needs.audio)) if probed}
+        self._shown = ShownMedia(self._count_tokens, probing=True)
+        cost = await probe.check(self, needs)
+        self._shown.probed(cost, images=needs.images, audio=needs.audio)
         by_url = zip(urls, infos, strict=True)
         slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
@@ -275,45 +270,10 @@ class OpenAIBackend(Backend):
             payload["stream_options"] = {"include_usage": True}
         return wire.with_extra(payload, request.extra)
 
-    def _check_images(self, request: Request, response: Response) -> None:
-        """Raise ``RequestRejected`` if the token counts show that the server dropped pictures."""
-        images = request.images
-        image_tokens = response.usage.image_tokens
-        if not images:
-            return
-        if image_tokens == 0 or (image_tokens is None and self._image_cost.counted):
-            raise RequestRejected(
-                "the server dropped the image: it counted no image tokens. Check its chat template "
-                "and that the model sees images"
-            )
-        tokens = response.usage.prompt_tokens
-        if 0 < tokens < len(images) * self._image_cost.tokens:
-            # A picture smaller than the probe's may cost less: count the larger ones alone.
-            sizes = [look(image.read()).size for image in images]
-            large = sum(size is not None and min(size) >= probe.PICTURE for size in sizes)
-            if tokens < large * self._image_cost.tokens:
-                raise RequestRejected(
-                    f"the server dropped images: {tokens} prompt tokens are too few for {large} images of at "
-                    f"least {self._image_cost.tokens} tokens each"
-                )
-
-    async def _check_media_cost(self, request: Request, response: Response) -> None:
-        """Raise ``RequestRejected`` if a kind of media costs no prompt tokens; ask once for each kind.
-
-        Some servers drop the parts that their chat template does not know, and answer the text alone.
-        """
-        for kind in dict.fromkeys(type(part) for part in wire.media_of(request)):
-            async with self._counting:
-                if kind in self._counted or not response.usage.prompt_tokens:
-                    continue
-                bare = wire.without(request, kind)
-                text_only, _ = await self.endpoints.call(partial(self._generate, request=bare))
-                if text_only.usage.prompt_tokens >= response.usage.prompt_tokens:
-                    raise RequestRejected(
-                        f"the server dropped the {kind.__name__.lower()}: as many prompt tokens without it. "
-                        "Check the model and its chat template"
-                    )
-                self._counted.add(kind)
+    async def _count_tokens(self, request: Request) -> int:
+        """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
+        response, _ = await self.endpoints.call(partial(self._generate, request=request))
+        return response.usage.prompt_tokens
 
     def _traits(self) -> BackendTraits:
         options = self.spec.options

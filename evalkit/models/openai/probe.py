@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import math
+import os
 import re
 import struct
 import wave
@@ -16,15 +17,17 @@ import msgspec
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
 from evalkit.models.openai import wire
+from evalkit.models.openai.shown import ImageCost, new_picture
 from evalkit.models.openai.transport import Unreachable
 from evalkit.reading.reasoning import split_reasoning
-from evalkit.types import Audio, Image, Message, Part, Request, Requirements, Response, ServerInfo, Text
+from evalkit.types import Audio, Message, Part, Request, Requirements, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
 
 PICTURE = 64  # width and height of the probe's pictures, in pixels
+_COLOURS = ((210, 10, 10), (10, 180, 10), (10, 10, 210))
 # Unlikely words. In a well-known phrase each token has a probability near 1, which would hide a server that
 # shifts the probabilities by one position.
 PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
@@ -44,13 +47,6 @@ class ServedModel(NamedTuple):
 
     model: str
     info: ServerInfo
-
-
-class ImageCost(NamedTuple):
-    """The prompt tokens of the probe's picture (0: unknown), and whether the usage counts image tokens."""
-
-    tokens: int = 0
-    counted: bool = False
 
 
 async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
@@ -220,7 +216,8 @@ async def check_images(backend: OpenAIBackend) -> ImageCost:
     Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
     """
     question = Text("What colour is the image?")
-    red, blue = Image.of(red_png()), Image.of(plain_png(PICTURE, PICTURE, (30, 40, 220)))
+    # New ones each time: some servers do not count what lies in their prompt cache.
+    red, green, blue = (new_picture((PICTURE, PICTURE), colour) for colour in _COLOURS)
     plain = await _ask(backend, question)
     seen = await _ask(backend, red, question)
     if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
@@ -229,23 +226,29 @@ async def check_images(backend: OpenAIBackend) -> ImageCost:
             "count nor its answer. Check that the model sees images, and its chat template"
         )
     try:
-        both = await _ask(backend, red, blue, question)
+        both = await _ask(backend, green, blue, question)
     except RequestRejected:
-        return ImageCost(counted=bool(seen.usage.image_tokens))
+        return ImageCost(counted=_counted(seen.usage))
     cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
     if cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
         raise ProbeError(
             f"{backend.name}: the server silently keeps one image of several: a second picture did not "
             "change its token count. Check its chat template and its limit of images in a prompt"
         )
-    return ImageCost(cost, bool(seen.usage.image_tokens))
+    return ImageCost(cost, _counted(seen.usage))
+
+
+def _counted(usage: Usage) -> bool | None:
+    """Return whether a usage names the tokens of a picture that was seen; None if it names nothing."""
+    return None if usage.image_tokens is None else usage.image_tokens > 0
 
 
 async def check_audio(backend: OpenAIBackend) -> None:
     """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
     question = Text("What do you hear?")
     plain = await _ask(backend, question)
-    heard = await _ask(backend, Audio.of(tone_wav(), "audio/wav"), question)
+    tone = tone_wav(hertz=400.0 + os.urandom(1)[0])  # a new one each time, as the pictures are
+    heard = await _ask(backend, Audio.of(tone, "audio/wav"), question)
     if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
         raise ProbeError(
             f"{backend.name}: the server drops sounds silently: a sound changed neither its token count "

@@ -55,7 +55,8 @@ async def page_of(backend: OpenAIBackend, url: str, entry: Mapping[str, Any]) ->
     if entry.get("owned_by") == _OLLAMA:
         tags = await backend.get_json(f"{root}/api/tags")
         models = tags.get("models") if isinstance(tags, dict) else None
-        return next((m for m in models or [] if isinstance(m, dict) and m.get("name") == entry["id"]), {})
+        listed = [m for m in models if isinstance(m, dict)] if isinstance(models, list) else []
+        return next((model for model in listed if model.get("name") == entry["id"]), {})
     for page in _PAGES.get(str(entry.get("owned_by")), ()):
         if isinstance(facts := await backend.get_json(root + page), dict):
             return facts

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.reading.surrogates import whole
@@ -109,7 +108,10 @@ def _part_payload(part: Part) -> dict[str, Any]:
 
 
 def _base64(part: Image | Audio | Video) -> str:
-    return base64.b64encode(part.read()).decode()
+    try:
+        return base64.b64encode(part.read()).decode()
+    except OSError as problem:
+        raise RequestRejected(f"{part.path} cannot be read: {problem.strerror}") from None
 
 
 def media_of(request: Request) -> list[Image | Audio | Video]:
@@ -122,18 +124,6 @@ def media_of(request: Request) -> list[Image | Audio | Video]:
         for part in content
         if not isinstance(part, Text)
     ]
-
-
-def without(request: Request, kind: type) -> Request:
-    """Return the same request for one output token, without its parts of one kind."""
-    bare = []
-    for message in request.messages:
-        if isinstance(message.content, str):
-            bare.append(message)
-            continue
-        parts = tuple(part for part in message.content if not isinstance(part, kind))
-        bare.append(Message(message.role, parts or "?"))
-    return replace(request, messages=tuple(bare), max_tokens=1)
 
 
 def media_bytes(request: Request) -> int:

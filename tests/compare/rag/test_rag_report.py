@@ -106,14 +106,16 @@ def test_all_that_answers_must_be_shown(store: Store, add_run: Callable[..., str
     assert {c.name: c.n for c in report(store).causes}["partly retrieved"] == 1
 
 
-def test_what_is_right_of_a_graded_metric_is_the_oracles_mean_or_what_is_asked_for(
+def test_what_is_right_of_a_graded_metric_is_only_what_is_asked_for(
     store: Store, add_run: Callable[..., str]
 ) -> None:
     add_run("oracle", {n: ({"f1": s}, [f"{n}-gold"], None) for n, s in (("a", 0.2), ("b", 0.6))})
     add_run("retrieved", {n: seen(s, 1, [f"{n}-gold"], (f"{n}-gold",)) for n, s in (("a", 0.3), ("b", 0.5))})
     made = report(store)
-    assert (made.right, made.rule) == (pytest.approx(0.4), "as good as the mean of the arm oracle")
-    assert {c.name: c.n for c in made.causes if c.n} == {"right with evidence": 1, "used but wrong": 1}
+    assert (made.right, made.causes) == (None, ())
+    assert "--right SCORE" in made.rule
+    asked = report(store, right=0.4)
+    assert {c.name: c.n for c in asked.causes if c.n} == {"right with evidence": 1, "used but wrong": 1}
     assert {c.name: c.n for c in report(store, right=0.3).causes if c.n} == {"right with evidence": 2}
 
 

@@ -33,3 +33,48 @@ async def test_llama_cpp_tells_its_build(llama_server):
     await backend.close()
     assert facts.identity["version"].startswith("b")
     assert facts.max_running == 4
+
+
+async def identity(script, entry: dict, **pages) -> dict:
+    async def models(request, body):
+        return web.json_response({"object": "list", "data": [entry]})
+
+    def page(content):
+        async def answer(request, body):
+            return web.json_response(content)
+
+        return answer
+
+    script.replies |= {"/v1/models": models, **{path: page(content) for path, content in pages.items()}}
+    backend = load(f"openai:@{script.url}")
+    try:
+        return (await backend.probe(Requirements())).info.identity
+    finally:
+        await backend.close()
+
+
+async def test_sglang_tells_its_weights_to_the_general_adapter_too(script):
+    entry = {"id": "tiny", "owned_by": "sglang", "root": "tiny"}
+    page = {"model_path": "/models/tiny", "weight_version": "step-200"}
+    told = await identity(script, entry, **{"/get_model_info": page})
+    assert (told["weight_version"], told["root"]) == ("step-200", "tiny")
+
+
+async def test_ollama_tells_the_digest_of_a_model(script):
+    entry = {"id": "tiny:latest", "owned_by": "library"}
+    tags = {"models": [{"name": "other", "digest": "0"}, {"name": "tiny:latest", "digest": "abc"}]}
+    assert (await identity(script, entry, **{"/api/tags": tags}))["digest"] == "abc"
+
+
+async def test_a_page_of_another_form_tells_nothing(script):
+    for pages in ({"/api/tags": {"models": 3}}, {"/api/tags": []}, {"/api/tags": {"models": [None]}}):
+        told = await identity(script, {"id": "tiny", "owned_by": "library", "digest": ["no text"]}, **pages)
+        assert "digest" not in told
+
+
+async def test_llama_cpp_tells_its_file_and_its_template(llama_server):
+    backend = load(f"openai:tiny@{llama_server}")
+    told = (await backend.probe(Requirements())).info.identity
+    await backend.close()
+    assert told["root"].endswith("tiny-text.gguf")
+    assert len(told["files"]) == len(told["chat_template"]) == 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import math
 import tracemalloc
 
 import PIL.Image
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.media.pixels import plain_png
+from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
@@ -138,13 +140,18 @@ class Counting:
 
     async def answer(self, request, body):
         content = body["messages"][-1]["content"]
-        shown = min(
-            self.most, sum(p["type"] == "image_url" for p in content) if isinstance(content, list) else 0
-        )
+        parts = content if isinstance(content, list) else []
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"][: self.most]
         details = {} if self.reported is None else {"prompt_tokens_details": {"image_tokens": self.reported}}
-        usage = {"prompt_tokens": 10 + shown * self.cost, **details}
+        usage = {"prompt_tokens": 10 + self.counted(urls), **details}
         choice = {"message": {"content": "red"}, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": usage})
+
+    def counted(self, urls):
+        return sum(self.tokens_of(look(base64.b64decode(url.partition(",")[2])).size) for url in urls)
+
+    def tokens_of(self, size):
+        return self.cost
 
 
 @pytest.mark.parametrize(
@@ -169,15 +176,110 @@ async def test_pictures_that_are_dropped_in_the_run_are_no_answer(script):
     several = Request(messages=(Message("user", (*(Image.of(p) for p in (RED, GREEN, BLUE)), Text("?"))),))
     assert (await backend.send(several)).text == "red"
     server.most = 1
-    with pytest.raises(RequestRejected, match="26 prompt tokens are too few for 3 images"):
+    with pytest.raises(RequestRejected, match=r"one of 3 images: .* has 26 prompt tokens, and 26 with one"):
         await backend.send(several)
-    small = Request(
-        messages=(Message("user", (*(Image.of(plain_png(8, 8, (i, 0, 0))) for i in range(3)), Text("?"))),)
-    )
-    assert (await backend.send(small)).text == "red", "smaller ones than the probe's may cost less"
-    server.reported = 0
-    with pytest.raises(RequestRejected, match="counted no image tokens"):
-        await backend.send(small)
+    server.most = 0
+    with pytest.raises(RequestRejected, match=r"one of 3 images: .* has 10 prompt tokens, and 10 with one"):
+        await backend.send(several)
+    await backend.close()
+
+
+class Tiles(Counting):
+    """Idefics3: the longest side becomes 1456 pixels, cut into tiles of 364; each has 169 tokens."""
+
+    def tokens_of(self, size):
+        scale = 1456 / max(size)
+        columns, rows = (math.ceil(max(1, round(side * scale)) / 364) for side in size)
+        return 169 * (rows * columns + 1)
+
+
+class Uncached(Counting):
+    """Ollama: the prompt tokens leave out what lies in the prompt cache."""
+
+    def __init__(self, script, **options):
+        super().__init__(script, **options)
+        self.seen = set()
+
+    def counted(self, urls):
+        new = [url for url in urls if url not in self.seen]
+        self.seen.update(urls)
+        return super().counted(new)
+
+
+def shown(*sizes, text="?"):
+    images = (Image.of(plain_png(*size, (9, 99, 9))) for size in sizes)
+    return Request(messages=(Message("user", (*images, Text(text))),))
+
+
+async def test_a_wide_strip_may_cost_less_than_the_square_of_the_probe(script):
+    server = Tiles(script)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements(images=True))
+    for sizes in (((1500, 300),), ((600, 800),), ((500, 500), (1500, 300)), ((1500, 300),) * 3):
+        assert (await backend.send(shown(*sizes))).text == "red"
+    script.seen.clear()
+    await backend.send(shown((1500, 300), text="again"))
+    assert len(script.seen) == 1, "what is known is not measured again"
+    server.most = 0
+    with pytest.raises(RequestRejected, match=r"dropped the image: .* 1500x300, .* 10 prompt tokens, and 10"):
+        await backend.send(shown((1500, 300)))
+    await backend.close()
+
+
+async def test_a_server_that_drops_one_type_of_pictures_is_noticed(script):
+    """It is measured with pictures of the same type: a PNG would have been seen."""
+
+    class OnlyPng(Counting):
+        def counted(self, urls):
+            return super().counted([url for url in urls if url.startswith("data:image/png")])
+
+    OnlyPng(script)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements(images=True))
+    out = io.BytesIO()
+    PIL.Image.new("RGB", (80, 60)).save(out, "JPEG")
+    jpeg = Image.of(out.getvalue(), "image/jpeg")
+    with pytest.raises(RequestRejected, match=r"dropped the image: .* 80x60, .* 10 prompt tokens, and 10"):
+        await backend.send(Request(messages=(Message("user", (jpeg, Text("?"))),)))
+    await backend.close()
+
+
+async def test_a_second_question_about_a_picture_may_cost_nothing(script):
+    server = Uncached(script)
+    backend = load(f"openai:tiny@{script.url}")
+    for _ in range(2):  # a second run finds the pictures of the first in the server's cache
+        await backend.probe(Requirements(images=True))
+        for text in ("organ?", "side?", "plane?"):
+            assert (await backend.send(shown((80, 80), (90, 90), text=text))).text == "red"
+    server.most = 0
+    with pytest.raises(ProbeError, match="drops images silently"):
+        await backend.probe(Requirements(images=True))
+    await backend.close()
+
+
+@pytest.mark.parametrize("reported", [0, None])
+async def test_a_usage_without_image_tokens_is_no_proof(script, reported):
+    server = Counting(script, reported=16)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements(images=True))
+    server.reported = reported
+    assert (await backend.send(shown((80, 80)))).text == "red"
+    script.seen.clear()
+    assert (await backend.send(shown((80, 80), text="again"))).text == "red"
+    assert len(script.seen) == 1, "the field means nothing here: not measured again"
+    server.most = 0
+    with pytest.raises(RequestRejected, match="dropped the image"):
+        await backend.send(shown((80, 80)))
+    await backend.close()
+
+
+async def test_a_server_that_always_reports_no_image_tokens_is_believed_its_prompt_tokens(script):
+    Counting(script, reported=0)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements(images=True))
+    script.seen.clear()
+    assert (await backend.send(shown((80, 80)))).text == "red"
+    assert len(script.seen) == 1
     await backend.close()
 
 
@@ -189,7 +291,9 @@ async def test_what_the_chat_template_does_not_know_is_noticed_at_its_first_use(
     film, tone = Video("0" * 64, "video/mp4", data=b"film"), Audio.of(tone_wav(0.05))
     for part, name in ((film, "video"), (tone, "audio")):
         for _ in range(2):
-            with pytest.raises(RequestRejected, match=f"dropped the {name}: as many prompt tokens"):
+            with pytest.raises(
+                RequestRejected, match=f"dropped the {name}: .* 26 prompt tokens, and 26 without it"
+            ):
                 await model.generate([Message("user", (part, Image.of(RED), Text("?")))])
     script.seen.clear()
     for _ in range(3):

@@ -153,10 +153,10 @@ async def test_an_image_that_is_dropped_later(sglang, backend):
     await backend.probe(Requirements(images=True))
     assert (await backend.send(picture)).usage.image_tokens == 4
     del sglang.usage["prompt_tokens_details"]
-    with pytest.raises(RequestRejected, match="dropped the image"):
-        await backend.send(picture)
     sglang.usage["prompt_tokens"] = 20
-    with pytest.raises(ProbeError, match=r"needs images.*dropped"):
+    with pytest.raises(RequestRejected, match=r"dropped the image: .* 20 prompt tokens, and 20 without it"):
+        await backend.send(picture)
+    with pytest.raises(ProbeError, match="drops images silently"):
         await backend.probe(Requirements(images=True))
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.simserver.evaluate import evaluate, right, serving
 from evalkit.errors import SetupError
+from evalkit.models.openai import first_answers
 from tests.servers.certificates import Authority
 
 N = 40
@@ -63,7 +64,8 @@ async def test_tls_that_fails_for_seconds_costs_nothing(authority, tmp_path, wro
         outcome = await run
     assert outcome.samples == right(N)
     assert 0 < sum(later.asked.values()) < N
-    assert sum((live.asked + later.asked).values()) <= N + 4  # those under way were broken off
+    # Those under way were broken off, and the first answers are compared once the server is back.
+    assert sum((live.asked + later.asked).values()) <= N + 4 + first_answers.MOST
 
 
 async def test_a_certificate_that_stays_wrong_stops_the_run_and_says_so(authority, tmp_path) -> None:
@@ -131,7 +133,7 @@ def test_a_name_that_is_not_found_for_seconds_costs_nothing(evalkit, scripted, t
     assert "Unreachable" in err
     (run,) = json.loads(out)["runs"]
     assert (run["status"], run["counts"]) == ("complete", {"ok": 200})
-    assert set(scripted.asked.values()) == {1}
+    assert sum(scripted.asked.values()) <= 200 + first_answers.MOST  # compared once the name is back
 
 
 async def test_a_server_that_comes_back_with_another_model_stops_the_run(tmp_path) -> None:

@@ -194,3 +194,11 @@ def test_a_data_set_of_several_splits_needs_one_named(tmp_path: Path) -> None:
     splits.save_to_disk(tmp_path / "saved")
     with pytest.raises(CorpusError, match="holds the splits train"):
         Corpus(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("ending", ["zst", "zip", "tar", "bz2", "xz"])
+def test_a_corpus_that_is_packed_in_another_way_is_named(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"corpus.jsonl.{ending}"
+    path.write_bytes(b"packed")
+    with pytest.raises(CorpusError, match=rf"{ending}: a corpus may be packed by gzip only; unpack it first"):
+        Corpus(path)

@@ -389,7 +389,7 @@ def test_options_that_make_no_sense(
 async def test_what_is_wrong_with_a_corpus_or_a_folder_reaches_the_caller(write: Any, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such file"):
         BM25Retriever(tmp_path / "none.jsonl", tmp_path / "index", progress=Silent())
-    broken = BM25Retriever(write(['{"id": "a"}']), tmp_path / "index", progress=Silent())
+    broken = BM25Retriever(write(['{"id": "a", "txt": "x"}']), tmp_path / "index", progress=Silent())
     for _ in range(2):
         with pytest.raises(CorpusError, match=r"corpus\.jsonl:1: document 'a' has no text"):
             await broken.search("x", 1)

@@ -1,0 +1,88 @@
+"""The types of the fields of samples and answers, which plug-in code may fill with anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from evalkit.types import Answer, Image, Passage, Response, Sample, Status
+
+Fields = Mapping[str, tuple[Callable[[Any], bool], str]]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _all(kind: type) -> Callable[[Any], bool]:
+    """Return the test of a list or tuple whose members are all of one type."""
+
+    def test(value: Any) -> bool:
+        return isinstance(value, tuple | list) and all(isinstance(member, kind) for member in value)
+
+    return test
+
+
+_are_texts = _all(str)
+
+
+def _is_index(value: Any) -> bool:
+    several = value if isinstance(value, tuple | list) else (value,)
+    return value is UNSET or all(type(index) is int for index in several)
+
+
+def _is_table(*kinds: type) -> Callable[[Any], bool]:
+    """Return the test of a dictionary with strings as keys and values of exactly one of these types."""
+
+    def test(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(key, str) and (not kinds or type(entry) in kinds) for key, entry in value.items()
+        )
+
+    return test
+
+
+def _is_none_or(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or test(value)
+
+
+SAMPLE: Fields = {
+    "id": (lambda value: isinstance(value, str) and value != "", "a string that is not empty"),
+    "input": (_is_text, "a string"),
+    "target": (lambda value: isinstance(value, str) or _are_texts(value), "a string, or a tuple of strings"),
+    "relevance": (_is_table(int), "a dictionary from document ids to whole numbers: {'doc': 1}"),
+    "choices": (_are_texts, "a tuple of strings"),
+    "answer": (_is_index, "the index of the right choice, from 0, or a tuple of such indices"),
+    "images": (_all(Image), "a tuple of pictures: (Image.open(path),)"),
+    "cluster": (_is_none_or(_is_text), "a string or None"),
+    "slices": (_is_table(str), "a dictionary from strings to strings: {'split': 'test'}"),
+    "metadata": (_is_table(), "a dictionary with strings as keys"),
+}
+
+ANSWER: Fields = {
+    "response": (_is_none_or(lambda value: isinstance(value, Response)), "what model.generate() returned"),
+    "text": (_is_text, "a string"),
+    "passages": (_is_none_or(_all(Passage)), "a tuple of Passage, or None"),
+    "ranking": (_is_none_or(_are_texts), "a tuple of document ids, or None"),
+    "choice": (lambda value: value is None or type(value) is int, "the number of an option, or None"),
+    "status": (_is_none_or(lambda value: isinstance(value, Status)), "a Status, or None"),
+    "metadata": (_is_table(), "a dictionary with strings as keys"),
+}
+
+
+def wrong_field(value: Sample | Answer, fields: Fields) -> tuple[str, str] | None:
+    """Return the first field of a wrong type: its name, and "is VALUE (TYPE), and must be …"; else None."""
+    for name, (is_right, expected) in fields.items():
+        given = getattr(value, name)
+        if not is_right(given):
+            shown = repr(given)
+            shown = shown if len(shown) <= 100 else f"{shown[:100]}…"
+            hint = f": {name}=str(…)" if _is_number(given) and expected.startswith("a string") else ""
+            return name, f"is {shown} ({type(given).__name__}), and must be {expected}{hint}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)

@@ -1,0 +1,79 @@
+"""The hash of a task's code: it changes with what the task does, and not with comments or its neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evalkit.collection.files import load_task
+from evalkit.run.code import code_sha256
+
+TASK = '''
+from evalkit import Answer, Sample, metric, task
+from .helper import clean
+from . import texts
+
+PROMPT = "Say yes: {q}"
+
+@metric
+def right(sample, answer):
+    return float(answer.reply == sample.target)
+
+@task([Sample("1", "q", "yes")], metrics=[right], tags=["a"])
+async def first(sample, model):
+    """Ask."""
+    return Answer(await model.generate(ask(sample) + texts.END), text=clean("x"))
+
+def ask(sample):
+    return PROMPT.format(q=sample.input)
+
+@task([Sample("1", "q", "yes")], metrics=[right])
+async def second(sample, model):
+    return Answer(await model.generate("other"))
+'''
+HELPER = "def clean(text):\n    return text.strip()\n\ndef unused():\n    return 1\n"
+
+
+def sha(folder: Path, task: str = TASK, helper: str = HELPER, texts: str = 'END = "."\n') -> str:
+    folder.mkdir()
+    for name, text in (("task_a.py", task), ("helper.py", helper), ("texts.py", texts)):
+        (folder / name).write_text(text)
+    return code_sha256(folder, load_task(folder / "task_a.py", "first").fn)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> str:
+    return sha(tmp_path / "base")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": TASK.replace('"""Ask."""', '"""Ask, in other words."""  # and a comment\n')},
+        {"task": TASK.replace('tags=["a"]', 'tags=["a", "b"]')},
+        {"task": TASK.replace('generate("other")', 'generate("another")')},
+        {"task": TASK.replace("answer.reply ==", "answer.reply.strip() ==")},  # has a hash of its own
+        {"helper": HELPER.replace("return 1", "return 2")},
+    ],
+)
+def test_comments_decorators_and_what_the_task_does_not_use_change_nothing(
+    base: str, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    assert sha(tmp_path / "edited", **changes) == base
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": TASK.replace("ask(sample) +", '"Think. " + ask(sample) +')},
+        {"task": TASK.replace("Say yes", "Say no")},
+        {"task": TASK.replace("q=sample.input", "q=sample.input.upper()")},
+        {"helper": HELPER.replace("text.strip()", "text.lower()")},
+        {"texts": 'END = "!"\n'},
+    ],
+)
+def test_what_the_task_asks_and_reads_changes_it_also_in_other_files(
+    base: str, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    assert sha(tmp_path / "edited", **changes) != base
