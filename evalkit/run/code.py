@@ -63,18 +63,23 @@ class _Code:
         for head, attribute in used:
             value, origin = names.get(head), None
             if isinstance(value, ModuleType):
-                value, origin = getattr(value, attribute, None), value
+                value, origin = vars(value).get(attribute), value  # getattr would import what is lazy
+            file_of = vars(origin).get("__file__") if origin is not None else None  # sys has none
             if _unwrapped(value) is not None:
                 self.add(value)
-            elif origin is not None and origin.__file__ and self.folder in Path(origin.__file__).parents:
-                self._define(Path(origin.__file__), attribute, vars(origin))
+            elif origin is not None and file_of and self.folder in Path(file_of).parents:
+                self._define(Path(file_of), attribute, vars(origin))
             elif head in names:
                 self._define(file, head, names)
 
 
 def _unwrapped(value: Any) -> FunctionType | type | None:
     """Return the function or class inside decorators and tasks; None for any other value."""
-    found = inspect.unwrap(value.fn if isinstance(value, Task) else value) if callable(value) else None
+    found = value.fn if isinstance(value, Task) else value
+    if not isinstance(found, FunctionType | type):
+        found = inspect.getattr_static(found, "__wrapped__", None)  # a foreign object's own may do anything
+    if isinstance(found, FunctionType):
+        found = inspect.unwrap(found)
     return found if isinstance(found, FunctionType | type) else None
 
 

@@ -77,3 +77,18 @@ def test_what_the_task_asks_and_reads_changes_it_also_in_other_files(
     base: str, tmp_path: Path, changes: dict[str, str]
 ) -> None:
     assert sha(tmp_path / "edited", **changes) != base
+
+
+def test_modules_without_a_file_and_foreign_objects_are_passed_over(tmp_path: Path) -> None:
+    """``sys`` has no file; a lazy module imports what is asked for; a proxy answers anything."""
+    imports = (
+        "import sys\nfrom . import texts, lazy\nfrom unittest.mock import MagicMock\n\nproxy = MagicMock()"
+    )
+    used = "PROMPT.format(q=sample.input, v=sys.argv, p=proxy, z=lazy.heavy)"
+    task = TASK.replace("from . import texts", imports).replace("PROMPT.format(q=sample.input)", used)
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    (folder / "lazy.py").write_text("def __getattr__(name):\n    raise RuntimeError(f'imported {name}')\n")
+    for name, text in (("task_a.py", task), ("helper.py", HELPER), ("texts.py", 'END = "."\n')):
+        (folder / name).write_text(text)
+    assert len(code_sha256(folder, load_task(folder / "task_a.py", "first").fn)) == 64
