@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.util import paths
 from tests.servers.scripted import Scripted, serve
 from tests.servers.start import llama
 
@@ -74,6 +75,12 @@ class Command:
         """Run the command with ``--json``: stdout must be one JSON document and nothing else."""
         document: dict[str, Any] = json.loads(self(*arguments, "--json", code=code).stdout)
         return document
+
+
+@pytest.fixture(autouse=True)
+def _no_start_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the folder of a command that an earlier test ran in this process."""
+    monkeypatch.setattr(paths, "_start", None)
 
 
 @pytest.fixture

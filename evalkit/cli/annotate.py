@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from evalkit.cli.options import store_option
+from evalkit.cli.output import echo
 from evalkit.errors import UsageError
 
 
@@ -26,4 +27,4 @@ def annotate(runs: tuple[str, ...], label: str | None, hidden: bool | None, stor
     with open_store(store_url, create=False) as store:
         for run in [store.runs.get(name) for name in runs]:
             store.runs.annotate(run.id, label=label, hidden=hidden)
-            click.echo(f"Noted for run {run.id}.", err=True)
+            echo(f"Noted for run {run.id}.", err=True)

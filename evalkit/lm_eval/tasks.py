@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from evalkit.model import Model
 from evalkit.store.records import RunSpec
 from evalkit.task import Task
 from evalkit.types import Answer, Requirements, Sample
+from evalkit.util.printable import say
 
 FEWSHOT_SEED = 1234
 
@@ -107,7 +107,7 @@ def make_task(manager: Any, name: str, include_path: Path | None = None, *, load
         suite.load()
         made.metrics = scores.metrics()
         for line in scores.missing() if first else ():
-            print(f"evalkit: {line}", file=sys.stderr)
+            say(f"evalkit: {line}")
         made.version = str(suite.version)
         made.needs = Requirements(logprobs=suite.scores_likelihoods, images=suite.shows_pictures)
 

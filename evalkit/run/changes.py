@@ -104,7 +104,7 @@ async def settle(run: Run, store: Store, found: list[Change], allowed: bool, sam
     if not allowed:
         have = "have" if len(found) > 1 or names.endswith("s") else "has"
         raise SetupError(
-            f"run {run.id}: {names} {have} changed since it began ({details}). The run would mix answers of "
+            f"{names} {have} changed since the run began ({details}). The run would mix answers of "
             "two kinds. Start a new run instead; or add --allow-changed: the run goes on, is marked as "
             "mixed, and is not ranked"
         )
@@ -121,13 +121,13 @@ async def _check_places(run: Run, store: Store, samples: Samples) -> None:
         here = {names[n][0] for n in range(index * repeats, (index + 1) * repeats) if n in names}
         if here - {sample.id}:
             raise SetupError(
-                f"run {run.id}: sample {index} of the data set is {sample.id!r} now and was {min(here)!r}: "
+                f"sample {index} of the data set is {sample.id!r} now and was {min(here)!r}: "
                 "the answers cannot be told apart. Start a new run"
             )
         index += 1
     if index * repeats != (run.spec.n_expected or 0):
         raise SetupError(
-            f"run {run.id}: the data set has {index:,} samples now and had "
+            f"the data set has {index:,} samples now and had "
             f"{(run.spec.n_expected or 0) // repeats:,}. Start a new run"
         )
 

@@ -168,7 +168,7 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
     item = item_of(run.spec)
     if run.spec.reproduction.given:
         raise SetupError(
-            f"run {run.id}: its answers came from a file or a program, not from a served model; "
+            "its answers came from a file or a program, not from a served model; "
             "run evalkit score or that program again"
         )
     began = run.spec.reproduction
@@ -211,7 +211,7 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     now = {name: value for name, value in identity.items() if name in before}
     if before != now:
         raise SetupError(
-            f"run {spec.id}: the served model has changed since the run began "
+            f"the served model has changed since the run began "
             f"({identity_changes(before, now)}). Start a new run, or serve the same model again."
         )
 

@@ -107,7 +107,9 @@ def test_the_rag_page_draws_its_charts_and_leads_to_a_run(board: str, visit: Vis
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
     page.get_by_role("button", name="rouge1").or_(page.get_by_role("radio", name="rouge1")).first.click()
     page.wait_for_url("**rag_metric=rouge1*")
-    expect(page.get_by_text("Right: rouge1")).to_be_visible()
+    page.get_by_role("spinbutton", name="A reply is right from this rouge1 on").fill("0.5")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Right: rouge1 of at least 0.500")).to_be_visible()
     click_row(page, 1, table=-1)
     page.wait_for_url("**/run?run=bor-*")
     assert visit.outside(board) == []

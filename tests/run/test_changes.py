@@ -68,7 +68,7 @@ def test_a_changed_prompt_in_another_file_is_found_without_asking_the_model(
 ) -> None:
     (tmp_path / "prompt.txt").write_text("Then: ")
     before = sum(scripted.asked.values())
-    assert "the prompt has changed since it began" in evalkit("resume", stopped, code=2).stderr
+    assert "the prompt has changed since the run began" in evalkit("resume", stopped, code=2).stderr
     assert not any("Then" in question for question in scripted.asked)
     assert sum(scripted.asked.values()) == before
 

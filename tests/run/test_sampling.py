@@ -11,8 +11,9 @@ import pytest
 from evalkit import Answer, Sample, task
 from evalkit.collection.items import items_of
 from evalkit.errors import UsageError
+from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
-from evalkit.run.session import Session, samples_of
+from evalkit.run.session import Session
 from evalkit.store.records import Sampling
 from evalkit.util.progress import Silent
 from tests.servers.scripted import Scripted

@@ -75,7 +75,12 @@ def test_two_processes_may_open_an_old_store_at_once(old: Path) -> None:
 
 def test_an_old_interrupted_run_is_resumed(old: Path, evalkit: Any) -> None:
     run = json.loads(evalkit("show", "--json", "--store", str(old)).stdout)["runs"][1]
-    (resumed,) = evalkit.json("resume", run["id"], "--store", str(old))["runs"]
+    store = ("--store", str(old))
+    refused = evalkit("resume", run["id"], *store, code=2).stderr
+    assert "the rule of accuracy has changed since the run began" in refused
+    assert f"evalkit rescore {run['id']} applies it to all" in refused
+    evalkit("rescore", run["id"], *store, code=1)
+    (resumed,) = evalkit.json("resume", run["id"], *store)["runs"]
     assert (resumed["n"], resumed["status"]) == (9, "complete")
     assert resumed["metrics"]["accuracy"]["value"] == 1.0
     assert resumed["calls"] == 9
@@ -127,4 +132,5 @@ def test_a_new_run_joins_the_old_ones_on_their_board(old: Path, evalkit: Any) ->
         assert spec.reproduction.parameters["n"] == ParameterInfo(6)
         assert spec.reproduction.parameters["image"].choices == ("real", "blank", "shuffled", "none")
         ranked = store.board.ranking("squares[image=real]", "accuracy")
-    assert [row.run.spec.model for row in ranked] == ["preds", "baseline:random"]
+    assert [(row.rank, row.run.spec.model) for row in ranked] == [(1, "baseline:random"), (None, "preds")]
+    assert "accuracy's rule (version 1 and 2)" in ranked[1].reason
