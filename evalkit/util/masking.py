@@ -34,6 +34,7 @@ _named: dict[str, str] = {}  # names by secret, of those that ``remember`` was t
 _seen: dict[str, str] = {}  # variables of the environment that look like a secret, as they were last read
 _forms: dict[str, str] = {}  # all secrets in all their spellings, with what stands in their place
 _raw: tuple[bytes, ...] = ()
+_read = False  # whether the environment has been read
 
 
 def remember(secret: str | None, name: str, *, key: bool = True) -> None:
@@ -106,14 +107,15 @@ def _replaced(text: str) -> str:
 
 def _spellings() -> dict[str, str]:
     """Return what stands in place of each secret in each of its spellings; read the environment once."""
-    if not _forms and not _seen:
+    if not _read:
         _update()
     return _forms
 
 
 def _update() -> None:
     """Read the environment again, and list the spellings of all secrets, the longest first."""
-    global _raw
+    global _raw, _read
+    _read = True  # also where there is no secret: most processes have none, and each reply comes here
     _seen.clear()
     for name, value in os.environ.items():
         if _VARIABLE.search(name) and _is_secret(value.strip(), _KEY.search(name) is not None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import json
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -20,6 +21,7 @@ KEY = 'sk-Canary/0123+456"789=abc'
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget all secrets before and after a test."""
+    monkeypatch.setattr(masking, "_read", False)
     for name in ("_named", "_seen", "_forms"):
         monkeypatch.setattr(masking, name, {})
     yield
@@ -104,3 +106,13 @@ def test_other_text_is_the_same_object() -> None:
     text = base64.b64encode(b"some text").decode() * 1000
     assert mask(text) is text
     assert msgspec.msgpack.encode(text) == mask_bytes(msgspec.msgpack.encode(text))
+
+
+def test_the_environment_is_read_once_also_where_it_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reply is looked through: reading the environment each time would double the cost of a run."""
+    for name in [name for name in os.environ if masking._VARIABLE.search(name)]:
+        monkeypatch.delenv(name)
+    assert mask("nothing to hide") == "nothing to hide"
+    monkeypatch.setattr(masking, "_update", lambda: pytest.fail("read again"))
+    assert mask("nothing to hide") == "nothing to hide"
+    assert not has_secret(b"nothing to hide")
