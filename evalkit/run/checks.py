@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from evalkit.types import Answer, Image, Passage, Response, Sample, Status
 
+_SEQUENCES = (tuple, list)
 Fields = Mapping[str, tuple[Callable[[Any], bool], str]]
 
 
@@ -20,7 +21,9 @@ def _all(kind: type) -> Callable[[Any], bool]:
     """Return the test of a list or tuple whose members are all of one type."""
 
     def test(value: Any) -> bool:
-        return isinstance(value, tuple | list) and all(isinstance(member, kind) for member in value)
+        if not value:  # mostly: these tests run for every sample
+            return isinstance(value, _SEQUENCES)
+        return isinstance(value, _SEQUENCES) and all(isinstance(member, kind) for member in value)
 
     return test
 
@@ -29,14 +32,18 @@ _are_texts = _all(str)
 
 
 def _is_index(value: Any) -> bool:
-    several = value if isinstance(value, tuple | list) else (value,)
-    return value is UNSET or all(type(index) is int for index in several)
+    if value is UNSET:
+        return True
+    several = value if isinstance(value, _SEQUENCES) else (value,)
+    return all(type(index) is int for index in several)
 
 
 def _is_table(*kinds: type) -> Callable[[Any], bool]:
     """Return the test of a dictionary with strings as keys and values of exactly one of these types."""
 
     def test(value: Any) -> bool:
+        if not value:
+            return isinstance(value, dict)
         return isinstance(value, dict) and all(
             isinstance(key, str) and (not kinds or type(entry) in kinds) for key, entry in value.items()
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import json
+import os
 from collections.abc import Iterator
 from urllib.parse import quote
 
