@@ -104,7 +104,7 @@ async def settle(run: Run, store: Store, found: list[Change], allowed: bool, sam
     if not allowed:
         have = "have" if len(found) > 1 or names.endswith("s") else "has"
         raise SetupError(
-            f"run {run.id}: {names} {have} changed since it began ({details}). The run would mix answers of "
+            f"{names} {have} changed since the run began ({details}). The run would mix answers of "
             "two kinds. Start a new run instead; or add --allow-changed: the run goes on, is marked as "
             "mixed, and is not ranked"
         )

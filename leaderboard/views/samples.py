@@ -164,9 +164,9 @@ def table(page: Page, sequence: int | None, metric: str | None) -> None:
                 "#": row.sequence,
                 "status": str(row.status),
                 "score": row.scores.get(metric or ""),
-                "sample": row.sample_id,
-                "question": row.question,
                 "reply": row.reply or row.error or "",
+                "question": row.question,
+                "sample": row.sample_id,
             }
             for row in page.rows
         ]

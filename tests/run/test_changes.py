@@ -58,7 +58,7 @@ def test_a_changed_task_is_refused_with_what_changed(
     edit(tmp_path, old, new)
     before = sum(scripted.asked.values())
     refused = evalkit("resume", stopped, code=2)
-    assert f"{said} since it began" in refused.stderr
+    assert f"{said} since the run began" in refused.stderr
     assert "--allow-changed" in refused.stderr
     assert sum(scripted.asked.values()) == before
 
@@ -68,7 +68,7 @@ def test_a_changed_prompt_in_another_file_is_found_without_asking_the_model(
 ) -> None:
     (tmp_path / "prompt.txt").write_text("Then: ")
     before = sum(scripted.asked.values())
-    assert "the prompt has changed since it began" in evalkit("resume", stopped, code=2).stderr
+    assert "the prompt has changed since the run began" in evalkit("resume", stopped, code=2).stderr
     assert not any("Then" in question for question in scripted.asked)
     assert sum(scripted.asked.values()) == before
 

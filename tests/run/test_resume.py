@@ -178,7 +178,7 @@ def test_resume_refuses_samples_that_are_no_longer_the_same(
     evalkit(*run_arguments, code=1)
     (tmp_path / "task_many.py").write_text(TASK.replace("question ", "another question "))
     refused = evalkit("resume", "latest", code=2)
-    assert "the samples have changed since it began" in refused.stderr
+    assert "the samples have changed since the run began" in refused.stderr
 
 
 def test_repeats_are_separate_draws_and_the_cache_serves_a_second_run(
