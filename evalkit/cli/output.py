@@ -122,7 +122,7 @@ def without_value(run: Run, failures: Failures | None = None) -> list[str]:
 
 
 def no_values(missing: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the lines that name metrics which apply to no sample of runs, by id; one line for equal lists."""
+    """Return the lines that name metrics which apply to no sample of runs by id; one line for equal lists."""
     runs: dict[tuple[str, ...], list[str]] = {}
     for run, names in missing.items():
         if names:
