@@ -193,6 +193,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"ranking-{info.name}",
+        placeholder="–",
     )
     csv = to_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist())
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):

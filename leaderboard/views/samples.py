@@ -177,6 +177,7 @@ def table(page: Page, sequence: int | None, metric: str | None) -> None:
     st.dataframe(
         frame,
         hide_index=True,
+        placeholder="–",
         height=min(38 + 35 * len(frame), 720),
         column_config={
             "#": st.column_config.NumberColumn(width=50),
