@@ -188,9 +188,14 @@ def _undetermined(base: alt.Chart) -> alt.Chart:
     )
 
 
+def short_label(row: Row) -> str:
+    """Return the run's label, cut to leave room for the model; empty without one."""
+    return text.short(row.run.spec.label or "", 20)
+
+
 def run_names(rows: Sequence[Row]) -> list[str]:
     """Return each row's name: the model with its run's label; with the run's id where a name is twice."""
-    names = [row.run.spec.model + (f" · {row.run.spec.label}" if row.run.spec.label else "") for row in rows]
+    names = [" · ".join(filter(None, (row.run.spec.model, short_label(row)))) for row in rows]
     twice = {name for name in names if names.count(name) > 1}
     pairs = zip(rows, names, strict=True)
     return [f"{name} · {row.run.id}" if name in twice else name for row, name in pairs]
@@ -204,8 +209,9 @@ def _line(row: Row, name: str) -> dict[str, Any]:
 
 
 def _estimate(label: str, estimate: Estimate, compared: bool) -> dict[str, Any]:
-    low, high = estimate.ci if compared or estimate.bounds is None else estimate.bounds
-    what = {"n": estimate.n, "method": estimate.method if compared else "bounds", "compared": compared}
+    bounds = None if compared else estimate.bounds
+    low, high = bounds or estimate.ci
+    what = {"n": estimate.n, "method": "bounds" if bounds else estimate.method, "compared": compared}
     undetermined = not (math.isfinite(low) and math.isfinite(high))
     if undetermined:
         low = high = estimate.value

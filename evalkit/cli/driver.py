@@ -18,7 +18,7 @@ from evalkit.cli.output import (
     echo,
     failures_of,
     incomplete_reasons,
-    no_value,
+    no_values,
     print_json,
     print_reliance,
     print_runs,
@@ -258,8 +258,9 @@ class RunBatch:
                     f"of retrieval need Sample.relevance. Add one: evalkit rescore {run.id} --metric CALL",
                     err=True,
                 )
-            if (names := without_value(run, self.failures.get(run.id))) and not scores_nothing(run):
-                echo(no_value(run, names), err=True)
+        scored = [run for run in self.runs if not scores_nothing(run)]
+        for line in no_values({run.id: without_value(run, self.failures.get(run.id)) for run in scored}):
+            echo(line, err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 import os
 import shutil
 import sys
@@ -120,10 +121,17 @@ def without_value(run: Run, failures: Failures | None = None) -> list[str]:
     return [name for name in names if name not in run.metrics and name not in failed]
 
 
-def no_value(run: Run, names: Sequence[str]) -> str:
-    """Return the line that names metrics which apply to no sample of a run."""
-    apply = "applies" if len(names) == 1 else "apply"
-    return f"Run {run.id}: {', '.join(names)} {apply} to none of its {counted(run.n, 'sample')}: no value."
+def no_values(missing: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the lines that name metrics which apply to no sample of runs by id; one line for equal lists."""
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for run, names in missing.items():
+        if names:
+            runs.setdefault(tuple(names), []).append(run)
+    return [
+        f"No value, because no sample has what {'it needs' if len(names) == 1 else 'they need'}: "
+        f"{', '.join(names)} (run {', '.join(ids)})"
+        for names, ids in runs.items()
+    ]
 
 
 def resume_hint(spec: RunSpec | None) -> str:
@@ -179,13 +187,18 @@ def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def cell(estimate: Estimate | None) -> str:
-    """Return ``0.312 [0.290, 0.334]``; for an incomplete run the bounds, with a question mark."""
+    """Return ``0.312 [0.290, 0.334]``; for an incomplete run the bounds, with a question mark.
+
+    An infinite interval is ``[undetermined]``: the values of an unbounded metric are all equal, or only one.
+    """
     if estimate is None:
         return "–"
     digits = 3 if abs(estimate.value) < 10 else 1
     low, high = estimate.bounds or estimate.ci
     mark = "?" if estimate.bounds else ""
-    return f"{estimate.value:.{digits}f}{mark} [{low:.{digits}f}, {high:.{digits}f}]"
+    known = math.isfinite(low) or math.isfinite(high)
+    interval = f"{low:.{digits}f}, {high:.{digits}f}" if known else "undetermined"
+    return f"{estimate.value:.{digits}f}{mark} [{interval}]"
 
 
 def counted(n: int, noun: str) -> str:

@@ -104,8 +104,8 @@ def say_no_estimate(rows: Sequence[Row]) -> None:
     else:
         failed = sum(run.counts.get(Status.ERROR, 0) for run in runs)
         st.warning(
-            f"No sample of these runs has a score: {failed:,} of {sum(run.n for run in runs):,} failed in "
-            "the infrastructure. Open a run below to see why.",
+            f"No sample of these runs has a score: {failed:,} of {sum(run.n for run in runs):,} failed. "
+            "Open a run below to see why.",
             icon=":material/error:",
         )
 
@@ -156,9 +156,9 @@ def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> Non
     methods = sorted({f"{row.estimate.level:.0%} {row.estimate.method}" for row in ranked if row.estimate})
     parts = [f"Lines: {' / '.join(methods)} intervals."] if methods else []
     if any(row.rank is None and row.estimate for row in rows) and info.higher_is_better is not None:
-        parts.append(
-            "Hollow and dashed: not ranked, drawn over the bounds between which the score could still lie."
-        )
+        parts.append("Hollow and dashed: not ranked.")
+    if any(row.estimate and row.estimate.bounds for row in rows):
+        parts.append("An incomplete run has a line over the bounds between which its score could still lie.")
     if parts:
         st.caption(" ".join(parts))
 
@@ -182,7 +182,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         "score": st.column_config.NumberColumn(info.name, format="%.3f"),
         "interval": "Interval",
         "bounds": st.column_config.TextColumn("Bounds", width=120),
-        "note": st.column_config.TextColumn("Not ranked because", width="medium"),
+        "note": st.column_config.TextColumn("Not ranked because", width=330),
         "ended": "Ended",
         "run": "Run",
     }
@@ -193,6 +193,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"ranking-{info.name}",
+        placeholder="–",
     )
     csv = to_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).to_numpy().tolist())
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):

@@ -57,7 +57,7 @@ def header(run: Run) -> None:
         missing = (run.spec.n_expected or run.n) - run.n
         failed = run.counts.get(Status.ERROR, 0)
         st.warning(
-            f"Not ranked: {failed:,} samples failed in the infrastructure and {missing:,} were never asked. "
+            f"Not ranked: {failed:,} samples failed and {missing:,} were never asked. "
             "The bounds below say where each score could still lie. This asks only for what is missing:"
         )
         st.code(f"evalkit resume {run.id}", language=None)

@@ -56,6 +56,7 @@ def table(runs: Sequence[Run]) -> list[int]:
     state = st.dataframe(
         frame if frame["label"].any() else frame.drop(columns="label"),
         hide_index=True,
+        placeholder="–",
         height=min(38 + 35 * len(runs), 640),
         column_config={
             "model": st.column_config.TextColumn(width="medium"),

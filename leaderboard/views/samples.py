@@ -164,9 +164,9 @@ def table(page: Page, sequence: int | None, metric: str | None) -> None:
                 "#": row.sequence,
                 "status": str(row.status),
                 "score": row.scores.get(metric or ""),
-                "sample": row.sample_id,
-                "question": row.question,
                 "reply": row.reply or row.error or "",
+                "question": row.question,
+                "sample": row.sample_id,
             }
             for row in page.rows
         ]
@@ -177,6 +177,7 @@ def table(page: Page, sequence: int | None, metric: str | None) -> None:
     st.dataframe(
         frame,
         hide_index=True,
+        placeholder="–",
         height=min(38 + 35 * len(frame), 720),
         column_config={
             "#": st.column_config.NumberColumn(width=50),

@@ -1,9 +1,9 @@
 """Read PubMedQA: from the Hugging Face hub, as it is published, or from JSON Lines; and read decisions.
 
-The hub's layout is also that of a Parquet file; the published file is ``ori_pqal.json``. A JSON Lines folder
-holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision, gold_doc_ids) and ``docs.jsonl[.gz]``
-(doc_id, text: the abstract without its conclusion). The abstracts in folders beside it
-(``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
+The hub's layout is also that of a Parquet file; the published file is ``ori_pqal.json``; ``ori_pqau.json``
+has no decisions. A JSON Lines folder holds ``questions.jsonl[.gz]`` (id, question, long_answer, decision,
+gold_doc_ids) and ``docs.jsonl[.gz]`` (doc_id, text: the abstract without its conclusion). The abstracts in
+folders beside it (``*/docs.jsonl[.gz]``, ``*/corpus.jsonl[.gz]``) join the pool as distractors.
 """
 
 from __future__ import annotations
@@ -130,9 +130,10 @@ def read_decision(reply: str) -> tuple[str, str | None]:
 
 
 @metric
-def decision_accuracy(sample: Sample, answer: Answer) -> float:
-    """1 where the reply's decision (yes, no, maybe) is the right one."""
-    return float(answer.metadata.get("exact_answer") == [sample.metadata["exact_answer"]])
+def decision_accuracy(sample: Sample, answer: Answer) -> float | None:
+    """1 where the reply's decision (yes, no, maybe) is the right one; None for a question that has none."""
+    right = sample.metadata["exact_answer"]
+    return float(answer.metadata.get("exact_answer") == [right]) if right else None
 
 
 def _from_hub(row: dict[str, Any]) -> Row:

@@ -182,6 +182,17 @@ def test_the_published_file_gives_the_same_questions_and_abstracts(local: Path, 
         assert [d["id"] for d in pubmedqa.documents(data, "own")] == ["pmid:11", "pmid:22", "pmid:33"]
 
 
+def test_questions_without_a_decision_have_no_score_of_it(evalkit, tmp_path: Path) -> None:
+    """PubMedQA's unlabelled part has conclusions and no decisions: nobody is wrong about them."""
+    unlabelled = {i: {"QUESTION": q, "CONTEXTS": [ABSTRACTS[i]], "LONG_ANSWER": a} for i, q, a, _ in ROWS}
+    file = tmp_path / "ori_pqau.json"
+    file.write_text(json.dumps(unlabelled))
+    options = ("-p", f"data={file}", "-p", "search=bm25", "--model", "baseline:gold")
+    (run,) = evalkit.json("run", "pubmed_rag[arm=oracle]", *options)["runs"]
+    assert run["metrics"]["rougeL"]["value"] == 1
+    assert not {"decision_accuracy", "macro_f1[yes|no|maybe]"} & run["metrics"].keys()
+
+
 def test_with_a_judge_citations_and_claims_are_weighed(evalkit, scripted, local: Path) -> None:
     """A judge that believes everything: what is then not full marks is not the judge's doing."""
     scripted.reply = lambda question: "SUPPORTED"

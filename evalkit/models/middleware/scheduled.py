@@ -110,12 +110,13 @@ class Scheduled:
 
     def _send_next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._wake_is_due = False
-        while (queued := self.scheduler.next(loop.time())) is not None:
+        while (queued := self.scheduler.next(now := loop.time())) is not None:
             if queued.waiter.done():  # cancelled in this turn of the event loop
-                self.scheduler.cancel(queued, loop.time())
+                self.scheduler.cancel(queued, now)
             else:
                 queued.waiter.set_result(None)
-        if self._alarm is None and (opens := self.scheduler.opens_at(loop.time())) is not None:
+        # Of the same moment: an endpoint that opens between two looks at the clock would get no alarm.
+        if self._alarm is None and (opens := self.scheduler.opens_at(now)) is not None:
             self._alarm = loop.call_at(opens, self._on_alarm, loop)
 
     def _on_alarm(self, loop: asyncio.AbstractEventLoop) -> None:

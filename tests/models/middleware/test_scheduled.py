@@ -21,6 +21,7 @@ from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
 from evalkit.models.openai.transport import Unreachable
+from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
 from evalkit.protocols import Backend, BackendTraits, RateLimits
 from evalkit.types import Request, Requirements, Response, Usage
@@ -277,3 +278,37 @@ async def test_an_adapter_that_returns_no_response_stops_the_run_and_is_named() 
 
     with pytest.raises(SetupError, match="the adapter of careless:one returned str, not a Response"):
         await wrap(Careless()).send(ask("1"))
+
+
+class Ticking(asyncio.SelectorEventLoop):
+    """An event loop that never waits: its clock goes on by 30 ms whenever somebody looks at it.
+
+    Timers come early, as uvloop's do, which rounds to milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__()
+        select = self._selector.select  # type: ignore[attr-defined]
+        self._selector.select = lambda timeout=None: select(0)  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        self.now += 0.03
+        return self.now
+
+    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        return super().call_at(when - 0.08, *args, **options)
+
+
+def test_a_rate_that_opens_between_two_looks_at_the_clock_leaves_nobody_waiting() -> None:
+    async def answer(request: Request) -> Response:
+        return Response(text="yes")
+
+    async def play() -> list[Response]:
+        scheduler = Scheduler()
+        scheduler.endpoints[0].requests = TokenBucket(60)
+        layer = Scheduled(FakeBackend(answer), scheduler)
+        return await asyncio.wait_for(asyncio.gather(*(layer.send(ask("p", str(i))) for i in range(20))), 600)
+
+    with asyncio.Runner(loop_factory=Ticking) as runner:
+        assert len(runner.run(play())) == 20
