@@ -14,7 +14,6 @@ from evalkit.store import open_store
 from tests.store.test_processes import python
 
 
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server where databases may be made."""
