@@ -30,7 +30,7 @@ from evalkit.choice.at_start import folded, index_of, line_letter, option_at_sta
 from evalkit.choice.extractor import Reading
 from evalkit.choice.letter_v1 import clean
 from evalkit.choice.statements import AFTER, Statement, statements
-from evalkit.choice.verdicts import PLACES, called_right, doubted, is_denied, letter_of_line
+from evalkit.choice.verdicts import PLACES, called_right, corrected, doubted, is_denied, letter_of_line
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.reasoning import split_reasoning
@@ -115,6 +115,8 @@ def _of_statement(plain: str, statement: Statement, options: Sequence[str]) -> R
         decides = statement.kind == "stated" and (_NONE.match(content) or _LONE_LETTER.match(content))
         return Reading(None, f"{statement.kind}: no option") if decides else None
     reading, start, end = found
+    if (other := corrected(plain[statement.start + end :][:80], options)) is not None:
+        return Reading(other, statement.kind)
     if not statement.whole and is_denied(plain, statement, statement.start + start, statement.start + end):
         return reading.choice if statement.kind == "stated" else None
     if reading.choice is None:
@@ -155,7 +157,9 @@ def _by_text(plain: str, options: Sequence[str]) -> Reading | None:
         if (index := text_alone(part, options)) is not None:
             return Reading(index, "text")
     text = folded(plain)
-    begun = [i for i, o in enumerate(options) if o and re.match(re.escape(o) + r"\s*[,.;:!(]", text)]
+    begun = [
+        i for i, o in enumerate(options) if o and re.match(re.escape(o) + r"\s*(?![.,]\d)[,.;:!(]", text)
+    ]
     others = [o for o in options if len(o) > 3 and o in text]
     if len(begun) == 1 and others in ([], [options[begun[0]]]):
         return Reading(begun[0], "text")

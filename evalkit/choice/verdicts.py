@@ -17,7 +17,7 @@ _SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be
 
 _THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
 _DOUBT = re.compile(
-    r"\b(?:if|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
+    r"\b(?:if(?!\s+(?:I|we|you)\s+(?:had|have|must|were)\s+to\s+(?:guess|choose|pick|select|answer|say|decide)\b)|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
     r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b|\bnone\s+of\b"
     r"|\b(?:false|wrong|incorrect|mistake|untrue|evidence|not\s+the\s+case)\b[^,;.]{0,20}\b(?:that|to)\b"
     rf"|(?:\bnot|n't|\bnever)\s+(?:\w+\s+)?(?:mean|sure|convinced|certain|clear|agree|accept|see|{_THINK})\b"
@@ -38,10 +38,11 @@ _TRUE = r"(?:correct|right|true|best|the\s+answer|accurate|valid|appropriate|lik
 _RIGHT = re.compile(
     r"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking ))"
     rf"{BEFORE}(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best)\b"
+    r"|(?m:^)[\s>*-]*[✓✅✔☑]\s*(?:option\s+)?[(\[]?(?P<ticked>[A-Z])(?![\w'])"
     rf"|{BEFORE}(?P<letter>[A-Z])[)\]\"']*(?:\s+(?:alone|clearly|indeed|therefore))?\s*"
     r"(?:(?:is|must\s+be|should\s+be|would\s+be|seems|appears|looks|remains)\s+"
     rf"(?:(?:the|a|most|only|clearly|therefore|indeed|definitely|probably|likely|thus|best|to\s+be)\s+){{0,4}}{_TRUE}(?![\w-])"
-    rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?\s*[✓✅✔☑]"
+    rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?[^\S\n]*(?<!\n)[✓✅✔☑]"
     r"|(?:es|ist|est|è|é)\s+(?:(?:la|le|die|der|a|as)\s+)?(?:(?:respuesta|richtige|bonne|resposta|risposta)\s+)?"
     r"(?:correct[aoe]?|corret[ao]|corrett[ao]|richtig\w*|Antwort|réponse|juste|exacte?|certa)\b"
     rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
@@ -79,20 +80,44 @@ _TAKEN_BACK = re.compile(
 )
 
 
+# "The answer is A. Correction: B."
+_CORRECTED = re.compile(
+    r"[)\]\"'.,;\s-]*(?:(?:no(?=\s*[,.!:-])|wait|actually|sorry|hmm|correction|scratch\s+that|or\s+rather|I\s+mean)"
+    r"\b[,.!:\s-]*)+(?:it(?:'s|\s+is)\s+)?",
+    re.IGNORECASE,
+)
+_ITS_END = re.compile(r"[)\]\"'\s]*(?:[.,;!\n]|$)")
+# "If the question asked for the wrong one, the answer would be A."
+_SUPPOSED = re.compile(
+    r"\b(?:if|were|had)\b[^.;!?\n]{0,100}\b(?:question|stem|asked|asking)\b[^.;!?\n]{0,150}$", re.IGNORECASE
+)
+_CROSSED = re.compile(r"[)\]\"'*\s]*[✗❌✘✖]")
+
+
 def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
     """Return whether the sentence denies, doubts or asks for what a statement says."""
     after = plain[end : end + 80]
-    if re.match(r"[)\]\"']*\s*\?", after) or _TAKEN_BACK.match(after):
+    if re.match(r"[)\]\"']*\s*\?", after) or _TAKEN_BACK.match(after) or _CROSSED.match(after):
         return True
-    window = _clause_before(plain, statement.begin)
-    stated = plain[statement.begin : statement.start]
+    begin = statement.begin + (plain[statement.begin] in ".!?;\n")
+    window = _clause_before(plain, begin)
+    stated = plain[begin : statement.start]
+    if "would" in stated and _SUPPOSED.search(plain[max(0, begin - 300) : begin]):
+        return True
     if _DOUBT.search(window + stated) or _LESSER.search(window):
         return True
     if statement.kind == "stated" and FOREIGN_FALSE.search(window):
         return True
     heads = list(_DETERMINER.finditer(window))
-    phrase = statement.begin - len(window) + (heads[-1].start() if heads else 0)
+    phrase = begin - len(window) + (heads[-1].start() if heads else 0)
     return denied(plain[phrase : end + 300], start - phrase, end - phrase)
+
+
+def corrected(after: str, options: Sequence[str]) -> int | None:
+    """Return the option that takes the place of the one in front of ``after``: ``… no, wait, B.``"""
+    cue = _CORRECTED.match(after)
+    found = option_at_start(after[cue.end() :], options) if cue else None
+    return found[0].choice if cue and found and _ITS_END.match(after, cue.end() + found[2]) else None
 
 
 def doubted(plain: str, start: int, end: int) -> bool:
@@ -111,7 +136,7 @@ def called_right(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option that the reply calls right; ambiguous where it calls several so."""
     right = set()
     for match in islice(_RIGHT.finditer(plain), PLACES):
-        group = "made" if match["made"] else "letter"
+        group = match.lastgroup or "letter"
         start, end = match.span(group)
         index = index_of(match[group], options)
         meant = not doubted(plain, start, start) and not _BUT_WRONG.match(plain[match.end() :][:60])
