@@ -17,7 +17,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# "… was effective. [1][2, 3]", "… was effective.¹": citations after the full stop belong to the sentence before it.
+# "… was effective. [1][2, 3]", "… was effective.¹": citations after the stop belong to the sentence before.
 _CITATIONS = r"(?:\s?[\[【]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]】]|[⁰¹²³⁴-⁹]+(?:[,⁻–-][⁰¹²³⁴-⁹]+)*(?=\s|$))*+"
 _FULL = "。！？｡।॥؟۔።។"  # stops that need no space behind them
 _STOP = re.compile(
@@ -48,7 +48,8 @@ _BEFORE_NUMBER = _words(
 # Before a small letter or a digit these are abbreviations: "a max. dose", "Temp. was 38", "Staph. aureus".
 _BEFORE_SMALL = _words(
     """max min temp conc est wt vol mol equiv calc diff std sp spp seq yr yrs hr hrs mo mos wk wks mins sec
-    secs dev adj conf freq obs ped pred sens spec subj cap caps pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs
+    secs pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs
+    dev adj conf freq obs ped pred sens spec subj cap
     cont contd med prep sol soln tabl caps inj surg hosp gen orig ext int dist prox ant post lat bilat
     neg pos sig signif lb lbs oz nos dx rx hx tx sx abd susp oint syr mcg meq jan feb mar apr jun jul
     aug sep sept oct nov dec mon tue tues wed thu thurs fri"""

@@ -30,7 +30,7 @@ _VERDICT = re.compile(
     rf"{_OPEN}(?:json\b{_OPEN})?(?:(?i:{_NAMED}{_OPEN}|{_STATEMENT})|[^:]{{1,200}}(?<!not):\s*)?{_SURE}(?P<word>{_WORD})"
     rf"(?:\s(?:by|in)\s(?:the\s(?:passages?|text|evidence)|passages?\s\d+(?:(?:,|\sand)\s\d+)*))?{_CLOSE}"
 )
-# "CONTRADICTED: the passage says the opposite.", "NEITHER - zinc is not mentioned", "SUPPORTED (confidence 0.9)"
+# "CONTRADICTED: the passage says the opposite.", "NEITHER - not mentioned", "SUPPORTED (confidence 0.9)"
 _EXPLAINED = re.compile(
     rf"(?P<verdict>{_OPEN}(?:(?i:{_NAMED}){_OPEN})?(?:{_WORD})[\"'\])}}]*)\s*(?:[:;,]|\s-\s|\(|\b(?=because\b))\s*"
     r"(?P<rest>(?i:(?:confidence|certainty|probability)\W*[\d.]+%?\W*$)|(?!(?i:no|not|false|yes|true)\b)(?:\S+\s+){2}\S.*)",
@@ -65,7 +65,8 @@ _CLAIM = re.compile(
 _FRAME = re.compile(r"```\w*|</?claims?>|#{1,6}\s.*|claims?", re.IGNORECASE)  # lines around the list
 _NO_CLAIM = re.compile(
     r"\W*(?:claims?\W+)?(?:none(?: (?:identified|found|made))?|n/a|no claims?(?: (?:is|are|was|were) \w+)?"
-    r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?(?: in (?:the|this) text)?"
+    r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?"
+    r"(?: in (?:the|this) text)?"
     r"|(?:(?:the|this) text|it) (?:does not|doesn't) \w+ any (?:\w+\s)?claims?)\W*",
     re.IGNORECASE,
 )

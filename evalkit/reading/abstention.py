@@ -61,7 +61,7 @@ _LITTLE = (
 _IN = rf"\b(?:in|from|within|by|across|among|through)\s(?:\w+\s){{0,5}}?{_PASSAGES}"
 _WITHIN = rf"(?:in|within|among)\s(?:\w+\s){{0,5}}?{_PASSAGES}"
 
-# The passages are the subject: "the passages do not mention zinc", "they lack information", "say nothing about".
+# The passages are the subject: "the passages do not mention zinc", "lack information", "say nothing about".
 _OF_THE_PASSAGES = (
     rf"\b{_PASSAGES}{_GAP}\s{_NOT}\s(?:\w+\s){{0,3}}?{_HOLD}\b",
     rf"\b{_PASSAGES}[^.;]{{0,90}}\b(?:they|it|neither|none)(?: \w+)?\s{_NOT}\s(?:\w+\s){{0,2}}?{_HOLD}\b",
@@ -76,12 +76,14 @@ _OF_THE_PASSAGES = (
     r"|match|relate|apply))\b",
 )
 _PATTERNS = (
-    rf"\b(?:none|neither|not one|no one) of (?:(?!(?:in|from|by|of|described|reported|who|that)\b)\w+\s){{1,4}}?{_PASSAGES}",
+    rf"\b(?:none|neither|not one|no one) of (?:(?!(?:in|from|by|of|described|reported|who|that)\b)"
+    rf"\w+\s){{1,4}}?{_PASSAGES}",
     rf"\b(?:none|neither) of (?:the|these|those)\s(?:(?:information|data|content)\s{_WITHIN}|{_PASSAGES})",
     rf"\b(?:no|neither)\s(?:\w+\s)?{_PASSAGES}{_GAP}\s(?:\w+\s)?(?:{_HOLD}|{_HELD}|relevant|(?:is"
     rf"|are) about)",
     rf"(?:\bnot|n't) (?:something|a (?:topic|question|subject)) (?:that )?(?:\w+\s)?{_PASSAGES} (?:{_HOLD})",
-    rf"\b{_PASSAGES}[^.;,]{{0,20}}, (?:it|this)(?:'s| is| remains) (?:not (?:clear|known|stated)|un(?:clear|known|certain))\b",
+    rf"\b{_PASSAGES}[^.;,]{{0,20}}, (?:it|this)(?:'s| is| remains)"
+    rf" (?:not (?:clear|known|stated)|un(?:clear|known|certain))\b",
     # "There is no information in the passages", "it is not mentioned in the passages"
     rf"(?:\b|(?=n't)){_LITTLE}\s(?:\w+\s){{0,2}}?{_KNOWLEDGE}\b[^.;]{{0,60}}{_IN}",
     rf"\b{_LITTLE}\s(?:\w+\s){{0,2}}?evidence {_WITHIN} to (?:answer|determine|say|judge|decide|tell)\b",

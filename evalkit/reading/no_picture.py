@@ -40,7 +40,8 @@ _MISSING = (
 )
 _THAT = r"(?:(?:that )?(?:you|i) (?:sent|mentioned|attached|uploaded|refer to|describe)\w*\s)?(?:\w+ly\s)?"
 _NO_PICTURE = re.compile(
-    rf"\b(?:no|zero|0|not an?|not any)\s(?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s(?:though|however)\b|\s{_BE}{_HERE}\b)"
+    rf"\b(?:no|zero|0|not an?|not any)\s(?:\w+\s)?{_PICTURE}"
+    rf"(?:\s*(?:[.,;!?)]|$)|\s(?:though|however)\b|\s{_BE}{_HERE}\b)"
     rf"|n't (?:\w+\s){{0,4}}?(?:an?|any)\s(?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
     rf"|\b(?:without|in the absence of) (?:(?:seeing|viewing|having|access to|looking at)\s)?{_ARTICLES}"
     rf"{_PICTURE}\b"
@@ -58,7 +59,8 @@ _UNDETERMINED = re.compile(
     r"|give an|be (?:answered|determined|concluded|judged|told|decided|assessed|evaluated|seen|identified"
     r"|given|established))\b|\bno (?:\w+\s)?answer\b"
     r"|\b(?:not enough|insufficient|not sufficient) (?:information"
-    r"|data|context|details?)\b|\b(?:undetermined|indeterminate|inconclusive)\b|\bnot (?:sure|certain)\b|^\W*unclear\b",
+    r"|data|context|details?)\b|\b(?:undetermined|indeterminate|inconclusive)\b|\bnot (?:sure|certain)\b"
+    r"|^\W*unclear\b",
     re.IGNORECASE,
 )
 

@@ -27,7 +27,8 @@ _LONGEST = 30  # the limit of a number's length, in characters
 _LARGEST = 25  # the limit of a number's exponent of 10; below it, two decimals fit into Decimal's precision
 _MOST = 400  # the limit of an exponent in a text
 _MANY = 50  # numbers: a text with more has no only number
-_LETTER = "A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0370-\u03ff\u0400-\u04ff"  # of scripts that put spaces between words
+# Of scripts that put spaces between words; not × and ÷.
+_LETTER = "A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0370-\u03ff\u0400-\u04ff"
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 # Other spellings of a power, a product sign, a decimal point and a thousands mark.
@@ -71,7 +72,8 @@ _GROUPED = re.compile(
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|0,\d+")
 _PLAIN = re.compile(r"\d*\.\d+|\d+")
 _LIMIT_BEFORE = re.compile(
-    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than(?: or equal to)?|at (?:least|most)|over|under|above"
+    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than(?: or equal to)?"
+    r"|at (?:least|most)|over|under|above"
     r"|below|up to|exceed\w*)\s(?:the\s|about\s)?|[<>≤≥]=?\s?)$",
     re.IGNORECASE,
 )
