@@ -30,7 +30,15 @@ from evalkit.choice.at_start import folded, index_of, line_letter, option_at_sta
 from evalkit.choice.extractor import Reading
 from evalkit.choice.letter_v1 import clean
 from evalkit.choice.statements import AFTER, Statement, statements
-from evalkit.choice.verdicts import PLACES, called_right, corrected, doubted, is_denied, letter_of_line
+from evalkit.choice.verdicts import (
+    PLACES,
+    also_right,
+    called_right,
+    corrected,
+    doubted,
+    is_denied,
+    letter_of_line,
+)
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.reasoning import split_reasoning
@@ -73,7 +81,8 @@ def read(text: str, options: Sequence[str]) -> Reading:
     for rule in (_stated, called_right, letter_of_line, _mentioned):
         reading = rule(plain, options)
         if reading is not None:
-            return reading
+            both = reading.choice is not None and also_right(plain, reading.choice, options)
+            return Reading(None, "ambiguous") if both else reading
     return _by_text(plain, options) or Reading(None, "none")
 
 

@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from evalkit.choice.at_start import folded, index_of, letter_and_rest, line_letter, option_at_start
+from evalkit.choice.at_start import (
+    folded,
+    index_of,
+    letter_and_rest,
+    line_letter,
+    option_at_start,
+    text_alone,
+)
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
 from evalkit.reading.negation import denied
@@ -48,6 +55,7 @@ _RIGHT = re.compile(
     rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
 )
 _BUT_WRONG = re.compile(
+    r"[\s,]*(?:only\s+)?(?:if|unless|provided)\b|"
     r"[\s,]*(?:but|yet|though)\s+(?:(?:it|actually|really)\s+)?(?:is\s+|was\s+)?(?:wrong|incorrect|false|not)\b"
 )
 _RIGHT_TEXT = re.compile(
@@ -66,7 +74,7 @@ _LISTED = re.compile(
     rf"(?:^|\s)(?:option|choice)?\s*\(?{BEFORE}(?P<letter>[A-Z])[.:)]\s+(?=\w)", re.IGNORECASE
 )
 _FALSE_AT_ONCE = re.compile(
-    r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely)\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
+    r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely|falsch|fau(?:x|sse)|fals[oa]|errad[oa]|sbagliat[oa])\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
     r"|[✗❌✘×✖]",
     re.IGNORECASE,
 )
@@ -132,6 +140,19 @@ def _clause_before(plain: str, place: int) -> str:
     return window[ends[-1].end() :] if ends else window
 
 
+_ALSO = re.compile(
+    rf"{BEFORE}(?P<letter>[A-Z])[)\]\"']*\s+(?:is|would\s+be)\s+(?:also|equally|just\s+as)\s+(?:correct|right|true|valid)\b"
+)
+
+
+def also_right(plain: str, choice: int, options: Sequence[str]) -> bool:
+    """Return whether a reply calls another option right as well, after its answer: ``C is also correct``."""
+    places = [match.end() for match in re.finditer(rf"\b{chr(ord('A') + choice)}\b", plain)]
+    last = places[-1] if places else len(plain)
+    others = ((index_of(match["letter"], options), match.start()) for match in _ALSO.finditer(plain, last))
+    return any(index not in (None, choice) and not doubted(plain, start, start) for index, start in others)
+
+
 def called_right(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option that the reply calls right; ambiguous where it calls several so."""
     right = set()
@@ -180,9 +201,18 @@ def letter_of_line(plain: str, options: Sequence[str]) -> Reading | None:
     return None
 
 
+_A_COLON = re.compile(r"\W*A\s?:\s*")
+
+
 def _line(line: str, options: Sequence[str]) -> Reading | None:
     """Return the option whose letter begins a line; ambiguous where another letter follows it at once."""
     found = option_at_start(line, options)
+    if (
+        found
+        and (answer := _A_COLON.match(line))
+        and text_alone(line[answer.end() :], options) not in (None, 0)
+    ):
+        return Reading(None, "ambiguous")  # "A: insulin" may mean "Answer: insulin"
     return None if found is None or line_letter(line, options) is None else found[0]
 
 
