@@ -15,7 +15,8 @@ letter that looks like a Latin one is read as that. Then, in this order:
 5. **The option's text**: the whole reply, or its last line, is the text of one option.
 
 A correction takes the place of what it corrects ("A. Correction: B."). Two options are none ("insulin and
-metformin", "the answer is B. C is also correct"). What a sentence denies is not read: "the incorrect answer is A", "A is wrong", "a common mistake is (A)",
+metformin", "the answer is B. C is also correct").
+What a sentence denies is not read: "the incorrect answer is A", "A is wrong", "a common mistake is (A)",
 "if the answer is A", "I doubt that the answer is A". A text of which an option has the same ("C. difficile")
 is that option, and no letter.
 """
