@@ -23,7 +23,7 @@ _LEAD = re.compile(rf"{_MARK}(?:(?:{_FILL}\b|选项|選項)[\s:,(\"'\[*-]*){{0,6
 _ENDS = re.compile(
     r"\s*(?:$|[.,:;)\[\]}\"'/&+<>|!]|-(?!\w)|\(|\n|[^\x00-\u024f]"
     r"|(?:because|since|as|for|which|or|and|but|not|due|given|with|in|on|by|from|based|is|was|rather|instead"
-    r"|over|when|while)\b|[A-Z])"
+    r"|over|when|while|now|here|too|today|overall|though)\b|[A-Z])"
 )
 _DELIMITED = re.compile(r"\s*(?:$|[.:(\[)\]}\"',/&+<>|!;]|-(?!\w)|[^\x00-\u024f])")
 _SECOND = re.compile(
@@ -37,7 +37,7 @@ _MORE = re.compile(
     r"(?:[)\]\"'\s]*(?:[,;&/]|\band\b|\bor\b)+[\s(\[\"']*[A-Z]\b)*[)\]\"'\s]*(?:$|[.!\n;,]|\bare\b\s+(?:all|both|correct|right|true|possible))"
 )
 _CJK_FALSE = re.compile(
-    r"\s*(?:选项|選項)?\s*(?:是?不|是?错|是?錯|是?误|では?(?:ない|ありません)|じゃ(?:ない|ありません)|[はが](?:誤|間違|不正解)|[은는이가]\s*(?:오답|틀|아니|아닙))"
+    r"\s*(?:选项|選項)?\s*(?:是?不|是?错|是?錯|是?误|では?(?:な[いく]|ありません)|じゃ(?:な[いく]|ありません)|[はが](?:誤|間違|不正解)|[은는이가]\s*(?:오답|틀|아니|아닙))"
 )
 _WRONG = re.compile(
     r"[)\].\"'\s]*(?:is|are|was|were|would\s+be)\s+(?:not|incorrect|wrong|false|ruled|less|un)|[)\]\"']*\s*(?:isn't|can't|cannot)"
@@ -46,6 +46,14 @@ _RUN = re.compile(rf"[\s\"'(\[]*(?P<letters>[A-Z]{{2,6}}){AFTER}[\s.)\]\"']*$")
 _NO_ANSWER = re.compile(
     r"\s*[:.-]\s*(?:I\s+(?:do\s+not|don't|cannot|can't|am\s+(?:not|unable))|sorry\b)", re.IGNORECASE
 )
+# "insulin and metformin", but not "insulin, and metformin is wrong".
+_AND_TEXT = re.compile(
+    r"[)\]\"'.]*\s*,?\s*(?:[/&+|]|\b(?:and/or|or|and|plus|as\s+well\s+as|y|et|o|ou|oder|und)\b)\s*(?:the\s+|also\s+)?"
+    r"[\"'(\[]*"
+)
+_VERB = re.compile(r"\W*(?:is|was|has|does|do|would|should|can|cannot|could|may|might|will|acts?|works?)\b")
+# What makes another number of a number: "3.5", "3-4", "3 to 4", "3/4".
+_NUMBER_GOES_ON = r"(?<=\d)(?:[.,]\d|\s?[-/:~]\s?\d|\s(?:to|or)\s\d)"
 _BECAUSE = re.compile(r"\s+(?:because|since|as|due|given|rather|instead|over|not)\b")
 
 
@@ -149,7 +157,8 @@ def _text_at_start(content: str, options: Sequence[str]) -> tuple[Reading, int, 
         if begin:
             longest = max(len(options[i]) for i in begin)
             best = [i for i in begin if len(options[i]) == longest]
-            rule = Reading(best[0], "text") if len(best) == 1 else Reading(None, "ambiguous")
+            one = len(best) == 1 and not _another_text_follows(text[longest:], best[0], options)
+            rule = Reading(best[0], "text") if one else Reading(None, "ambiguous")
             return rule, lead, min(len(content), lead + longest)
     return None
 
@@ -160,7 +169,17 @@ def _begins_with(text: str, option: str, options: Sequence[str]) -> bool:
         len(option) == 1 and option.isalpha() and index_of(option.upper(), options) is not None
     ):
         return False
-    return re.match(re.escape(option) + r"(?!\w)", text) is not None
+    return re.match(re.escape(option) + rf"(?!\w|{_NUMBER_GOES_ON})", text) is not None
+
+
+def _another_text_follows(rest: str, first: int, options: Sequence[str]) -> bool:
+    """Return whether the text of a second option follows the first: ``insulin or metformin``."""
+    joint = _AND_TEXT.match(rest)
+    if joint is None:
+        return False
+    rest = rest[joint.end() :]
+    others = [o for i, o in enumerate(options) if i != first and _begins_with(rest, o, options)]
+    return bool(others) and _VERB.match(rest[max(map(len, others)) :]) is None
 
 
 def index_of(letter: str, options: Sequence[str]) -> int | None:

@@ -14,6 +14,8 @@ letter that looks like a Latin one is read as that. Then, in this order:
 4. **The only option mentioned** as ``(C)`` or ``option C``.
 5. **The option's text**: the whole reply, or its last line, is the text of one option.
 
+A correction takes the place of what it corrects ("A. Correction: B."). Two options are none ("insulin and
+metformin", "the answer is B. C is also correct").
 What a sentence denies is not read: "the incorrect answer is A", "A is wrong", "a common mistake is (A)",
 "if the answer is A", "I doubt that the answer is A". A text of which an option has the same ("C. difficile")
 is that option, and no letter.
@@ -30,7 +32,15 @@ from evalkit.choice.at_start import folded, index_of, line_letter, option_at_sta
 from evalkit.choice.extractor import Reading
 from evalkit.choice.letter_v1 import clean
 from evalkit.choice.statements import AFTER, Statement, statements
-from evalkit.choice.verdicts import PLACES, called_right, doubted, is_denied, letter_of_line
+from evalkit.choice.verdicts import (
+    PLACES,
+    also_right,
+    called_right,
+    corrected,
+    doubted,
+    is_denied,
+    letter_of_line,
+)
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.reasoning import split_reasoning
@@ -73,7 +83,8 @@ def read(text: str, options: Sequence[str]) -> Reading:
     for rule in (_stated, called_right, letter_of_line, _mentioned):
         reading = rule(plain, options)
         if reading is not None:
-            return reading
+            both = reading.choice is not None and also_right(plain, reading.choice, options)
+            return Reading(None, "ambiguous") if both else reading
     return _by_text(plain, options) or Reading(None, "none")
 
 
@@ -115,6 +126,8 @@ def _of_statement(plain: str, statement: Statement, options: Sequence[str]) -> R
         decides = statement.kind == "stated" and (_NONE.match(content) or _LONE_LETTER.match(content))
         return Reading(None, f"{statement.kind}: no option") if decides else None
     reading, start, end = found
+    if (other := corrected(plain[statement.start + end :][:80], options)) is not None:
+        return Reading(other, statement.kind)
     if not statement.whole and is_denied(plain, statement, statement.start + start, statement.start + end):
         return reading.choice if statement.kind == "stated" else None
     if reading.choice is None:
@@ -155,7 +168,9 @@ def _by_text(plain: str, options: Sequence[str]) -> Reading | None:
         if (index := text_alone(part, options)) is not None:
             return Reading(index, "text")
     text = folded(plain)
-    begun = [i for i, o in enumerate(options) if o and re.match(re.escape(o) + r"\s*[,.;:!(]", text)]
+    begun = [
+        i for i, o in enumerate(options) if o and re.match(re.escape(o) + r"\s*(?![.,]\d)[,.;:!(]", text)
+    ]
     others = [o for o in options if len(o) > 3 and o in text]
     if len(begun) == 1 and others in ([], [options[begun[0]]]):
         return Reading(begun[0], "text")

@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from evalkit.choice.at_start import folded, index_of, letter_and_rest, line_letter, option_at_start
+from evalkit.choice.at_start import (
+    folded,
+    index_of,
+    letter_and_rest,
+    line_letter,
+    option_at_start,
+    text_alone,
+)
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
 from evalkit.reading.negation import denied
@@ -17,7 +24,7 @@ _SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be
 
 _THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
 _DOUBT = re.compile(
-    r"\b(?:if|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
+    r"\b(?:if(?!\s+(?:I|we|you)\s+(?:had|have|must|were)\s+to\s+(?:guess|choose|pick|select|answer|say|decide)\b)|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
     r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b|\bnone\s+of\b"
     r"|\b(?:false|wrong|incorrect|mistake|untrue|evidence|not\s+the\s+case)\b[^,;.]{0,20}\b(?:that|to)\b"
     rf"|(?:\bnot|n't|\bnever)\s+(?:\w+\s+)?(?:mean|sure|convinced|certain|clear|agree|accept|see|{_THINK})\b"
@@ -38,15 +45,17 @@ _TRUE = r"(?:correct|right|true|best|the\s+answer|accurate|valid|appropriate|lik
 _RIGHT = re.compile(
     r"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking ))"
     rf"{BEFORE}(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best)\b"
+    r"|(?m:^)[\s>*-]*[✓✅✔☑]\s*(?:option\s+)?[(\[]?(?P<ticked>[A-Z])(?![\w'])"
     rf"|{BEFORE}(?P<letter>[A-Z])[)\]\"']*(?:\s+(?:alone|clearly|indeed|therefore))?\s*"
     r"(?:(?:is|must\s+be|should\s+be|would\s+be|seems|appears|looks|remains)\s+"
     rf"(?:(?:the|a|most|only|clearly|therefore|indeed|definitely|probably|likely|thus|best|to\s+be)\s+){{0,4}}{_TRUE}(?![\w-])"
-    rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?\s*[✓✅✔☑]"
+    rf"|fits\s+best\b|is\s+the\s+(?:answer|one)\b|[:=(-]+\s*[\"']?(?:correct|right|true)(?![\w-])|[:(-]?[^\S\n]*(?<!\n)[✓✅✔☑]"
     r"|(?:es|ist|est|è|é)\s+(?:(?:la|le|die|der|a|as)\s+)?(?:(?:respuesta|richtige|bonne|resposta|risposta)\s+)?"
     r"(?:correct[aoe]?|corret[ao]|corrett[ao]|richtig\w*|Antwort|réponse|juste|exacte?|certa)\b"
     rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
 )
 _BUT_WRONG = re.compile(
+    r"[\s,]*(?:only\s+)?(?:if|unless|provided)\b|"
     r"[\s,]*(?:but|yet|though)\s+(?:(?:it|actually|really)\s+)?(?:is\s+|was\s+)?(?:wrong|incorrect|false|not)\b"
 )
 _RIGHT_TEXT = re.compile(
@@ -65,7 +74,7 @@ _LISTED = re.compile(
     rf"(?:^|\s)(?:option|choice)?\s*\(?{BEFORE}(?P<letter>[A-Z])[.:)]\s+(?=\w)", re.IGNORECASE
 )
 _FALSE_AT_ONCE = re.compile(
-    r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely)\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
+    r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely|falsch|fau(?:x|sse)|fals[oa]|errad[oa]|sbagliat[oa])\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
     r"|[✗❌✘×✖]",
     re.IGNORECASE,
 )
@@ -79,20 +88,44 @@ _TAKEN_BACK = re.compile(
 )
 
 
+# "The answer is A. Correction: B."
+_CORRECTED = re.compile(
+    r"[)\]\"'.,;\s-]*(?:(?:no(?=\s*[,.!:-])|wait|actually|sorry|hmm|correction|scratch\s+that|or\s+rather|I\s+mean)"
+    r"\b[,.!:\s-]*)+(?:it(?:'s|\s+is)\s+)?",
+    re.IGNORECASE,
+)
+_ITS_END = re.compile(r"[)\]\"'\s]*(?:[.,;!\n]|$)")
+# "If the question asked for the wrong one, the answer would be A."
+_SUPPOSED = re.compile(
+    r"\b(?:if|were|had)\b[^.;!?\n]{0,100}\b(?:question|stem|asked|asking)\b[^.;!?\n]{0,150}$", re.IGNORECASE
+)
+_CROSSED = re.compile(r"[)\]\"'*\s]*[✗❌✘✖]")
+
+
 def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
     """Return whether the sentence denies, doubts or asks for what a statement says."""
     after = plain[end : end + 80]
-    if re.match(r"[)\]\"']*\s*\?", after) or _TAKEN_BACK.match(after):
+    if re.match(r"[)\]\"']*\s*\?", after) or _TAKEN_BACK.match(after) or _CROSSED.match(after):
         return True
-    window = _clause_before(plain, statement.begin)
-    stated = plain[statement.begin : statement.start]
+    begin = statement.begin + (plain[statement.begin] in ".!?;\n")
+    window = _clause_before(plain, begin)
+    stated = plain[begin : statement.start]
+    if "would" in stated and _SUPPOSED.search(plain[max(0, begin - 300) : begin]):
+        return True
     if _DOUBT.search(window + stated) or _LESSER.search(window):
         return True
     if statement.kind == "stated" and FOREIGN_FALSE.search(window):
         return True
     heads = list(_DETERMINER.finditer(window))
-    phrase = statement.begin - len(window) + (heads[-1].start() if heads else 0)
+    phrase = begin - len(window) + (heads[-1].start() if heads else 0)
     return denied(plain[phrase : end + 300], start - phrase, end - phrase)
+
+
+def corrected(after: str, options: Sequence[str]) -> int | None:
+    """Return the option that takes the place of the one in front of ``after``: ``… no, wait, B.``"""
+    cue = _CORRECTED.match(after)
+    found = option_at_start(after[cue.end() :], options) if cue else None
+    return found[0].choice if cue and found and _ITS_END.match(after, cue.end() + found[2]) else None
 
 
 def doubted(plain: str, start: int, end: int) -> bool:
@@ -107,11 +140,24 @@ def _clause_before(plain: str, place: int) -> str:
     return window[ends[-1].end() :] if ends else window
 
 
+_ALSO = re.compile(
+    rf"{BEFORE}(?P<letter>[A-Z])[)\]\"']*\s+(?:is|would\s+be)\s+(?:also|equally|just\s+as)\s+(?:correct|right|true|valid)\b"
+)
+
+
+def also_right(plain: str, choice: int, options: Sequence[str]) -> bool:
+    """Return whether a reply calls another option right as well, after its answer: ``C is also correct``."""
+    places = [match.end() for match in re.finditer(rf"\b{chr(ord('A') + choice)}\b", plain)]
+    last = places[-1] if places else len(plain)
+    others = ((index_of(match["letter"], options), match.start()) for match in _ALSO.finditer(plain, last))
+    return any(index not in (None, choice) and not doubted(plain, start, start) for index, start in others)
+
+
 def called_right(plain: str, options: Sequence[str]) -> Reading | None:
     """Return the only option that the reply calls right; ambiguous where it calls several so."""
     right = set()
     for match in islice(_RIGHT.finditer(plain), PLACES):
-        group = "made" if match["made"] else "letter"
+        group = match.lastgroup or "letter"
         start, end = match.span(group)
         index = index_of(match[group], options)
         meant = not doubted(plain, start, start) and not _BUT_WRONG.match(plain[match.end() :][:60])
@@ -155,9 +201,18 @@ def letter_of_line(plain: str, options: Sequence[str]) -> Reading | None:
     return None
 
 
+_A_COLON = re.compile(r"\W*A\s?:\s*")
+
+
 def _line(line: str, options: Sequence[str]) -> Reading | None:
     """Return the option whose letter begins a line; ambiguous where another letter follows it at once."""
     found = option_at_start(line, options)
+    if (
+        found
+        and (answer := _A_COLON.match(line))
+        and text_alone(line[answer.end() :], options) not in (None, 0)
+    ):
+        return Reading(None, "ambiguous")  # "A: insulin" may mean "Answer: insulin"
     return None if found is None or line_letter(line, options) is None else found[0]
 
 

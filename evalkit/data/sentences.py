@@ -17,8 +17,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# "… was effective. [1][2, 3]": citations after the full stop belong to the sentence before it.
-_CITATIONS = r"(?:\s?[\[【]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]】])*+"
+# "… was effective. [1][2, 3]", "… was effective.¹": citations after the stop belong to the sentence before.
+_CITATIONS = r"(?:\s?[\[【]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]】]|[⁰¹²³⁴-⁹]+(?:[,⁻–-][⁰¹²³⁴-⁹]+)*(?=\s|$))*+"
 _FULL = "。！？｡।॥؟۔።។"  # stops that need no space behind them
 _STOP = re.compile(
     rf"(?<![.!?…{_FULL}])(?P<mark>[.!?…{_FULL}]++)(?P<close>[\"'”’»)\]」』）】》]*+{_CITATIONS})(?P<gap>\s*)"
@@ -49,6 +49,7 @@ _BEFORE_NUMBER = _words(
 _BEFORE_SMALL = _words(
     """max min temp conc est wt vol mol equiv calc diff std sp spp seq yr yrs hr hrs mo mos wk wks mins sec
     secs pt pts pat pats exp expt ed eds staph strep ps cl lact bact salm campyl sta vib tot rel abs
+    dev adj conf freq obs ped pred sens spec subj cap
     cont contd med prep sol soln tabl caps inj surg hosp gen orig ext int dist prox ant post lat bilat
     neg pos sig signif lb lbs oz nos dx rx hx tx sx abd susp oint syr mcg meq jan feb mar apr jun jul
     aug sep sept oct nov dec mon tue tues wed thu thurs fri"""

@@ -6,6 +6,7 @@ A verdict is one of the words of the prompt, not a word inside another statement
 
 from __future__ import annotations
 
+import json
 import re
 
 from evalkit.protocols import Relation
@@ -24,10 +25,18 @@ _STATEMENT = (
     r"(?:the|this)\s(?:statement|claim|sentence|hypothesis)\sis\s(?:therefore\s|thus\s|clearly\s|fully\s)?"
 )
 _OPEN, _CLOSE = r"[\s\"'({\[<>:#-]*", r"[\s\"')}\]<>/.!]*(?:verdict\W*)?"
+_SURE = r"(?i:(?:fully|clearly|directly|explicitly|completely|entirely|strongly)\s)?"
 _VERDICT = re.compile(
-    rf"{_OPEN}(?:json\b{_OPEN})?(?:(?i:{_NAMED}{_OPEN}|{_STATEMENT})|[^:]{{1,200}}(?<!not):\s*)?(?P<word>{_WORD})"
+    rf"{_OPEN}(?:json\b{_OPEN})?(?:(?i:{_NAMED}{_OPEN}|{_STATEMENT})|[^:]{{1,200}}(?<!not):\s*)?{_SURE}(?P<word>{_WORD})"
     rf"(?:\s(?:by|in)\s(?:the\s(?:passages?|text|evidence)|passages?\s\d+(?:(?:,|\sand)\s\d+)*))?{_CLOSE}"
 )
+# "CONTRADICTED: the passage says the opposite.", "NEITHER - not mentioned", "SUPPORTED (confidence 0.9)"
+_EXPLAINED = re.compile(
+    rf"(?P<verdict>{_OPEN}(?:(?i:{_NAMED}){_OPEN})?(?:{_WORD})[\"'\])}}]*)\s*(?:[:;,]|\s-\s|\(|\b(?=because\b))\s*"
+    r"(?P<rest>(?i:(?:confidence|certainty|probability)\W*[\d.]+%?\W*$)|(?!(?i:no|not|false|yes|true)\b)(?:\S+\s+){2}\S.*)",
+    re.DOTALL,
+)
+_KEYS = ("verdict", "label", "relation", "answer", "judgement", "judgment", "conclusion")
 _UNFINISHED = re.compile(
     r"\b(?:not|not quite|never|no|non|hardly|barely|partly|partially|mostly|half|false|wrong|un)\W*$",
     re.IGNORECASE,
@@ -39,16 +48,25 @@ _NEITHER = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!])\s+|\n+")
 _SAID = re.compile(rf"\b(?:{'|'.join(WORDS)})\b")
 _TAKEN_BACK = re.compile(
-    r"\b(?:partial\w*|partly|in part|only|but|however|although|though|except|unless)\b"
-    r"|\bnot (?:fully|entirely)\b",
+    r"\b(?:partial\w*|partly|in part|however|although|though|except|unless)\b|\bnot (?:fully|entirely)\b",
+    re.IGNORECASE,
+)
+# Words that take back "SUPPORTED" and explain the other two verdicts.
+_LIMITED = re.compile(
+    r"\b(?:only|but)\b|(?:\bnot|n't|\bnever|\bno passage)\s(?:\w+\s)?"
+    r"(?:support|entail|mention|stat|contain|say|address|provid|discuss|report)\w*",
     re.IGNORECASE,
 )
 
 _BOLD = re.compile(r"\*\*|__")
-_CLAIM = re.compile(r"(?:[-*•·▪◦‣]\s+|\(?\d{1,3}[.):]\s*|\(?[a-z]\)\s*)(\S.*)")
+_CLAIM = re.compile(
+    r"(?:[-*•·▪◦‣]\s+|(?:claim\s)?\(?\d{1,3}\\?[.):](?!\d)\s*|\(?[a-z]\)\s*|[①-⑳]\s*)(\S.*)", re.IGNORECASE
+)
+_FRAME = re.compile(r"```\w*|</?claims?>|#{1,6}\s.*|claims?", re.IGNORECASE)  # lines around the list
 _NO_CLAIM = re.compile(
-    r"\W*(?:claims?\W+)?(?:none|n/a|no claims?(?: (?:is|are|was|were) \w+)?"
+    r"\W*(?:claims?\W+)?(?:none(?: (?:identified|found|made))?|n/a|no claims?(?: (?:is|are|was|were) \w+)?"
     r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?"
+    r"(?: in (?:the|this) text)?"
     r"|(?:(?:the|this) text|it) (?:does not|doesn't) \w+ any (?:\w+\s)?claims?)\W*",
     re.IGNORECASE,
 )
@@ -59,10 +77,14 @@ def read_relation(reply: str) -> Relation | None:
 
     A verdict is a sentence or a line of the word alone ("SUPPORTED.", ``{"verdict": "SUPPORTED"}``), with an
     introduction before it ("Verdict: SUPPORTED"), or "The statement is SUPPORTED by the passages." Other
-    sentences may explain it. They must not name or deny a verdict, nor take the verdict back that stands
-    before them ("SUPPORTED. However, …").
+    sentences, or words behind a colon or a dash, may explain it. They must not deny this verdict or state
+    another, nor take the verdict back that stands before them ("SUPPORTED. However, …"). In a JSON object the
+    field ``verdict`` decides, whatever other fields say.
     """
-    sentences = [sentence for sentence in _SENTENCE.split(without_marks(plain(reply))) if sentence.strip()]
+    text = without_marks(plain(reply))
+    if (field := _field(text)) is not None:
+        return WORDS.get(field.strip(" .").upper())
+    sentences = [part for sentence in _SENTENCE.split(text) if sentence.strip() for part in _parts(sentence)]
     verdicts = [_verdict(sentence) for sentence in sentences]
     for before, verdict in zip(sentences, verdicts[1:], strict=False):
         if verdict and before.rstrip()[-1] not in ".!" and _UNFINISHED.search(before):
@@ -73,9 +95,29 @@ def read_relation(reply: str) -> Relation | None:
     relation = said.pop()
     explained = "\n".join(s for s, verdict in zip(sentences, verdicts, strict=True) if verdict is None)
     for match in _SAID.finditer(explained):
-        if WORDS[match[0]] != relation or denied(explained, match.start(), match.end()):
+        if denied(explained, match.start(), match.end()) == (WORDS[match[0]] == relation):
             return None
-    return None if verdicts[-1] is None and _TAKEN_BACK.search(explained) else relation
+    taken_back = _TAKEN_BACK.search(explained) or (relation == "entails" and _LIMITED.search(explained))
+    return None if verdicts[-1] is None and taken_back else relation
+
+
+def _field(text: str) -> str | None:
+    """Return the verdict's field of a reply that holds a JSON object of several fields, or None."""
+    begin, end = text.find("{"), text.rfind("}")
+    try:
+        fields = json.loads(text[begin : end + 1], strict=False) if 0 <= begin < end else None
+    except ValueError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    said = [value for key, value in fields.items() if key.lower() in _KEYS and isinstance(value, str)]
+    return said[0] if len(said) == 1 else None
+
+
+def _parts(sentence: str) -> list[str]:
+    """Return a verdict and the words that explain it as two sentences; any other sentence as it is."""
+    match = _EXPLAINED.fullmatch(sentence.strip())
+    return [match["verdict"], match["rest"]] if match else [sentence]
 
 
 def _verdict(sentence: str) -> Relation | None:
@@ -93,10 +135,11 @@ def _verdict(sentence: str) -> Relation | None:
 def read_claims(reply: str) -> list[str] | None:
     """Return the claims that a reply lists, one a line behind a bullet or a number (version 2).
 
-    "NONE", also as an item of the list, is no claim. A first line that ends with a colon is a heading. None
-    where a line is no item, or "NONE" stands beside claims.
+    "NONE", also as an item of the list, is no claim. A first line that ends with a colon, "Claims" and
+    ``## …`` are headings. None where a line is no item, or "NONE" stands beside claims.
     """
     lines = [line for text in fold(reply).splitlines() if (line := _BOLD.sub("", text).strip())]
+    lines = [line for line in lines if not _FRAME.fullmatch(line)]
     if len(lines) > 1 and lines[0].endswith(":"):  # "Here are the claims:"
         lines = lines[1:]
     if len(lines) == 1 and _NO_CLAIM.fullmatch(_without_bullet(lines[0])):

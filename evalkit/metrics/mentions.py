@@ -23,7 +23,7 @@ from evalkit.types import Answer, Sample
 Stat = Literal["f", "precision", "recall"]
 
 _LEVEL = re.compile(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
-_ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s")
+_ITEM = re.compile(r"^\s*(?:#{1,6}\s+)?[*_]{0,3}\(?\d{1,2}\\?[.)][*_]{0,3}\s")
 _WORD = re.compile(r"[^\W_]+(?:[-/][^\W_]+)*")
 # Endings of drug names: the World Health Organization's stems of nonproprietary names.
 _SUBSTANCE = re.compile(

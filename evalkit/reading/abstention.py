@@ -61,15 +61,11 @@ _LITTLE = (
 _IN = rf"\b(?:in|from|within|by|across|among|through)\s(?:\w+\s){{0,5}}?{_PASSAGES}"
 _WITHIN = rf"(?:in|within|among)\s(?:\w+\s){{0,5}}?{_PASSAGES}"
 
-_PATTERNS = (
-    # "The passages do not mention zinc", "none of the abstracts is about zinc", "no passage answers this"
+# The passages are the subject: "the passages do not mention zinc", "lack information", "say nothing about".
+_OF_THE_PASSAGES = (
     rf"\b{_PASSAGES}{_GAP}\s{_NOT}\s(?:\w+\s){{0,3}}?{_HOLD}\b",
     rf"\b{_PASSAGES}[^.;]{{0,90}}\b(?:they|it|neither|none)(?: \w+)?\s{_NOT}\s(?:\w+\s){{0,2}}?{_HOLD}\b",
-    rf"\b(?:none|neither|not one|no one) of (?:\w+\s){{1,4}}?{_PASSAGES}",
-    rf"\b(?:none|neither) of (?:the|these|those)\s{_PASSAGES}",
-    rf"\b(?:no|neither)\s(?:\w+\s)?{_PASSAGES}{_GAP}\s(?:\w+\s)?(?:{_HOLD}|{_HELD}|relevant|(?:is"
-    rf"|are) about)",
-    # "The passages lack information", "provide no information", "say nothing about", "are not about"
+    rf"\b{_PASSAGES} leaves? (?:this|the|that|it)\b[^.;]{{0,30}}\b(?:open|unanswered|unresolved)\b",
     rf"\b{_PASSAGES}{_GAP}\s(?:lacks?|(?:\w+\s)?{_LITTLE})\s(?:\w+\s){{0,2}}?{_KNOWLEDGE}",
     rf"\b{_PASSAGES}{_GAP}\s(?:makes? no (?:mention|reference)|(?:say|contain|offer|mention|have"
     rf"|hold)s? nothing"
@@ -78,8 +74,19 @@ _PATTERNS = (
     r"|(?:do|does)(?:n't| not) (?:\w+\s)?(?:help"
     r"|suffice"
     r"|match|relate|apply))\b",
+)
+_PATTERNS = (
+    rf"\b(?:none|neither|not one|no one) of (?:(?!(?:in|from|by|of|described|reported|who|that)\b)"
+    rf"\w+\s){{1,4}}?{_PASSAGES}",
+    rf"\b(?:none|neither) of (?:the|these|those)\s(?:(?:information|data|content)\s{_WITHIN}|{_PASSAGES})",
+    rf"\b(?:no|neither)\s(?:\w+\s)?{_PASSAGES}{_GAP}\s(?:\w+\s)?(?:{_HOLD}|{_HELD}|relevant|(?:is"
+    rf"|are) about)",
+    rf"(?:\bnot|n't) (?:something|a (?:topic|question|subject)) (?:that )?(?:\w+\s)?{_PASSAGES} (?:{_HOLD})",
+    rf"\b{_PASSAGES}[^.;,]{{0,20}}, (?:it|this)(?:'s| is| remains)"
+    rf" (?:not (?:clear|known|stated)|un(?:clear|known|certain))\b",
     # "There is no information in the passages", "it is not mentioned in the passages"
     rf"(?:\b|(?=n't)){_LITTLE}\s(?:\w+\s){{0,2}}?{_KNOWLEDGE}\b[^.;]{{0,60}}{_IN}",
+    rf"\b{_LITTLE}\s(?:\w+\s){{0,2}}?evidence {_WITHIN} to (?:answer|determine|say|judge|decide|tell)\b",
     rf"\bno (?:\w+\s)?evidence {_WITHIN}(?!\s(?:that|for)\b)",
     rf"\bnothing\s(?:\w+\s){{0,4}}?{_IN}",
     rf"(?:\b(?:not|nowhere|never|neither|unclear)|n't)\s(?:\w+\s){{0,3}}?(?:{_HELD}\b[^.;]{{0,30}}?)?{_IN}",
@@ -103,7 +110,7 @@ _PATTERNS = (
     r"(?:information|data|context|details?|answer)\b",
     rf"\b(?:question|this|that|answer)\s(?:{_CANNOT}|{_NOT})\s(?:be\s)?(?:\w+\s)?"
     r"(?:answered|determined|answerable|found|given)\b",
-    r"\b(?:is|it's) (?:not possible|impossible) to (?:\w+\s)?(?:answer|say|tell)\b",
+    r"\b(?:is|it's) (?:not possible|impossible) to (?:\w+\s)?(?:answer|say|tell)\b(?!\sthat\b)",
     r"\b(?:insufficient|not enough|no) (?:information|context)\b(?:\s(?:is|was|has been))?\s?"
     r"(?:to (?:\w+\s)?(?:answer|determine|say|tell|conclude)|(?:provided|given|available)\b|$|\.)",
     r"\b(?:question|this) (?:is|remains) (?:unanswerable|not answerable|unanswered)\b",
@@ -114,7 +121,14 @@ _PATTERNS = (
     r"|answerable)"
     r"|(?:can(?:not|'t) (?:answer|determine|tell|say))|no answer(?: found)?|n/a)\W*$",
 )
+_SAYS_NOTHING = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _OF_THE_PASSAGES)
 _ABSTAINS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
+# "According to the passages, zinc does not help": the subject of what follows is another.
+_INTRODUCTION = re.compile(
+    rf"^\W*(?:(?:based|going) (?:only |solely )?(?:up)?on|according to|from|in|within|per|given|considering"
+    rf"|as (?:\w+ )?(?:in|by))\s[^,;]{{0,60}}?{_PASSAGES}[^,;]{{0,25}},\s(?!(?:there|they|it|no|i|we)\b)",
+    re.IGNORECASE,
+)
 # "…, but zinc shortens colds [1]" is an answer; "…, but they discuss asthma [1]" is none.
 _CITED = r"\[\s?\d"
 _GOES_ON = re.compile(
@@ -126,7 +140,7 @@ _GOES_ON = re.compile(
 _ANSWERS_FIRST = re.compile(
     rf"(?!\W*(?:i|we|sorry|unfortunately|thank)\b)(?!.*\b{_PASSAGES}.*,? (?:but|although|though|while"
     rf"|whereas)\b)"
-    rf"[^,;]{{15,}}?,? (?:but|although|though|while|whereas)\b.*{_CITED}",
+    rf"[^,;]{{12,}}?,? (?:but|although|though|while|whereas)\b.*{_CITED}",
     re.IGNORECASE | re.DOTALL,
 )
 _CONCEDES = re.compile(
@@ -144,4 +158,5 @@ def abstains(sentence: str) -> bool:
         return False
     conceded = _CONCEDES.match(sentence)
     told = conceded["rest"] if conceded else sentence
-    return any(pattern.search(told) for pattern in _ABSTAINS)
+    rest = _INTRODUCTION.sub("", told)
+    return any(p.search(rest) for p in _SAYS_NOTHING) or any(p.search(told) for p in _ABSTAINS)

@@ -24,9 +24,18 @@ LEAD = re.compile(
 )
 ANSWER_IS = re.compile(r"\banswer(?:\s+is|\s*:|\s+is:)\s*", re.IGNORECASE)
 # "No there is none", "no because …": no noun follows, so that "no" is the answer.
-_NO_NOUN = r"(?:because|since|as|but|and|or|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
+_NO_NOUN = r"(?:because|since|as|but|and|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
 _ENDS = r"(?:(?!\.\s?\d)\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b))"
 _NO_ENDS = re.compile(rf"{_ENDS}|\s+{_NO_NOUN}", re.IGNORECASE)
+# "maybe not", "no or unclear", "No/Maybe": the label is not the whole answer.
+_HEDGED_AFTER = re.compile(r"\s+(?:not|or)\b(?!\s+(?:a|an|the|only|just)\b)|\s?/", re.IGNORECASE)
+_ASKED = re.compile(r"[\"')*\s]*\?")
+_QUESTION = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:[^.!?\n]|\.(?=\d))*\?")
+_CORRECTS = re.compile(
+    r"(?:^|[.,;:!\n-])\s*(?:wait|actually|correction|scratch that|sorry|on second thought|hmm)\b[^.\n]{0,80}",
+    re.I,
+)
+_SIDES = ({"left", "right"}, {"upper", "lower"}, {"anterior", "posterior"}, {"medial", "lateral"})
 _ASKS_WHETHER = re.compile(
     r"\b(?:any|there|have|has|show\w*|see|seen|visible|present|evident|evidence|signs?|identified"
     r"|demonstrat\w+"
@@ -84,13 +93,14 @@ def read_label(reply: str, labels: Sequence[str], question: str = "") -> str | N
     text = plain(reply)
     if no_picture(text):
         return None
-    decided = _decided(text, labels)
+    decided = _decided(text, labels) | _corrected(text, labels)
     if decided:
         return decided.pop() if len(decided) == 1 else None
     if undetermined(text):
         return None
     said = set(islice(_stated(text, labels, question), _PLACES))
-    return said.pop() if len(said) == 1 else None
+    label = said.pop() if len(said) == 1 else None
+    return label if label in labels else None
 
 
 def read_number(reply: str, question: str = "") -> Decimal | None:
@@ -102,6 +112,7 @@ def read_number(reply: str, question: str = "") -> Decimal | None:
     text = plain(reply)
     if no_picture(text):
         return None
+    text = _QUESTION.sub("", text)
     *before, last = ANSWER_IS.split(text)
     if before and (number := only_number(last)) is not None:
         return number
@@ -122,12 +133,28 @@ def _decided(text: str, labels: Sequence[str]) -> set[str]:
     stated = [match.end() for match in ANSWER_IS.finditer(text)][-_PLACES:]
     last = [place for place in stated if not denied(text, place, place + 1)][-1:]
     start = len(text) - len(LEAD.sub("", text, count=1))
-    return {match[1].lower() for place in (start, *last) if (match := label.match(text, place))}
+    return {
+        match[1].lower()
+        for place in (start, *last)
+        if (match := label.match(text, place)) and not _ASKED.match(text, match.end(1))
+    }
+
+
+def _corrected(text: str, labels: Sequence[str]) -> set[str]:
+    """Return the labels that stand behind "wait", "actually", "sorry" …: ``Yes. Wait, no.``"""
+    behind = (match[0] for match in islice(_CORRECTS.finditer(text), _PLACES))
+    label = re.compile(rf"\b({'|'.join(map(re.escape, labels))})\b\W*$", re.IGNORECASE)
+    return {match[1].lower() for words in behind if (match := label.search(words))}
 
 
 def _stated(text: str, labels: Sequence[str], question: str) -> Iterator[str]:
     for match in islice(_WORD.finditer(text), 100 * _PLACES):
         label = match[0].lower()
+        if label in labels and _ASKED.match(text, match.end()):
+            continue
+        if label in labels and _HEDGED_AFTER.match(text, match.end()):
+            yield f"{label} or another"
+            continue
         answers = label in labels and (label != "no" or _NO_ENDS.match(text, match.end()))
         if answers and not denied(text, match.start(), match.end()):
             yield label
@@ -140,8 +167,17 @@ def _denies_the_asked(text: str, question: str) -> bool:
     """Return whether a text says "no …" of a noun that the question holds: "no evidence of a fracture"."""
     asked = {_stem(word) for word in _WORD.findall(plain(question))}
     return any(
-        _stem(noun) in asked for no in islice(_NO.finditer(text), _PLACES) for noun in _nouns(text, no.end())
+        _stem(noun) in asked and not _other_side(text[no.end() : no.end() + 60], question)
+        for no in islice(_NO.finditer(text), _PLACES)
+        for noun in _nouns(text, no.end())
     )
+
+
+def _other_side(phrase: str, question: str) -> bool:
+    """Return whether a phrase is of the left where the question is of the right, or the like."""
+    clause = re.split("[.;]", phrase, maxsplit=1)[0]
+    said, asked = (set(re.findall("[a-z]+", text.lower())) for text in (clause, question))
+    return any(len(said & pair) == len(asked & pair) == 1 and said & pair != asked & pair for pair in _SIDES)
 
 
 def _nouns(text: str, start: int) -> Iterator[str]:

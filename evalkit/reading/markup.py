@@ -10,7 +10,8 @@ _TAGGED = re.compile(r"<(?:final[_ ]?)?answer>(.*?)(?:</(?:final[_ ]?)?answer>|$
 _MACRO = re.compile(r"\\(?:boxed|text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _NESTED = 4  # levels of macros inside macros
 _MARKS = re.compile(
-    r"(?<![A-Za-z0-9])\*+|\*+(?![A-Za-z0-9])|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+"
+    r"(?<![A-Za-z0-9*])\*+|\*+(?![A-Za-z0-9*])|\*\*(?!\d)|(?<![\d*])\*\*"
+    r"|^```\w+[ \t]*$|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+"
     r"|(?<!\w)_+(?=\w)|(?<=[\w.!?])_+(?!\w)|~~",
     re.MULTILINE,
 )

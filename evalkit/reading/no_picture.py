@@ -40,12 +40,14 @@ _MISSING = (
 )
 _THAT = r"(?:(?:that )?(?:you|i) (?:sent|mentioned|attached|uploaded|refer to|describe)\w*\s)?(?:\w+ly\s)?"
 _NO_PICTURE = re.compile(
-    rf"\b(?:no|zero|0|not an?|not any)\s(?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
+    rf"\b(?:no|zero|0|not an?|not any)\s(?:\w+\s)?{_PICTURE}"
+    rf"(?:\s*(?:[.,;!?)]|$)|\s(?:though|however)\b|\s{_BE}{_HERE}\b)"
     rf"|n't (?:\w+\s){{0,4}}?(?:an?|any)\s(?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
     rf"|\b(?:without|in the absence of) (?:(?:seeing|viewing|having|access to|looking at)\s)?{_ARTICLES}"
     rf"{_PICTURE}\b"
     rf"|\b{_CANNOT} (?:\w+\s)?{_SEE}\s(?:access to\s)?{_ARTICLES}{_PICTURE}\b"
     rf"|\b{_PICTURE} {_THAT}(?:(?:is|are|was|were|has been|seems|appears)(?: to be)? {_MISSING}"
+    r"|not (?:provided|attached|included|available|supplied|uploaded|shown|accessible)"
     r"|(?:did not|didn't|does not|doesn't|failed to) (?:load|come through|upload|appear|display)"
     rf"|(?:was|is|are|were|has|have)(?:n't| not) (?:been )?(?:\w+\s)?(?:{_HERE}|accessible)|not found)\b"
     rf"|\b(?:please (?:\w+\s)?|(?:could|can|would) you (?:please )?)"
@@ -57,7 +59,8 @@ _UNDETERMINED = re.compile(
     r"|give an|be (?:answered|determined|concluded|judged|told|decided|assessed|evaluated|seen|identified"
     r"|given|established))\b|\bno (?:\w+\s)?answer\b"
     r"|\b(?:not enough|insufficient|not sufficient) (?:information"
-    r"|data|context|details?)\b|\b(?:undetermined|indeterminate|inconclusive)\b|\bnot (?:sure|certain)\b",
+    r"|data|context|details?)\b|\b(?:undetermined|indeterminate|inconclusive)\b|\bnot (?:sure|certain)\b"
+    r"|^\W*unclear\b",
     re.IGNORECASE,
 )
 

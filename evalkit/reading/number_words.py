@@ -33,13 +33,13 @@ _TO_999 = rf"(?:(?:{_SMALL}|a)[\s-]hundred\b(?:(?:\s+and)?[\s-]+{_SMALL})?|{_SMA
 _SCALED = rf"(?:{_TO_999}|an?)[\s-](?:{'|'.join(_BIG)})\b"
 _NUMBER = re.compile(
     rf"(?<![\w-])(?:{_SCALED}(?:(?:,|\s+and)?[\s-]+(?:{_SCALED}|{_TO_999})){{0,4}}|{_TO_999}|nil\b)"
-    rf"(?![\s-]+(?:hundred|{'|'.join(_BIG)})\b)(?P<half>\s+and\s+a\s+half\b)?",
+    rf"(?![\s-]+(?:hundred|{'|'.join(_BIG)})\b)(?P<half>\s+and\s+a\s+half\b|\s+point(?P<decimals>(?:[\s-](?:{'|'.join(_UNITS)})\b)+))?",
     re.IGNORECASE,
 )
 _UNREAD = re.compile(
     r"[\s-](?:half|halves|quarters?|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?"
     r"|dozens?"
-    r"|hundredths?|thousandths?)\b|-(?:first|second)\b",
+    r"|hundredths?|thousandths?)\b|-(?:first|second|one|two|three|four|five|six|seven|eight|nine|ten)\b",
     re.IGNORECASE,
 )
 _PRONOUN_BEFORE = re.compile(
@@ -57,13 +57,23 @@ def number_words(text: str) -> Iterator[tuple[Decimal | None, int, int]]:
         words = match[0].lower()
         if words == "one" and _is_pronoun(text, match):
             continue
-        value = None if _UNREAD.match(text, match.end()) else _value(re.findall("[a-z]+", words))
+        value = None if _UNREAD.match(text, match.end()) else _read(words, match["decimals"] or "")
         yield value, match.start(), match.end()
 
 
 def _is_pronoun(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - 12) : match.start()]
     return bool(_PRONOUN_BEFORE.search(before) or _PRONOUN_AFTER.match(text, match.end()))
+
+
+def _read(words: str, decimals: str) -> Decimal:
+    """Return the value of words in lower case, the last of which are ``decimals``: *two point five*."""
+    if not decimals:
+        return _value(re.findall("[a-z]+", words))
+    whole = _value(re.findall("[a-z]+", words[: -len(decimals)].removesuffix("point")))
+    return Decimal(
+        f"{whole}.{''.join(str(_VALUES[word]) for word in re.findall('[a-z]+', decimals.lower()))}"
+    )
 
 
 def _value(words: list[str]) -> Decimal:

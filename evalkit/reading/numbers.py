@@ -27,7 +27,8 @@ _LONGEST = 30  # the limit of a number's length, in characters
 _LARGEST = 25  # the limit of a number's exponent of 10; below it, two decimals fit into Decimal's precision
 _MOST = 400  # the limit of an exponent in a text
 _MANY = 50  # numbers: a text with more has no only number
-_LETTER = "A-Za-z_\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"  # of scripts that put spaces between words
+# Of scripts that put spaces between words; not × and ÷.
+_LETTER = "A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0370-\u03ff\u0400-\u04ff"
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 # Other spellings of a power, a product sign, a decimal point and a thousands mark.
@@ -38,7 +39,13 @@ _SPELT = (
     (re.compile(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3})"), ","),
 )
 _LETTER_BEFORE = re.compile(f"[{_LETTER}]")
+_EXPONENT_OF_A_UNIT = re.compile(rf"(?<=[{_LETTER}])\^\s?[{{(]?[-+]?\d{{1,2}}[)}}]?")  # kg/m^2, R^2
 _NAME = re.compile(rf"(?<!\w)(?!x10\b)[{_LETTER}]+-?\d[\w-]*")  # VRN-04412, CYP3A4
+# 5-HT, 2,4-dinitrophenol, 25-hydroxyvitamin D: numbers of places in a molecule.
+_LOCANT = re.compile(
+    r"(?<![\w.,-])(?:\d{1,2}-(?=[A-Z]{2,4}\b|[αβ]|(?:alpha|beta|hydroxy|fluoro|chloro|bromo|iodo|nitro|amino|methyl|ethyl"
+    r"|methoxy|phenyl|acetyl|oxo|keto|deoxy)\w*)|\d{1,2}(?:,\d{1,2})+-(?=[a-z]{3}))"
+)
 _RUN = re.compile(r"(?<![\w)\]%.,'])[-+](?=\.?\d)|\.?\d+(?:[.,']\d+| \d{3}(?!\d))*")
 _POWER = (
     r"(?:\s?\^|\*\*)\s?[{(]?(?P<caret>[-+]?\d{1,3})[})]?|(?P<raised>[⁰¹²³⁴-⁹⁺⁻]{1,4})"
@@ -65,12 +72,13 @@ _GROUPED = re.compile(
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|0,\d+")
 _PLAIN = re.compile(r"\d*\.\d+|\d+")
 _LIMIT_BEFORE = re.compile(
-    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than|at (?:least|most)|over|under|above"
+    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than(?: or equal to)?"
+    r"|at (?:least|most)|over|under|above"
     r"|below|up to|exceed\w*)\s(?:the\s|about\s)?|[<>≤≥]=?\s?)$",
     re.IGNORECASE,
 )
 _LIMIT_AFTER = re.compile(
-    r"\s?(?:\+|\b(?:or|and) (?:more|fewer|less|greater|above|over|below)\b)", re.IGNORECASE
+    r"\s?(?:\+|[<>≤≥]|\b(?:or|and) (?:more|fewer|less|greater|above|over|below)\b)", re.IGNORECASE
 )
 _FRACTION = re.compile(r"\s?[/:]\s?")
 
@@ -143,7 +151,8 @@ def _is_limit(text: str, number: Number) -> bool:
 
 
 def _in_digits(text: str) -> Iterator[Number]:
-    text = _NAME.sub(lambda name: " " * len(name[0]), text)
+    for pattern in (_EXPONENT_OF_A_UNIT, _NAME, _LOCANT):
+        text = pattern.sub(lambda match: " " * len(match[0]), text)
     read_to, negative_at = 0, -1
     for run in _RUN.finditer(text):
         if run[0] in "+-":

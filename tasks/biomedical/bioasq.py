@@ -144,7 +144,7 @@ def _name(line: str) -> str:
     line = _SAID_FIRST.sub("", _BULLET.sub("", line))
     if term := _BOLD_TERM.match(without_marks(line)):
         line = term[1]
-    name = _BULLET.sub("", without_marks(plain(line))).strip(_AROUND)
+    name = _SAID_FIRST.sub("", _BULLET.sub("", without_marks(plain(line)))).strip(_AROUND)
     return _OTHER_MARKS.sub("", name)
 
 

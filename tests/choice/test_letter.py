@@ -175,3 +175,43 @@ def test_what_the_second_version_mends() -> None:
 )
 def test_letters_and_texts_of_options(options: tuple[str, ...], reply: str, wanted: str | None) -> None:
     assert read(reply, options) == wanted
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"),
+    [
+        ("Answer: A. Correction: B.", "B"),
+        ("My answer is A... no, B.", "B"),
+        ("The answer is aspirin. No, wait, insulin.", "B"),
+        ("The answer is B. No, A is worse.", "B"),
+        ("The answer is B. Actually, I am sure.", "B"),
+        ("I don't think it's A. I believe it's B.", "B"),
+        ("If I had to guess, the answer would be B.", "B"),
+        ("Answer: A ❌ B ✅", "B"),
+        ("❌ A\n✅ B\n❌ C\n❌ D", "B"),
+        ("The answer was A in former editions; the answer is B now.", "B"),
+        ("The answer is insulin, and metformin is wrong.", "B"),
+        ("The answer is insulin and metformin.", None),
+        ("The answer is insulin/metformin.", None),
+        ("If the question asked for the wrong one, the answer would be A.", None),
+        ("答えはAではなくBです。", None),
+        ("The answer is B. C is also correct.", None),
+        ("The answer is B (but C is possible)", "B"),
+        ("B would be right if insulin were oral.", None),
+        ("B – falsch, C – richtig", None),
+        ("A: insulin", None),
+        ("Vastaus: B", "B"),
+        ("คำตอบคือ B", "B"),
+    ],
+)
+def test_a_correction_counts_and_a_second_option_makes_a_reply_ambiguous(
+    reply: str, wanted: str | None
+) -> None:
+    assert read(reply) == wanted
+
+
+@pytest.mark.parametrize(
+    "reply", ["The answer is 3.5", "3.5", "Answer: 3-4", "Answer: 3 to 5", "3 or 4", "3/5"]
+)
+def test_a_part_of_another_number_or_of_a_range_is_no_option(reply: str) -> None:
+    assert read(reply, NUMBERS) is None

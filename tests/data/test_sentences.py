@@ -141,3 +141,20 @@ def test_lines_of_a_script_without_capitals_are_sentences() -> None:
         "โรคเกาต์เจ็บ",
         "กล้วยสีเหลือง",
     ]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["It works.¹", "It is safe.²"],
+        ["It works.¹,²", "It is safe."],
+        ["Std. dev. was 5."],
+        ["Sens. was 90% and spec. was 80%."],
+        ["Conf. interval and freq. were given."],
+        ["Cap. omeprazole was given."],
+        ["We used the cap.", "It fit."],
+    ],
+    ids=lambda sentences: sentences[0][:30],
+)
+def test_raised_citations_and_abbreviations_of_statistics(sentences: list[str]) -> None:
+    assert split_sentences(" ".join(sentences)) == sentences

@@ -61,7 +61,6 @@ def test_verdicts(reply: str, relation: str) -> None:
         "Either SUPPORTED or CONTRADICTED.",
         "SUPPORTED/CONTRADICTED",
         "SUPPORTED\nCONTRADICTED",
-        "SUPPORTED. It is not CONTRADICTED, nor NEITHER.",
         "A common mistake is SUPPORTED.",
         "The claim is NOT\nSUPPORTED",
         "Not quite: SUPPORTED",
@@ -113,3 +112,51 @@ def test_what_is_no_list_of_claims(reply: str) -> None:
 def test_a_hostile_reply_is_read(unit: str) -> None:
     read_relation(unit * (100_000 // len(unit)))
     read_claims(unit * (100_000 // len(unit)))
+
+
+@pytest.mark.parametrize(
+    ("reply", "relation"),
+    [
+        ('{"verdict": "SUPPORTED", "reason": "Passage 1 says so."}', "entails"),
+        ('{"explanation": "It is not SUPPORTED.", "verdict": "CONTRADICTED"}', "contradicts"),
+        ('{"verdict": "PARTIALLY SUPPORTED", "reason": "x"}', None),
+        ('{"verdict": null, "reason": "SUPPORTED"}', None),
+        ("SUPPORTED - passage 1 says that zinc helps.", "entails"),
+        ("SUPPORTED. It is not CONTRADICTED, nor NEITHER.", "entails"),
+        ("CONTRADICTED: the passage says the opposite", "contradicts"),
+        ("CONTRADICTED. The passages only say that zinc fails.", "contradicts"),
+        ("NEITHER. The claim is not SUPPORTED by the passages.", "neutral"),
+        ("NEITHER. The passages mention zinc, but not colds.", "neutral"),
+        ("Verdict: SUPPORTED (confidence 0.9)", "entails"),
+        ("FULLY SUPPORTED", "entails"),
+        ("Not fully SUPPORTED", None),
+        ("SUPPORTED: only in mice with diabetes", None),
+        ("SUPPORTED: the passage does not support it", None),
+        ("SUPPORTED (partially)", None),
+        ("SUPPORTED: no", None),
+    ],
+)
+def test_a_verdict_is_read_beside_its_explanation(reply: str, relation: str | None) -> None:
+    assert read_relation(reply) == relation
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "## Claims\n- Zinc helps.\n- It is 1.5 mg.",
+        "**Claims**\n- Zinc helps.\n- It is 1.5 mg.",
+        "```\n1\\. Zinc helps.\n2\\. It is 1.5 mg.\n```",
+        "<claims>\n① Zinc helps.\n② It is 1.5 mg.\n</claims>",
+        "Claim 1: Zinc helps.\nClaim 2: It is 1.5 mg.",
+    ],
+)
+def test_claims_are_read_inside_headings_and_fences(reply: str) -> None:
+    assert read_claims(reply) == ["Zinc helps.", "It is 1.5 mg."]
+
+
+@pytest.mark.parametrize(
+    ("reply", "claims"),
+    [("None identified.", []), ("There are no claims in the text.", []), ("1.5 mg was given.", None)],
+)
+def test_words_for_no_claims_and_a_number_that_begins_a_line(reply: str, claims: list[str] | None) -> None:
+    assert read_claims(reply) == claims

@@ -280,3 +280,35 @@ def test_no_conclusion_of_pubmedqa_is_taken_for_an_abstention(data: Path) -> Non
         conclusions = [json.loads(line)["long_answer"] for line in file]
     assert len(conclusions) == 700
     assert [text for text in conclusions if abstains(text)] == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Based on the passages, velorim does not seem to reduce pain [1].",
+        "According to the abstracts, the drug does not include an opioid [1].",
+        "In the provided studies, velorim did not offer a benefit [1].",
+        "In this context, velorim does not help [1].",
+        "None of the patients in the passages died [1].",
+        "None of the patients described in the passages died [1].",
+        "It is impossible to say that velorim is harmless [1].",
+        "Velorim works, though the passages do not say how [1].",
+    ],
+)
+def test_a_finding_told_from_the_passages_is_no_abstention(reply: str) -> None:
+    assert not abstains(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "None of the information in the passages addresses velorim.",
+        "This isn’t something the passages cover.",
+        "Insufficient evidence in the passages to answer.",
+        "From these abstracts, it is not clear whether velorim works.",
+        "The passages leave this question open.",
+        "According to the passages, they do not mention velorim.",
+    ],
+)
+def test_more_words_for_passages_that_do_not_answer(reply: str) -> None:
+    assert abstains(reply)

@@ -144,3 +144,18 @@ def test_citing_everything_costs_precision():
 def test_a_hostile_megabyte_is_read(unit):
     text = "It works [1]. " + unit * (1_000_000 // len(unit)) + "x"
     assert scores(text)[1] in (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "cited"),
+    [
+        ("It works (Passage 1, Passage 2).", [0, 1]),
+        ("It works (passage 1 and passage 3).", [0, 2]),
+        ("It works (source: passage 3).", [2]),
+        ("It works ¹.", [0]),
+        ("It works <sup>1</sup>.", [0]),
+        ("The area was 5 cm ².", []),
+    ],
+)
+def test_marks_that_name_each_passage_or_stand_behind_a_space(reply, cited):
+    assert [index for _, indices in citations(reply, 4) for index in indices] == cited

@@ -97,3 +97,20 @@ def test_hostile_text_takes_no_time():
     ):
         unsupported(text)
         entities(text)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "5-HT receptors",
+        "2,4-dinitrophenol",
+        "25-hydroxyvitamin D",
+        "R^2 was high",
+        "**1.** First",
+        "1\\. First",
+        "### 1. First",
+    ],
+)
+def test_numbers_in_names_exponents_and_list_marks_need_no_source(reply: str) -> None:
+    answer = Answer(None, reply, passages=(Passage("d", "no number"),))
+    assert unsupported_numbers().fn(Sample("s", "q", "x"), answer) == 0.0

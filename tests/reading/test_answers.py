@@ -118,3 +118,61 @@ def test_other_labels() -> None:
 )
 def test_numbers(reply: str, read: float | None) -> None:
     assert read_number(reply, "How many platelets are there?") == read
+
+
+@pytest.mark.parametrize(
+    ("reply", "question", "label"),
+    [
+        ("Yes. Wait, no.", "Is the heart enlarged?", None),
+        ("The answer is no. Correction: yes.", "Is the heart enlarged?", None),
+        ("Actually, no.", "Is the heart enlarged?", "no"),
+        ("Yes. Actually, the heart is large.", "Is the heart enlarged?", "yes"),
+        ("Yes?", "Is the heart enlarged?", None),
+        ("Is it enlarged? No.", "Is the heart enlarged?", "no"),
+        ("Unclear; maybe yes", "Is the heart enlarged?", None),
+        ("no (image not provided)", "Is the heart enlarged?", None),
+        ("Sure, yes I can look at it. There's no image though.", "Is the heart enlarged?", None),
+        ("There's no left-sided effusion.", "Is there a right-sided effusion?", None),
+        (
+            "There is no effusion on the left; the right is obscured.",
+            "Is there an effusion on the right?",
+            None,
+        ),
+        ("No left or right effusion.", "Is there a right effusion?", "no"),
+    ],
+)
+def test_corrections_questions_and_the_other_side_are_no_answer(
+    reply: str, question: str, label: str | None
+) -> None:
+    assert read_yes_no(reply, question) == label
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("No/Maybe", None),
+        ("maybe not", None),
+        ("Answer: maybe not", None),
+        ("no or unclear", None),
+        ("yes, not no", "yes"),
+        ("no - there is none", "no"),
+    ],
+)
+def test_a_label_that_goes_on_as_a_hedge_is_no_answer(reply: str, label: str | None) -> None:
+    assert read_label(reply, ("yes", "no", "maybe")) == label
+
+
+@pytest.mark.parametrize(
+    ("reply", "number"),
+    [
+        ("less than or equal to 3", None),
+        ("3 < x", None),
+        ("2 nodules?", None),
+        ("two-three", None),
+        ("How many? 2", 2),
+        ("**4**mm", 4),
+        ("10**3", 1000),
+    ],
+)
+def test_a_count_is_no_limit_and_no_question(reply: str, number: int | None) -> None:
+    assert read_number(reply, "How many nodules are there?") == number

@@ -33,3 +33,17 @@ def test_text_without_markup(typed: str, said: str) -> None:
 @pytest.mark.parametrize("unit", ["*", "<answer>", "\\text{", "_", "$", "<"])
 def test_hostile_text_is_read(unit: str) -> None:
     plain(unit * (100_000 // len(unit)))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("```text\nleft\n```", "left"),
+        ("**4**mm", "4mm"),
+        ("10**3", "10**3"),
+        ("2*3", "2*3"),
+        ("HLA-B*27", "HLA-B*27"),
+    ],
+)
+def test_emphasis_is_told_from_powers_products_and_alleles(text: str, wanted: str) -> None:
+    assert plain(text) == wanted

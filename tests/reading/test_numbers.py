@@ -159,3 +159,18 @@ def test_a_quantity_is_a_number_and_its_unit() -> None:
 def test_hostile_text_is_read(unit: str) -> None:
     find_numbers(unit * (100_000 // len(unit)))
     only_number(unit * (100_000 // len(unit)))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5 mm^3", "5"),
+        ("25 kg/m^2", "25"),
+        ("a reduction ×10 days", "10"),
+        ("5.2 ×10−3", "0.0052"),
+        ("five point two five", "5.25"),
+        ("twenty-one point zero five", "21.05"),
+    ],
+)
+def test_a_unit_s_exponent_a_product_sign_and_spoken_decimals_are_read_whole(text: str, value: str) -> None:
+    assert only_number(text) == Decimal(value)

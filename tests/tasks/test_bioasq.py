@@ -124,6 +124,7 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
         ("- 5-HT\n\n* -5 kDa\n", ["5-HT", "-5 kDa"]),
         ("**TP53**.", ["TP53"]),
         ("Answer: TP53 [1].", ["TP53"]),
+        ("**Answer:** TP53", ["TP53"]),
         ("<answer>TP53</answer>", ["TP53"]),
         ("IL\u20116 【2】", ["IL-6"]),
         ("The answer is: TP53¹", ["TP53"]),
