@@ -21,7 +21,10 @@ _NAME = (
     r"|analysis|inner_monologue|scratchpad)(?:_\w{1,12})?"
 )
 _PAIRS = (
-    (rf"(?i:{_NAME}(?:\s[^<>]{{0,60}})?>)", rf"(?i:/{_NAME}\s*>)"),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
+    (
+        rf"(?i:{_NAME}(?:\s[^<>]{{0,60}})?>)",
+        rf"(?i:/{_NAME}\s*>)",
+    ),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
     (r"\|think(?:ing)?\|>", r"\|/think(?:ing)?\|>"),
     (r"THINK\]", r"/THINK\]"),  # Magistral
     ("think▷", "/think▷"),  # Kimi

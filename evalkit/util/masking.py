@@ -128,7 +128,7 @@ def _update() -> None:
 
 
 def _spelled(secret: str) -> set[str]:
-    """Return a secret as it is, and as part of a URL, a JSON string, an HTML page, Python's repr, and base64."""
+    """Return a secret as it is, and as part of a URL, JSON, HTML, Python's ``repr`` and base64."""
     in_json = msgspec.json.encode(secret).decode()[1:-1]
     in_base64 = b64encode(secret.encode("utf-8", "surrogateescape")).decode()
     return {

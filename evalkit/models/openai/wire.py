@@ -47,7 +47,8 @@ _FINISH_WORDS: dict[FinishReason, str] = {
     "refusal": """
         content_filter content_filtered content_moderation content_policy_violation
         policy_violation guardrail_intervened model_armor refusal refused safety recitation
-        blocklist blocked blocked_by_safety safety_filter sensitive_content unsafe moderated prohibited_content spii sensitive moderation language image_safety
+        blocklist blocked blocked_by_safety safety_filter sensitive_content unsafe moderated
+        prohibited_content spii sensitive moderation language image_safety
         image_prohibited_content image_recitation error_toxic
     """,
     "abort": """
