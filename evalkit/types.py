@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import mimetypes
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -315,13 +316,15 @@ class Answer(Struct, frozen=True):
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        put = msgspec.structs.force_setattr
+        put = msgspec.structs.force_setattr  # values of wrong types stay: the engine names them
         if self.text is UNSET:
-            put(self, "text", self.response.text if self.response else "")
-        if self.passages is not None and not isinstance(self.passages, tuple):
+            put(self, "text", self.response.text if isinstance(self.response, Response) else "")
+        if isinstance(self.passages, Iterable) and not isinstance(self.passages, tuple | str):
             put(self, "passages", tuple(self.passages))
         if self.ranking is UNSET:
-            ids = None if self.passages is None else tuple(dict.fromkeys(p.document for p in self.passages))
+            given = self.passages if isinstance(self.passages, tuple) else ()
+            documents = [p.document for p in given if isinstance(p, Passage)]
+            ids = None if self.passages is None else tuple(dict.fromkeys(documents))
             put(self, "ranking", ids)
 
     def ended(self, status: Status | None) -> Answer:

@@ -40,6 +40,14 @@ COMMANDS = {
 class _Lazy(click.Group):
     """A group that knows its commands by name and imports a command only when it runs."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it with exit code 130, whatever it was doing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

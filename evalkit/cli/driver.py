@@ -26,7 +26,7 @@ from evalkit.cli.output import (
     run_document,
     without_value,
 )
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, StoreError
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
@@ -64,6 +64,7 @@ class RunBatch:
         self.errors: list[str] = []
         self.skipped: list[dict[str, str]] = []
         self.xfailed: list[dict[str, str]] = []
+        self.store_failed = False  # the report then says nothing of scores that are stored
         self.forgiven: set[str] = set()
         self.reliance: Any = []
         self.against_first: Against | None = None
@@ -198,6 +199,7 @@ class RunBatch:
             if xfail and not self.runs[-1].is_complete:
                 self._forgive(label, xfail, f"run {self.runs[-1].id} is {self.runs[-1].status}")
         except EvalkitError as error:
+            self.store_failed |= isinstance(error, StoreError)
             if self.open_run is not None and self.open_run.id in self.store.runs:
                 self.runs.append(self._broken_off(self.open_run))
             if xfail:
@@ -263,5 +265,5 @@ class RunBatch:
             echo(line, err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
-        elif self.runs and not self.as_json:
+        elif self.runs and not self.as_json and not self.store_failed:
             echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)

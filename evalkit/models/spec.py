@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -75,6 +76,7 @@ def _variable(text: str) -> str:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASTED_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{20,}")
+_THE_REQUEST = frozenset({"model", "messages", "prompt", "stream"})  # what no extra.NAME may replace
 _SECRET_NAME = re.compile(
     r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
 )
@@ -211,6 +213,8 @@ def _base(url: str) -> str:
 
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
+    if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
+        raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
         if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
             raise UsageError(
@@ -218,7 +222,7 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
                 "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
             )
         if name.startswith("extra."):
-            extra[name.removeprefix("extra.")] = _literal(value)
+            extra[_sent_name(name)] = _literal(value)
             continue
         if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
             extra[name] = value  # an argument of the model's class, which knows the type
@@ -238,6 +242,19 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
     return replace(spec, generation=generation, options=options, extra=extra)
+
+
+def _sent_name(name: str) -> str:
+    """Return the name of a parameter for the server. Raises ``UsageError`` for those that are the request."""
+    sent = name.removeprefix("extra.")
+    if not sent.strip():
+        raise UsageError(f"model parameter {name!r}: write extra.NAME=value")
+    if sent in _THE_REQUEST:
+        instead = (
+            "?stream=true" if sent == "stream" else "the model's name" if sent == "model" else "the task"
+        )
+        raise UsageError(f"model parameter {name}: it would change the request itself. Use {instead}")
+    return sent
 
 
 def _literal(text: str) -> Any:

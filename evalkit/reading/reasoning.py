@@ -16,9 +16,15 @@ import re
 # Opening and closing marks by family, each without its first character, which is one of _FIRST. A mark inside
 # the reasoning of another family is part of the reasoning.
 _FIRST = r"[<\[◁]"
-_NAME = r"(?:\w{1,12}:)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad)"
+_NAME = (
+    r"(?:\w{1,12}[:_])?(?:think(?:ing)?|thoughts?|chain_of_thought|cot|reason(?:ing)?|rationale|reflection"
+    r"|analysis|inner_monologue|scratchpad)(?:_\w{1,12})?"
+)
 _PAIRS = (
-    (rf"(?i:{_NAME}\s*>)", rf"(?i:/{_NAME}\s*>)"),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
+    (
+        rf"(?i:{_NAME}(?:\s[^<>]{{0,60}})?>)",
+        rf"(?i:/{_NAME}\s*>)",
+    ),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
     (r"\|think(?:ing)?\|>", r"\|/think(?:ing)?\|>"),
     (r"THINK\]", r"/THINK\]"),  # Magistral
     ("think▷", "/think▷"),  # Kimi

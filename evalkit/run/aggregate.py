@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Value = Callable[[Sequence[float]], float]
 """The aggregate of a metric that is not the mean of its samples' values."""
+_SLACK = 1e-9  # for rounding errors
 
 
 def aggregate_run(store: Store, item: Item, spec: RunSpec, status: RunStatus, wall_s: float) -> None:
@@ -93,7 +94,11 @@ def _estimate(
     if aggregate is None:
         return estimate(values, clusters=clusters, low=info.low, high=info.high)
     try:
-        return bootstrap(values, aggregate, clusters=clusters, low=info.low, high=info.high)
+        found = bootstrap(values, aggregate, clusters=clusters, low=info.low, high=info.high)
+        if not info.low - _SLACK <= found.value <= _or_infinite(info.high) + _SLACK:  # NaN is not, either
+            known = f"[{info.low}, {_or_infinite(info.high)}]"
+            raise MetricError(f"it gave {found.value}, outside its range {known}")
+        return found
     except BaseException as problem:  # noqa: BLE001 - the aggregate is plug-in code
         failures.setdefault(info.name, f"the aggregate of {info.name}: {reason(problem)}")
         return None

@@ -118,7 +118,9 @@ def reason(error: BaseException) -> str:
     """Return the type and the message of an exception: ``ValueError: no such row``."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - plug-in code may raise here too
+    except CtrlC:
+        raise
+    except BaseException:  # noqa: BLE001 - plug-in code may raise or end anything here too
         text = "its message cannot be read"
     name = type(error).__name__
     return f"{name}: {text}" if text else name

@@ -9,11 +9,14 @@ told: the key of an adapter, the password in a store's URL. Replies of models ar
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import os
 import re
+from base64 import b64encode
 from collections import Counter
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -127,9 +130,14 @@ def _update() -> None:
 
 
 def _spelled(secret: str) -> set[str]:
-    """Return a secret as it is, as part of a URL, and as part of a JSON string."""
+    """Return a secret as it is, and as part of a URL, JSON, HTML, Python's ``repr`` and base64."""
     in_json = msgspec.json.encode(secret).decode()[1:-1]
-    return {secret, quote(secret), quote(secret, safe=""), in_json, in_json.replace("/", "\\/")}
+    in_base64 = b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    return {
+        *(secret, quote(secret), quote(secret, safe=""), quote_plus(secret), in_base64),
+        *(in_json, in_json.replace("/", "\\/"), json.dumps(secret)[1:-1], repr(secret)[1:-1]),
+        *(html.escape(secret), html.escape(secret, quote=False)),
+    }
 
 
 def _mask_of(secret: str) -> str:

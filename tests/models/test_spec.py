@@ -75,6 +75,11 @@ def test_a_parameter_that_is_null_is_left_out():
         ("openai:m?retry_budget=nan", ["retry_budget=nan"]),
         ("openai:m?proxy=http://h:999999", ["proxy=http://h:999999"]),
         ("openai:m@http://me:secret@h:1", ["api_key_env"]),
+        ("openai:m?seed=1&seed=2", ["seed", "twice"]),
+        ("openai:m?extra.=1", ["extra.NAME=value"]),
+        ("openai:m?extra.model=other", ["extra.model", "the model's name"]),
+        ("openai:m?extra.messages=[]", ["extra.messages", "the request itself"]),
+        ("openai:m?extra.stream=true", ["extra.stream", "?stream=true"]),
         ("qwen", ["'qwen'", "provider:name"]),
     ],
 )

@@ -81,6 +81,9 @@ async def test_a_file_that_is_no_picture_or_is_gone_is_refused(tmp_path: Path) -
         (Answer(text="a", passages=("p1",), ranking=None), "passages is ('p1',) (tuple), and must be"),
         (Answer(text="a", metadata=[]), "metadata is [] (list), and must be a dictionary"),
         (Answer(text="a", status="ok"), "status is 'ok' (str), and must be a Status"),
+        (Answer("a"), "response is 'a' (str), and must be what model.generate() returned"),
+        (Answer(text="a", passages=["p1"]), "passages is ('p1',) (tuple), and must be a tuple of Passage"),
+        (Answer(text="a", passages=5), "passages is 5 (int), and must be a tuple of Passage"),
         (Answer("a", text="a"), "response is 'a' (str), and must be what model.generate() returned"),
     ],
 )

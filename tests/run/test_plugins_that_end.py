@@ -12,6 +12,7 @@ ENDS = {
     "raise GeneratorExit": "GeneratorExit",
     "raise StopIteration": "StopIteration",
     "raise BaseException('of its own')": "BaseException: of its own",
+    "raise Unreadable": "Unreadable: its message cannot be read",
     "argparse.ArgumentParser().parse_args(['--unknown'])": "SystemExit: 2",
 }
 TASK = """
@@ -20,6 +21,10 @@ from evalkit import Answer, Sample, fixture, task
 from evalkit.metrics import exact_match, metric
 
 SAMPLES = [Sample(f"s{i}", f"q{i}", "yes") for i in range(6)]
+
+class Unreadable(Exception):
+    def __str__(self):
+        sys.exit(0)
 
 def end(sample):
     if sample.id == "s2":
@@ -112,6 +117,10 @@ import argparse, asyncio, os, sys
 from evalkit import Answer, Sample, fixture, task
 from evalkit.metrics import exact_match
 
+class Unreadable(Exception):
+    def __str__(self):
+        sys.exit(0)
+
 PART
 
 @task(samples, metrics=[exact_match()])
@@ -125,7 +134,7 @@ def around(part: str) -> str:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("ends", [*list(ENDS)[:3], "raise GeneratorExit"])
+@pytest.mark.parametrize("ends", [*list(ENDS)[:3], "raise GeneratorExit", "raise Unreadable"])
 def test_a_file_fixture_or_sample_source_that_ends_is_an_error_and_the_next_task_runs(
     evalkit, tmp_path, ends: str, part: str
 ) -> None:
@@ -155,7 +164,7 @@ def test_a_fixture_that_fails_in_its_teardown_leaves_the_scores_and_fails_the_co
         fixture = f"@fixture(scope={scope!r})\ndef made():\n    yield 1\n    raise ValueError('not closed')"
         (tmp_path / "task_a.py").write_text(around(ONE + fixture))
         done = evalkit("run", "task_a.py", "--model", "baseline:gold", "-q", code=1)
-        assert "task_a.py:10: teardown of fixture made: ValueError: not closed" in done.stderr
+        assert "task_a.py:14: teardown of fixture made: ValueError: not closed" in done.stderr
         assert "exact_match" in done.stdout
         assert "Traceback" not in done.stderr
 
@@ -189,6 +198,19 @@ def test_an_aggregate_that_exits_leaves_the_other_metrics(evalkit, tmp_path) -> 
     (run,) = evalkit.json("run", "task_a.py", "--model", "baseline:gold", code=1)["runs"]
     assert run["status"] == "incomplete"
     assert list(run["metrics"]) == ["exact_match"]
+
+
+@pytest.mark.parametrize("value", ["float('nan')", "7.0"])
+def test_an_aggregate_outside_of_its_range_is_no_score(evalkit, tmp_path, value: str) -> None:
+    (tmp_path / "task_a.py").write_text(AGGREGATE.replace("sys.exit(0)", value))
+    (run,) = evalkit.json("run", "task_a.py", "--model", "baseline:gold", code=1)["runs"]
+    assert (run["status"], list(run["metrics"])) == ("incomplete", ["exact_match"])
+
+
+def test_ctrl_c_while_a_task_file_is_imported_ends_with_130(evalkit, tmp_path) -> None:
+    (tmp_path / "task_a.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    done = evalkit("run", "task_a.py", "--model", "baseline:gold", "-q", code=130)
+    assert (done.stdout, done.stderr.strip()) == ("", "Interrupted.")
 
 
 KILLS = """

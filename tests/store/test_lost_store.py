@@ -109,6 +109,7 @@ def test_a_run_whose_store_was_deleted_ends_with_an_error_and_the_store_is_there
     out, err = begun.communicate()
     assert begun.returncode == 1, out + err
     assert "the file was deleted during the run" in err
+    assert "Scores are stored" not in err
     assert "Traceback" not in err
     (run,) = evalkit.json("show")["runs"]
     evalkit("resume", run["id"])

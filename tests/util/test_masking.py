@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import os
 from collections.abc import Iterator
@@ -38,7 +39,11 @@ def test_a_key_is_masked_in_every_spelling() -> None:
         quote(KEY, safe=""),
         json.dumps(KEY)[1:-1],
         json.dumps(KEY).replace("/", "\\/"),
+        repr(KEY)[1:-1],
+        html.escape(KEY),
+        base64.b64encode(KEY.encode()).decode(),
     ):
+        assert spelled not in mask(f"https://host/?k={spelled}&x=1")
         assert "Canary" not in mask(f"https://host/?k={spelled}&x=1")
         assert b"Canary" not in mask_bytes(f"a {spelled} b".encode())
         assert has_secret(spelled.encode())

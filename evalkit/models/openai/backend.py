@@ -91,7 +91,8 @@ class OpenAIBackend(Backend):
         return response, rates
 
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        return await (self._generate if request.continuation is None else self._score)(url, request)
+        with wire.reading(url):
+            return await (self._generate if request.continuation is None else self._score)(url, request)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""

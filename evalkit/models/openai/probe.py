@@ -52,7 +52,8 @@ class ServedModel(NamedTuple):
 async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
     """Return the model at one endpoint. Raises ``ProbeError`` if it is not there."""
     try:
-        return await model_at(backend, url)
+        with wire.reading(url):
+            return await model_at(backend, url)
     except Unreachable as problem:
         raise ProbeError(f"{problem}. Is the server running? {backend.start_hint}") from None
     except Overloaded as problem:

@@ -175,8 +175,8 @@ class SGLangBackend(OpenAIBackend):
         data, _ = await self.post(target, payload)
         if not isinstance(data, dict) or not isinstance(data.get("meta_info"), dict):
             raise ServerFailed(f"{target} answered without meta_info: {excerpt(data)}")
-        finish = data["meta_info"].get("finish_reason") or {}
-        if finish.get("type") == "abort":
+        finish = data["meta_info"].get("finish_reason")
+        if isinstance(finish, dict) and finish.get("type") == "abort":
             raise_for(int(finish.get("status_code") or 500), f"aborted: {finish.get('message')}", "", target)
         return data
 

@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.errors import ServerFailed
 from evalkit.models.openai.http_errors import fail, fail_within, reports_error
 from evalkit.models.openai.transport import Stream
-from evalkit.models.openai.wire import as_text, decoded, part_of, thoughts
+from evalkit.models.openai.wire import as_text, content_of, decoded, part_of, thoughts
 from evalkit.requests import encoded
 from evalkit.util.masking import excerpt, mask_bytes
 
@@ -109,7 +109,7 @@ class StreamedReply:
 
     def _add_delta(self, delta: Mapping[str, Any], elapsed_s: float) -> None:
         reasoning = thoughts(delta)
-        content, refusal = as_text(delta.get("content")), as_text(delta.get("refusal"))
+        content, refusal = content_of(delta), as_text(delta.get("refusal"))
         if self.first_token_s is None and (reasoning or content or refusal):
             self.first_token_s = elapsed_s
         self.content.append(content)
@@ -177,6 +177,8 @@ def _whole(events: Events, streamed: StreamedReply, url: str) -> Any:
             raise ServerFailed(f"{url} answered, but not JSON: {start!r}") from None
         fail_within(data, mask_bytes(rest), url)
         return data
+    if not (streamed.begun or events.done or events.rest):
+        raise ServerFailed(f"{url} answered with an empty body")
     if not streamed.is_complete(events.done):
         raise ServerFailed(f"{url} ended a streamed reply in the middle")
     return streamed.document()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import email.message
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +27,28 @@ from evalkit.types import (
     Usage,
     Video,
 )
-from evalkit.util.masking import excerpt
+from evalkit.util.boundary import reason
+from evalkit.util.masking import excerpt, mask_value
 
 # Every vendor's words for why a reply ended, in lower case. Whatever is not in the first row is no stop.
 _FINISH_WORDS: dict[FinishReason, str] = {
     "stop": """
         stop stop_sequence stop_token stop_str eos eos_token eos_found end end_turn
-        end_of_turn end_of_text eot complete completed done finished tool_call tool_calls
-        tool_use function_call
+        end_of_turn end_of_text endoftext eot complete completed done finished normal success
+        succeeded word stop_criteria_met tool_call tool_calls tool_use function_call
     """,
     "length": """
         length limit max_tokens max_length max_new_tokens max_output_tokens
         max_completion_tokens model_length token_limit error_limit length_limit incomplete
-        truncated context_length context_length_exceeded context_window_exceeded
-        model_context_window_exceeded
+        truncated context context_length context_length_exceeded context_window_exceeded
+        model_context_window_exceeded maximum_tokens not_finished in_progress time_limit
+        budget_exhausted
     """,
     "refusal": """
         content_filter content_filtered content_moderation content_policy_violation
         policy_violation guardrail_intervened model_armor refusal refused safety recitation
-        blocklist blocked prohibited_content spii sensitive moderation language image_safety
+        blocklist blocked blocked_by_safety safety_filter sensitive_content unsafe moderated
+        prohibited_content spii sensitive moderation language image_safety
         image_prohibited_content image_recitation error_toxic
     """,
     "abort": """
@@ -51,10 +56,14 @@ _FINISH_WORDS: dict[FinishReason, str] = {
         interrupted network_error connection_error server_error internal_error engine_error
         insufficient_system_resource overloaded unavailable timeout timed_out other
         malformed_function_call malformed_tool_call unexpected_tool_call too_many_tool_calls
-        image_other no_image pause_turn
+        image_other no_image pause_turn user_cancelled user_canceled malformed_model_output
+        malformed_tool_use malformed_response missing_thought_signature internal disconnected
+        preempted shutdown load_shedding insufficient_quota quota_exceeded rate_limit
+        rate_limit_exceeded rate_limited
     """,
 }
 _FINISH = {word: ours for ours, words in _FINISH_WORDS.items() for word in words.split()}
+_WORD_BORDER = re.compile(r"[-\s]+|(?<=[a-z])(?=[A-Z])")  # max-tokens, max tokens, maxTokens
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 # Servers fill in missing parameters from the model's generation_config or their own defaults: send them all.
 # Every server knows those of the first row; servers of open models know those of the second, too.
@@ -180,6 +189,16 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Raise ``ServerFailed`` where a reply has another form than its API has: a number in a list's place."""
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError) as problem:
+        why = excerpt(reason(problem))
+        raise ServerFailed(f"{url} answered in another form than its API has ({why})") from problem
+
+
 def part_of(value: Any, name: str) -> Mapping[str, Any]:
     """Return an object inside a reply, empty if it is missing. Raises ``ServerFailed`` for other values."""
     if value is None or isinstance(value, Mapping):
@@ -213,7 +232,7 @@ def read_choice(data: Any) -> dict[str, Any]:
     choices = data.get("choices") if isinstance(data, Mapping) else None
     if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
         raise ServerFailed(f"the server's reply holds no choices: {excerpt(data)}")
-    return choices[0]
+    return next((c for c in choices if isinstance(c, dict) and not c.get("index")), choices[0])
 
 
 def finish_reason(word: Any) -> FinishReason:
@@ -227,9 +246,17 @@ def finish_reason(word: Any) -> FinishReason:
         return "stop"
     known = _FINISH.get(word) if isinstance(word, str) else "other"
     if known is None:
-        plain = word.lower().replace("-", "_").replace(" ", "_").rpartition(".")[2]
+        plain = _WORD_BORDER.sub("_", word.strip()).lower().rpartition(".")[2]
         known = _FINISH.get(plain.removeprefix("finish_reason_"))
     return known or "other"
+
+
+def content_of(message: Mapping[str, Any]) -> str:
+    """Return the text of a message. Raises ``ServerFailed`` for a content in which nothing can be text."""
+    content = message.get("content")
+    if isinstance(content, Mapping | bool | int | float):
+        raise ServerFailed(f"the server's reply has a content that is no text: {_short(content)}")
+    return as_text(content)
 
 
 def as_text(content: Any) -> str:
@@ -279,7 +306,7 @@ def reply(
     notes = (f"finish_reason {_short(word)} is not known: not credited",) if finish == "other" else ()
     refusal = as_text(message.get("refusal"))
     return Response(
-        text=whole(as_text(message.get("content")) or refusal),
+        text=whole(content_of(message) or refusal),
         reasoning=whole(thoughts(message)),
         finish_reason="refusal" if refusal else finish,
         usage=usage,
@@ -289,4 +316,4 @@ def reply(
 
 
 def _short(value: Any) -> str:
-    return excerpt(repr(value))
+    return excerpt(repr(mask_value(value)))

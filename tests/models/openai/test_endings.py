@@ -54,6 +54,10 @@ async def ask(script, handler, params=""):
     ("words", "ours"),
     [
         ("stop end_turn stop_sequence eos eos_token STOP COMPLETE tool_calls tool_use function_call", "stop"),
+        ("endTurn normal success stopSequence toolUse StopReason.endTurn", "stop"),
+        ("maxTokens time_limit not_finished maximum_tokens", "length"),
+        ("contentFilter guardrailIntervened unsafe blocked_by_safety", "refusal"),
+        ("user_cancelled malformed_model_output load_shedding rate-limit serverError", "abort"),
         (
             "length max_tokens MAX_TOKENS max_output_tokens model_length model_context_window_exceeded "
             "ERROR_LIMIT FINISH_REASON_MAX_TOKENS FinishReason.MAX_TOKENS max-tokens",
@@ -192,3 +196,28 @@ async def test_a_task_may_ask_for_the_stop_string_itself(script):
     kept = await model.generate("2+2?", stop="\n\n", include_stop_str_in_output=True)
     await backend.close()
     assert kept.text == "4\n\n"
+
+
+@pytest.mark.parametrize("content", [5, True, {"text": "4"}])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_content_that_is_no_text_is_a_failure_and_not_an_empty_answer(script, content, streamed):
+    part = {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": "stop"}]}
+    handler = events(part) if streamed else ends("stop", message={"content": content})
+    with pytest.raises(ServerFailed, match="content that is no text"):
+        await ask(script, handler, "?stream=true" if streamed else "")
+
+
+async def test_an_empty_body_is_called_so(script):
+    async def handler(request, _):
+        return web.Response(text="")
+
+    with pytest.raises(ServerFailed, match="answered with an empty body"):
+        await ask(script, handler)
+
+
+async def test_the_first_choice_is_the_one_with_index_0(script):
+    async def handler(request, _):
+        said = [{"index": n, "message": {"content": str(n)}, "finish_reason": "stop"} for n in (1, 0)]
+        return web.json_response({"model": "tiny", "choices": said})
+
+    assert (await ask(script, handler)).text == "0"

@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp import web
 
-from evalkit.errors import ProbeError, RequestRejected, UsageError
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.types import Request, Requirements
@@ -264,3 +264,26 @@ async def test_a_parameter_that_is_null_is_left_out_of_the_prompt_too(script):
     sent = script.seen[0][1]
     assert {"top_p", "top_k"}.isdisjoint(sent)
     assert (sent["user"], sent["temperature"]) == ("me", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "choice"),
+    [
+        ("echo", {"logprobs": {"tokens": ["a", " b", "x"], "token_logprobs": 5, "top_logprobs": None}}),
+        (
+            "echo",
+            {"logprobs": {"tokens": ["a", "b", ""], "token_logprobs": [None, -1, 0], "top_logprobs": 5}},
+        ),
+        ("prompt_logprobs", {"prompt_logprobs": [None, {"1": {"logprob": -1, "decoded_token": 7}}]}),
+        ("prompt_logprobs", {"prompt_logprobs": [None, {"1": {"rank": 1}, "2": {"rank": "x"}}]}),
+    ],
+)
+async def test_log_probabilities_in_another_form_are_a_failure_of_the_server(script, way, choice):
+    async def odd(request, _):
+        return web.json_response({"model": "tiny", "choices": [choice]})
+
+    script.replies["/v1/completions"] = odd
+    backend = load(f"openai:tiny@{script.url}?logprobs={way}")
+    with pytest.raises(ServerFailed, match="answered in another form than its API has"):
+        await backend.send(Request(prompt="a", continuation=" b"))
+    await backend.close()
