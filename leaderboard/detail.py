@@ -36,7 +36,7 @@ def sample(record: SampleRecord, run: Run) -> None:
         calls = "1 call" if record.calls == 1 else f"{record.calls} calls"
         st.caption(f"{calls}{cached} · {tokens} · {record.latency_s:.2f} s")
     if record.error:
-        st.error("This sample failed and has no score. A resume asks again.", icon=":material/error:")
+        st.error("This sample failed and has no score. What the error says:", icon=":material/error:")
         text.show(record.error, "error")
     st.markdown("##### Question")
     text.show(record.sample.input, "question")

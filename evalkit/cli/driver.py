@@ -17,6 +17,7 @@ from evalkit.cli.output import (
     command,
     echo,
     failures_of,
+    in_store,
     incomplete_reasons,
     no_values,
     print_json,
@@ -266,4 +267,6 @@ class RunBatch:
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
         elif self.runs and not self.as_json and not self.store_failed:
-            echo(f"Scores are stored. Open the leaderboard with: {command()} leaderboard", err=True)
+            echo(
+                f"Scores are stored. Open the leaderboard with: {command()} leaderboard{in_store()}", err=True
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,13 @@ def command() -> str:
         return os.path.relpath(beside)
     except FileNotFoundError:  # the working directory was deleted
         return str(beside)
+
+
+def in_store() -> str:
+    """Return the option that names the store of this call; empty where the call named none."""
+    context = click.get_current_context(silent=True)
+    named = context.params.get("store_url") if context else None
+    return f" --store {shlex.quote(named)}" if named else ""
 
 
 def echo(text: object = "", *, err: bool = False, bold: bool = False, nl: bool = True) -> None:
@@ -136,7 +144,9 @@ def no_values(missing: Mapping[str, Sequence[str]]) -> list[str]:
 
 def resume_hint(spec: RunSpec | None) -> str:
     """Return the command that resumes a run; empty where it cannot be resumed."""
-    return f" Go on with: {command()} resume {spec.id}" if spec and not spec.reproduction.given else ""
+    if spec is None or spec.reproduction.given:
+        return ""
+    return f" Go on with: {command()} resume {spec.id}{in_store()}"
 
 
 def incomplete_reasons(run: Run, failures: Failures) -> str:
@@ -158,7 +168,7 @@ def incomplete_reasons(run: Run, failures: Failures) -> str:
         for (n, error), metrics in reasons.items()
     ]
     if reasons:
-        lines.append(f"  Once the metric is mended: {command()} rescore {run.id}")
+        lines.append(f"  Once the metric is mended: {command()} rescore {run.id}{in_store()}")
     if problem := run.spec.provenance.get("aggregation_error"):
         lines.append(f"  No score over all samples together: {problem}")
     return "\n".join(lines)

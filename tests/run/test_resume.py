@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -248,3 +249,19 @@ def test_repeats_are_drawn_by_seeds_of_their_own_which_are_stored(evalkit, scrip
     stored = [evalkit.json("show", "latest", "--sample", f"#{n}")["requests"][0]["seed"] for n in range(4)]
     assert stored == [7, 8, 9, 10]
     assert evalkit.json(*arguments)["runs"][0]["calls_from_cache"] == 8
+
+
+def test_the_command_that_goes_on_names_the_store_of_the_call(evalkit, tmp_path) -> None:
+    (tmp_path / "task_failing.py").write_text(
+        "from evalkit import Sample, task\n"
+        "from evalkit.errors import ServerFailed\n"
+        "from evalkit.metrics import exact_match\n"
+        "@task([Sample('1', 'q', 'a')], metrics=[exact_match()])\n"
+        "async def failing(sample, model):\n"
+        "    raise ServerFailed('away')\n"
+    )
+    run = ("run", "task_failing.py", "--model", "baseline:gold")
+    said = evalkit(*run, "--store", "my scores.db", code=1).stderr
+    assert re.search(r"resume \S+ --store 'my scores.db'", said)
+    assert "leaderboard --store 'my scores.db'" in said
+    assert "--store" not in evalkit(*run, code=1).stderr
