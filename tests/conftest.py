@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ import pytest
 from evalkit.util import paths
 from tests.servers.scripted import Scripted, serve
 from tests.servers.start import llama
+
+# A shell's background job ignores Ctrl-C, and so would every command that a test starts from there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests read plain text, also those of a user who wants colours everywhere.
 for _name in ("FORCE_COLOR", "PY_COLORS"):
