@@ -262,7 +262,8 @@ class RunBatch:
                     err=True,
                 )
         scored = [run for run in self.runs if not scores_nothing(run)]
-        for line in no_values({run.id: without_value(run, self.failures.get(run.id)) for run in scored}):
+        missing = [(run.spec.task, without_value(run, self.failures.get(run.id))) for run in scored]
+        for line in no_values(missing):
             echo(line, err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)

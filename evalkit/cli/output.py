@@ -129,17 +129,15 @@ def without_value(run: Run, failures: Failures | None = None) -> list[str]:
     return [name for name in names if name not in run.metrics and name not in failed]
 
 
-def no_values(missing: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the lines that name metrics which apply to no sample of runs by id; one line for equal lists."""
-    runs: dict[tuple[str, ...], list[str]] = {}
-    for run, names in missing.items():
-        if names:
-            runs.setdefault(tuple(names), []).append(run)
-    return [
-        f"No value, because no sample has what {'it needs' if len(names) == 1 else 'they need'}: "
-        f"{', '.join(names)} (run {', '.join(ids)})"
-        for names, ids in runs.items()
+def no_values(missing: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return the lines that name metrics which apply to no sample: of pairs of a task and such metrics."""
+    lines = [
+        f"{task}: no value of {', '.join(names)}, since no sample has what "
+        f"{'it needs' if len(names) == 1 else 'they need'}."
+        for task, names in missing
+        if names
     ]
+    return list(dict.fromkeys(lines))
 
 
 def resume_hint(spec: RunSpec | None) -> str:

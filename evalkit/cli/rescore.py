@@ -42,11 +42,11 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
         print_json({"runs": [run_document(r, failures.get(r.id)) for r in done]})
     else:
         print_runs(done)
-    missing = {one.id: without_value(one, failures.get(one.id)) for one in done}
+    missing = [(one.spec.task, without_value(one, failures.get(one.id))) for one in done]
     for line in no_values(missing):
         echo(line, err=True)
     for one in done:
         if not one.is_complete:
             echo(incomplete_reasons(one, failures[one.id]), err=True)
-    missed = any(asked.intersection(names) for names in missing.values())
+    missed = any(asked.intersection(names) for _, names in missing)
     sys.exit(0 if all(r.is_complete for r in done) and not missed else 1)
