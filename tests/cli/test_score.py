@@ -169,7 +169,10 @@ def test_a_metric_that_applies_to_no_sample_is_named_and_fails_where_it_was_aske
     asked = score(GOOD, "--metric", "citation_coverage()", code=1)["runs"][0]
     assert asked["status"] == "complete"
     done = score.evalkit("rescore", run["id"], "--metric", "citation_coverage()", code=1)
-    assert "no value of recall@1, citation_precision, citation_coverage, since no sample has what they need" in done.stderr
+    assert (
+        "no value of recall@1, citation_precision, citation_coverage, since no sample has what they need"
+        in done.stderr
+    )
     assert score.evalkit("rescore", run["id"], "--metric", "length()").returncode == 0
 
 
