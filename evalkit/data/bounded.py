@@ -20,7 +20,7 @@ from evalkit.errors import CorpusError, UsageError
 
 VARIABLE = "EVALKIT_MAX_RECORD_MB"
 _DEFAULT_MB = 16
-_WHOLE = 4  # a file that is read whole may have so many times the size of a record
+_WHOLE = 4  # a file that is read whole may be four times as large as a record
 _BLOCK = 2**16
 
 

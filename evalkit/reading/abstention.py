@@ -149,7 +149,7 @@ _CONCEDES = re.compile(
 
 
 def abstains(sentence: str) -> bool:
-    """Return whether a sentence says that the passages do not hold the answer, or that it is not known.
+    """Return whether a sentence says that the passages lack the answer, or that the speaker does not know it.
 
     A sentence that goes on with a cited answer ("…, but zinc shortens colds [1]") does not abstain, nor does
     a condition ("If no passage answers …").

@@ -1,4 +1,4 @@
-"""The token that begins a text (BOS): the model reads one of them, whoever writes it.
+"""The token that begins a text (BOS): the model reads exactly one, from the template or the server.
 
 The server here does as vLLM does: it puts the token before every text unless ``add_special_tokens`` is false.
 """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
@@ -91,13 +92,22 @@ class WeightsCheck:
     async def _compare(self, one: _Candidate, fresh: dict[bytes, Response]) -> str:
         """Return ``same``, ``other``, or ``unclear`` where the server fails or does not agree with itself."""
         try:
-            first = fresh[one.key] = await self._server.send(one.request)
-            if agree(first, one.response):
-                return "same"
-            second = await self._server.send(one.request)
+            new = fresh[one.key] = await self._server.send(one.request)
+            return await compared(self._server.send, one.request, one.response, new)
         except (ModelError, SetupError):  # the samples meet the same failure, and report it
             return "unclear"
-        return "other" if agree(first, second) else "unclear"
+
+
+async def compared(
+    send: Callable[[Request], Awaitable[Response]], request: Request, before: Response, new: Response
+) -> str:
+    """Return whether a ``new`` response is the ``same`` as before, or another one.
+
+    It is an ``other`` one if the server gives it twice, else ``unclear``. Raises as ``send`` does.
+    """
+    if agree(new, before):
+        return "same"
+    return "other" if agree(new, await send(request)) else "unclear"
 
 
 def without_chance(request: Request) -> bool:

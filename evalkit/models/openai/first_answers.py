@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from evalkit.models.middleware.weights_check import agree, without_chance
+from evalkit.models.middleware.weights_check import compared, without_chance
 from evalkit.protocols import RateLimits
 from evalkit.types import Request, Response
 
@@ -28,11 +28,13 @@ class FirstAnswers:
     async def agree(self, url: str) -> bool:
         """Return whether the server at ``url`` answers at least half of the requests as before.
 
-        An answer is another one if the server gives it twice. Raises ``ModelError``.
+        Raises ``ModelError``.
         """
+
+        async def send(request: Request) -> Response:
+            return (await self._ask(url, request))[0]
+
         others = 0
         for request, before in self._answered:
-            first, _ = await self._ask(url, request)
-            if not agree(first, before):
-                others += agree(first, (await self._ask(url, request))[0])
+            others += await compared(send, request, before, await send(request)) == "other"
         return others <= len(self._answered) / 2

@@ -150,7 +150,7 @@ def _size(part: Image | Audio | Video) -> int:
 
 
 def with_extra(payload: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload with further parameters; one that is None is left out, whoever set it."""
+    """Return the payload with further parameters. Parameters whose value is None are left out."""
     payload = {**payload, **extra}
     if None in extra.values():
         return {name: value for name, value in payload.items() if extra.get(name, ...) is not None}
