@@ -250,7 +250,7 @@ def _without_halves(request: Request) -> Request:
             texts.append(message.content)
         else:
             texts += [part.text for part in message.content if isinstance(part, Text)]
-    if all(text.isascii() or whole(text) is text for text in texts):
+    if all(map(str.isascii, texts)) or all(whole(text) is text for text in texts):
         return request
     return msgspec.structs.replace(
         request,

@@ -6,27 +6,26 @@ import re
 
 from evalkit.reading.abstention import abstains
 from evalkit.reading.fold import fold
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Response, Status
 
 # A refusal (version 2 of the rule): the reply declines and says nothing else. The metrics judge a reply that
 # also answers, or that says that the passages do not hold the answer.
-_REFUSES = re.compile(
+_REFUSES = regex(
     r"\W*(?:(?:i'?m|i am)?\s?(?:very |so )?sorry,?\s(?:but )?|i apologi[sz]e,?\s(?:but )?|unfortunately,?\s"
     r"|as an? (?:ai|artificial|language)[\w\s-]{0,40},\s)*"
     r"(?:i|we)(?: am|'?m)?\s(?:cannot|can'?t|can not|unable to|not able to|won'?t|will not|must decline to)\s"
     r"(?:assist|help|answer|provide|comply|fulfil|do that|do this|discuss|give|offer|diagnose|engage)",
     re.IGNORECASE,
 )
-_GOES_ON = re.compile(
-    r"\b(?:but|however|although|though|yet|still|nevertheless|that said)\b|:", re.IGNORECASE
-)
-_COURTESY = re.compile(
+_GOES_ON = regex(r"\b(?:but|however|although|though|yet|still|nevertheless|that said)\b|:", re.IGNORECASE)
+_COURTESY = regex(
     r"(?!.*\banswer(?: is|:))(?:.*\b(?:please|consult|doctor|physician|professional|healthcare|sorry"
     r"|apologi[sz]e|as an ai|language model|happy to|glad to|let me know|feel free|anything else"
     r"|if you (?:have|need|would|are)|policy|policies|guidelines|cannot|can't|unable|not able)\b)",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE = regex(r"(?<=[.!?])\s+|\n+")
 _REFUSAL_CHARS = 400
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import AFTER
+from evalkit.reading.patterns import regex
 
 _FILL = (
     r"(?:either|both|the|is|be|it|option|choice|answer|letter|number|correct|right|final|most|very|more|likely"
@@ -14,47 +15,47 @@ _FILL = (
     r"|la|el|le|die|der|donc|daher|somit|portanto|quindi|letra|lettre|opci[oó]n|alternativa|(?-i:a)(?=\s+(?:(?-i:[A-Z]\b)|letra|op[cç])))"
 )
 _MARK = r"[^\w✗✘✖❌×≠¬~]*"
-_HEAD = re.compile(
+_HEAD = regex(
     rf"(?P<lead>{_MARK}(?:(?:{_FILL}\b|选项|選項)[\s:,(\"'\[*-]*){{0,6}})(?P<letter>[A-Za-z]){AFTER}(?P<after>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_LEAD = re.compile(rf"{_MARK}(?:(?:{_FILL}\b|选项|選項)[\s:,(\"'\[*-]*){{0,6}}", re.IGNORECASE)
+_LEAD = regex(rf"{_MARK}(?:(?:{_FILL}\b|选项|選項)[\s:,(\"'\[*-]*){{0,6}}", re.IGNORECASE)
 # A capital letter that begins a sentence's next words, such as "A drug" or "C difficile", is no option.
-_ENDS = re.compile(
+_ENDS = regex(
     r"\s*(?:$|[.,:;)\[\]}\"'/&+<>|!]|-(?!\w)|\(|\n|[^\x00-\u024f]"
     r"|(?:because|since|as|for|which|or|and|but|not|due|given|with|in|on|by|from|based|is|was|rather|instead"
     r"|over|when|while|now|here|too|today|overall|though)\b|[A-Z])"
 )
-_DELIMITED = re.compile(r"\s*(?:$|[.:(\[)\]}\"',/&+<>|!;]|-(?!\w)|[^\x00-\u024f])")
-_SECOND = re.compile(
+_DELIMITED = regex(r"\s*(?:$|[.:(\[)\]}\"',/&+<>|!;]|-(?!\w)|[^\x00-\u024f])")
+_SECOND = regex(
     r"[)\].\"'\s(]*(?P<sep>(?:[,/&+;|]|-(?=\s*[(\[]?[A-Z]\b)|\b(?:or|and|plus|y|et|o|ou|oder|und|as\s+well\s+as)\b"
     r"|或|和|と|또는|:(?=\s*[A-Z][\s.)]*$)|(?<![)\].:])\s(?=[A-Z][\s.)]*$))(?:\s*(?:/|\bor\b|\band\b))*)"
     rf"[\s(\[\"'/]*(?:(?:option|choice|even|maybe|possibly|perhaps)\s+){{0,2}}[(\[]?(?P<letter>[A-Z]){AFTER}(?P<after>.*)",
     re.DOTALL,
 )
 # After "B, C" or "B; C" the reply may go on with what C is; "B or C" and "B/C" name two options in any case.
-_MORE = re.compile(
+_MORE = regex(
     r"(?:[)\]\"'\s]*(?:[,;&/]|\band\b|\bor\b)+[\s(\[\"']*[A-Z]\b)*[)\]\"'\s]*(?:$|[.!\n;,]|\bare\b\s+(?:all|both|correct|right|true|possible))"
 )
-_CJK_FALSE = re.compile(
+_CJK_FALSE = regex(
     r"\s*(?:选项|選項)?\s*(?:是?不|是?错|是?錯|是?误|では?(?:な[いく]|ありません)|じゃ(?:な[いく]|ありません)|[はが](?:誤|間違|不正解)|[은는이가]\s*(?:오답|틀|아니|아닙))"
 )
-_WRONG = re.compile(
+_WRONG = regex(
     r"[)\].\"'\s]*(?:is|are|was|were|would\s+be)\s+(?:not|incorrect|wrong|false|ruled|less|un)|[)\]\"']*\s*(?:isn't|can't|cannot)"
 )
-_RUN = re.compile(rf"[\s\"'(\[]*(?P<letters>[A-Z]{{2,6}}){AFTER}[\s.)\]\"']*$")
-_NO_ANSWER = re.compile(
+_RUN = regex(rf"[\s\"'(\[]*(?P<letters>[A-Z]{{2,6}}){AFTER}[\s.)\]\"']*$")
+_NO_ANSWER = regex(
     r"\s*[:.-]\s*(?:I\s+(?:do\s+not|don't|cannot|can't|am\s+(?:not|unable))|sorry\b)", re.IGNORECASE
 )
 # "insulin and metformin", but not "insulin, and metformin is wrong".
-_AND_TEXT = re.compile(
+_AND_TEXT = regex(
     r"[)\]\"'.]*\s*,?\s*(?:[/&+|]|\b(?:and/or|or|and|plus|as\s+well\s+as|y|et|o|ou|oder|und)\b)\s*(?:the\s+|also\s+)?"
     r"[\"'(\[]*"
 )
-_VERB = re.compile(r"\W*(?:is|was|has|does|do|would|should|can|cannot|could|may|might|will|acts?|works?)\b")
+_VERB = regex(r"\W*(?:is|was|has|does|do|would|should|can|cannot|could|may|might|will|acts?|works?)\b")
 # What makes another number of a number: "3.5", "3-4", "3 to 4", "3/4".
 _NUMBER_GOES_ON = r"(?<=\d)(?:[.,]\d|\s?[-/:~]\s?\d|\s(?:to|or)\s\d)"
-_BECAUSE = re.compile(r"\s+(?:because|since|as|due|given|rather|instead|over|not)\b")
+_BECAUSE = regex(r"\s+(?:because|since|as|due|given|rather|instead|over|not)\b")
 
 
 def option_at_start(content: str, options: Sequence[str]) -> tuple[Reading, int, int] | None:

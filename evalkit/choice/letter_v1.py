@@ -23,37 +23,38 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evalkit.choice.extractor import Reading
+from evalkit.reading.patterns import regex
 
-_MACRO = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|boldsymbol|bf|rm)\s*\{([^{}]*)\}")
+_MACRO = regex(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|boldsymbol|bf|rm)\s*\{([^{}]*)\}")
 _NESTED = 8  # levels of macros inside macros: a hostile reply may nest without end
-_MARKS = re.compile(r"[*`$]|\\[()\[\],;! ]|\\(?:quad|displaystyle)|(?<!\w)_+|_+(?!\w)")
-_FIELD = re.compile(
+_MARKS = regex(r"[*`$]|\\[()\[\],;! ]|\\(?:quad|displaystyle)|(?<!\w)_+|_+(?!\w)")
+_FIELD = regex(
     r'"(?:step_)?(?:final_)?(?:answer|choice|option)(?:_choice|_letter)?"\s*:\s*(?:"([^"\n]*)|([A-Za-z])\b)',
     re.IGNORECASE,
 )
-_BOX = re.compile(r"\\boxed\s*\{([^{}]*)\}")
-_STATEMENT = re.compile(
+_BOX = regex(r"\\boxed\s*\{([^{}]*)\}")
+_STATEMENT = regex(
     r"\b(?:(?:answer|option|choice)s?(?:\s+(?:choice|letter|option|number))?"
     r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be|will\s+be)\b(?:\s*:)?|\s*[:=])"
     r"|(?:is|be|choose|select|pick)\s+(?=(?:option|choice)\b))"
     r"(?:\s*(?:therefore|thus|clearly),?)?\s*(?P<rest>[^\n]{0,1000})",
     re.IGNORECASE,
 )
-_HEAD = re.compile(
+_HEAD = regex(
     r"[\s\"'“‘(\[{<:>#-]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\b[\s:(\"']*)?"
     r"(?P<letter>[A-Za-z])(?![\w'’])(?P<after>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_SECOND = re.compile(
+_SECOND = regex(
     r"[)\].\"'\s]*(?:[,/&+]|\bor\b|\band\b|\bor/and\b)+[\s(\[\"']*(?:option\s+|choice\s+)?([A-Z])(?!\w)"
 )
 # "A" and "I" are also words: they count as letters only before text that cannot continue a sentence.
-_ENDS = re.compile(r"\s*(?:$|[.,:;)\]}\"'”’/&+<|–—-]|\(|\n|(?:because|since|as|for|which|or|and|due)\b)")
-_ANY = re.compile("")
-_DELIMITED = re.compile(r"\s*(?:$|[.:)\]}\"'”’,/&+<|–—-])")
+_ENDS = regex(r"\s*(?:$|[.,:;)\]}\"'”’/&+<|–—-]|\(|\n|(?:because|since|as|for|which|or|and|due)\b)")
+_ANY = regex("")
+_DELIMITED = regex(r"\s*(?:$|[.:)\]}\"'”’,/&+<|–—-])")
 _DENIED = r"[)\].\"']*\s*(?:is|are|was|would be)\s+(?:not|incorrect|wrong|false|ruled)\b"
-_MENTIONED = re.compile(rf"(?:[(\[]([A-Z])[)\]]|\b[Oo]ption ([A-Z])\b)(?!{_DENIED})")
-_NONE = re.compile(r"\s*[\"']?(?:none|neither|not\s+(?:listed|given|provided|among))\b", re.IGNORECASE)
+_MENTIONED = regex(rf"(?:[(\[]([A-Z])[)\]]|\b[Oo]ption ([A-Z])\b)(?!{_DENIED})")
+_NONE = regex(r"\s*[\"']?(?:none|neither|not\s+(?:listed|given|provided|among))\b", re.IGNORECASE)
 
 
 def clean(text: str) -> str:

@@ -43,35 +43,36 @@ from evalkit.choice.verdicts import (
 )
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
+from evalkit.reading.patterns import regex
 from evalkit.reading.reasoning import split_reasoning
 
 _LONGEST = 200_000  # characters of a reply that are read, from its end
 _LINES = 20  # lines after "Answer:" in which a list of the options would begin
 
-_TAGS = re.compile(
+_TAGS = regex(
     r"<(?P<name>b|i|u|p|em|strong|span|div|mark|center)\b[^<>]{0,200}>(?P<inner>[^<>]*)</(?P=name)>",
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans("「」『』《》〈〉", '""""""""')
-_STRUCK = re.compile(r"~~[^~\n]{0,500}~~")
-_ENCLOSED = re.compile("[\u24b6-\u24e9\U0001f110-\U0001f149\U0001d400-\U0001d6a3]")
+_STRUCK = regex(r"~~[^~\n]{0,500}~~")
+_ENCLOSED = regex("[\u24b6-\u24e9\U0001f110-\U0001f149\U0001d400-\U0001d6a3]")
 _LOOK_ALIKE = str.maketrans("АВСЕНІКМОРТХΑΒΕΗΙΚΜΝΟΡΤΧаеосрх", "ABCEHIKMOPTXABEHIKMNOPTXaeocpx")
-_SINGLE = re.compile(r"(?<!\w)[АВСЕНІКМОРТХΑΒΕΗΙΚΜΝΟΡΤΧаеосрх](?!\w)")
+_SINGLE = regex(r"(?<!\w)[АВСЕНІКМОРТХΑΒΕΗΙΚΜΝΟΡΤΧаеосрх](?!\w)")
 
-_NONE = re.compile(
+_NONE = regex(
     r"\s*[\"'(\[]*(?:none|null|n/a\b|neither|not\s+(?:listed|given|provided|among|available))\b",
     re.IGNORECASE,
 )
-_NOT = re.compile(r"\s*(?:certainly\s+|clearly\s+|definitely\s+)?(?:not|neither|never)\b", re.IGNORECASE)
-_BUT = re.compile(
+_NOT = regex(r"\s*(?:certainly\s+|clearly\s+|definitely\s+)?(?:not|neither|never)\b", re.IGNORECASE)
+_BUT = regex(
     r"[,;]?\s*\b(?:but|rather|instead)\b(?:\s+(?:rather|instead|is|it\s+is|it's))*\s*", re.IGNORECASE
 )
-_LONE_LETTER = re.compile(rf"[\s\"'(\[]*[A-WYZ]{AFTER}[)\]\"'.]*\s*(?:$|/)")  # an X is often a form's blank
-_ASIDE = re.compile(
+_LONE_LETTER = regex(rf"[\s\"'(\[]*[A-WYZ]{AFTER}[)\]\"'.]*\s*(?:$|/)")  # an X is often a form's blank
+_ASIDE = regex(
     r"\b(?:unlike|contrary\s+to|compared\s+(?:to|with)|than|versus|vs\.?)\s+(?:the\s+)?$", re.IGNORECASE
 )
-_TEMPTING = re.compile(r"\s+is\s+(?:\w+\s+)?(?:tempting|attractive|common|popular)\b", re.IGNORECASE)
-_MENTIONED = re.compile(
+_TEMPTING = regex(r"\s+is\s+(?:\w+\s+)?(?:tempting|attractive|common|popular)\b", re.IGNORECASE)
+_MENTIONED = regex(
     r"[(\[](?P<bracket>[A-Z])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]ns(?:wer)?) (?P<named>[A-Z])(?![\w'-])"
 )
 

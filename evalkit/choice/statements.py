@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from evalkit.reading.patterns import regex
+
 # No Latin letter or digit beside a letter, no "'s" after it. Chinese, Japanese and Korean words may touch it.
 BEFORE = r"(?<![A-Za-z0-9_\u00c0-\u024f])"
 AFTER = r"(?![A-Za-z0-9_\u00c0-\u024f]|'[A-Za-z])"
@@ -22,16 +24,16 @@ _FALSE_KEY = (
 )
 _KEY = r"(?P<key>answer|choice|option|letter|prediction|selection|response)"
 _VALUE = r"""(?P<rest>"[^"\n]*"|'[^'\n]*'|\[[^\]\n]*\]|[^\s,}{\[][^,}\n]*)"""
-_FIELD = re.compile(
+_FIELD = regex(
     rf"""["'](?!{_FALSE_KEY})(?:\w{{1,30}}[_ -])?{_KEY}(?:[_ -]\w{{1,30}})?["']\s*:\s*{_VALUE}""",
     re.IGNORECASE,
 )
-_TAG = re.compile(
+_TAG = regex(
     r"[<\[](?P<name>(?:final_?|correct_?)?(?:answer|choice|option|letter|final|response|result|output))[>\]]"
     r"(?P<rest>.{0,500}?)(?:[<\[]/(?P=name)[>\]]|$)",
     re.IGNORECASE | re.DOTALL,
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(?P<rest>[^{}]*)\}|\\boxed\s+(?P<bare>[A-Z])\b")
+_BOX = regex(r"\\(?:boxed|fbox)\s*\{(?P<rest>[^{}]*)\}|\\boxed\s+(?P<bare>[A-Z])\b")
 
 # "The correct answer to this question would be (B)": a noun, some words, "is" or a colon, the line's rest.
 _NOUN = (
@@ -43,19 +45,19 @@ _IS = (
     r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|remains|becomes"
     r"|(?:has|ought|seems|appears|turns\s+out)\s+to\s+be)\b"
 )
-_STATED = re.compile(
+_STATED = regex(
     rf"(?<![\w-]){_NOUN}\b\.?{_WORD}{{0,8}}?,?"
     rf"(?:\s+{_IS}(?:\s*:|\s+-(?=\s))?|\s*(?:[:=→⇒➜➔👉]|->|=>)|\s+-(?=\s)|(?<=\bans\.)(?=\s))\s*{_REST}",
     re.IGNORECASE,
 )
-_PLURAL = re.compile(rf"\b(?:answers|options|choices)\s+are\b\s*:?\s*{_REST}", re.IGNORECASE)
-_HEADED = re.compile(
+_PLURAL = regex(rf"\b(?:answers|options|choices)\s+are\b\s*:?\s*{_REST}", re.IGNORECASE)
+_HEADED = regex(
     r"(?:^|(?<=[\n.;!?]))\W{0,4}"
     r"(?:correct|right|solution|conclusion|verdict|result|prediction|final|output|label|key)"
     rf"\W{{0,2}}[:=]\s*{_REST}",
     re.IGNORECASE,
 )
-_CHOSEN = re.compile(
+_CHOSEN = regex(
     r"(?:\b(?:is|be)\s+(?=(?:option|choice)\b)"
     r"|\b(?:choose|chose|choosing|pick|picked|select|selected|selecting|go(?:ing)?\s+with|opt(?:ing)?\s+for"
     r"|vote\s+for|settle\s+on|I(?:'d|\s+would)\s+say|conclude|leav(?:es|ing)(?:\s+us\s+with|\s+only)?"
@@ -71,15 +73,15 @@ _LEAD = (
 )
 _LETTER = rf"(?:(?:option|choice|letter)\s+)?[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*\s*"
 _STOP = r"(?:[.!;]|,\s+not\b|(?:because|since|as)\b|$|(?=\n))"
-_CONCLUDED = re.compile(
+_CONCLUDED = regex(
     rf"(?:^|[.,;:!?\n]\s*|\b(?:but|and)\s+)(?=\w)(?:{_LEAD}\b[,:]?\s*){{1,4}}(?P<rest>{_LETTER}{_STOP})",
     re.IGNORECASE | re.MULTILINE,
 )
-_CONTRAST = re.compile(
+_CONTRAST = regex(
     rf"(?:\bnot|n't)\b[^.\n]{{1,60}}?\bbut\s+(?:rather\s+|instead\s+)?(?P<rest>{_LETTER}(?:,|{_STOP}))",
     re.IGNORECASE,
 )
-_LAST_WORD = re.compile(rf"(?<=[a-z]{{3}}[.!?])\s+(?P<rest>[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*[.!]?)\s*\Z")
+_LAST_WORD = regex(rf"(?<=[a-z]{{3}}[.!?])\s+(?P<rest>[(\[\"']*{BEFORE}[A-Z]{AFTER}[)\]\"']*[.!]?)\s*\Z")
 
 # "The answer is" in other languages: Spanish, Portuguese, Italian, French, German, …
 _FOREIGN_IS = (
@@ -104,8 +106,8 @@ _FOREIGN_IS = (
     r"(?:الإجابة|الجواب)(?:\s+الصحيحة?)?\s*(?:هي|هو)?\s*[:=]?",
     r"उत्तर\s*(?:है)?\s*[:=]?",
 )
-_FOREIGN = re.compile(rf"(?:{'|'.join(_FOREIGN_IS)})\s*{_REST}", re.IGNORECASE)
-FOREIGN_FALSE = re.compile(
+_FOREIGN = regex(rf"(?:{'|'.join(_FOREIGN_IS)})\s*{_REST}", re.IGNORECASE)
+FOREIGN_FALSE = regex(
     r"(?:falsch|incorrect|incorret|err[oó]ne|equivocad|mauvaise|fausse|sbagliat|errat|неправильн|неверн|错误|錯誤"
     r"|不正确|不正確|誤|間違|틀린|잘못|yanlış|fout|nicht)\w*\W{0,3}(?:\w+\W{1,3}){0,2}$",
     re.IGNORECASE,

@@ -17,13 +17,14 @@ from evalkit.choice.at_start import (
 from evalkit.choice.extractor import Reading
 from evalkit.choice.statements import BEFORE, FOREIGN_FALSE, Statement
 from evalkit.reading.negation import denied
+from evalkit.reading.patterns import regex
 
 PLACES = 500  # places of a reply that are looked at for what it says of its options
 LINES = 400  # lines that are looked at for letters
 _SHORT = 2000  # characters: in a longer reply, "insulin is the best …" may be about anything
 
 _THINK = r"(?:think|thought|say|said|choose|chose|pick|select|answer|assume|assumed|believe|guess|go\s+for)"
-_DOUBT = re.compile(
+_DOUBT = regex(
     r"\b(?:if(?!\s+(?:I|we|you)\s+(?:had|have|must|were)\s+to\s+(?:guess|choose|pick|select|answer|say|decide)\b)|whether|unless|suppose|supposing|assuming|doubt\w*|imagine|pretend|unlikely|improbable|tempt\w+"
     r"|mistakenly|wrongly|incorrectly|initially|originally|at\s+first)\b|^\W*(?:were|had)\b|\bnone\s+of\b"
     r"|\b(?:false|wrong|incorrect|mistake|untrue|evidence|not\s+the\s+case)\b[^,;.]{0,20}\b(?:that|to)\b"
@@ -33,16 +34,16 @@ _DOUBT = re.compile(
     rf"[^,;]{{0,40}}\b{_THINK}\b",
     re.IGNORECASE,
 )
-_LESSER = re.compile(
+_LESSER = regex(
     r"\b(?:naive|tempting|trap|decoy|second(?:[- ]best)?|runner-up|alternative|other|former|poor|bad|weak"
     r"|weaker|inferior|less(?:\s+\w+)?|least(?:\s+\w+)?)\s+$",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[.;!?\n]|,?\s+\b(?:but|so|therefore|thus|hence|however)\b|,")
-_DETERMINER = re.compile(r"\b(?:the|an?|my|your|our|this|that|its|which)\b", re.IGNORECASE)
+_CLAUSE = regex(r"[.;!?\n]|,?\s+\b(?:but|so|therefore|thus|hence|however)\b|,")
+_DETERMINER = regex(r"\b(?:the|an?|my|your|our|this|that|its|which)\b", re.IGNORECASE)
 
 _TRUE = r"(?:correct|right|true|best|the\s+answer|accurate|valid|appropriate|likely)"
-_RIGHT = re.compile(
+_RIGHT = regex(
     r"(?:(?<=\bmake )|(?<=\bmakes )|(?<=\bmaking ))"
     rf"{BEFORE}(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best)\b"
     r"|(?m:^)[\s>*-]*[✓✅✔☑]\s*(?:option\s+)?[(\[]?(?P<ticked>[A-Z])(?![\w'])"
@@ -54,26 +55,24 @@ _RIGHT = re.compile(
     r"(?:correct[aoe]?|corret[ao]|corrett[ao]|richtig\w*|Antwort|réponse|juste|exacte?|certa)\b"
     rf"|\s*(?:选项|選項)?\s*(?:是)?\s*(?:正确|正確)|\s*(?:が|は)\s*(?:正解|正しい)|\s*(?:가|이)\s*(?:정답|맞))"
 )
-_BUT_WRONG = re.compile(
+_BUT_WRONG = regex(
     r"[\s,]*(?:only\s+)?(?:if|unless|provided)\b|"
     r"[\s,]*(?:but|yet|though)\s+(?:(?:it|actually|really)\s+)?(?:is\s+|was\s+)?(?:wrong|incorrect|false|not)\b"
 )
-_RIGHT_TEXT = re.compile(
+_RIGHT_TEXT = regex(
     r"\s*\"?\s*(?:is|would\s+be|must\s+be)\s+(?:(?:the|most|clearly|therefore|best)\s+){0,3}"
     r"(?:correct|right|best|answer)(?![\w-])",
     re.IGNORECASE,
 )
-_LINE_TRUE = re.compile(r"\b(?:correct|right|true|best|yes|fits)\b|[✓✅✔☑]|正确|正解|정답", re.IGNORECASE)
-_LINE_FALSE = re.compile(
+_LINE_TRUE = regex(r"\b(?:correct|right|true|best|yes|fits)\b|[✓✅✔☑]|正确|正解|정답", re.IGNORECASE)
+_LINE_FALSE = regex(
     r"\b(?:incorrect|wrong|false|no|not|never|unlikely|less|least|eliminated?|excluded?|ruled|out|\w+n't)\b"
     r"|[✗❌✘×✖]|错误|不正确|誤|오답",
     re.IGNORECASE,
 )
 # The marks of a list in one line: "A. aspirin B. insulin", "Choice A: aspirin, choice B: insulin".
-_LISTED = re.compile(
-    rf"(?:^|\s)(?:option|choice)?\s*\(?{BEFORE}(?P<letter>[A-Z])[.:)]\s+(?=\w)", re.IGNORECASE
-)
-_FALSE_AT_ONCE = re.compile(
+_LISTED = regex(rf"(?:^|\s)(?:option|choice)?\s*\(?{BEFORE}(?P<letter>[A-Z])[.:)]\s+(?=\w)", re.IGNORECASE)
+_FALSE_AT_ONCE = regex(
     r"(?:incorrect|wrong|false|eliminated?|excluded?|ruled\s+out|unlikely|falsch|fau(?:x|sse)|fals[oa]|errad[oa]|sbagliat[oa])\b|no\b(?!\s+\w)|not\s+(?:correct|right|true|the|an?\s(?!or\b|and\b)\w)"
     r"|[✗❌✘×✖]",
     re.IGNORECASE,
@@ -81,7 +80,7 @@ _FALSE_AT_ONCE = re.compile(
 
 
 # "The answer is A. No, that is wrong."
-_TAKEN_BACK = re.compile(
+_TAKEN_BACK = regex(
     r"[)\]\"'.,;\s-]*(?:(?:no|wait|actually|sorry|hmm)\b[,.!\s]*)+"
     r"(?:(?:that|this|it)(?:'s|\s+is|\s+was)\s+)?(?:wrong|incorrect|not\s+(?:right|correct)|a\s+mistake)\b",
     re.IGNORECASE,
@@ -89,17 +88,17 @@ _TAKEN_BACK = re.compile(
 
 
 # "The answer is A. Correction: B."
-_CORRECTED = re.compile(
+_CORRECTED = regex(
     r"[)\]\"'.,;\s-]*(?:(?:no(?=\s*[,.!:-])|wait|actually|sorry|hmm|correction|scratch\s+that|or\s+rather|I\s+mean)"
     r"\b[,.!:\s-]*)+(?:it(?:'s|\s+is)\s+)?",
     re.IGNORECASE,
 )
-_ITS_END = re.compile(r"[)\]\"'\s]*(?:[.,;!\n]|$)")
+_ITS_END = regex(r"[)\]\"'\s]*(?:[.,;!\n]|$)")
 # "If the question asked for the wrong one, the answer would be A."
-_SUPPOSED = re.compile(
+_SUPPOSED = regex(
     r"\b(?:if|were|had)\b[^.;!?\n]{0,100}\b(?:question|stem|asked|asking)\b[^.;!?\n]{0,150}$", re.IGNORECASE
 )
-_CROSSED = re.compile(r"[)\]\"'*\s]*[✗❌✘✖]")
+_CROSSED = regex(r"[)\]\"'*\s]*[✗❌✘✖]")
 
 
 def is_denied(plain: str, statement: Statement, start: int, end: int) -> bool:
@@ -140,7 +139,7 @@ def _clause_before(plain: str, place: int) -> str:
     return window[ends[-1].end() :] if ends else window
 
 
-_ALSO = re.compile(
+_ALSO = regex(
     rf"{BEFORE}(?P<letter>[A-Z])[)\]\"']*\s+(?:is|would\s+be)\s+(?:also|equally|just\s+as)\s+(?:correct|right|true|valid)\b"
 )
 
@@ -201,7 +200,7 @@ def letter_of_line(plain: str, options: Sequence[str]) -> Reading | None:
     return None
 
 
-_A_COLON = re.compile(r"\W*A\s?:\s*")
+_A_COLON = regex(r"\W*A\s?:\s*")
 
 
 def _line(line: str, options: Sequence[str]) -> Reading | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from evalkit.data.words import UNSPACED
+from evalkit.reading.patterns import regex
 
 
 def _words(text: str) -> frozenset[str]:
@@ -20,19 +21,19 @@ def _words(text: str) -> frozenset[str]:
 # "… was effective. [1][2, 3]", "… was effective.¹": citations after the stop belong to the sentence before.
 _CITATIONS = r"(?:\s?[\[【]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]】]|[⁰¹²³⁴-⁹]+(?:[,⁻–-][⁰¹²³⁴-⁹]+)*(?=\s|$))*+"
 _FULL = "。！？｡।॥؟۔።។"  # stops that need no space behind them
-_STOP = re.compile(
+_STOP = regex(
     rf"(?<![.!?…{_FULL}])(?P<mark>[.!?…{_FULL}]++)(?P<close>[\"'”’»)\]」』）】》]*+{_CITATIONS})(?P<gap>\s*)"
 )
 # What can begin a line: capitals, and letters of scripts that have none; ranges of a character class.
 CAPITAL = rf"A-ZÀ-ÖØ-ÞΑ-ΩА-ЯЁ{UNSPACED}"
-_BLOCK = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))")
-_WORD = re.compile(r"[^\s(\[\"'“‘/]+$")
+_BLOCK = regex(rf"\n\s*\n|\n(?=\s*(?:[-*•–]\s|\(?\d{{1,3}}[.)]\s|[\"“(\[「『（]?[{CAPITAL}]))")
+_WORD = regex(r"[^\s(\[\"'“‘/]+$")
 _OPENING = "\"'“‘«([*_"
 # "It hurts.The drug helps": a word that begins a sentence without a space before it, not "file.Txt.gz".
-_NEW_WORD = re.compile(rf"[A-Z][a-z]+(?![\w@]|\.\w)|[AI] |[\"“]?[{UNSPACED}]")
-_PLAIN_END = re.compile(r"(?:[a-z]{2}|[^A-Za-z])$")
-_ADDRESS = re.compile(r"[/@\\]|www\.")
-_HYPHENS = re.compile("[-‐‑–]")
+_NEW_WORD = regex(rf"[A-Z][a-z]+(?![\w@]|\.\w)|[AI] |[\"“]?[{UNSPACED}]")
+_PLAIN_END = regex(r"(?:[a-z]{2}|[^A-Za-z])$")
+_ADDRESS = regex(r"[/@\\]|www\.")
+_HYPHENS = regex("[-‐‑–]")
 
 # Abbreviations that always stand before another word of their sentence.
 _NEVER_LAST = _words(
@@ -68,7 +69,7 @@ _JOURNALS = _words(
 )
 # Abbreviations that end a sentence only before one of the words in _STARTERS.
 _MAYBE_LAST = _words("etc al spp sp inc ltd co corp dept univ jr sr phd md")
-_DOTTED = re.compile(r"(?:(?:[A-Za-z]{1,2}|Pharm)\.-?)+[A-Za-z]{1,2}")  # i.v, b.i.d, U.S, Ph.D, J.-P
+_DOTTED = regex(r"(?:(?:[A-Za-z]{1,2}|Pharm)\.-?)+[A-Za-z]{1,2}")  # i.v, b.i.d, U.S, Ph.D, J.-P
 _STARTERS = _words(
     """A After Although An And Among As At Because Before Both But By Compared Conclusion Conclusions Data
     Despite During Each Finally For From Further Furthermore Having Here However If In It Its Men Methods
@@ -81,7 +82,7 @@ _LETTERED = _words(
     """and arm arms class cohort factor grade group groups hepatitis influenza or panel phase protein stage
     type vitamin vitamins"""
 )
-_LONE_STOP = re.compile(r"[^\w]*")
+_LONE_STOP = regex(r"[^\w]*")
 
 
 def split_sentences(text: str) -> list[str]:

@@ -6,9 +6,10 @@ long compounds. There each character counts as a word, with the vowel signs and 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from itertools import pairwise
+
+from evalkit.reading.patterns import regex
 
 # Han, kana, Hangul, Thai and Lao, Burmese, Hangul's parts, Khmer: ranges inside a character class.
 UNSPACED = (
@@ -18,10 +19,10 @@ UNSPACED = (
 MARKS = "".join(chr(c) for c in range(0x300, 0x1B00) if unicodedata.category(chr(c))[0] == "M")
 WORD = rf"[^\W_](?:[^\W_]|[{MARKS}])*"
 
-_RUN = re.compile(rf"(?P<run>(?:[{UNSPACED}][{MARKS}]*)+)|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
-_CHARACTER = re.compile(rf"[{UNSPACED}][{MARKS}]*")
-_SPACED = re.compile(rf"[{UNSPACED}][{MARKS}]*[^\w\s]*|[^\s{UNSPACED}]+")
-_NOT_LATIN = re.compile(r"[^\W\d_a-zA-Z]")
+_RUN = regex(rf"(?P<run>(?:[{UNSPACED}][{MARKS}]*)+)|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
+_CHARACTER = regex(rf"[{UNSPACED}][{MARKS}]*")
+_SPACED = regex(rf"[{UNSPACED}][{MARKS}]*[^\w\s]*|[^\s{UNSPACED}]+")
+_NOT_LATIN = regex(r"[^\W\d_a-zA-Z]")
 
 
 def words(text: str, *, pairs: bool = False) -> list[str]:

@@ -14,6 +14,7 @@ from evalkit.reading.fold import fold
 from evalkit.reading.marks import without_marks
 from evalkit.reading.markup import plain
 from evalkit.reading.negation import denied
+from evalkit.reading.patterns import regex
 
 WORDS: dict[str, Relation] = {"SUPPORTED": "entails", "CONTRADICTED": "contradicts", "NEITHER": "neutral"}
 READING = 2
@@ -26,44 +27,44 @@ _STATEMENT = (
 )
 _OPEN, _CLOSE = r"[\s\"'({\[<>:#-]*", r"[\s\"')}\]<>/.!]*(?:verdict\W*)?"
 _SURE = r"(?i:(?:fully|clearly|directly|explicitly|completely|entirely|strongly)\s)?"
-_VERDICT = re.compile(
+_VERDICT = regex(
     rf"{_OPEN}(?:json\b{_OPEN})?(?:(?i:{_NAMED}{_OPEN}|{_STATEMENT})|[^:]{{1,200}}(?<!not):\s*)?{_SURE}(?P<word>{_WORD})"
     rf"(?:\s(?:by|in)\s(?:the\s(?:passages?|text|evidence)|passages?\s\d+(?:(?:,|\sand)\s\d+)*))?{_CLOSE}"
 )
 # "CONTRADICTED: the passage says the opposite.", "NEITHER - not mentioned", "SUPPORTED (confidence 0.9)"
-_EXPLAINED = re.compile(
+_EXPLAINED = regex(
     rf"(?P<verdict>{_OPEN}(?:(?i:{_NAMED}){_OPEN})?(?:{_WORD})[\"'\])}}]*)\s*(?:[:;,]|\s-\s|\(|\b(?=because\b))\s*"
     r"(?P<rest>(?i:(?:confidence|certainty|probability)\W*[\d.]+%?\W*$)|(?!(?i:no|not|false|yes|true)\b)(?:\S+\s+){2}\S.*)",
     re.DOTALL,
 )
 _KEYS = ("verdict", "label", "relation", "answer", "judgement", "judgment", "conclusion")
-_UNFINISHED = re.compile(
+_UNFINISHED = regex(
     r"\b(?:not|not quite|never|no|non|hardly|barely|partly|partially|mostly|half|false|wrong|un)\W*$",
     re.IGNORECASE,
 )
-_ASKS = re.compile(r"\W*(?:is|are|does|do|whether|if|would)\b", re.IGNORECASE)
-_NEITHER = re.compile(
+_ASKS = regex(r"\W*(?:is|are|does|do|whether|if|would)\b", re.IGNORECASE)
+_NEITHER = regex(
     r"[^.!?]{0,80}\bneither supports?(?:ed)? n?or contradicts?(?:ed)?\b[^.!?]{0,80}[.!]?", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"(?<=[.!])\s+|\n+")
-_SAID = re.compile(rf"\b(?:{'|'.join(WORDS)})\b")
-_TAKEN_BACK = re.compile(
+_SENTENCE = regex(r"(?<=[.!])\s+|\n+")
+_SAID = regex(rf"\b(?:{'|'.join(WORDS)})\b")
+_TAKEN_BACK = regex(
     r"\b(?:partial\w*|partly|in part|however|although|though|except|unless)\b|\bnot (?:fully|entirely)\b",
     re.IGNORECASE,
 )
 # Words that take back "SUPPORTED" and explain the other two verdicts.
-_LIMITED = re.compile(
+_LIMITED = regex(
     r"\b(?:only|but)\b|(?:\bnot|n't|\bnever|\bno passage)\s(?:\w+\s)?"
     r"(?:support|entail|mention|stat|contain|say|address|provid|discuss|report)\w*",
     re.IGNORECASE,
 )
 
-_BOLD = re.compile(r"\*\*|__")
-_CLAIM = re.compile(
+_BOLD = regex(r"\*\*|__")
+_CLAIM = regex(
     r"(?:[-*•·▪◦‣]\s+|(?:claim\s)?\(?\d{1,3}\\?[.):](?!\d)\s*|\(?[a-z]\)\s*|[①-⑳]\s*)(\S.*)", re.IGNORECASE
 )
-_FRAME = re.compile(r"```\w*|</?claims?>|#{1,6}\s.*|claims?", re.IGNORECASE)  # lines around the list
-_NO_CLAIM = re.compile(
+_FRAME = regex(r"```\w*|</?claims?>|#{1,6}\s.*|claims?", re.IGNORECASE)  # lines around the list
+_NO_CLAIM = regex(
     r"\W*(?:claims?\W+)?(?:none(?: (?:identified|found|made))?|n/a|no claims?(?: (?:is|are|was|were) \w+)?"
     r"|(?:(?:the|this) text|it|there)\s(?:makes|contains|has|are|is) no (?:\w+\s)?claims?"
     r"(?: in (?:the|this) text)?"

@@ -15,13 +15,14 @@ from evalkit.facts import Shown, read
 from evalkit.metric import Function, Metric
 from evalkit.reading.abstention import abstains as says_no_answer
 from evalkit.reading.markup import plain
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 ABSTENTION = "The passages do not answer the question."
 """The reply that prompts ask for where the passages do not hold the answer, and the gold baseline gives."""
 
 _READ = 1000  # characters of the reply in which its first sentence is looked for
-_BEFORE_THE_FIRST = re.compile(
+_BEFORE_THE_FIRST = regex(
     r".*\?|(?:i am |i'm )?(?:so |very )?sorry\W*|i apologi[sz]e\W*|unfortunately\W*", re.I
 )
 

@@ -14,11 +14,12 @@ from evalkit.facts import Shown, read
 from evalkit.metric import Metric
 from evalkit.reading.marks import MARKS_AND_SPACE, parted, spelt_out
 from evalkit.reading.marks import without_marks as without_marks
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 # "[1] It works.\n[2] It is safe.": a line may begin with its citation.
-_LINE_OF_ITS_OWN = re.compile(rf"\n(?={MARKS_AND_SPACE}[{CAPITAL}])")
-_WORD = re.compile(r"\w")
+_LINE_OF_ITS_OWN = regex(rf"\n(?={MARKS_AND_SPACE}[{CAPITAL}])")
+_WORD = regex(r"\w")
 
 
 def citations(text: str, n: int) -> list[tuple[str, list[int | None]]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 
-_TOKEN = re.compile(r"\\[a-z]+|\d+\.?\d*|\.\d+|[-+*/^:()\[\]{}]|π")
+from evalkit.reading.patterns import regex
+
+_TOKEN = regex(r"\\[a-z]+|\d+\.?\d*|\.\d+|[-+*/^:()\[\]{}]|π")
 _TIMES = ("*", "\\cdot", "\\times")
 _OVER = ("/", ":", "\\div")
 _FUNCTIONS = {"\\sin": math.sin, "\\cos": math.cos, "\\tan": math.tan}

@@ -6,15 +6,15 @@ normalization is that of the VQA challenge (Antol et al. 2015).
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 from evalkit.metric import Metric
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-_GROUPED = re.compile(r"\d,\d")
-_PERIOD = re.compile(r"\.(?!\d)")
+_GROUPED = regex(r"\d,\d")
+_PERIOD = regex(r"\.(?!\d)")
 _MOST_PERIODS = 32  # the program passes a flag of that value as the number of replacements
 _NUMBERS = "zero one two three four five six seven eight nine ten"
 _ARTICLES = ("a", "an", "the")

@@ -10,11 +10,12 @@ import re
 
 from evalkit.metric import Metric
 from evalkit.metrics.latex import value_of
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 _LETTERS = "ABCDE"
 _FLAGS = ("the final answer is", "the answer is", "the correct answer is", "the answer should be")
-_BOXED = re.compile(r"oxed{(.*)}", re.DOTALL)
+_BOXED = regex(r"oxed{(.*)}", re.DOTALL)
 # What the authors remove, in their order, from an answer in lower case.
 _REMOVED = (
     *((old, "") for old in (" ", "\\,")),

@@ -18,15 +18,16 @@ from evalkit.metrics.sources import Source, checked, plain_reply, source_texts
 from evalkit.metrics.text import scored
 from evalkit.reading.fold import fold
 from evalkit.reading.numbers import find_numbers
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 Stat = Literal["f", "precision", "recall"]
 
-_LEVEL = re.compile(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
-_ITEM = re.compile(r"^\s*(?:#{1,6}\s+)?[*_]{0,3}\(?\d{1,2}\\?[.)][*_]{0,3}\s")
-_WORD = re.compile(r"[^\W_]+(?:[-/][^\W_]+)*")
+_LEVEL = regex(r"\b9[059]\s?(?:%|percent|per cent)[\s-]?(?:CI|confidence|credible)", re.IGNORECASE)
+_ITEM = regex(r"^\s*(?:#{1,6}\s+)?[*_]{0,3}\(?\d{1,2}\\?[.)][*_]{0,3}\s")
+_WORD = regex(r"[^\W_]+(?:[-/][^\W_]+)*")
 # Endings of drug names: the World Health Organization's stems of nonproprietary names.
-_SUBSTANCE = re.compile(
+_SUBSTANCE = regex(
     r"[a-z]{3,}(?:mab|nib|statin|pril|prilat|sartan|olol|azole|azolam|azepam|cillin|cycline|mycin|micin|floxacin"
     r"|vir|vudine|tide|gliptin|gliflozin|glitazone|formin|parin|xaban|gatran|platin|rubicin|taxel|trexate|setron"
     r"|triptan|dipine|semide|thiazide|oxetine|pramine|prazole|tidine|sone|solone|cept|kinra|lukast|dronate)"

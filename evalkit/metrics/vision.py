@@ -21,6 +21,7 @@ from evalkit.reading.fold import fold
 from evalkit.reading.markup import plain, tagged
 from evalkit.reading.negation import denied
 from evalkit.reading.numbers import only_number, quantity
+from evalkit.reading.patterns import regex
 from evalkit.types import Answer, Sample
 
 
@@ -75,10 +76,10 @@ def _count_within(sample: Sample, answer: Answer) -> float:
     return float(number is not None and any(t is not None and abs(number - t) <= tolerance for t in right))
 
 
-_TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
-_MARKS = re.compile(r"\\(?:left|right|displaystyle|[,;! ()\[\]])|[\s$]|\^\{?\\circ\}?|\\?%|°")
+_TEXT = regex(r"\\(?:text|mbox|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
+_MARKS = regex(r"\\(?:left|right|displaystyle|[,;! ()\[\]])|[\s$]|\^\{?\\circ\}?|\\?%|°")
 _STATEMENTS = 50  # "answer is …": the last ones of a reply are looked at
-_SENTENCE = re.compile(r"\.(?:\s|$)|\n")
+_SENTENCE = regex(r"\.(?:\s|$)|\n")
 
 
 def math_answer() -> Metric:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from evalkit.data.sentences import split_sentences
+from evalkit.reading.patterns import regex
 from evalkit.types import Message, Passage, Text
 
-_CITE = re.compile(r"\bcit(?:e|es|ed|ing|ations?)\b|\[\d\]|\breferences?\b", re.IGNORECASE)
-_NUMBERED = re.compile(r"^\[(\d{1,9})\] (.+)$", re.MULTILINE)
+_CITE = regex(r"\bcit(?:e|es|ed|ing|ations?)\b|\[\d\]|\breferences?\b", re.IGNORECASE)
+_NUMBERED = regex(r"^\[(\d{1,9})\] (.+)$", re.MULTILINE)
 
 
 def numbered(passages: Iterable[Passage], numbers: Iterable[int] | None = None) -> str:

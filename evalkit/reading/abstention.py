@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from evalkit.reading.patterns import regex
+
 _NOT = (
     r"(?:(?:do|does|did|could|can|would|is|are|was|were|has|have)(?:n't| not)|cannot|never|fails? to"
     r"|failed to)"
@@ -121,29 +123,29 @@ _PATTERNS = (
     r"|answerable)"
     r"|(?:can(?:not|'t) (?:answer|determine|tell|say))|no answer(?: found)?|n/a)\W*$",
 )
-_SAYS_NOTHING = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _OF_THE_PASSAGES)
-_ABSTAINS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
+_SAYS_NOTHING = tuple(regex(pattern, re.IGNORECASE) for pattern in _OF_THE_PASSAGES)
+_ABSTAINS = tuple(regex(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 # "According to the passages, zinc does not help": the subject of what follows is another.
-_INTRODUCTION = re.compile(
+_INTRODUCTION = regex(
     rf"^\W*(?:(?:based|going) (?:only |solely )?(?:up)?on|according to|from|in|within|per|given|considering"
     rf"|as (?:\w+ )?(?:in|by))\s[^,;]{{0,60}}?{_PASSAGES}[^,;]{{0,25}},\s(?!(?:there|they|it|no|i|we)\b)",
     re.IGNORECASE,
 )
 # "…, but zinc shortens colds [1]" is an answer; "…, but they discuss asthma [1]" is none.
 _CITED = r"\[\s?\d"
-_GOES_ON = re.compile(
+_GOES_ON = regex(
     rf"\b(?:but|however|yet|though|nevertheless)\b"
     rf"(?!,?\s(?:they|it|these|this|only|instead|do|not|the\s(?:\w+\s)?{_PASSAGES})\b)[^;]{{10,}}?{_CITED}",
     re.IGNORECASE,
 )
 # "Zinc shortens colds, but the passages do not report on deaths [1]" is an answer, too.
-_ANSWERS_FIRST = re.compile(
+_ANSWERS_FIRST = regex(
     rf"(?!\W*(?:i|we|sorry|unfortunately|thank)\b)(?!.*\b{_PASSAGES}.*,? (?:but|although|though|while"
     rf"|whereas)\b)"
     rf"[^,;]{{12,}}?,? (?:but|although|though|while|whereas)\b.*{_CITED}",
     re.IGNORECASE | re.DOTALL,
 )
-_CONCEDES = re.compile(
+_CONCEDES = regex(
     rf"^\W*(?:while|although|(?:even )?though|whereas)\b[^,]*,(?P<rest>[^;]*?{_CITED}.*)", re.I | re.S
 )
 

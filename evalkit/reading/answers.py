@@ -17,48 +17,47 @@ from evalkit.reading.markup import plain
 from evalkit.reading.negation import denied
 from evalkit.reading.no_picture import no_picture, undetermined
 from evalkit.reading.numbers import has_number, only_number
+from evalkit.reading.patterns import regex
 
 _PLACES = 200  # that are looked at in one reply
-LEAD = re.compile(
-    r"^\W*(?:(?:the |my |final |short |correct )*answer(?: is)?\b(?! not\b)\W*)?", re.IGNORECASE
-)
-ANSWER_IS = re.compile(r"\banswer(?:\s+is|\s*:|\s+is:)\s*", re.IGNORECASE)
+LEAD = regex(r"^\W*(?:(?:the |my |final |short |correct )*answer(?: is)?\b(?! not\b)\W*)?", re.IGNORECASE)
+ANSWER_IS = regex(r"\banswer(?:\s+is|\s*:|\s+is:)\s*", re.IGNORECASE)
 # "No there is none", "no because …": no noun follows, so that "no" is the answer.
 _NO_NOUN = r"(?:because|since|as|but|and|there|it|this|that|the|they|i|we|he|she|in|on|to|for|at|with)\b"
 _ENDS = r"(?:(?!\.\s?\d)\W*(?:$|[\n.,;:!?*)])|\s+[-–—]|\s*\((?!or\b))"
-_NO_ENDS = re.compile(rf"{_ENDS}|\s+{_NO_NOUN}", re.IGNORECASE)
+_NO_ENDS = regex(rf"{_ENDS}|\s+{_NO_NOUN}", re.IGNORECASE)
 # "maybe not", "no or unclear", "No/Maybe": the label is not the whole answer.
-_HEDGED_AFTER = re.compile(r"\s+(?:not|or)\b(?!\s+(?:a|an|the|only|just)\b)|\s?/", re.IGNORECASE)
-_ASKED = re.compile(r"[\"')*\s]*\?")
-_QUESTION = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:[^.!?\n]|\.(?=\d))*\?")
-_CORRECTS = re.compile(
+_HEDGED_AFTER = regex(r"\s+(?:not|or)\b(?!\s+(?:a|an|the|only|just)\b)|\s?/", re.IGNORECASE)
+_ASKED = regex(r"[\"')*\s]*\?")
+_QUESTION = regex(r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:[^.!?\n]|\.(?=\d))*\?")
+_CORRECTS = regex(
     r"(?:^|[.,;:!\n-])\s*(?:wait|actually|correction|scratch that|sorry|on second thought|hmm)\b[^.\n]{0,80}",
     re.I,
 )
 _SIDES = ({"left", "right"}, {"upper", "lower"}, {"anterior", "posterior"}, {"medial", "lateral"})
-_ASKS_WHETHER = re.compile(
+_ASKS_WHETHER = regex(
     r"\b(?:any|there|have|has|show\w*|see|seen|visible|present|evident|evidence|signs?|identified"
     r"|demonstrat\w+"
     r"|reveal\w*|contain\w*|observed|noted|exists?)\b",
     re.IGNORECASE,
 )
-_ASKS_INVERSELY = re.compile(
+_ASKS_INVERSELY = regex(
     r"\b(?:no|not|without|free of|absent|absence|lack\w*|normal|clear|negative|rul\w+ out|exclude\w*)\b"
     r"|n't\b",
     re.IGNORECASE,
 )
-_ASKS_A_COUNT = re.compile(r"\b(?:how many|number of|count)\b", re.IGNORECASE)
-_NO = re.compile(r"\b(?:no|zero)\b(?=\s+\w)", re.IGNORECASE)
-_NONE = re.compile(
+_ASKS_A_COUNT = regex(r"\b(?:how many|number of|count)\b", re.IGNORECASE)
+_NO = regex(r"\b(?:no|zero)\b(?=\s+\w)", re.IGNORECASE)
+_NONE = regex(
     r"\bnone\b(?!\s+of\s+(?:the(?:se)?\s+)?(?:above|options?|choices?|images?|pictures?)\b"
     r"|\s+(?:is|was|were)\s+(?:attached|provided|given|included|uploaded|shown|visible to me)\b)",
     re.IGNORECASE,
 )
-_ZERO_OF = re.compile(
+_ZERO_OF = regex(
     r"\bzero\s+(?!(?:is|are|was|were|in|on|of|to|can|seen|visible|present)\b)[a-z]", re.IGNORECASE
 )
-_WORD = re.compile(r"[\w-]+")
-_PHRASE_ENDS = re.compile(
+_WORD = regex(r"[\w-]+")
+_PHRASE_ENDS = regex(
     r"[^\w\s-]|(?<=\w)\s+(?:is|are|was|were|be|can|could|seen|visible|present|identified|noted|evident|observed"
     r"|detected"
     r"|found|apparent|shown|demonstrated|in|on|within|at|to|that|which|here|and|but|with|for|from|by"
@@ -129,7 +128,7 @@ def read_number(reply: str, question: str = "") -> Decimal | None:
 def _decided(text: str, labels: Sequence[str]) -> set[str]:
     """Return the labels at the beginning of a text and after its last "answer is" that is not denied."""
     names = "|".join(map(re.escape, labels))
-    label = re.compile(rf"({names})\b{_ENDS}(?!\W*(?:{names})\b)", re.IGNORECASE)
+    label = regex(rf"({names})\b{_ENDS}(?!\W*(?:{names})\b)", re.IGNORECASE)
     stated = [match.end() for match in ANSWER_IS.finditer(text)][-_PLACES:]
     last = [place for place in stated if not denied(text, place, place + 1)][-1:]
     start = len(text) - len(LEAD.sub("", text, count=1))
@@ -143,7 +142,7 @@ def _decided(text: str, labels: Sequence[str]) -> set[str]:
 def _corrected(text: str, labels: Sequence[str]) -> set[str]:
     """Return the labels that stand behind "wait", "actually", "sorry" …: ``Yes. Wait, no.``"""
     behind = (match[0] for match in islice(_CORRECTS.finditer(text), _PLACES))
-    label = re.compile(rf"\b({'|'.join(map(re.escape, labels))})\b\W*$", re.IGNORECASE)
+    label = regex(rf"\b({'|'.join(map(re.escape, labels))})\b\W*$", re.IGNORECASE)
     return {match[1].lower() for words in behind if (match := label.search(words))}
 
 

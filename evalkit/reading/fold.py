@@ -7,8 +7,9 @@ BioASQ's, rouge-score's) read the text as it is.
 
 from __future__ import annotations
 
-import re
 import unicodedata
+
+from evalkit.reading.patterns import regex
 
 _QUOTES = dict.fromkeys("‘’‚‛′ʼʹ＇´", "'") | dict.fromkeys("“”„‟″«»＂", '"')
 _HYPHENS = dict.fromkeys("‐‑‒–—―−﹣－", "-")
@@ -17,7 +18,7 @@ _GONE = dict.fromkeys(  # soft hyphen, zero width, direction marks
 )
 _OTHERS = {"µ": "μ", "…": "...", "。": ".", "、": ",", "【": "[", "】": "]", "〔": "[", "〕": "]"}
 _TABLE = str.maketrans(_QUOTES | _HYPHENS | _GONE | _OTHERS)
-_COMPATIBLE = re.compile("[\uff01-\uff5e\ufb00-\ufb06\u2002-\u200a\u202f\u205f\u3000\u00a0]+")
+_COMPATIBLE = regex("[\uff01-\uff5e\ufb00-\ufb06\u2002-\u200a\u202f\u205f\u3000\u00a0]+")
 
 
 def fold(text: str) -> str:

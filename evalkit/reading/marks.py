@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import re
 
+from evalkit.reading.patterns import regex
+
 _LIST = r"[0-9]{1,9}(?:\s?(?:[,;、，–—‑-]|&|and)\s?[0-9]{1,9})*"
 _MARK = rf"\[\s?{_LIST}\s?\]"
 MARKS_AND_SPACE = rf"(?:{_MARK}[ \t]?)++"
-_WITH_SPACE = re.compile(rf" ?({_MARK})")
-_ONE = re.compile(_MARK)
+_WITH_SPACE = regex(rf" ?({_MARK})")
+_ONE = regex(_MARK)
 _SOURCE = (
     r"(?:passages?|abstracts?|documents?|docs?|sources?|references?|refs?|citations?|cite|articles?"
     r"|snippets?)"
 )
 _SPELT = tuple(
-    (re.compile(pattern, re.IGNORECASE), replacement)
+    (regex(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"[［【〔]\s?([0-9][^］】〕\[\]\n]{0,60})[］】〕]", r"[\1]"),
         (rf"\[\^?({_LIST})(?:\^|†[^\]\n]{{0,40}})?\]", r"[\1]"),
@@ -36,14 +38,14 @@ _SPELT = tuple(
 )
 _DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _BEHIND_A_WORD = r"(?:(?<=[a-z]{4})|(?<=[.;,)])|(?<=[a-z]{4}\s)(?=[^.,;!?\n]{1,40}[.,;!?]))"
-_RAISED = re.compile(
+_RAISED = regex(
     rf"{_BEHIND_A_WORD}(?:<sup>\s?(?P<tag>{_LIST})\s?</sup>"
     rf"|(?P<raised>[⁰¹²³⁴-⁹]+(?:[,⁻–-][⁰¹²³⁴-⁹]+)*))(?![\w⁺⁻])"
 )
-_ROUND = re.compile(r"\(([0-9]{1,2}(?:[,;–-]\s?[0-9]{1,2})*)\)")
-_BEHIND_PROSE = re.compile(r"(?:[a-z]{2,}[.,]?|\)[,;]?) ?$")
-_BEFORE_A_BREAK = re.compile(r"\s*(?:[.,;:!?)]|$)")
-_NUMBER_WORD = re.compile(
+_ROUND = regex(r"\(([0-9]{1,2}(?:[,;–-]\s?[0-9]{1,2})*)\)")
+_BEHIND_PROSE = regex(r"(?:[a-z]{2,}[.,]?|\)[,;]?) ?$")
+_BEFORE_A_BREAK = regex(r"\s*(?:[.,;:!?)]|$)")
+_NUMBER_WORD = regex(
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|dozen) ?$"
 )
 
@@ -53,14 +55,14 @@ _ELEMENTS = str.split(
     Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W
     Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U"""
 )
-_SYMBOL = re.compile(r"[A-Z][a-z]?(?![a-z])")
-_NAME_GOES_ON = re.compile(r"-[A-Za-z]|[a-z](?!\s)")
-_RING = re.compile(
+_SYMBOL = regex(r"[A-Z][a-z]?(?![a-z])")
+_NAME_GOES_ON = regex(r"-[A-Za-z]|[a-z](?!\s)")
+_RING = regex(
     r"(?:benz|thia|thie|thio|oxa|oxo|diox|dithi|aza|dia|tria|tetra|pyr|fur|imid|naphth|indol|quin|cyclo|spiro|phen)"
     r"[a-z]{3}",
     re.IGNORECASE,
 )
-_PROSE_GOES_ON = re.compile(
+_PROSE_GOES_ON = regex(
     r"(?:and|or|but|while|whereas|which|with|in|for|as|is|are|was|were|also|the|to|of|by|on|that)\b"
 )
 

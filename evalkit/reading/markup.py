@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 
 from evalkit.reading.fold import fold
+from evalkit.reading.patterns import regex
 
-_TAGGED = re.compile(r"<(?:final[_ ]?)?answer>(.*?)(?:</(?:final[_ ]?)?answer>|$)", re.IGNORECASE | re.DOTALL)
-_MACRO = re.compile(r"\\(?:boxed|text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
+_TAGGED = regex(r"<(?:final[_ ]?)?answer>(.*?)(?:</(?:final[_ ]?)?answer>|$)", re.IGNORECASE | re.DOTALL)
+_MACRO = regex(r"\\(?:boxed|text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _NESTED = 4  # levels of macros inside macros
-_MARKS = re.compile(
+_MARKS = regex(
     r"(?<![A-Za-z0-9*])\*+|\*+(?![A-Za-z0-9*])|\*\*(?!\d)|(?<![\d*])\*\*"
     r"|^```\w+[ \t]*$|`+|\${1,2}|\\[()\[\]]|\\[,;! ]|^[ \t]*(?:#{1,6}|>)[ \t]+"
     r"|(?<!\w)_+(?=\w)|(?<=[\w.!?])_+(?!\w)|~~",
     re.MULTILINE,
 )
-_TAG = re.compile(
-    r"</?(?:b|i|u|p|em|strong|span|div|mark|center|br|final[_ ]?answer|answer)\s?/?>", re.IGNORECASE
-)
+_TAG = regex(r"</?(?:b|i|u|p|em|strong|span|div|mark|center|br|final[_ ]?answer|answer)\s?/?>", re.IGNORECASE)
 
 
 def tagged(text: str) -> str:

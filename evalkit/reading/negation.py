@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
+from evalkit.reading.patterns import regex
+
 _REACH = 200  # characters on each side of a place
 _PLACES = 500  # that are looked at in one text
 _ANSWER = (
@@ -25,7 +27,7 @@ _NOT = r"(?:not|never|cannot|neither|nor|without|hardly|\w+n't)"
 _GAP = r"[\s\"'(\[*_`$]"
 
 # Denials in front of a place, from the cue to the place; "not wrong" was taken out before.
-_DENIED_BEFORE = re.compile(
+_DENIED_BEFORE = regex(
     rf"\b{_NOT}\b(?! (?:only|just|merely|simply|to mention)\b)(?:{_GAP}+[\w'-]+){{0,6}}{_GAP}*$"
     rf"|\b(?:rather than|instead of|except(?: for)?|other than|as opposed to|far from|anything but)"
     rf"(?:\s+[\w'-]+){{0,3}}{_GAP}*$"
@@ -40,7 +42,7 @@ _DENIED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 # "The incorrect answer is: A", "a common mistake is A", "distractors: A": denied to the end of the sentence.
-_FALSE_BEFORE = re.compile(
+_FALSE_BEFORE = regex(
     rf"\b{_FALSE}\s+(?:[\w'-]+\s+){{0,2}}?(?:{_ANSWER}|ones?)\b"
     rf"|\b(?:least|worst)\s+(?:[\w'-]+\s+){{0,2}}?{_ANSWER}\b"
     rf"|\b(?:mistakes?|errors?|misconceptions?|distractors?|traps?|pitfalls?|fallac(?:y|ies))\b"
@@ -48,12 +50,12 @@ _FALSE_BEFORE = re.compile(
     r"|\bif\b(?! (?:i|you|we)\b)[^.;]{0,120}\bwould (?:be|have been)\b",
     re.IGNORECASE,
 )
-_TURN = re.compile(
+_TURN = regex(
     r"\b(?:but|however|whereas|while|although|though|yet|instead|therefore|thus|hence|so)\b"
     rf"|\b(?:correct|right|true|best|final)\s+{_ANSWER}\b",
     re.IGNORECASE,
 )
-_DENIED_AFTER = re.compile(
+_DENIED_AFTER = regex(
     rf"[\s\"')\]*_`$]*(?:(?:answer|option|choice)\s+)?"
     rf"(?:(?:is|are|was|were|be|being|seems?|looks?|appears?|would\s+be|can\s+be|could\s+be|must\s+be)\s+"
     rf"(?:(?:clearly|definitely|certainly|therefore|also|thus|simply|a|an|the|only|both|all)\s+){{0,3}}"
@@ -65,16 +67,16 @@ _DENIED_AFTER = re.compile(
     rf"|[(:=-]+\s*{_FALSE}\b)",
     re.IGNORECASE,
 )
-_NOT_FALSE = re.compile(
+_NOT_FALSE = regex(
     rf"\b(?:not|never|\w+n't)\s+(?:(?:a|an|the|at all)\s+)?{_FALSE}\b"
     r"|\b(?:no|(?:without|beyond)(?: a| any)?) doubt\b",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s)|[\n;]")
-_CLAUSE_END = re.compile(r"[,:]|--|\s-\s")
+_SENTENCE_END = regex(r"[.!?](?=\s)|[\n;]")
+_CLAUSE_END = regex(r"[,:]|--|\s-\s")
 _ITEM = r"[^\s,.;:]{1,40}"
-_LIST = re.compile(rf"(?:\b{_ITEM},\s){{1,8}}(?:{_ITEM},?\s)?(?=(?:or|nor)\s)")
-_WORDS = re.compile(r"\w+(?:-\w+)*")
+_LIST = regex(rf"(?:\b{_ITEM},\s){{1,8}}(?:{_ITEM},?\s)?(?=(?:or|nor)\s)")
+_WORDS = regex(r"\w+(?:-\w+)*")
 
 
 def denied(text: str, start: int, end: int) -> bool:

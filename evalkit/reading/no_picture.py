@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from evalkit.reading.patterns import regex
+
 _CANNOT = (
     r"(?:cannot|can't|can not|could not|couldn't|unable to|not able to|no way to|not possible to"
     r"|impossible to|(?:do|did|does)(?:n't| not)|(?:have|has)(?:n't| not)|the ability to|the capability to)"
@@ -39,7 +41,7 @@ _MISSING = (
     rf"|not (?:\w+\s)?(?:{_HERE}|accessible|viewable))"
 )
 _THAT = r"(?:(?:that )?(?:you|i) (?:sent|mentioned|attached|uploaded|refer to|describe)\w*\s)?(?:\w+ly\s)?"
-_NO_PICTURE = re.compile(
+_NO_PICTURE = regex(
     rf"\b(?:no|zero|0|not an?|not any)\s(?:\w+\s)?{_PICTURE}"
     rf"(?:\s*(?:[.,;!?)]|$)|\s(?:though|however)\b|\s{_BE}{_HERE}\b)"
     rf"|n't (?:\w+\s){{0,4}}?(?:an?|any)\s(?:\w+\s)?{_PICTURE}(?:\s*(?:[.,;!?)]|$)|\s{_BE}{_HERE}\b)"
@@ -54,7 +56,7 @@ _NO_PICTURE = re.compile(
     rf"(?:re-?)?(?:upload|attach|provide|share|send|include)\s{_ARTICLES}{_PICTURE}\b",
     re.IGNORECASE,
 )
-_UNDETERMINED = re.compile(
+_UNDETERMINED = regex(
     rf"\b{_CANNOT}\s(?:\w+\s){{0,2}}?(?:answer|determine|say|tell|conclude|know|judge|decide|assess|evaluate"
     r"|give an|be (?:answered|determined|concluded|judged|told|decided|assessed|evaluated|seen|identified"
     r"|given|established))\b|\bno (?:\w+\s)?answer\b"

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
+from evalkit.reading.patterns import regex
+
 _UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _TEENS = [
     "ten",
@@ -31,21 +33,21 @@ _BIG = {"thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 _SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[\s-](?:{'|'.join(_UNITS[1:])})\b)?|{'|'.join(_TEENS + _UNITS)})\b"
 _TO_999 = rf"(?:(?:{_SMALL}|a)[\s-]hundred\b(?:(?:\s+and)?[\s-]+{_SMALL})?|{_SMALL})"
 _SCALED = rf"(?:{_TO_999}|an?)[\s-](?:{'|'.join(_BIG)})\b"
-_NUMBER = re.compile(
+_NUMBER = regex(
     rf"(?<![\w-])(?:{_SCALED}(?:(?:,|\s+and)?[\s-]+(?:{_SCALED}|{_TO_999})){{0,4}}|{_TO_999}|nil\b)"
     rf"(?![\s-]+(?:hundred|{'|'.join(_BIG)})\b)(?P<half>\s+and\s+a\s+half\b|\s+point(?P<decimals>(?:[\s-](?:{'|'.join(_UNITS)})\b)+))?",
     re.IGNORECASE,
 )
-_UNREAD = re.compile(
+_UNREAD = regex(
     r"[\s-](?:half|halves|quarters?|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?"
     r"|dozens?"
     r"|hundredths?|thousandths?)\b|-(?:first|second|one|two|three|four|five|six|seven|eight|nine|ten)\b",
     re.IGNORECASE,
 )
-_PRONOUN_BEFORE = re.compile(
+_PRONOUN_BEFORE = regex(
     r"\b(?:no|this|that|which|each|every|any|another|other|the|last|first)\s$", re.IGNORECASE
 )
-_PRONOUN_AFTER = re.compile(
+_PRONOUN_AFTER = regex(
     r"(?:'s|\s(?:can|cannot|could|may|might|must|should|would|needs|has|sees|of|another|or another))\b",
     re.IGNORECASE,
 )

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from evalkit.reading.fold import fold
 from evalkit.reading.negation import denied
 from evalkit.reading.number_words import number_words
+from evalkit.reading.patterns import regex
 
 _LONGEST = 30  # the limit of a number's length, in characters
 _LARGEST = 25  # the limit of a number's exponent of 10; below it, two decimals fit into Decimal's precision
@@ -33,54 +34,52 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 # Other spellings of a power, a product sign, a decimal point and a thousands mark.
 _SPELT = (
-    (re.compile(r"<sup>\s*([-+]?\d{1,3})\s*</sup>", re.IGNORECASE), r"^\1"),
-    (re.compile(r"\\(?:times|cdot)\b|[·⋅](?=\s?10(?:\^|\(|[⁰¹²³⁴-⁹⁻]))"), "×"),
-    (re.compile(r"(?<!\d)[·⋅](?=\d)|(?<=\d)[·⋅](?=\d)"), "."),
-    (re.compile(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3})"), ","),
+    (regex(r"<sup>\s*([-+]?\d{1,3})\s*</sup>", re.IGNORECASE), r"^\1"),
+    (regex(r"\\(?:times|cdot)\b|[·⋅](?=\s?10(?:\^|\(|[⁰¹²³⁴-⁹⁻]))"), "×"),
+    (regex(r"(?<!\d)[·⋅](?=\d)|(?<=\d)[·⋅](?=\d)"), "."),
+    (regex(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3})"), ","),
 )
-_LETTER_BEFORE = re.compile(f"[{_LETTER}]")
-_EXPONENT_OF_A_UNIT = re.compile(rf"(?<=[{_LETTER}])\^\s?[{{(]?[-+]?\d{{1,2}}[)}}]?")  # kg/m^2, R^2
-_NAME = re.compile(rf"(?<!\w)(?!x10\b)[{_LETTER}]+-?\d[\w-]*")  # VRN-04412, CYP3A4
+_LETTER_BEFORE = regex(f"[{_LETTER}]")
+_EXPONENT_OF_A_UNIT = regex(rf"(?<=[{_LETTER}])\^\s?[{{(]?[-+]?\d{{1,2}}[)}}]?")  # kg/m^2, R^2
+_NAME = regex(rf"(?<!\w)(?!x10\b)[{_LETTER}]+-?\d[\w-]*")  # VRN-04412, CYP3A4
 # 5-HT, 2,4-dinitrophenol, 25-hydroxyvitamin D: numbers of places in a molecule.
-_LOCANT = re.compile(
+_LOCANT = regex(
     r"(?<![\w.,-])(?:\d{1,2}-(?=[A-Z]{2,4}\b|[αβ]|(?:alpha|beta|hydroxy|fluoro|chloro|bromo|iodo|nitro|amino|methyl|ethyl"
     r"|methoxy|phenyl|acetyl|oxo|keto|deoxy)\w*)|\d{1,2}(?:,\d{1,2})+-(?=[a-z]{3}))"
 )
-_RUN = re.compile(r"(?<![\w)\]%.,'])[-+](?=\.?\d)|\.?\d+(?:[.,']\d+| \d{3}(?!\d))*")
+_RUN = regex(r"(?<![\w)\]%.,'])[-+](?=\.?\d)|\.?\d+(?:[.,']\d+| \d{3}(?!\d))*")
 _POWER = (
     r"(?:\s?\^|\*\*)\s?[{(]?(?P<caret>[-+]?\d{1,3})[})]?|(?P<raised>[⁰¹²³⁴-⁹⁺⁻]{1,4})"
     r"|\((?P<nlm>[-+]?\d{1,2})\)(?![:\d])"
 )
-_TIMES_TEN = re.compile(
-    rf"[eE](?P<e>[-+]?\d{{1,3}})(?![\w.])|\s?[×xX*]\s?10(?:{_POWER}|(?P<lost>[-+]\d{{1,3}}))"
-)
-_TO_THE_POWER = re.compile(_POWER)
+_TIMES_TEN = regex(rf"[eE](?P<e>[-+]?\d{{1,3}})(?![\w.])|\s?[×xX*]\s?10(?:{_POWER}|(?P<lost>[-+]\d{{1,3}}))")
+_TO_THE_POWER = regex(_POWER)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9}
-_SCALE = re.compile(rf"[ -]({'|'.join(_SCALES)})\b", re.IGNORECASE)
-_NO_NUMBER = re.compile(rf"(?:st|nd|rd|th)\b|(?!(?:[cmkdμn]?m|in|ft)[23]\b)[{_LETTER}]+\d")  # 3rd, 0x1F
-_UNREAD = re.compile(r"(?:[kKMB]|bn|mn)\b|[⅓⅔⅙⅚⅐⅑⅒⅜⅝⅞]")  # 1.5M: million, or molar?
-_MINUS = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
+_SCALE = regex(rf"[ -]({'|'.join(_SCALES)})\b", re.IGNORECASE)
+_NO_NUMBER = regex(rf"(?:st|nd|rd|th)\b|(?!(?:[cmkdμn]?m|in|ft)[23]\b)[{_LETTER}]+\d")  # 3rd, 0x1F
+_UNREAD = regex(r"(?:[kKMB]|bn|mn)\b|[⅓⅔⅙⅚⅐⅑⅒⅜⅝⅞]")  # 1.5M: million, or molar?
+_MINUS = regex(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
 _HALVES = {"½": "0.5", "¼": "0.25", "¾": "0.75", "⅕": "0.2", "⅖": "0.4", "⅗": "0.6", "⅘": "0.8", "⅛": "0.125"}
-_UNIT = re.compile(
+_UNIT = regex(
     r"\s?(?:%|°|(?:[cmkdμn]?[mgl]|[mμn]?mol|mmHg|kPa|I?U|h|min|hours?|days?|weeks?|months?|years?)\b)",
     re.IGNORECASE,
 )
-_UNIT_ONLY = re.compile(r"\s?(?:%|°[CF]?)?(?:(?:\s?[^\W\d_]{2,15}|\s[a-zA-Z])(?:\^?[23]|[²³])?){0,3}\.?")
-_GROUPED = re.compile(
+_UNIT_ONLY = regex(r"\s?(?:%|°[CF]?)?(?:(?:\s?[^\W\d_]{2,15}|\s[a-zA-Z])(?:\^?[23]|[²³])?){0,3}\.?")
+_GROUPED = regex(
     r"[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:'\d{3})+)(?:\.\d+)?|[1-9]\d?(?:,\d{2})+,\d{3}(?:\.\d+)?"
 )
-_EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|0,\d+")
-_PLAIN = re.compile(r"\d*\.\d+|\d+")
-_LIMIT_BEFORE = re.compile(
+_EUROPEAN = regex(r"[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|0,\d+")
+_PLAIN = regex(r"\d*\.\d+|\d+")
+_LIMIT_BEFORE = regex(
     r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than(?: or equal to)?"
     r"|at (?:least|most)|over|under|above"
     r"|below|up to|exceed\w*)\s(?:the\s|about\s)?|[<>≤≥]=?\s?)$",
     re.IGNORECASE,
 )
-_LIMIT_AFTER = re.compile(
+_LIMIT_AFTER = regex(
     r"\s?(?:\+|[<>≤≥]|\b(?:or|and) (?:more|fewer|less|greater|above|over|below)\b)", re.IGNORECASE
 )
-_FRACTION = re.compile(r"\s?[/:]\s?")
+_FRACTION = regex(r"\s?[/:]\s?")
 
 
 class Number(NamedTuple):

@@ -11,7 +11,7 @@ closing one is in the reply. The rules:
 
 from __future__ import annotations
 
-import re
+from evalkit.reading.patterns import regex
 
 # Opening and closing marks by family, each without its first character, which is one of _FIRST. A mark inside
 # the reasoning of another family is part of the reasoning.
@@ -34,23 +34,21 @@ _PAIRS = (
     (r"\|channel>thought\b", r"channel\|>"),  # Gemma
     (r"unused94>(?:thought\b)?", "unused95>"),  # MedGemma
 )
-_MARKS = re.compile(
-    f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
-)
+_MARKS = regex(f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")")
 # Marks around the answer itself, which are no part of it.
 _AROUND = r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_solution\|>"
-_BEFORE, _AFTER = re.compile(rf"\s*(?:(?:{_AROUND})\s*)+"), re.compile(rf"(?:\s*(?:{_AROUND}))+\s*\Z")
+_BEFORE, _AFTER = regex(rf"\s*(?:(?:{_AROUND})\s*)+"), regex(rf"(?:\s*(?:{_AROUND}))+\s*\Z")
 # gpt-oss writes messages in channels; only the channel "final" is the answer.
-_CHANNEL = re.compile(
+_CHANNEL = regex(
     r"(?:<\|start\|>\w*\s*)?(?:<\|channel\|>|\A)\s*(analysis|commentary|final)\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
 )
-_CHANNEL_END = re.compile(r"<\|(?:end|call|return|start|channel)\|>")
+_CHANNEL_END = regex(r"<\|(?:end|call|return|start|channel)\|>")
 # The same where the server removed the special tokens: "analysisThe user…assistantfinalB".
-_BARE_BEGIN = re.compile(r"\s*(?:analysis|commentary)(?=[\w\"'“(*])")
-_BARE_CHANNEL = re.compile("assistant(analysis|commentary|final)")
+_BARE_BEGIN = regex(r"\s*(?:analysis|commentary)(?=[\w\"'“(*])")
+_BARE_CHANNEL = regex("assistant(analysis|commentary|final)")
 # Granite's words.
-_THOUGHTS = re.compile(r"\s*Here(?:['’]s| is) my thought process:")
-_RESPONSE = re.compile(r"Here(?:['’]s| is) my response:")
+_THOUGHTS = regex(r"\s*Here(?:['’]s| is) my thought process:")
+_RESPONSE = regex(r"Here(?:['’]s| is) my response:")
 
 
 def split_reasoning(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 from evalkit.task import Task
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_INSTALLED = {"site-packages", "dist-packages"}
 _Definition = _Function | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
@@ -50,8 +51,14 @@ class _Code:
             file = Path(inspect.getfile(found)).resolve()
         except (TypeError, OSError):
             return
-        if self.folder in file.parents:
+        if self._follows(file):
             self._define(file, found.__qualname__.partition(".")[0], names)
+
+    def _follows(self, file: Path) -> bool:
+        """Return whether a file is the user's own: below the folder, in no environment that lies there."""
+        return self.folder in file.parents and not _INSTALLED.intersection(
+            file.relative_to(self.folder).parts
+        )
 
     def _define(self, file: Path, name: str, names: dict[str, Any]) -> None:
         key = f"{file.relative_to(self.folder)}::{name}"
@@ -67,7 +74,7 @@ class _Code:
             file_of = vars(origin).get("__file__") if origin is not None else None  # sys has none
             if _unwrapped(value) is not None:
                 self.add(value)
-            elif origin is not None and file_of and self.folder in Path(file_of).parents:
+            elif origin is not None and file_of and self._follows(Path(file_of)):
                 self._define(Path(file_of), attribute, vars(origin))
             elif head in names:
                 self._define(file, head, names)

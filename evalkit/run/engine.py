@@ -21,7 +21,7 @@ import msgspec
 from evalkit.errors import ServerFailed, SetupError, StoreError, UsageError
 from evalkit.extras import not_installed
 from evalkit.models.middleware import call_stats
-from evalkit.run.checks import ANSWER, wrong_field
+from evalkit.run.checks import ANSWER
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
@@ -182,7 +182,7 @@ class _Run:
             returned = await self.work.fn(sample=sample, model=model, **self.work.arguments)
             if not isinstance(returned, Answer):
                 raise TypeError(f"the task returned {type(returned).__name__}, not an Answer")
-            if wrong := wrong_field(returned, ANSWER):
+            if wrong := ANSWER.wrong(returned):
                 raise TypeError(f"the task's Answer: {' '.join(wrong)}")
             status, answer = classify_answer(returned), returned
             self.answered = True

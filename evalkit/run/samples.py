@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.collection.items import Item
 from evalkit.data.source_location import row_place
 from evalkit.errors import SetupError
-from evalkit.run.checks import SAMPLE, wrong_field
+from evalkit.run.checks import SAMPLE
 from evalkit.run.session import Session, setup_error, setup_error_of
 from evalkit.types import Sample
 from evalkit.util.boundary import is_request_to_stop
@@ -55,7 +55,10 @@ async def _pass(item: Item, source: Any) -> AsyncIterator[Sample]:
             return
         if not isinstance(sample, Sample):
             raise SetupError(f"{item.node_id}: samples must yield Sample, not {type(sample).__name__}")
-        if wrong := wrong_field(sample, SAMPLE):
+        wrong = SAMPLE.wrong(sample)
+        if wrong is None and sample.id == "":
+            wrong = "id", "is '' (str), and must be a string that is not empty"
+        if wrong:
             row = row_place(_frames(source))
             place, (name, said) = f"{row and f'{row}: '}{item.node_id}", wrong
             raise SetupError(f"{place}: the {name} of sample {sample.id!r} {said}")

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit import Answer, Image, Response, Sample
 from evalkit.errors import SetupError, StoreError
-from evalkit.run.checks import ANSWER, wrong_field
+from evalkit.run.checks import ANSWER
 from evalkit.store import open_store
 from evalkit.store.codec import pack, unpack
 from tests.run.test_fingerprint import of
@@ -31,8 +31,9 @@ WRONG_SAMPLES = {
 async def test_a_sample_of_a_wrong_type_is_refused_with_its_id_and_field(field: str) -> None:
     for value in WRONG_SAMPLES[field]:
         given = {"id": "s7", "input": "q"} | {field: value}
-        with pytest.raises(SetupError, match=f"the {field} of sample 's7' is .* and must be"):
-            await of([Sample("s1", "q"), Sample(**given)])
+        for before in ([Sample("s1", "q")], [Sample(f"s{n}", "q", ("a",), {"d": 1}) for n in range(3)]):
+            with pytest.raises(SetupError, match=f"the {field} of sample 's7' is .* and must be"):
+                await of([*before, Sample(**given)])
 
 
 @pytest.mark.parametrize("name", ["", None, 7])
@@ -88,8 +89,8 @@ async def test_a_file_that_is_no_picture_or_is_gone_is_refused(tmp_path: Path) -
     ],
 )
 def test_an_answer_of_a_wrong_type_is_named(answer: Answer, said: str) -> None:
-    assert said in " ".join(wrong_field(answer, ANSWER) or ())
-    assert wrong_field(Answer(Response(text="a"), ranking=("d1",), metadata={"a": 1}), ANSWER) is None
+    assert said in " ".join(ANSWER.wrong(answer) or ())
+    assert ANSWER.wrong(Answer(Response(text="a"), ranking=("d1",), metadata={"a": 1})) is None
 
 
 TASK = """

@@ -92,3 +92,20 @@ def test_modules_without_a_file_and_foreign_objects_are_passed_over(tmp_path: Pa
     for name, text in (("task_a.py", task), ("helper.py", HELPER), ("texts.py", 'END = "."\n')):
         (folder / name).write_text(text)
     assert len(code_sha256(folder, load_task(folder / "task_a.py", "first").fn)) == 64
+
+
+def test_an_environment_in_the_folder_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / ".venv" / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    monkeypatch.syspath_prepend(packages)
+    task = TASK.replace("from .helper", "from installed_helper")
+
+    def written(helper: str) -> str:
+        (packages / "installed_helper.py").write_text(helper)
+        for name, text in (("task_a.py", task), ("texts.py", 'END = "."\n')):
+            (tmp_path / name).write_text(text)
+        return code_sha256(tmp_path, load_task(tmp_path / "task_a.py", "first").fn)
+
+    assert written(HELPER) == written(HELPER.replace("text.strip()", "text.lower()"))

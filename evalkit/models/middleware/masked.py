@@ -17,7 +17,7 @@ class Masked(Layer):
         """Return the response without secrets."""
         response = await self.inner.send(request)
         texts = (response.text, response.reasoning, response.model, *response.notes)
-        if not (found := secrets_in("\0".join(texts))):
+        if not (found := secrets_in(*texts)):
             return response
         call_stats.current.get().secrets.update(found)
         text, reasoning, model, *notes = map(mask, texts)

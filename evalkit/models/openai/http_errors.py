@@ -15,18 +15,19 @@ import msgspec
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
 from evalkit.models.openai.wire import decoded
 from evalkit.protocols import ReportedRateLimit
+from evalkit.reading.patterns import regex
 from evalkit.reading.surrogates import whole_values
 from evalkit.util.masking import mask
 
 _EXCERPT = 500
-_NO_MODEL = re.compile(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
-_STRICT_SAMPLING = re.compile(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
+_NO_MODEL = regex(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
+_STRICT_SAMPLING = regex(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
 # The parameters that evalkit sends unasked, and how servers say that they do not take one.
-_SENT = re.compile(
+_SENT = regex(
     r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
     r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
 )
-_NOT_TAKEN = re.compile(
+_NOT_TAKEN = regex(
     r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
     r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
     r"extra (?:inputs|fields?)",
@@ -34,7 +35,7 @@ _NOT_TAKEN = re.compile(
 )
 # A vendor's filter withheld the reply because of the prompt. The messages of Azure, OpenAI, OpenRouter,
 # Anthropic, Alibaba, DeepSeek, Volcengine.
-_WITHHELD = re.compile(
+_WITHHELD = regex(
     r"content[_ ]filter|content management policy|content[_ ]policy|ResponsibleAI|data_?inspection_?failed|"
     r"Sensitive ?Content|Content Exists Risk|usage polic|(?:was|been) flagged|flagged (?:as|by|for)|"
     r"requires moderation|blocked by .*safety",
@@ -126,7 +127,7 @@ def _remedy(message: str) -> str:
     return "".join(f". {remedy}" for remedy in remedies)
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = regex(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -159,7 +160,7 @@ def rates_left(headers: Mapping[str, str]) -> dict[str, ReportedRateLimit]:
     return rates
 
 
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_NUMBER = regex(r"\d+(\.\d+)?")
 
 
 def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
-_ROUTE = re.compile(r"(?::[\w.-]+|\.gguf)$")  # OpenRouter's ``:nitro``, Ollama's ``:latest``
-_SNAPSHOT = re.compile(r"[-@](?:latest|preview|\d{4}-?\d{2}-?\d{2}|\d{2}-\d{2}|\d{3,4})$")
+from evalkit.reading.patterns import regex
+
+_ROUTE = regex(r"(?::[\w.-]+|\.gguf)$")  # OpenRouter's ``:nitro``, Ollama's ``:latest``
+_SNAPSHOT = regex(r"[-@](?:latest|preview|\d{4}-?\d{2}-?\d{2}|\d{2}-\d{2}|\d{3,4})$")
 
 
 @lru_cache(1024)

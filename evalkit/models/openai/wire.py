@@ -6,8 +6,7 @@ import base64
 import email.message
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,14 +188,18 @@ def plain_prompt(request: Request) -> str:
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
 
 
-@contextmanager
-def reading(url: str) -> Iterator[None]:
+class reading:  # a function to its users; as a generator it takes three times as long
     """Raise ``ServerFailed`` where a reply has another form than its API has: a number in a list's place."""
-    try:
-        yield
-    except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError) as problem:
-        why = excerpt(reason(problem))
-        raise ServerFailed(f"{url} answered in another form than its API has ({why})") from problem
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
+        if isinstance(problem, TypeError | AttributeError | LookupError | ValueError | ArithmeticError):
+            why = excerpt(reason(problem))
+            raise ServerFailed(f"{self._url} answered in another form than its API has ({why})") from problem
 
 
 def part_of(value: Any, name: str) -> Mapping[str, Any]:
