@@ -18,9 +18,10 @@ ANY = "any"
 CSV_ROWS = 100_000
 AS_RUN = "as run"
 ORDERS = {AS_RUN: "sequence", "lowest first": "lowest", "highest first": "highest"}
-# On a phone the columns stand below each other: the chosen sample above the list.
-CHOSEN_FIRST = """<style>@media (max-width: 640px) {
+# On a phone the columns stand below each other, with the chosen sample above the list, and all filters fold.
+ON_A_PHONE = """<style>@media (max-width: 640px) {
   .stColumn:has(.st-key-chosen-sample) { order: -1; }
+  .st-key-filters:has(details:not([open])) .st-key-status-and-text { display: none; }
 }</style>"""
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         )
     filters = choose_filters(run)
     sequence = chosen_sequence(run)
-    st.html(CHOSEN_FIRST)
+    st.html(ON_A_PHONE)
     if sequence is None:
         st.caption("Select a sample in the list to see all of it.")
         listing(run, filters, sequence)
@@ -52,14 +53,20 @@ def main() -> None:
 
 def choose_filters(run: Run) -> dict[str, object]:
     """Let the reader choose filters and order, kept in the address; return them for ``Store.board.page``."""
-    first, second = st.columns([3, 2])
+    with st.container(key="filters"):
+        return _filters(run)
+
+
+def _filters(run: Run) -> dict[str, object]:
+    with st.container(key="status-and-text"):
+        first, second = st.columns([3, 2])
     used = [str(status) for status in Status if run.counts.get(status)]
     status = first.pills("Status", used, selection_mode="multi", key="status", bind="query-params")
     words = second.text_input(
         "Text", key="text", bind="query-params", placeholder="in id, question, reply or error", type="search"
     )
-    by_score = st.query_params.get("score", ANY) != ANY
-    with st.expander("Score and order", icon=":material/tune:", expanded=by_score):
+    used_already = any(name in st.query_params for name in ("status", "text", "score"))
+    with st.expander("Filters and order", icon=":material/tune:", expanded=used_already):
         first, second, third, fourth = st.columns([3, 1, 1, 2])
         names = [info.name for info in run.spec.metrics]
         chosen = first.selectbox("Metric", [ANY, *names], key="score", bind="query-params")

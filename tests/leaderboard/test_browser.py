@@ -207,6 +207,24 @@ def test_on_a_phone_the_chosen_sample_stands_above_the_list(board: str, visit: V
     assert shown["y"] < 844, "in view without scrolling"
 
 
+def test_on_a_phone_the_filters_of_the_samples_fold(board: str, visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{board}/samples?run=aur-ret-7f3a")
+    settled(page)
+    status, text = page.get_by_text("Status", exact=True), page.get_by_label("Text")
+    expect(page.get_by_text("Filters and order")).to_be_visible()
+    expect(status).to_be_hidden()
+    expect(text).to_be_hidden()
+    page.get_by_text("Filters and order").click()
+    expect(status).to_be_visible()
+    expect(text).to_be_visible()
+    page.goto(f"{board}/samples?run=aur-ret-7f3a&text=dose")  # a filter in use is in view
+    settled(page)
+    expect(text).to_have_value("dose")
+    expect(text).to_be_visible()
+
+
 def test_chosen_runs_are_ranked_in_place_of_the_newest(board: str, visit: Visit) -> None:
     page = visit.page
     page.goto(f"{board}/runs?runs_text=cirrus+retrieved")
