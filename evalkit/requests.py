@@ -8,18 +8,21 @@ from typing import Any, Literal
 import msgspec
 
 from evalkit.reading.surrogates import whole_values
-from evalkit.types import Audio, Image, Part, Request, Text, Video
+from evalkit.types import Audio, Image, Message, Part, Request, Text, Video
 
 
 def describe(request: Request) -> dict[str, Any]:
     """Return a request as plain values: images by hash, without ``sample`` and empty fields."""
     plain: dict[str, Any] = {}
     if request.messages:
-        plain["messages"] = [{"role": m.role, "content": _plain(m.content)} for m in request.messages]
+        plain["messages"] = [_plain_message(message) for message in request.messages]
     plain["max_tokens"], plain["temperature"] = request.max_tokens, request.temperature
     plain["top_p"], plain["repeat"] = request.top_p, request.repeat
     if request.stop:
         plain["stop"] = list(request.stop)
+    if request.tools:
+        plain["tools"] = [msgspec.to_builtins(tool) for tool in request.tools]
+        plain["tool_choice"] = request.tool_choice
     if request.json_schema:
         plain["json_schema"] = request.json_schema
     if request.extra:
@@ -28,6 +31,13 @@ def describe(request: Request) -> dict[str, Any]:
         if (value := getattr(request, name)) is not None:
             plain[name] = value
     return plain
+
+
+def _plain_message(message: Message) -> dict[str, Any]:
+    plain = {"role": message.role, "content": _plain(message.content)}
+    if message.tool_calls:
+        plain["tool_calls"] = [msgspec.to_builtins(call) for call in message.tool_calls]
+    return plain | _not_empty(tool_call_id=message.tool_call_id, native=message.native)
 
 
 def _plain(content: str | tuple[Part, ...]) -> Any:

@@ -43,7 +43,7 @@ def classify_answer(answer: Answer) -> Status:
         return Status.REFUSED
     if response is not None and response.finish_reason in ("length", "other"):
         return Status.TRUNCATED
-    if answer.choice is None and not answer.reply.strip() and not _has_logprobs(response):
+    if answer.choice is None and not answer.reply.strip() and not _has_result(response):
         return Status.EMPTY
     if answer.choice is None and _refuses(answer.reply):
         return Status.REFUSED
@@ -62,5 +62,6 @@ def _refuses(reply: str) -> bool:
     return all(map(_COURTESY.match, others))
 
 
-def _has_logprobs(response: Response | None) -> bool:
-    return response is not None and response.logprobs is not None
+def _has_result(response: Response | None) -> bool:
+    """Return whether a reply without text has something else: log-probabilities, or calls of tools."""
+    return response is not None and (response.logprobs is not None or bool(response.tool_calls))

@@ -141,11 +141,41 @@ def _digest(path: str | Path) -> str:
 Part = Text | Image | Audio | Video
 
 
+class Tool(Struct, frozen=True):
+    """A function that a model may call. ``parameters`` is the JSON schema of its arguments, an object."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ToolCall(Struct, frozen=True):
+    """A call of a tool that a model asks for.
+
+    ``arguments`` is None where the model's text is no JSON object; ``raw`` is then that text. ``id`` pairs
+    the call with the message of role ``tool`` that answers it.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None = None
+    raw: str = ""
+
+
 class Message(Struct, frozen=True):
-    """One turn of a chat: plain text, or ordered parts (text and images, in the order the model sees)."""
+    """One turn of a chat: plain text, or ordered parts (text and images, in the order the model sees).
+
+    - ``tool_calls``: what a message of role ``assistant`` called.
+    - ``tool_call_id``: the call whose result a message of role ``tool`` holds.
+    - ``native``: the turn as the vendor's own interface wrote it (``Response.native``). It goes back
+      unchanged in place of the rest, because some vendors sign their reasoning.
+    """
 
     role: str
     content: str | tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    native: Any = None
 
 
 class Sample(Struct, frozen=True):
@@ -204,6 +234,8 @@ class Request(Struct, frozen=True, kw_only=True):
     With ``continuation`` set, nothing is generated: the response holds the log-probabilities of the
     continuation's tokens after ``prompt``. ``sample`` is neither sent nor hashed: baselines read it.
     ``repeat`` numbers the independent draws of one question, so that the cache keeps them apart.
+    ``max_tokens`` is the length of the *answer*: an adapter adds what its model may think on top.
+    ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of one of ``tools``.
     """
 
     messages: tuple[Message, ...] = ()
@@ -219,6 +251,8 @@ class Request(Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
     repeat: int = 0
     sample: Sample | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -234,6 +268,10 @@ MOST_TOKENS = 10**8
 class Usage(Struct, frozen=True):
     """Tokens of one call, as the server counted them. ``image_tokens`` is None if not reported.
 
+    ``prompt_tokens`` holds all of the prompt: ``cached_tokens`` were read from the server's prompt cache,
+    ``cache_write_tokens`` written to it. ``completion_tokens`` holds all that was generated, the
+    ``reasoning_tokens`` included.
+
     A count that cannot be one (negative, above ``MOST_TOKENS``, not a whole number) becomes 0, so that it
     harms nothing but itself.
     """
@@ -243,6 +281,7 @@ class Usage(Struct, frozen=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     image_tokens: int | None = None
+    cache_write_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -272,6 +311,8 @@ class Response(Struct, frozen=True, kw_only=True):
       the reply whole.
     - ``notes``: what a reader of the score should know about this reply, such as another model's name. They
       are counted and reported with the run; replies of one kind share one text.
+    - ``native``: the reply in the vendor's own form, for ``Message.native`` in the next turn; None where the
+      other fields hold all of it.
     """
 
     text: str
@@ -286,6 +327,14 @@ class Response(Struct, frozen=True, kw_only=True):
     retries: int = 0
     from_cache: bool = False
     notes: tuple[str, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    native: Any = None
+
+    @property
+    def cut_in_reasoning(self) -> bool:
+        """Whether ``max_tokens`` ended the reply before its reasoning had ended."""
+        thought = bool(self.reasoning or self.usage.reasoning_tokens)
+        return self.finish_reason == "length" and thought and not self.text.strip()
 
     @property
     def logprob(self) -> float:
@@ -379,6 +428,7 @@ class Requirements(Struct, frozen=True):
     json_schema: bool = False
     regex: bool = False
     audio: bool = False
+    tools: bool = False
 
 
 class MediaSupport(Struct, frozen=True):

@@ -27,7 +27,7 @@ from evalkit.run.fingerprint import first_samples
 from evalkit.run.scoring import Scorer
 from evalkit.status import classify_answer
 from evalkit.store.codec import pack
-from evalkit.store.records import SampleRecord, Tokens
+from evalkit.store.records import Cut, SampleRecord, Tokens
 from evalkit.types import Answer, Bar, Response, Sample, Status
 from evalkit.util.boundary import reason
 
@@ -220,6 +220,7 @@ class _Run:
                 calls=len(calls),
                 calls_from_cache=sum(call.response.from_cache for call in calls),
                 latency_s=time.perf_counter() - start,
+                cut=_cut(answer.response if answer else None),
             )
         )
 
@@ -292,6 +293,12 @@ class _Run:
         return [r if r.answer is None else msgspec.structs.replace(r, scores=next(scores)) for r in batch]
 
 
+def _cut(response: Response | None) -> Cut:
+    if response is None or response.finish_reason != "length":
+        return ""
+    return "reasoning" if response.cut_in_reasoning else "answer"
+
+
 def _storable(record: SampleRecord) -> SampleRecord:
     """Return a record; as an error where its answer holds a value that the store cannot keep."""
     try:
@@ -314,4 +321,5 @@ def _tokens(responses: list[Response]) -> Tokens:
         sum(r.usage.completion_tokens for r in responses),
         sum(r.usage.cached_tokens for r in responses),
         sum(r.usage.reasoning_tokens for r in responses),
+        sum(r.usage.cache_write_tokens for r in responses),
     )

@@ -108,6 +108,9 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         return self.task.partition("[")[0]
 
 
+Cut = Literal["", "answer", "reasoning"]
+
+
 class Tokens(Struct, frozen=True):
     """Token counts, summed over calls. Sums that cannot be one (an older evalkit stored them) become 0."""
 
@@ -115,6 +118,7 @@ class Tokens(Struct, frozen=True):
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -127,7 +131,9 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
 
     ``requests`` are the calls as they were sent (images by hash, no secrets). ``images`` are the images of
     these calls; the store keeps them by hash, and a record that is read comes without them. ``error`` holds
-    type and message where the status is ``error``.
+    type and message where the status is ``error``. ``cut`` says where the last reply was cut off, if it was.
+    ``cost`` is what the calls of the model under test cost in US dollars, ``judge_cost`` those of the judge;
+    None where no price is known. Replies from the response cache cost nothing.
     """
 
     sequence: int
@@ -143,6 +149,9 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     calls: int = 0
     calls_from_cache: int = 0
     latency_s: float = 0.0
+    cut: Cut = ""
+    cost: float | None = None
+    judge_cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,8 +170,10 @@ class Column:
 class Run(Struct, frozen=True, kw_only=True):
     """A run with its results. Times are seconds since 1970, UTC; ``wall_s`` is a duration in seconds.
 
-    ``slices`` are the estimates over parts of the samples, by the part's name (``answer_type=open``) and
-    metric; they are empty in lists of runs.
+    ``cut_in_reasoning`` counts the samples whose reply ended inside the reasoning. ``cost`` and
+    ``judge_cost`` are sums in US dollars, None where a price is missing. ``slices`` are the estimates over
+    parts of the samples, by the part's name (``answer_type=open``) and metric; they are empty in lists of
+    runs.
     """
 
     spec: RunSpec
@@ -178,6 +189,9 @@ class Run(Struct, frozen=True, kw_only=True):
     tokens: Tokens = Tokens()
     calls: int = 0
     calls_from_cache: int = 0
+    cut_in_reasoning: int = 0
+    cost: float | None = None
+    judge_cost: float | None = None
 
     @property
     def id(self) -> str:

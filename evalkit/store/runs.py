@@ -34,6 +34,9 @@ class Totals(msgspec.Struct, frozen=True):
     tokens: Tokens = Tokens()
     calls: int = 0
     calls_from_cache: int = 0
+    cut_in_reasoning: int = 0
+    cost: float | None = None
+    judge_cost: float | None = None
 
 
 class Runs:
@@ -244,6 +247,9 @@ def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
         tokens=totals.tokens,
         calls=totals.calls,
         calls_from_cache=totals.calls_from_cache,
+        cut_in_reasoning=totals.cut_in_reasoning,
+        cost=totals.cost,
+        judge_cost=totals.judge_cost,
     )
 
 
@@ -257,29 +263,49 @@ def _status(row: Any) -> RunStatus:
 def _totals(connection: sa.Connection, keys: Sequence[int]) -> dict[int, Totals]:
     """Count the samples of runs: of those under way, and once when a run ends."""
     s = t.sample.c
-    tokens = map(plausible, (s.prompt_tokens, s.completion_tokens, s.cached_tokens, s.reasoning_tokens))
-    summed = (*tokens, s.calls, s.calls_from_cache)
-    columns = (s.run_key, s.status, sa.func.count(), *(sa.func.sum(column) for column in summed))
+    counts = (s.prompt_tokens, s.completion_tokens, s.cached_tokens, s.reasoning_tokens, s.cache_write_tokens)
+    sums = [sa.func.sum(c) for c in (*map(plausible, counts), s.calls, s.calls_from_cache)]
+    cut = sa.func.count(sa.case((s.cut == "reasoning", 1)))
+    columns = (s.run_key, s.status, sa.func.count(), *sums, cut, *map(_whole_sum, (s.cost, s.judge_cost)))
     totals: dict[int, Totals] = {}
     for chunk in chunks(keys):
         query = (
             sa.select(*columns).where(s.run_key.in_(chunk)).group_by(s.run_key, s.status).order_by(s.status)
         )
-        for key, status, n, *sums in connection.execute(query):
-            prompt, completion, cached, reasoning, calls, from_cache = map(int, sums)
-            old = totals.get(key, Totals())
-            totals[key] = Totals(
-                old.counts | {status: n},
-                Tokens(
-                    old.tokens.prompt + prompt,
-                    old.tokens.completion + completion,
-                    old.tokens.cached + cached,
-                    old.tokens.reasoning + reasoning,
-                ),
-                old.calls + calls,
-                old.calls_from_cache + from_cache,
+        for key, status, n, *sums_of_status in connection.execute(query):
+            *tokens, calls, from_cache, in_reasoning, cost, judge_cost = sums_of_status
+            part = Totals(
+                {status: n},
+                Tokens(*map(int, tokens)),
+                int(calls),
+                int(from_cache),
+                in_reasoning,
+                cost,
+                judge_cost,
             )
+            totals[key] = _added(totals[key], part) if key in totals else part
     return totals
+
+
+def _whole_sum(column: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    """Return the sum of a column; NULL where one of its values is NULL."""
+    return sa.case((sa.func.count() == sa.func.count(column), sa.func.sum(column)))
+
+
+def _added(first: Totals, second: Totals) -> Totals:
+    def both(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else a + b
+
+    tokens = zip(msgspec.structs.astuple(first.tokens), msgspec.structs.astuple(second.tokens), strict=True)
+    return Totals(
+        first.counts | second.counts,
+        Tokens(*map(sum, tokens)),
+        first.calls + second.calls,
+        first.calls_from_cache + second.calls_from_cache,
+        first.cut_in_reasoning + second.cut_in_reasoning,
+        both(first.cost, second.cost),
+        both(first.judge_cost, second.judge_cost),
+    )
 
 
 def plausible(tokens: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

@@ -355,6 +355,10 @@ def _sample_row(key: int, record: SampleRecord, dataset_id: int) -> dict[str, An
         "latency_s": record.latency_s,
         "error": None if record.error is None else plain_text(record.error),
         "excerpt": plain_text(record.answer.reply)[:EXCERPT] if record.answer else "",
+        "cache_write_tokens": min(record.tokens.cache_write, MOST_TOKENS_OF_SAMPLE),
+        "cut": record.cut,
+        "cost": record.cost,
+        "judge_cost": record.judge_cost,
     }
 
 
@@ -406,8 +410,17 @@ def _record(row: Any, sample: Sample, scores: Sequence[Score]) -> SampleRecord:
         requests=payload.requests,
         scores=tuple(scores),
         error=row.error,
-        tokens=Tokens(row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.reasoning_tokens),
+        tokens=Tokens(
+            row.prompt_tokens,
+            row.completion_tokens,
+            row.cached_tokens,
+            row.reasoning_tokens,
+            row.cache_write_tokens,
+        ),
         calls=row.calls,
         calls_from_cache=row.calls_from_cache,
         latency_s=row.latency_s,
+        cut=row.cut,
+        cost=row.cost,
+        judge_cost=row.judge_cost,
     )

@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "0002"
+VERSION = "0003"
 """The newest migration: the schema that this evalkit reads and writes."""
 
 metadata = MetaData()
@@ -94,6 +94,12 @@ sample = Table(
     Column("latency_s", Float, nullable=False),
     Column("error", Text),
     Column("excerpt", Text, nullable=False),  # the beginning of the reply, to search and to list
+    Column("cache_write_tokens", Integer, nullable=False, server_default="0"),
+    Column(
+        "cut", String, nullable=False, server_default=""
+    ),  # "answer" or "reasoning": where max_tokens fell
+    Column("cost", Float),  # in US dollars; NULL where no price is known
+    Column("judge_cost", Float),
     UniqueConstraint("run_key", "dataset_sample_id", "repeat", name="uq_sample_item"),
     sqlite_with_rowid=False,
 )

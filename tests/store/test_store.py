@@ -297,17 +297,31 @@ def test_a_run_id_is_used_once(store: Store) -> None:
         store.samples.write("r2", [record(0)])
 
 
+def _structure(database: Database) -> dict[str, object]:
+    """Return the columns, keys and indexes of each table, as SQLite understands them."""
+    with database.reading() as connection:
+
+        def rows(pragma: str, name: str) -> list[tuple[object, ...]]:
+            return [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA {pragma}('{name}')").all()]
+
+        tables = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all()
+        return {
+            name: (
+                rows("table_info", name),
+                rows("foreign_key_list", name),
+                [(index[1:], rows("index_info", str(index[1]))) for index in rows("index_list", name)],
+                "WITHOUT ROWID" in sql,
+            )
+            for name, sql in tables
+        }
+
+
 def test_migrations_make_exactly_what_a_new_store_is(store: Store, tmp_path: Path) -> None:
     migrated = Database(sa.URL.create("sqlite", database=str(tmp_path / "migrated.db")))
     with migrated.writing() as connection:
         _upgrade(connection)
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-    made = []
-    for one in (store.database, migrated):
-        with one.reading() as connection:
-            rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all()
-            made.append({name: sql and sql.replace('"', "") for name, sql in rows})  # a rename adds quotes
-    assert made[0] == made[1]
+    assert _structure(store.database) == _structure(migrated)
     migrated.close()
 
 
