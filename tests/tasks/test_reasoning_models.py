@@ -1,5 +1,5 @@
-"""A model that thinks, in each channel, through every built-in task: nothing truncated, and the same scores as
-the same model gets without thinking. The settings are the defaults."""
+"""A model that thinks, in each channel, through every built-in task at its defaults: nothing is cut, and
+the scores are those of the same model without thinking."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class Trial:
 def content(answers: list[Answer]) -> list[Any]:
     """What an answer holds besides the reply's own facts: how long it took, how many tokens."""
     return [
-        (classify_answer(a), a.reply, a.choice, a.ranked, a.response and a.response.text) for a in answers
+        (classify_answer(answer), answer.reply, answer.choice, answer.ranked, answer.response.text)
+        for answer in answers
+        if answer.response
     ]
 
 
