@@ -47,6 +47,7 @@ class ThinkingModel:
     owned_by: str | None = None
     context: int | None = 40_960
     switch: str | None = None  # the variable of the chat template that switches reasoning: enable_thinking
+    off: bool = False  # whether it is off where that is not set
     budget: str | None = None  # the parameter that limits reasoning: thinking_token_budget
     refuses: frozenset[str] = frozenset()  # parameters that get a 400
     counts: bool = True  # whether the usage tells the words of the reasoning
@@ -77,7 +78,7 @@ class ThinkingModel:
         return len(str(body["messages"]).split()) + (4 if off else 0)
 
     def _on(self, body: dict[str, Any]) -> bool:
-        return self.switch is None or body.get("chat_template_kwargs", {}).get(self.switch, True)
+        return self.switch is None or body.get("chat_template_kwargs", {}).get(self.switch, not self.off)
 
     def reply(self, body: dict[str, Any], most: int, prompt: int) -> dict[str, Any]:
         n = self.thinks(body) if self._on(body) else 0

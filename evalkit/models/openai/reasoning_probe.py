@@ -6,7 +6,6 @@ tried: the same question with another effort, or with a small number of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +28,11 @@ _PLACES: dict[Channel, str] = {
     "marks": "between marks in its replies",
     "template": "in its replies, up to a closing mark",
     "hidden": "hidden: the server only counts the tokens",
+}
+_EFFORTS = {
+    "followed": "effort={} is followed",
+    "switched on": "effort={} switches reasoning on; the server has no degrees of it",
+    "not known": "whether effort={} is followed cannot be told",
 }
 
 
@@ -149,10 +153,12 @@ class _Question:
         other = "low" if effort not in ("minimal", "low") else "high"
         try:
             against = await self._ask(_parameters(self.kind, other, self.settings.tokens))
-            if not self._differ([reply, against]):
+            if not self._differ(reply, against):
+                if self._differ(reply, await self._ask(_parameters(self.kind, None, self.settings.tokens))):
+                    return "switched on"
                 raise ProbeError(
-                    f"{name}: the server ignores effort={effort}: with effort={other} it answers the same, "
-                    "after a prompt of the same length. Leave effort out"
+                    f"{name}: the server ignores effort={effort}: with effort={other}, and with none set, it "
+                    "answers the same after a prompt of the same length. Leave effort out"
                 )
             if _prompt(reply) != _prompt(against) or self._reasons(reply) != self._reasons(against):
                 return "followed"
@@ -161,9 +167,8 @@ class _Question:
             return "not known"
         return "followed" if self._visible(reply) and _same(reply, again) else "not known"
 
-    def _differ(self, replies: Sequence[Response]) -> bool:
+    def _differ(self, first: Response, second: Response) -> bool:
         """Return whether two replies differ, or cannot be compared: a hidden thought may differ unseen."""
-        first, second = replies
         if not _same(first, second) or _prompt(first) != _prompt(second):
             return True
         return not (self._visible(first) or self.kind in RENDERING)
@@ -212,11 +217,7 @@ class _Question:
                 "If it reasons, say so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
             )
         if follows:
-            parts.append(
-                f"effort={settings.effort} is followed"
-                if follows == "followed"
-                else f"whether effort={settings.effort} is followed cannot be told"
-            )
+            parts.append(_EFFORTS[follows].format(settings.effort))
         if self.keeps == "max_tokens":
             parts.append("the server does not end reasoning by itself at that number: longer replies are cut")
         elif self.keeps == "not known":

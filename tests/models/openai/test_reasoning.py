@@ -245,6 +245,14 @@ async def test_what_a_server_cannot_do_is_refused_before_the_run(thinker, option
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+async def test_an_effort_may_only_switch_reasoning_on():
+    """As in DeepSeek's and Granite's templates, which think only when told."""
+    with serve(ThinkingModel(owned_by="vllm", switch="thinking", off=True)) as thinker:
+        probed, response = await asked(thinker, "?effort=high")
+    assert "maybe A" in response.reasoning
+    assert probed.info.server["reasoning"]["effort"] == "switched on"
+
+
 async def test_what_cannot_be_told_is_said():
     """OpenAI counts reasoning and shows none; at an easy question each effort takes the same."""
     with serve(ThinkingModel("hidden")) as thinker:
