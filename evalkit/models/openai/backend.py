@@ -21,6 +21,8 @@ from evalkit.models.openai.first_answers import FirstAnswers
 from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
+from evalkit.models.openai.reasoning import Thinking
+from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.shown import ShownMedia
@@ -47,6 +49,7 @@ class OpenAIBackend(Backend):
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
     logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
     image_formats: tuple[str, ...] = ("png", "jpeg")  # formats that every server reads; ?images= names others
+    takes_reasoning = True
 
     def __init__(self, spec: ModelSpec) -> None:
         way = spec.options.get("logprobs")
@@ -64,6 +67,7 @@ class OpenAIBackend(Backend):
         self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
+        self.thinking = Thinking(spec.reasoning)
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
@@ -92,7 +96,13 @@ class OpenAIBackend(Backend):
 
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         with wire.reading(url):
-            return await (self._generate if request.continuation is None else self._score)(url, request)
+            if request.continuation is not None:
+                return await self._score(url, request)
+            return await self.thinking.ask(self._generate, url, request, chat=self.uses_chat(request))
+
+    async def ask_unchecked(self, request: Request) -> Response:
+        """Answer one request of a probe, which no check compares with others. Raises as ``send`` does."""
+        return (await self.endpoints.call(partial(self._ask, request=request)))[0]
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -103,13 +113,15 @@ class OpenAIBackend(Backend):
         probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
         self._names = {self.model, str(infos[0].identity.get("root"))}
+        self.name = replace(self.spec, name=self.model).display
+        if not needs.logprobs or self.spec.reasoning.identity:  # log-probabilities are not generated
+            infos[0] = await probe_reasoning(self, infos[0])
         self._shown = ShownMedia(self._count_tokens, probing=True)
         cost = await probe.check(self, needs)
         self._shown.probed(cost, images=needs.images, audio=needs.audio)
         by_url = zip(urls, infos, strict=True)
         slots = {url: min(info.max_running, MOST_IN_FLIGHT) for url, info in by_url if info.max_running}
         self.traits = msgspec.structs.replace(self.traits, slots=slots)
-        self.name = replace(self.spec, name=self.model).display
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
@@ -273,7 +285,8 @@ class OpenAIBackend(Backend):
 
     async def _count_tokens(self, request: Request) -> int:
         """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
-        response, _ = await self.endpoints.call(partial(self._generate, request=request))
+        plain = self.thinking.with_parameters(request)
+        response, _ = await self.endpoints.call(partial(self._generate, request=plain))
         return response.usage.prompt_tokens
 
     def _traits(self) -> BackendTraits:
