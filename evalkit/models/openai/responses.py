@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed
-from evalkit.models.http import NO_LOGPROBS, NO_THINKING, HTTPBackend, Thinking
+from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.backend import OpenAIBackend
+from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     json_arguments,
@@ -24,6 +25,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
+from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import RateLimits
 from evalkit.reading.surrogates import whole
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, ToolCall, Usage
@@ -31,8 +33,6 @@ from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
-# What a model may think at an effort, in tokens, where ?reasoning_tokens= does not say it.
-_ROOM = {"none": 0, "minimal": 4_096, "low": 8_192, "medium": 16_384, "high": 32_768}
 
 
 def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
@@ -148,18 +148,25 @@ def read_usage(data: Any) -> Usage:
     )
 
 
-def thinking_of(effort: str | None, tokens: int | None, *, summary: bool = True) -> Thinking:
-    """Return how a model is to think. OpenAI takes no budget: ``tokens`` are room beside the answer."""
-    if effort is None and not tokens:
-        return NO_THINKING if tokens is None else Thinking({"reasoning": {"effort": "none"}})
-    told = {"summary": "auto"} if summary and effort != "none" else {}
-    fields = {"reasoning": {**({"effort": effort} if effort else {}), **told}}
-    return Thinking(fields, _ROOM.get(effort or "high", 0) if tokens is None else tokens)
+def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
+    """Return how a model is to think. OpenAI takes no budget: the tokens are only room beside the answer.
+
+    ``summary``: ask for a summary of what the model thought.
+    """
+    if not reasoning.identity:
+        return NO_THINKING
+    effort = {"effort": reasoning.effort} if reasoning.effort else {}
+    told = {"summary": "auto"} if summary and reasoning.effort != "none" else {}
+    return Thinking({"reasoning": effort | told}, reasoning.allowance())
 
 
-class ResponsesBackend(OpenAIBackend):
+class ResponsesBackend(VendorBackend):
     """``openai:NAME?api=responses``: OpenAI's own service, or with a URL one with the same interface."""
 
+    key_env = OpenAIBackend.key_env
+    vendor = OpenAIBackend.vendor
+    default_url = OpenAIBackend.default_url
+    image_formats = ("png", "jpeg", "webp")
     audio_formats: Mapping[str, str] = {}
     lacks: Mapping[str, str] = {
         "seed": "the Responses interface has no seed",
@@ -170,7 +177,11 @@ class ResponsesBackend(OpenAIBackend):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self._summary = True  # some organizations may not ask for summaries of what the model thought
+        self.plan = thinking_of(spec.reasoning)
+
+    def headers(self, key: str | None) -> dict[str, str] | None:
+        """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key}"} if key else None
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
@@ -178,29 +189,25 @@ class ResponsesBackend(OpenAIBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        options = self.spec.options
-        effort, tokens = options.get("effort"), options.get("reasoning_tokens")
-        return payload(request, self.model, thinking_of(effort, tokens, summary=self._summary))
+        return payload(request, self.model, self.plan)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
         return read(data, request, self.model, **timing)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Answer a chat; without a summary of what the model thought where the vendor refuses that.
+
+        OpenAI gives summaries to organizations alone that it has verified.
+        """
         try:
-            return await HTTPBackend._generate(self, url, request)
+            return await super()._generate(url, request)
         except RequestRejected as problem:
-            if not self._summary or "reasoning.summary" not in str(problem):
+            fields = self.plan.fields.get("reasoning", {})
+            if "summary" not in fields or "reasoning.summary" not in str(problem):
                 raise
-            self._summary = False
-            return await self._generate(url, request)
-
-    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        raise RequestRejected(NO_LOGPROBS)
-
-    async def check_logprobs(self) -> None:
-        """Refuse: the interface reports no log-probabilities of a prompt. Raises ``ProbeError``."""
-        raise ProbeError(f"{self.name}: {NO_LOGPROBS}")
+            self.set_plan(thinking_of(self.spec.reasoning, summary=False))
+            return await super()._generate(url, request)
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``."""
@@ -208,6 +215,6 @@ class ResponsesBackend(OpenAIBackend):
         return ServerInfo(identity, None, None, {"owned_by": entry.get("owned_by")})
 
 
-def open_openai(spec: ModelSpec) -> OpenAIBackend:
+def open_openai(spec: ModelSpec) -> HTTPBackend:
     """Return the adapter for ``openai:``, by the ``api`` that the spec names."""
     return ResponsesBackend(spec) if spec.options.get("api") == VENDOR else OpenAIBackend(spec)
