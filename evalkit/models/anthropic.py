@@ -20,18 +20,18 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
 from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
-from evalkit.reading.surrogates import whole
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, ToolCall, Usage
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "anthropic"
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"
 LEAST_BUDGET = 1024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -136,8 +136,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(ToolCall(c["id"], c["name"], *read_arguments(c["input"])) for c in calls),
-        native={VENDOR: blocks} if kinds - {"text", "tool_use"} else None,
+        tool_calls=tuple(read_call(c["id"], c["name"], c["input"]) for c in calls),
+        native={VENDOR: whole_values(blocks)} if kinds - {"text", "tool_use"} else None,
         **fields,
     )
 
@@ -215,7 +215,7 @@ class AnthropicBackend(VendorBackend):
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+        return {"anthropic-version": VERSION, **({"Authorization": f"Bearer {key}"} if key else {})}
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""

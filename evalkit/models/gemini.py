@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
@@ -22,13 +21,13 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
 from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
-from evalkit.reading.surrogates import whole
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
     Message,
     Part,
@@ -168,7 +167,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         model=model,
         notes=notes,
         tool_calls=_calls(parts, wire.as_text(reply.get("responseId"))),
-        native={VENDOR: parts} if any(_signed(part) for part in parts) else None,
+        native={VENDOR: whole_values(parts)} if any(_signed(part) for part in parts) else None,
         **fields,
     )
 
@@ -191,9 +190,7 @@ def _blocked(reply: Mapping[str, Any], usage: Usage, model: str, fields: Mapping
 def _calls(parts: Sequence[Mapping[str, Any]], reply: str) -> tuple[ToolCall, ...]:
     calls = [part["functionCall"] for part in parts if part.get("functionCall")]
     return tuple(
-        ToolCall(
-            call.get("id") or f"{_UNNAMED}{reply}-{i}", call["name"], *read_arguments(call.get("args") or {})
-        )
+        read_call(call.get("id") or f"{_UNNAMED}{reply}-{i}", call["name"], call.get("args") or {})
         for i, call in enumerate(calls)
     )
 
@@ -247,13 +244,13 @@ class GeminiBackend(VendorBackend):
 
     key_env = "GEMINI_API_KEY"
     vendor = "https://generativelanguage.googleapis.com/"
-    default_url = vendor + "v1beta"
+    default_url = vendor + "v1"
     image_formats = ("png", "jpeg", "webp")
 
     def __init__(self, spec: ModelSpec) -> None:
-        if not os.environ.get(self.key_env):
+        if os.environ.get("GOOGLE_API_KEY"):  # the SDK's order
             self.key_env = "GOOGLE_API_KEY"
-        super().__init__(replace(spec, urls=tuple(map(_beta, spec.urls))))
+        super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
 
     def headers(self, key: str | None) -> dict[str, str] | None:
@@ -293,8 +290,3 @@ class GeminiBackend(VendorBackend):
         return ServerInfo(
             self.identity(entry, version=entry.get("version")), context, None, {"owned_by": "google"}
         )
-
-
-def _beta(url: str) -> str:
-    """Return the URL with the version that has schemas and thinking, where it names another or none."""
-    return f"{url.removesuffix('/v1')}/v1beta" if url.endswith("/v1") else url

@@ -58,7 +58,7 @@ class HTTPBackend(Backend):
         self._first_answers = FirstAnswers(self._ask)
         self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
-        self._vendor = any(url.startswith(self.vendor) for url in self.endpoints.urls)
+        self._vendor = bool(self.vendor) and any(u.startswith(self.vendor) for u in self.endpoints.urls)
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)

@@ -20,15 +20,15 @@ from evalkit.models.turns import (
     json_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
 from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import RateLimits
-from evalkit.reading.surrogates import whole
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, ToolCall, Usage
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
@@ -112,8 +112,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(ToolCall(c["call_id"], c["name"], *read_arguments(c["arguments"])) for c in calls),
-        native={VENDOR: items} if len(items) > len(calls) + 1 or thoughts else None,
+        tool_calls=tuple(read_call(c["call_id"], c["name"], c["arguments"]) for c in calls),
+        native={VENDOR: whole_values(items)} if len(items) > len(calls) + 1 or thoughts else None,
         **fields,
     )
 
