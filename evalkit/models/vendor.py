@@ -84,10 +84,10 @@ class VendorBackend(HTTPBackend):
         """Return the facts with the room that the model gets to think; find out whether it does.
 
         The vendors' lists do not say which models think unasked, so the model is asked a short question.
+        Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
         """
-        if not self.spec.reasoning.identity and not self.plan.room and self.may_think:
-            if not await self._thinks():
-                return info
+        thinks = self.may_think and await self._thinks()
+        if thinks and not self.plan.room and not self.spec.reasoning.identity:
             self._usual_room = self.spec.reasoning.allowance(info.max_context)
             self.set_plan(self.plan)
         if not self.plan.room:
@@ -96,20 +96,24 @@ class VendorBackend(HTTPBackend):
             f"{self.name} reasons: up to {self.plan.room:,} tokens for it are added to the length of each "
             "answer (another number: ?reasoning_tokens=N)"
         )
-        found = {"channel": "field", "allowance": self.plan.room, "said": said}
+        found = {"channel": "field" if thinks else "", "allowance": self.plan.room, "said": said}
         chosen = {} if self.spec.reasoning.tokens else {ALLOWANCE: self.plan.room}
-        return ServerInfo(
-            info.identity | chosen, info.max_context, info.max_running, info.server | {"reasoning": found}
-        )
+        server = info.server | {"reasoning": found}
+        return ServerInfo(info.identity | chosen, info.max_context, info.max_running, server)
 
     def set_plan(self, plan: Thinking) -> None:
         """Set how the model is to think."""
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 
     async def _thinks(self) -> bool:
+        """Return whether the model thinks about a short question. Raises ``ProbeError``."""
         request = Request(messages=(Message("user", _QUESTION),), max_tokens=_QUESTION_TOKENS)
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
+        except RequestRejected as problem:
+            if not (told := self.spec.reasoning.suffix):
+                return False
+            raise ProbeError(f"{self.name}: the vendor refuses {told}: {problem}") from None
         except ModelError:
             return False  # the samples meet the same failure, and report it
         return bool(reply.reasoning or reply.usage.reasoning_tokens)

@@ -7,8 +7,10 @@ along with the next turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
@@ -26,23 +28,28 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
-from evalkit.protocols import RateLimits
+from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
+from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
+_DEFAULTS = {"temperature": 0.0, "top_p": 1.0}  # sent unasked; models that reason refuse them
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
-    """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
+def payload(
+    request: Request, model: str, thinking: Thinking = NO_THINKING, left_out: Container[str] = ()
+) -> dict[str, Any]:
+    """Return the body of a request, without the parameters ``left_out``.
+
+    Raises ``RequestRejected`` for what the interface cannot say.
+    """
     fields: dict[str, Any] = {
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],
         "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
-        "temperature": request.temperature,
-        "top_p": request.top_p,
+        **{name: getattr(request, name) for name in _DEFAULTS if name not in left_out},
         "store": False,
         "stream": False,
         "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
@@ -178,6 +185,7 @@ class ResponsesBackend(VendorBackend):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
+        self._left_out: dict[str, str] = {}  # refused defaults of evalkit, each with the vendor's words
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -189,25 +197,46 @@ class ResponsesBackend(VendorBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.model, self.plan)
+        return payload(request, self.model, self.plan, self._left_out)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
         return read(data, request, self.model, **timing)
 
-    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        """Answer a chat; without a summary of what the model thought where the vendor refuses that.
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
+        name, info, traits = msgspec.structs.astuple(await super().probe(needs))
+        if self._left_out:
+            info = msgspec.structs.replace(
+                info,
+                identity=info.identity | {"left_out": sorted(self._left_out)},
+                server=info.server | {"left_out": dict(self._left_out)},
+            )
+        return ProbeResult(name, info, traits)
 
-        OpenAI gives summaries to organizations alone that it has verified.
-        """
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
         try:
             return await super()._generate(url, request)
         except RequestRejected as problem:
-            fields = self.plan.fields.get("reasoning", {})
-            if "summary" not in fields or "reasoning.summary" not in str(problem):
+            if not self._learned(str(problem), request):
                 raise
+            return await self._generate(url, request)
+
+    def _learned(self, said: str, request: Request) -> bool:
+        """Leave out a default that the vendor's words refuse; return whether there was one.
+
+        OpenAI gives summaries of what a model thought only to organizations that it has verified.
+        """
+        if "reasoning.summary" in said and "summary" in self.plan.fields.get("reasoning", {}):
             self.set_plan(thinking_of(self.spec.reasoning, summary=False))
-            return await super()._generate(url, request)
+            return True
+        for name, usual in _DEFAULTS.items():
+            unset = name not in self.spec.generation and getattr(request, name) == usual
+            if f"'{name}'" in said and unset and name not in self._left_out:
+                self._left_out[name] = said
+                return True
+        return False
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from evalkit.errors import ModelError, ServerFailed, UsageError
+from evalkit.errors import ModelError, ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.models import load
 from evalkit.models.openai.backend import OpenAIBackend
 from evalkit.models.openai.responses import payload
-from evalkit.types import Request
+from evalkit.types import Request, Requirements
 from tests.models.stage import ASK, Stage
 from tests.servers.dialects import DIALECTS, Said
 
@@ -52,6 +52,49 @@ async def test_without_permission_no_summary_is_asked_for(script, keys):
     assert (await stage.backend.send(ASK)).text == "Yes."
     asked = [body["reasoning"] for _, body in script.seen]
     assert asked == [{"effort": "low", "summary": "auto"}, {"effort": "low"}, {"effort": "low"}]
+    await stage.backend.close()
+
+
+def refusing(*names: str):
+    """Answer, but for a request that has one of the parameters."""
+
+    async def answer(request, body):
+        for name in names:
+            if name in body:
+                message = f"Unsupported parameter: '{name}' is not supported with this model."
+                return web.json_response({"error": {"message": message, "param": name}}, status=400)
+        return web.json_response(RESPONSES.reply(Said("Yes.")))
+
+    return answer
+
+
+async def test_a_default_that_the_model_refuses_is_left_out_and_named(script, keys):
+    stage = Stage(script, RESPONSES)
+    script.replies[RESPONSES.path] = refusing("temperature", "top_p")
+    probed = await stage.backend.probe(Requirements())
+    assert probed.info.identity["left_out"] == ["temperature", "top_p"]
+    assert "not supported with this model" in probed.info.server["left_out"]["temperature"]
+    before = len(script.seen)
+    assert (await stage.backend.send(ASK)).text == "Yes."
+    assert len(script.seen) == before + 1
+    await stage.backend.close()
+
+
+@pytest.mark.parametrize("params", ["temperature=0.7", "temperature=0"])
+async def test_a_parameter_of_the_spec_is_never_left_out_in_silence(script, keys, params):
+    stage = Stage(script, RESPONSES, params)
+    script.replies[RESPONSES.path] = refusing("temperature")
+    asked = Request(messages=ASK.messages, **stage.backend.traits.defaults)
+    with pytest.raises(RequestRejected, match="'temperature' is not supported"):
+        await stage.backend.send(asked)
+    await stage.backend.close()
+
+
+async def test_an_effort_that_the_model_refuses_is_refused_by_the_probe(script, keys):
+    stage = Stage(script, RESPONSES, "effort=xhigh")
+    script.replies[RESPONSES.path] = refusing("reasoning")
+    with pytest.raises(ProbeError, match=r"refuses \?effort=xhigh: .*not supported"):
+        await stage.backend.probe(Requirements())
     await stage.backend.close()
 
 
