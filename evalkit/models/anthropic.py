@@ -25,7 +25,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
@@ -204,6 +204,8 @@ class AnthropicBackend(VendorBackend):
     image_formats = ("png", "jpeg", "gif", "webp")
     audio_formats: Mapping[str, str] = {}
     lacks: Mapping[str, str] = {
+        **LACKS,
+        "api": "api= chooses between the interfaces of openai:",
         "temperature": "Anthropic's Messages interface has no temperature",
         "top_p": "Anthropic's Messages interface has no top_p",
         "seed": "Anthropic's Messages interface has no seed",
@@ -244,7 +246,7 @@ class AnthropicBackend(VendorBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
         self.may_think = can.get("thinking", True)
-        server = {"created_at": entry.get("created_at"), "not_sent": list(self.lacks)}
+        server = {"created_at": entry.get("created_at"), "left_out": ["temperature", "top_p"]}
         return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)
 
 

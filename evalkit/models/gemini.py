@@ -26,7 +26,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
     Message,
@@ -246,6 +246,7 @@ class GeminiBackend(VendorBackend):
     vendor = "https://generativelanguage.googleapis.com/"
     default_url = vendor + "v1"
     image_formats = ("png", "jpeg", "webp")
+    lacks: Mapping[str, str] = {**LACKS, "api": "api= chooses between the interfaces of openai:"}
 
     def __init__(self, spec: ModelSpec) -> None:
         if os.environ.get("GOOGLE_API_KEY"):  # the SDK's order

@@ -26,6 +26,13 @@ _QUESTION = "What is 17 * 23 - 48? Reply with the number only."
 _QUESTION_TOKENS = 2048  # in which the question is answered, whether the model thinks or not
 
 
+LACKS = {
+    "stream": "replies of this interface are read whole",
+    "logprobs": "this interface reports no log-probabilities of a prompt",
+    "sampling": "this interface has one set of parameters",
+}
+
+
 class Thinking(NamedTuple):
     """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
 
@@ -62,11 +69,12 @@ class VendorBackend(HTTPBackend):
     """
 
     takes_reasoning = True
-    lacks: Mapping[str, str] = {}
+    lacks: Mapping[str, str] = LACKS
 
     def __init__(self, spec: ModelSpec) -> None:
+        settings = {**spec.options, **spec.generation}
         for name, why in self.lacks.items():
-            if name in spec.options or name in spec.generation:
+            if settings.get(name, False) is not False:
                 raise UsageError(f"model parameter {name}: {why}. Leave it out")
         super().__init__(spec)
         self.plan = NO_THINKING

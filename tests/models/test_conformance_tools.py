@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.errors import RequestRejected
+from evalkit.errors import RequestRejected, UsageError
+from evalkit.models import load
 from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
 from tests.models.stage import ASK, Stage, place, strings
 from tests.servers.dialects import DIALECTS, Said, Tokens
@@ -78,6 +79,16 @@ async def test_a_turn_of_another_vendor_goes_along_as_text_and_calls(stage):
     _, body = await stage.ask(Said("Noon."), asking(spoken, Message("tool", "12:00", tool_call_id="c1")))
     place(body, "I look.")
     assert "secret" not in str(body)
+
+
+@pytest.mark.parametrize("param", ["stream=true", "logprobs=echo", "sampling=full"])
+def test_an_option_that_vendors_lack_is_refused(keys, dialect, param):
+    spec = dialect.spec.format(url="http://127.0.0.1:9")
+    joined = f"{spec}{'&' if '?' in spec else '?'}"
+    name = param.partition("=")[0]
+    with pytest.raises(UsageError, match=f"model parameter {name}: .*interface.* Leave it out"):
+        load(joined + param)
+    assert load(joined + "stream=false")
 
 
 # --- Reasoning ---

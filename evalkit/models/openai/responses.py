@@ -27,7 +27,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
@@ -175,12 +175,7 @@ class ResponsesBackend(VendorBackend):
     default_url = OpenAIBackend.default_url
     image_formats = ("png", "jpeg", "webp")
     audio_formats: Mapping[str, str] = {}
-    lacks: Mapping[str, str] = {
-        "seed": "the Responses interface has no seed",
-        "stream": "replies of the Responses interface are read whole",
-        "logprobs": "the Responses interface reports no log-probabilities of a prompt",
-        "sampling": "the Responses interface has one set of parameters",
-    }
+    lacks: Mapping[str, str] = {**LACKS, "seed": "the Responses interface has no seed"}
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
