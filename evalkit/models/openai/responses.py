@@ -72,8 +72,9 @@ def _items(message: Message) -> list[Any]:
         plain = text_of(message) if all(item["type"] == "input_text" for item in output) else output
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": plain}]
     if message.role != "assistant":
-        text = message.content if isinstance(message.content, str) else None
-        return [{"role": message.role, "content": text or [_part(part) for part in parts_of(message)]}]
+        if isinstance(message.content, str):
+            return [{"role": message.role, "content": message.content}]
+        return [{"role": message.role, "content": [_part(part) for part in parts_of(message)]}]
     if (own := own_turn(message, VENDOR)) is not None:
         return list(own)
     text = text_of(message)
