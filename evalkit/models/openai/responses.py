@@ -1,0 +1,245 @@
+"""The adapter of OpenAI's Responses interface: ``openai:NAME?api=responses``.
+
+``payload`` and ``read`` are the whole wire format, as pure functions. The names are those of the types in
+OpenAI's official SDK. Nothing is stored at OpenAI: what the model thought comes back encrypted, and goes
+along with the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.http import HTTPBackend
+from evalkit.models.openai import wire
+from evalkit.models.openai.backend import OpenAIBackend
+from evalkit.models.reasoning import Reasoning
+from evalkit.models.spec import ModelSpec
+from evalkit.models.turns import (
+    json_arguments,
+    own_turn,
+    parts_of,
+    read_call,
+    text_of,
+    tool_choice,
+    with_extra,
+)
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.protocols import ProbeResult, RateLimits
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
+from evalkit.util.masking import excerpt
+
+VENDOR = "responses"
+_DEFAULTS = {"temperature": 0.0, "top_p": 1.0}  # sent unasked; models that reason refuse them
+LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
+
+
+def payload(
+    request: Request, model: str, thinking: Thinking = NO_THINKING, left_out: Container[str] = ()
+) -> dict[str, Any]:
+    """Return the body of a request, without the parameters ``left_out``.
+
+    Raises ``RequestRejected`` for what the interface cannot say.
+    """
+    fields: dict[str, Any] = {
+        "model": model,
+        "input": [item for message in request.messages for item in _items(message)],
+        "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
+        **{name: getattr(request, name) for name in _DEFAULTS if name not in left_out},
+        "store": False,
+        "stream": False,
+        "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
+        "include": ["reasoning.encrypted_content"],
+        **thinking.fields,
+    }
+    if request.tools:
+        fields["tools"] = [_tool(tool) for tool in request.tools]
+        words = {word: word for word in ("auto", "none", "required")}
+        fields["tool_choice"] = tool_choice(request, lambda n: {"type": "function", "name": n}, **words)
+    if request.json_schema is not None:
+        schema = {"type": "json_schema", "name": "answer", "schema": request.json_schema, "strict": True}
+        fields["text"] = {"format": schema}
+    return with_extra(fields, request.extra, {"max_tokens": "max_output_tokens"})
+
+
+def _items(message: Message) -> list[Any]:
+    if message.role == "tool":
+        output = [_part(part) for part in parts_of(message)]
+        plain = text_of(message) if all(item["type"] == "input_text" for item in output) else output
+        return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": plain}]
+    if message.role != "assistant":
+        if isinstance(message.content, str):
+            return [{"role": message.role, "content": message.content}]
+        return [{"role": message.role, "content": [_part(part) for part in parts_of(message)]}]
+    if (own := own_turn(message, VENDOR)) is not None:
+        return list(own)
+    text = text_of(message)
+    calls = [
+        {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": json_arguments(call)}
+        for call in message.tool_calls
+    ]
+    return [*([{"role": "assistant", "content": text}] if text or not calls else []), *calls]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"type": "input_text", "text": part.text}
+        case Image():
+            return {"type": "input_image", "image_url": wire.data_uri(part), "detail": "auto"}
+    raise RequestRejected(
+        f"the Responses interface takes text and pictures, no {type(part).__name__.lower()}"
+    )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    schema = tool.parameters or {"type": "object", "properties": {}}
+    described = {"description": tool.description} if tool.description else {}
+    return {"type": "function", "name": tool.name, **described, "parameters": schema, "strict": False}
+
+
+def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
+    """Return the response in a decoded reply. Raises ``ServerFailed`` for a reply that is none."""
+    items = data.get("output") if isinstance(data, Mapping) else None
+    if not isinstance(items, list):
+        raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
+    usage = read_usage(data.get("usage"))
+    finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
+    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    refusal = _joined(parts, "refusal", "refusal")
+    thoughts = [item for item in items if item["type"] == "reasoning"]
+    calls = [item for item in items if item["type"] == "function_call"]
+    return Response(
+        text=whole(_joined(parts, "output_text", "text") or refusal),
+        finish_reason="refusal" if refusal else finish,
+        reasoning=whole("\n\n".join(filter(None, map(_thought, thoughts)))),
+        usage=usage,
+        model=whole(wire.as_text(data.get("model"))) or model,
+        notes=notes,
+        tool_calls=tuple(read_call(c["call_id"], c["name"], c["arguments"]) for c in calls),
+        native={VENDOR: whole_values(items)} if len(items) > len(calls) + 1 or thoughts else None,
+        **fields,
+    )
+
+
+def _word(data: Mapping[str, Any]) -> Any:
+    """Return the word for why a reply ended: its status, or what made it incomplete."""
+    details = wire.part_of(data.get("incomplete_details"), "incomplete_details")
+    return details.get("reason") or data.get("status")
+
+
+def _joined(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+    return "".join(wire.as_text(part.get(name)) for part in parts if part["type"] == kind)
+
+
+def _thought(item: Mapping[str, Any]) -> str:
+    """Return what a reasoning item tells: the reasoning itself, else its summary."""
+    texts = item.get("content") or item.get("summary") or []
+    return "\n\n".join(wire.as_text(text.get("text")) for text in texts)
+
+
+def read_usage(data: Any) -> Usage:
+    """Return the token counts of a reply."""
+    usage = wire.part_of(data, "usage")
+    prompt = wire.part_of(usage.get("input_tokens_details"), "usage")
+    completion = wire.part_of(usage.get("output_tokens_details"), "usage")
+    return Usage(
+        prompt_tokens=usage.get("input_tokens") or 0,
+        completion_tokens=usage.get("output_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+    )
+
+
+def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
+    """Return how a model is to think. OpenAI takes no budget: the tokens are only room beside the answer.
+
+    ``summary``: ask for a summary of what the model thought.
+    """
+    if not reasoning.identity:
+        return NO_THINKING
+    effort = {"effort": reasoning.effort} if reasoning.effort else {}
+    told = {"summary": "auto"} if summary and reasoning.effort != "none" else {}
+    return Thinking({"reasoning": effort | told}, reasoning.allowance())
+
+
+class ResponsesBackend(VendorBackend):
+    """``openai:NAME?api=responses``: OpenAI's own service, or with a URL one with the same interface."""
+
+    key_env = OpenAIBackend.key_env
+    vendor = OpenAIBackend.vendor
+    default_url = OpenAIBackend.default_url
+    image_formats = ("png", "jpeg", "webp")
+    audio_formats: Mapping[str, str] = {}
+    lacks: Mapping[str, str] = {**LACKS, "seed": "the Responses interface has no seed"}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.plan = thinking_of(spec.reasoning)
+        self._left_out: dict[str, str] = {}  # refused defaults of evalkit, each with the vendor's words
+
+    def headers(self, key: str | None) -> dict[str, str] | None:
+        """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key}"} if key else None
+
+    def target(self, url: str) -> str:
+        """Return the address that answers chats, for the API at ``url``."""
+        return f"{url}/responses"
+
+    def payload(self, request: Request) -> dict[str, Any]:
+        """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
+        return payload(request, self.model, self.plan, self._left_out)
+
+    def read(self, data: Any, request: Request, **timing: Any) -> Response:
+        """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
+        return read(data, request, self.model, **timing)
+
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
+        name, info, traits = msgspec.structs.astuple(await super().probe(needs))
+        if self._left_out:
+            info = msgspec.structs.replace(
+                info,
+                identity=info.identity | {"left_out": sorted(self._left_out)},
+                server=info.server | {"left_out": dict(self._left_out)},
+            )
+        return ProbeResult(name, info, traits)
+
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
+        try:
+            return await super()._generate(url, request)
+        except RequestRejected as problem:
+            if not self._learned(str(problem), request):
+                raise
+            return await self._generate(url, request)
+
+    def _learned(self, said: str, request: Request) -> bool:
+        """Leave out a default that the vendor's words refuse; return whether there was one.
+
+        OpenAI gives summaries of what a model thought only to organizations that it has verified.
+        """
+        if "reasoning.summary" in said and "summary" in self.plan.fields.get("reasoning", {}):
+            self.set_plan(thinking_of(self.spec.reasoning, summary=False))
+            return True
+        for name, usual in _DEFAULTS.items():
+            unset = name not in self.spec.generation and getattr(request, name) == usual
+            if f"'{name}'" in said and unset and name not in self._left_out:
+                self._left_out[name] = said
+                return True
+        return False
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
+        """Return the facts of the model at ``url``."""
+        identity = self.identity(entry, api=VENDOR)
+        return ServerInfo(identity, None, None, {"owned_by": entry.get("owned_by")})
+
+
+def open_openai(spec: ModelSpec) -> HTTPBackend:
+    """Return the adapter for ``openai:``, by the ``api`` that the spec names."""
+    return ResponsesBackend(spec) if spec.options.get("api") == VENDOR else OpenAIBackend(spec)
