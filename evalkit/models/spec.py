@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.models import headers
 from evalkit.protocols import Backend
 
 GROUP = "evalkit.models"
@@ -68,7 +69,7 @@ def _variable(text: str) -> str:
     known = text in os.environ
     if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
         raise UsageError(
-            "model parameter api_key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
+            "model parameter key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
             "not the key itself"
         )
     return text
@@ -114,7 +115,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "api_key_env": _variable,
+    "key_env": _variable,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
@@ -132,6 +133,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "label": _label,
     "unlisted": _flag,
 }
+_FORMER = {"api_key_env": "key_env"}  # names in the specs of older runs
 # Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
 
@@ -141,7 +143,8 @@ class ModelSpec:
     """A parsed model spec.
 
     ``urls`` are API bases (``http://host:port/v1``). ``generation`` holds defaults of the request,
-    ``options`` settings of the adapter, ``extra`` parameters that go to the server unchanged.
+    ``options`` settings of the adapter, ``extra`` parameters that go to the server unchanged. ``headers`` and
+    ``query`` go with each request, secrets as ``$NAME`` of an environment variable (``models/headers.py``).
     """
 
     provider: str
@@ -150,11 +153,19 @@ class ModelSpec:
     generation: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def display(self) -> str:
         """The name to show: the ``label``, or ``provider:name``."""
         return str(self.options.get("label") or f"{self.provider}:{self.name}")
+
+    @property
+    def for_server(self) -> list[str]:
+        """The names of what only a server can use: URLs, headers, a query."""
+        named = [f"header.{name}" for name in self.headers] + [f"query.{name}" for name in self.query]
+        return [*(["a URL"] if self.urls else []), *named]
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -205,7 +216,13 @@ def _base(url: str) -> str:
     if parts.username or parts.password:
         raise UsageError(
             f"the URL of {parts.hostname} contains a password. "
-            "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+            "Put the key into an environment variable and add ?key_env=ITS_NAME"
+        )
+    if parts.query:
+        name = parts.query.partition("=")[0]
+        raise UsageError(
+            f"the URL of {parts.hostname} has a query. Write it as a parameter: query.{name}=… "
+            f'(in evalkit.toml: params = {{ query = {{ "{name}" = "…" }} }})'
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
@@ -213,13 +230,15 @@ def _base(url: str) -> str:
 
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
+    pairs = [(_FORMER.get(name, name), value) for name, value in pairs]
+    spec, pairs = _with_headers(spec, pairs)
     if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
         raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
         if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
-                "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+                "Put the key into an environment variable and add ?key_env=ITS_NAME"
             )
         if name.startswith("extra."):
             extra[_sent_name(name)] = _literal(value)
@@ -235,13 +254,30 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             known = [*GENERATION, *OPTIONS]
             raise UsageError(
                 f"no such model parameter: {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-                f"extra.{name}=… passes it to the server unchanged."
+                f"extra.{name}=… passes it to the server unchanged, query.{name}=… adds it to the address."
             )
         try:
             target[name] = parsers[name](value)
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
     return replace(spec, generation=generation, options=options, extra=extra)
+
+
+def _with_headers(spec: ModelSpec, pairs: list[tuple[str, str]]) -> tuple[ModelSpec, list[tuple[str, str]]]:
+    """Return the spec with its headers and its query, and the other pairs. Raises ``UsageError``."""
+    others, given = [], {"header": dict[str, str](), "query": dict[str, str]()}
+    for name, value in pairs:
+        if not name.startswith(headers.PREFIXES):
+            others.append((name, value))
+            continue
+        headers.check(name, value)
+        kind, _, own_name = name.partition(".")
+        same = own_name.lower() if kind == "header" else own_name
+        if same in given[kind]:
+            raise UsageError(f"model parameter {name} is given twice")
+        given[kind][same] = value
+    merged = {**spec.headers, **given["header"]}, {**spec.query, **given["query"]}
+    return replace(spec, headers=merged[0], query=merged[1]), others
 
 
 def _sent_name(name: str) -> str:
@@ -293,6 +329,8 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
 
     if name == "extra" and isinstance(value, Mapping):
         return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
+    if name in ("header", "query") and isinstance(value, Mapping):
+        return [(f"{name}.{key}", str(v)) for key, v in value.items()]
     return [(name, str(value))]
 
 

@@ -74,7 +74,7 @@ def test_a_parameter_that_is_null_is_left_out():
         ("openai:m?timeout=nan", ["timeout=nan"]),
         ("openai:m?retry_budget=nan", ["retry_budget=nan"]),
         ("openai:m?proxy=http://h:999999", ["proxy=http://h:999999"]),
-        ("openai:m@http://me:secret@h:1", ["api_key_env"]),
+        ("openai:m@http://me:secret@h:1", ["key_env"]),
         ("openai:m?seed=1&seed=2", ["seed", "twice"]),
         ("openai:m?extra.=1", ["extra.NAME=value"]),
         ("openai:m?extra.model=other", ["extra.model", "the model's name"]),
@@ -139,9 +139,9 @@ def test_unknown_provider_lists_the_known_ones():
 
 async def test_a_display_name_holds_no_secret(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
-    backend = load("openai:m@http://h:1?api_key_env=MY_KEY")
+    backend = load("openai:m@http://h:1?key_env=MY_KEY")
     assert backend.name == "openai:m"
     assert "sk-very-secret" not in repr(vars(backend.spec))
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UsageError, match="MY_KEY is not set"):
-        load("openai:m@http://h:1?api_key_env=MY_KEY")
+        load("openai:m@http://h:1?key_env=MY_KEY")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
+from evalkit.models.headers import read_headers, read_query
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
@@ -68,10 +69,12 @@ class OpenAIBackend(Backend):
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
         self._key = read_key(spec, self.key_env, required=self._vendor)
+        bearer = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self.transport = Transport(
             _timeouts(spec),
-            {"Authorization": f"Bearer {self._key}"} if self._key else None,
+            {**bearer, **read_headers(spec.headers)},
             spec.options.get("proxy"),
+            read_query(spec.query),
         )
 
     async def send(self, request: Request) -> Response:

@@ -100,7 +100,8 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Withheld(report, status=status)
     if status in (401, 403):
         raise ProbeError(
-            f"{report}. Put the right key into an environment variable and add ?api_key_env=ITS_NAME"
+            f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "
+            "?header.NAME=$ITS_NAME for a server that takes the key in another header"
         )
     if status == 404 and _NO_MODEL.search(f"{message} {code}"):
         raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")

@@ -16,6 +16,7 @@ import msgspec
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
+from evalkit.models.headers import without_secrets
 from evalkit.models.openai import wire
 from evalkit.models.openai.shown import ImageCost, new_picture
 from evalkit.models.openai.transport import Unreachable
@@ -72,11 +73,19 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
     if not entries and backend.model in ("", "default"):
         raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
     if (entry := _listed(backend, entries)) is not None:
-        return ServedModel(entry["id"], await backend.facts(url, entry))
+        return ServedModel(entry["id"], await _facts(backend, url, entry))
     if (like := _like_listed(backend, entries)) is None:
         raise ProbeError(_not_served(backend, url, entries))
     await _check_api(backend, url, others=bool(entries))
-    return ServedModel(backend.model, await backend.facts(url, {**like, "id": backend.model}))
+    return ServedModel(backend.model, await _facts(backend, url, {**like, "id": backend.model}))
+
+
+async def _facts(backend: OpenAIBackend, url: str, entry: dict[str, Any]) -> ServerInfo:
+    """Return what the server tells of the model, and what of the spec may choose another one."""
+    info = await backend.facts(url, entry)
+    chosen = {"headers": without_secrets(backend.spec.headers), "query": without_secrets(backend.spec.query)}
+    identity = info.identity | {name: values for name, values in chosen.items() if values}
+    return msgspec.structs.replace(info, identity=identity)
 
 
 async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:

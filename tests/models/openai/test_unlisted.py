@@ -64,9 +64,9 @@ async def test_a_server_that_shows_no_list_is_asked(script, status):
 
 
 async def test_a_key_that_may_neither_list_nor_chat_is_refused(script):
-    with pytest.raises(ProbeError, match="api_key_env"):
+    with pytest.raises(ProbeError, match="key_env"):
         await probe(script, "tiny", lists(status=403), answers(403, "no"))
-    with pytest.raises(ProbeError, match="api_key_env"):
+    with pytest.raises(ProbeError, match="key_env"):
         await probe(script, "tiny", lists(status=401), answers())
 
 
