@@ -80,7 +80,11 @@ class ServerFailed(ModelError):
 
 
 class RequestRejected(ModelError):
-    """The server refused this request; another try would fail too."""
+    """The server refused this request; another try would fail too. ``said``: its own words, if any."""
+
+    def __init__(self, message: str, *, status: int | None = None, said: str = "") -> None:
+        super().__init__(message, status=status)
+        self.said = said
 
 
 class NotCached(ModelError):

@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 from evalkit.errors import UsageError
 from evalkit.util.masking import remember, secrets_in
 
-PREFIXES = ("header.", "query.")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.1)
 _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 # Headers that belong to the exchange itself.
@@ -32,6 +31,29 @@ _LIKE_A_SECRET = re.compile(
     r"(?i:\b(?:bearer|basic) +\S)|\b(?:sk|xai|gsk|hf|ghp|glpat|pk|rk)[-_][A-Za-z0-9]|"
     r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9+/]{16}"
 )
+
+
+Pairs = list[tuple[str, str]]
+
+
+def split(pairs: Pairs) -> tuple[Pairs, dict[str, str], dict[str, str]]:
+    """Return a spec's other parameters, its headers (names in lower case) and its query.
+
+    Raises ``UsageError`` for one that cannot be sent, is given twice, or holds a secret.
+    """
+    others: Pairs = []
+    found: dict[str, dict[str, str]] = {"header": {}, "query": {}}
+    for parameter, value in pairs:
+        kind, dot, name = parameter.partition(".")
+        if not dot or kind not in found:
+            others.append((parameter, value))
+            continue
+        check(parameter, value)
+        name = name.lower() if kind == "header" else name
+        if name in found[kind]:
+            raise UsageError(f"model parameter {parameter} is given twice")
+        found[kind][name] = value
+    return others, found["header"], found["query"]
 
 
 def check(parameter: str, value: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.models import headers
 from evalkit.protocols import Backend
+from evalkit.requests import wrong_value
 
 GROUP = "evalkit.models"
 
@@ -34,9 +35,16 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def _number(kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"must be a {'whole ' if kind is int else ''}number") from None
+
+
 def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = kind(text)
+        value = _number(kind, text)
         if not 0 < value <= 1e9:
             raise ValueError("must be a number above 0, and at most 1e9")
         return value
@@ -44,11 +52,11 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
-def _within(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+def _generation(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = kind(text)
-        if not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        value = _number(kind, text)
+        if wrong := wrong_value(name, value):
+            raise ValueError(wrong)
         return value
 
     return read
@@ -84,7 +92,7 @@ _SECRET_NAME = re.compile(
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 <= value < float("inf"):
         raise ValueError("must be the number of retries for each answered request, such as 0.5")
     return value
@@ -97,6 +105,12 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
+def _stop(text: str) -> tuple[str, ...]:
+    if not text:
+        raise ValueError("must be a text that is not empty")
+    return (text,)
+
+
 def _label(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("must be a name")
@@ -104,11 +118,11 @@ def _label(text: str) -> str:
 
 
 GENERATION: dict[str, Callable[[str], Any]] = {
-    "max_tokens": _above_zero(int),
-    "temperature": _within(float, 0, 100),
-    "top_p": _within(float, 0, 1),
-    "seed": _within(int, -(2**63), 2**63 - 1),
-    "stop": lambda text: (text,),
+    "max_tokens": _generation("max_tokens", int),
+    "temperature": _generation("temperature", float),
+    "top_p": _generation("top_p", float),
+    "seed": _generation("seed", int),
+    "stop": _stop,
 }
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "api": _one_of("chat", "completions"),
@@ -133,6 +147,9 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "label": _label,
     "unlisted": _flag,
 }
+# A parameter with this value is left out of requests, so that the server's own value applies. ``null``: the
+# former word, in the specs of older runs.
+UNSET = ("unset", "null")
 _FORMER = {"api_key_env": "key_env"}  # names in the specs of older runs
 # Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -231,7 +248,7 @@ def _base(url: str) -> str:
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
     pairs = [(_FORMER.get(name, name), value) for name, value in pairs]
-    spec, pairs = _with_headers(spec, pairs)
+    pairs, sent_headers, query = headers.split(pairs)
     if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
         raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
@@ -241,13 +258,13 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
                 "Put the key into an environment variable and add ?key_env=ITS_NAME"
             )
         if name.startswith("extra."):
-            extra[_sent_name(name)] = _literal(value)
+            extra[_sent_name(name)] = None if value in UNSET else _literal(value)
             continue
         if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
             extra[name] = value  # an argument of the model's class, which knows the type
             continue
-        if value == "null" and name in GENERATION:
-            extra[name] = None  # left out of requests, so that the server's own value applies
+        if value in UNSET and name in GENERATION:
+            extra[name] = None
             continue
         parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in parsers:
@@ -260,24 +277,14 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             target[name] = parsers[name](value)
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
-    return replace(spec, generation=generation, options=options, extra=extra)
-
-
-def _with_headers(spec: ModelSpec, pairs: list[tuple[str, str]]) -> tuple[ModelSpec, list[tuple[str, str]]]:
-    """Return the spec with its headers and its query, and the other pairs. Raises ``UsageError``."""
-    others, given = [], {"header": dict[str, str](), "query": dict[str, str]()}
-    for name, value in pairs:
-        if not name.startswith(headers.PREFIXES):
-            others.append((name, value))
-            continue
-        headers.check(name, value)
-        kind, _, own_name = name.partition(".")
-        same = own_name.lower() if kind == "header" else own_name
-        if same in given[kind]:
-            raise UsageError(f"model parameter {name} is given twice")
-        given[kind][same] = value
-    merged = {**spec.headers, **given["header"]}, {**spec.query, **given["query"]}
-    return replace(spec, headers=merged[0], query=merged[1]), others
+    return replace(
+        spec,
+        generation=generation,
+        options=options,
+        extra=extra,
+        headers={**spec.headers, **sent_headers},
+        query={**spec.query, **query},
+    )
 
 
 def _sent_name(name: str) -> str:
@@ -331,6 +338,8 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
         return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
     if name in ("header", "query") and isinstance(value, Mapping):
         return [(f"{name}.{key}", str(v)) for key, v in value.items()]
+    if isinstance(value, list | Mapping):
+        raise UsageError(f"model parameter {name}={value}: must be one value")
     return [(name, str(value))]
 
 

@@ -21,6 +21,7 @@ from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
 from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
+from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
@@ -62,7 +63,7 @@ class OpenAIBackend(Backend):
         self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
         self._vendor = any(url.startswith(_VENDOR) for url in self.endpoints.urls)
-        self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
+        self.parameters = Parameters(_set_by(spec))
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
@@ -101,11 +102,15 @@ class OpenAIBackend(Backend):
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         urls, infos = self.endpoints.urls, []
         for url in urls:
-            self.model, info = await probe.find_model(self, url)
+            self.model, info, asked = await probe.find_model(self, url)
             infos.append(info)
+            if not asked:  # finds what the server refuses
+                await probe.ask(self, url)
+        self.parameters.settle()
+        infos = list(map(self._as_asked, infos))
         probe.check_same_identity(urls, infos)
         self._guard.trust(infos[0].identity)
-        self._names = {self.model, str(infos[0].identity.get("root"))}
+        self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
         self._shown = ShownMedia(self._count_tokens, probing=True)
         cost = await probe.check(self, needs)
         self._shown.probed(cost, images=needs.images, audio=needs.audio)
@@ -116,6 +121,8 @@ class OpenAIBackend(Backend):
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
+        if left_out := self.parameters.left_out:
+            server = server | {"left_out": dict(left_out)}
         info = msgspec.structs.replace(infos[0], server=server)
         return ProbeResult(self.name, info, self.traits)
 
@@ -140,6 +147,17 @@ class OpenAIBackend(Backend):
         data = self.decoded(reply, url)
         fail_within(data, mask_bytes(reply.body), url)
         return data, rates_left(reply.headers)
+
+    async def post_fitted(
+        self, url: str, payload: dict[str, Any], request: Request
+    ) -> tuple[Any, RateLimits]:
+        """Post a payload without the parameters that the server refuses. Raises as ``send`` does."""
+        fitting = self.parameters.fit(payload, request)
+        try:
+            return await self.post(url, fitting)
+        except RequestRejected as problem:
+            self.parameters.learn(problem, fitting, request)
+            return await self.post_fitted(url, payload, request)
 
     def decoded(self, reply: Reply, url: str) -> Any:
         """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
@@ -206,7 +224,8 @@ class OpenAIBackend(Backend):
             **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
             **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
         }
-        data, rates = await self.post(f"{url}/completions", wire.with_extra(payload, extra))
+        payload = wire.with_extra(payload, extra)
+        data, rates = await self.post_fitted(f"{url}/completions", payload, Request(extra=extra))
         return data, rates, read_prompt_logprobs(data) if ranked else read_echo(data)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -231,9 +250,7 @@ class OpenAIBackend(Backend):
         except Withheld:
             return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,)), rates
         except RequestRejected as problem:
-            if "max_tokens" not in payload or not chat or "max_completion_tokens" not in str(problem):
-                raise
-            self._new_length_name = True  # the server refused max_tokens, and named what it takes
+            self.parameters.learn(problem, payload, request)
             return await self._generate(url, request)
         choice = wire.read_choice(data)
         message = wire.part_of(choice.get("message") or choice.get("delta"), "message")
@@ -247,6 +264,8 @@ class OpenAIBackend(Backend):
             latency_s=time.perf_counter() - start,
             first_token_s=first_token_s,
         )
+        if self.parameters.late:
+            response = self.parameters.noted(response, payload)
         return self._with_model_note(response), rates
 
     def _with_model_note(self, response: Response) -> Response:
@@ -267,12 +286,10 @@ class OpenAIBackend(Backend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
-        if self._new_length_name and chat:
-            payload["max_completion_tokens"] = payload.pop("max_tokens")
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
         if payload["stream"]:
-            payload["stream_options"] = {"include_usage": True}
-        return wire.with_extra(payload, request.extra)
+            payload["stream_options"] = wire.WITH_USAGE
+        return self.parameters.fit(wire.with_extra(payload, request.extra), request)
 
     async def _count_tokens(self, request: Request) -> int:
         """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
@@ -301,13 +318,26 @@ class OpenAIBackend(Backend):
         )
 
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
-        return (await probe.model_at(self, url)).info.identity
+        return self._as_asked((await probe.model_at(self, url)).info).identity
+
+    def _as_asked(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts of a server with the refused parameters, which change replies."""
+        if not (left_out := self.parameters.effective):
+            return info
+        return msgspec.structs.replace(info, identity=info.identity | {"left_out": left_out})
 
 
 def check_continuation(request: Request) -> None:
     """Raise ``RequestRejected`` for an empty continuation."""
     if not request.continuation:
         raise RequestRejected("an empty continuation has no log-probability")
+
+
+def _set_by(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a model's spec sends, as a payload has it."""
+    stop = {"stop": list(spec.generation["stop"])} if "stop" in spec.generation else {}
+    stream = {"stream": True} if spec.options.get("stream") else {}
+    return {**spec.generation, **stop, **stream, **spec.extra}
 
 
 def _timeouts(spec: ModelSpec) -> Timeouts:

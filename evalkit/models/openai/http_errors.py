@@ -21,18 +21,6 @@ from evalkit.util.masking import mask
 
 _EXCERPT = 500
 _NO_MODEL = regex(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
-_STRICT_SAMPLING = regex(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
-# The parameters that evalkit sends unasked, and how servers say that they do not take one.
-_SENT = regex(
-    r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
-    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
-)
-_NOT_TAKEN = regex(
-    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
-    r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
-    r"extra (?:inputs|fields?)",
-    re.IGNORECASE,
-)
 # A vendor's filter withheld the reply because of the prompt. The messages of Azure, OpenAI, OpenRouter,
 # Anthropic, Alibaba, DeepSeek, Volcengine.
 _WITHHELD = regex(
@@ -111,21 +99,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
-    raise RequestRejected(report + _remedy(message), status=status)
-
-
-def _remedy(message: str) -> str:
-    """Return which parameters of the model's spec help against a message about parameters; else nothing."""
-    remedies = []
-    if _STRICT_SAMPLING.search(message):
-        remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
-    found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
-    names = list(dict.fromkeys(match[1] or match[2] for match in found))
-    if how and names:
-        names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
-        without = "&".join(f"extra.{name}=null" for name in names)
-        remedies.append(f"A parameter that is set to null is left out: add ?{without}")
-    return "".join(f". {remedy}" for remedy in remedies)
+    raise RequestRejected(report, status=status, said=f"{message} {code}")
 
 
 _DURATION = regex(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
