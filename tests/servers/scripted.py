@@ -13,6 +13,8 @@ from aiohttp import web
 
 from tests.servers.in_thread import in_thread
 
+PROBE = "Hello"  # the question of the probe, which is answered and not counted
+
 
 class Scripted:
     """The server. ``fault(n)``: (status, headers, body) for the n-th completion, from 1; None: no failure."""
@@ -46,8 +48,10 @@ class Scripted:
         )
 
     async def chat(self, request: web.Request) -> web.Response:
-        self.requests += 1
         body = await request.json()
+        if body["messages"][-1]["content"] == PROBE:
+            return web.json_response({"model": "tiny", "choices": [{"message": {"content": "Hi"}}]})
+        self.requests += 1
         self.bodies.append(body)
         content = body["messages"][-1]["content"]
         texts = [content] if isinstance(content, str) else [p["text"] for p in content if p["type"] == "text"]

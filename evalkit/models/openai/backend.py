@@ -98,17 +98,23 @@ class OpenAIBackend(Backend):
         with wire.reading(url):
             return await (self._generate if request.continuation is None else self._score)(url, request)
 
+    async def ask_at(self, url: str, request: Request) -> Response:
+        """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""
+        return (await self.endpoints.call(partial(self._ask, request=request), url))[0]
+
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        urls, infos = self.endpoints.urls, []
+        urls, served = self.endpoints.urls, []
         for url in urls:
-            self.model, info, asked = await probe.find_model(self, url)
-            infos.append(info)
-            if not asked:  # finds what the server refuses
+            served.append(await probe.find_model(self, url))
+            self.model = served[-1].model
+        probe.check_same_identity(urls, [one.info for one in served])
+        for url, one in zip(urls, served, strict=True):
+            if not one.asked:  # finds what the server refuses
                 await probe.ask(self, url)
         self.parameters.settle()
-        infos = list(map(self._as_asked, infos))
-        probe.check_same_identity(urls, infos)
+        self._first_answers.drawn = "temperature" in self.parameters.effective
+        infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
         self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
         self._shown = ShownMedia(self._count_tokens, probing=True)

@@ -51,7 +51,9 @@ def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
         if message := data.get("message"):
             param = data.get("param")
-            named = f" (param: '{param}')" if isinstance(param, str) and param not in str(message) else ""
+            named = (
+                f" (param: '{param}')" if isinstance(param, str) and f"'{param}'" not in str(message) else ""
+            )
             return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
         inner = data.get("error") or data.get("detail")
         if not inner:

@@ -91,7 +91,8 @@ class Parameters:
             return payload
         payload = dict(payload)
         length = payload.pop(_LENGTHS[0])
-        payload.setdefault(self.length, length)
+        if _LENGTHS[1] not in payload:
+            payload[self.length] = length
         return payload
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:

@@ -105,7 +105,7 @@ async def ask(backend: OpenAIBackend, url: str) -> None:
     """
     try:
         async with asyncio.timeout(_ASK_S):
-            await backend.send_to(_short_question(backend), url)
+            await backend.ask_at(url, _short_question(backend))
     except (ModelError, TimeoutError):
         return
 
@@ -122,7 +122,7 @@ async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> str:
     Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
     """
     try:
-        return (await backend.send_to(_short_question(backend), url))[0].model
+        return (await backend.ask_at(url, _short_question(backend))).model
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(

@@ -91,7 +91,7 @@ async def ask(url: str, request: Request = ASK, params: str = ""):
             RequestRejected,
             ["context length"],
         ),
-        (400, {"error": "unknown field `top_k`"}, RequestRejected, ["top_k", "sampling=standard"]),
+        (400, {"error": "unknown field `top_k`"}, RequestRejected, ["unknown field `top_k`"]),
         (422, {"detail": [{"loc": ["body"], "msg": "extra"}]}, RequestRejected, ["422", "extra"]),
         (429, {"error": {"message": "no money", "code": "insufficient_quota"}}, ProbeError, ["no money"]),
         (429, {"error": {"message": "slow down"}}, Overloaded, ["slow down"]),

@@ -10,6 +10,8 @@ from evalkit.models import load
 from evalkit.models.openai.transport import Unreachable
 from evalkit.types import Message, Request, Requirements
 
+PROBE = "Hello"
+
 
 class Weights:
     """A chat server whose answers depend on its ``weights``; some of them by chance."""
@@ -19,7 +21,8 @@ class Weights:
         script.chat(self.answer)
 
     async def answer(self, request, body):
-        self.asked += 1
+        if body["messages"][0]["content"] != PROBE:
+            self.asked += 1
         text = f"{self.weights} {body['messages'][0]['content']}{self.asked if self.chance else ''}"
         return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
 
