@@ -41,6 +41,7 @@ _SCHEMA = {
     "required": ["ok"],
     "additionalProperties": False,
 }
+HELLO = "Hello"  # the question that each served model is asked
 _SHORT = 16  # output tokens; some vendors refuse fewer
 _ASK_S = 60.0  # for a short answer
 # Azure's paths: the name in them is that of a deployment, and only replies name its model.
@@ -113,7 +114,7 @@ async def ask(backend: OpenAIBackend, url: str) -> None:
 def _short_question(backend: OpenAIBackend) -> Request:
     """Return a question with all parameters of the model's spec."""
     sets = {**backend.spec.defaults, "max_tokens": _SHORT}
-    return Request(messages=(Message("user", "Hello"),), **sets, given=tuple(sets))
+    return Request(messages=(Message("user", HELLO),), **sets, given=tuple(sets))
 
 
 async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> str:
@@ -127,11 +128,18 @@ async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> str:
         if problem.status == 404:
             raise ProbeError(
                 f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
-                "which usually ends in /v1"
+                f"which usually ends in /v1{_missing_version(backend, url)}"
             ) from None
         if others and isinstance(problem, RequestRejected):
             raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
         return ""
+
+
+def _missing_version(backend: OpenAIBackend, url: str) -> str:
+    """Return what to add to a spec that lacks the version that Azure's addresses need."""
+    if not _DEPLOYMENT.search(url) or "api-version" in backend.spec.query:
+        return ""
+    return ". Azure's deployments need ?query.api-version=VERSION"
 
 
 def _entries(listing: Any) -> list[dict[str, Any]]:
