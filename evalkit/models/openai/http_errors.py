@@ -101,7 +101,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
-    raise RequestRejected(report, status=status, said=f"{message} {code}")
+    raise RequestRejected(report, status=status, said=message, code=code)
 
 
 _DURATION = regex(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

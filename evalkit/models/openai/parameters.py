@@ -45,6 +45,7 @@ _VALUE_NOT_TAKEN = regex(
     re.IGNORECASE,
 )
 _ONE_OF = regex(r"cannot both be|only one of", re.IGNORECASE)
+_NEAR = 120  # characters
 _PARAM = regex(r"\(param: '([^']+)'\)")  # as ``http_errors`` adds the field of an error body
 
 
@@ -61,16 +62,16 @@ class Parameters:
         self.length = _LENGTHS[0]
         self.late: tuple[str, ...] = ()
         self._refused_lengths: set[str] = set()
-        self._probed: frozenset[str] | None = None
+        self._probed: frozenset[str] = frozenset()
 
     @property
     def effective(self) -> list[str]:
         """The defaults that the probe found refused and that may change replies: part of the identity."""
-        return sorted((self._probed or frozenset()) - _WITHOUT_EFFECT)
+        return sorted(self._probed - _WITHOUT_EFFECT)
 
     def settle(self) -> None:
         """End the probe: what is refused later is noted with each reply."""
-        self._probed = frozenset(self.left_out)
+        self._probed, self.late = frozenset(self.left_out), ()
 
     def fit(self, payload: dict[str, Any], request: Request) -> dict[str, Any]:
         """Return a payload without the refused defaults, with the length under the name that is taken."""
@@ -101,14 +102,13 @@ class Parameters:
         Raises the ``problem`` itself if it is about something else, ``UsageError`` where the spec or the task
         set what is refused.
         """
-        names = list(_refused(problem.said, payload, request))
+        names = list(_refused(problem, payload, request))
         defaults = [name for name in names if _is_default(name, payload[name], request)]
         if defaults and _ONE_OF.search(problem.said):
             defaults = defaults[-1:]
         for name in defaults:
-            self.left_out[name] = problem.said.strip()
-        if self._probed is not None:
-            self.late = tuple(sorted(self.left_out.keys() - self._probed))
+            self.left_out[name] = problem.said
+        self.late = tuple(sorted(self.left_out.keys() - self._probed))
         if defaults or self._renamed(names, payload):
             return
         if by_hand := [name for name in names if name not in _LENGTHS]:
@@ -135,12 +135,12 @@ class Parameters:
         return True
 
     def _explained(self, problem: RequestRejected, name: str, value: Any) -> str:
-        own = name if name in _OF_SPECS else f"extra.{name}"
+        own, refusal = name if name in _OF_SPECS else f"extra.{name}", str(problem).rstrip(".")
         by_spec = self._spec_sets.get(name)
         if by_spec == value or (by_spec is not None and name == "seed"):  # each repeat has its own seed
-            return f"{problem}. The model's spec sets {own}={value}: take it out"
+            return f"{refusal}. The model's spec sets {own}={value}: take it out"
         return (
-            f"{problem}. The task sets {name}={value}. To leave it out, so that the server's own value "
+            f"{refusal}. The task sets {name}={value}. To leave it out, so that the server's own value "
             f"applies, add ?{own}=unset to the model's spec"
         )
 
@@ -151,16 +151,20 @@ def _is_default(name: str, value: Any, request: Request) -> bool:
     return unset and name in DEFAULTS and DEFAULTS[name] == value
 
 
-def _refused(said: str, payload: Mapping[str, Any], request: Request) -> Iterator[str]:
+def _refused(problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> Iterator[str]:
     """Yield the parameters of a payload that a server's words refuse, in the order of the words."""
     known = [n for n in payload if n in DEFAULTS or n in _LENGTHS or n in _SET or n in request.extra]
+    said = problem.said
     if param := _PARAM.search(said):
         known = [name for name in known if name == param[1]]
-    not_taken = _NOT_TAKEN.search(said) is not None
     places = {name: place.start() for name in known if (place := _named(name).search(said))}
     for name in sorted(places, key=places.__getitem__):
+        # A message may repeat the whole request: only what stands beside the refusal is refused.
+        near = said if param else said[max(0, places[name] - _NEAR) : places[name] + _NEAR]
+        near += f" {problem.code}"
         # A default whose value is refused is left out as well; what was set by hand may have a wrong value.
-        if not_taken or (_VALUE_NOT_TAKEN.search(said) and _is_default(name, payload[name], request)):
+        by_value = _is_default(name, payload[name], request) and _VALUE_NOT_TAKEN.search(near)
+        if by_value or _NOT_TAKEN.search(near):
             yield name
 
 

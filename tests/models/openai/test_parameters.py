@@ -316,6 +316,7 @@ async def test_the_length_that_the_user_names_is_the_only_one(script):
         "This model does not support images",
         "Invalid schema for response_format: 'seed' is not permitted",
         "messages.0.content: Extra inputs are not permitted",
+        "This content type is not supported. " + "x" * 150 + "'temperature': 0.0, 'top_k': -1",
     ],
 )
 async def test_another_mistake_is_reported_as_it_is_and_leaves_nothing_out(script, message):

@@ -43,6 +43,7 @@ async def probe(script, name, listing, answer, params=""):
     [
         ("tiny:nitro", "tiny"),
         ("org/tiny:online", "org/tiny"),
+        ("org/tiny:free", "org/tiny"),
         ("tiny", "tiny:latest"),
         ("tiny", "models/tiny"),
     ],
