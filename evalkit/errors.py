@@ -80,7 +80,11 @@ class ServerFailed(ModelError):
 
 
 class RequestRejected(ModelError):
-    """The server refused this request; another try would fail too."""
+    """The server refused this request; another try would fail too. ``said``, ``code``: its own words."""
+
+    def __init__(self, message: str, *, status: int | None = None, said: str = "", code: str = "") -> None:
+        super().__init__(message, status=status)
+        self.said, self.code = said, code
 
 
 class NotCached(ModelError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.reading.reasoning import Marks, split_reasoning
 from evalkit.reading.surrogates import whole
-from evalkit.requests import describe
+from evalkit.requests import describe, wrong_value
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
 
 # A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
@@ -49,6 +48,8 @@ class Model:
         self.adapter = sender if adapter is None and isinstance(sender, Backend) else adapter
         traits = probed.traits if probed else self.adapter.traits if self.adapter else BackendTraits()
         self.defaults = dict(traits.defaults if defaults is None else defaults)
+        left_out = self.defaults.get("extra", {}).items()
+        self._unset = {name: None for name, value in left_out if value is None}  # also where a task sets them
         self.facts = probed.info if probed else ServerInfo()
         self.sender, self._media = sender, traits.media
         self.reasoning_marks = self.adapter.traits.reasoning_marks if self.adapter else None
@@ -60,6 +61,9 @@ class Model:
         if unknown:
             name = min(unknown)
             raise UsageError(f"no such generation default: {name!r}.{did_you_mean(name, _SAMPLING)}")
+        for name, value in self.defaults.items():
+            if wrong := wrong_value(name, value):
+                raise UsageError(f"generation default {name}={value!r}: {wrong}")
 
     def for_sample(self, sample: Sample, repeat: int = 0) -> Model:
         """Return the same model for one repeat of one sample, with an empty list of calls."""
@@ -178,7 +182,7 @@ class Model:
         draw = self._draw(reference)
         if draw["sample"] is not None and reference is not None:  # the reference alone is right
             draw["sample"] = msgspec.structs.replace(draw["sample"], choices=())
-        extra = {**self.defaults.get("extra", {}), **extra}
+        extra = {**self.defaults.get("extra", {}), **extra, **self._unset}
         requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
@@ -187,16 +191,18 @@ class Model:
         return describe(request)
 
     def _fields(self, sampling: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {**self.defaults, **{name: value for name, value in sampling.items() if value is not None}}
+        fields = dict(self.defaults)
+        for name, value in sampling.items():
+            if value is not None:
+                if wrong := wrong_value(name, value):
+                    raise UsageError(f"the task's {name}={value!r}: {wrong}")
+                fields[name] = value
         if fields.get("stop") is not None:
             fields["stop"] = tuple(fields["stop"])
-        if not 0 <= fields.get("temperature", 0) < math.inf or not 0 <= fields.get("top_p", 1) <= 1:
-            names = {name: fields[name] for name in ("temperature", "top_p") if name in fields}
-            raise UsageError(f"{names}: temperature must be 0 or more, top_p from 0 to 1")
         if fields.get("seed") is not None:
             fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
-        merged = {**self.defaults.get("extra", {}), **extra}
-        return {**fields, "extra": merged}
+        merged = {**self.defaults.get("extra", {}), **extra, **self._unset}
+        return {**fields, "extra": merged, "given": tuple(fields)}
 
     async def _as_backend_takes(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return messages with their media converted to what the backend takes. Raises ``ModelError``."""

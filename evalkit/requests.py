@@ -10,6 +10,25 @@ import msgspec
 from evalkit.reading.surrogates import whole_values
 from evalkit.types import Audio, Image, Message, Part, Request, Text, Video
 
+# Generation parameters that are numbers: whether whole, and from where to where.
+_RANGES = {
+    "max_tokens": (True, 1, 10**9),
+    "temperature": (False, 0, 100),
+    "top_p": (False, 0, 1),
+    "seed": (True, -(2**63), 2**63 - 1),
+}
+
+
+def wrong_value(name: str, value: object) -> str:
+    """Return what a generation parameter must be, if it is not; empty for a good value or another name."""
+    if name not in _RANGES:
+        return ""
+    whole_number, low, high = _RANGES[name]
+    numbers = int if whole_number else (int, float)
+    if isinstance(value, numbers) and not isinstance(value, bool) and low <= value <= high:
+        return ""
+    return f"must be a {'whole ' if whole_number else ''}number from {low} to {high}"
+
 
 def describe(request: Request) -> dict[str, Any]:
     """Return a request as plain values: images by hash, without ``sample`` and empty fields."""

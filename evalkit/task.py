@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.requests import wrong_value
 
 if TYPE_CHECKING:
     from evalkit.metric import Metric
@@ -51,9 +52,12 @@ class Parameter:
         import msgspec
 
         try:
-            return msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
+            converted = msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
             raise UsageError(f"parameter {self.name}={value!r}: {error}") from None
+        if isinstance(converted, int | float) and (wrong := wrong_value(self.name, converted)):
+            raise UsageError(f"parameter {self.name}={value!r}: {wrong}")
+        return converted
 
     @property
     def choices(self) -> tuple[Any, ...]:

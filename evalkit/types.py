@@ -235,6 +235,7 @@ class Request(Struct, frozen=True, kw_only=True):
     continuation's tokens after ``prompt``. ``sample`` is neither sent nor hashed: baselines read it.
     ``repeat`` numbers the independent draws of one question, so that the cache keeps them apart.
     ``max_tokens`` is the length of the *answer*: an adapter adds what its model may think on top.
+    ``given`` names the parameters that the task or the model's spec set, as against evalkit's defaults.
     ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of one of ``tools``.
     """
 
@@ -253,6 +254,7 @@ class Request(Struct, frozen=True, kw_only=True):
     sample: Sample | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    given: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -62,6 +62,8 @@ def answer(record: SampleRecord) -> None:
         st.caption("none")
         return
     text.show(record.answer.reply, "reply", "The reply is empty.")
+    for note in record.answer.response.notes if record.answer.response else ():
+        st.warning(text.escape(note), icon=":material/info:")
     if record.answer.response and record.answer.response.reasoning:
         with st.expander("Reasoning"):
             text.show(record.answer.response.reasoning, "reasoning")

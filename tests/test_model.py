@@ -9,7 +9,7 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
-from evalkit.types import Image, Message, Response, Sample, Text
+from evalkit.types import Image, Message, Request, Response, Sample, Text
 
 
 def model(**defaults) -> Model:
@@ -71,10 +71,45 @@ async def test_loglikelihood_keeps_the_order():
         _ = Response(text="").logprob
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": float("nan")}, {"temperature": -1.0}, {"top_p": 7.0}])
-async def test_a_sampling_parameter_that_is_none_is_refused(wrong):
-    with pytest.raises(UsageError, match="temperature must be 0 or more, top_p from 0 to 1"):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"temperature": float("nan")}, "the task's temperature=nan: must be a number from 0 to 100"),
+        ({"temperature": -1.0}, "temperature=-1.0: must be a number from 0 to 100"),
+        ({"temperature": "hot"}, "temperature='hot': must be a number"),
+        ({"top_p": 7.0}, "top_p=7.0: must be a number from 0 to 1"),
+        ({"top_p": float("inf")}, "top_p=inf: must be a number from 0 to 1"),
+        ({"max_tokens": 0}, "max_tokens=0: must be a whole number from 1"),
+        ({"max_tokens": 1.5}, "max_tokens=1.5: must be a whole number"),
+        ({"max_tokens": True}, "max_tokens=True: must be a whole number"),
+        ({"seed": 2**63}, "seed=9223372036854775808: must be a whole number"),
+        ({"seed": 1.0}, "seed=1.0: must be a whole number"),
+    ],
+)
+async def test_a_parameter_of_a_task_that_cannot_be_one_is_refused(wrong, words):
+    with pytest.raises(UsageError, match=words):
         await model().generate("q", **wrong)
+    with pytest.raises(UsageError, match=words):
+        await model().complete("q", **wrong)
+    with pytest.raises(UsageError, match="generation default"):
+        Model(FakeBackend(lambda request: "no"), defaults=wrong)
+
+
+async def test_what_the_spec_leaves_out_is_left_out_where_the_task_sets_it_too():
+    sent: list[Request] = []
+    unset = Model(
+        FakeBackend(lambda request: sent.append(request) or "yes"), defaults={"extra": {"top_k": None}}
+    )
+    await unset.generate("q", top_k=5, user="me")
+    assert sent[0].extra == {"top_k": None, "user": "me"}
+
+
+async def test_a_request_says_what_was_set_and_not_what_evalkit_adds():
+    sent: list[Request] = []
+    asked = Model(FakeBackend(lambda request: sent.append(request) or "yes"), defaults={"seed": 3})
+    await asked.generate("q", temperature=0.0)
+    assert set(sent[0].given) == {"seed", "temperature"}
+    assert "given" not in asked.describe(sent[0])
 
 
 async def test_any_models_reply_is_read_behind_its_reasoning_and_cut_at_stop_strings():

@@ -189,6 +189,10 @@ class RunBatch:
         def started(spec: RunSpec) -> None:
             self.open_run = spec
             self._say(spec.provenance.get("model", {}).get("server", {}).get("reasoning", {}).get("said"))
+            from evalkit.run.call_facts import left_out_note
+
+            if note := left_out_note(spec):
+                self._say(f"{spec.model}: {note}")
 
         options = Options(
             limit=self.options.get("limit"),

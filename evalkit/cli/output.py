@@ -89,6 +89,8 @@ def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
 
 def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
+    from evalkit.run.call_facts import left_out
+
     listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
         "id": run.id,
@@ -113,6 +115,7 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
         **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
+        **({"left_out": refused} if (refused := left_out(run.spec)) else {}),
         **{
             name: {what: {"n": n, "error": error} for what, (n, error) in entries.items()}
             for name, entries in listed.items()
@@ -227,6 +230,7 @@ def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
 def print_runs(runs: Sequence[Run]) -> None:
     """Print a table for each task: a row for each metric, a column for each model, then counts and costs."""
     from evalkit.cli.terminal import Console, Text, new_table
+    from evalkit.run.call_facts import reply_notes
 
     console = Console()
     across = max(1, (console.width - 24) // 25)  # models side by side, each with its interval on one line
@@ -249,11 +253,8 @@ def print_runs(runs: Sequence[Run]) -> None:
                 table.add_row(label, *(Text(text, style="dim") for text in texts))
         console.print(table)
         for run in columns:
-            for note, n in run.spec.provenance.get("notes", {}).items():
-                console.print(
-                    Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
-                    soft_wrap=True,
-                )
+            for note in reply_notes(run):
+                console.print(Text(f"{run.spec.model}: {note}"), soft_wrap=True)
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

@@ -33,8 +33,11 @@ class LmEvalBackend(Backend):
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        if spec.urls:
-            raise UsageError(f"{spec.display} runs in this process and takes no URL. Use openai: or sglang:")
+        if settings := spec.for_server:
+            raise UsageError(
+                f"{spec.display} runs in this process and takes no {settings[0].removeprefix('a ')}. "
+                "Use openai: or sglang:"
+            )
         weights = spec.extra.get("pretrained") or spec.extra.get("model")
         named = replace(spec, name=f"{spec.name}:{_short(weights)}") if weights else spec
         self.name = named.display

@@ -40,9 +40,10 @@ class BaselineBackend(Backend):
                 f"no such baseline: {spec.name!r}.{did_you_mean(spec.name, _BASELINES)} "
                 f"Known: {', '.join(_BASELINES)}."
             )
-        if spec.urls or spec.options:
-            settings = "a URL" if spec.urls else ", ".join(spec.options)
-            raise UsageError(f"{spec.display} runs inside evalkit and takes no server settings ({settings})")
+        if settings := [*spec.for_server, *spec.options]:
+            raise UsageError(
+                f"{spec.display} runs inside evalkit and takes no server settings ({', '.join(settings)})"
+            )
         self.name = spec.display
         self.traits = BackendTraits(cacheable=False, defaults=spec.defaults)
         self._baseline = spec.name

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from evalkit.models.headers import read_headers, read_query
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
@@ -20,6 +21,7 @@ from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
 from evalkit.models.openai.http_errors import fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
+from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.shown import ShownMedia
 from evalkit.models.openai.sse import read_events
@@ -64,7 +66,12 @@ class HTTPBackend(Backend):
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
         self._key = read_key(spec, self.key_env, required=self._vendor)
-        self.transport = Transport(_timeouts(spec), self.headers(self._key), spec.options.get("proxy"))
+        self.transport = Transport(
+            _timeouts(spec),
+            {**(self.headers(self._key) or {}), **read_headers(spec.headers)},
+            spec.options.get("proxy"),
+            read_query(spec.query),
+        )
 
     # --- The wire format: what an adapter defines ---
 
@@ -139,15 +146,28 @@ class HTTPBackend(Backend):
 
     async def _find(self) -> list[ServerInfo]:
         """Find the model on every endpoint and return its facts. Raises ``ProbeError``."""
-        urls, infos = self.endpoints.urls, []
+        urls, served = self.endpoints.urls, []
         for url in urls:
-            self.model, info = await probe.find_model(self, url)
-            infos.append(info)
-        probe.check_same_identity(urls, infos)
+            served.append(await probe.find_model(self, url))
+            self.model = served[-1].model
+        probe.check_same_identity(urls, [one.info for one in served])
+        await self._find_refused(served)
+        infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
-        self._names = {self.model, str(infos[0].identity.get("root"))}
+        self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
         self.name = replace(self.spec, name=self.model).display
         return infos
+
+    async def _find_refused(self, served: Sequence[ServedModel]) -> None:
+        """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
+
+    def _as_asked(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts of a server with what is left out of its requests and changes replies."""
+        return info
+
+    async def ask_at(self, url: str, request: Request) -> Response:
+        """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""
+        return (await self.endpoints.call(partial(self._generate, request=request), url))[0]
 
     async def _check(self, needs: Requirements) -> None:
         """Check what the task needs. Raises ``ProbeError``."""
@@ -195,7 +215,7 @@ class HTTPBackend(Backend):
         return response.usage.prompt_tokens
 
     async def _identity_at(self, url: str) -> Mapping[str, Any]:
-        return (await probe.model_at(self, url)).info.identity
+        return self._as_asked((await probe.model_at(self, url)).info).identity
 
     def usual_formats(self) -> tuple[str, ...]:
         """Return the picture formats that are sent unchanged if the spec names none."""

@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.models import headers
 from evalkit.models.reasoning import Reasoning, read_effort, read_marks, read_tokens
 from evalkit.protocols import Backend
+from evalkit.requests import wrong_value
 
 GROUP = "evalkit.models"
 
@@ -36,9 +38,16 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def _number(kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"must be a {'whole ' if kind is int else ''}number") from None
+
+
 def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = kind(text)
+        value = _number(kind, text)
         if not 0 < value <= 1e9:
             raise ValueError("must be a number above 0, and at most 1e9")
         return value
@@ -46,11 +55,11 @@ def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
-def _within(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+def _generation(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = kind(text)
-        if not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        value = _number(kind, text)
+        if wrong := wrong_value(name, value):
+            raise ValueError(wrong)
         return value
 
     return read
@@ -71,7 +80,7 @@ def _variable(text: str) -> str:
     known = text in os.environ
     if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
         raise UsageError(
-            "model parameter api_key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
+            "model parameter key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
             "not the key itself"
         )
     return text
@@ -86,7 +95,7 @@ _SECRET_NAME = re.compile(
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 <= value < float("inf"):
         raise ValueError("must be the number of retries for each answered request, such as 0.5")
     return value
@@ -99,6 +108,12 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
+def _stop(text: str) -> tuple[str, ...]:
+    if not text:
+        raise ValueError("must be a text that is not empty")
+    return (text,)
+
+
 def _label(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("must be a name")
@@ -106,18 +121,18 @@ def _label(text: str) -> str:
 
 
 GENERATION: dict[str, Callable[[str], Any]] = {
-    "max_tokens": _above_zero(int),
-    "temperature": _within(float, 0, 100),
-    "top_p": _within(float, 0, 1),
-    "seed": _within(int, -(2**63), 2**63 - 1),
-    "stop": lambda text: (text,),
+    "max_tokens": _generation("max_tokens", int),
+    "temperature": _generation("temperature", float),
+    "top_p": _generation("top_p", float),
+    "seed": _generation("seed", int),
+    "stop": _stop,
 }
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "api": _one_of("chat", "completions", "responses"),
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "api_key_env": _variable,
+    "key_env": _variable,
     "timeout": _above_zero(float),
     "connect_timeout": _above_zero(float),
     "first_byte_timeout": _above_zero(float),
@@ -138,6 +153,11 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "reasoning_tokens": read_tokens,
     "reasoning_marks": read_marks,
 }
+# A parameter with this value is left out of requests, so that the server's own value applies. ``null``: the
+# former word, in the specs of older runs.
+UNSET = ("unset", "null")
+_FORMER = {"api_key_env": "key_env"}  # names in the specs of older runs
+_SEVERAL = ("images", "reasoning_marks")  # with commas in a spec, lists in evalkit.toml
 # Providers whose parameters go to another library's classes, which alone know the valid names; but for these.
 _IN_PROCESS = frozenset({"lm_eval"})
 _OURS = frozenset({*GENERATION, "max_inflight", "reasoning_marks"})
@@ -148,7 +168,8 @@ class ModelSpec:
     """A parsed model spec.
 
     ``urls`` are API bases (``http://host:port/v1``). ``generation`` holds defaults of the request,
-    ``options`` settings of the adapter, ``extra`` parameters that go to the server unchanged.
+    ``options`` settings of the adapter, ``extra`` parameters that go to the server unchanged. ``headers`` and
+    ``query`` go with each request, secrets as ``$NAME`` of an environment variable (``models/headers.py``).
     """
 
     provider: str
@@ -157,6 +178,8 @@ class ModelSpec:
     generation: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def display(self) -> str:
@@ -168,6 +191,12 @@ class ModelSpec:
     def reasoning(self) -> Reasoning:
         """What the spec says about reasoning."""
         return Reasoning.of(self.options)
+
+    @property
+    def for_server(self) -> list[str]:
+        """The names of what only a server can use: URLs, headers, a query."""
+        named = [f"header.{name}" for name in self.headers] + [f"query.{name}" for name in self.query]
+        return [*(["a URL"] if self.urls else []), *named]
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -218,7 +247,13 @@ def _base(url: str) -> str:
     if parts.username or parts.password:
         raise UsageError(
             f"the URL of {parts.hostname} contains a password. "
-            "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+            "Put the key into an environment variable and add ?key_env=ITS_NAME"
+        )
+    if parts.query:
+        name = parts.query.partition("=")[0]
+        raise UsageError(
+            f"the URL of {parts.hostname} has a query. Write it as a parameter: query.{name}=… "
+            f'(in evalkit.toml: params = {{ query = {{ "{name}" = "…" }} }})'
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
@@ -226,36 +261,45 @@ def _base(url: str) -> str:
 
 def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     generation, options, extra = dict(spec.generation), dict(spec.options), dict(spec.extra)
+    pairs = [(_FORMER.get(name, name), value) for name, value in pairs]
+    pairs, sent_headers, query = headers.split(pairs)
     if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
         raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
         if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
-                "Put the key into an environment variable and add ?api_key_env=ITS_NAME"
+                "Put the key into an environment variable and add ?key_env=ITS_NAME"
             )
         if name.startswith("extra."):
-            extra[_sent_name(name)] = _literal(value)
+            extra[_sent_name(name)] = None if value in UNSET else _literal(value)
             continue
         if spec.provider in _IN_PROCESS and name not in _OURS:
             extra[name] = value  # an argument of the model's class, which knows the type
             continue
-        if value == "null" and name in GENERATION:
-            extra[name] = None  # left out of requests, so that the server's own value applies
+        if value in UNSET and name in GENERATION:
+            extra[name] = None
             continue
         parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in parsers:
             known = [*GENERATION, *OPTIONS]
             raise UsageError(
                 f"no such model parameter: {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-                f"extra.{name}=… passes it to the server unchanged."
+                f"extra.{name}=… passes it to the server unchanged, query.{name}=… adds it to the address."
             )
         try:
             target[name] = parsers[name](value)
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
     Reasoning.of(options)
-    return replace(spec, generation=generation, options=options, extra=extra)
+    return replace(
+        spec,
+        generation=generation,
+        options=options,
+        extra=extra,
+        headers={**spec.headers, **sent_headers},
+        query={**spec.query, **query},
+    )
 
 
 def _sent_name(name: str) -> str:
@@ -303,7 +347,13 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
     if name == "extra" and isinstance(value, Mapping):
         return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
-    return [(name, ",".join(map(str, value)) if isinstance(value, list) else str(value))]
+    if name in ("header", "query") and isinstance(value, Mapping):
+        return [(f"{name}.{key}", str(v)) for key, v in value.items()]
+    if isinstance(value, list) and name in _SEVERAL:
+        return [(name, ",".join(map(str, value)))]
+    if isinstance(value, list | Mapping):
+        raise UsageError(f"model parameter {name}={value}: must be one value")
+    return [(name, str(value))]
 
 
 def _unknown_name(name: str, named: Mapping[str, Any]) -> str:

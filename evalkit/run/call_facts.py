@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit.models.middleware.call_stats import CacheUse, CallStats
-from evalkit.store.records import Run
+from evalkit.store.records import Run, RunSpec
 
 
 def call_facts(earlier: Run, traffic: CallStats) -> dict[str, Any]:
@@ -35,6 +35,28 @@ def _cached(before: dict[str, Any], now: dict[str, CacheUse]) -> dict[str, Any]:
     for model, use in now.items():
         uses[model] = uses.get(model, CacheUse()).with_later(use)
     return {model: msgspec.to_builtins(use) for model, use in uses.items() if use.answers or use.check}
+
+
+def left_out(spec: RunSpec) -> dict[str, str]:
+    """Return the parameters that the model's server refused in the probe, each with the server's words."""
+    refused: dict[str, str] = spec.provenance.get("model", {}).get("server", {}).get("left_out", {})
+    return refused
+
+
+def left_out_note(spec: RunSpec) -> str:
+    """Return in one line what was left out of the requests of a run, and why; empty if nothing was."""
+    if not (refused := left_out(spec)):
+        return ""
+    words = "; ".join(dict.fromkeys(refused.values()))
+    return f"sent without {', '.join(refused)}, which the server refuses ({words})"
+
+
+def reply_notes(run: Run) -> Iterator[str]:
+    """Yield what a reader of the scores should know of a run's requests and replies, a line each."""
+    if note := left_out_note(run.spec):
+        yield note
+    for note, n in run.spec.provenance.get("notes", {}).items():
+        yield f"{n:,} of {run.calls or run.n:,} replies: {note}"
 
 
 def call_notes(run: Run) -> Iterator[str]:

@@ -202,10 +202,11 @@ class _Run:
             status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls = model.calls
-        if error is None:
+        if answer is not None:
             for call in calls:
                 if call.response.notes:
                     call_stats.current.get().noted(call.response)
+                    answer = _with_notes(answer, call.response.notes)
         self.ended.put_nowait(
             SampleRecord(
                 sequence=sequence,
@@ -297,6 +298,14 @@ def _cut(response: Response | None) -> Cut:
     if response is None or response.finish_reason != "length":
         return ""
     return "reasoning" if response.cut_in_reasoning else "answer"
+
+
+def _with_notes(answer: Answer, notes: tuple[str, ...]) -> Answer:
+    """Return an answer whose response has the notes on a reply to the sample, each once."""
+    if answer.response is None or set(notes) <= set(answer.response.notes):
+        return answer
+    both = tuple(dict.fromkeys((*answer.response.notes, *notes)))
+    return msgspec.structs.replace(answer, response=msgspec.structs.replace(answer.response, notes=both))
 
 
 def _storable(record: SampleRecord) -> SampleRecord:

@@ -11,9 +11,10 @@ from evalkit.util.masking import mask
 _HARMLESS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u00ad\u200c\u200d]")
 # A password in a URL, or a token in the place of the user's name.
 _PASSWORD = re.compile(r"(?<=://)(?:([^\s/@:]*:)[^\s/@]+|[^\s/@:]{16,})@")
-# A key in a query: of a spec that somebody pasted it into, or of a redirect.
+# A key in a query: of a spec that somebody pasted it into, or of a redirect. The name of a variable is none.
 _QUERY = re.compile(
-    r"(?<=[?&])((?:[\w.-]*[._-])?(?:api[_-]?key|token|secret|password)=)[^&\s]+", re.IGNORECASE
+    r"(?<=[?&])((?:[\w.-]*[._-])?(?:api[_-]?key|token|secret|password)=)(?!\$[A-Za-z_])[^&\s]+",
+    re.IGNORECASE,
 )
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from evalkit_leaderboard import charts, data, detail, text
 from evalkit_leaderboard.choose import choose_run
 
+from evalkit.run.call_facts import reply_notes
 from evalkit.store.records import Run
 from evalkit.types import Status
 
@@ -23,6 +24,7 @@ def main() -> None:
         return
     header(run)
     figures(run)
+    notes(run)
     if run.metrics:
         metrics(run)
     else:
@@ -85,6 +87,12 @@ def figures(run: Run) -> None:
         st.metric("Model calls", f"{run.calls:,}", border=True)
         st.metric("From cache", f"{run.calls_from_cache:,}", border=True)
         st.metric("Time", text.duration(run.wall_s), border=True)
+
+
+def notes(run: Run) -> None:
+    """Draw what a reader should know of the requests and replies, such as another model's name."""
+    for note in reply_notes(run):
+        st.warning(text.escape(note), icon=":material/info:")
 
 
 def metrics(run: Run) -> None:

@@ -25,7 +25,7 @@ _TRIES = 6
 
 
 class ServedModel:
-    """A served model by its spec: ``openai:NAME[@URL]``, ``sglang:NAME@URL``, ``?api_key_env=…``.
+    """A served model by its spec: ``openai:NAME[@URL]``, ``sglang:NAME@URL``, ``?key_env=…``.
 
     A request that fails temporarily is tried up to six times. Raises ``ModelError`` if the last try fails,
     ``UsageError`` for a spec that cannot be read.

@@ -235,6 +235,33 @@ def test_a_run_whose_samples_all_failed_has_ended(tmp_path: Path) -> None:
     assert "has ended yet" not in said
 
 
+def test_another_models_replies_and_what_was_left_out_are_shown_with_the_run_and_its_sample(
+    tmp_path: Path,
+) -> None:
+    path, note = tmp_path / "evalkit.db", "another model answered: *other*/model-8b"
+    server = {"left_out": {"temperature": "temperature is not supported"}}
+    facts = {"model": {"server": server}, "notes": {note: 1}}
+    named = {"task": "quiz", "path": "task_quiz.py", "model": "asked", "model_spec": "asked"}
+    spec = RunSpec(id="1-run", **named, n_expected=1, provenance=facts)
+    response = Response(text="yes", model="*other*/model-8b", notes=(note,))
+    with open_store(path) as store:
+        store.runs.begin(spec)
+        sample = Sample("q", "Is it?", "yes")
+        record = SampleRecord(sequence=0, sample=sample, status=Status.OK, answer=Answer(response), calls=1)
+        store.samples.write("1-run", [record])
+        store.runs.finish("1-run", "complete", {}, 1.0)
+    run = [str(warning.value) for warning in visit(path, "run", run="1-run").warning]
+    assert any("sent without temperature, which the server refuses" in plain(line) for line in run)
+    assert any("1 of 1 replies: another model answered: *other*/model-8b" in plain(line) for line in run)
+    (said,) = visit(path, "samples", run="1-run", sample="0").warning
+    assert plain(str(said.value)) == note
+    assert str(said.value) != note  # escaped: nothing in it is markup
+
+
+def plain(markdown: str) -> str:
+    return markdown.replace("\\", "")
+
+
 def test_numbers_are_written_the_same_everywhere() -> None:
     assert [text.number(v) for v in (0.12345, 1234.5, None, float("nan"))] == ["0.123", "1,234.500", "–", "–"]
     assert [text.duration(v) for v in (4.25, 200, 7500)] == ["4.2 s", "3 min 20 s", "2 h 05 min"]

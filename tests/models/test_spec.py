@@ -41,8 +41,9 @@ def test_parameters_go_where_they_belong():
     assert spec.defaults["extra"] == spec.extra
 
 
-def test_a_parameter_that_is_null_is_left_out():
-    spec = parse_spec("openai:m@http://h:1?temperature=null&top_p=0.5&extra.presence_penalty=null")
+@pytest.mark.parametrize("word", ["unset", "null"])  # null: in the specs of older runs
+def test_a_parameter_that_is_unset_is_left_out(word):
+    spec = parse_spec(f"openai:m@http://h:1?temperature={word}&top_p=0.5&extra.presence_penalty={word}")
     assert (spec.generation, spec.extra) == ({"top_p": 0.5}, {"temperature": None, "presence_penalty": None})
 
 
@@ -53,7 +54,7 @@ def test_a_parameter_that_is_null_is_left_out():
         ("openai:m?temperature=hot", ["temperature=hot"]),
         ("openai:m?stream=maybe", ["stream=maybe", "true or false"]),
         ("openai:m?api=soap", ["api=soap", "chat or completions"]),
-        ("openai:m?max_tokens=0", ["max_tokens=0", "above 0"]),
+        ("openai:m?max_tokens=0", ["max_tokens=0", "whole number from 1 to 1000000000"]),
         ("openai:m@127.0.0.1:8000", ["begin with http://"]),
         ("openai:m@http://", ["not a URL"]),
         ("openai:m@http://127.0.0.1:999999", ["999999", "ort"]),
@@ -67,14 +68,27 @@ def test_a_parameter_that_is_null_is_left_out():
         ("openai:m?temperature=-1", ["temperature=-1"]),
         ("openai:m?top_p=nan", ["top_p=nan"]),
         ("openai:m?top_p=7", ["top_p=7", "from 0 to 1"]),
-        ("openai:m?seed=1e3", ["seed=1e3"]),
+        ("openai:m?top_p=inf", ["top_p=inf", "from 0 to 1"]),
+        ("openai:m?temperature=-inf", ["temperature=-inf", "from 0 to 100"]),
+        ("openai:m?seed=1e3", ["seed=1e3", "must be a whole number"]),
+        ("openai:m?seed=", ["seed=", "must be a whole number"]),
+        ("openai:m?max_tokens=1.5", ["max_tokens=1.5", "must be a whole number"]),
+        ("openai:m?max_tokens=-1", ["max_tokens=-1", "from 1"]),
+        ("openai:m?max_tokens=nan", ["max_tokens=nan", "must be a whole number"]),
+        ("openai:m?stop=", ["stop=", "not empty"]),
+        ("openai:m?max_inflight=1.5", ["max_inflight=1.5", "must be a whole number"]),
+        ("openai:m?max_inflight=0", ["max_inflight=0", "above 0"]),
+        ("openai:m?rpm=many", ["rpm=many", "must be a number"]),
+        ("openai:m?rpm=-1", ["rpm=-1", "above 0"]),
+        ("openai:m?timeout=inf", ["timeout=inf", "above 0"]),
+        ("openai:m?retry_budget=half", ["retry_budget=half", "must be a number"]),
         (f"openai:m?seed={10**30}", ["seed=1000"]),
-        (f"openai:m?max_tokens={10**30}", ["max_tokens=1000", "at most 1e9"]),
+        (f"openai:m?max_tokens={10**30}", ["max_tokens=1000", "whole number from 1"]),
         ("openai:m?timeout=1e300", ["timeout=1e300"]),
         ("openai:m?timeout=nan", ["timeout=nan"]),
         ("openai:m?retry_budget=nan", ["retry_budget=nan"]),
         ("openai:m?proxy=http://h:999999", ["proxy=http://h:999999"]),
-        ("openai:m@http://me:secret@h:1", ["api_key_env"]),
+        ("openai:m@http://me:secret@h:1", ["key_env"]),
         ("openai:m?seed=1&seed=2", ["seed", "twice"]),
         ("openai:m?extra.=1", ["extra.NAME=value"]),
         ("openai:m?extra.model=other", ["extra.model", "the model's name"]),
@@ -121,6 +135,23 @@ def test_names_from_the_configuration():
     assert (spec.generation, spec.options, spec.extra) == ({"max_tokens": 9}, {"stream": True}, {"top_k": 5})
 
 
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"max_tokens": 1.5}, r"max_tokens=1\.5: must be a whole number"),
+        ({"temperature": float("nan")}, "temperature=nan: must be a number from 0 to 100"),
+        ({"top_p": 7}, "top_p=7: must be a number from 0 to 1"),
+        ({"temperature": True}, "temperature=True: must be a number"),
+        ({"stop": ["a", "b"]}, "stop=.*must be one value"),
+        ({"header": {"api-key": "abc"}}, "must hold no secret"),
+    ],
+)
+def test_values_of_the_configuration_are_checked_as_those_of_a_spec(params, words):
+    config = {"models": {"mine": {"provider": "openai", "name": "m", "url": "http://h", "params": params}}}
+    with pytest.raises(UsageError, match=words):
+        parse_spec("mine", config=config)
+
+
 def test_mistakes_in_the_configuration():
     with pytest.raises(UsageError, match=r"\[models\.broken\].*'sepc'.*'spec'"):
         parse_spec("broken", config=CONFIG)
@@ -139,9 +170,9 @@ def test_unknown_provider_lists_the_known_ones():
 
 async def test_a_display_name_holds_no_secret(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
-    backend = load("openai:m@http://h:1?api_key_env=MY_KEY")
+    backend = load("openai:m@http://h:1?key_env=MY_KEY")
     assert backend.name == "openai:m"
     assert "sk-very-secret" not in repr(vars(backend.spec))
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UsageError, match="MY_KEY is not set"):
-        load("openai:m@http://h:1?api_key_env=MY_KEY")
+        load("openai:m@http://h:1?key_env=MY_KEY")

@@ -20,6 +20,11 @@ from evalkit.metrics import accuracy, exact_match
 async def words(sample, model):
     return Answer(await model.generate(sample.input, max_tokens=20, stop=["\n\n"]))
 
+@task([Sample("q", "Question?", "yes")], metrics=[exact_match()])
+async def twice(sample, model):
+    await model.generate("Think first: " + sample.input)
+    return Answer(await model.generate(sample.input))
+
 OPTIONS = ("aspirin", "insulin", "metformin")
 
 @task([Sample(n, "Which is a hormone?", "insulin", choices=OPTIONS) for n in "abc"], metrics=[accuracy()])
@@ -60,6 +65,22 @@ def test_a_gateways_other_model_is_named_with_the_run_its_report_and_its_samples
     assert shown["notes"] == {"another model answered: some/other-8b": 2}
     samples = [evalkit("show", "latest", "--sample", f"#{n}").stdout for n in range(4)]
     assert sum("another model answered: some/other-8b" in sample for sample in samples) == 2
+
+
+def test_a_sample_keeps_what_is_to_be_said_of_each_of_its_calls(
+    run: Any, evalkit: Any, scripted: Any
+) -> None:
+    scripted.fault = lambda n: whole("hm", model="some/other-8b") if n == 1 else None
+    run("twice")
+    assert "another model answered: some/other-8b" in evalkit("show", "latest", "--sample", "#0").stdout
+
+
+def test_a_parameter_that_only_the_task_sets_and_the_server_refuses_stops_the_run(
+    run: Any, evalkit: Any, scripted: Any
+) -> None:
+    body = json.dumps({"error": {"message": "Argument not supported on this model: stop"}})
+    scripted.fault = lambda n: (400, {}, body)
+    assert "add ?stop=unset to the model's spec" in run("words", code=2).stderr
 
 
 def test_an_unknown_finish_reason_is_said_once_and_earns_nothing(

@@ -40,7 +40,7 @@ class Cached(Layer):
         self._cache, self._identity, self._only = cache, identity, mode == "only"
         # The first namespace is read; all are written, the first one last.
         self._namespaces = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
-        self._check = WeightsCheck(inner)
+        self._check = WeightsCheck(inner, drawn="temperature" in identity.get("left_out", ()))
         self._model = model_key(identity)
         self._outdated_before = cache.outdated_before(self._model)
 

@@ -47,10 +47,13 @@ class _Candidate(NamedTuple):
 
 
 class WeightsCheck:
-    """Checks once, with the first cached answers that are looked up; all that are looked up wait for it."""
+    """Checks once, with the first cached answers that are looked up; all that are looked up wait for it.
 
-    def __init__(self, server: Sender) -> None:
-        self._server = server
+    ``drawn``: the server refuses the temperature, so that it draws each reply by chance.
+    """
+
+    def __init__(self, server: Sender, *, drawn: bool = False) -> None:
+        self._server, self._drawn = server, drawn
         self._waiting: list[_Candidate] | None = []  # None: the check has begun
         self._checking: asyncio.Task[Verdict] | None = None
 
@@ -66,7 +69,7 @@ class WeightsCheck:
         for _ in range(_GATHER_TURNS):
             await asyncio.sleep(0)
         waiting, self._waiting = self._waiting or [], None
-        candidates = _candidates(waiting)
+        candidates = _candidates(waiting, self._drawn)
         if not candidates:
             return Verdict("unsure", "they were not compared with new ones: none is greedy (temperature 0)")
         fresh: dict[bytes, Response] = {}
@@ -110,9 +113,10 @@ async def compared(
     return "other" if agree(new, await send(request)) else "unclear"
 
 
-def without_chance(request: Request) -> bool:
-    """Return whether equal weights answer a request equally."""
-    return request.temperature == 0 or request.continuation is not None
+def without_chance(request: Request, *, drawn: bool = False) -> bool:
+    """Return whether equal weights answer a request equally; ``drawn`` as in ``WeightsCheck``."""
+    greedy = request.temperature == 0 and not drawn and "temperature" not in request.extra
+    return greedy or request.continuation is not None
 
 
 def agree(one: Response, other: Response) -> bool:
@@ -128,11 +132,11 @@ def _beginning(response: Response) -> str:
     return " ".join(f"{response.reasoning} {response.text}".split())[:COMPARED]
 
 
-def _candidates(waiting: list[_Candidate]) -> list[_Candidate]:
+def _candidates(waiting: list[_Candidate], drawn: bool) -> list[_Candidate]:
     """Return at most ``MOST`` requests from all over that are answered without chance, one of each prompt."""
     by_prompt = {
         (one.request.messages, one.request.prompt, one.request.continuation): one
         for one in waiting
-        if without_chance(one.request)
+        if without_chance(one.request, drawn=drawn)
     }
     return random.Random(0).sample(list(by_prompt.values()), min(MOST, len(by_prompt)))

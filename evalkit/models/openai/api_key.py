@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from evalkit.errors import ProbeError, UsageError
+from evalkit.models.headers import has_secret
 from evalkit.models.spec import ModelSpec
 from evalkit.util.masking import remember
 
@@ -12,9 +13,15 @@ from evalkit.util.masking import remember
 def read_key(spec: ModelSpec, usual: str | None, *, required: bool) -> str | None:
     """Return the key from the variable that the spec names, else from the ``usual`` one; None without any.
 
-    Raises ``UsageError`` for a named variable without a key, ``ProbeError`` without a ``required`` key.
+    A spec whose headers or query hold a secret has its key there: the ``usual`` one is not sent. Raises
+    ``UsageError`` for a named variable without a key, ``ProbeError`` without a ``required`` key.
     """
-    named = spec.options.get("api_key_env")
+    named = spec.options.get("key_env")
+    elsewhere = has_secret(spec.headers) or has_secret(spec.query)
+    if named and "authorization" in spec.headers:
+        raise UsageError(f"key_env={named} and header.Authorization both give the key: give one of them")
+    if elsewhere and not named:
+        return None
     variable = str(named or usual or "")
     key = _usable(variable)
     if named and key is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.http_errors import Withheld, rates_left
+from evalkit.models.openai.parameters import Parameters
+from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
 from evalkit.models.openai.reasoning import Thinking
 from evalkit.models.openai.reasoning_probe import probe_reasoning
@@ -46,7 +49,7 @@ class OpenAIBackend(HTTPBackend):
                 f"{spec.provider} has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
             )
         super().__init__(spec)
-        self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
+        self.parameters = Parameters(_set_by(spec))
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = Thinking(spec.reasoning)
 
@@ -60,9 +63,25 @@ class OpenAIBackend(HTTPBackend):
                 return await self._score(url, request)
             return await self.thinking.ask(self._generate, url, request, chat=self.uses_chat(request))
 
-    async def ask_unchecked(self, request: Request) -> Response:
-        """Answer one request of a probe, which no check compares with others. Raises as ``send`` does."""
+    async def ask_with_room(self, request: Request) -> Response:
+        """Answer one request of the probe past all checks, with room to think. Raises as ``send`` does."""
         return (await self.endpoints.call(partial(self._ask, request=request)))[0]
+
+    async def ask_at(self, url: str, request: Request) -> Response:
+        """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""
+        return (await self.endpoints.call(partial(self._ask, request=request), url))[0]
+
+    async def _find_refused(self, served: Sequence[ServedModel]) -> None:
+        for url, one in zip(self.endpoints.urls, served, strict=True):
+            if not one.asked:
+                await probe.ask(self, url)
+        self.parameters.settle()
+        self._first_answers.drawn = "temperature" in self.parameters.effective
+
+    def _as_asked(self, info: ServerInfo) -> ServerInfo:
+        if not (left_out := self.parameters.effective):
+            return info
+        return msgspec.structs.replace(info, identity=info.identity | {"left_out": left_out})
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -77,6 +96,10 @@ class OpenAIBackend(HTTPBackend):
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
+        if left_out := self.parameters.left_out:
+            server = server | {"left_out": dict(left_out)}
+        if left_out := self.parameters.left_out:
+            server = server | {"left_out": dict(left_out)}
         info = msgspec.structs.replace(infos[0], server=server)
         return ProbeResult(self.name, info, self.traits)
 
@@ -140,7 +163,8 @@ class OpenAIBackend(HTTPBackend):
             **wire.sampling_payload(Request(max_tokens=1), full=self.full_sampling),
             **({"prompt_logprobs": 1} if ranked else {"echo": True, "logprobs": 1}),
         }
-        data, rates = await self.post(f"{url}/completions", wire.with_extra(payload, extra))
+        payload = wire.with_extra(payload, extra)
+        data, rates = await self.post_fitted(f"{url}/completions", payload, Request(extra=extra))
         return data, rates, read_prompt_logprobs(data) if ranked else read_echo(data)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -165,13 +189,13 @@ class OpenAIBackend(HTTPBackend):
         except Withheld:
             return self.withheld(), rates
         except RequestRejected as problem:
-            if "max_tokens" not in payload or not chat or "max_completion_tokens" not in str(problem):
-                raise
-            self._new_length_name = True  # the server refused max_tokens, and named what it takes
+            self.parameters.learn(problem, payload, request)
             return await self._generate(url, request)
         response = self.read(
             data, request, latency_s=time.perf_counter() - start, first_token_s=first_token_s
         )
+        if self.parameters.late:
+            response = self.parameters.noted(response, payload)
         return self._with_model_note(response), rates
 
     def target(self, url: str) -> str:
@@ -206,12 +230,21 @@ class OpenAIBackend(HTTPBackend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
-        if self._new_length_name and chat:
-            payload["max_completion_tokens"] = payload.pop("max_tokens")
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
         if payload["stream"]:
-            payload["stream_options"] = {"include_usage": True}
-        return wire.with_extra(payload, request.extra)
+            payload["stream_options"] = wire.WITH_USAGE
+        return self.parameters.fit(wire.with_extra(payload, request.extra), request)
+
+    async def post_fitted(
+        self, url: str, payload: dict[str, Any], request: Request
+    ) -> tuple[Any, RateLimits]:
+        """Post a payload without the parameters that the server refuses. Raises as ``send`` does."""
+        fitting = self.parameters.fit(payload, request)
+        try:
+            return await self.post(url, fitting)
+        except RequestRejected as problem:
+            self.parameters.learn(problem, fitting, request)
+            return await self.post_fitted(url, payload, request)
 
     async def _count_tokens(self, request: Request) -> int:
         """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
@@ -220,6 +253,13 @@ class OpenAIBackend(HTTPBackend):
     def usual_formats(self) -> tuple[str, ...]:
         """Return the picture formats that are sent unchanged if the spec names none."""
         return (*self.image_formats, "webp") if self._vendor else self.image_formats
+
+
+def _set_by(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a model's spec sends, as a payload has it."""
+    stop = {"stop": list(spec.generation["stop"])} if "stop" in spec.generation else {}
+    stream = {"stream": True} if spec.options.get("stream") else {}
+    return {**spec.generation, **stop, **stream, **spec.extra}
 
 
 def check_continuation(request: Request) -> None:

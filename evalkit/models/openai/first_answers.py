@@ -14,15 +14,19 @@ Ask = Callable[[str, Request], Awaitable[tuple[Response, RateLimits]]]
 
 
 class FirstAnswers:
-    """Remembers a few requests without chance and their answers. ``ask`` sends a request to a URL."""
+    """Remembers a few requests without chance and their answers. ``ask`` sends a request to a URL.
+
+    ``drawn``: the server refuses the temperature, so that it draws each reply by chance.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self.drawn = False
         self._answered: list[tuple[Request, Response]] = []
 
     def remember(self, request: Request, response: Response) -> None:
         """Keep an answer if it is one of the first."""
-        if len(self._answered) < MOST and without_chance(request):
+        if len(self._answered) < MOST and without_chance(request, drawn=self.drawn):
             self._answered.append((request, response))
 
     async def agree(self, url: str) -> bool:

@@ -25,18 +25,6 @@ _NO_MODEL = regex(
 )
 _BAD_KEY = regex(r"API key not valid|API_KEY_INVALID", re.IGNORECASE)  # Gemini's, with status 400
 _NO_CREDIT = regex(r"insufficient_quota|billing_error|credit balance is too low", re.IGNORECASE)
-_STRICT_SAMPLING = regex(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
-# The parameters that evalkit sends unasked, and how servers say that they do not take one.
-_SENT = regex(
-    r"\b(max_tokens|max_completion_tokens|temperature|top_p|top_k|min_p|frequency_penalty|presence_penalty|"
-    r"repetition_penalty|stream_options)\b|[`'\"](n|stop|stream|seed)[`'\"]"
-)
-_NOT_TAKEN = regex(
-    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|"
-    r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
-    r"extra (?:inputs|fields?)",
-    re.IGNORECASE,
-)
 # A vendor's filter withheld the reply because of the prompt. The messages of Azure, OpenAI, OpenRouter,
 # Anthropic, Alibaba, DeepSeek, Volcengine.
 _WITHHELD = regex(
@@ -67,7 +55,9 @@ def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
         if message := data.get("message"):
             param = data.get("param")
-            named = f" (param: '{param}')" if isinstance(param, str) and param not in str(message) else ""
+            named = (
+                f" (param: '{param}')" if isinstance(param, str) and f"'{param}'" not in str(message) else ""
+            )
             return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
         inner = data.get("error") or data.get("detail")
         if not inner:
@@ -104,7 +94,8 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Withheld(report, status=status)
     if status in (401, 403) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
-            f"{report}. Put the right key into an environment variable and add ?api_key_env=ITS_NAME"
+            f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "
+            "?header.NAME=$ITS_NAME for a server that takes the key in another header"
         )
     if status == 404 and _NO_MODEL.search(f"{message} {code}"):
         raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")
@@ -114,21 +105,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
-    raise RequestRejected(report + _remedy(message), status=status)
-
-
-def _remedy(message: str) -> str:
-    """Return which parameters of the model's spec help against a message about parameters; else nothing."""
-    remedies = []
-    if _STRICT_SAMPLING.search(message):
-        remedies.append("For a server that takes the standard parameters only, add ?sampling=standard")
-    found = _SENT.finditer(message) if (how := _NOT_TAKEN.search(message)) else ()
-    names = list(dict.fromkeys(match[1] or match[2] for match in found))
-    if how and names:
-        names = names[-1:] if "both" in how[0].lower() or "one of" in how[0].lower() else names
-        without = "&".join(f"extra.{name}=null" for name in names)
-        remedies.append(f"A parameter that is set to null is left out: add ?{without}")
-    return "".join(f". {remedy}" for remedy in remedies)
+    raise RequestRejected(report, status=status, said=message, code=code)
 
 
 _DURATION = regex(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import io
 import math
@@ -16,6 +17,7 @@ import msgspec
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
 from evalkit.media.pixels import plain_png
+from evalkit.models.headers import without_secrets
 from evalkit.models.openai import wire
 from evalkit.models.openai.shown import ImageCost, new_picture
 from evalkit.models.openai.transport import Unreachable
@@ -40,14 +42,20 @@ _SCHEMA = {
     "required": ["ok"],
     "additionalProperties": False,
 }
+HELLO = "Hello"  # the question that each served model is asked
+_SHORT = 16  # output tokens; some vendors refuse fewer
+_ASK_S = 60.0  # for a short answer
+# Azure's paths: the name in them is that of a deployment, and only replies name its model.
+_DEPLOYMENT = re.compile(r"/deployments/|//[^/]*\.azure\.com(?:/|$)")
 _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
 class ServedModel(NamedTuple):
-    """A model on a server: its name there, and its facts."""
+    """A model on a server: its name there, its facts, and whether it was asked a question to know them."""
 
     model: str
     info: ServerInfo
+    asked: bool
 
 
 async def find_model(backend: HTTPBackend, url: str) -> ServedModel:
@@ -72,29 +80,66 @@ async def model_at(backend: HTTPBackend, url: str) -> ServedModel:
     if not entries and backend.model in ("", "default"):
         raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
     if (entry := _listed(backend, entries)) is not None:
-        return ServedModel(entry["id"], await backend.facts(url, entry))
+        return ServedModel(entry["id"], await _facts(backend, url, entry), asked=False)
     if (like := _like_listed(backend, entries)) is None:
         raise ProbeError(_not_served(backend, url, entries))
-    await _check_api(backend, url, others=bool(entries))
-    return ServedModel(backend.model, await backend.facts(url, {**like, "id": backend.model}))
+    answered = await _check_api(backend, url, others=bool(entries))
+    info = await _facts(backend, url, {**like, "id": backend.model})
+    if answered and _DEPLOYMENT.search(url):
+        info = msgspec.structs.replace(info, identity=info.identity | {"deployed": answered})
+    return ServedModel(backend.model, info, asked=True)
 
 
-async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> None:
-    """Ask for one token, where the model is not listed, or only ``others`` are.
+async def _facts(backend: HTTPBackend, url: str, entry: dict[str, Any]) -> ServerInfo:
+    """Return what the server tells of the model, and what of the spec may choose another one."""
+    info = await backend.facts(url, entry)
+    chosen = {"headers": without_secrets(backend.spec.headers), "query": without_secrets(backend.spec.query)}
+    identity = info.identity | {name: values for name, values in chosen.items() if values}
+    return msgspec.structs.replace(info, identity=identity)
+
+
+async def ask(backend: HTTPBackend, url: str) -> None:
+    """Ask one short question, so that the backend learns which parameters the server refuses.
+
+    A server that is too busy, or fails otherwise, is left to the run. Raises ``ProbeError`` for a wrong key,
+    ``UsageError`` for a refused parameter of the model's spec.
+    """
+    try:
+        async with asyncio.timeout(_ASK_S):
+            await backend.ask_at(url, _short_question(backend))
+    except (ModelError, TimeoutError):
+        return
+
+
+def _short_question(backend: HTTPBackend) -> Request:
+    """Return a question with all parameters of the model's spec."""
+    sets = {**backend.spec.defaults, "max_tokens": _SHORT}
+    return Request(messages=(Message("user", HELLO),), **sets, given=tuple(sets))
+
+
+async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> str:
+    """Ask for a short reply where the model is not listed, or only ``others`` are. Return who answered.
 
     Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
     """
-    request = Request(messages=(Message("user", "Hello"),), max_tokens=1)
     try:
-        await backend.send_to(request, url)
+        return (await backend.ask_at(url, _short_question(backend))).model
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(
-                f"there is no API at {url}: {problem}. A model's URL is the part before "
-                f"{backend.target('')}, which usually ends in /v1"
+                f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
+                f"which usually ends in /v1{_missing_version(backend, url)}"
             ) from None
         if others and isinstance(problem, RequestRejected):
             raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
+        return ""
+
+
+def _missing_version(backend: HTTPBackend, url: str) -> str:
+    """Return what to add to a spec that lacks the version that Azure's addresses need."""
+    if not _DEPLOYMENT.search(url) or "api-version" in backend.spec.query:
+        return ""
+    return ". Azure's deployments need ?query.api-version=VERSION"
 
 
 def entries_of(listing: Any) -> list[dict[str, Any]]:
@@ -178,7 +223,8 @@ async def check_echo(backend: OpenAIBackend, url: str) -> None:
     for position in positions(len(echoed.tokens)):
         suffix = "".join(echoed.tokens[position:])
         prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(suffix)]
-        written, _ = await backend.post(f"{url}/completions", payload | {"prompt": prefix})
+        asked = payload | {"prompt": prefix}
+        written, _ = await backend.post_fitted(f"{url}/completions", asked, Request())
         compare_best(backend, echoed.best[position], _best_written(written))
     if any(
         value is not None and top is not None and value > top + _TOLERANCE

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from evalkit.errors import ModelError, ProbeError, RequestRejected
+from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.types import Message, Request, Response, ServerInfo
@@ -124,7 +124,7 @@ class _Question:
         """
         try:
             return await self._ask(self.thinking.parameters)
-        except RequestRejected as problem:
+        except (RequestRejected, UsageError) as problem:  # UsageError: it names one of these parameters
             if not self.thinking.parameters:
                 return None
             told = " and ".join(f"{name}={value}" for name, value in self.settings.identity.items())
@@ -136,7 +136,7 @@ class _Question:
         length = min(length, (self.thinking.context or 2 * LENGTH) // 2)
         before, self.thinking.parameters = self.thinking.parameters, parameters
         try:
-            return await self.backend.ask_unchecked(msgspec.structs.replace(_question(), max_tokens=length))
+            return await self.backend.ask_with_room(msgspec.structs.replace(_question(), max_tokens=length))
         finally:
             self.thinking.parameters = before
 

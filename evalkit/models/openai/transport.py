@@ -83,12 +83,19 @@ class Stream:
 
 
 class Transport:
-    """A pool of kept-alive connections. Create it in any thread; use it in one event loop."""
+    """A pool of kept-alive connections. Create it in any thread; use it in one event loop.
+
+    ``headers`` and ``query`` (encoded) go with each request. No message shows them.
+    """
 
     def __init__(
-        self, timeouts: Timeouts, headers: Mapping[str, str] | None = None, proxy: str | None = None
+        self,
+        timeouts: Timeouts,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        query: str = "",
     ) -> None:
-        self._timeouts, self._proxy = timeouts, proxy
+        self._timeouts, self._proxy, self._query = timeouts, proxy, query
         self._headers = {**(headers or {}), "Content-Type": "application/json"}
         self._client: Client | None = None
 
@@ -151,7 +158,7 @@ class Transport:
     def _to(self, url: str, method: str) -> RequestBuilder:
         """Begin a request. Raises ``RequestRejected`` for a URL that the client cannot read."""
         try:
-            return self._pool().request(method, url)
+            return self._pool().request(method, f"{url}?{self._query}" if self._query else url)
         except ValueError as problem:
             raise RequestRejected(f"not a URL: {url!r}: {problem}") from None
 

@@ -66,8 +66,9 @@ _WORD_BORDER = re.compile(r"[-\s]+|(?<=[a-z])(?=[A-Z])")  # max-tokens, max toke
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 # Servers fill in missing parameters from the model's generation_config or their own defaults: send them all.
 # Every server knows those of the first row; servers of open models know those of the second, too.
-_STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
-_FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
+FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+WITH_USAGE = {"include_usage": True}  # the stream_options with which a stream ends in its token counts
 
 
 def decoded(body: bytes, content_type: str | None = None) -> Any:
@@ -163,8 +164,8 @@ def sampling_payload(request: Request, *, full: bool) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        **_STANDARD,
-        **(_FULL if full else {}),
+        **STANDARD,
+        **(FULL if full else {}),
     }
     if request.stop:
         payload["stop"] = list(request.stop)

@@ -84,7 +84,7 @@ def test_what_passes_is_tried_again_and_what_does_not_is_told(server: Server, tm
     server.faults = [503, 500]
     assert embedder.embed(["abc"]).shape == (1, 3)
     server.faults = [401]
-    with pytest.raises(ProbeError, match=r"answered 401.*api_key_env"):
+    with pytest.raises(ProbeError, match=r"answered 401.*key_env"):
         embedder.embed(["abcabc"])
 
 

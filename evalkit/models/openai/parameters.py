@@ -1,0 +1,178 @@
+"""The parameters of a request as a server takes them: what it refuses by name is left out, or is an error.
+
+Servers differ in their defaults, so evalkit sends its own with every request. One that a server refuses is
+left out from then on; the probe finds these before the run. A parameter that the model's spec or the task
+sets is never left out in silence: ``UsageError`` says how to leave it out by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import RequestRejected, UsageError
+from evalkit.models.openai import wire
+from evalkit.reading.patterns import regex
+from evalkit.types import Request, Response
+
+# What evalkit sends unasked, and its values. A value of the spec or the task is never one of these defaults.
+DEFAULTS: Mapping[str, Any] = {
+    "temperature": 0.0,
+    "top_p": 1.0,
+    **wire.STANDARD,
+    **wire.FULL,
+    "stream": False,
+    "stream_options": wire.WITH_USAGE,
+}
+_LENGTHS = ("max_tokens", "max_completion_tokens")  # two names of one parameter
+_SET = ("seed", "stop")  # sent only where the spec or the task gives them
+# Left out, these change no reply.
+_WITHOUT_EFFECT = frozenset({"n", "stream", "stream_options", *_LENGTHS})
+_OF_SPECS = ("temperature", "top_p", "stream", *_SET)  # written in a spec without ``extra.``
+
+# How servers say that they do not take a parameter, or its value.
+_NOT_TAKEN = regex(
+    r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|forbidden|"
+    r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
+    r"extra (?:inputs|fields?)|may only be set",
+    re.IGNORECASE,
+)
+_VALUE_NOT_TAKEN = regex(
+    r"must be|should be|has to be|out of range|at (?:least|most)|(?:greater|less) than|invalid value",
+    re.IGNORECASE,
+)
+_ONE_OF = regex(r"cannot both be|only one of", re.IGNORECASE)
+_NEAR = 120  # characters
+_PARAM = regex(r"\(param: '([^']+)'\)")  # as ``http_errors`` adds the field of an error body
+
+
+class Parameters:
+    """What one model's servers refuse. ``left_out`` has the refused defaults, each with the server's words.
+
+    - ``length``: the name under which the server takes the length of a reply.
+    - ``late``: the defaults that were first refused after the probe (``settle``).
+    """
+
+    def __init__(self, spec_sets: Mapping[str, Any]) -> None:
+        self._spec_sets = spec_sets
+        self.left_out: dict[str, str] = {}
+        self.length = _LENGTHS[0]
+        self.late: tuple[str, ...] = ()
+        self._refused_lengths: set[str] = set()
+        self._probed: frozenset[str] = frozenset()
+
+    @property
+    def effective(self) -> list[str]:
+        """The defaults that the probe found refused and that may change replies: part of the identity."""
+        return sorted(self._probed - _WITHOUT_EFFECT)
+
+    def settle(self) -> None:
+        """End the probe: what is refused later is noted with each reply."""
+        self._probed, self.late = frozenset(self.left_out), ()
+
+    def fit(self, payload: dict[str, Any], request: Request) -> dict[str, Any]:
+        """Return a payload without the refused defaults, with the length under the name that is taken."""
+        if self.left_out:
+            kept = {
+                name: value
+                for name, value in payload.items()
+                if name not in self.left_out or not _is_default(name, value, request)
+            }
+            payload = kept
+        if self.length != _LENGTHS[0] or (request.extra and _LENGTHS[1] in request.extra):
+            return self._with_length(payload)
+        return payload
+
+    def _with_length(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return a chat's payload with the length under one name."""
+        if "messages" not in payload or _LENGTHS[0] not in payload:
+            return payload
+        payload = dict(payload)
+        length = payload.pop(_LENGTHS[0])
+        if _LENGTHS[1] not in payload:
+            payload[self.length] = length
+        return payload
+
+    def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
+        """Take over what a server refused in ``payload``, so that ``fit`` leaves it out.
+
+        Raises the ``problem`` itself if it is about something else, ``UsageError`` where the spec or the task
+        set what is refused.
+        """
+        names = list(_refused(problem, payload, request))
+        defaults = [name for name in names if _is_default(name, payload[name], request)]
+        if defaults and _ONE_OF.search(problem.said):
+            defaults = defaults[-1:]
+        for name in defaults:
+            self.left_out[name] = problem.said
+        self.late = tuple(sorted(self.left_out.keys() - self._probed))
+        if defaults or self._renamed(names, payload):
+            return
+        if by_hand := [name for name in names if name not in _LENGTHS]:
+            raise UsageError(self._explained(problem, by_hand[0], payload[by_hand[0]])) from None
+        raise problem
+
+    def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
+        """Return the reply to a payload with a note on what was left out of it, unknown to the probe."""
+        if not (missing := [name for name in self.late if name not in payload]):
+            return response
+        note = f"sent without {', '.join(missing)}, which the server refused after the probe"
+        return msgspec.structs.replace(response, notes=(*response.notes, note))
+
+    def _renamed(self, names: list[str], payload: Mapping[str, Any]) -> bool:
+        """Take the other name of the length; False where that is refused, too, or another thing at fault."""
+        sent = next((name for name in _LENGTHS if name in payload), "")
+        if sent not in names or "messages" not in payload:
+            return False
+        self._refused_lengths.add(sent)
+        (other,) = set(_LENGTHS) - {sent}
+        if other in self._refused_lengths:
+            return False
+        self.length = other
+        return True
+
+    def _explained(self, problem: RequestRejected, name: str, value: Any) -> str:
+        own, refusal = name if name in _OF_SPECS else f"extra.{name}", str(problem).rstrip(".")
+        by_spec = self._spec_sets.get(name)
+        if by_spec == value or (by_spec is not None and name == "seed"):  # each repeat has its own seed
+            return f"{refusal}. The model's spec sets {own}={value}: take it out"
+        return (
+            f"{refusal}. The task sets {name}={value}. To leave it out, so that the server's own value "
+            f"applies, add ?{own}=unset to the model's spec"
+        )
+
+
+def _is_default(name: str, value: Any, request: Request) -> bool:
+    """Return whether a parameter is evalkit's own default, which nobody set."""
+    unset = name not in request.given and name not in request.extra
+    return unset and name in DEFAULTS and DEFAULTS[name] == value
+
+
+def _refused(problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> Iterator[str]:
+    """Yield the parameters of a payload that a server's words refuse, in the order of the words."""
+    known = [n for n in payload if n in DEFAULTS or n in _LENGTHS or n in _SET or n in request.extra]
+    said = problem.said
+    if param := _PARAM.search(said):
+        known = [name for name in known if name == param[1]]
+    places = {name: place.start() for name in known if (place := _named(name).search(said))}
+    for name in sorted(places, key=places.__getitem__):
+        # A message may repeat the whole request: only what stands beside the refusal is refused.
+        near = said if param else said[max(0, places[name] - _NEAR) : places[name] + _NEAR]
+        near += f" {problem.code}"
+        # A default whose value is refused is left out as well; what was set by hand may have a wrong value.
+        by_value = _is_default(name, payload[name], request) and _VALUE_NOT_TAKEN.search(near)
+        if by_value or _NOT_TAKEN.search(near):
+            yield name
+
+
+def _named(name: str) -> re.Pattern[str]:
+    """Return the pattern of a parameter's name in a message: also ``topP``; common words only as names."""
+    words = name.replace("_", "_?")
+    if "_" in name or name == "temperature":
+        return re.compile(rf"(?<![\w.]){words}(?!\w)", re.IGNORECASE)
+    return re.compile(
+        rf"[`'\"]{words}[`'\"]|(?:parameters?|arguments?|fields?|property|model|supplied):? {words}\b"
+    )
