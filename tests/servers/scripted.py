@@ -1,5 +1,5 @@
 """An OpenAI-compatible server in a thread, for commands that run as processes: a test controls its replies,
-delays and failures."""
+delays and failures. The probe's question about reasoning is answered apart from these, and not counted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from evalkit.models.openai.probe import HELLO
+from evalkit.models.openai.reasoning_probe import QUESTION
 from tests.servers.in_thread import in_thread
 
-PROBES = {HELLO}  # questions of the probe, which are answered and not counted
+PROBES = {HELLO: "Hi", QUESTION: "343"}  # questions of the probe, which are answered and not counted
 
 
 class Scripted:
@@ -52,11 +53,14 @@ class Scripted:
         body = await request.json()
         content = body["messages"][-1]["content"]
         if isinstance(content, str) and content in PROBES:
-            return web.json_response({"model": "tiny", "choices": [{"message": {"content": "Hi"}}]})
+            message = {"content": PROBES[content]}
+            return web.json_response(
+                {"model": "tiny", "choices": [{"message": message, "finish_reason": "stop"}]}
+            )
         self.requests += 1
-        self.bodies.append(body)
         texts = [content] if isinstance(content, str) else [p["text"] for p in content if p["type"] == "text"]
         question = texts[-1]
+        self.bodies.append(body)
         self.asked[question] += 1
         self.keys.add(request.headers.get("Authorization"))
         failure = self.fault(sum(self.asked.values()))
