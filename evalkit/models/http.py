@@ -167,7 +167,12 @@ class HTTPBackend(Backend):
 
     async def ask_at(self, url: str, request: Request) -> Response:
         """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""
-        return (await self.endpoints.call(partial(self._generate, request=request), url))[0]
+
+        async def plainly(url: str) -> tuple[Response, RateLimits]:
+            with wire.reading(url):
+                return await self._generate(url, request)
+
+        return (await self.endpoints.call(plainly, url))[0]
 
     async def _check(self, needs: Requirements) -> None:
         """Check what the task needs. Raises ``ProbeError``."""

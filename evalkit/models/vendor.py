@@ -12,6 +12,8 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
+from evalkit.models.openai.reasoning_probe import LENGTH, QUESTION
+from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.types import Message, Request, Requirements, Response, ServerInfo
@@ -20,10 +22,6 @@ _NO_LOGPROBS = (
     "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
     "for this task"
 )
-# In a model's identity: the room to think that evalkit chose, not the spec.
-ALLOWANCE = "reasoning_allowance"
-_QUESTION = "What is 17 * 23 - 48? Reply with the number only."
-_QUESTION_TOKENS = 2048  # in which the question is answered, whether the model thinks or not
 
 
 LACKS = {
@@ -115,7 +113,7 @@ class VendorBackend(HTTPBackend):
 
     async def _thinks(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
-        request = Request(messages=(Message("user", _QUESTION),), max_tokens=_QUESTION_TOKENS)
+        request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
         except RequestRejected as problem:

@@ -67,10 +67,6 @@ class OpenAIBackend(HTTPBackend):
         """Answer one request of the probe past all checks, with room to think. Raises as ``send`` does."""
         return (await self.endpoints.call(partial(self._ask, request=request)))[0]
 
-    async def ask_at(self, url: str, request: Request) -> Response:
-        """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""
-        return (await self.endpoints.call(partial(self._ask, request=request), url))[0]
-
     async def _find_refused(self, served: Sequence[ServedModel]) -> None:
         for url, one in zip(self.endpoints.urls, served, strict=True):
             if not one.asked:
