@@ -18,7 +18,7 @@ from evalkit.errors import JudgeError
 from evalkit.judge.verdicts import READING, WORDS, read_claims, read_relation
 from evalkit.model import Model
 from evalkit.models.connect import connect
-from evalkit.models.middleware.call_stats import current
+from evalkit.models.middleware.call_stats import OF_JUDGE, current
 from evalkit.protocols import Judge, Relation
 from evalkit.rag.prompts import numbered
 from evalkit.types import Passage, Requirements, Response, Sample
@@ -86,6 +86,8 @@ class LlmJudge(Judge):
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
         )
+        if response.notes:
+            current.get().noted(response, OF_JUDGE)
         if response.finish_reason != "stop":
             raise self._unread(f"did not finish ({response.finish_reason}): {response.text[:80]!r}")
         return response.text

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.models.middleware.call_stats import CacheUse, CallStats
+from evalkit.models.middleware.call_stats import OF_JUDGE, CacheUse, CallStats
 from evalkit.store.records import Run, RunSpec
 
 
@@ -56,7 +56,10 @@ def reply_notes(run: Run) -> Iterator[str]:
     if note := left_out_note(run.spec):
         yield note
     for note, n in run.spec.provenance.get("notes", {}).items():
-        yield f"{n:,} of {run.calls or run.n:,} replies: {note}"
+        if note.startswith(OF_JUDGE):
+            yield f"{n:,} {'reply' if n == 1 else 'replies'} {note}"
+        else:
+            yield f"{n:,} of {run.calls or run.n:,} replies: {note}"
 
 
 def call_notes(run: Run) -> Iterator[str]:

@@ -8,6 +8,9 @@ from evalkit.errors import JudgeError
 from evalkit.judge.llm import LlmJudge
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
+from evalkit.models.middleware.call_stats import CallStats, current
+from evalkit.run.call_facts import reply_notes
+from evalkit.store.records import Run, RunSpec
 from evalkit.types import Passage, Response, Sample
 
 SAMPLE = Sample("s", "q")
@@ -57,6 +60,17 @@ async def test_words_that_can_be_read(reply, relation):
 async def test_words_that_cannot_are_errors(reply):
     with pytest.raises(JudgeError, match=r"llm:fake (answered|did not finish)"):
         await judge_of(reply)[0].relation(SHOWN, "…", SAMPLE)
+
+
+async def test_another_models_verdicts_are_counted_apart_from_the_runs_replies():
+    stats = CallStats()
+    token = current.set(stats)
+    judge, _ = judge_of(lambda request: Response(text="SUPPORTED", notes=("another model answered: x",)))
+    await judge.relation(SHOWN, "…", SAMPLE)
+    current.reset(token)
+    named = {"id": "r", "task": "t", "path": "t.py", "model": "m", "model_spec": "m", "n_expected": 1}
+    run = Run(spec=RunSpec(**named, provenance={"notes": dict(stats.notes)}), status="complete", started=0.0)
+    assert list(reply_notes(run)) == ["1 reply of the judge: another model answered: x"]
 
 
 async def test_claims_as_lines():

@@ -15,6 +15,7 @@ from evalkit.errors import ModelError
 from evalkit.types import Response
 
 MOST_NOTES = 20
+OF_JUDGE = "of the judge: "  # before a note on a judge's reply
 
 
 @dataclass
@@ -71,9 +72,9 @@ class CallStats:
         """Count a failure by its HTTP status, or by the class of the error."""
         self.failures[str(problem.status or type(problem).__name__)] += 1
 
-    def noted(self, response: Response) -> None:
-        """Count the notes of a reply; beyond ``MOST_NOTES`` different ones, without their words."""
-        for note in response.notes:
+    def noted(self, response: Response, of: str = "") -> None:
+        """Count the notes of a reply, with ``of`` before each; beyond ``MOST_NOTES``, without their words."""
+        for note in (of + note for note in response.notes):
             self.notes[note if note in self.notes or len(self.notes) < MOST_NOTES else "other notes"] += 1
 
 
