@@ -15,6 +15,7 @@ from evalkit.requests import encoded, with_ids
 from evalkit.types import Message, Request, ToolCall
 from evalkit.util.masking import excerpt
 
+_VENDOR = "openai"  # whose native turns are read here: one of another vendor means nothing to this API
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 # What a turn that calls tools must bring back: vendors that reason between calls refuse it without, or have
 # the model begin anew (DeepSeek, Kimi, gpt-oss, MiniMax; reasoning_details: OpenRouter).
@@ -38,8 +39,8 @@ def tools_payload(request: Request) -> dict[str, Any]:
 
 def turn_payload(message: Message, content: Any) -> dict[str, Any]:
     """Return a message that calls tools, or that holds the result of a call."""
-    if isinstance(message.native, Mapping) and message.native.get("role") == message.role:
-        return dict(message.native)
+    if isinstance(message.native, Mapping) and _VENDOR in message.native:
+        return dict(message.native[_VENDOR])
     payload: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_call_id:
         payload["tool_call_id"] = message.tool_call_id
@@ -61,7 +62,10 @@ def read_calls(message: Mapping[str, Any], earlier: Sequence[Message]) -> tuple[
 
 
 def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[str, Any] | None:
-    """Return a reply with calls as the next request repeats it; None if the calls and the text are all."""
+    """Return ``Response.native``: a reply with calls as the next request repeats it.
+
+    None if the calls and the text are all of it.
+    """
     entries = _entries(message)
     thoughts = {name: message[name] for name in _REASONING if message.get(name)}
     content = message.get("content")
@@ -70,7 +74,7 @@ def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[s
         return None
     payloads = [_call_payload(call, **more) for call, more in zip(calls, also, strict=True)]
     turn = {"role": "assistant", "content": content or None, **thoughts, "tool_calls": payloads}
-    return dict(whole_values(turn))
+    return {_VENDOR: whole_values(turn)}
 
 
 _KNOWN = ("id", "type", "function", "index", "name", "arguments", "parameters")

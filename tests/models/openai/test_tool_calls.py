@@ -200,6 +200,14 @@ async def test_reasoning_between_calls_goes_back_as_it_came(script, content, mor
     assert sent["tool_calls"][0]["id"] == told["tool_call_id"] == response.tool_calls[0].id
 
 
+async def test_a_native_turn_of_another_vendor_is_not_sent(script) -> None:
+    turn = Message("assistant", "Let me see.", (CALL,), native={"anthropic": [{"type": "thinking"}]})
+    await ask(script, called(), request=with_turns(turn, Message("tool", "rain", tool_call_id=CALL.id)))
+    sent = script.seen[-1][1]["messages"][1]
+    assert (sent["content"], sent["tool_calls"][0]["id"]) == ("Let me see.", CALL.id)
+    assert "thinking" not in json.dumps(sent)
+
+
 async def test_what_a_vendor_signs_inside_a_call_goes_back(script) -> None:
     entry = {"id": "f1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
     signed = {**entry, "extra_content": {"google": {"thought_signature": "sig=="}}}
