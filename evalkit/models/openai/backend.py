@@ -22,6 +22,7 @@ from evalkit.models.openai.reasoning import Thinking
 from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
+from evalkit.models.openai.tool_calls import tools_payload
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import Load, ProbeResult, RateLimits
@@ -226,6 +227,8 @@ class OpenAIBackend(HTTPBackend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
+        if request.tools:
+            payload.update(tools_payload(request))
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to
         if payload["stream"]:
             payload["stream_options"] = wire.WITH_USAGE
