@@ -51,6 +51,7 @@ class Model:
         self.defaults = dict(traits.defaults if defaults is None else defaults)
         self.facts = probed.info if probed else ServerInfo()
         self.sender, self._media = sender, traits.media
+        self.window = traits.window  # the samples in progress that suit the adapter; None: any number
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0

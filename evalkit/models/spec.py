@@ -131,6 +131,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "video": _one_of("frames", "file"),
     "label": _label,
     "unlisted": _flag,
+    "batch": _flag,
+    "batch_wait": _above_zero(float),
 }
 # Providers whose parameters go to another library's classes, which alone know the valid names.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -328,4 +330,21 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
             f"model provider {spec.provider!r}: {type(backend).__name__} must be a subclass of "
             "evalkit.protocols.Backend (see docs/plug-ins.md)"
         )
+    if spec.options.get("batch"):
+        _check_batch(spec, backend)
     return backend
+
+
+def _check_batch(spec: ModelSpec, backend: Backend) -> None:
+    """Raise ``UsageError`` for a spec with ``?batch=true`` that no batch interface can follow."""
+    if backend.batches() is None:
+        raise UsageError(
+            f"model parameter batch=true: {spec.provider} has no batch interface. openai:, anthropic: and "
+            "gemini: have one"
+        )
+    for name in ("stream", "rpm", "tpm", "max_inflight"):
+        if spec.options.get(name):
+            raise UsageError(
+                f"model parameter {name}: has no effect with batch=true, as the vendor decides when it answers "
+                "a batch. Leave one of the two out"
+            )
