@@ -24,6 +24,7 @@ from evalkit.types import Audio, Message, Part, Request, Requirements, Response,
 from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
+    from evalkit.models.http import HTTPBackend
     from evalkit.models.openai.backend import OpenAIBackend
 
 PICTURE = 64  # width and height of the probe's pictures, in pixels
@@ -49,7 +50,7 @@ class ServedModel(NamedTuple):
     info: ServerInfo
 
 
-async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
+async def find_model(backend: HTTPBackend, url: str) -> ServedModel:
     """Return the model at one endpoint. Raises ``ProbeError`` if it is not there."""
     try:
         with wire.reading(url):
@@ -62,13 +63,13 @@ async def find_model(backend: OpenAIBackend, url: str) -> ServedModel:
         raise ProbeError(str(problem)) from None
 
 
-async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
+async def model_at(backend: HTTPBackend, url: str) -> ServedModel:
     """Return the model at one endpoint; an empty name or ``default`` means the only model served.
 
     Raises ``ProbeError`` if another model is served, ``ModelError`` if nothing answers.
     """
     # A key may chat, but not list the models (403).
-    entries = _entries(await backend.get_json(f"{url}/models", missing=(403, 404, 405, 501)))
+    entries = _entries(await backend.get_json(f"{url}/{backend.models_path}", missing=(403, 404, 405, 501)))
     if not entries and backend.model in ("", "default"):
         raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
     if (entry := _listed(backend, entries)) is not None:
@@ -79,7 +80,7 @@ async def model_at(backend: OpenAIBackend, url: str) -> ServedModel:
     return ServedModel(backend.model, await backend.facts(url, {**like, "id": backend.model}))
 
 
-async def _check_api(backend: OpenAIBackend, url: str, *, others: bool) -> None:
+async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> None:
     """Ask for one token, where the model is not listed, or only ``others`` are.
 
     Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
@@ -103,14 +104,14 @@ def _entries(listing: Any) -> list[dict[str, Any]]:
     return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]
 
 
-def _listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _listed(backend: HTTPBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the line of the model in the server's list; for ``default`` that of the only one."""
     if backend.model in ("", "default") and len(entries) == 1:
         return entries[0]
     return next((entry for entry in entries if entry["id"] == backend.model), None)
 
 
-def _like_listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _like_listed(backend: HTTPBackend, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the line that stands for a model which is not listed under its own name; None if none does.
 
     An empty line stands for it where nothing is listed, and where the user vouches for the name.
@@ -123,7 +124,7 @@ def _like_listed(backend: OpenAIBackend, entries: list[dict[str, Any]]) -> dict[
     return next((line for line in variants if line), {} if vouched else None)
 
 
-def _not_served(backend: OpenAIBackend, url: str, entries: list[dict[str, Any]]) -> str:
+def _not_served(backend: HTTPBackend, url: str, entries: list[dict[str, Any]]) -> str:
     names = [e["id"] for e in entries]
     similar = difflib.get_close_matches(backend.model, names, n=len(names), cutoff=0.0)
     ordered = (similar + [n for n in names if n not in similar])[:10]
@@ -147,7 +148,7 @@ def check_same_identity(urls: Sequence[str], infos: Sequence[ServerInfo]) -> Non
             raise ProbeError(f"{urls[0]} and {url} serve different models: {differences}")
 
 
-async def check(backend: OpenAIBackend, needs: Requirements) -> ImageCost:
+async def check(backend: HTTPBackend, needs: Requirements) -> ImageCost:
     """Try what the task needs and return the tokens of a picture. Raises ``ProbeError``."""
     cost = ImageCost()
     checks: list[tuple[bool, str, Callable[[], Awaitable[Any]]]] = [
@@ -197,13 +198,13 @@ def _best_written(data: Any) -> float | None:
     return max(tops[0].values()) if isinstance(tops[0], dict) and tops[0] else None
 
 
-def compare_best(backend: OpenAIBackend, read: float | None, written: float | None) -> None:
+def compare_best(backend: HTTPBackend, read: float | None, written: float | None) -> None:
     """Raise ``ProbeError`` if a best token's log-probabilities, read and written, differ."""
     if read is None or written is None or abs(read - written) > _TOLERANCE:
         raise_shifted(backend)
 
 
-def raise_shifted(backend: OpenAIBackend) -> NoReturn:
+def raise_shifted(backend: HTTPBackend) -> NoReturn:
     """Raise the error for log-probabilities that belong to other tokens."""
     raise ProbeError(
         f"{backend.name}: the server's prompt log-probabilities are not those of its own generation "
@@ -211,7 +212,7 @@ def raise_shifted(backend: OpenAIBackend) -> NoReturn:
     )
 
 
-async def check_images(backend: OpenAIBackend) -> ImageCost:
+async def check_images(backend: HTTPBackend) -> ImageCost:
     """Check that a picture, and then a second one, changes the token count or the reply.
 
     Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
@@ -244,7 +245,7 @@ def _counted(usage: Usage) -> bool | None:
     return None if usage.image_tokens is None else usage.image_tokens > 0
 
 
-async def check_audio(backend: OpenAIBackend) -> None:
+async def check_audio(backend: HTTPBackend) -> None:
     """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
     question = Text("What do you hear?")
     plain = await _ask(backend, question)
@@ -257,7 +258,7 @@ async def check_audio(backend: OpenAIBackend) -> None:
         )
 
 
-async def _ask(backend: OpenAIBackend, *parts: Part) -> Response:
+async def _ask(backend: HTTPBackend, *parts: Part) -> Response:
     return await backend.send(Request(messages=(Message("user", parts),), max_tokens=16))
 
 
@@ -273,7 +274,7 @@ def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> b
     return out.getvalue()
 
 
-async def check_schema(backend: OpenAIBackend) -> None:
+async def check_schema(backend: HTTPBackend) -> None:
     """Check that a schema turns a greeting into JSON. Raises ``ProbeError``."""
     response = await backend.send(_hello(json_schema=_SCHEMA))
     _, text = split_reasoning(response.text)
@@ -291,7 +292,7 @@ async def check_schema(backend: OpenAIBackend) -> None:
         )
 
 
-async def check_regex(backend: OpenAIBackend) -> None:
+async def check_regex(backend: HTTPBackend) -> None:
     """Check that a regex turns a greeting into a match. Raises ``ProbeError``."""
     response = await backend.send(_hello(regex="(yes|no)"))
     if not re.fullmatch("yes|no", split_reasoning(response.text)[1]):

@@ -1,0 +1,270 @@
+"""What all adapters of HTTP servers share: endpoints, key, limits of memory, errors, the checks before a run.
+
+An adapter adds its wire format: ``target``, ``payload`` and ``read``, which open no connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ProbeError, RequestRejected, UsageError
+from evalkit.models.openai import probe, wire
+from evalkit.models.openai.api_key import read_key
+from evalkit.models.openai.byte_semaphore import ByteSemaphore
+from evalkit.models.openai.endpoints import Endpoints
+from evalkit.models.openai.first_answers import FirstAnswers
+from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
+from evalkit.models.openai.identity_guard import IdentityGuard
+from evalkit.models.openai.same_model import same_model
+from evalkit.models.openai.shown import ShownMedia
+from evalkit.models.openai.sse import read_events
+from evalkit.models.openai.transport import Reply, Timeouts, Transport
+from evalkit.models.spec import ModelSpec
+from evalkit.protocols import Backend, BackendTraits, ProbeResult, RateLimits
+from evalkit.reading.surrogates import whole_values
+from evalkit.types import MediaSupport, Request, Requirements, Response, ServerInfo
+from evalkit.util.masking import mask_bytes
+
+# The most requests in flight at a server that reports a number: more would wait in the server's own queue.
+MOST_IN_FLIGHT = 256
+_WITHHELD = "the server's content filter refused the request"
+
+
+class HTTPBackend(Backend):
+    """The base class of adapters of HTTP servers.
+
+    - ``key_env``: the environment variable of the API key; ``vendor``: where the URLs of the vendor's own
+      service begin; ``default_url``: the URL where the spec has none.
+    - ``models_path``: the page that lists the models, below the URL.
+    - ``image_formats``, ``audio_formats``: what every server of this kind reads.
+    - ``lacks``: parameters of a spec that the interface does not have, each with the reason.
+    """
+
+    key_env: str | None = None
+    vendor = ""
+    default_url = ""
+    start_hint = "Check the URL"
+    models_path = "models"
+    image_formats: tuple[str, ...] = ("png", "jpeg")
+    audio_formats: Mapping[str, str] = wire.AUDIO_FORMATS
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._refuse_lacking(spec)
+        self.spec = spec
+        self.name = spec.display
+        self.model = spec.name
+        self._first_answers = FirstAnswers(self._ask)
+        self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
+        self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
+        self._vendor = any(url.startswith(self.vendor) for url in self.endpoints.urls)
+        self.traits = self._traits()
+        self._bytes = ByteSemaphore()
+        self._shown = ShownMedia(self._count_tokens)
+        self._names = {self.model}  # under which the model may sign its replies
+        self._key = read_key(spec, self.key_env, required=self._vendor)
+        self.transport = Transport(_timeouts(spec), self.headers(self._key), spec.options.get("proxy"))
+
+    # --- The wire format: what an adapter defines ---
+
+    @abstractmethod
+    def headers(self, key: str | None) -> dict[str, str] | None:
+        """Return the headers of every request."""
+
+    @abstractmethod
+    def target(self, url: str) -> str:
+        """Return the address that answers chats, for the API at ``url``."""
+
+    @abstractmethod
+    def payload(self, request: Request) -> dict[str, Any]:
+        """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
+
+    @abstractmethod
+    def read(self, data: Any, request: Request, **timing: Any) -> Response:
+        """Return the response in a decoded reply. ``timing``: further fields of the response.
+
+        Raises ``ModelError`` for a reply that is none.
+        """
+
+    @abstractmethod
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
+        """Return the facts of the model at ``url``; ``entry`` is its line in the list of models."""
+
+    async def check_logprobs(self) -> None:
+        """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
+        raise ProbeError(f"{self.name}: {_NO_LOGPROBS}")
+
+    # --- What all of them share ---
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request. Raises ``ModelError``, or ``ProbeError`` if no request can succeed."""
+        return (await self.send_to(request, ""))[0]
+
+    async def send_to(self, request: Request, endpoint: str) -> tuple[Response, RateLimits]:
+        """Answer one request at an endpoint, or at the least busy one. Raises as ``send`` does."""
+        exchange = partial(self._ask, request=request)
+        if not (size := wire.media_bytes(request)):
+            response, rates = await self.endpoints.call(exchange, endpoint)
+            self._first_answers.remember(request, response)
+            return response, rates
+        async with self._bytes.hold(size):
+            response, rates = await self.endpoints.call(exchange, endpoint)
+        await self._shown.check(request, response)
+        return response, rates
+
+    async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        with wire.reading(url):
+            return await (self._generate if request.continuation is None else self._score)(url, request)
+
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        raise RequestRejected(_NO_LOGPROBS)
+
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        check_chat(request)
+        if wire.media_of(request):  # encoding media would block the event loop for milliseconds
+            payload = await asyncio.to_thread(self.payload, request)
+        else:
+            payload = self.payload(request)
+        start = time.perf_counter()
+        try:
+            data, rates = await self.post(self.target(url), payload)
+        except Withheld:
+            return self.withheld(), {}
+        response = self.read(data, request, latency_s=time.perf_counter() - start)
+        return self._with_model_note(response), rates
+
+    def withheld(self) -> Response:
+        """Return the response for a request that the vendor's content filter refused."""
+        return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,))
+
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
+        infos = await self._find()
+        await self._check(needs)
+        return ProbeResult(self.name, infos[0], self.traits)
+
+    async def _find(self) -> list[ServerInfo]:
+        """Find the model on every endpoint and return its facts. Raises ``ProbeError``."""
+        urls, infos = self.endpoints.urls, []
+        for url in urls:
+            self.model, info = await probe.find_model(self, url)
+            infos.append(info)
+        probe.check_same_identity(urls, infos)
+        self._guard.trust(infos[0].identity)
+        self._names = {self.model, str(infos[0].identity.get("root"))}
+        self.name = replace(self.spec, name=self.model).display
+        return infos
+
+    async def _check(self, needs: Requirements) -> None:
+        """Check what the task needs. Raises ``ProbeError``."""
+        self._shown = ShownMedia(self._count_tokens, probing=True)
+        cost = await probe.check(self, needs)
+        self._shown.probed(cost, images=needs.images, audio=needs.audio)
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self.transport.close()
+
+    async def get_json(self, url: str, missing: Sequence[int] = (404, 405, 501)) -> Any:
+        """Return a JSON page of the server; None for a status of ``missing``. Raises as ``send`` does."""
+        reply = await self.transport.get(url)
+        if reply.status in missing:
+            return None
+        return whole_values(self.decoded(reply, url))
+
+    async def post(self, url: str, payload: Any) -> tuple[Any, RateLimits]:
+        """Post JSON and return the decoded reply and the rates. Raises as ``send`` does."""
+        reply = await self.transport.post_json(url, payload)
+        data = self.decoded(reply, url)
+        fail_within(data, mask_bytes(reply.body), url)
+        return data, rates_left(reply.headers)
+
+    def decoded(self, reply: Reply, url: str) -> Any:
+        """Return the decoded body of a reply. Raises the error of an error status or a broken body."""
+        if reply.status >= 400:
+            fail(reply.status, reply.headers, mask_bytes(reply.body), url)
+        try:
+            return wire.decoded(reply.body, reply.headers.get("content-type"))
+        except ValueError:
+            return read_events(reply.body, url)
+
+    def _with_model_note(self, response: Response) -> Response:
+        """Return a reply with a note if it names another model than was asked for, as gateways do."""
+        if response.model in self._names or same_model(self.model, response.model):
+            return response
+        note = f"another model answered: {response.model[:100]}"
+        return msgspec.structs.replace(response, notes=(*response.notes, note))
+
+    async def _count_tokens(self, request: Request) -> int:
+        """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
+        response, _ = await self.endpoints.call(partial(self._generate, request=request))
+        return response.usage.prompt_tokens
+
+    async def _identity_at(self, url: str) -> Mapping[str, Any]:
+        return (await probe.model_at(self, url)).info.identity
+
+    def usual_formats(self) -> tuple[str, ...]:
+        """Return the picture formats that are sent unchanged if the spec names none."""
+        return self.image_formats
+
+    def _traits(self) -> BackendTraits:
+        options = self.spec.options
+        formats = options.get("images") or self.usual_formats()
+        media = MediaSupport(
+            images=frozenset(f"image/{name}" for name in formats),
+            audio=frozenset(self.audio_formats),
+            video=options.get("video") == "file",
+            max_pixels=options.get("max_pixels"),
+            max_side=options.get("max_side"),
+        )
+        return BackendTraits(
+            endpoints=self.endpoints.urls,
+            max_inflight=options.get("max_inflight"),
+            requests_per_minute=options.get("rpm"),
+            tokens_per_minute=options.get("tpm"),
+            down_timeout=options.get("down_timeout"),
+            retry_budget=options.get("retry_budget"),
+            media=media,
+            defaults=self.spec.defaults,
+        )
+
+    def _refuse_lacking(self, spec: ModelSpec) -> None:
+        """Raise ``UsageError`` for a parameter of the spec that the interface does not have."""
+        for name, why in self.lacks.items():
+            if name in spec.options or name in spec.generation:
+                raise UsageError(f"model parameter {name}: {spec.provider}: {why}. Leave it out")
+
+
+_NO_LOGPROBS = (
+    "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
+    "for this task"
+)
+
+
+def check_chat(request: Request) -> None:
+    """Raise ``RequestRejected`` for what the vendors' interfaces have no words for."""
+    if request.prompt is not None:
+        raise RequestRejected(
+            "this interface has only chats: a plain prompt needs a server with /completions"
+        )
+    if request.regex is not None:
+        raise RequestRejected("this interface takes no regex: use json_schema")
+
+
+def _timeouts(spec: ModelSpec) -> Timeouts:
+    options = spec.options
+    total = options.get("timeout", Timeouts.total)
+    return Timeouts(
+        connect=options.get("connect_timeout", Timeouts.connect),
+        first_byte=options.get("first_byte_timeout", total),
+        stall=options.get("stall_timeout", Timeouts.stall),
+        total=total,
+    )
