@@ -99,11 +99,12 @@ class Load(Struct, frozen=True):
 
 
 class BatchState(Struct, frozen=True):
-    """The state of a batch job: the vendor's ``word`` for it, whether it has ``ended``, and the ``done`` lines.
+    """The state of a batch job.
 
-    ``refused`` is the vendor's reason where it took the job, but will answer none of its lines.
-    ``too_much``: it will take fewer lines, or the same lines when earlier jobs have ended. ``cancelled``: lines
-    without a result were cancelled by a user.
+    - ``word``: the vendor's word for it; ``done``: the lines that have a result.
+    - ``refused``: the vendor's reason where it took the job, but will answer none of its lines.
+    - ``too_much``: it will take fewer lines, or the same lines when earlier jobs have ended.
+    - ``cancelled``: lines without a result were cancelled by a user.
     """
 
     word: str

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
+from evalkit.errors import ProbeError
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.batch.batched import WINDOW, Batched
@@ -66,6 +67,10 @@ async def connect(
             probed = await backend.probe(needs)
         scheduler = _scheduler(probed.traits, max_inflight)
         if (service := backend.batches()) is not None:
+            if needs.logprobs:
+                raise ProbeError(
+                    f"{probed.name}: a batch interface has no log-probabilities. Leave out batch=true"
+                )
             probed = _with_window(probed)
             key = partial(request_key, probed.info.identity, namespace=namespaces(mode, namespace)[0])
             journal = Journal(responses.with_name(JOURNAL))

@@ -345,6 +345,10 @@ def _check_batch(spec: ModelSpec, backend: Backend) -> None:
     for name in ("stream", "rpm", "tpm", "max_inflight"):
         if spec.options.get(name):
             raise UsageError(
-                f"model parameter {name}: has no effect with batch=true, as the vendor decides when it answers "
-                "a batch. Leave one of the two out"
+                f"model parameter {name}: has no effect with batch=true, where the vendor decides when it "
+                "answers. Leave one of the two out"
             )
+    if spec.options.get("api") == "completions":
+        raise UsageError(
+            "model parameter api=completions: a batch interface takes chats. Leave out batch=true"
+        )

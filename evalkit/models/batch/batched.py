@@ -6,8 +6,8 @@
    known whether a submission arrived, the vendor is asked for the job before it is submitted again.
 3. *Wait.* A request that the journal finds in a job waits for that job, also if an earlier run that was
    killed, or another process, has submitted it.
-4. *Take.* Replies are matched by key. Lines that are missing, expired or failed at the vendor are asked again,
-   ``TRIES`` times in all.
+4. *Take.* Replies are matched by key. Lines that are missing, have expired or failed at the vendor are asked
+   again, ``TRIES`` times in all.
 
 Rates, slots and the retry budget do not apply: a vendor gives batches limits of their own.
 """

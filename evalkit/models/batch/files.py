@@ -62,7 +62,7 @@ def _lines(
             text = encode(key, requests[key])
             if len(text) >= max_bytes:
                 raise RequestRejected(
-                    f"the request has {len(text):,} bytes; a file of the batch interface may have {max_bytes:,}"
+                    f"the request has {len(text):,} bytes, and a whole file of a batch at most {max_bytes:,}"
                 )
         except ModelError as problem:
             refused(key, problem)

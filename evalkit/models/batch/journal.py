@@ -64,7 +64,8 @@ class Journal:
         """Write a job that is about to be submitted, with the keys of its requests."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO job (name, model, submitted, state, done, lines, owner) VALUES (?, ?, ?, '', 0, ?, ?)",
+                "INSERT INTO job (name, model, submitted, state, done, lines, owner) "
+                "VALUES (?, ?, ?, '', 0, ?, ?)",
                 (name, model, time.time(), len(keys), os.getpid()),
             )
             db.executemany(

@@ -1,8 +1,8 @@
 """The order of the layers around a backend: cache, single flight, masking, retry, schedule, backend.
 
 The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
-request that pauses before its next try holds no slot of an endpoint. With a batch interface, ``Batched`` stands
-in the place of retry, schedule and backend.
+request that pauses before its next try holds no slot of an endpoint. With a batch interface, ``Batched``
+stands in the place of retry, schedule and backend.
 """
 
 from __future__ import annotations
