@@ -11,7 +11,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -35,7 +36,36 @@ from evalkit.util.masking import mask_bytes
 
 # The most requests in flight at a server that reports a number: more would wait in the server's own queue.
 MOST_IN_FLIGHT = 256
+NO_LIST = (403, 404, 405, 501)  # a key may chat, but not list the models (403)
 _WITHHELD = "the server's content filter refused the request"
+
+
+class Thinking(NamedTuple):
+    """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
+
+    ``room`` is added to the answer's length, in tokens; ``fixed``: the vendor takes it as a budget, so that
+    it cannot shrink. ``most`` is the most tokens that the model writes in one reply, if known.
+    """
+
+    fields: Mapping[str, Any] = {}
+    room: int = 0
+    fixed: bool = False
+    most: int | None = None
+
+    def length(self, answer: int) -> int:
+        """Return the tokens that a whole reply may have. Raises ``RequestRejected`` for too many."""
+        total = answer + self.room
+        if self.most is None or total <= self.most:
+            return total
+        if self.fixed:
+            raise RequestRejected(
+                f"an answer of {answer} tokens and reasoning_tokens={self.room} are more than {self.most}, "
+                "the most that the model writes. Set fewer ?reasoning_tokens="
+            )
+        return max(answer, self.most)
+
+
+NO_THINKING = Thinking()
 
 
 class HTTPBackend(Backend):
@@ -43,7 +73,6 @@ class HTTPBackend(Backend):
 
     - ``key_env``: the environment variable of the API key; ``vendor``: where the URLs of the vendor's own
       service begin; ``default_url``: the URL where the spec has none.
-    - ``models_path``: the page that lists the models, below the URL.
     - ``image_formats``, ``audio_formats``: what every server of this kind reads.
     - ``lacks``: parameters of a spec that the interface does not have, each with the reason.
     """
@@ -52,7 +81,6 @@ class HTTPBackend(Backend):
     vendor = ""
     default_url = ""
     start_hint = "Check the URL"
-    models_path = "models"
     image_formats: tuple[str, ...] = ("png", "jpeg")
     audio_formats: Mapping[str, str] = wire.AUDIO_FORMATS
     lacks: Mapping[str, str] = {}
@@ -94,13 +122,17 @@ class HTTPBackend(Backend):
         Raises ``ModelError`` for a reply that is none.
         """
 
+    async def entries(self, url: str) -> list[dict[str, Any]]:
+        """Return the models that the API at ``url`` lists, each with its ``id``. Raises as ``send`` does."""
+        return probe.entries_of(await self.get_json(f"{url}/models", missing=NO_LIST))
+
     @abstractmethod
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in the list of models."""
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
-        raise ProbeError(f"{self.name}: {_NO_LOGPROBS}")
+        raise ProbeError(f"{self.name}: {NO_LOGPROBS}")
 
     # --- What all of them share ---
 
@@ -125,7 +157,7 @@ class HTTPBackend(Backend):
             return await (self._generate if request.continuation is None else self._score)(url, request)
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        raise RequestRejected(_NO_LOGPROBS)
+        raise RequestRejected(NO_LOGPROBS)
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         check_chat(request)
@@ -168,6 +200,19 @@ class HTTPBackend(Backend):
         self._shown = ShownMedia(self._count_tokens, probing=True)
         cost = await probe.check(self, needs)
         self._shown.probed(cost, images=needs.images, audio=needs.audio)
+
+    async def own_entry(self, url: str) -> Any:
+        """Return the page that a vendor has of the model by its name or alias; None if there is none."""
+        if self.model in ("", "default"):
+            return None
+        return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
+
+    def identity(self, entry: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+        """Return what decides the replies of a model: its name, how it is to think, and further ``facts``."""
+        options = self.spec.options
+        known = {name: options.get(name) for name in ("label", "effort", "reasoning_tokens")}
+        all_facts = {"provider": self.spec.provider, "model": entry["id"], **known, **facts}
+        return {name: value for name, value in all_facts.items() if value is not None}
 
     async def close(self) -> None:
         """Release connections."""
@@ -247,7 +292,7 @@ class HTTPBackend(Backend):
                 raise UsageError(f"model parameter {name}: {spec.provider}: {why}. Leave it out")
 
 
-_NO_LOGPROBS = (
+NO_LOGPROBS = (
     "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
     "for this task"
 )

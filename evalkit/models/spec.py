@@ -110,7 +110,7 @@ GENERATION: dict[str, Callable[[str], Any]] = {
     "stop": lambda text: (text,),
 }
 OPTIONS: dict[str, Callable[[str], Any]] = {
-    "api": _one_of("chat", "completions"),
+    "api": _one_of("chat", "completions", "responses"),
     "stream": _flag,
     "sampling": _one_of("full", "standard"),
     "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),

@@ -68,8 +68,7 @@ async def model_at(backend: HTTPBackend, url: str) -> ServedModel:
 
     Raises ``ProbeError`` if another model is served, ``ModelError`` if nothing answers.
     """
-    # A key may chat, but not list the models (403).
-    entries = _entries(await backend.get_json(f"{url}/{backend.models_path}", missing=(403, 404, 405, 501)))
+    entries = await backend.entries(url)
     if not entries and backend.model in ("", "default"):
         raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
     if (entry := _listed(backend, entries)) is not None:
@@ -98,7 +97,8 @@ async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> None:
             raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
 
 
-def _entries(listing: Any) -> list[dict[str, Any]]:
+def entries_of(listing: Any) -> list[dict[str, Any]]:
+    """Return the lines of a list of models that have an ``id``."""
     data = listing.get("data") if isinstance(listing, dict) else listing  # Together lists them bare
     entries = data if isinstance(data, list) else []
     return [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)]

@@ -93,7 +93,7 @@ def decoded(body: bytes, content_type: str | None = None) -> Any:
 
 def data_uri(part: Image | Video) -> str:
     """Return the part's bytes, unchanged, as a data URI."""
-    return f"data:{part.media_type};base64,{_base64(part)}"
+    return f"data:{part.media_type};base64,{base64_of(part)}"
 
 
 def message_payload(message: Message) -> dict[str, Any]:
@@ -108,14 +108,15 @@ def _part_payload(part: Part) -> dict[str, Any]:
         case Image():
             return {"type": "image_url", "image_url": {"url": data_uri(part)}}
         case Audio():
-            sound = {"data": _base64(part), "format": AUDIO_FORMATS[part.media_type]}
+            sound = {"data": base64_of(part), "format": AUDIO_FORMATS[part.media_type]}
             return {"type": "input_audio", "input_audio": sound}
         case Video():
             return {"type": "video_url", "video_url": {"url": data_uri(part)}}
     return {"type": "text", "text": part.text}
 
 
-def _base64(part: Image | Audio | Video) -> str:
+def base64_of(part: Image | Audio | Video) -> str:
+    """Return the part's bytes, unchanged, in base64. Raises ``RequestRejected`` if they are gone."""
     try:
         return base64.b64encode(part.read()).decode()
     except OSError as problem:
@@ -299,14 +300,7 @@ def reply(
 
     Raises ``ServerFailed`` for a reply that the provider gave up half-way.
     """
-    word, error = choice.get("finish_reason"), choice.get("error")
-    finish = finish_reason(word)
-    if finish == "abort" or error:
-        why = f": {_short(error)}" if error else ""
-        raise ServerFailed(f"the server aborted the reply half-way (finish_reason {_short(word)}){why}")
-    if not word and 0 < request.max_tokens <= usage.completion_tokens:
-        finish = "length"  # the server gives no reason, but the reply is as long as it may be
-    notes = (f"finish_reason {_short(word)} is not known: not credited",) if finish == "other" else ()
+    finish, notes = ending(choice.get("finish_reason"), request, usage, choice.get("error"))
     refusal = as_text(message.get("refusal"))
     return Response(
         text=whole(content_of(message) or refusal),
@@ -316,6 +310,23 @@ def reply(
         notes=notes,
         **fields,
     )
+
+
+def ending(
+    word: Any, request: Request, usage: Usage, error: Any = None
+) -> tuple[FinishReason, tuple[str, ...]]:
+    """Return the finish reason for a vendor's ``word``, and notes on a word that is not known.
+
+    Raises ``ServerFailed`` for a reply that the provider gave up half-way.
+    """
+    finish = finish_reason(word)
+    if finish == "abort" or error:
+        why = f": {_short(error)}" if error else ""
+        raise ServerFailed(f"the server aborted the reply half-way (finish_reason {_short(word)}){why}")
+    if not word and 0 < request.max_tokens <= usage.completion_tokens:
+        finish = "length"  # the server gives no reason, but the reply is as long as it may be
+    notes = (f"finish_reason {_short(word)} is not known: not credited",) if finish == "other" else ()
+    return finish, notes
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,213 @@
+"""The adapter of OpenAI's Responses interface: ``openai:NAME?api=responses``.
+
+``payload`` and ``read`` are the whole wire format, as pure functions. The names are those of the types in
+OpenAI's official SDK. Nothing is stored at OpenAI: what the model thought comes back encrypted, and goes
+along with the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed
+from evalkit.models.http import NO_LOGPROBS, NO_THINKING, HTTPBackend, Thinking
+from evalkit.models.openai import wire
+from evalkit.models.openai.backend import OpenAIBackend
+from evalkit.models.spec import ModelSpec
+from evalkit.models.turns import (
+    json_arguments,
+    own_turn,
+    parts_of,
+    read_arguments,
+    text_of,
+    tool_choice,
+    with_extra,
+)
+from evalkit.protocols import RateLimits
+from evalkit.reading.surrogates import whole
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, ToolCall, Usage
+from evalkit.util.masking import excerpt
+
+VENDOR = "responses"
+LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
+# What a model may think at an effort, in tokens, where ?reasoning_tokens= does not say it.
+_ROOM = {"none": 0, "minimal": 4_096, "low": 8_192, "medium": 16_384, "high": 32_768}
+
+
+def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+    """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
+    fields: dict[str, Any] = {
+        "model": model,
+        "input": [item for message in request.messages for item in _items(message)],
+        "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "store": False,
+        "stream": False,
+        "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
+        "include": ["reasoning.encrypted_content"],
+        **thinking.fields,
+    }
+    if request.tools:
+        fields["tools"] = [_tool(tool) for tool in request.tools]
+        words = {word: word for word in ("auto", "none", "required")}
+        fields["tool_choice"] = tool_choice(request, lambda n: {"type": "function", "name": n}, **words)
+    if request.json_schema is not None:
+        schema = {"type": "json_schema", "name": "answer", "schema": request.json_schema, "strict": True}
+        fields["text"] = {"format": schema}
+    return with_extra(fields, request.extra, {"max_tokens": "max_output_tokens"})
+
+
+def _items(message: Message) -> list[Any]:
+    if message.role == "tool":
+        output = [_part(part) for part in parts_of(message)]
+        plain = text_of(message) if all(item["type"] == "input_text" for item in output) else output
+        return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": plain}]
+    if message.role != "assistant":
+        text = message.content if isinstance(message.content, str) else None
+        return [{"role": message.role, "content": text or [_part(part) for part in parts_of(message)]}]
+    if (own := own_turn(message, VENDOR)) is not None:
+        return list(own)
+    text = text_of(message)
+    calls = [
+        {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": json_arguments(call)}
+        for call in message.tool_calls
+    ]
+    return [*([{"role": "assistant", "content": text}] if text or not calls else []), *calls]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"type": "input_text", "text": part.text}
+        case Image():
+            return {"type": "input_image", "image_url": wire.data_uri(part), "detail": "auto"}
+    raise RequestRejected(
+        f"the Responses interface takes text and pictures, no {type(part).__name__.lower()}"
+    )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    schema = tool.parameters or {"type": "object", "properties": {}}
+    described = {"description": tool.description} if tool.description else {}
+    return {"type": "function", "name": tool.name, **described, "parameters": schema, "strict": False}
+
+
+def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
+    """Return the response in a decoded reply. Raises ``ServerFailed`` for a reply that is none."""
+    items = data.get("output") if isinstance(data, Mapping) else None
+    if not isinstance(items, list):
+        raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
+    usage = read_usage(data.get("usage"))
+    finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
+    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    refusal = _joined(parts, "refusal", "refusal")
+    thoughts = [item for item in items if item["type"] == "reasoning"]
+    calls = [item for item in items if item["type"] == "function_call"]
+    return Response(
+        text=whole(_joined(parts, "output_text", "text") or refusal),
+        finish_reason="refusal" if refusal else finish,
+        reasoning=whole("\n\n".join(filter(None, map(_thought, thoughts)))),
+        usage=usage,
+        model=whole(wire.as_text(data.get("model"))) or model,
+        notes=notes,
+        tool_calls=tuple(ToolCall(c["call_id"], c["name"], *read_arguments(c["arguments"])) for c in calls),
+        native={VENDOR: items} if len(items) > len(calls) + 1 or thoughts else None,
+        **fields,
+    )
+
+
+def _word(data: Mapping[str, Any]) -> Any:
+    """Return the word for why a reply ended: its status, or what made it incomplete."""
+    details = wire.part_of(data.get("incomplete_details"), "incomplete_details")
+    return details.get("reason") or data.get("status")
+
+
+def _joined(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+    return "".join(wire.as_text(part.get(name)) for part in parts if part["type"] == kind)
+
+
+def _thought(item: Mapping[str, Any]) -> str:
+    """Return what a reasoning item tells: the reasoning itself, else its summary."""
+    texts = item.get("content") or item.get("summary") or []
+    return "\n\n".join(wire.as_text(text.get("text")) for text in texts)
+
+
+def read_usage(data: Any) -> Usage:
+    """Return the token counts of a reply."""
+    usage = wire.part_of(data, "usage")
+    prompt = wire.part_of(usage.get("input_tokens_details"), "usage")
+    completion = wire.part_of(usage.get("output_tokens_details"), "usage")
+    return Usage(
+        prompt_tokens=usage.get("input_tokens") or 0,
+        completion_tokens=usage.get("output_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+    )
+
+
+def thinking_of(effort: str | None, tokens: int | None, *, summary: bool = True) -> Thinking:
+    """Return how a model is to think. OpenAI takes no budget: ``tokens`` are room beside the answer."""
+    if effort is None and not tokens:
+        return NO_THINKING if tokens is None else Thinking({"reasoning": {"effort": "none"}})
+    told = {"summary": "auto"} if summary and effort != "none" else {}
+    fields = {"reasoning": {**({"effort": effort} if effort else {}), **told}}
+    return Thinking(fields, _ROOM.get(effort or "high", 0) if tokens is None else tokens)
+
+
+class ResponsesBackend(OpenAIBackend):
+    """``openai:NAME?api=responses``: OpenAI's own service, or with a URL one with the same interface."""
+
+    audio_formats: Mapping[str, str] = {}
+    lacks: Mapping[str, str] = {
+        "seed": "the Responses interface has no seed",
+        "stream": "replies of the Responses interface are read whole",
+        "logprobs": "the Responses interface reports no log-probabilities of a prompt",
+        "sampling": "the Responses interface has one set of parameters",
+    }
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._summary = True  # some organizations may not ask for summaries of what the model thought
+
+    def target(self, url: str) -> str:
+        """Return the address that answers chats, for the API at ``url``."""
+        return f"{url}/responses"
+
+    def payload(self, request: Request) -> dict[str, Any]:
+        """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
+        options = self.spec.options
+        effort, tokens = options.get("effort"), options.get("reasoning_tokens")
+        return payload(request, self.model, thinking_of(effort, tokens, summary=self._summary))
+
+    def read(self, data: Any, request: Request, **timing: Any) -> Response:
+        """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
+        return read(data, request, self.model, **timing)
+
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        try:
+            return await HTTPBackend._generate(self, url, request)
+        except RequestRejected as problem:
+            if not self._summary or "reasoning.summary" not in str(problem):
+                raise
+            self._summary = False
+            return await self._generate(url, request)
+
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        raise RequestRejected(NO_LOGPROBS)
+
+    async def check_logprobs(self) -> None:
+        """Refuse: the interface reports no log-probabilities of a prompt. Raises ``ProbeError``."""
+        raise ProbeError(f"{self.name}: {NO_LOGPROBS}")
+
+    async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
+        """Return the facts of the model at ``url``."""
+        identity = self.identity(entry, api=VENDOR)
+        return ServerInfo(identity, None, None, {"owned_by": entry.get("owned_by")})
+
+
+def open_openai(spec: ModelSpec) -> OpenAIBackend:
+    """Return the adapter for ``openai:``, by the ``api`` that the spec names."""
+    return ResponsesBackend(spec) if spec.options.get("api") == VENDOR else OpenAIBackend(spec)
