@@ -7,7 +7,7 @@ fit. evalkit uses nothing else of a plug-in. docs/plug-ins.md shows how to regis
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -147,11 +147,11 @@ class BatchService(ABC):
         """Submit a job and return the vendor's id. ``name`` is evalkit's own: ``find`` looks for it."""
 
     @abstractmethod
-    async def find(self, name: str, lines: int, since: float) -> str | None:
+    async def find(self, name: str, keys: Sequence[str], since: float, known: Collection[str]) -> str | None:
         """Return the id of the job that was submitted as ``name``; None if the vendor has no such job.
 
-        ``lines`` is their number, ``since`` the time before the submission (epoch seconds): for a vendor
-        that keeps no names.
+        For a vendor that keeps no names: the job's ``keys``, the time before its submission (epoch seconds),
+        and the ids that are ``known`` as those of other jobs.
         """
 
     @abstractmethod

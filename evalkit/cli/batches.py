@@ -40,14 +40,13 @@ def list_(store_url: str | None, as_json: bool) -> None:
 def cancel(jobs: tuple[str, ...], store_url: str | None) -> None:
     """Cancel jobs. Lines that the vendor has answered stay answered, and a resumed run takes them."""
     journal = _open(store_url)
-    chosen = [find_job(journal, name) for name in jobs]
-    journal.close()
-    for job in chosen:
-        asyncio.run(_cancel(job))
+    for job in [find_job(journal, name) for name in jobs]:
+        asyncio.run(_cancel(job, journal))
         echo(f"{job.id or job.name}: the vendor was asked to cancel it")
+    journal.close()
 
 
-async def _cancel(job: Job) -> None:
+async def _cancel(job: Job, journal: Journal) -> None:
     """Ask the vendor to cancel a job. Raises ``UsageError``, ``ModelError``."""
     from evalkit.errors import UsageError
     from evalkit.models.spec import load
@@ -57,7 +56,8 @@ async def _cancel(job: Job) -> None:
     try:
         service = backend.batches()
         assert service is not None  # the spec says ?batch=true
-        known = job.id or await service.find(job.name, job.lines, job.submitted)
+        keys = [key.hex() for key in journal.keys(job.name)]
+        known = job.id or await service.find(job.name, keys, job.submitted, journal.ids())
         if known is None:
             raise UsageError(f"{job.name}: the vendor has no such job; it was never submitted")
         await service.cancel(known)

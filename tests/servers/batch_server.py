@@ -1,7 +1,7 @@
-"""Batch interfaces as OpenAI, Anthropic and Google document them, in a thread, with faults that a test switches on.
+"""Batch interfaces as OpenAI, Anthropic and Google document them, in a thread, with faults on demand.
 
-Every reply about a job or a chat is built from the types of the vendor's official SDK, and every job that comes
-in is validated against them. ``paid`` counts the lines that were answered, by their question.
+Replies are built from the types of the vendors' official SDKs, and jobs that come in are validated against
+them. ``paid`` counts the lines that were answered, by their question.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +27,12 @@ Outcome = tuple[str, Any]  # "ok" and the reply's text; "error" and its status; 
 
 @dataclass
 class Job:
-    """A job: its lines by ``custom_id``, the times that its state was asked for, and its outcomes once ended."""
+    """A job: its lines by key, how often its state was asked for, and its outcomes once it has ended."""
 
     id: str
     name: str
     lines: list[tuple[str, dict[str, Any]]]
+    endpoint: str = ""
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     looks: int = 0
     canceled: bool = False
@@ -49,7 +51,8 @@ class BatchServer:
     - ``outcome(question, times)``: how a line ends, when its question has been in ``times`` jobs.
     - ``loses(question, times)``: its line is in no result. ``doubles``, ``shuffles``: of all results.
     - ``garbles``: a broken line is among the results. ``breaks_off``: so many downloads break off half-way.
-    - ``refuses``: the job fails its validation with this message and code. ``vanishes``: unknown after it ended.
+    - ``refuses``: the job fails its validation with this code and message.
+    - ``vanishes(job)``: the job is not known any more once it has ended.
     - ``busy``: so many submissions get 429. ``hangs_up``: so many submissions arrive, and get no reply.
     - ``at_most``: the most lines that may wait at the same time.
     """
@@ -75,13 +78,16 @@ class BatchServer:
         self.sent: Counter[str] = Counter()  # lines that came in, by question
         self.paid: Counter[str] = Counter()
         self.chats = 0  # asked by the ordinary interface
+        self.seen: list[tuple[str, str, Any]] = []  # method, path and body of what came about jobs
 
     # --- What all vendors share ---
 
     def submit(self, job: Job) -> Job:
         if self.busy:
             self.busy -= 1
-            raise web.HTTPTooManyRequests(text='{"error": {"message": "slow down", "type": "rate_limit_error"}}')
+            raise web.HTTPTooManyRequests(
+                text='{"error": {"message": "slow down", "type": "rate_limit_error"}}'
+            )
         waiting = sum(len(other.lines) for other in self.jobs.values() if not self._ended(other))
         if self.refuses:
             job.refused = ": ".join(self.refuses)
@@ -161,12 +167,12 @@ class BatchServer:
     async def create(self, request: web.Request) -> web.Response:
         from openai.types.batch_create_params import BatchCreateParams
 
-        body = TypeAdapter(BatchCreateParams).validate_python(await request.json())
+        body = TypeAdapter(BatchCreateParams).validate_python(await self._read(request))
         lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
         assert {(line["method"], line["url"]) for line in lines} == {("POST", body["endpoint"])}
         assert len({line["custom_id"] for line in lines}) == len(lines)
         rows = [(line["custom_id"], line["body"]) for line in lines]
-        job = self.submit(Job(f"batch_{len(self.jobs)}", body["metadata"]["evalkit"], rows))
+        job = self.submit(Job(f"batch_{len(self.jobs)}", body["metadata"]["evalkit"], rows, body["endpoint"]))
         self.hang_up(request)
         return web.json_response(self._openai(job))
 
@@ -182,9 +188,7 @@ class BatchServer:
         return web.json_response(self._openai(self.look(request.match_info["job"])))
 
     async def cancel(self, request: web.Request) -> web.Response:
-        job = self.jobs[request.match_info["job"]]
-        job.canceled, self.held = True, False
-        return web.json_response(self._openai(job))
+        return web.json_response(self._openai(self._canceled(request.match_info["job"])))
 
     def _openai(self, job: Job) -> dict[str, Any]:
         from openai.types import Batch
@@ -200,7 +204,7 @@ class BatchServer:
             object="batch",
             completion_window="24h",
             created_at=int(job.created.timestamp()),
-            endpoint="/v1/chat/completions",
+            endpoint=job.endpoint,
             input_file_id="file-0",
             status="failed" if job.refused else status,
             errors={"object": "list", "data": [{"code": code, "message": message}]} if job.refused else None,
@@ -214,15 +218,196 @@ class BatchServer:
     async def content(self, request: web.Request) -> web.StreamResponse:
         name, _, kind = request.match_info["file"].rpartition("-")
         outcomes = self.jobs[name].outcomes or []
-        lines = [openai_line(key, outcome) for key, outcome in outcomes if (outcome[0] == "ok") == (kind == "output")]
+        lines = [
+            openai_line(key, outcome, self.jobs[name].endpoint)
+            for key, outcome in outcomes
+            if (outcome[0] == "ok") == (kind == "output")
+        ]
         return await self.download(request, self.listed(lines))
+
+    # --- Anthropic ---
+
+    async def create_messages(self, request: web.Request) -> web.Response:
+        from anthropic.types.messages.batch_create_params import BatchCreateParams
+
+        body = await self._read(request)
+        checked = TypeAdapter(BatchCreateParams).validate_python(body)
+        for line in checked["requests"]:  # an iterable is validated while it is read
+            assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", line["custom_id"])
+        rows = [(line["custom_id"], line["params"]) for line in body["requests"]]
+        job = self.submit(Job(f"msgbatch_{len(self.jobs)}", "", rows))
+        self.hang_up(request)
+        return web.json_response(self._anthropic(job))
+
+    async def messages_page(self, request: web.Request) -> web.Response:
+        newest = [self._anthropic(job) for job in reversed(self.jobs.values())]
+        return web.json_response({"data": newest, "has_more": False, "first_id": None, "last_id": None})
+
+    async def messages_state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._anthropic(self.look(request.match_info["job"])))
+
+    async def messages_results(self, request: web.Request) -> web.StreamResponse:
+        lines = [
+            anthropic_line(key, outcome)
+            for key, outcome in self.look(request.match_info["job"]).outcomes or ()
+        ]
+        return await self.download(request, self.listed(lines))
+
+    async def messages_cancel(self, request: web.Request) -> web.Response:
+        return web.json_response(self._anthropic(self._canceled(request.match_info["job"])))
+
+    def _anthropic(self, job: Job) -> dict[str, Any]:
+        from anthropic.types.messages import MessageBatch
+
+        ended = job.outcomes is not None
+        kinds = {"succeeded": "ok", "errored": "error", "expired": "expired", "canceled": "canceled"}
+        counts = {word: job.count(kind) for word, kind in kinds.items()}
+        batch = MessageBatch(
+            id=job.id,
+            type="message_batch",
+            processing_status="ended" if ended else "canceling" if job.canceled else "in_progress",
+            request_counts={**counts, "processing": len(job.lines) - sum(counts.values())},
+            created_at=job.created,
+            expires_at=job.created,
+            cancel_initiated_at=job.created if job.canceled else None,
+            results_url=f"{self.url}/v1/messages/batches/{job.id}/results" if ended else None,
+        )
+        return batch.model_dump(mode="json")
+
+    # --- Gemini ---
+
+    async def gemini_model(self, request: web.Request) -> web.Response:
+        return web.json_response({"name": f"models/{request.match_info['name']}", "version": "1"})
+
+    async def start_upload(self, request: web.Request) -> web.Response:
+        headers = request.headers
+        assert headers["X-Goog-Upload-Protocol"] == "resumable"
+        assert headers["X-Goog-Upload-Command"] == "start"
+        assert headers["X-Goog-Upload-Header-Content-Type"] == "application/jsonl"
+        there = f"{self.url}/upload/v1beta/files?upload_id={headers['X-Goog-Upload-Header-Content-Length']}"
+        return web.Response(headers={"X-Goog-Upload-URL": there, "X-Goog-Upload-Status": "active"})
+
+    async def upload_bytes(self, request: web.Request) -> web.Response:
+        if "upload_id" not in request.query:
+            return await self.start_upload(request)
+        assert request.headers["X-Goog-Upload-Command"] == "upload, finalize"
+        data = await request.read()
+        assert len(data) == int(request.query["upload_id"])
+        name = f"files/in{len(self.files)}"
+        self.files[name] = data
+        return web.json_response({"file": {"name": name}}, headers={"X-Goog-Upload-Status": "final"})
+
+    async def create_content(self, request: web.Request) -> web.Response:
+        batch = (await self._read(request))["batch"]
+        lines = [json.loads(line) for line in self.files[batch["inputConfig"]["fileName"]].splitlines()]
+        rows = [(line["key"], line["request"]) for line in lines]
+        job = self.submit(Job(f"batches/{len(self.jobs)}", batch["displayName"], rows))
+        self.hang_up(request)
+        return web.json_response(self._gemini(job))
+
+    async def operations_page(self, request: web.Request) -> web.Response:
+        return web.json_response({"operations": [self._gemini(job) for job in reversed(self.jobs.values())]})
+
+    async def operation(self, request: web.Request) -> web.Response:
+        return web.json_response(self._gemini(self.look(f"batches/{request.match_info['job']}")))
+
+    async def operation_cancel(self, request: web.Request) -> web.Response:
+        self._canceled(f"batches/{request.match_info['job']}")
+        return web.json_response({})
+
+    async def gemini_file(self, request: web.Request) -> web.StreamResponse:
+        assert request.query["alt"] == "media"
+        job = self.look(f"batches/{request.match_info['file']}")
+        lines = [gemini_line(key, outcome) for key, outcome in job.outcomes or ()]
+        return await self.download(request, self.listed(lines))
+
+    def _gemini(self, job: Job) -> dict[str, Any]:
+        ended, code = job.outcomes is not None, {"invalid": 3, "token_limit_exceeded": 8}
+        failed = job.count("error") + job.count("expired")
+        stats = {
+            "requestCount": len(job.lines),
+            "successfulRequestCount": job.count("ok"),
+            "failedRequestCount": failed,
+        }
+        word = (
+            "CANCELLED" if job.canceled else "SUCCEEDED" if ended else ["PENDING", "RUNNING"][job.looks > 0]
+        )
+        kind, _, message = job.refused.partition(": ")
+        output = {"responsesFile": f"files/{job.id.removeprefix('batches/')}"}
+        metadata = {
+            "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
+            "model": "models/tiny",
+            "displayName": job.name,
+            "createTime": job.created.isoformat(),
+            "state": f"BATCH_STATE_{'FAILED' if job.refused else word}",
+            "batchStats": {name: str(number) for name, number in stats.items()},
+            **({"output": output} if ended and not job.canceled else {}),
+        }
+        error = {"error": {"code": code[kind], "message": message}} if job.refused else {}
+        return {"name": job.id, "metadata": metadata, "done": ended or bool(job.refused), **error}
+
+    async def _read(self, request: web.Request) -> Any:
+        body = await request.json()
+        self.seen.append((request.method, request.path, body))
+        return body
+
+    def _canceled(self, name: str) -> Job:
+        job = self.jobs[name]
+        job.canceled, self.held = True, False
+        return job
 
 
 def question_of(body: dict[str, Any]) -> str:
     """Return the text of the last turn, in any vendor's form."""
-    turns = body.get("messages") or body["contents"]
+    turns = body.get("messages") or body.get("input") or body["contents"]
     content = turns[-1].get("content") or turns[-1]["parts"]
     return content if isinstance(content, str) else content[-1]["text"]
+
+
+def anthropic_line(key: str, outcome: Outcome) -> dict[str, Any]:
+    """Return a line of the results."""
+    from anthropic.types import Message
+    from anthropic.types.messages import MessageBatchIndividualResponse
+
+    kind, value = outcome
+    result: dict[str, Any] = {"type": kind}
+    if kind == "ok":
+        message = Message(
+            id="m",
+            type="message",
+            role="assistant",
+            model="tiny",
+            content=[{"type": "text", "text": value}],
+            stop_reason="end_turn",
+            usage={"input_tokens": 7, "output_tokens": 2},
+        )
+        result = {"type": "succeeded", "message": message}
+    elif kind == "error":
+        word = {400: "invalid_request_error", 429: "rate_limit_error", 500: "api_error"}[value]
+        error = {"type": word, "message": f"failed with {value}"}
+        result = {"type": "errored", "error": {"type": "error", "error": error}}
+    return MessageBatchIndividualResponse(custom_id=key, result=result).model_dump(mode="json")
+
+
+def gemini_line(key: str, outcome: Outcome) -> dict[str, Any]:
+    """Return a line of the file of replies."""
+    from google.genai.types import GenerateContentResponse
+
+    kind, value = outcome
+    if kind != "ok":
+        code = {"expired": 4, "canceled": 1, 400: 3, 429: 8, 500: 13}[value or kind]
+        return {"key": key, "error": {"code": code, "message": f"failed: {value or kind}"}}
+    part = {"text": value}
+    reply = GenerateContentResponse.model_validate(
+        {
+            "candidates": [
+                {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+            ],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 2, "totalTokenCount": 9},
+            "modelVersion": "tiny",
+        }
+    )
+    return {"key": key, "response": reply.model_dump(mode="json", by_alias=True, exclude_none=True)}
 
 
 def chat_completion(text: str) -> dict[str, Any]:
@@ -237,12 +422,40 @@ def chat_completion(text: str) -> dict[str, Any]:
     return completion.model_dump(mode="json")
 
 
-def openai_line(key: str, outcome: Outcome) -> dict[str, Any]:
+def response(text: str) -> dict[str, Any]:
+    """Return a reply of the Responses interface, as OpenAI's SDK types it."""
+    from openai.types.responses import Response
+
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    message = {"id": "m", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    reply = Response(
+        id="r",
+        object="response",
+        created_at=0,
+        model="tiny",
+        output=[message],
+        parallel_tool_calls=True,
+        tool_choice="auto",
+        tools=[],
+        status="completed",
+        usage={
+            "input_tokens": 7,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 2,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 9,
+        },
+    )
+    return reply.model_dump(mode="json")
+
+
+def openai_line(key: str, outcome: Outcome, endpoint: str) -> dict[str, Any]:
     """Return a line of the output file or the error file."""
     kind, value = outcome
     line: dict[str, Any] = {"id": f"batch_req_{key[:8]}", "custom_id": key, "response": None, "error": None}
     if kind == "ok":
-        line["response"] = {"status_code": 200, "request_id": "r", "body": chat_completion(value)}
+        body = chat_completion(value) if endpoint.endswith("completions") else response(value)
+        line["response"] = {"status_code": 200, "request_id": "r", "body": body}
     elif kind == "error":
         error = {"message": f"failed with {value}", "type": "error", "code": None}
         line["response"] = {"status_code": value, "request_id": "r", "body": {"error": error}}
@@ -266,6 +479,18 @@ def serve() -> Iterator[BatchServer]:
         web.get("/v1/batches", server.jobs_page),
         web.get("/v1/batches/{job}", server.state),
         web.post("/v1/batches/{job}/cancel", server.cancel),
+        web.post("/v1/messages/batches", server.create_messages),
+        web.get("/v1/messages/batches", server.messages_page),
+        web.get("/v1/messages/batches/{job}", server.messages_state),
+        web.get("/v1/messages/batches/{job}/results", server.messages_results),
+        web.post("/v1/messages/batches/{job}/cancel", server.messages_cancel),
+        web.get("/v1beta/models/{name}", server.gemini_model),
+        web.post("/upload/v1beta/files", server.upload_bytes),
+        web.post("/v1beta/models/{name}:batchGenerateContent", server.create_content),
+        web.get("/v1beta/batches", server.operations_page),
+        web.get("/v1beta/batches/{job}", server.operation),
+        web.post("/v1beta/batches/{job}:cancel", server.operation_cancel),
+        web.get("/download/v1beta/files/{file}:download", server.gemini_file),
     ]
     with in_thread(routes) as server.url:
         yield server

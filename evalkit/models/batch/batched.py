@@ -19,6 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -215,22 +216,22 @@ class Batched:
         self._journal.begin(name, self._model, [line.key for line in file])
         _submitting.add(name)
         try:
-            job = await self._submitted(name, [line.text for line in file])
+            job = await self._submitted(name, file)
             self._journal.submitted(name, job)
         finally:
             _submitting.discard(name)
         self._follow_soon(name)
 
-    async def _submitted(self, name: str, lines: list[bytes]) -> str:
+    async def _submitted(self, name: str, file: list[Line]) -> str:
         """Submit a job, again where that fails; return the vendor's id."""
         began, in_doubt = time.time(), False
         failure: ModelError | None = None
         for pause in PAUSES_S:
             try:
-                if in_doubt and (job := await self._service.find(name, len(lines), began)):
+                if in_doubt and (job := await self._find(name, began)):
                     return job
                 in_doubt = False
-                return await self._service.submit(name, lines)
+                return await self._service.submit(name, [line.text for line in file])
             except RequestRejected as problem:
                 self._journal.drop(name)
                 raise SetupError(f"the batch was refused: {problem}") from None
@@ -281,7 +282,7 @@ class Batched:
         """Return a job with the vendor's id; None if it was never submitted."""
         while (job := self._journal.job(name)) is not None and job.id is None:
             if name not in _submitting and not _is_other_process(job.owner):
-                found = await self._patiently(lambda job=job: self._find(job))  # type: ignore[misc]
+                found = await self._patiently(partial(self._find, name, job.submitted))
                 if found is None:
                     self._journal.drop(name)
                     return None
@@ -290,8 +291,9 @@ class Batched:
                 await asyncio.sleep(SHORTEST_PAUSE_S)
         return job
 
-    async def _find(self, job: Job) -> str | None:
-        return await self._service.find(job.name, job.lines, job.submitted)
+    async def _find(self, name: str, since: float) -> str | None:
+        keys = [key.hex() for key in self._journal.keys(name)]
+        return await self._service.find(name, keys, since, self._journal.ids())
 
     async def _ended(self, job: Job, progress: JobProgress) -> BatchState:
         """Return the state of a job once it has ended."""

@@ -70,6 +70,10 @@ class HTTPBatches(BatchService):
                     call_stats.current.get().failures["broken line of a batch"] += 1
 
 
+class Expired(ServerFailed):
+    """The vendor did not come to a line within its time: nothing is paid, and the line is asked again."""
+
+
 def failed_line(key: str, status: Any, body: Any, where: str) -> BatchResult:
     """Return the result of a line that the vendor answered with an error status and a ``body``."""
     code = status if isinstance(status, int) and status >= 400 else 500
@@ -83,7 +87,7 @@ def failed_line(key: str, status: Any, body: Any, where: str) -> BatchResult:
 
 def expired_line(key: str) -> BatchResult:
     """Return the result of a line that the vendor did not come to within its time."""
-    return BatchResult(key, problem=ServerFailed("the line of the batch expired at the vendor"))
+    return BatchResult(key, problem=Expired("the line of the batch expired at the vendor"))
 
 
 def cancelled_line(key: str) -> BatchResult:

@@ -93,6 +93,11 @@ class Journal:
         with self._explained():
             return [row[0] for row in self._db.execute("SELECT key FROM line WHERE job = ?", (name,))]
 
+    def ids(self) -> set[str]:
+        """Return the vendors' ids of all jobs."""
+        with self._explained():
+            return {row[0] for row in self._db.execute("SELECT id FROM job WHERE id IS NOT NULL")}
+
     def forget(self, keys: Iterable[bytes]) -> None:
         """Delete lines: their replies are kept elsewhere, or they are to be asked again."""
         with self._transaction() as db:

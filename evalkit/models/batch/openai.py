@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,7 +53,7 @@ class OpenAIBatches(HTTPBatches):
         }
         return text_of((await self.backend.post(f"{self.url}/batches", payload))[0], "id")
 
-    async def find(self, name: str, lines: int, since: float) -> str | None:
+    async def find(self, name: str, keys: Sequence[str], since: float, known: Collection[str]) -> str | None:
         """Look for ``name`` in the metadata of the newest jobs."""
         after = ""
         for _ in range(_MOST_PAGES):
