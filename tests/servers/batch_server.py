@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -167,7 +168,7 @@ class BatchServer:
     async def create(self, request: web.Request) -> web.Response:
         from openai.types.batch_create_params import BatchCreateParams
 
-        body = TypeAdapter(BatchCreateParams).validate_python(await self._read(request))
+        body = adapter(BatchCreateParams).validate_python(await self._read(request))
         lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
         assert {(line["method"], line["url"]) for line in lines} == {("POST", body["endpoint"])}
         assert len({line["custom_id"] for line in lines}) == len(lines)
@@ -231,7 +232,7 @@ class BatchServer:
         from anthropic.types.messages.batch_create_params import BatchCreateParams
 
         body = await self._read(request)
-        checked = TypeAdapter(BatchCreateParams).validate_python(body)
+        checked = adapter(BatchCreateParams).validate_python(body)
         for line in checked["requests"]:  # an iterable is validated while it is read
             assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", line["custom_id"])
         rows = [(line["custom_id"], line["params"]) for line in body["requests"]]
@@ -355,6 +356,12 @@ class BatchServer:
         job = self.jobs[name]
         job.canceled, self.held = True, False
         return job
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what validates a value against a type of an SDK."""
+    return TypeAdapter(kind)
 
 
 def question_of(body: dict[str, Any]) -> str:
@@ -490,7 +497,7 @@ def serve() -> Iterator[BatchServer]:
         web.get("/v1beta/batches", server.operations_page),
         web.get("/v1beta/batches/{job}", server.operation),
         web.post("/v1beta/batches/{job}:cancel", server.operation_cancel),
-        web.get("/download/v1beta/files/{file}:download", server.gemini_file),
+        web.get("/v1beta/files/{file}:download", server.gemini_file),
     ]
     with in_thread(routes) as server.url:
         yield server

@@ -43,7 +43,8 @@ class GeminiBatches(HTTPBatches):
 
     async def _upload(self, name: str, lines: Sequence[bytes]) -> str:
         """Upload a file in two steps and return its name, such as ``files/abc``."""
-        body, url, transport = b"\n".join(lines), self._beside("upload", "files"), self.backend.transport
+        root, _, version = self.url.rpartition("/")
+        body, url, transport = b"\n".join(lines), f"{root}/upload/{version}/files", self.backend.transport
         start = {
             "X-Goog-Upload-Protocol": "resumable",
             "X-Goog-Upload-Command": "start",
@@ -84,12 +85,13 @@ class GeminiBatches(HTTPBatches):
         plain = word.partition("_STATE_")[2]
         error = wire.part_of(data.get("error"), "error")
         status = _http_status(error)
-        refused = plain == "FAILED" and 400 <= status < 500 and status != 429
+        refused = plain == "FAILED" and 400 <= status < 500
         return BatchState(
             word,
             ended=plain in _ENDED,
             done=sum(map(int, done)),  # texts, as whole numbers of 64 bits are
             refused=str(error.get("message") or word) if refused else "",
+            too_much=refused and status == 429,
             cancelled=plain == "CANCELLED",
         )
 
@@ -99,18 +101,13 @@ class GeminiBatches(HTTPBatches):
         outputs = (_metadata(data).get("output"), data.get("response"))
         files = [wire.part_of(output, "output").get("responsesFile") for output in outputs]
         if file := files[0] or files[1]:
-            url = self._beside("download", f"{file}:download?alt=media")
+            url = f"{self.url}/{file}:download?alt=media"
             async for line in self.lines(url):
                 yield _result(line, url)
 
     async def cancel(self, job: str) -> None:
         """Cancel a job."""
         await self.backend.post(f"{self.url}/{job}:cancel", {})
-
-    def _beside(self, what: str, path: str) -> str:
-        """Return an address of the file service: ``https://HOST/upload/v1beta/…``."""
-        root, _, version = self.url.rpartition("/")
-        return f"{root}/{what}/{version}/{path}"
 
 
 def _metadata(job: Mapping[str, Any]) -> Mapping[str, Any]:
