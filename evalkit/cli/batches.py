@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import click
 import msgspec
 
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import echo, print_json
-from evalkit.models.batch.journal import JOURNAL, Job, Journal, find_job
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.models.batch.journal import JOURNAL, Job, Journal
 
 
 @click.group()
@@ -23,15 +26,15 @@ def batches() -> None:
 @json_option
 def list_(store_url: str | None, as_json: bool) -> None:
     """List the jobs whose replies no run has taken yet, with the state that was last seen."""
-    journal = _open(store_url)
-    jobs = journal.jobs()
-    journal.close()
+    with _journals(store_url) as journals:
+        jobs = [job for journal in journals for job in journal.jobs()]
     if as_json:
         print_json({"jobs": [msgspec.to_builtins(job) for job in jobs]})
-    elif not jobs:
-        echo("No batch job is waited for.")
-    for job in jobs if not as_json else ():
+        return
+    for job in jobs:
         echo(_line(job))
+    if not jobs:
+        echo("No batch job is waited for.")
 
 
 @batches.command()
@@ -39,30 +42,38 @@ def list_(store_url: str | None, as_json: bool) -> None:
 @store_option
 def cancel(jobs: tuple[str, ...], store_url: str | None) -> None:
     """Cancel jobs. Lines that the vendor has answered stay answered, and a resumed run takes them."""
-    journal = _open(store_url)
-    for job in [find_job(journal, name) for name in jobs]:
-        asyncio.run(_cancel(job, journal))
-        echo(f"{job.id or job.name}: the vendor was asked to cancel it")
-    journal.close()
+    with _journals(store_url) as journals:
+        for journal, job in [_find(journals, name) for name in jobs]:
+            asyncio.run(_cancel(job, journal))
+            echo(f"{job.id or job.name}: the vendor was asked to cancel it")
 
 
 async def _cancel(job: Job, journal: Journal) -> None:
     """Ask the vendor to cancel a job. Raises ``UsageError``, ``ModelError``."""
-    from evalkit.errors import UsageError
     from evalkit.models.spec import load
     from evalkit.util.config import load_config
 
     backend = load(job.model, config=load_config())
     try:
         service = backend.batches()
-        assert service is not None  # the spec says ?batch=true
         keys = [key.hex() for key in journal.keys(job.name)]
+        if service is None:
+            raise UsageError(f"{job.model}: evalkit.toml says no longer that this model is asked by batch")
         known = job.id or await service.find(job.name, keys, job.submitted, journal.ids())
         if known is None:
             raise UsageError(f"{job.name}: the vendor has no such job; it was never submitted")
         await service.cancel(known)
     finally:
         await backend.close()
+
+
+def _find(journals: list[Journal], name: str) -> tuple[Journal, Job]:
+    """Return a job by the vendor's id or evalkit's name. Raises ``UsageError`` if there is none."""
+    for journal in journals:
+        if (job := journal.job(name)) is not None:
+            return journal, job
+    known = [job.id or job.name for journal in journals for job in journal.jobs()]
+    raise UsageError(f"no such batch job: {name!r}. Jobs that are waited for: {', '.join(known) or 'none'}")
 
 
 def _line(job: Job) -> str:
@@ -72,9 +83,24 @@ def _line(job: Job) -> str:
     return f"{job.id or job.name}  {job.model}  {when}  {state}, {counts}"
 
 
-def _open(store_url: str | None) -> Journal:
+@contextmanager
+def _journals(store_url: str | None) -> Iterator[list[Journal]]:
+    """Open the journals beside the score store (of runs) and in the cache folder (of judges)."""
     from evalkit.store import open_store
+    from evalkit.util.paths import cache_dir
 
-    store = open_store(store_url, create=False)
-    store.close()
-    return Journal(store.home / JOURNAL)
+    homes = [cache_dir()]
+    try:
+        store = open_store(store_url, create=False)
+    except EvalkitError:
+        if store_url is not None:
+            raise
+    else:
+        store.close()
+        homes.insert(0, store.home)
+    with ExitStack() as stack:
+        paths = dict.fromkeys(home / JOURNAL for home in homes)
+        journals = [Journal(path) for path in paths if path.exists()]
+        for journal in journals:
+            stack.callback(journal.close)
+        yield journals

@@ -332,6 +332,8 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
         )
     if spec.options.get("batch"):
         _check_batch(spec, backend)
+    elif "batch_wait" in spec.options:
+        raise UsageError("model parameter batch_wait: goes with batch=true")
     return backend
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from evalkit.errors import StoreError, UsageError
+from evalkit.errors import StoreError
 from evalkit.util.sqlite import use_wal
 
 JOURNAL = "batches.db"  # beside the response cache
@@ -178,11 +178,3 @@ class Journal:
                 f"the journal of batch jobs {self.path} cannot be used: {problem}. If it is damaged, delete "
                 "it; jobs that still run are then asked and paid for again"
             ) from None
-
-
-def find_job(journal: Journal, name: str) -> Job:
-    """Return a job by the vendor's id or evalkit's name. Raises ``UsageError`` if it is not there."""
-    if (job := journal.job(name)) is None:
-        known = ", ".join(job.id or job.name for job in journal.jobs()) or "none"
-        raise UsageError(f"no such batch job: {name!r}. Jobs in {journal.path}: {known}")
-    return job

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.errors import StoreError, UsageError
-from evalkit.models.batch.journal import KEPT_S, Journal, find_job
+from evalkit.errors import StoreError
+from evalkit.models.batch.journal import KEPT_S, Journal
 
 
 @pytest.fixture
@@ -54,13 +54,6 @@ def test_jobs_whose_results_the_vendor_has_deleted_are_forgotten(journal, tmp_pa
     other = Journal(tmp_path / "batches.db")
     assert (other.jobs(), other.job_of(b"a")) == ([], None)
     other.close()
-
-
-def test_an_unknown_job_is_refused_with_the_known_ones(journal) -> None:
-    journal.begin("evalkit-1", "m", [b"a"])
-    journal.submitted("evalkit-1", "batch_1")
-    with pytest.raises(UsageError, match=r"no such batch job: 'batch_2'.*batch_1"):
-        find_job(journal, "batch_2")
 
 
 def test_a_damaged_file_and_a_newer_one_are_errors_that_say_what_to_do(tmp_path: Path) -> None:
