@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from evalkit.errors import ProbeError
+from evalkit.errors import ProbeError, UsageError
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.batch.batched import WINDOW, Batched
@@ -58,6 +58,8 @@ async def connect(
     Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
     backend = given or load(text, config=load_config())
+    if (service := backend.batches()) is not None:
+        _check_batch(backend.name, needs, max_inflight)
     cache = ResponseCache(responses, cache_size(load_config()))
     batched: Batched | None = None
     try:
@@ -66,11 +68,7 @@ async def connect(
         else:
             probed = await backend.probe(needs)
         scheduler = _scheduler(probed.traits, max_inflight)
-        if (service := backend.batches()) is not None:
-            if needs.logprobs:
-                raise ProbeError(
-                    f"{probed.name}: a batch interface has no log-probabilities. Leave out batch=true"
-                )
+        if service is not None:
             probed = _with_window(probed)
             key = partial(request_key, probed.info.identity, namespace=namespaces(mode, namespace)[0])
             journal = Journal(responses.with_name(JOURNAL))
@@ -94,6 +92,14 @@ async def connect(
             await batched.close()
         await backend.close()
         cache.close()
+
+
+def _check_batch(name: str, needs: Requirements, max_inflight: int | None) -> None:
+    """Refuse what a batch interface does not have. Raises ``ProbeError``, ``UsageError``."""
+    if needs.logprobs:
+        raise ProbeError(f"{name}: a batch interface has no log-probabilities. Leave out batch=true")
+    if max_inflight is not None:
+        raise UsageError(f"{name}: --max-inflight has no effect with batch=true. Leave it out")
 
 
 def _with_window(probed: ProbeResult) -> ProbeResult:

@@ -350,6 +350,8 @@ def _check_batch(spec: ModelSpec, backend: Backend) -> None:
                 f"model parameter {name}: has no effect with batch=true, where the vendor decides when it "
                 "answers. Leave one of the two out"
             )
+    if len(spec.urls) > 1:
+        raise UsageError(f"{spec.display}: a batch interface has one URL, not {len(spec.urls)}")
     if spec.options.get("api") == "completions":
         raise UsageError(
             "model parameter api=completions: a batch interface takes chats. Leave out batch=true"

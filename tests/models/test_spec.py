@@ -160,6 +160,7 @@ async def test_a_display_name_holds_no_secret(monkeypatch):
         ("openai:tiny@http://127.0.0.1:1?batch=true&stream=true", "model parameter stream: has no effect"),
         ("openai:tiny@http://127.0.0.1:1?batch=true&api=completions", "a batch interface takes chats"),
         ("openai:tiny@http://127.0.0.1:1?batch=true&batch_wait=-1", "model parameter batch_wait=-1: must be"),
+        ("openai:tiny@http://a:1,http://b:1?batch=true", "a batch interface has one URL, not 2"),
         ("openai:tiny@http://127.0.0.1:1?batch_wait=5", "model parameter batch_wait: goes with batch=true"),
     ],
 )

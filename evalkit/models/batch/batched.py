@@ -15,7 +15,6 @@ Rates, slots and the retry budget do not apply: a vendor gives batches limits of
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -33,6 +32,7 @@ from evalkit.models.middleware.scheduled import DOWN_S
 from evalkit.protocols import BatchResult, BatchService, BatchState
 from evalkit.types import Request, Response
 from evalkit.util.boundary import reason
+from evalkit.util.process import is_alive, this_process
 
 T = TypeVar("T")
 
@@ -273,7 +273,7 @@ class Batched:
         except RequestRejected as problem:
             if problem.status != 404:
                 raise
-            progress.state = "gone"
+            progress.state, progress.ended = "gone", True
             lost = ServerFailed(f"the batch job {job.id} is no longer known to the server: {problem}")
             self._journal.drop(name)
             self._fail(keys, lost)
@@ -281,15 +281,21 @@ class Batched:
     async def _identified(self, name: str) -> Job | None:
         """Return a job with the vendor's id; None if it was never submitted."""
         while (job := self._journal.job(name)) is not None and job.id is None:
-            if name not in _submitting and not _is_other_process(job.owner):
-                found = await self._patiently(partial(self._find, name, job.submitted))
-                if found is None:
-                    self._journal.drop(name)
-                    return None
-                self._journal.submitted(name, found)
-            else:
+            if self._is_being_submitted(job):
                 await asyncio.sleep(SHORTEST_PAUSE_S)
+                continue
+            found = await self._patiently(partial(self._find, name, job.submitted))
+            if found is None:
+                self._journal.drop(name)
+                return None
+            self._journal.submitted(name, found)
         return job
+
+    def _is_being_submitted(self, job: Job) -> bool:
+        """Return whether this or another process is submitting a job now."""
+        if job.owner == this_process():
+            return job.name in _submitting
+        return is_alive(job.owner, job.submitted)
 
     async def _find(self, name: str, since: float) -> str | None:
         keys = [key.hex() for key in self._journal.keys(name)]
@@ -411,9 +417,3 @@ def _missing(job: Job, state: BatchState) -> EvalkitError:
             f"the batch job {job.id} was cancelled. Stopped here: resume the run to ask for what is missing"
         )
     return ServerFailed(f"the batch job {job.id} ended without a result for this request")
-
-
-def _is_other_process(pid: int) -> bool:
-    import psutil
-
-    return pid != os.getpid() and psutil.pid_exists(pid)

@@ -6,7 +6,6 @@ replies stay at the vendor, and then go into the response cache; a line whose re
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from evalkit.errors import StoreError
+from evalkit.util.process import this_process
 from evalkit.util.sqlite import use_wal
 
 JOURNAL = "batches.db"  # beside the response cache
@@ -29,7 +29,7 @@ class Job(Struct, frozen=True):
 
     ``name`` is evalkit's own, sent along where the vendor keeps names; ``id`` is the vendor's, None until the
     vendor has answered the submission. ``model`` is the model's spec. ``lines`` is the number of its lines,
-    ``open`` of those without a reply in the response cache. ``owner`` is the number of the process that
+    ``open`` of those without a reply in the response cache. ``owner`` is the process that
     submitted it.
     """
 
@@ -41,7 +41,7 @@ class Job(Struct, frozen=True):
     done: int
     lines: int
     open: int
-    owner: int
+    owner: str
 
 
 _COLUMNS = (
@@ -66,7 +66,7 @@ class Journal:
             db.execute(
                 "INSERT INTO job (name, model, submitted, state, done, lines, owner) "
                 "VALUES (?, ?, ?, '', 0, ?, ?)",
-                (name, model, time.time(), len(keys), os.getpid()),
+                (name, model, time.time(), len(keys), this_process()),
             )
             db.executemany(
                 "INSERT OR REPLACE INTO line (key, job) VALUES (?, ?)", [(key, name) for key in keys]
@@ -144,7 +144,7 @@ class Journal:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, id TEXT, model TEXT NOT NULL, "
                 "submitted REAL NOT NULL, state TEXT NOT NULL, done INTEGER NOT NULL, "
-                "lines INTEGER NOT NULL, owner INTEGER NOT NULL)"
+                "lines INTEGER NOT NULL, owner TEXT NOT NULL)"
             )
             db.execute(
                 "CREATE TABLE IF NOT EXISTS line (key BLOB PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID"

@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 
-from evalkit.errors import RequestRejected, ServerFailed, SetupError
+from evalkit.errors import ProbeError, RequestRejected, ServerFailed, SetupError, UsageError
 from evalkit.models.batch import anthropic, batched, gemini, openai
 from evalkit.models.batch.journal import JOURNAL, Journal
+from evalkit.models.connect import connect
 from evalkit.models.middleware import call_stats
-from evalkit.types import Sample
+from evalkit.types import Requirements, Sample
 
 QUESTIONS = [f"question {i}" for i in range(20)]
 ANSWERS = [f"answer to {question}" for question in QUESTIONS]
@@ -245,6 +246,16 @@ async def test_what_is_no_chat_is_refused(ask, vendor) -> None:
             await model.complete("Once upon a time")
         with pytest.raises(RequestRejected, match="no log-probabilities"):
             await model.loglikelihood("a", ["b"])
+
+
+async def test_what_no_batch_interface_has_is_refused_before_the_run(tmp_path) -> None:
+    spec, stop = "openai:tiny@http://127.0.0.1:1?batch=true", asyncio.Event()
+    with pytest.raises(ProbeError, match="no log-probabilities"):
+        async with connect(spec, Requirements(logprobs=True), tmp_path / "r.db", stop=stop):
+            pass
+    with pytest.raises(UsageError, match="--max-inflight has no effect"):
+        async with connect(spec, Requirements(), tmp_path / "r.db", stop=stop, max_inflight=8):
+            pass
 
 
 async def until(condition) -> None:
