@@ -4,7 +4,7 @@ EvalkitError
 ├── UsageError            a wrong name, option or parameter
 ├── TaskFileError         a task file that cannot be imported (path, line)
 ├── ModelError            one request failed
-│   ├── Overloaded        429, 503: try again later (retry_after)
+│   ├── Overloaded        429, 503, 529: try again later (retry_after)
 │   ├── ServerFailed      5xx, garbage, a broken connection, a time-out: another try may succeed
 │   ├── RequestRejected   4xx: asking again will not help
 │   └── NotCached         --cache only, and the cache has no answer

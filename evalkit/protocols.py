@@ -52,6 +52,8 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     - ``media``: the media that the backend takes; None: all, unchanged.
     - ``defaults``: generation parameters where the task gives none.
     - ``window``: the number of samples in progress that suits the backend; None: evalkit's own number.
+    - ``reasoning_marks``: what opens and closes reasoning in the text of replies, where evalkit does not know
+      it (``?reasoning_marks=OPEN,CLOSE``; set by ``evalkit.models.load``).
     """
 
     cacheable: bool = True
@@ -65,6 +67,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     media: MediaSupport | None = None
     defaults: dict[str, Any] = {}
     window: int | None = None
+    reasoning_marks: tuple[str, str] | None = None
 
 
 class ProbeResult(Struct, frozen=True):
@@ -187,10 +190,14 @@ class Backend(ABC):
 
     ``name`` is the name in tables. Only ``send`` must be defined. evalkit adds cache, retries, rate limits,
     schedule and resume; ``evalkit.errors`` says which errors are tried again.
+
+    ``takes_reasoning``: whether the ``effort`` and ``reasoning_tokens`` of a spec reach the model. Where they
+    do not, a spec that has them is refused.
     """
 
     name: str
     traits: BackendTraits = BackendTraits()
+    takes_reasoning: ClassVar[bool] = False
 
     @abstractmethod
     async def send(self, request: Request) -> Response:

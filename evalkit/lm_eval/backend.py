@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class LmEvalBackend(Backend):
         if spec.urls:
             raise UsageError(f"{spec.display} runs in this process and takes no URL. Use openai: or sglang:")
         weights = spec.extra.get("pretrained") or spec.extra.get("model")
-        self.name = f"{spec.display}:{_short(weights)}" if weights else spec.display
+        named = replace(spec, name=f"{spec.name}:{_short(weights)}") if weights else spec
+        self.name = named.display
         self.spec = spec
         most = spec.options.get("max_inflight") or MOST_IN_FLIGHT
         self.traits = BackendTraits(max_inflight=most, defaults=dict(spec.generation))

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
-from evalkit.models.http import NO_LIST, NO_THINKING, HTTPBackend, Thinking
+from evalkit.models.http import NO_LIST
 from evalkit.models.openai import probe, wire
+from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     leading_system,
@@ -19,21 +20,21 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
+from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, ToolCall, Usage
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "anthropic"
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"
 LEAST_BUDGET = 1024
-# What a model may think at an effort, in tokens, where ?reasoning_tokens= does not say it.
-_ROOM = {"low": 8_192, "medium": 16_384, "high": 32_768}
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
@@ -136,8 +137,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(ToolCall(c["id"], c["name"], *read_arguments(c["input"])) for c in calls),
-        native={VENDOR: blocks} if kinds - {"text", "tool_use"} else None,
+        tool_calls=tuple(read_call(c["id"], c["name"], c["input"]) for c in calls),
+        native={VENDOR: whole_values(blocks)} if kinds - {"text", "tool_use"} else None,
         **fields,
     )
 
@@ -161,39 +162,41 @@ def read_usage(data: Any) -> Usage:
 
 
 def thinking_of(
-    effort: str | None, tokens: int | None, can: Mapping[str, bool] | None = None, most: int | None = None
+    reasoning: Reasoning,
+    can: Mapping[str, bool] | None = None,
+    *,
+    most: int | None = None,
+    context: int | None = None,
 ) -> Thinking:
-    """Return how a model is to think. ``can``: which of Anthropic's ways the model has; None: unknown, all.
+    """Return how a model is to think. ``can``: which of Anthropic's ways it has; what is missing is unknown.
 
     Raises ``UsageError`` for what Anthropic or this model does not have.
     """
-    has = (can or {}).get
+    effort, tokens, has = reasoning.effort, reasoning.tokens, (can or {}).get
     if effort is None and tokens is None:
         return Thinking(most=most)
-    if effort == "none" or tokens == 0:
+    if effort == "none":
         if not has("disabled", True):
-            raise UsageError("this model always thinks: leave out ?effort=none and ?reasoning_tokens=0")
+            raise UsageError("model parameter effort=none: this model always thinks")
         return Thinking({"thinking": {"type": "disabled"}}, most=most)
-    if effort is not None and (effort not in _ROOM or not has(effort, True)):
-        known = ", ".join(name for name in ("none", *_ROOM) if name == "none" or has(name, True))
-        raise UsageError(f"model parameter effort: this model has no effort {effort!r}; it has {known}")
+    if effort is not None and (effort not in _EFFORTS or not has(effort, True)):
+        known = ", ".join(("none", *(name for name in _EFFORTS if has(name, True))))
+        raise UsageError(f"model parameter effort={effort}: this model has {known}")
     level = {"output_config": {"effort": effort}} if effort else {}
-    adaptive = has("adaptive", True) and (effort is not None or not has("enabled", True))
-    if adaptive:
+    if has("adaptive", True) and (effort is not None or not has("enabled", True)):
         fields: dict[str, Any] = {"thinking": {"type": "adaptive", "display": "summarized"}, **level}
-        return Thinking(fields, tokens or _ROOM[effort or "high"], most=most)
-    if tokens is None or not has("enabled", True):
-        instead = "set ?reasoning_tokens= in its place" if has("enabled", True) else "it does not think"
-        raise UsageError(f"model parameter effort: this model takes no effort: {instead}")
+        return Thinking(fields, reasoning.allowance(context), most=most)
+    if not has("enabled", True):
+        raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
+    if tokens is None:
+        raise UsageError(f"model parameter effort={effort}: this model needs ?reasoning_tokens=N beside it")
     if tokens < LEAST_BUDGET:
-        raise UsageError(
-            f"model parameter reasoning_tokens={tokens}: Anthropic takes 0 or at least {LEAST_BUDGET}"
-        )
+        raise UsageError(f"model parameter reasoning_tokens={tokens}: Anthropic takes {LEAST_BUDGET} or more")
     fields = {"thinking": {"type": "enabled", "budget_tokens": tokens, "display": "summarized"}, **level}
     return Thinking(fields, tokens, fixed=True, most=most)
 
 
-class AnthropicBackend(HTTPBackend):
+class AnthropicBackend(VendorBackend):
     """``anthropic:NAME[@URL]``: Anthropic's own service, or with a URL one with the same interface."""
 
     key_env = "ANTHROPIC_API_KEY"
@@ -209,11 +212,11 @@ class AnthropicBackend(HTTPBackend):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self._think({}, None)
+        self.plan = thinking_of(spec.reasoning)
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+        return {"anthropic-version": VERSION, **({"Authorization": f"Bearer {key}"} if key else {})}
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
@@ -221,7 +224,7 @@ class AnthropicBackend(HTTPBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.model, self.thinking)
+        return payload(request, self.model, self.plan)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
@@ -241,19 +244,15 @@ class AnthropicBackend(HTTPBackend):
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``. Raises ``ProbeError`` for what it cannot do."""
-        can = _abilities(entry)
+        can, context = _abilities(entry), entry.get("max_input_tokens")
         try:
-            self._think(can, entry.get("max_tokens"))
+            plan = thinking_of(self.spec.reasoning, can, most=entry.get("max_tokens"), context=context)
         except UsageError as problem:
             raise ProbeError(f"{self.name}: {problem}") from None
+        self.set_plan(plan)
+        self.may_think = can.get("thinking", True)
         server = {"created_at": entry.get("created_at"), "not_sent": list(self.lacks)}
-        return ServerInfo(
-            self.identity(entry, root=entry.get("root")), entry.get("max_input_tokens"), None, server
-        )
-
-    def _think(self, can: Mapping[str, bool], most: int | None) -> None:
-        options = self.spec.options
-        self.thinking = thinking_of(options.get("effort"), options.get("reasoning_tokens"), can, most)
+        return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)
 
 
 def _abilities(entry: Mapping[str, Any]) -> dict[str, bool]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
-from evalkit.models.http import NO_LIST, NO_THINKING, HTTPBackend, Thinking
+from evalkit.models.http import NO_LIST
 from evalkit.models.openai import wire
+from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     leading_system,
@@ -21,13 +21,14 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
+from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
     Message,
     Part,
@@ -44,7 +45,7 @@ VENDOR = "gemini"
 _NAMES = {"max_tokens": "maxOutputTokens", "top_p": "topP", "stop": "stopSequences"}
 # Fields beside the generationConfig; all other extra parameters belong into it.
 _TOP = frozenset({"safetySettings", "cachedContent", "serviceTier", "store", "labels", "toolConfig", "tools"})
-_LEVELS = {"minimal": 4_096, "low": 8_192, "medium": 16_384, "high": 32_768}
+_EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _MIME = {"audio/mpeg": "audio/mp3"}  # Google's name
 _UNNAMED = "unnamed-"  # begins the ids that evalkit gives to calls without one: they are not sent
 
@@ -167,7 +168,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         model=model,
         notes=notes,
         tool_calls=_calls(parts, wire.as_text(reply.get("responseId"))),
-        native={VENDOR: parts} if any(_signed(part) for part in parts) else None,
+        native={VENDOR: whole_values(parts)} if any(_signed(part) for part in parts) else None,
         **fields,
     )
 
@@ -190,9 +191,7 @@ def _blocked(reply: Mapping[str, Any], usage: Usage, model: str, fields: Mapping
 def _calls(parts: Sequence[Mapping[str, Any]], reply: str) -> tuple[ToolCall, ...]:
     calls = [part["functionCall"] for part in parts if part.get("functionCall")]
     return tuple(
-        ToolCall(
-            call.get("id") or f"{_UNNAMED}{reply}-{i}", call["name"], *read_arguments(call.get("args") or {})
-        )
+        read_call(call.get("id") or f"{_UNNAMED}{reply}-{i}", call["name"], call.get("args") or {})
         for i, call in enumerate(calls)
     )
 
@@ -217,42 +216,43 @@ def read_usage(data: Any) -> Usage:
 
 
 def thinking_of(
-    effort: str | None, tokens: int | None, thinks: bool | None = None, most: int | None = None
+    reasoning: Reasoning,
+    thinks: bool | None = None,
+    *,
+    most: int | None = None,
+    context: int | None = None,
 ) -> Thinking:
-    """Return how a model is to think; ``thinks``: whether it does at all, None: unknown.
+    """Return how a model is to think. ``thinks``: whether it does; None: unknown.
 
     Raises ``UsageError`` for what Gemini or this model does not have.
     """
+    effort, tokens, room = reasoning.effort, reasoning.tokens, reasoning.allowance(context)
     if effort is None and tokens is None:
-        usual = {"includeThoughts": True}  # it thinks by itself, at a level of its own
-        return Thinking(usual, _LEVELS["high"], most=most) if thinks else Thinking(most=most)
-    if effort == "none" or tokens == 0:
+        return Thinking({"includeThoughts": True}, room, most=most) if thinks else Thinking(most=most)
+    if effort == "none":
         return Thinking({} if thinks is False else {"thinkingBudget": 0}, most=most)
     if thinks is False:
-        raise UsageError("this model does not think: leave out ?effort= and ?reasoning_tokens=")
+        raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
     if effort is None:
-        fields: dict[str, Any] = {"thinkingBudget": tokens, "includeThoughts": True}
-        return Thinking(fields, tokens or 0, fixed=True, most=most)
-    if effort not in _LEVELS:
-        known = ", ".join(("none", *_LEVELS))
-        raise UsageError(f"model parameter effort: Gemini has no effort {effort!r}; it has {known}")
-    fields = {"thinkingLevel": effort.upper(), "includeThoughts": True}
-    return Thinking(fields, tokens or _LEVELS[effort], most=most)
+        return Thinking({"thinkingBudget": tokens, "includeThoughts": True}, room, fixed=True, most=most)
+    if effort not in _EFFORTS:
+        raise UsageError(f"model parameter effort={effort}: Gemini has none, {', '.join(_EFFORTS)}")
+    return Thinking({"thinkingLevel": effort.upper(), "includeThoughts": True}, room, most=most)
 
 
-class GeminiBackend(HTTPBackend):
+class GeminiBackend(VendorBackend):
     """``gemini:NAME[@URL]``: Google's own service, or with a URL one with the same interface."""
 
     key_env = "GEMINI_API_KEY"
     vendor = "https://generativelanguage.googleapis.com/"
-    default_url = vendor + "v1beta"
+    default_url = vendor + "v1"
     image_formats = ("png", "jpeg", "webp")
 
     def __init__(self, spec: ModelSpec) -> None:
-        if not os.environ.get(self.key_env):
+        if os.environ.get("GOOGLE_API_KEY"):  # the SDK's order
             self.key_env = "GOOGLE_API_KEY"
-        super().__init__(replace(spec, urls=tuple(map(_beta, spec.urls))))
-        self._think(None, None)
+        super().__init__(spec)
+        self.plan = thinking_of(spec.reasoning)
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -264,7 +264,7 @@ class GeminiBackend(HTTPBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.thinking)
+        return payload(request, self.plan)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
@@ -286,18 +286,14 @@ class GeminiBackend(HTTPBackend):
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``. Raises ``ProbeError`` for what it cannot do."""
+        thinks, context = entry.get("thinking"), entry.get("inputTokenLimit")
+        most = entry.get("outputTokenLimit")
         try:
-            self._think(entry.get("thinking"), entry.get("outputTokenLimit"))
+            plan = thinking_of(self.spec.reasoning, thinks, most=most, context=context)
         except UsageError as problem:
             raise ProbeError(f"{self.name}: {problem}") from None
-        identity = self.identity(entry, version=entry.get("version"))
-        return ServerInfo(identity, entry.get("inputTokenLimit"), None, {"owned_by": "google"})
-
-    def _think(self, thinks: bool | None, most: int | None) -> None:
-        options = self.spec.options
-        self.thinking = thinking_of(options.get("effort"), options.get("reasoning_tokens"), thinks, most)
-
-
-def _beta(url: str) -> str:
-    """Return the URL with the version that has schemas and thinking, where it names another or none."""
-    return f"{url.removesuffix('/v1')}/v1beta" if url.endswith("/v1") else url
+        self.set_plan(plan)
+        self.may_think = thinks is not False
+        return ServerInfo(
+            self.identity(entry, version=entry.get("version")), context, None, {"owned_by": "google"}
+        )

@@ -5,24 +5,20 @@ An adapter adds its wire format: ``target``, ``payload`` and ``read``, which ope
 
 from __future__ import annotations
 
-import asyncio
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
 
-from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
-from evalkit.models.openai.http_errors import Withheld, fail, fail_within, rates_left
+from evalkit.models.openai.http_errors import fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.shown import ShownMedia
@@ -40,41 +36,12 @@ NO_LIST = (403, 404, 405, 501)  # a key may chat, but not list the models (403)
 _WITHHELD = "the server's content filter refused the request"
 
 
-class Thinking(NamedTuple):
-    """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
-
-    ``room`` is added to the answer's length, in tokens; ``fixed``: the vendor takes it as a budget, so that
-    it cannot shrink. ``most`` is the most tokens that the model writes in one reply, if known.
-    """
-
-    fields: Mapping[str, Any] = {}
-    room: int = 0
-    fixed: bool = False
-    most: int | None = None
-
-    def length(self, answer: int) -> int:
-        """Return the tokens that a whole reply may have. Raises ``RequestRejected`` for too many."""
-        total = answer + self.room
-        if self.most is None or total <= self.most:
-            return total
-        if self.fixed:
-            raise RequestRejected(
-                f"an answer of {answer} tokens and reasoning_tokens={self.room} are more than {self.most}, "
-                "the most that the model writes. Set fewer ?reasoning_tokens="
-            )
-        return max(answer, self.most)
-
-
-NO_THINKING = Thinking()
-
-
 class HTTPBackend(Backend):
     """The base class of adapters of HTTP servers.
 
     - ``key_env``: the environment variable of the API key; ``vendor``: where the URLs of the vendor's own
       service begin; ``default_url``: the URL where the spec has none.
     - ``image_formats``, ``audio_formats``: what every server of this kind reads.
-    - ``lacks``: parameters of a spec that the interface does not have, each with the reason.
     """
 
     key_env: str | None = None
@@ -83,17 +50,15 @@ class HTTPBackend(Backend):
     start_hint = "Check the URL"
     image_formats: tuple[str, ...] = ("png", "jpeg")
     audio_formats: Mapping[str, str] = wire.AUDIO_FORMATS
-    lacks: Mapping[str, str] = {}
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._refuse_lacking(spec)
         self.spec = spec
         self.name = spec.display
         self.model = spec.name
         self._first_answers = FirstAnswers(self._ask)
         self._guard = IdentityGuard(self._identity_at, self._first_answers.agree)
         self.endpoints = Endpoints(spec.urls or (self.default_url,), self._guard)
-        self._vendor = any(url.startswith(self.vendor) for url in self.endpoints.urls)
+        self._vendor = bool(self.vendor) and any(u.startswith(self.vendor) for u in self.endpoints.urls)
         self.traits = self._traits()
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)
@@ -130,9 +95,15 @@ class HTTPBackend(Backend):
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in the list of models."""
 
+    @abstractmethod
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
-        raise ProbeError(f"{self.name}: {NO_LOGPROBS}")
+
+    @abstractmethod
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]: ...
+
+    @abstractmethod
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]: ...
 
     # --- What all of them share ---
 
@@ -155,23 +126,6 @@ class HTTPBackend(Backend):
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         with wire.reading(url):
             return await (self._generate if request.continuation is None else self._score)(url, request)
-
-    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        raise RequestRejected(NO_LOGPROBS)
-
-    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        check_chat(request)
-        if wire.media_of(request):  # encoding media would block the event loop for milliseconds
-            payload = await asyncio.to_thread(self.payload, request)
-        else:
-            payload = self.payload(request)
-        start = time.perf_counter()
-        try:
-            data, rates = await self.post(self.target(url), payload)
-        except Withheld:
-            return self.withheld(), {}
-        response = self.read(data, request, latency_s=time.perf_counter() - start)
-        return self._with_model_note(response), rates
 
     def withheld(self) -> Response:
         """Return the response for a request that the vendor's content filter refused."""
@@ -200,19 +154,6 @@ class HTTPBackend(Backend):
         self._shown = ShownMedia(self._count_tokens, probing=True)
         cost = await probe.check(self, needs)
         self._shown.probed(cost, images=needs.images, audio=needs.audio)
-
-    async def own_entry(self, url: str) -> Any:
-        """Return the page that a vendor has of the model by its name or alias; None if there is none."""
-        if self.model in ("", "default"):
-            return None
-        return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
-
-    def identity(self, entry: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-        """Return what decides the replies of a model: its name, how it is to think, and further ``facts``."""
-        options = self.spec.options
-        known = {name: options.get(name) for name in ("label", "effort", "reasoning_tokens")}
-        all_facts = {"provider": self.spec.provider, "model": entry["id"], **known, **facts}
-        return {name: value for name, value in all_facts.items() if value is not None}
 
     async def close(self) -> None:
         """Release connections."""
@@ -284,28 +225,6 @@ class HTTPBackend(Backend):
             media=media,
             defaults=self.spec.defaults,
         )
-
-    def _refuse_lacking(self, spec: ModelSpec) -> None:
-        """Raise ``UsageError`` for a parameter of the spec that the interface does not have."""
-        for name, why in self.lacks.items():
-            if name in spec.options or name in spec.generation:
-                raise UsageError(f"model parameter {name}: {spec.provider}: {why}. Leave it out")
-
-
-NO_LOGPROBS = (
-    "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
-    "for this task"
-)
-
-
-def check_chat(request: Request) -> None:
-    """Raise ``RequestRejected`` for what the vendors' interfaces have no words for."""
-    if request.prompt is not None:
-        raise RequestRejected(
-            "this interface has only chats: a plain prompt needs a server with /completions"
-        )
-    if request.regex is not None:
-        raise RequestRejected("this interface takes no regex: use json_schema")
 
 
 def _timeouts(spec: ModelSpec) -> Timeouts:

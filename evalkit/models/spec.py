@@ -11,7 +11,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.models.reasoning import Reasoning, read_effort, read_marks, read_tokens
 from evalkit.protocols import Backend
 
 GROUP = "evalkit.models"
@@ -133,9 +136,13 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "unlisted": _flag,
     "batch": _flag,
     "batch_wait": _above_zero(float),
+    "effort": read_effort,
+    "reasoning_tokens": read_tokens,
+    "reasoning_marks": read_marks,
 }
-# Providers whose parameters go to another library's classes, which alone know the valid names.
+# Providers whose parameters go to another library's classes, which alone know the valid names; but for these.
 _IN_PROCESS = frozenset({"lm_eval"})
+_OURS = frozenset({*GENERATION, "max_inflight", "reasoning_marks"})
 
 
 @dataclass(frozen=True)
@@ -155,8 +162,14 @@ class ModelSpec:
 
     @property
     def display(self) -> str:
-        """The name to show: the ``label``, or ``provider:name``."""
-        return str(self.options.get("label") or f"{self.provider}:{self.name}")
+        """The name to show: the ``label``, or ``provider:name`` with what the spec says about reasoning."""
+        label = self.options.get("label")
+        return str(label or f"{self.provider}:{self.name}{self.reasoning.suffix}")
+
+    @property
+    def reasoning(self) -> Reasoning:
+        """What the spec says about reasoning."""
+        return Reasoning.of(self.options)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -226,7 +239,7 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
         if name.startswith("extra."):
             extra[_sent_name(name)] = _literal(value)
             continue
-        if spec.provider in _IN_PROCESS and name not in GENERATION and name != "max_inflight":
+        if spec.provider in _IN_PROCESS and name not in _OURS:
             extra[name] = value  # an argument of the model's class, which knows the type
             continue
         if value == "null" and name in GENERATION:
@@ -243,6 +256,7 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             target[name] = parsers[name](value)
         except ValueError as problem:
             raise UsageError(f"model parameter {name}={value}: {problem}") from None
+    Reasoning.of(options)
     return replace(spec, generation=generation, options=options, extra=extra)
 
 
@@ -261,8 +275,6 @@ def _sent_name(name: str) -> str:
 
 def _literal(text: str) -> Any:
     """Return a value for the server: decoded if the text is JSON, else the text itself."""
-    import msgspec
-
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -291,11 +303,9 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
-    import msgspec
-
     if name == "extra" and isinstance(value, Mapping):
         return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
-    return [(name, str(value))]
+    return [(name, ",".join(map(str, value)) if isinstance(value, list) else str(value))]
 
 
 def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
@@ -334,6 +344,12 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
         _check_batch(spec, backend)
     elif "batch_wait" in spec.options:
         raise UsageError("model parameter batch_wait: goes with batch=true")
+    if (asked := spec.reasoning.identity) and not backend.takes_reasoning:
+        raise UsageError(
+            f"{spec.provider}:{spec.name} cannot be told how long to think: leave out {' and '.join(asked)}"
+        )
+    if marks := spec.reasoning.marks:
+        backend.traits = msgspec.structs.replace(backend.traits, reasoning_marks=marks)
     return backend
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected
 from evalkit.models.openai import wire
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
 
@@ -91,16 +92,17 @@ def object_arguments(call: ToolCall) -> dict[str, Any]:
     return {"arguments": call.raw} if call.arguments is None else call.arguments
 
 
-def read_arguments(raw: Any) -> tuple[dict[str, Any] | None, str]:
-    """Return the arguments of a tool call and their text; None for a text that is no JSON object."""
-    if isinstance(raw, dict):
-        return raw, ""
-    text = raw if isinstance(raw, str) else msgspec.json.encode(raw).decode()
+def read_call(id: Any, name: Any, arguments: Any) -> ToolCall:
+    """Return a call of a tool from a reply, whose arguments are an object or its JSON text."""
+    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
     try:
-        value = msgspec.json.decode(text or "{}")
-    except (ValueError, RecursionError):
+        value = whole_values(msgspec.json.decode(text or "{}"))
+        msgspec.msgpack.encode(value)  # fails for an integer of more than 64 bits, which no store can hold
+    except (ValueError, OverflowError, RecursionError):
         value = None
-    return (value, "") if isinstance(value, dict) else (None, text)
+    known = value if isinstance(value, dict) else None
+    raw = "" if known is not None else whole(text)
+    return ToolCall(whole(wire.as_text(id)), whole(wire.as_text(name)), known, raw)
 
 
 def tool_choice(request: Request, named: Callable[[str], Any], **words: Any) -> Any:

@@ -7,24 +7,31 @@ closing one is in the reply. The rules:
 - A closing mark without an opening one ends reasoning that began with the reply.
 - Reasoning that never ends leaves no answer: what it considers is not what the model says.
 - A mark in backticks is a word of the text.
+
+A model whose marks are not known here has its own in its spec: ``?reasoning_marks=OPEN,CLOSE``.
 """
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from evalkit.reading.patterns import regex
+
+Marks = tuple[str, str]
 
 # Opening and closing marks by family, each without its first character, which is one of _FIRST. A mark inside
 # the reasoning of another family is part of the reasoning.
 _FIRST = r"[<\[◁]"
 _NAME = (
-    r"(?:\w{1,12}[:_])?(?:think(?:ing)?|thoughts?|chain_of_thought|cot|reason(?:ing)?|rationale|reflection"
+    r"(?:\w{1,12}[:_|])?(?:think(?:ing)?|thoughts?|chain_of_thought|cot|reason(?:ing)?|rationale|reflection"
     r"|analysis|inner_monologue|scratchpad)(?:_\w{1,12})?"
 )
 _PAIRS = (
     (
         rf"(?i:{_NAME}(?:\s[^<>]{{0,60}})?>)",
         rf"(?i:/{_NAME}\s*>)",
-    ),  # DeepSeek, Qwen, Seed-OSS, and what prompts ask for
+    ),  # DeepSeek, Qwen, GLM, Phi, EXAONE, Nemotron, Seed-OSS, MiniMax, LongCat, and what prompts ask for
     (r"\|think(?:ing)?\|>", r"\|/think(?:ing)?\|>"),
     (r"THINK\]", r"/THINK\]"),  # Magistral
     ("think▷", "/think▷"),  # Kimi
@@ -33,11 +40,28 @@ _PAIRS = (
     (r"\|inner_prefix\|>", r"\|inner_suffix\|>"),  # Apertus
     (r"\|channel>thought\b", r"channel\|>"),  # Gemma
     (r"unused94>(?:thought\b)?", "unused95>"),  # MedGemma
+    (r"unused16\]", r"unused17\]"),  # openPangu
+    (r"\|think:start\|>", r"\|think:end\|>"),  # Solar Open
+    (r"\|open\|>think<\|sep\|>", r"\|close\|>think<\|sep\|>"),  # Kimi K3
+    (r"(?!)", r"BEGIN FINAL RESPONSE\]"),  # Apriel: the template opens it
 )
-_MARKS = regex(f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")")
-# Marks around the answer itself, which are no part of it.
-_AROUND = r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_solution\|>"
-_BEFORE, _AFTER = regex(rf"\s*(?:(?:{_AROUND})\s*)+"), regex(rf"(?:\s*(?:{_AROUND}))+\s*\Z")
+_KNOWN = f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
+_MARKS = regex(_KNOWN)
+_IN_BRACKETS = ("THINK]", "unused17]", "unused16]", "RESPONSE]")  # all others end with ">" or "▷"
+# Marks around the answer itself, which are no part of it: Cohere, OpenThinker, Kimi K3, Apriel. Behind
+# reasoning also tags: Granite, ERNIE, and Hunyuan, whose tags stand on lines of their own.
+_AROUND = (
+    r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_solution\|>"
+    r"|<\|(?:open|close)\|>(?:response|message)<\|sep\|>|<\|end_of_msg\|>|\[END FINAL RESPONSE\]"
+)
+_TAGS = r"|</?response>|<answer>\n|\n</answer>"
+
+
+def _around(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    return regex(rf"\s*(?:(?:{marks})\s*)+"), regex(rf"(?:\s*(?:{marks}))+\s*\Z")
+
+
+_ALONE, _BEHIND_REASONING = _around(_AROUND), _around(_AROUND + _TAGS)
 # gpt-oss writes messages in channels; only the channel "final" is the answer.
 _CHANNEL = regex(
     r"(?:<\|start\|>\w*\s*)?(?:<\|channel\|>|\A)\s*(analysis|commentary|final)\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
@@ -46,33 +70,56 @@ _CHANNEL_END = regex(r"<\|(?:end|call|return|start|channel)\|>")
 # The same where the server removed the special tokens: "analysisThe user…assistantfinalB".
 _BARE_BEGIN = regex(r"\s*(?:analysis|commentary)(?=[\w\"'“(*])")
 _BARE_CHANNEL = regex("assistant(analysis|commentary|final)")
-# Granite's words.
-_THOUGHTS = regex(r"\s*Here(?:['’]s| is) my thought process:")
-_RESPONSE = regex(r"Here(?:['’]s| is) my response:")
+# Words that open the reasoning at the beginning of a reply, and those that open the answer, by family.
+_WORDS = (
+    (r"Here(?:['’]s| is) my thought process:", r"Here(?:['’]s| is) my response:"),  # Granite
+    (r"##\s?Thinking\b", r"##\s?Final Response\b:?"),  # HuatuoGPT-o1
+    (r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),  # Apriel
+    (r"/think\n", r"(?:<\|im_end\|>)?\n(?:<\|im_start\|>)?assistant\n"),  # HyperCLOVA X
+)
+_THOUGHTS = regex(r"\s*(?:" + "|".join(f"({begin})" for begin, _ in _WORDS) + ")")
+_ANSWERS = [regex(answer) for _, answer in _WORDS]
+# Inkling writes blocks of a type each.
+_BLOCK = regex(
+    r"<\|content_(thinking|text)\|>(.*?)(?:<\|(?:end_message|content_model_end_sampling)\|>|\Z)", re.DOTALL
+)
 
 
-def split_reasoning(text: str) -> tuple[str, str]:
+def split_reasoning(text: str, marks: Marks | None = None) -> tuple[str, str]:
     """Return the reasoning and the answer of a reply; the answer is empty if the reasoning never ended.
 
-    A reply without any mark is its own answer, unchanged.
+    ``marks``: an opening and a closing mark besides those that are known. A reply without any mark is its own
+    answer, unchanged.
     """
+    if marks is not None and (marks[0] in text or marks[1] in text):
+        return _by_marks(text, _pattern(marks))
     if ">" in text and ("<|channel|>" in text or "<|message|>" in text):
         return _harmony(text)
     if "assistantfinal" in text or _BARE_BEGIN.match(text):
         return _bare_harmony(text)
     if begin := _THOUGHTS.match(text):
-        thoughts, *answer = _RESPONSE.split(text[begin.end() :], maxsplit=1)
-        return thoughts.strip(), "".join(answer).strip()
-    may_have_marks = ">" in text or "THINK]" in text or "▷" in text  # how every mark ends
-    return _by_marks(text) if may_have_marks else ("", text)
+        thoughts, *answer = _ANSWERS[(begin.lastindex or 1) - 1].split(text[begin.end() :], maxsplit=1)
+        return thoughts.strip(), _unwrapped("".join(answer), _ALONE).strip()
+    if "<|content_t" in text and (blocks := _BLOCK.findall(text)):
+        answers = [piece for kind, piece in blocks if kind == "text"]
+        return _joined([piece for kind, piece in blocks if kind == "thinking"]), "".join(answers).strip()
+    may_have_marks = ">" in text or "▷" in text or any(mark in text for mark in _IN_BRACKETS)
+    return _by_marks(text, _MARKS) if may_have_marks else ("", text)
 
 
-def _by_marks(text: str) -> tuple[str, str]:
+@lru_cache(maxsize=16)
+def _pattern(marks: Marks) -> re.Pattern[str]:
+    """Return the pattern of all known marks and of one further pair."""
+    begin, end = map(re.escape, marks)
+    return re.compile(f"(?<!`)(?:({begin})|({end}))|{_KNOWN}")
+
+
+def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
     thoughts: list[str] = []
     outside: list[str] = []
     inside: int | None = None  # the number of the family that is open
     end = 0
-    for mark in _MARKS.finditer(text):
+    for mark in pattern.finditer(text):
         family, closes = divmod((mark.lastindex or 1) - 1, 2)
         piece = text[end : mark.start()]
         if inside is None and not closes:
@@ -90,7 +137,7 @@ def _by_marks(text: str) -> tuple[str, str]:
     if inside is not None:
         return _joined([*thoughts, *outside, text[end:]]), ""
     outside.append(text[end:])
-    answers = [_unwrapped(piece) for piece in outside]
+    answers = [_unwrapped(piece, _BEHIND_REASONING if end else _ALONE) for piece in outside]
     said = [n for n, piece in enumerate(answers) if piece.strip()]
     rest = [piece for n, piece in enumerate(outside) if said and n != said[-1]]
     if end == 0:
@@ -124,12 +171,13 @@ def _bare_harmony(text: str) -> tuple[str, str]:
     return _joined(thoughts), finals[-1].strip() if finals else ""
 
 
-def _unwrapped(text: str) -> str:
+def _unwrapped(text: str, around: tuple[re.Pattern[str], re.Pattern[str]]) -> str:
     """Return an answer without the marks around it."""
-    if "<|" not in text:
+    if "<" not in text and "RESPONSE]" not in text:
         return text
-    before = _BEFORE.match(text)
-    return _AFTER.sub("", text[before.end() :] if before else text)
+    before, after = around
+    begin = before.match(text)
+    return after.sub("", text[begin.end() :] if begin else text)
 
 
 def _joined(pieces: list[str]) -> str:

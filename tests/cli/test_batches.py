@@ -30,7 +30,7 @@ ONCE = Counter({f"question {i}": 1 for i in range(N)})
 VENDORS = {
     "openai": "openai:tiny@{}?batch=true&batch_wait=0.3",
     "anthropic": "anthropic:tiny@{}?batch=true&batch_wait=0.3",
-    "gemini": "gemini:tiny@{}?batch=true&batch_wait=0.3",
+    "gemini": "gemini:tiny@{}/v1beta?batch=true&batch_wait=0.3",
 }
 
 
@@ -166,4 +166,4 @@ async def judge(cache_dir):
     server.outcome = lambda question, times: ("ok", "yes" if question.startswith("question") else "SUPPORTED")
     evalkit("run", "task_many.py", "--model", VENDORS["anthropic"].format(server.url))
     assert len(server.jobs) == 2
-    assert server.chats == 0
+    assert server.chats <= 2  # the probe's

@@ -1,47 +1,11 @@
-"""A server whose every answer a test decides."""
+"""Fixtures of the tests of models: a scripted server, keys, and a stage for each kind of server."""
 
 from __future__ import annotations
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-
-class Script:
-    """An HTTP server on the loopback interface: ``replies`` maps paths to handlers, ``seen`` is what came."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, dict]] = []
-        self.headers: list[dict[str, str]] = []
-        self.replies = {"/v1/models": self.models}
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self.server = TestServer(app, host="127.0.0.1")
-
-    @property
-    def url(self) -> str:
-        return str(self.server.make_url("/")).rstrip("/")
-
-    async def models(self, request, body):
-        return web.json_response({"object": "list", "data": [{"id": "tiny"}, {"id": "tinier"}]})
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json() if request.can_read_body else {}
-        self.seen.append((request.path, body))
-        self.headers.append(dict(request.headers))
-        handler = self.replies.get(request.path)
-        if handler is None:
-            return web.Response(status=404)
-        return await handler(request, body)
-
-    def chat(self, *handlers) -> None:
-        """Answer chat completions with these handlers in turn, the last one from then on."""
-        queue = list(handlers)
-
-        async def answer(request, body):
-            return await (queue.pop(0) if len(queue) > 1 else queue[0])(request, body)
-
-        self.replies["/v1/chat/completions"] = answer
+from tests.models.script import Script
+from tests.models.stage import KEY, Stage
 
 
 @pytest.fixture
@@ -50,3 +14,19 @@ async def script():
     await script.server.start_server()
     yield script
     await script.server.close()
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """A key for each vendor, and no other."""
+    for name in ("ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+
+
+@pytest.fixture
+async def stage(script, keys, dialect):
+    """A stand-in for the server of the test's ``dialect``, and the adapter that asks it."""
+    stage = Stage(script, dialect)
+    yield stage
+    await stage.backend.close()

@@ -129,7 +129,7 @@ def test_mistakes_in_the_configuration():
 
 
 def test_unknown_provider_lists_the_known_ones():
-    with pytest.raises(UsageError, match=r"'opnai'.*'openai'.*baseline, lm_eval, openai, sglang"):
+    with pytest.raises(UsageError, match=r"'opnai'.*'openai'.*anthropic, baseline, gemini, lm_eval"):
         load("opnai:m")
     with pytest.raises(UsageError, match="Did you mean 'extract'"):
         load("baseline:extrct")

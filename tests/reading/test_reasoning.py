@@ -26,6 +26,19 @@ MARKS = {
     "MedGemma": ("<unused94>thought\n", "<unused95>"),
     "Gemma": ("<|channel>thought\n", "<channel|>"),
     "Granite": ("Here is my thought process:\n", "\nHere is my response:\n"),
+    "HuatuoGPT-o1": ("## Thinking\n\n", "\n\n## Final Response\n\n"),
+    "Apriel": ("Here are my reasoning steps:\n", "\n[BEGIN FINAL RESPONSE]\n"),
+    "HyperCLOVA X": ("/think\n", "<|im_end|>\n<|im_start|>assistant\n"),
+    "HyperCLOVA X, its tokens removed": ("/think\n", "\nassistant\n"),
+    "openPangu": ("[unused16]", "[unused17]"),
+    "Solar Open": ("<|think:start|>", "<|think:end|>"),
+    "MiniMax M3": ("<mm:think>", "</mm:think>"),
+    "K2 Horizon": ("<ifm|think_fast>", "</ifm|think_fast>"),
+    "Kimi K3": ("<|open|>think<|sep|>", "<|close|>think<|sep|><|open|>response<|sep|>"),
+    "Inkling": (
+        "<|message_model|><|content_thinking|>",
+        "<|end_message|><|message_model|><|content_text|>",
+    ),
     "gpt-oss": ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
     "gpt-oss, its tokens removed": ("analysis", "assistantfinal"),
 }
@@ -52,6 +65,24 @@ def test_marks_around_the_answer_itself_are_removed() -> None:
     text = "<|begin_of_thought|>A?<|end_of_thought|>\n\n<|begin_of_solution|>\nB\n<|end_of_solution|>"
     assert split_reasoning(text) == ("A?", "B")
     assert split_reasoning("<|channel|>final<|message|>B<|return|>") == ("", "B")
+    assert split_reasoning("<think>\nA?\n</think>\n<answer>\nB\n</answer>") == ("A?", "B")  # Hunyuan
+    assert split_reasoning("<think>A?</think><response>B</response>") == ("A?", "B")  # Granite
+    assert split_reasoning("A?</think>\n\n<response>\nB\n</response>\n") == ("A?", "B")  # ERNIE
+    kimi = "A?<|close|>think<|sep|><|open|>response<|sep|>B<|close|>response<|sep|><|end_of_msg|>"
+    assert split_reasoning(kimi) == ("A?", "B")
+    assert split_reasoning("A?\n[BEGIN FINAL RESPONSE]\nB\n[END FINAL RESPONSE]") == ("A?", "B")
+    inkling = "<|content_thinking|>A?<|end_message|><|message_model|><|content_text|>B<|end_message|>"
+    assert split_reasoning(f"{inkling}<|content_model_end_sampling|>") == ("A?", "B")
+
+
+def test_further_marks_are_those_of_the_spec() -> None:
+    marks = ("{{plan", "}}")
+    assert split_reasoning("{{plan A? }}B") == ("", "{{plan A? }}B")
+    assert split_reasoning("{{plan A? }}B", marks) == ("A?", "B")
+    assert split_reasoning("A? }}B", marks) == ("A?", "B")  # the template opened it
+    assert split_reasoning("{{plan The answer is B", marks) == ("The answer is B", "")
+    assert split_reasoning("<think>A? }}</think>B", marks) == ("A? }}", "B")  # known marks still count
+    assert split_reasoning("B", marks) == ("", "B")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +130,8 @@ def test_blocks_words_and_channels_around_the_reasoning(text: str, answer: str) 
         "analysis: B",
         "Write `<think>` before your reasoning.",
         "<answer>B</answer>",
+        "<response>B</response>",
+        "The sum is [12], see [1] and [THINKING]",
         "<p>I think</p> so do [1]",
         "  B with blanks  ",
     ],

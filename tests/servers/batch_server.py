@@ -155,7 +155,14 @@ class BatchServer:
         return web.json_response({"object": "list", "data": entries})
 
     async def chat(self, request: web.Request) -> web.Response:
+        """Answer a chat of any vendor's ordinary interface, as a probe asks one."""
         self.chats += 1
+        if request.path.endswith("/responses"):
+            return web.json_response(response("yes"))
+        if request.path.endswith("/messages"):
+            return web.json_response(anthropic_message("yes").model_dump(mode="json"))
+        if request.path.endswith(":generateContent"):
+            return web.json_response(gemini_reply("yes"))
         return web.json_response(chat_completion("yes"))
 
     async def upload(self, request: web.Request) -> web.Response:
@@ -371,24 +378,29 @@ def question_of(body: dict[str, Any]) -> str:
     return content if isinstance(content, str) else content[-1]["text"]
 
 
+def anthropic_message(text: str) -> Any:
+    """Return a message, as Anthropic's SDK types it."""
+    from anthropic.types import Message
+
+    return Message(
+        id="m",
+        type="message",
+        role="assistant",
+        model="tiny",
+        content=[{"type": "text", "text": text}],
+        stop_reason="end_turn",
+        usage={"input_tokens": 7, "output_tokens": 2},
+    )
+
+
 def anthropic_line(key: str, outcome: Outcome) -> dict[str, Any]:
     """Return a line of the results."""
-    from anthropic.types import Message
     from anthropic.types.messages import MessageBatchIndividualResponse
 
     kind, value = outcome
     result: dict[str, Any] = {"type": kind}
     if kind == "ok":
-        message = Message(
-            id="m",
-            type="message",
-            role="assistant",
-            model="tiny",
-            content=[{"type": "text", "text": value}],
-            stop_reason="end_turn",
-            usage={"input_tokens": 7, "output_tokens": 2},
-        )
-        result = {"type": "succeeded", "message": message}
+        result = {"type": "succeeded", "message": anthropic_message(value)}
     elif kind == "error":
         word = {400: "invalid_request_error", 429: "rate_limit_error", 500: "api_error"}[value]
         error = {"type": word, "message": f"failed with {value}"}
@@ -396,25 +408,28 @@ def anthropic_line(key: str, outcome: Outcome) -> dict[str, Any]:
     return MessageBatchIndividualResponse(custom_id=key, result=result).model_dump(mode="json")
 
 
-def gemini_line(key: str, outcome: Outcome) -> dict[str, Any]:
-    """Return a line of the file of replies."""
+def gemini_reply(text: str) -> dict[str, Any]:
+    """Return a reply of ``generateContent``, as Google's SDK types it."""
     from google.genai.types import GenerateContentResponse
 
-    kind, value = outcome
-    if kind != "ok":
-        code = {"expired": 4, "canceled": 1, 400: 3, 429: 8, 500: 13}[value or kind]
-        return {"key": key, "error": {"code": code, "message": f"failed: {value or kind}"}}
-    part = {"text": value}
+    content = {"role": "model", "parts": [{"text": text}]}
     reply = GenerateContentResponse.model_validate(
         {
-            "candidates": [
-                {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
-            ],
+            "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
             "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 2, "totalTokenCount": 9},
             "modelVersion": "tiny",
         }
     )
-    return {"key": key, "response": reply.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    return reply.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def gemini_line(key: str, outcome: Outcome) -> dict[str, Any]:
+    """Return a line of the file of replies."""
+    kind, value = outcome
+    if kind == "ok":
+        return {"key": key, "response": gemini_reply(value)}
+    code = {"expired": 4, "canceled": 1, 400: 3, 429: 8, 500: 13}[value or kind]
+    return {"key": key, "error": {"code": code, "message": f"failed: {value or kind}"}}
 
 
 def chat_completion(text: str) -> dict[str, Any]:
@@ -480,6 +495,9 @@ def serve() -> Iterator[BatchServer]:
     routes = [
         web.get("/v1/models", server.models),
         web.post("/v1/chat/completions", server.chat),
+        web.post("/v1/responses", server.chat),
+        web.post("/v1/messages", server.chat),
+        web.post("/v1beta/models/{name}:generateContent", server.chat),
         web.post("/v1/files", server.upload),
         web.get("/v1/files/{file}/content", server.content),
         web.post("/v1/batches", server.create),

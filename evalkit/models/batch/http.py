@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import EvalkitError, RequestRejected, ServerFailed, SetupError
-from evalkit.models.http import HTTPBackend, check_chat
+from evalkit.models.http import HTTPBackend
 from evalkit.models.middleware import call_stats
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld, fail
+from evalkit.models.vendor import check_chat
 from evalkit.protocols import BatchResult, BatchService
 from evalkit.reading.surrogates import whole_values
 from evalkit.types import Request, Response

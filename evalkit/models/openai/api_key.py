@@ -22,7 +22,7 @@ def read_key(spec: ModelSpec, usual: str | None, *, required: bool) -> str | Non
     if required and key is None:
         raise ProbeError(
             f"{spec.display}: {variable} is not set. export {variable}=…, "
-            f"or name your own server: {spec.display}@http://127.0.0.1:8000"
+            f"or name your own server: {spec.provider}:{spec.name}@http://127.0.0.1:8000"
         )
     remember(key, variable)
     return key

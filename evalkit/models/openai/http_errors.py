@@ -20,7 +20,11 @@ from evalkit.reading.surrogates import whole_values
 from evalkit.util.masking import mask
 
 _EXCERPT = 500
-_NO_MODEL = regex(r"\bmodel\b.*\b(does not exist|not found|not exist)|model_not_found", re.I | re.S)
+_NO_MODEL = regex(
+    r"\bmodels?\b.*\b(does not exist|not found|not exist|not_found_error)|model_not_found", re.I | re.S
+)
+_BAD_KEY = regex(r"API key not valid|API_KEY_INVALID", re.IGNORECASE)  # Gemini's, with status 400
+_NO_CREDIT = regex(r"insufficient_quota|billing_error|credit balance is too low", re.IGNORECASE)
 _STRICT_SAMPLING = regex(r"\b(top_k|min_p|repetition_penalty|guided_regex)\b")
 # The parameters that evalkit sends unasked, and how servers say that they do not take one.
 _SENT = regex(
@@ -38,7 +42,7 @@ _NOT_TAKEN = regex(
 _WITHHELD = regex(
     r"content[_ ]filter|content management policy|content[_ ]policy|ResponsibleAI|data_?inspection_?failed|"
     r"Sensitive ?Content|Content Exists Risk|usage polic|(?:was|been) flagged|flagged (?:as|by|for)|"
-    r"requires moderation|blocked by .*safety",
+    r"requires moderation|blocked by .*safety|(?:bio|misalignment|content)_policy",
     re.IGNORECASE,
 )
 
@@ -76,7 +80,7 @@ def _message_in(data: Any) -> tuple[str, str]:
 def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:
     """Raise the error for a reply with an error status. ``where`` is the URL."""
     message, code = message_of(body)
-    raise_for(status, message, code, where, retry_after(headers))
+    raise_for(status, message, code, where, retry_after(headers) or _retry_info(body))
 
 
 def reports_error(data: Any) -> bool:
@@ -89,7 +93,7 @@ def fail_within(data: Any, body: bytes, where: str) -> None:
     if reports_error(data):
         message, code = message_of(body)
         numeric = re.fullmatch("[45][0-9][0-9]", code)
-        status = int(code) if numeric else 400 if _WITHHELD.search(code) else 500
+        status = int(code) if numeric else 400 if _WITHHELD.search(f"{code} {message}") else 500
         raise_for(status, f"{message} (in a reply of status 200)", code, where)
 
 
@@ -98,15 +102,15 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
     report = f"{where} answered {status}: {message or 'nothing'}"
     if status in (400, 403, 422, 451) and _WITHHELD.search(f"{code} {message}"):
         raise Withheld(report, status=status)
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?api_key_env=ITS_NAME"
         )
     if status == 404 and _NO_MODEL.search(f"{message} {code}"):
         raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")
-    if code == "insufficient_quota":
+    if _NO_CREDIT.search(f"{code} {message}"):
         raise ProbeError(f"{report}. Waiting will not help")
-    if status in (429, 503):
+    if status in (429, 503, 529):  # 529: Anthropic's
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
@@ -185,6 +189,15 @@ def _retry_after_header(headers: Mapping[str, str]) -> float | None:
         return max(0.0, _timestamp(value) - now(headers))
     except ValueError:
         return None
+
+
+def _retry_info(body: bytes) -> float | None:
+    """Return the seconds that Google's APIs ask to wait, which stand in the body; None if there are none."""
+    found = _RETRY_DELAY.search(body.decode("utf-8", "replace"))
+    return float(found[1]) if found else None
+
+
+_RETRY_DELAY = regex(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
 
 
 def now(headers: Mapping[str, str]) -> float:

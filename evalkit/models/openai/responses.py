@@ -7,42 +7,49 @@ along with the next turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed
-from evalkit.models.http import NO_LOGPROBS, NO_THINKING, HTTPBackend, Thinking
+import msgspec
+
+from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.backend import OpenAIBackend
+from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     json_arguments,
     own_turn,
     parts_of,
-    read_arguments,
+    read_call,
     text_of,
     tool_choice,
     with_extra,
 )
-from evalkit.protocols import RateLimits
-from evalkit.reading.surrogates import whole
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, ToolCall, Usage
+from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.protocols import BatchService, ProbeResult, RateLimits
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
+_DEFAULTS = {"temperature": 0.0, "top_p": 1.0}  # sent unasked; models that reason refuse them
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
-# What a model may think at an effort, in tokens, where ?reasoning_tokens= does not say it.
-_ROOM = {"none": 0, "minimal": 4_096, "low": 8_192, "medium": 16_384, "high": 32_768}
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
-    """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
+def payload(
+    request: Request, model: str, thinking: Thinking = NO_THINKING, left_out: Container[str] = ()
+) -> dict[str, Any]:
+    """Return the body of a request, without the parameters ``left_out``.
+
+    Raises ``RequestRejected`` for what the interface cannot say.
+    """
     fields: dict[str, Any] = {
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],
         "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
-        "temperature": request.temperature,
-        "top_p": request.top_p,
+        **{name: getattr(request, name) for name in _DEFAULTS if name not in left_out},
         "store": False,
         "stream": False,
         "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
@@ -112,8 +119,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(ToolCall(c["call_id"], c["name"], *read_arguments(c["arguments"])) for c in calls),
-        native={VENDOR: items} if len(items) > len(calls) + 1 or thoughts else None,
+        tool_calls=tuple(read_call(c["call_id"], c["name"], c["arguments"]) for c in calls),
+        native={VENDOR: whole_values(items)} if len(items) > len(calls) + 1 or thoughts else None,
         **fields,
     )
 
@@ -148,18 +155,25 @@ def read_usage(data: Any) -> Usage:
     )
 
 
-def thinking_of(effort: str | None, tokens: int | None, *, summary: bool = True) -> Thinking:
-    """Return how a model is to think. OpenAI takes no budget: ``tokens`` are room beside the answer."""
-    if effort is None and not tokens:
-        return NO_THINKING if tokens is None else Thinking({"reasoning": {"effort": "none"}})
-    told = {"summary": "auto"} if summary and effort != "none" else {}
-    fields = {"reasoning": {**({"effort": effort} if effort else {}), **told}}
-    return Thinking(fields, _ROOM.get(effort or "high", 0) if tokens is None else tokens)
+def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
+    """Return how a model is to think. OpenAI takes no budget: the tokens are only room beside the answer.
+
+    ``summary``: ask for a summary of what the model thought.
+    """
+    if not reasoning.identity:
+        return NO_THINKING
+    effort = {"effort": reasoning.effort} if reasoning.effort else {}
+    told = {"summary": "auto"} if summary and reasoning.effort != "none" else {}
+    return Thinking({"reasoning": effort | told}, reasoning.allowance())
 
 
-class ResponsesBackend(OpenAIBackend):
+class ResponsesBackend(VendorBackend):
     """``openai:NAME?api=responses``: OpenAI's own service, or with a URL one with the same interface."""
 
+    key_env = OpenAIBackend.key_env
+    vendor = OpenAIBackend.vendor
+    default_url = OpenAIBackend.default_url
+    image_formats = ("png", "jpeg", "webp")
     audio_formats: Mapping[str, str] = {}
     lacks: Mapping[str, str] = {
         "seed": "the Responses interface has no seed",
@@ -170,7 +184,12 @@ class ResponsesBackend(OpenAIBackend):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self._summary = True  # some organizations may not ask for summaries of what the model thought
+        self.plan = thinking_of(spec.reasoning)
+        self._left_out: dict[str, str] = {}  # refused defaults of evalkit, each with the vendor's words
+
+    def headers(self, key: str | None) -> dict[str, str] | None:
+        """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key}"} if key else None
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
@@ -178,29 +197,52 @@ class ResponsesBackend(OpenAIBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        options = self.spec.options
-        effort, tokens = options.get("effort"), options.get("reasoning_tokens")
-        return payload(request, self.model, thinking_of(effort, tokens, summary=self._summary))
+        return payload(request, self.model, self.plan, self._left_out)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
         return read(data, request, self.model, **timing)
 
+    def batches(self) -> BatchService | None:
+        """Return OpenAI's batch interface, if the spec asks for it."""
+        from evalkit.models.batch.openai import OpenAIBatches
+
+        return OpenAIBatches(self) if self.spec.options.get("batch") else None
+
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
+        name, info, traits = msgspec.structs.astuple(await super().probe(needs))
+        if self._left_out:
+            info = msgspec.structs.replace(
+                info,
+                identity=info.identity | {"left_out": sorted(self._left_out)},
+                server=info.server | {"left_out": dict(self._left_out)},
+            )
+        return ProbeResult(name, info, traits)
+
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
         try:
-            return await HTTPBackend._generate(self, url, request)
+            return await super()._generate(url, request)
         except RequestRejected as problem:
-            if not self._summary or "reasoning.summary" not in str(problem):
+            if not self._learned(str(problem), request):
                 raise
-            self._summary = False
             return await self._generate(url, request)
 
-    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        raise RequestRejected(NO_LOGPROBS)
+    def _learned(self, said: str, request: Request) -> bool:
+        """Leave out a default that the vendor's words refuse; return whether there was one.
 
-    async def check_logprobs(self) -> None:
-        """Refuse: the interface reports no log-probabilities of a prompt. Raises ``ProbeError``."""
-        raise ProbeError(f"{self.name}: {NO_LOGPROBS}")
+        OpenAI gives summaries of what a model thought only to organizations that it has verified.
+        """
+        if "reasoning.summary" in said and "summary" in self.plan.fields.get("reasoning", {}):
+            self.set_plan(thinking_of(self.spec.reasoning, summary=False))
+            return True
+        for name, usual in _DEFAULTS.items():
+            unset = name not in self.spec.generation and getattr(request, name) == usual
+            if f"'{name}'" in said and unset and name not in self._left_out:
+                self._left_out[name] = said
+                return True
+        return False
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``."""
@@ -208,6 +250,6 @@ class ResponsesBackend(OpenAIBackend):
         return ServerInfo(identity, None, None, {"owned_by": entry.get("owned_by")})
 
 
-def open_openai(spec: ModelSpec) -> OpenAIBackend:
+def open_openai(spec: ModelSpec) -> HTTPBackend:
     """Return the adapter for ``openai:``, by the ``api`` that the spec names."""
     return ResponsesBackend(spec) if spec.options.get("api") == VENDOR else OpenAIBackend(spec)

@@ -224,6 +224,7 @@ def read_usage(data: Any) -> Usage:
         cached_tokens=prompt.get("cached_tokens") or 0,
         reasoning_tokens=completion.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0,
         image_tokens=image,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
     )
 
 

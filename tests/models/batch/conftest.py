@@ -18,7 +18,7 @@ VENDORS = {
     "openai": "openai:tiny@{url}?batch=true&batch_wait=0.05",
     "responses": "openai:tiny@{url}?api=responses&batch=true&batch_wait=0.05",
     "anthropic": "anthropic:tiny@{url}?batch=true&batch_wait=0.05",
-    "gemini": "gemini:tiny@{url}?batch=true&batch_wait=0.05",
+    "gemini": "gemini:tiny@{url}/v1beta?batch=true&batch_wait=0.05",
 }
 
 

@@ -30,7 +30,7 @@ async def test_a_window_goes_out_as_one_job_and_is_paid_for_once(ask, server, ve
     assert await ask(vendor, QUESTIONS) == ANSWERS
     assert len(server.jobs) == 1
     assert server.paid == ONCE
-    assert server.chats == 0
+    assert server.chats <= 2  # the probe's
     assert await ask(vendor, QUESTIONS) == ANSWERS  # from the response cache
     assert len(server.jobs) == 1
 

@@ -21,9 +21,9 @@ REQUESTS = [Request(messages=(Message("user", f"question {i}"),), max_tokens=16)
 
 @pytest.fixture
 def service(server, vendor):
-    spec = {"anthropic": "anthropic", "gemini": "gemini", "openai": "openai"}[vendor]
     server.looks = 0
-    found = load(f"{spec}:tiny@{server.url}?batch=true").batches()
+    version = "v1beta" if vendor == "gemini" else "v1"
+    found = load(f"{vendor}:tiny@{server.url}/{version}?batch=true").batches()
     assert found is not None
     return found
 

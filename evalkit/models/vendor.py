@@ -1,0 +1,161 @@
+"""What the adapters of the vendors' own interfaces share: chats alone, a model's page, how it is to think."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
+from evalkit.models.http import NO_LIST, HTTPBackend
+from evalkit.models.openai import wire
+from evalkit.models.openai.http_errors import Withheld
+from evalkit.models.spec import ModelSpec
+from evalkit.protocols import ProbeResult, RateLimits
+from evalkit.types import Message, Request, Requirements, Response, ServerInfo
+
+_NO_LOGPROBS = (
+    "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
+    "for this task"
+)
+# In a model's identity: the room to think that evalkit chose, not the spec.
+ALLOWANCE = "reasoning_allowance"
+_QUESTION = "What is 17 * 23 - 48? Reply with the number only."
+_QUESTION_TOKENS = 2048  # in which the question is answered, whether the model thinks or not
+
+
+class Thinking(NamedTuple):
+    """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
+
+    ``room`` is added to the answer's length, in tokens; ``fixed``: the vendor takes it as a budget, so that
+    it cannot shrink. ``most`` is the most tokens that the model writes in one reply, if known.
+    """
+
+    fields: Mapping[str, Any] = {}
+    room: int = 0
+    fixed: bool = False
+    most: int | None = None
+
+    def length(self, answer: int) -> int:
+        """Return the tokens that a whole reply may have. Raises ``RequestRejected`` for too many."""
+        total = answer + self.room
+        if self.most is None or total <= self.most:
+            return total
+        if self.fixed:
+            raise RequestRejected(
+                f"an answer of {answer} tokens and reasoning_tokens={self.room} are more than {self.most}, "
+                "the most that the model writes. Set fewer ?reasoning_tokens="
+            )
+        return max(answer, self.most)
+
+
+NO_THINKING = Thinking()
+
+
+class VendorBackend(HTTPBackend):
+    """The base class of adapters of the vendors' own interfaces.
+
+    ``lacks``: parameters of a spec that the interface does not have, each with the reason.
+    ``plan``: how the model is to think; ``may_think``: False where the vendor says that it cannot.
+    """
+
+    takes_reasoning = True
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        for name, why in self.lacks.items():
+            if name in spec.options or name in spec.generation:
+                raise UsageError(f"model parameter {name}: {why}. Leave it out")
+        super().__init__(spec)
+        self.plan = NO_THINKING
+        self.may_think = True
+        self._usual_room = 0  # for a model that thinks although the spec says nothing of it
+
+    async def probe(self, needs: Requirements) -> ProbeResult:
+        """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
+        info = (await self._find())[0]
+        info = await self._with_reasoning(info)
+        await self._check(needs)
+        return ProbeResult(self.name, info, self.traits)
+
+    async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts with the room that the model gets to think; find out whether it does.
+
+        The vendors' lists do not say which models think unasked, so the model is asked a short question.
+        Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
+        """
+        thinks = self.may_think and await self._thinks()
+        if thinks and not self.plan.room and not self.spec.reasoning.identity:
+            self._usual_room = self.spec.reasoning.allowance(info.max_context)
+            self.set_plan(self.plan)
+        if not self.plan.room:
+            return info
+        said = (
+            f"{self.name} reasons: up to {self.plan.room:,} tokens for it are added to the length of each "
+            "answer (another number: ?reasoning_tokens=N)"
+        )
+        found = {"channel": "field" if thinks else "", "allowance": self.plan.room, "said": said}
+        chosen = {} if self.spec.reasoning.tokens else {ALLOWANCE: self.plan.room}
+        server = info.server | {"reasoning": found}
+        return ServerInfo(info.identity | chosen, info.max_context, info.max_running, server)
+
+    def set_plan(self, plan: Thinking) -> None:
+        """Set how the model is to think."""
+        self.plan = plan if plan.room else plan._replace(room=self._usual_room)
+
+    async def _thinks(self) -> bool:
+        """Return whether the model thinks about a short question. Raises ``ProbeError``."""
+        request = Request(messages=(Message("user", _QUESTION),), max_tokens=_QUESTION_TOKENS)
+        try:
+            reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
+        except RequestRejected as problem:
+            if not (told := self.spec.reasoning.suffix):
+                return False
+            raise ProbeError(f"{self.name}: the vendor refuses {told}: {problem}") from None
+        except ModelError:
+            return False  # the samples meet the same failure, and report it
+        return bool(reply.reasoning or reply.usage.reasoning_tokens)
+
+    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        check_chat(request)
+        if wire.media_of(request):  # encoding media would block the event loop for milliseconds
+            payload = await asyncio.to_thread(self.payload, request)
+        else:
+            payload = self.payload(request)
+        start = time.perf_counter()
+        try:
+            data, rates = await self.post(self.target(url), payload)
+        except Withheld:
+            return self.withheld(), {}
+        response = self.read(data, request, latency_s=time.perf_counter() - start)
+        return self._with_model_note(response), rates
+
+    async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        raise RequestRejected(_NO_LOGPROBS)
+
+    async def check_logprobs(self) -> None:
+        """Refuse: the interface reports no log-probabilities of a prompt. Raises ``ProbeError``."""
+        raise ProbeError(f"{self.name}: {_NO_LOGPROBS}")
+
+    def identity(self, entry: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+        """Return what decides the replies of a model: its name, how it is to think, and further ``facts``."""
+        label = self.spec.options.get("label")
+        known = {"provider": self.spec.provider, "model": entry["id"], "label": label, **facts}
+        known |= self.spec.reasoning.identity
+        return {name: value for name, value in known.items() if value is not None}
+
+    async def own_entry(self, url: str) -> Any:
+        """Return the page that a vendor has of the model by its name or alias; None if there is none."""
+        if self.model in ("", "default"):
+            return None
+        return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
+
+
+def check_chat(request: Request) -> None:
+    """Raise ``RequestRejected`` for what the vendors' interfaces have no words for."""
+    if request.prompt is not None:
+        raise RequestRejected("this interface has only chats: a plain prompt needs /completions")
+    if request.regex is not None:
+        raise RequestRejected("this interface takes no regex: use json_schema")

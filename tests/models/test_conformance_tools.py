@@ -1,0 +1,127 @@
+"""Tools and reasoning on the vendors' own interfaces: what goes out, comes back, and goes back again."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.errors import RequestRejected
+from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
+from tests.models.stage import ASK, Stage, place, strings
+from tests.servers.dialects import DIALECTS, Said, Tokens
+
+VENDORS = [dialect for dialect in DIALECTS if dialect.name in ("responses", "anthropic", "gemini")]
+TOOLS = (
+    Tool("search", "Find abstracts.", {"type": "object", "properties": {"query": {"type": "string"}}}),
+    Tool("now"),
+)
+pytestmark = pytest.mark.parametrize("dialect", VENDORS, ids=lambda d: d.name)
+
+
+def asking(*more: Message, **fields) -> Request:
+    return Request(messages=(*ASK.messages, *more), tools=TOOLS, **fields)
+
+
+async def test_tools_are_offered_and_calls_are_read(stage):
+    calls = (("c1", "search", {"query": "aspirin", "most": 3}), ("c2", "now", {}))
+    response, body = await stage.ask(Said("I look.", calls=calls), asking())
+    for text in ("Find abstracts.", "query"):
+        assert text in str(body)
+    assert [text for text in strings(body) if text in ("search", "now")] == ["search", "now"]
+    assert response.tool_calls == tuple(ToolCall(*call) for call in calls)
+    assert (response.text, response.finish_reason) == ("I look.", "stop")
+
+
+async def test_calls_without_a_text_are_no_failure(stage):
+    response, _ = await stage.ask(Said(calls=(("c1", "now", {}),)), asking())
+    assert (response.text, response.tool_calls) == ("", (ToolCall("c1", "now", {}),))
+
+
+async def test_results_follow_their_calls(stage):
+    spoken = Message(
+        "assistant", "", tool_calls=(ToolCall("c1", "search", {"query": "x"}), ToolCall("c2", "now", {}))
+    )
+    found = Message("tool", "Two abstracts.", tool_call_id="c1")
+    picture = Message("tool", (Text("Noon."), Image.of(b"clock", "image/png")), tool_call_id="c2")
+    _, body = await stage.ask(Said("Done.", tokens=Tokens(prompt=0)), asking(spoken, found, picture))
+    places = [place(body, text) for text in ("What is it?", "Two abstracts.", "Noon.", "Y2xvY2s=")]
+    assert places == sorted(places)
+    assert strings(body).count("c1") == strings(body).count("c2") == 2
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required", "search"])
+async def test_the_choice_of_a_tool_goes_along(stage, choice):
+    _, body = await stage.ask(Said("Yes."), asking(tool_choice=choice))
+    chosen = body.get("tool_choice") or body.get("toolConfig")
+    words = {"required": {"required", "any", "ANY"}, "search": {"search"}}
+    expected = words.get(choice, {choice, choice.upper()})
+    assert expected & set(strings({"choice": chosen}))
+
+
+async def test_a_choice_that_is_no_tool_is_refused(stage):
+    with pytest.raises(RequestRejected, match="'find' is neither"):
+        await stage.ask(Said("Yes."), asking(tool_choice="find"))
+
+
+async def test_what_the_model_thought_goes_back_unchanged(stage):
+    said = Said("I look.", thought="Maybe aspirin.", calls=(("c1", "now", {}),))
+    response, _ = await stage.ask(said, asking())
+    spoken = Message("assistant", response.text, response.tool_calls, native=response.native)
+    _, body = await stage.ask(Said("Noon."), asking(spoken, Message("tool", "12:00", tool_call_id="c1")))
+    for text in ("Maybe aspirin.", "I look.", "12:00"):
+        place(body, text)
+    assert any(sealed in strings(body) for sealed in ("sealed", "c2VhbGVk"))
+
+
+async def test_a_turn_of_another_vendor_goes_along_as_text_and_calls(stage):
+    calls = (ToolCall("c1", "now", {}),)
+    spoken = Message("assistant", "I look.", calls, native={"elsewhere": [{"signature": "secret"}]})
+    _, body = await stage.ask(Said("Noon."), asking(spoken, Message("tool", "12:00", tool_call_id="c1")))
+    place(body, "I look.")
+    assert "secret" not in str(body)
+
+
+# --- Reasoning ---
+
+
+async def test_an_effort_is_told_and_gives_room_beside_the_answer(script, keys, dialect):
+    stage = Stage(script, dialect, "effort=high&reasoning_tokens=5000")
+    _, body = await stage.ask(Said("Yes."))
+    assert {"high", "HIGH"} & set(strings(body))
+    assert stage.limit(body) == ASK.max_tokens + 5000
+    await stage.backend.close()
+
+
+async def test_an_effort_is_part_of_name_and_identity(script, keys, dialect):
+    stage = Stage(script, dialect, "effort=low")
+    stage.answers(200, dialect.reply(Said("343")))
+    probed = await stage.backend.probe(Requirements())
+    assert probed.name.endswith("?effort=low")
+    assert probed.info.identity["effort"] == "low"
+    assert "up to 32,768 tokens" in probed.info.server["reasoning"]["said"]
+    await stage.backend.close()
+
+
+async def test_a_model_that_thinks_unasked_gets_room(stage):
+    stage.answers(200, stage.dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
+    probed = await stage.backend.probe(Requirements())
+    assert probed.info.identity["reasoning_allowance"] == 32_768
+    assert "reasons" in probed.info.server["reasoning"]["said"]
+    await stage.backend.facts(stage.backend.endpoints.urls[0], {"id": "tiny"})  # as after a broken connection
+    _, body = await stage.ask(Said("Yes."))
+    assert stage.limit(body) == ASK.max_tokens + 32_768
+
+
+async def test_a_model_that_does_not_think_gets_none(stage):
+    stage.answers(200, stage.dialect.reply(Said("343")))
+    probed = await stage.backend.probe(Requirements())
+    assert "reasoning" not in probed.info.server
+    _, body = await stage.ask(Said("Yes."))
+    assert stage.limit(body) == ASK.max_tokens
+
+
+async def test_reasoning_switched_off(script, keys, dialect):
+    stage = Stage(script, dialect, "effort=none")
+    _, body = await stage.ask(Said("Yes."))
+    assert stage.limit(body) == ASK.max_tokens
+    assert any(off in str(body) for off in ("'disabled'}", "'effort': 'none'", "'thinkingBudget': 0"))
+    await stage.backend.close()
