@@ -2,8 +2,7 @@
 
 1. *Collect.* Requests are collected until none has come for ``wait_s`` seconds: by then all samples of the
    window wait for a reply. Second turns and judge calls therefore go in rounds.
-2. *Submit.* Each file is written to the journal, then submitted, then its id is written. Where it is not
-   known whether a submission arrived, the vendor is asked for the job before it is submitted again.
+2. *Submit.* The collected requests are cut into files (``files.py``), each of which is a job (``jobs.py``).
 3. *Wait.* A request that the journal finds in a job waits for that job, also if an earlier run that was
    killed, or another process, has submitted it.
 4. *Take.* Replies are matched by key. Lines that are missing, have expired or failed at the vendor are asked
@@ -15,16 +14,15 @@ Rates, slots and the retry budget do not apply: a vendor gives batches limits of
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from evalkit.errors import EvalkitError, ModelError, Overloaded, RequestRejected, ServerFailed, SetupError
-from evalkit.models.batch.files import Line, files
+from evalkit.models.batch.files import files
+from evalkit.models.batch.jobs import Jobs
 from evalkit.models.batch.journal import Job, Journal
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import JobProgress
@@ -32,22 +30,13 @@ from evalkit.models.middleware.scheduled import DOWN_S
 from evalkit.protocols import BatchResult, BatchService, BatchState
 from evalkit.types import Request, Response
 from evalkit.util.boundary import reason
-from evalkit.util.process import is_alive, this_process
-
-T = TypeVar("T")
 
 # The samples in progress of a run with batches: large enough for files that are worth a wait, and some
 # hundred megabytes of suspended samples at most.
 WINDOW = 20_000
 TRIES = 4
-# The pauses between looks at a job: a tenth of its age, between these.
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-# The pauses after failed submissions.
-PAUSES_S = (1.0, 5.0, 20.0, 60.0, 120.0)
 # Replies are in the cache at the end of the turn of the event loop in which they arrive.
 _IN_CACHE_AFTER_S = 1.0
-
-_submitting: set[str] = set()  # names of jobs that this process is submitting now
 
 
 class _Waiting(NamedTuple):
@@ -72,13 +61,14 @@ class Batched:
         stop: asyncio.Event | None = None,
         down_s: float | None = None,
     ) -> None:
-        self._service, self._journal, self._key, self._model = service, journal, key, model
-        self._stop, self._quiet_s, self._down_s = stop, service.wait_s, down_s or DOWN_S
-        self._max_lines = service.max_lines
+        self._service, self._journal, self._key = service, journal, key
+        self._jobs = Jobs(service, journal, model, down_s or DOWN_S)
+        self._stop, self._quiet_s, self._max_lines = stop, service.wait_s, service.max_lines
         self._waiting: dict[bytes, _Waiting] = {}
         self._collected: dict[bytes, Request] = {}  # not yet in a job
         self._known: set[str] = set()  # jobs of the journal that are waited for, and not yet followed
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._held: set[str] = set()  # refused jobs that wait for another one to end
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept: list[bytes] = []  # keys whose replies are in the cache
         self._last_came = 0.0
@@ -145,18 +135,18 @@ class Batched:
         future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
         self._waiting[key] = _Waiting(request, future)
         try:
-            if (name := self._journal.job_of(key)) is None:
-                self._collect({key: request})
-            else:
-                self._known.add(name)
-                self._flush_when_quiet()
+            self._queue(key, request)
             return await future
         finally:
             self._waiting.pop(key, None)
             self._collected.pop(key, None)
 
-    def _collect(self, requests: dict[bytes, Request]) -> None:
-        self._collected.update(requests)
+    def _queue(self, key: bytes, request: Request) -> None:
+        """Let a request wait for the job that has it, else for the next one."""
+        if (name := self._journal.job_of(key)) is not None:
+            self._known.add(name)
+        else:
+            self._collected[key] = request
         if len(self._collected) >= self._max_lines:
             self._flush()
         else:
@@ -209,38 +199,7 @@ class Batched:
             refused.clear()
             if file is None:
                 return
-            await self._submit(file)
-
-    async def _submit(self, file: list[Line]) -> None:
-        name = f"evalkit-{uuid.uuid4().hex}"
-        self._journal.begin(name, self._model, [line.key for line in file])
-        _submitting.add(name)
-        try:
-            job = await self._submitted(name, file)
-            self._journal.submitted(name, job)
-        finally:
-            _submitting.discard(name)
-        self._follow_soon(name)
-
-    async def _submitted(self, name: str, file: list[Line]) -> str:
-        """Submit a job, again where that fails; return the vendor's id."""
-        began, in_doubt = time.time(), False
-        failure: ModelError | None = None
-        for pause in PAUSES_S:
-            try:
-                if in_doubt and (job := await self._find(name, began)):
-                    return job
-                in_doubt = False
-                return await self._service.submit(name, [line.text for line in file])
-            except RequestRejected as problem:
-                self._journal.drop(name)
-                raise SetupError(f"the batch was refused: {problem}") from None
-            except (Overloaded, ServerFailed) as problem:
-                failure = problem
-                call_stats.current.get().failed(problem)
-                in_doubt = in_doubt or not (problem.not_sent or isinstance(problem, Overloaded))
-                await asyncio.sleep(max(pause, getattr(problem, "retry_after", None) or 0.0))
-        raise SetupError(f"the batch could not be submitted: {failure}. Stopped here: resume the run later")
+            self._follow_soon(await self._jobs.submit(file))
 
     # --- Wait ------------------------------------------------------------------------------------------
 
@@ -252,24 +211,27 @@ class Batched:
     def _followed(self, name: str, keys: list[bytes], task: asyncio.Task[None]) -> None:
         """Follow a job again for the requests that began to wait when its results had been read."""
         del self._following[name]
-        if not task.cancelled() and any(key in self._waiting for key in keys) and self._journal.job(name):
+        self._held.discard(name)
+        if not task.cancelled() and any(
+            key in self._waiting and self._journal.job_of(key) == name for key in keys
+        ):
             self._known.add(name)
             self._flush_when_quiet()
 
     async def _follow(self, name: str, keys: list[bytes]) -> None:
         """Wait for a job, and hand its replies to the requests that wait for them."""
-        job = await self._identified(name)
+        job = await self._jobs.identified(name)
         if job is None:
             self._again(keys)
             return
         progress = JobProgress(job.lines, since=job.submitted)
         call_stats.current.get().jobs[job.id or ""] = progress
         try:
-            state = await self._ended(job, progress)
+            state = await self._jobs.ended(job, progress)
             if state.refused:
-                await self._refused(job, state)
+                await self._refused(job, state, keys)
             else:
-                await self._patiently(lambda: self._take(job, state))
+                await self._jobs.patiently(partial(self._take, job, state, keys))
         except RequestRejected as problem:
             if problem.status != 404:
                 raise
@@ -278,66 +240,13 @@ class Batched:
             self._journal.drop(name)
             self._fail(keys, lost)
 
-    async def _identified(self, name: str) -> Job | None:
-        """Return a job with the vendor's id; None if it was never submitted."""
-        while (job := self._journal.job(name)) is not None and job.id is None:
-            if self._is_being_submitted(job):
-                await asyncio.sleep(SHORTEST_PAUSE_S)
-                continue
-            found = await self._patiently(partial(self._find, name, job.submitted))
-            if found is None:
-                self._journal.drop(name)
-                return None
-            self._journal.submitted(name, found)
-        return job
-
-    def _is_being_submitted(self, job: Job) -> bool:
-        """Return whether this or another process is submitting a job now."""
-        if job.owner == this_process():
-            return job.name in _submitting
-        return is_alive(job.owner, job.submitted)
-
-    async def _find(self, name: str, since: float) -> str | None:
-        keys = [key.hex() for key in self._journal.keys(name)]
-        return await self._service.find(name, keys, since, self._journal.ids())
-
-    async def _ended(self, job: Job, progress: JobProgress) -> BatchState:
-        """Return the state of a job once it has ended."""
-        while True:
-            state = await self._patiently(lambda: self._service.state(job.id or ""))
-            if (state.word, state.done) != (progress.state, progress.done):
-                progress.state, progress.done = state.word, state.done
-                self._journal.note(job.name, state.word, state.done)
-            if state.ended:
-                progress.ended = True
-                return state
-            age = time.time() - job.submitted
-            await asyncio.sleep(min(max(SHORTEST_PAUSE_S, age / 10), LONGEST_PAUSE_S))
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Return what a call returns, tried again until the server has not answered for ``down_s``."""
-        since = time.monotonic()
-        while True:
-            try:
-                return await call()
-            except (Overloaded, ServerFailed) as problem:
-                call_stats.current.get().failed(problem)
-                if time.monotonic() - since > self._down_s:
-                    raise SetupError(
-                        f"no answer about a batch job for {self._down_s:.0f} s; the last failure: {problem}. "
-                        "Stopped here: the job goes on, and when the server is back, resume the run"
-                    ) from None
-                wait = getattr(problem, "retry_after", None) or 0.0
-                await asyncio.sleep(min(max(SHORTEST_PAUSE_S, wait), LONGEST_PAUSE_S))
-
-    async def _refused(self, job: Job, state: BatchState) -> None:
+    async def _refused(self, job: Job, state: BatchState, keys: list[bytes]) -> None:
         """Submit a job in smaller parts where the vendor's limit was reached; else raise ``SetupError``."""
-        if not state.too_much or job.lines == 1:
-            self._journal.drop(job.name)
-            raise SetupError(f"the batch job {job.id} was refused: {state.refused}")
-        keys = self._journal.keys(job.name)
         self._journal.drop(job.name)
-        others = [task for name, task in self._following.items() if name != job.name]
+        if not state.too_much or job.lines == 1:
+            raise SetupError(f"the batch job {job.id} was refused: {state.refused}")
+        self._held.add(job.name)
+        others = [task for name, task in self._following.items() if name not in self._held]
         if others:
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         else:
@@ -346,30 +255,27 @@ class Batched:
 
     # --- Take ------------------------------------------------------------------------------------------
 
-    async def _take(self, job: Job, state: BatchState) -> None:
+    async def _take(self, job: Job, state: BatchState, keys: list[bytes]) -> None:
         """Hand the results of an ended job to the requests that wait for them.
 
         Of several results of one line, the first reply counts. The journal keeps the lines for which no
         request waits: the vendor has their replies.
         """
         answered: set[bytes] = set()
-        failed: dict[bytes, EvalkitError] = {}
+        problems: dict[bytes, EvalkitError] = {}
         async for result in self._service.results(job.id or ""):
             key = _key_of(result.key)
-            if key in answered:
-                continue
             if result.problem is not None:
-                failed.setdefault(key, result.problem)
-            else:
+                problems.setdefault(key, result.problem)
+            elif key not in answered:
                 answered.add(key)
                 self._deliver(key, result)
-        for key in self._journal.keys(job.name):
-            if key not in answered:
-                failed.setdefault(key, _missing(job, state))
-        failed = {key: problem for key, problem in failed.items() if key not in answered}
+        left = [key for key in keys if key not in answered]
+        failed = [key for key in left if self._journal.job_of(key) in (None, job.name)]
         self._journal.forget(failed)
-        for key, problem in failed.items():
-            self._deliver(key, BatchResult(key.hex(), problem=problem))
+        for key in failed:
+            self._deliver(key, BatchResult(key.hex(), problem=problems.get(key) or _missing(job, state)))
+        self._again(set(left).difference(failed))  # another process has asked them again
         await asyncio.sleep(_IN_CACHE_AFTER_S)
         self._forget_kept()
 
@@ -383,9 +289,10 @@ class Batched:
             self._deliver(key, BatchResult(key.hex(), problem=problem))
 
     def _again(self, keys: Iterable[bytes]) -> None:
-        """Collect waiting requests anew, unless another job has them."""
-        requests = {key: self._waiting[key].request for key in keys if key in self._waiting}
-        self._collect({key: r for key, r in requests.items() if self._journal.job_of(key) is None})
+        """Collect waiting requests anew; those that another job has wait for that job."""
+        for key in keys:
+            if key in self._waiting:
+                self._queue(key, self._waiting[key].request)
 
     def _spawn(self, work: Coroutine[Any, Any, None], keys: Iterable[bytes]) -> asyncio.Task[None]:
         """Run ``work`` in a task of its own; if it fails, so do the requests of ``keys``."""
@@ -400,7 +307,7 @@ class Batched:
         except EvalkitError as problem:
             self._fail(keys, problem)
         except Exception as problem:  # noqa: BLE001 - else the requests would wait for ever
-            self._fail(keys, SetupError(f"the batch interface of {self._model}: {reason(problem)}"))
+            self._fail(keys, SetupError(f"the batch interface: {reason(problem)}"))
 
 
 def _key_of(text: str) -> bytes:

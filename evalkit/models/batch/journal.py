@@ -30,7 +30,7 @@ class Job(Struct, frozen=True):
     ``name`` is evalkit's own, sent along where the vendor keeps names; ``id`` is the vendor's, None until the
     vendor has answered the submission. ``model`` is the model's spec. ``lines`` is the number of its lines,
     ``open`` of those without a reply in the response cache. ``owner`` is the process that
-    submitted it.
+    submitted it; empty once it has given up.
     """
 
     name: str
@@ -76,6 +76,11 @@ class Journal:
         """Write the vendor's id of a job."""
         with self._transaction() as db:
             db.execute("UPDATE job SET id = ? WHERE name = ?", (job, name))
+
+    def release(self, name: str) -> None:
+        """Write that no process is submitting a job any more."""
+        with self._transaction() as db:
+            db.execute("UPDATE job SET owner = '' WHERE name = ?", (name,))
 
     def note(self, name: str, state: str, done: int) -> None:
         """Write the state of a job."""

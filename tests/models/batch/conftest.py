@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.models.batch import batched
+from evalkit.models.batch import batched, jobs
 from evalkit.models.connect import connect
 from evalkit.types import Requirements, Sample
 from tests.servers.batch_server import BatchServer, serve
@@ -24,9 +24,9 @@ VENDORS = {
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batched, "SHORTEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(batched, "LONGEST_PAUSE_S", 0.02)
-    monkeypatch.setattr(batched, "PAUSES_S", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(jobs, "SHORTEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(jobs, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(jobs, "PAUSES_S", (0.01, 0.01, 0.01, 0.01))
     monkeypatch.setattr(batched, "_IN_CACHE_AFTER_S", 0.01)
 
 

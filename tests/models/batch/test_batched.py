@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed, SetupError, UsageError
-from evalkit.models.batch import anthropic, batched, gemini, openai
+from evalkit.models.batch import anthropic, batched, gemini, jobs, openai
 from evalkit.models.batch.journal import JOURNAL, Journal
 from evalkit.models.connect import connect
 from evalkit.models.middleware import call_stats
@@ -114,6 +114,26 @@ async def test_a_job_above_the_vendors_limit_of_waiting_work_goes_in_parts(ask, 
     assert server.paid == ONCE
 
 
+@pytest.mark.parametrize("vendor", ["openai"])
+async def test_two_jobs_above_the_limit_do_not_wait_for_each_other(ask, server, vendor, monkeypatch) -> None:
+    monkeypatch.setattr(openai.OpenAIBatches, "max_lines", 10)
+    server.at_most = 6
+    assert await ask(vendor, QUESTIONS) == ANSWERS
+    assert server.paid == ONCE
+
+
+async def test_two_runs_that_wait_for_one_job_both_go_on_where_lines_failed(ask, server) -> None:
+    server.held = True
+    server.outcome = lambda q, times: ("expired", None) if times == 1 else ("ok", f"answer to {q}")
+    first = asyncio.create_task(ask("openai", QUESTIONS))
+    await until(lambda: server.jobs)
+    second = asyncio.create_task(ask("openai", QUESTIONS))
+    await asyncio.sleep(0.2)  # the second looks at the job of the first
+    server.held = False
+    assert await first == ANSWERS
+    assert await second == ANSWERS
+
+
 async def test_a_job_that_the_vendor_no_longer_knows_is_asked_again(ask, server, vendor) -> None:
     server.vanishes = lambda job: job.id.endswith("0")
     assert await ask(vendor, QUESTIONS) == ANSWERS
@@ -137,7 +157,7 @@ async def test_a_run_that_ends_between_submission_and_reply_finds_its_job(
     ask, server, vendor, monkeypatch
 ) -> None:
     server.hangs_up, server.held = 1, True
-    monkeypatch.setattr(batched, "PAUSES_S", (1000.0,))
+    monkeypatch.setattr(jobs, "PAUSES_S", (1000.0,))
     stop = asyncio.Event()
     waiting = asyncio.create_task(ask(vendor, QUESTIONS, stop))
     await until(lambda: server.jobs)
