@@ -71,6 +71,7 @@ class Model:
         self.facts = probed.info if probed else ServerInfo()
         self.sender, self._media = sender, traits.media
         self.reasoning_marks = self.adapter.traits.reasoning_marks if self.adapter else None
+        self.window = traits.window  # the samples in progress that suit the adapter; None: any number
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0

@@ -7,14 +7,14 @@ fit. evalkit uses nothing else of a plug-in. docs/plug-ins.md shows how to regis
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 from msgspec import Struct
 
-from evalkit.errors import UsageError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.types import (
     MediaSupport,
     Passage,
@@ -51,6 +51,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     - ``retry_budget``: the number of retries for each answered request.
     - ``media``: the media that the backend takes; None: all, unchanged.
     - ``defaults``: generation parameters where the task gives none.
+    - ``window``: the number of samples in progress that suits the backend; None: evalkit's own number.
     - ``reasoning_marks``: what opens and closes reasoning in the text of replies, where evalkit does not know
       it (``?reasoning_marks=OPEN,CLOSE``; set by ``evalkit.models.load``).
     """
@@ -65,6 +66,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     retry_budget: float | None = None
     media: MediaSupport | None = None
     defaults: dict[str, Any] = {}
+    window: int | None = None
     reasoning_marks: tuple[str, str] | None = None
 
 
@@ -97,6 +99,82 @@ class Load(Struct, frozen=True):
     running: int
     waiting: int
     most: int | None = None
+
+
+class BatchState(Struct, frozen=True):
+    """The state of a batch job.
+
+    - ``word``: the vendor's word for it; ``done``: the lines that have a result.
+    - ``refused``: the vendor's reason where it took the job, but will answer none of its lines.
+    - ``too_much``: it will take fewer lines, or the same lines when earlier jobs have ended.
+    - ``cancelled``: lines without a result were cancelled by a user.
+    """
+
+    word: str
+    ended: bool = False
+    done: int = 0
+    refused: str = ""
+    too_much: bool = False
+    cancelled: bool = False
+
+
+class BatchResult(Struct, frozen=True):
+    """The result of one line of a batch job: the ``body`` of the reply, or the ``problem``."""
+
+    key: str
+    body: Any = None
+    problem: EvalkitError | None = None
+
+
+class BatchService(ABC):
+    """A vendor's batch interface: takes requests by the file and answers within a day, at a lower price.
+
+    ``max_lines`` and ``max_bytes`` are the vendor's limits of one file. A file goes out when no request has
+    come for ``wait_s`` seconds (``?batch_wait=``), or when it is full. All methods raise ``ModelError`` as
+    ``Backend.send`` does. A job that the vendor does not know is a ``RequestRejected`` of status 404.
+    """
+
+    max_lines: int
+    max_bytes: int
+    wait_s: float = 10.0
+
+    @abstractmethod
+    def line(self, key: str, request: Request) -> bytes:
+        """Return a request as one line of a file. ``key`` (64 hex digits) comes back with its result.
+
+        Called in a thread. Raises ``RequestRejected`` for a request that the interface does not take.
+        """
+
+    @abstractmethod
+    async def submit(self, name: str, lines: Sequence[bytes]) -> str:
+        """Submit a job and return the vendor's id. ``name`` is evalkit's own: ``find`` looks for it."""
+
+    @abstractmethod
+    async def find(self, name: str, keys: Sequence[str], since: float, known: Collection[str]) -> str | None:
+        """Return the id of the job that was submitted as ``name``; None if the vendor has no such job.
+
+        For a vendor that keeps no names: the job's ``keys``, the time before its submission (epoch seconds),
+        and the ids that are ``known`` as those of other jobs.
+        """
+
+    @abstractmethod
+    async def state(self, job: str) -> BatchState:
+        """Return the state of a job."""
+
+    @abstractmethod
+    def results(self, job: str) -> AsyncIterator[BatchResult]:
+        """Yield the results of an ended job, in any order.
+
+        An expired line is a ``ServerFailed``: it is asked again. A cancelled one is a ``SetupError``.
+        """
+
+    @abstractmethod
+    async def cancel(self, job: str) -> None:
+        """Cancel a job. Lines that the vendor has answered stay answered, and are paid for."""
+
+    @abstractmethod
+    def read(self, body: Any, request: Request) -> Response:
+        """Return the response in the ``body`` of a result."""
 
 
 class Sender(Protocol):
@@ -142,6 +220,10 @@ class Backend(ABC):
         Raises ``evalkit.errors.ProbeError`` with the fix in its message. The default checks nothing.
         """
         return ProbeResult(self.name, ServerInfo({"model": self.name}), self.traits)
+
+    def batches(self) -> BatchService | None:
+        """Return the batch interface, if the spec says ``?batch=true``; None for a backend without one."""
+        return None
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy an endpoint is; None if it does not report that: then it is not asked again."""

@@ -25,6 +25,7 @@ COMMANDS = {
     "rag-report": ("evalkit.cli.rag_report", "Tell whether the retriever or the generator is the weak part."),
     "resume": ("evalkit.cli.run", "Complete a run that was stopped or had errors."),
     "cache": ("evalkit.cli.cache", "Show the size of the response cache, or empty it."),
+    "batches": ("evalkit.cli.batches", "List or cancel jobs at vendors' batch interfaces."),
     "score": ("evalkit.cli.score", "Score predictions that were made elsewhere."),
     "rescore": ("evalkit.cli.rescore", "Score stored answers again, without a model."),
     "new": ("evalkit.cli.new", "Write a commented task, server adapter or retriever."),

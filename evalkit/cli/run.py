@@ -59,7 +59,11 @@ from evalkit.util.name_values import parse_name_values
 @click.option("--seed", type=int, default=0, help="Another random part of the samples. [default: 0]")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Answer every sample N times.")
 @click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
-@click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    help="The most samples in progress. [default: 2048; 20000 with ?batch=true]",
+)
 @time_option
 @click.option(
     "--cache",
@@ -194,7 +198,11 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
-@click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    help="The most samples in progress. [default: 2048; 20000 with ?batch=true]",
+)
 @time_option
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
 @click.option(

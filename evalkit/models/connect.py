@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+import msgspec
+
+from evalkit.errors import ProbeError, UsageError
 from evalkit.model import Model
 from evalkit.models import load, wrap
-from evalkit.models.middleware.cached import CacheMode
-from evalkit.models.middleware.response_cache import ResponseCache
+from evalkit.models.batch.batched import WINDOW, Batched
+from evalkit.models.batch.journal import JOURNAL, Journal
+from evalkit.models.middleware.cached import CacheMode, namespaces
+from evalkit.models.middleware.response_cache import ResponseCache, request_key
 from evalkit.models.middleware.stack import scheduler_of
 from evalkit.models.schedule.lengths import prior
 from evalkit.models.schedule.load_monitor import watch
@@ -52,13 +58,21 @@ async def connect(
     Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
     backend = given or load(text, config=load_config())
+    if (service := backend.batches()) is not None:
+        _check_batch(backend.name, needs, max_inflight)
     cache = ResponseCache(responses, cache_size(load_config()))
+    batched: Batched | None = None
     try:
         if known and backend.traits.endpoints:
             probed = ProbeResult(*known, backend.traits)
         else:
             probed = await backend.probe(needs)
         scheduler = _scheduler(probed.traits, max_inflight)
+        if service is not None:
+            probed = _with_window(probed)
+            key = partial(request_key, probed.info.identity, namespace=namespaces(mode, namespace)[0])
+            journal = Journal(responses.with_name(JOURNAL))
+            batched = Batched(service, journal, key, model=text, stop=stop, down_s=probed.traits.down_timeout)
         sender = wrap(
             backend,
             probed.traits,
@@ -69,12 +83,29 @@ async def connect(
             prior=prior(earlier) if earlier else None,
             scheduler=scheduler,
             stop=stop,
+            batched=batched,
         )
         async with _watched(backend, scheduler):
             yield text if given else probed.name, Model(sender, adapter=backend, probed=probed)
     finally:
+        if batched is not None:
+            await batched.close()
         await backend.close()
         cache.close()
+
+
+def _check_batch(name: str, needs: Requirements, max_inflight: int | None) -> None:
+    """Refuse what a batch interface does not have. Raises ``ProbeError``, ``UsageError``."""
+    if needs.logprobs:
+        raise ProbeError(f"{name}: a batch interface has no log-probabilities. Leave out batch=true")
+    if max_inflight is not None:
+        raise UsageError(f"{name}: --max-inflight has no effect with batch=true. Leave it out")
+
+
+def _with_window(probed: ProbeResult) -> ProbeResult:
+    """Return the result of a probe with a number of samples in progress that is worth a batch."""
+    traits = msgspec.structs.replace(probed.traits, window=probed.traits.window or WINDOW)
+    return msgspec.structs.replace(probed, traits=traits)
 
 
 def _scheduler(traits: BackendTraits, max_inflight: int | None) -> Scheduler:

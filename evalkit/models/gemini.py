@@ -27,6 +27,7 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
     Message,
@@ -269,6 +270,12 @@ class GeminiBackend(VendorBackend):
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
         return read(data, request, self.model, **timing)
+
+    def batches(self) -> BatchService | None:
+        """Return Gemini's batch interface, if the spec asks for it."""
+        from evalkit.models.batch.gemini import GeminiBatches
+
+        return GeminiBatches(self) if self.spec.options.get("batch") else None
 
     async def entries(self, url: str) -> list[dict[str, Any]]:
         """Return the model's own page, else the list. Raises as ``send`` does."""

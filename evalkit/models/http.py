@@ -214,6 +214,10 @@ class HTTPBackend(Backend):
         note = f"another model answered: {response.model[:100]}"
         return msgspec.structs.replace(response, notes=(*response.notes, note))
 
+    def answer(self, data: Any, request: Request) -> Response:
+        """Return the response in a decoded reply, noted if another model gave it. Raises as ``read``."""
+        return self._with_model_note(self.read(data, request))
+
     async def _count_tokens(self, request: Request) -> int:
         """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
         response, _ = await self.endpoints.call(partial(self._generate, request=request))

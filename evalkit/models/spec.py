@@ -149,6 +149,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "video": _one_of("frames", "file"),
     "label": _label,
     "unlisted": _flag,
+    "batch": _flag,
+    "batch_wait": _above_zero(float),
     "effort": read_effort,
     "reasoning_tokens": read_tokens,
     "reasoning_marks": read_marks,
@@ -388,6 +390,10 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
             f"model provider {spec.provider!r}: {type(backend).__name__} must be a subclass of "
             "evalkit.protocols.Backend (see docs/plug-ins.md)"
         )
+    if spec.options.get("batch"):
+        _check_batch(spec, backend)
+    elif "batch_wait" in spec.options:
+        raise UsageError("model parameter batch_wait: goes with batch=true")
     if (asked := spec.reasoning.identity) and not backend.takes_reasoning:
         raise UsageError(
             f"{spec.provider}:{spec.name} cannot be told how long to think: leave out {' and '.join(asked)}"
@@ -395,3 +401,24 @@ def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
     if marks := spec.reasoning.marks:
         backend.traits = msgspec.structs.replace(backend.traits, reasoning_marks=marks)
     return backend
+
+
+def _check_batch(spec: ModelSpec, backend: Backend) -> None:
+    """Raise ``UsageError`` for a spec with ``?batch=true`` that no batch interface can follow."""
+    if backend.batches() is None:
+        raise UsageError(
+            f"model parameter batch=true: {spec.provider} has no batch interface. openai:, anthropic: and "
+            "gemini: have one"
+        )
+    for name in ("stream", "rpm", "tpm", "max_inflight"):
+        if spec.options.get(name):
+            raise UsageError(
+                f"model parameter {name}: has no effect with batch=true, where the vendor decides when it "
+                "answers. Leave one of the two out"
+            )
+    if len(spec.urls) > 1:
+        raise UsageError(f"{spec.display}: a batch interface has one URL, not {len(spec.urls)}")
+    if spec.options.get("api") == "completions":
+        raise UsageError(
+            "model parameter api=completions: a batch interface takes chats. Leave out batch=true"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.models.middleware.call_stats import OF_JUDGE, CacheUse, CallStats
+from evalkit.models.middleware.call_stats import OF_JUDGE, CacheUse, CallStats, JobProgress
 from evalkit.store.records import Run, RunSpec
 
 
@@ -21,12 +21,17 @@ def call_facts(earlier: Run, traffic: CallStats) -> dict[str, Any]:
         "notes": _sum(before.get("notes", {}), traffic.notes),
         "secrets_masked": _sum(before.get("secrets_masked", {}), traffic.secrets),
         "cached": _cached(before.get("cached", {}), traffic.cached),
+        "batch_jobs": before.get("batch_jobs", {}) | {job: _job(p) for job, p in traffic.jobs.items()},
     }
     return {name: values for name, values in facts.items() if values}
 
 
 def _sum(before: dict[str, int], now: Counter[str]) -> dict[str, int]:
     return {name: before.get(name, 0) + now[name] for name in {**before, **now}}
+
+
+def _job(progress: JobProgress) -> dict[str, Any]:
+    return {"lines": progress.lines, "state": progress.state, "ended": progress.ended}
 
 
 def _cached(before: dict[str, Any], now: dict[str, CacheUse]) -> dict[str, Any]:
@@ -80,6 +85,13 @@ def call_notes(run: Run) -> Iterator[str]:
                 f"{before}; whether the server still has the same weights is not known: {use.why}. "
                 "--cache refresh asks again"
             )
+    waiting = [job for job, state in facts.get("batch_jobs", {}).items() if not state["ended"]]
+    if waiting and not run.is_complete:
+        number = "1 batch job goes" if len(waiting) == 1 else f"{len(waiting)} batch jobs go"
+        yield (
+            f"{number} on at the vendor: {', '.join(waiting)}. evalkit resume {run.id} takes the replies "
+            "and pays nothing twice; evalkit batches cancel JOB cancels a job"
+        )
     if restarted := facts.get("restarted"):
         yield (
             f"the server of run {run.id} was started again at {moment(restarted)}, after the run began: "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from evalkit.models.middleware.call_stats import CallStats, current
+from evalkit.models.middleware.call_stats import CallStats, JobProgress, current
 from evalkit.types import Bar
 
 REFRESH_S = 0.25
@@ -76,7 +76,23 @@ class RunDisplay:
         troubles = [f"failed calls: {listed(traffic.failures)}"] if traffic.failures else []
         troubles += [f"retries used up: {traffic.given_up:,} calls given up"] if traffic.given_up else []
         troubles += [f"samples: {self._samples}"] if self._samples else []
-        return "\n".join(" · ".join(line) for line in (parts, troubles) if line)
+        batch = [batch_text(traffic.jobs)] if traffic.jobs else []
+        return "\n".join(" · ".join(line) for line in (parts, batch, troubles) if line)
+
+
+def batch_text(jobs: Mapping[str, JobProgress]) -> str:
+    """Return the state of batch jobs: ``batch: 2 jobs, in_progress, 1,200 of 2,048 lines done, 3 min``.
+
+    The time is that of the oldest job that has not ended.
+    """
+    waiting = [job for job in jobs.values() if not job.ended]
+    shown = waiting or list(jobs.values())
+    states = listed(Counter(job.state for job in shown)) if len(shown) > 1 else shown[0].state
+    lines, done = sum(job.lines for job in shown), sum(job.done for job in shown)
+    minutes = (time.time() - min(job.since for job in shown)) / 60
+    number = "1 job" if len(shown) == 1 else f"{len(shown)} jobs"
+    age = f", {minutes:,.0f} min" if waiting else ""
+    return f"batch: {number}, {states}, {done:,} of {lines:,} lines done{age}"
 
 
 def listed(counts: Counter[str]) -> str:

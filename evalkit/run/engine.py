@@ -34,6 +34,7 @@ from evalkit.util.boundary import reason
 if TYPE_CHECKING:
     from evalkit.model import Model
 
+WINDOW = 2048  # samples in progress
 BATCH = 250
 BATCH_S = 0.5
 # Failures in a row, each after its retries, after which the server counts as down and the run stops.
@@ -65,7 +66,7 @@ class Work:
     write: Callable[[list[SampleRecord]], None]
     bar: Bar
     write_waits: bool = False
-    window: int = 2048
+    window: int = WINDOW
     limit: int | None = None
     grace_s: float = 5.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -66,7 +66,7 @@ class Options:
     limit: int | None = None
     sampling: Sampling | None = None  # None: the first ``limit`` samples
     repeats: int = 1
-    window: int = 2048
+    window: int | None = None  # None: what suits the model
     max_inflight: int | None = None  # None: what the server can run; when resumed, the value of the run
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
     allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
@@ -276,7 +276,7 @@ async def _drive(
                             write=lambda batch: store.samples.write(spec.id, batch),
                             write_waits=not store.embedded,
                             bar=live,
-                            window=options.window,
+                            window=options.window or model.window or engine.WINDOW,
                             limit=spec.limit,
                             stop=options.stop,
                             heartbeat=beat,

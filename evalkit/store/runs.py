@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,13 +15,11 @@ from evalkit.store.codec import pack, plain_text, unpack
 from evalkit.store.database import Database, insert_missing
 from evalkit.store.records import MetricInfo, Run, RunSpec, RunStatus, Tokens
 from evalkit.types import Estimate
+from evalkit.util.process import is_alive, this_process
 
 T = TypeVar("T")
 
 MOST_TOKENS_OF_SAMPLE = 2**31 - 1  # what a column of PostgreSQL's type INTEGER holds
-
-STALE_S = 30.0
-"""Age of a heartbeat, in seconds, from which another process may take over a run of another machine."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -61,7 +56,7 @@ class Runs:
                     status="running",
                     started=now,
                     heartbeat=now,
-                    owner=_this_process(),
+                    owner=this_process(),
                     wall_s=0.0,
                     n_expected=spec.n_expected,
                     dataset=spec.dataset,
@@ -86,18 +81,18 @@ class Runs:
         """Make this process the owner of a run. Raises ``StoreError`` if another live process owns it."""
         with self._database.writing() as connection:
             row = self.row(connection, run_id)
-            if row.owner and row.owner != _this_process() and _alive(row.owner, row.heartbeat):
+            if row.owner and row.owner != this_process() and is_alive(row.owner, row.heartbeat):
                 raise StoreError(
                     f"run {run_id} is held by another process ({row.owner}); wait for it or stop it"
                 )
             values = {"status": "running", "ended": None, "totals": None}
-            self._update(connection, run_id, owner=_this_process(), heartbeat=time.time(), **values)
+            self._update(connection, run_id, owner=this_process(), heartbeat=time.time(), **values)
 
     def heartbeat(self, run_id: str) -> None:
         """Record that this process still works on the run. Raises ``StoreError`` if another owns it now."""
         with self._database.writing() as connection:
             row = self.row(connection, run_id)
-            if row.owner != _this_process():
+            if row.owner != this_process():
                 raise StoreError(f"run {run_id} was taken over by another process ({row.owner})")
             self._update(connection, run_id, heartbeat=time.time())
 
@@ -256,7 +251,7 @@ def _run(row: Any, counted: Totals, metrics: dict[str, Estimate]) -> Run:
 def _status(row: Any) -> RunStatus:
     """Return a run's status: a run whose process is gone without a word (``kill -9``) is interrupted."""
     status: RunStatus = row.status
-    left = status == "running" and row.owner and not _alive(row.owner, row.heartbeat)
+    left = status == "running" and row.owner and not is_alive(row.owner, row.heartbeat)
     return "interrupted" if left else status
 
 
@@ -369,45 +364,3 @@ def _estimate(row: Any) -> Estimate:
 def _number(stored: float | None) -> float:
     """Return a stored number; SQLite stores NaN as NULL."""
     return float("nan") if stored is None else stored
-
-
-def _this_process() -> str:
-    return f"{_this_machine()}:{os.getpid()}:{_start_of(os.getpid())}"
-
-
-@cache
-def _this_machine() -> str:
-    """Return the host's name and the namespace of process numbers, which differs in each container."""
-    try:
-        return f"{socket.gethostname()}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
-    except OSError:  # no Linux
-        return socket.gethostname()
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process began, in 1/100 s after the start of the machine.
-
-    The time tells the process from a later one with the same number, also when the clock has been changed.
-    It is empty for a process that has ended, also for one that its parent has not yet waited for.
-    """
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return str(round((process.create_time() - psutil.boot_time()) * 100))
-    except psutil.Error:
-        return ""
-
-
-def _alive(owner: str, heartbeat: float | None) -> bool:
-    """Return whether the process that owns a run still works on it.
-
-    For a process on this machine the operating system knows; the heartbeat may be late when a task blocks the
-    event loop or the clock was changed. For a process elsewhere only the heartbeat is known.
-    """
-    host, pid, start = owner.rsplit(":", 2)
-    if host == _this_machine() and start:
-        return _start_of(int(pid)) == start
-    return heartbeat is not None and time.time() - heartbeat <= STALE_S

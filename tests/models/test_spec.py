@@ -176,3 +176,25 @@ async def test_a_display_name_holds_no_secret(monkeypatch):
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UsageError, match="MY_KEY is not set"):
         load("openai:m@http://h:1?key_env=MY_KEY")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("baseline:extract?batch=true", r"takes no server settings \(batch\)"),
+        ("sglang:tiny@http://127.0.0.1:1?batch=true", "sglang has no batch interface"),
+        ("openai:tiny@http://127.0.0.1:1?batch=maybe", "model parameter batch=maybe: must be true or false"),
+        (
+            "openai:tiny@http://127.0.0.1:1?batch=true&rpm=5",
+            "model parameter rpm: has no effect with batch=true",
+        ),
+        ("openai:tiny@http://127.0.0.1:1?batch=true&stream=true", "model parameter stream: has no effect"),
+        ("openai:tiny@http://127.0.0.1:1?batch=true&api=completions", "a batch interface takes chats"),
+        ("openai:tiny@http://127.0.0.1:1?batch=true&batch_wait=-1", "model parameter batch_wait=-1: must be"),
+        ("openai:tiny@http://a:1,http://b:1?batch=true", "a batch interface has one URL, not 2"),
+        ("openai:tiny@http://127.0.0.1:1?batch_wait=5", "model parameter batch_wait: goes with batch=true"),
+    ],
+)
+def test_specs_that_no_batch_interface_can_follow_are_refused(spec: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load(spec)

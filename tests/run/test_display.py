@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import time
 
 from rich.console import Console
 
 from evalkit.errors import Overloaded, ServerFailed
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
-from evalkit.run.display import RunDisplay
+from evalkit.models.middleware.call_stats import JobProgress
+from evalkit.run.display import RunDisplay, batch_text
 from evalkit.types import Request, Response, Usage
 from evalkit.util.progress import Lines, Rich
 
@@ -64,6 +66,23 @@ def test_rates_are_those_of_the_last_seconds_and_troubles_stand_on_a_line_of_the
         "0.00 samples/s · 0.00 tokens/s · 64 in flight · 1,200 from the cache · 14 retries",
         "failed calls: 2 × 429, 1 × ServerFailed · samples: 3 × truncated",
     ]
+
+
+def test_batch_jobs_show_the_vendors_state_and_those_that_run() -> None:
+    hour_ago = time.time() - 3_600
+    one = JobProgress(2_000, 1_200, "in_progress", since=hour_ago)
+    other = JobProgress(48, 0, "validating", since=hour_ago + 600)
+    ended = JobProgress(500, 500, "completed", ended=True)
+    assert batch_text({"a": one}) == "batch: 1 job, in_progress, 1,200 of 2,000 lines done, 60 min"
+    assert batch_text({"a": one, "b": other, "c": ended}) == (
+        "batch: 2 jobs, 1 × in_progress, 1 × validating, 1,200 of 2,048 lines done, 60 min"
+    )
+    assert batch_text({"c": ended}) == "batch: 1 job, completed, 500 of 500 lines done"
+    board = Board()
+    live = RunDisplay(board, Clock())
+    live.traffic.jobs["a"] = one
+    live.refresh()
+    assert board.text.splitlines()[1].startswith("batch: 1 job, in_progress")
 
 
 async def test_it_ends_with_the_figures_of_the_whole() -> None:

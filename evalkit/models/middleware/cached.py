@@ -10,11 +10,16 @@ from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import CacheUse
 from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.response_cache import ResponseCache, Stored, model_key, request_key
-from evalkit.models.middleware.weights_check import Verdict, WeightsCheck
+from evalkit.models.middleware.weights_check import NoWeightsCheck, Verdict, WeightsCheck
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
 
 CacheMode = Literal["on", "off", "refresh", "only"]
+
+
+def namespaces(mode: CacheMode, namespace: str) -> tuple[str, ...]:
+    """Return the namespaces of a mode: the first is read; all are written, the first one last."""
+    return {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
 
 
 class Cached(Layer):
@@ -35,12 +40,12 @@ class Cached(Layer):
         identity: Mapping[str, Any],
         mode: CacheMode = "on",
         namespace: str = "",
+        check: WeightsCheck | NoWeightsCheck | None = None,
     ) -> None:
         super().__init__(inner)
         self._cache, self._identity, self._only = cache, identity, mode == "only"
-        # The first namespace is read; all are written, the first one last.
-        self._namespaces = {"off": (namespace,), "refresh": (namespace, "")}.get(mode, ("",))
-        self._check = WeightsCheck(inner, drawn="temperature" in identity.get("left_out", ()))
+        self._namespaces = namespaces(mode, namespace)
+        self._check = check or WeightsCheck(inner, drawn="temperature" in identity.get("left_out", ()))
         self._model = model_key(identity)
         self._outdated_before = cache.outdated_before(self._model)
 

@@ -53,6 +53,17 @@ class CacheUse:
 
 
 @dataclass
+class JobProgress:
+    """A batch job: its lines, those that are done, the vendor's state, and the time of submission (epoch)."""
+
+    lines: int
+    done: int = 0
+    state: str = "submitted"
+    ended: bool = False
+    since: float = field(default_factory=time.time)
+
+
+@dataclass
 class CallStats:
     """Counts of one run, which began at ``began`` (epoch seconds)."""
 
@@ -66,6 +77,7 @@ class CallStats:
     notes: Counter[str] = field(default_factory=Counter)  # replies by what is to be said of them
     judged: Counter[str] = field(default_factory=Counter)  # a judge's questions, and what they cost
     cached: defaultdict[str, CacheUse] = field(default_factory=lambda: defaultdict(CacheUse))  # by model
+    jobs: dict[str, JobProgress] = field(default_factory=dict)  # batch jobs by the vendor's id
     secrets: Counter[str] = field(default_factory=Counter)  # replies that repeated a secret, by its name
 
     def failed(self, problem: ModelError) -> None:

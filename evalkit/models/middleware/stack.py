@@ -1,7 +1,8 @@
 """The order of the layers around a backend: cache, single flight, masking, retry, schedule, backend.
 
 The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
-request that pauses before its next try holds no slot of an endpoint.
+request that pauses before its next try holds no slot of an endpoint. With a batch interface, ``Batched``
+stands in the place of retry, schedule and backend.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from evalkit.models.batch.batched import Batched
 from evalkit.models.middleware.cached import Cached, CacheMode
 from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.masked import Masked
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
+from evalkit.models.middleware.weights_check import NoWeightsCheck
 from evalkit.models.schedule.lengths import Prior
 from evalkit.models.schedule.limits import TokenBucket
 from evalkit.models.schedule.scheduler import Scheduler
@@ -36,23 +39,28 @@ def wrap(
     prior: Prior | None = None,
     scheduler: Scheduler | None = None,
     stop: asyncio.Event | None = None,
+    batched: Batched | None = None,
 ) -> Sender:
     """Return a backend in all its layers.
 
     ``traits`` are the probe's, by default the backend's own; a backend that is not ``cacheable`` gets neither
     cache nor single flight. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` returns the tokens
     of an earlier reply to a request. ``scheduler`` may be shared by several models. Once ``stop`` is set,
-    nothing more is sent.
+    nothing more is sent. ``batched`` sends to the backend's batch interface.
     """
     traits = traits or backend.traits
-    queue = scheduler_of(traits) if scheduler is None else scheduler
-    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
-    retrying = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
-    sender: Sender = Masked(retrying)
+    sender: Sender
+    if batched is not None:
+        sender = Masked(batched)
+    else:
+        queue = scheduler_of(traits) if scheduler is None else scheduler
+        scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
+        sender = Masked(Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1))
     if not traits.cacheable:
         return sender
     sender = Coalesced(sender)
-    return sender if cache is None else Cached(sender, cache, identity or {}, mode, namespace)
+    check = None if batched is None else NoWeightsCheck()
+    return sender if cache is None else Cached(sender, cache, identity or {}, mode, namespace, check)
 
 
 def scheduler_of(traits: BackendTraits, max_inflight: int | None = None) -> Scheduler:

@@ -25,7 +25,7 @@ from evalkit.models.openai.sse import read_stream
 from evalkit.models.openai.tool_calls import tools_payload
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
-from evalkit.protocols import Load, ProbeResult, RateLimits
+from evalkit.protocols import BatchService, Load, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
@@ -103,6 +103,12 @@ class OpenAIBackend(HTTPBackend):
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
         return None if self._vendor or self.traits.slots else await load_of(self, endpoint)
+
+    def batches(self) -> BatchService | None:
+        """Return OpenAI's batch interface, if the spec asks for it."""
+        from evalkit.models.batch.openai import OpenAIBatches
+
+        return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""

@@ -28,7 +28,7 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
-from evalkit.protocols import ProbeResult, RateLimits
+from evalkit.protocols import BatchService, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
@@ -198,6 +198,12 @@ class ResponsesBackend(VendorBackend):
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
         return read(data, request, self.model, **timing)
+
+    def batches(self) -> BatchService | None:
+        """Return OpenAI's batch interface, if the spec asks for it."""
+        from evalkit.models.batch.openai import OpenAIBatches
+
+        return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""

@@ -68,6 +68,9 @@ class SGLangBackend(OpenAIBackend):
         super().__init__(spec)
         self._labels = LabelScores(self._score_labels) if spec.options.get("logprobs") == "score" else None
 
+    def batches(self) -> None:
+        """Return None: SGLang's server has no batch interface."""
+
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is."""
         return await load_of(self, endpoint)

@@ -30,6 +30,7 @@ from evalkit.util.masking import mask
 _KEEP_ALIVE = timedelta(seconds=4)
 # The largest reply and the longest line (one server-sent event): more is no answer of a model.
 _LARGEST_BYTES = 2**28
+_LARGEST_FILE = 2**33  # of a file that is read line by line
 _LINE_BYTES = 2**24
 # The time limit for a small page (a list of models, facts of the server) in seconds.
 _DOCUMENT_S = 30.0
@@ -103,6 +104,28 @@ class Transport:
         """Send ``payload`` as JSON and return the reply. Raises ``ServerFailed``, ``Unreachable``."""
         body = encoded(payload)
         return await self._exchange(url, self._to(url, "POST").body_bytes(body).build_streamed())
+
+    async def post_bytes(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send ``body`` with its own ``headers`` and return the reply. Raises as ``post_json`` does."""
+        request = self._to(url, "POST")
+        for name, value in headers.items():
+            request = request.header(name, value)
+        return await self._exchange(url, request.body_bytes(body).build_streamed())
+
+    @asynccontextmanager
+    async def stream(self, url: str) -> AsyncIterator[Stream]:
+        """Get a large file and yield it by lines. Raises ``ServerFailed``, ``Unreachable``."""
+        request = self._to(url, "GET").build_streamed()
+        try:
+            response = await self._begin(request)
+            try:
+                _refuse_redirect(url, response)
+                lines = self._lines(url, response, largest=_LARGEST_FILE)
+                yield Stream(response.status, response.headers, lines)
+            finally:
+                await request.__aexit__(None, None, None)
+        except (RequestError, TimeoutError) as problem:
+            raise self._explained(url, problem) from None
 
     async def get(self, url: str) -> Reply:
         """Return a small page, within 30 seconds. Raises ``ServerFailed``, ``Unreachable``."""
@@ -178,11 +201,13 @@ class Transport:
             self._client = builder.build()
         return self._client
 
-    async def _lines(self, url: str, response: Response) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, url: str, response: Response, largest: int = _LARGEST_BYTES
+    ) -> AsyncIterator[bytes]:
         """Yield the lines of a reply, however the chunks cut them. A line ends with LF, CR LF or CR."""
         line: list[bytes] = []
         after_cr = False
-        async for chunk in self._chunks(url, response):
+        async for chunk in self._chunks(url, response, largest):
             for piece in chunk.splitlines(keepends=True):
                 if not (after_cr and piece == b"\n"):  # the second half of a line end
                     line.append(piece)
@@ -195,7 +220,7 @@ class Transport:
         if any(line):
             yield b"".join(line)
 
-    async def _chunks(self, url: str, response: Response) -> AsyncIterator[bytes]:
+    async def _chunks(self, url: str, response: Response, largest: int) -> AsyncIterator[bytes]:
         """Yield the chunks of a reply, within the limits of time and size."""
         size, limit_s = 0, self._first_byte_s()
         while True:
@@ -212,8 +237,8 @@ class Transport:
             if chunk is None:
                 return
             size, limit_s = size + len(chunk), self._timeouts.stall
-            if size > _LARGEST_BYTES:
-                raise RequestRejected(f"{url} answered with more than {_LARGEST_BYTES >> 20} MB")
+            if size > largest:
+                raise RequestRejected(f"{url} answered with more than {largest >> 20} MB")
             yield bytes(chunk)
 
     def _explained(self, url: str, problem: Exception, total: float = math.inf) -> ServerFailed:

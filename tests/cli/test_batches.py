@@ -1,0 +1,169 @@
+"""``?batch=true`` from the command line: kill -9, Ctrl-C and resume; jobs are listed and cancelled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.batch_server import BatchServer, serve
+
+N = 120
+TASK = f"""
+from evalkit import Answer, Sample, task
+from evalkit.metrics import exact_match
+
+def samples():
+    for i in range({N}):
+        yield Sample(str(i), f"question {{i}}", "yes")
+
+@task(samples, metrics=[exact_match()])
+async def many(sample, model) -> Answer:
+    return Answer(await model.generate(sample.input))
+"""
+ONCE = Counter({f"question {i}": 1 for i in range(N)})
+VENDORS = {
+    "openai": "openai:tiny@{}?batch=true&batch_wait=0.3",
+    "anthropic": "anthropic:tiny@{}?batch=true&batch_wait=0.3",
+    "gemini": "gemini:tiny@{}/v1beta?batch=true&batch_wait=0.3",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[BatchServer]:
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, server: BatchServer) -> Callable[..., list[str]]:
+    (tmp_path / "task_many.py").write_text(TASK)
+
+    def made(vendor: str = "openai") -> list[str]:
+        return ["run", "task_many.py", "--model", VENDORS[vendor].format(server.url)]
+
+    return made
+
+
+def wait_until(process, condition: Callable[[], object]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def looks(server: BatchServer) -> int:
+    return sum(job.looks for job in server.jobs.values())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "cache"), [("openai", "on"), ("openai", "off"), ("anthropic", "on"), ("gemini", "on")]
+)
+def test_kill_9_and_resume_pick_up_the_running_job(evalkit, server, arguments, vendor, cache) -> None:
+    server.held = True
+    process = evalkit.start(*arguments(vendor), "--cache", cache)
+    wait_until(process, lambda: looks(server))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    server.held = False
+
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert (resumed["status"], resumed["counts"]) == ("complete", {"ok": N})
+    assert len(server.jobs) == 1
+    assert server.paid == ONCE
+
+
+def test_kill_9_before_the_vendors_reply_finds_the_job_by_its_name(evalkit, server, arguments) -> None:
+    server.held, server.hangs_up = True, 1000  # each submission arrives, and its reply never does
+    process = evalkit.start(*arguments())
+    wait_until(process, lambda: server.jobs)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "not yet confirmed" in evalkit("batches", "list").stdout
+    server.held, server.hangs_up = False, 0
+
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert resumed["counts"] == {"ok": N}
+    assert len(server.jobs) == 1
+    assert server.paid == ONCE
+
+
+def test_kill_9_while_replies_come_in_loses_none(evalkit, server, arguments) -> None:
+    """The job is downloaded again; what was stored before is not asked again."""
+    server.breaks_off = 1000
+    process = evalkit.start(*arguments())
+    wait_until(process, lambda: server.breaks_off < 998)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    server.breaks_off = 0
+
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert resumed["counts"] == {"ok": N}
+    assert server.paid == ONCE
+    assert evalkit.json("batches", "list")["jobs"] == []
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(evalkit, server, arguments) -> None:
+    server.held = True
+    process = evalkit.start(*arguments())
+    wait_until(process, lambda: looks(server) > 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (stored,) = evalkit.json("show")["runs"]
+    assert "1 batch job goes on at the vendor: batch_0" in err
+    assert f"evalkit resume {stored['id']}" in err
+    assert "evalkit batches cancel" in err
+    (job,) = evalkit.json("batches", "list")["jobs"]
+    assert (job["id"], job["lines"], job["open"]) == ("batch_0", N, N)
+    assert job["state"] in ("validating", "in_progress", "finalizing")
+
+    server.held = False
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert resumed["counts"] == {"ok": N}
+    assert server.paid == ONCE
+    assert evalkit("batches", "list").stdout.strip() == "No batch job is waited for."
+
+
+def test_a_job_is_cancelled_by_its_id(evalkit, server, arguments) -> None:
+    server.held = True
+    process = evalkit.start(*arguments())
+    wait_until(process, lambda: looks(server))
+    unknown = evalkit("batches", "cancel", "batch_7", code=2)
+    assert "no such batch job: 'batch_7'" in unknown.stderr
+    assert "batch_0" in unknown.stderr
+    evalkit("batches", "cancel", "batch_0")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was cancelled" in err
+    assert not server.paid
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert resumed["counts"] == {"ok": N}
+
+
+def test_a_judges_calls_go_by_batch_too(evalkit, server, tmp_path: Path) -> None:
+    judged = TASK.replace("sample, model)", "sample, model, judge)").replace(
+        "    return Answer(await model.generate(sample.input))",
+        "    reply = await model.generate(sample.input)\n"
+        "    await judge.relation([Passage('1', 'The sky is blue.')], reply.text, sample)\n"
+        "    return Answer(reply)",
+    )
+    judge = f"llm:{VENDORS['openai'].format(server.url)}"
+    fixture = f"""
+from evalkit import Passage, fixture
+from evalkit.judge import open_judge
+
+@fixture
+async def judge(cache_dir):
+    async with open_judge({judge!r}, cache_dir) as judge:
+        yield judge
+"""
+    (tmp_path / "task_many.py").write_text(fixture + judged)
+    server.outcome = lambda question, times: ("ok", "yes" if question.startswith("question") else "SUPPORTED")
+    evalkit("run", "task_many.py", "--model", VENDORS["anthropic"].format(server.url))
+    assert len(server.jobs) == 2
+    assert server.chats <= 2  # the probe's
