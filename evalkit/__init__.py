@@ -21,7 +21,10 @@ _WHERE = {
     "Arm": "evalkit.rag.arms",
     "Audio": "evalkit.types",
     "cited": "evalkit.rag.prompts",
+    "Conversation": "evalkit.agent",
+    "converse": "evalkit.agent",
     "CorpusError": "evalkit.errors",
+    "Done": "evalkit.agent",
     "Estimate": "evalkit.types",
     "EvalkitError": "evalkit.errors",
     "Evidence": "evalkit.rag.arms",
@@ -54,10 +57,14 @@ _WHERE = {
     "Review": "evalkit.judge.review",
     "Sample": "evalkit.types",
     "SetupError": "evalkit.errors",
+    "SimulatedUser": "evalkit.agent",
     "skip": "evalkit.task",
     "skipif": "evalkit.task",
     "Status": "evalkit.types",
     "Text": "evalkit.types",
+    "tool": "evalkit.agent",
+    "Tool": "evalkit.types",
+    "ToolCall": "evalkit.types",
     "UsageError": "evalkit.errors",
     "Value": "evalkit.task",
     "Video": "evalkit.types",
@@ -67,6 +74,11 @@ _WHERE = {
 __all__ = ["__version__", "metric", "task", *_WHERE]
 
 if TYPE_CHECKING:
+    from evalkit.agent import Conversation as Conversation
+    from evalkit.agent import Done as Done
+    from evalkit.agent import SimulatedUser as SimulatedUser
+    from evalkit.agent import converse as converse
+    from evalkit.agent import tool as tool
     from evalkit.choice.asking import answer_choice as answer_choice
     from evalkit.choice.asking import lettered as lettered
     from evalkit.data.files import file_rows as file_rows
@@ -112,6 +124,8 @@ if TYPE_CHECKING:
     from evalkit.types import Sample as Sample
     from evalkit.types import Status as Status
     from evalkit.types import Text as Text
+    from evalkit.types import Tool as Tool
+    from evalkit.types import ToolCall as ToolCall
     from evalkit.types import Video as Video
 
 

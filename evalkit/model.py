@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,29 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole
-from evalkit.requests import describe
-from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
+from evalkit.requests import describe, with_ids
+from evalkit.types import (
+    Content,
+    Image,
+    Message,
+    Part,
+    Request,
+    Response,
+    Sample,
+    ServerInfo,
+    Text,
+    Tool,
+    ToolCall,
+)
 
 # A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
 _DRAW = 1 << 20
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that all vendors take
+_CHOICES = ("auto", "none", "required")
+
+Reference = str | Sequence[ToolCall]
+"""A perfect reply: a text, or the calls of tools."""
 
 
 class Call(Struct, frozen=True):
@@ -54,7 +72,7 @@ class Model:
         self.calls: list[Call] = []
         self._sample: Sample | None = None
         self._repeat = 0
-        self._expected: Callable[[Sequence[Message]], str] | None = None
+        self._expected: Callable[[Sequence[Message]], Reference] | None = None
         unknown = self.defaults.keys() - {*_SAMPLING, "extra"}
         if unknown:
             name = min(unknown)
@@ -66,7 +84,13 @@ class Model:
         bound.__dict__.update(self.__dict__, calls=[], _sample=sample, _repeat=repeat)
         return bound
 
-    def expect(self, reply: Callable[[Sequence[Message]], str]) -> None:
+    def beside(self, other: Model) -> Model:
+        """Return this model for the sample and the repeat of ``other``, with an empty list of calls."""
+        bound = object.__new__(Model)
+        bound.__dict__.update(self.__dict__, calls=[], _sample=other._sample, _repeat=other._repeat)
+        return bound
+
+    def expect(self, reply: Callable[[Sequence[Message]], Reference]) -> None:
         """Set the function that gives the perfect reply to a chat, where ``generate`` gets no ``reference``.
 
         Only ``baseline:gold`` reads it, for the sample that this model is bound to.
@@ -105,16 +129,20 @@ class Model:
         json_schema: dict[str, Any] | None = None,
         regex: str | None = None,
         images: Sequence[Image] = (),
-        reference: str | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "auto",
+        reference: Reference | None = None,
         **extra: Any,
     ) -> Response:
         """Answer a chat. A plain string becomes one user message, ``images`` in front of its text.
 
         A parameter that is not given comes from the model's spec, else from ``Request``'s defaults. Each
         repeat and each further draw adds its number to the ``seed``. ``extra`` goes to the server unchanged.
+        The model may call one of ``tools`` (``response.tool_calls``) as ``tool_choice`` says: ``auto``,
+        ``none``, ``required``, or the name of a tool; ``evalkit.converse`` runs the calls.
         ``reference`` is the perfect reply to this prompt, if that is not the sample's target (for example, if
-        it cites passages by number). It is never sent: ``baseline:gold`` answers with it. Raises
-        ``ModelError`` if the call fails.
+        it cites passages by number, or calls tools). It is never sent: ``baseline:gold`` answers with it.
+        Raises ``ModelError`` if the call fails.
         """
         sampling = {
             "max_tokens": max_tokens,
@@ -124,6 +152,8 @@ class Model:
             "stop": (stop,) if isinstance(stop, str) else stop,
         }
         fields = self._fields(sampling, extra)
+        if tools or tool_choice != "auto":
+            fields |= _tool_fields(tools, tool_choice)
         messages = _messages(prompt, images)
         if images or not isinstance(prompt, str):
             messages = await self._as_backend_takes(messages)
@@ -205,8 +235,10 @@ class Model:
 
         return await ready_soon(messages, self._media)
 
-    def _draw(self, reference: str | None = None) -> dict[str, Any]:
+    def _draw(self, reference: Reference | None = None) -> dict[str, Any]:
         sample = self._sample
+        if reference is not None and not isinstance(reference, str):
+            return {"sample": sample, "repeat": self._repeat, "reference_calls": tuple(reference)}
         if sample is not None and reference is not None:
             sample = msgspec.structs.replace(sample, target=reference, answer=msgspec.UNSET)
         return {"sample": sample, "repeat": self._repeat}
@@ -214,6 +246,9 @@ class Model:
     async def _send(self, request: Request) -> Response:
         request = _without_halves(request)
         response = read_reply(request, await self.sender.send(request))
+        if response.tool_calls:
+            named = with_ids(response.tool_calls, request.messages)
+            response = msgspec.structs.replace(response, tool_calls=named)
         self.calls.append(Call(request, response))
         return response
 
@@ -256,11 +291,13 @@ def _without_halves(request: Request) -> Request:
         request,
         prompt=request.prompt and whole(request.prompt),
         continuation=request.continuation and whole(request.continuation),
-        messages=tuple(Message(m.role, _whole_content(m.content)) for m in request.messages),
+        messages=tuple(
+            msgspec.structs.replace(m, content=_whole_content(m.content)) for m in request.messages
+        ),
     )
 
 
-def _whole_content(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+def _whole_content(content: Content) -> Content:
     if isinstance(content, str):
         return whole(content)
     return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
@@ -280,6 +317,27 @@ def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
         if place >= 0 and (first is None or place < first[1]):
             first = stop, place
     return first
+
+
+def _tool_fields(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
+    """Return the fields of a request with tools, checked. Raises ``UsageError``."""
+    names = [tool.name for tool in tools]
+    for name in names:
+        if not _TOOL_NAME.fullmatch(name) or name in _CHOICES:
+            raise UsageError(
+                f"{name!r} cannot be the name of a tool: take up to 64 letters, digits, _ and -, and none of "
+                f"{', '.join(_CHOICES)}"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"two tools have the name {name!r}: give one of them another, @tool(name=...)")
+    if choice not in (*_CHOICES, *names):
+        known = ", ".join((*_CHOICES, *names))
+        raise UsageError(f"tool_choice={choice!r} names no tool.{did_you_mean(choice, names)} Known: {known}")
+    if not tools:
+        raise UsageError(f"tool_choice={choice!r} needs tools=: there is nothing to choose from")
+    # A tool may carry its function; the request holds what is sent.
+    plain = tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools)
+    return {"tools": plain, "tool_choice": choice}
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from evalkit.reading.surrogates import whole_values
-from evalkit.types import Audio, Image, Message, Part, Request, Text, Video
+from evalkit.types import Audio, Image, Message, Part, Request, Text, ToolCall, Video
 
 
 def describe(request: Request) -> dict[str, Any]:
     """Return a request as plain values: images by hash, without ``sample`` and empty fields."""
     plain: dict[str, Any] = {}
     if request.messages:
-        plain["messages"] = [_plain_message(message) for message in request.messages]
+        plain["messages"] = [describe_message(message) for message in request.messages]
     plain["max_tokens"], plain["temperature"] = request.max_tokens, request.temperature
     plain["top_p"], plain["repeat"] = request.top_p, request.repeat
     if request.stop:
@@ -33,7 +33,8 @@ def describe(request: Request) -> dict[str, Any]:
     return plain
 
 
-def _plain_message(message: Message) -> dict[str, Any]:
+def describe_message(message: Message) -> dict[str, Any]:
+    """Return a message as plain values: images by hash, without empty fields."""
     plain = {"role": message.role, "content": _plain(message.content)}
     if message.tool_calls:
         plain["tool_calls"] = [msgspec.to_builtins(call) for call in message.tool_calls]
@@ -61,6 +62,22 @@ def _plain_part(part: Part) -> dict[str, Any]:
 
 def _not_empty(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
+
+
+def with_ids(calls: Sequence[ToolCall], messages: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """Return calls with an id each that no other call of the conversation has.
+
+    An id that is missing or taken is made from the number of the call: equal conversations have equal ids.
+    It has nine letters and digits, because Mistral's servers take no other.
+    """
+    taken = {call.id for message in messages for call in message.tool_calls}
+    named = []
+    for number, call in enumerate(calls, len(taken) + 1):
+        if not call.id or call.id in taken:
+            call = msgspec.structs.replace(call, id=f"call{number:05d}")
+        taken.add(call.id)
+        named.append(call)
+    return tuple(named)
 
 
 def canonical(value: Any) -> bytes:

@@ -139,6 +139,7 @@ def _digest(path: str | Path) -> str:
 
 
 Part = Text | Image | Audio | Video
+Content = str | tuple[Part, ...]
 
 
 class Tool(Struct, frozen=True):
@@ -161,6 +162,11 @@ class ToolCall(Struct, frozen=True):
     arguments: dict[str, Any] | None = None
     raw: str = ""
 
+    @classmethod
+    def of(cls, name: str, /, **arguments: Any) -> ToolCall:
+        """Return a call as a script or a reference writes it; its id is made when it becomes a reply."""
+        return cls("", name, arguments)
+
 
 class Message(Struct, frozen=True):
     """One turn of a chat: plain text, or ordered parts (text and images, in the order the model sees).
@@ -172,10 +178,17 @@ class Message(Struct, frozen=True):
     """
 
     role: str
-    content: str | tuple[Part, ...]
+    content: Content
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     native: Any = None
+
+    @property
+    def text(self) -> str:
+        """The text of all parts."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, Text))
 
 
 class Sample(Struct, frozen=True):
@@ -235,7 +248,8 @@ class Request(Struct, frozen=True, kw_only=True):
     continuation's tokens after ``prompt``. ``sample`` is neither sent nor hashed: baselines read it.
     ``repeat`` numbers the independent draws of one question, so that the cache keeps them apart.
     ``max_tokens`` is the length of the *answer*: an adapter adds what its model may think on top.
-    ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of one of ``tools``.
+    ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of one of ``tools``. ``reference_calls``
+    are the calls of a perfect reply, for ``baseline:gold``; like ``sample`` they are neither sent nor hashed.
     """
 
     messages: tuple[Message, ...] = ()
@@ -253,6 +267,14 @@ class Request(Struct, frozen=True, kw_only=True):
     sample: Sample | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    reference_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether a model may call tools, or did so in an earlier turn."""
+        return bool(self.tools) or (
+            len(self.messages) > 1 and any(m.tool_calls or m.native is not None for m in self.messages)
+        )
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -46,7 +46,7 @@ class LmEvalBackend(Backend):
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Load the model. Raises ``ProbeError``, ``UsageError``."""
-        if needs.images or needs.json_schema or needs.regex:
+        if needs.images or needs.json_schema or needs.regex or needs.tools:
             raise ProbeError(f"{self.name}: models of lm-eval take only text, and no schema or regex")
         await self._in_thread(self._load)
         info = ServerInfo(self._identity(), getattr(self._lm, "max_length", None))
@@ -101,6 +101,8 @@ class LmEvalBackend(Backend):
             return request.prompt
         if any(not isinstance(message.content, str) for message in request.messages):
             raise RequestRejected(f"{self.name} takes only text")
+        if request.has_tools:
+            raise RequestRejected(f"{self.name} takes no tools")
         return self.render([{"role": m.role, "content": str(m.content)} for m in request.messages])
 
     async def _ask(self, kind: str, args: tuple[Any, ...]) -> Any:

@@ -7,6 +7,8 @@ import functools
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from msgspec.structs import replace
+
 from evalkit.errors import RequestRejected
 from evalkit.media.film_file import missing_bytes
 from evalkit.media.kept import Made, kept
@@ -35,7 +37,7 @@ def ready_messages(messages: tuple[Message, ...], takes: MediaSupport) -> tuple[
     return tuple(
         m
         if isinstance(m.content, str)
-        else Message(m.role, tuple(ready for part in m.content for ready in _ready(part, takes)))
+        else replace(m, content=tuple(ready for part in m.content for ready in _ready(part, takes)))
         for m in messages
     )
 

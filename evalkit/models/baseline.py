@@ -6,6 +6,7 @@
 - ``gold``: the target, which should score best;  ``empty``: nothing, which should score worst
 
 Where the prompt shows options under letters, ``gold`` and ``random`` reply with a letter, as a model would.
+No baseline calls tools, except ``gold`` where the task gives the calls of a perfect reply.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class BaselineBackend(Backend):
                 is_greedy=greedy,
                 model=self.name,
                 usage=_words(prompt, ""),
+            )
+        if request.reference_calls and self._baseline == "gold":
+            return Response(
+                text="", model=self.name, usage=_words(prompt, ""), tool_calls=request.reference_calls
             )
         text = self._answer(request)
         return Response(text=text, model=self.name, usage=_words(prompt, text))

@@ -12,7 +12,7 @@ from evalkit.errors import ModelError
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.layer import Layer
 from evalkit.protocols import Sender
-from evalkit.requests import canonical
+from evalkit.requests import canonical, describe
 from evalkit.types import Request, Response
 
 
@@ -52,11 +52,13 @@ class Coalesced(Layer):
                 flight.set_result(None)
 
 
-_NOT_HASHABLE = {"sample", "json_schema", "extra"}
+_NOT_HASHABLE = {"sample", "json_schema", "extra", "tools", "reference_calls"}
 _hashable = attrgetter(*(name for name in Request.__struct_fields__ if name not in _NOT_HASHABLE))
 
 
 def _content(request: Request) -> Any:
     """Return a request as a dictionary key: all that a server sees of the request, and the repeat."""
+    if request.has_tools:
+        return canonical(describe(request))
     dicts = canonical([request.json_schema, request.extra]) if request.json_schema or request.extra else b""
     return _hashable(request), dicts

@@ -125,14 +125,17 @@ def agree(one: Response, other: Response) -> bool:
 
 
 def _beginning(response: Response) -> str:
-    return " ".join(f"{response.reasoning} {response.text}".split())[:COMPARED]
+    calls = " ".join(f"{call.name} {call.arguments}" for call in response.tool_calls)
+    return " ".join(f"{response.reasoning} {response.text} {calls}".split())[:COMPARED]
 
 
 def _candidates(waiting: list[_Candidate]) -> list[_Candidate]:
     """Return at most ``MOST`` requests from all over that are answered without chance, one of each prompt."""
-    by_prompt = {
-        (one.request.messages, one.request.prompt, one.request.continuation): one
-        for one in waiting
-        if without_chance(one.request)
-    }
+    by_prompt = {_prompt(one): one for one in waiting if without_chance(one.request)}
     return random.Random(0).sample(list(by_prompt.values()), min(MOST, len(by_prompt)))
+
+
+def _prompt(one: _Candidate) -> object:
+    """Return what a request asks as a dictionary key; with tools, which are no key, that of the cache."""
+    request = one.request
+    return one.key if request.has_tools else (request.messages, request.prompt, request.continuation)

@@ -25,6 +25,7 @@ from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.shown import ShownMedia
 from evalkit.models.openai.sse import read_events, read_stream
+from evalkit.models.openai.tool_calls import tools_payload
 from evalkit.models.openai.transport import Reply, Timeouts, Transport
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
@@ -264,6 +265,8 @@ class OpenAIBackend(Backend):
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))
+        if request.tools:
+            payload.update(tools_payload(request))
         if self._new_length_name and chat:
             payload["max_completion_tokens"] = payload.pop("max_tokens")
         payload["stream"] = bool(self.spec.options.get("stream"))  # some servers stream unless told not to

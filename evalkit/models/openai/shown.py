@@ -20,7 +20,7 @@ from evalkit.errors import NotInstalled, RequestRejected
 from evalkit.media.pixels import even_picture, plain_png
 from evalkit.media.sniff import look
 from evalkit.models.openai import wire
-from evalkit.types import Audio, Image, Message, Part, Request, Response, Usage, Video
+from evalkit.types import Audio, Image, Part, Request, Response, Usage, Video
 
 _PICTURE = (64, 64)  # where a picture's size is unknown
 _ADVICE = "Check that the model takes it, its chat template, and the server's limit of pictures in a prompt"
@@ -134,7 +134,7 @@ def _with_new(request: Request, kind: type, count: int, size: tuple[int, int] | 
                 if isinstance(part, Image) and size:
                     part = new_picture(size, kind=part.media_type)
                 parts.append(part)
-        messages.append(Message(message.role, tuple(parts) or "?"))
+        messages.append(replace(message, content=tuple(parts) or "?"))
     return replace(request, messages=tuple(messages), max_tokens=1)
 
 

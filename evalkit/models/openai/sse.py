@@ -8,6 +8,7 @@ from typing import Any
 
 from evalkit.errors import ServerFailed
 from evalkit.models.openai.http_errors import fail, fail_within, reports_error
+from evalkit.models.openai.tool_calls import StreamedCalls
 from evalkit.models.openai.transport import Stream
 from evalkit.models.openai.wire import as_text, content_of, decoded, part_of, thoughts
 from evalkit.requests import encoded
@@ -81,6 +82,7 @@ class StreamedReply:
         self.content: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
+        self.calls: StreamedCalls | None = None
         self.finish: Any = None
         self.error: Any = None
         self.usage: Any = None
@@ -110,20 +112,29 @@ class StreamedReply:
     def _add_delta(self, delta: Mapping[str, Any], elapsed_s: float) -> None:
         reasoning = thoughts(delta)
         content, refusal = content_of(delta), as_text(delta.get("refusal"))
-        if self.first_token_s is None and (reasoning or content or refusal):
+        calls = self._add_calls(delta)
+        if self.first_token_s is None and (reasoning or content or refusal or calls):
             self.first_token_s = elapsed_s
         self.content.append(content)
         self.reasoning.append(reasoning)
         self.refusal.append(refusal)
 
+    def _add_calls(self, delta: Mapping[str, Any]) -> bool:
+        if not (delta.get("tool_calls") or delta.get("function_call")):
+            return False
+        self.calls = self.calls or StreamedCalls()
+        return self.calls.add(delta)
+
     def document(self) -> dict[str, Any]:
         """Return the reply as a server that does not stream would have sent it, to a chat or a completion."""
         content = "".join(self.content)
-        message = {
+        message: dict[str, Any] = {
             "content": content,
             "reasoning_content": "".join(self.reasoning),
             "refusal": "".join(self.refusal),
         }
+        if self.calls:
+            message["tool_calls"] = self.calls.entries
         choice = {"message": message, "text": content, "finish_reason": self.finish, "error": self.error}
         return {"model": self.model, "choices": [choice], "usage": self.usage}
 

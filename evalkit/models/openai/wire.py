@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.openai.tool_calls import native_turn, read_calls, turn_payload
 from evalkit.reading.surrogates import whole
+from evalkit.reading.written_calls import written_call
 from evalkit.types import (
     Audio,
     FinishReason,
@@ -98,9 +100,12 @@ def data_uri(part: Image | Video) -> str:
 
 def message_payload(message: Message) -> dict[str, Any]:
     """Return one message with its parts in order."""
-    if isinstance(message.content, str):
-        return {"role": message.role, "content": message.content}
-    return {"role": message.role, "content": [_part_payload(part) for part in message.content]}
+    content: Any = message.content
+    if not isinstance(content, str):
+        content = [_part_payload(part) for part in content]
+    if message.tool_calls or message.tool_call_id:
+        return turn_payload(message, content)
+    return {"role": message.role, "content": content}
 
 
 def _part_payload(part: Part) -> dict[str, Any]:
@@ -183,6 +188,8 @@ def plain_prompt(request: Request) -> str:
     """Return the text to complete: ``prompt``, or the one text message. Raises ``RequestRejected``."""
     if request.prompt is not None:
         return request.prompt
+    if request.has_tools:
+        raise RequestRejected("api=completions takes no tools: they need api=chat")
     if len(request.messages) == 1 and isinstance(request.messages[0].content, str):
         return request.messages[0].content
     raise RequestRejected("api=completions takes one text message; several messages or images need api=chat")
@@ -308,6 +315,11 @@ def reply(
         finish = "length"  # the server gives no reason, but the reply is as long as it may be
     notes = (f"finish_reason {_short(word)} is not known: not credited",) if finish == "other" else ()
     refusal = as_text(message.get("refusal"))
+    if message.get("tool_calls") or message.get("function_call"):
+        fields["tool_calls"] = calls = read_calls(message, request.messages)
+        fields["native"] = native_turn(message, calls)
+    elif request.tools and (mark := written_call(content_of(message))):
+        notes = (*notes, f"a tool call stands as text in the reply ({mark}): the server did not read it")
     return Response(
         text=whole(content_of(message) or refusal),
         reasoning=whole(thoughts(message)),

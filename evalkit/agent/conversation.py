@@ -1,0 +1,104 @@
+"""The result of a conversation: its messages, the calls of tools, and why it ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct
+
+from evalkit.agent.function_tool import as_text
+from evalkit.requests import describe_message
+from evalkit.types import Answer, Message, Response, Status, ToolCall
+
+Stopped = Literal["answer", "tool", "user", "max_turns", "length", "refusal"]
+Problem = Literal["unknown", "arguments", "failed"]
+
+
+class CalledTool(Struct, frozen=True):
+    """One call of a tool in turn ``turn``, from 1, and ``result``, the text that the model was told.
+
+    ``problem``: the model called a tool that there is not (``unknown``), its ``arguments`` do not fit the
+    tool's schema, or the tool ``failed``. None: the tool returned after ``seconds``.
+    """
+
+    turn: int
+    call: ToolCall
+    result: str
+    seconds: float = 0.0
+    problem: Problem | None = None
+
+
+class Conversation(Struct, frozen=True):
+    """What ``converse`` returns.
+
+    - ``messages``: the whole conversation, from the first message to the last.
+    - ``response``: the model's last reply; ``turns``: the number of its replies.
+    - ``calls``: the calls of tools, in the order in which the model made them.
+    - ``stopped``: the model gave an ``answer`` without a call; a ``tool`` or the ``user`` ended the
+      conversation; ``max_turns`` were used up; the last reply was cut (``length``) or was a ``refusal``.
+    - ``final``: the value with which a tool ended the conversation (``Done``).
+    """
+
+    messages: tuple[Message, ...]
+    response: Response
+    turns: int
+    stopped: Stopped
+    calls: tuple[CalledTool, ...] = ()
+    final: Any = None
+
+    @property
+    def text(self) -> str:
+        """The answer: the text of the last reply, or the result with which a tool ended the conversation."""
+        return as_text(self.final) if self.stopped == "tool" else self.response.text
+
+    @property
+    def unknown_tools(self) -> int:
+        """The number of calls of tools that there are not."""
+        return self._count("unknown")
+
+    @property
+    def broken_arguments(self) -> int:
+        """The number of calls with arguments that are no JSON object, or do not fit the tool's schema."""
+        return self._count("arguments")
+
+    @property
+    def tool_failures(self) -> int:
+        """The number of calls in which the tool itself failed."""
+        return self._count("failed")
+
+    def _count(self, problem: Problem) -> int:
+        return sum(called.problem == problem for called in self.calls)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``answer.metadata["conversation"]`` holds.
+
+        The messages are not in it: the store keeps them as the sample's requests. ``results`` are those of
+        the last turn, which no request holds, because the conversation ended with it.
+        """
+        after = next((n for n, m in enumerate(reversed(self.messages)) if m.role != "tool"), 0)
+        return {
+            "turns": self.turns,
+            "stopped": self.stopped,
+            "unknown_tools": self.unknown_tools,
+            "broken_arguments": self.broken_arguments,
+            "tool_failures": self.tool_failures,
+            "tool_calls": [
+                {"turn": c.turn, "name": c.call.name, "seconds": round(c.seconds, 3), "problem": c.problem}
+                for c in self.calls
+            ],
+            "results": [describe_message(m) for m in self.messages[len(self.messages) - after :]],
+        }
+
+    def answer(self, **fields: Any) -> Answer:
+        """Return the conversation as the task's answer: ``text``, and ``facts`` in its metadata.
+
+        ``fields`` are those of ``Answer``, such as ``passages``; ``metadata`` is added to the facts. A
+        conversation that used up its turns has no answer: its status is ``truncated``.
+        """
+        status = Status.TRUNCATED if self.stopped == "max_turns" else None
+        metadata = {"conversation": self.facts, **fields.pop("metadata", {})}
+        text = self.text if self.stopped == "tool" else UNSET
+        return Answer(
+            **{"response": self.response, "text": text, "status": status, "metadata": metadata, **fields}
+        )

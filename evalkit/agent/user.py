@@ -1,0 +1,64 @@
+"""The simulated user: a second model, or a function, that talks with the model under test."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from evalkit.errors import RequestRejected
+from evalkit.model import Model
+from evalkit.types import Message
+
+UserFunction = Callable[[Sequence[Message]], str | Awaitable[str | None] | None]
+"""A function from the messages so far to the user's next one; None ends the conversation."""
+
+STOP = "###STOP###"  # as in tau-bench (Yao et al., 2024)
+_GREETING = "Hello! How can I help you?"
+
+
+class SimulatedUser(Struct, frozen=True):
+    """A user that another model plays, told who it is in ``system``.
+
+    The user sees the texts of both sides with the roles changed over, and no calls of tools. A reply with the
+    word ``stop`` ends the conversation, so ``system`` must say when to write it. ``sampling`` goes to
+    ``Model.generate``.
+    """
+
+    model: Model
+    system: str
+    stop: str = STOP
+    sampling: dict[str, Any] = {}
+
+    async def say(self, messages: Sequence[Message], asked: Model) -> str | None:
+        """Return the user's next message; None once the user is done. Raises ``ModelError``.
+
+        ``asked`` is the model under test: each repeat of its sample has a user of its own.
+        """
+        spoken = [m for m in messages if m.role in _OTHER and m.text.strip()]
+        turns = [Message(_OTHER[m.role], m.text) for m in spoken]
+        if not turns or turns[0].role != "user":  # chat templates want a message of the other side first
+            turns.insert(0, Message("user", _GREETING))
+        player = self.model.beside(asked)
+        response = await player.generate([Message("system", self.system), *turns], **self.sampling)
+        if response.finish_reason != "stop" or not response.text.strip():
+            why = response.finish_reason if response.finish_reason != "stop" else "an empty reply"
+            raise RequestRejected(f"the simulated user {response.model or 'model'} said nothing whole: {why}")
+        return None if self.stop in response.text else response.text.strip()
+
+
+_OTHER = {"assistant": "user", "user": "assistant"}
+
+
+async def next_message(
+    user: SimulatedUser | UserFunction, messages: Sequence[Message], asked: Model
+) -> Message | None:
+    """Return what the user says next; None where the user ends the conversation."""
+    if isinstance(user, SimulatedUser):
+        said = await user.say(messages, asked)
+    else:
+        value = user(tuple(messages))
+        said = await value if inspect.isawaitable(value) else value
+    return None if said is None else Message("user", said)

@@ -1,0 +1,165 @@
+"""Tools in OpenAI's chat format: their definitions, the calls in messages, in replies and in streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ServerFailed
+from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.requests import encoded, with_ids
+from evalkit.types import Message, Request, ToolCall
+from evalkit.util.masking import excerpt
+
+_NO_PARAMETERS = {"type": "object", "properties": {}}
+# What a turn that calls tools must bring back: vendors that reason between calls refuse it without, or have
+# the model begin anew (DeepSeek, Kimi, gpt-oss, MiniMax; reasoning_details: OpenRouter).
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+
+
+def tools_payload(request: Request) -> dict[str, Any]:
+    """Return the tools of a request, and which of them the model may call."""
+    functions = [
+        {
+            "name": tool.name,
+            **({"description": tool.description} if tool.description else {}),
+            "parameters": tool.parameters or _NO_PARAMETERS,
+        }
+        for tool in request.tools
+    ]
+    named = request.tool_choice not in ("auto", "none", "required")
+    choice = {"type": "function", "function": {"name": request.tool_choice}} if named else request.tool_choice
+    return {"tools": [{"type": "function", "function": f} for f in functions], "tool_choice": choice}
+
+
+def turn_payload(message: Message, content: Any) -> dict[str, Any]:
+    """Return a message that calls tools, or that holds the result of a call."""
+    if isinstance(message.native, Mapping) and message.native.get("role") == message.role:
+        return dict(message.native)
+    payload: dict[str, Any] = {"role": message.role, "content": content}
+    if message.tool_call_id:
+        payload["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        payload["content"] = content or None
+        payload["tool_calls"] = [_call_payload(call) for call in message.tool_calls]
+    return payload
+
+
+def _call_payload(call: ToolCall, **also: Any) -> dict[str, Any]:
+    """Return a call in a message. Servers refuse broken JSON, so it becomes an empty object there."""
+    function = {"name": call.name, "arguments": encoded(call.arguments or {}).decode()}
+    return {**also, "id": call.id, "type": "function", "function": function}
+
+
+def read_calls(message: Mapping[str, Any], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """Return the calls in a reply to the messages ``earlier``. Raises ``ServerFailed`` for another form."""
+    return with_ids([_call(entry) for entry in _entries(message)], earlier)
+
+
+def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[str, Any] | None:
+    """Return a reply with calls as the next request repeats it; None if the calls and the text are all."""
+    entries = _entries(message)
+    thoughts = {name: message[name] for name in _REASONING if message.get(name)}
+    content = message.get("content")
+    also = [{k: v for k, v in entry.items() if k not in _KNOWN and v is not None} for entry in entries]
+    if not thoughts and not any(also) and not (isinstance(content, str) and split_reasoning(content)[0]):
+        return None
+    payloads = [_call_payload(call, **more) for call, more in zip(calls, also, strict=True)]
+    turn = {"role": "assistant", "content": content or None, **thoughts, "tool_calls": payloads}
+    return dict(whole_values(turn))
+
+
+_KNOWN = ("id", "type", "function", "index", "name", "arguments", "parameters")
+
+
+def _entries(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entries = message.get("tool_calls") or message.get("function_call") or []
+    if isinstance(entries, Mapping):
+        entries = [entries]
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise ServerFailed(f"the server's reply has tool calls in an unknown form: {excerpt(entries)}")
+    return entries
+
+
+def _call(entry: Mapping[str, Any]) -> ToolCall:
+    function = entry.get("function")
+    if not isinstance(function, Mapping):  # {"name", "arguments"}, as the old function_call
+        function = entry
+    name, id = function.get("name"), entry.get("id")
+    value = function.get("arguments", function.get("parameters"))
+    arguments = read_arguments(value)
+    text = value if isinstance(value, str) else repr(value)
+    return ToolCall(
+        whole(id) if isinstance(id, str) else "",
+        whole(name) if isinstance(name, str) else "",
+        arguments,
+        "" if arguments is not None else whole(text),
+    )
+
+
+def read_arguments(value: Any) -> dict[str, Any] | None:
+    """Return the arguments of a call, from JSON text or an object; None for what is no JSON object.
+
+    No text at all means no arguments.
+    """
+    try:
+        if isinstance(value, str):
+            value = msgspec.json.decode(value) if value.strip() else {}
+        if value is None:
+            value = {}
+        plain = whole_values(value)
+        msgspec.json.encode(plain)
+    except (ValueError, OverflowError, RecursionError, TypeError):  # an integer that no store can hold, too
+        return None
+    return dict(plain) if isinstance(plain, Mapping) else None
+
+
+class StreamedCalls:
+    """The calls of a streamed reply, put together from its deltas."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self._by_index: dict[Any, dict[str, Any]] = {}
+
+    def add(self, delta: Mapping[str, Any]) -> bool:
+        """Add what a delta holds of calls; return whether it holds anything."""
+        pieces = _entries(delta)
+        for piece in pieces:
+            self._add(piece)
+        return bool(pieces)
+
+    def _add(self, piece: Mapping[str, Any]) -> None:
+        entry = self._entry(piece)
+        inner = piece.get("function")
+        function = inner if isinstance(inner, Mapping) else piece
+        for name in ("name", "arguments"):
+            value = function.get(name)
+            if isinstance(value, str):
+                before = entry["function"].get(name) or ""
+                # Some servers repeat the name in each piece.
+                repeated = name == "name" and value == before
+                entry["function"][name] = before if repeated else before + value
+            elif value is not None:
+                entry["function"][name] = value
+        entry.update({k: v for k, v in piece.items() if k not in _KNOWN and v is not None})
+
+    def _entry(self, piece: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the call that a piece belongs to: by its index, else the last one unless its id is new."""
+        id, index = piece.get("id") or "", piece.get("index")
+        entry = self._by_index.get(index)
+        if entry is None and index is None and self.entries and not id and not _begins(piece):
+            entry = self.entries[-1]
+        if entry is None or (id and entry["id"] and id != entry["id"]):
+            entry = {"id": id, "function": {}}
+            self.entries.append(entry)
+            self._by_index[index] = entry
+        entry["id"] = entry["id"] or id
+        return entry
+
+
+def _begins(piece: Mapping[str, Any]) -> bool:
+    function = piece.get("function")
+    return isinstance(function, Mapping) and bool(function.get("name"))
