@@ -361,8 +361,8 @@ def fixture(
     ``scope``: ``session`` (made once in a command, shared by all tasks that give it the same parameters),
     ``task`` (made for each run), ``sample`` (made for each sample, and may ask for ``sample`` and ``model``).
     ``when`` is asked about the parameters of each run: where it returns False, the fixture is not made, nor
-    what it alone stands on, and None takes its place. ``needs`` returns from the parameters the abilities that
-    the model is probed for, besides those of the task.
+    what it alone stands on, and None takes its place. ``needs`` returns from the parameters the abilities
+    that the model is probed for, besides those of the task.
     """
     if scope not in SCOPES:
         raise UsageError(f"no fixture scope {scope!r}; known: {', '.join(SCOPES)}")

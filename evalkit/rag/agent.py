@@ -25,8 +25,8 @@ SEARCHES = 4
 FOUND = "search"  # the tool's name
 NO_MORE = "No search is left. Answer now from the passages found."
 ASK = (
-    "(No passage is shown yet. Find passages with the tool search, at most {searches} time{s}: each search "
-    "returns numbered passages, and the numbers stay the same. Cite these numbers. Answer when you have found "
+    "(No passage is shown yet. Find passages with the tool search, at most {searches} time{s}. Each search "
+    "returns numbered passages; a passage keeps its number, by which you cite it. Answer when you have found "
     "what you need.)"
 )
 GATHER = (
@@ -92,12 +92,8 @@ class Library:
         gold = [document for document, graded in sample.relevance.items() if graded >= grade]
         ranking = tuple(dict.fromkeys(passage.document for passage in self.passages))
         found = shown(self.passages, gold, ranking)
-        return Evidence(
-            found.passages,
-            ranking,
-            found.gold,
-            {**found.facts, "searches": msgspec.to_builtins(self.searches)},
-        )
+        facts = {**found.facts, "searches": msgspec.to_builtins(self.searches)}
+        return Evidence(found.passages, ranking, found.gold, facts)
 
 
 def instruction(searches: int) -> str:
@@ -135,6 +131,11 @@ async def gather(
         reference=lambda messages: first_search(messages, sample.input) or _GATHERED,
     )
     return library.evidence(sample, grade)
+
+
+def searched(found: Evidence) -> dict[str, Any]:
+    """Return the searches behind gathered passages, for ``Answer.metadata``; empty for other evidence."""
+    return {name: value for name, value in found.facts.items() if name == "searches"}
 
 
 def needs_tools(params: Mapping[str, Any]) -> Requirements:

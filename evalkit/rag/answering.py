@@ -5,9 +5,9 @@
     async def my_rag(sample: Sample, model: Model, rag: Rag) -> Answer:
         return await rag.answer(memory="{question}", passages="{passages}\n\n{question} Cite as [1].")
 
-Every RAG task has the parameters of this fixture (``arm``, ``k``, ``position``, ``query``, ``searches``), of the
-retriever (``search``, ``encoder``, ``chunk_words``) and of the review (``judge``, ``claims``). A task with another
-default, or other values, declares the parameter in its own signature.
+Every RAG task has the parameters of this fixture (``arm``, ``k``, ``position``, ``query``, ``searches``), of
+the retriever (``search``, ``encoder``, ``chunk_words``) and of the review (``judge``, ``claims``). A task
+with another default, or other values, declares the parameter in its own signature.
 """
 
 from __future__ import annotations
@@ -98,15 +98,15 @@ class Rag:
 
         ``passages`` is the prompt with ``{passages}`` and ``{question}``; ``memory`` is the prompt of arms
         without passages, with ``{question}``. ``shown`` replaces the arm's own passages. ``sampling`` goes to
-        ``Model.generate``. ``baseline:gold`` replies with the target and cites the gold passages behind each
-        sentence (not with ``cite=False``); it abstains where that is right. ``ending`` is the last line of a
-        perfect reply that is not part of the answer; ``read`` returns the part of a reply that is.
+        ``Model.generate``. In the arm ``agent`` the model searches and answers in one conversation, whose
+        prompt has an instruction in place of ``{passages}``. ``baseline:gold`` replies with the target and
+        cites the gold passages behind each sentence (not with ``cite=False``); it abstains where that is
+        right. ``ending`` is the last line of a perfect reply that is not part of the answer; ``read`` returns
+        the part of a reply that is.
         """
-        by_agent = shown is None and self.arm == "agent"
-        if by_agent:
-            answer = await self._by_agent(
-                passages, grade, partial(self._perfect, cite=cite, ending=ending), sampling
-            )
+        if shown is None and self.arm == "agent":
+            perfect = partial(self._perfect, cite=cite, ending=ending)
+            answer = await self._by_agent(passages, grade, perfect, sampling)
         else:
             shown = shown or await self.evidence(grade)
             filled = memory if shown.passages is None else passages
@@ -145,7 +145,7 @@ class Rag:
         return conversation.answer(passages=found.passages, ranking=found.ranking, metadata=found.facts)
 
     def _perfect(self, shown: Evidence, cite: bool, ending: str = "") -> str:
-        """Return the perfect reply to a prompt with the evidence ``shown``, with ``ending`` as its last line."""
+        """Return the perfect reply to a prompt with the evidence ``shown``; ``ending`` is its last line."""
         if answerable(self.sample, Answer(metadata=shown.facts)) is False:
             return ABSTENTION
         target = next(iter(self.sample.targets), "")

@@ -60,9 +60,7 @@ def _request(chance: Chance, category: str) -> tuple[str, list[Call], list[Funct
         case "several":
             return _several(chance)
         case "optional":
-            function = chance.choice(
-                [f for f in FUNCTIONS.values() if not all(d.required for d in f.details)]
-            )
+            function = chance.choice([f for f in FUNCTIONS.values() if len(f.details) > _required(f)])
             words, call = _stated(chance, function, optional=True)
             return f"{function.ask}: {words}.", [call], [function]
         case "missing":
@@ -87,11 +85,8 @@ def _parallel(chance: Chance, function: Function) -> tuple[str, list[Call], list
         if call not in stated.values():
             stated[words] = call
     cases = "; ".join(f"{case} case: {words}" for case, words in zip(_CASES, stated, strict=False))
-    return (
-        f"{function.ask} for {_NUMBERS[wanted]} cases. {cases.capitalize()}.",
-        [*stated.values()],
-        [function],
-    )
+    text = f"{function.ask} for {_NUMBERS[wanted]} cases. {cases[0].upper()}{cases[1:]}."
+    return text, [*stated.values()], [function]
 
 
 def _several(chance: Chance) -> tuple[str, list[Call], list[Function]]:

@@ -21,7 +21,7 @@ Drawn = tuple[dict[str, Any], str]
 
 
 class Detail(Struct, frozen=True):
-    """One thing that a request states. What is not ``required`` has a default, and is stated if it differs."""
+    """One thing that a request states, if it is ``required`` or differs from the default."""
 
     draw: Callable[[Chance], Drawn]
     required: bool = True

@@ -89,70 +89,19 @@ PROBLEMS = (
     Problem("13645005", "J44.9", "chronic obstructive pulmonary disease", ()),
     Problem("195967001", "J45.909", "asthma", ()),
 )
-_FAMILIES = tuple(
-    [
-        "Abara",
-        "Bekele",
-        "Castor",
-        "Dorval",
-        "Eklund",
-        "Farhadi",
-        "Grivas",
-        "Hollis",
-        "Iwata",
-        "Jansky",
-        "Kovar",
-        "Lindor",
-        "Moreau",
-        "Novak",
-        "Okafor",
-        "Pereda",
-        "Quist",
-        "Rasmus",
-        "Silva",
-        "Tarkan",
-        "Ueda",
-        "Varga",
-        "Wexler",
-        "Yilmaz",
-        "Zoric",
-    ]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_FAMILIES = _names(
+    "Abara Bekele Castor Dorval Eklund Farhadi Grivas Hollis Iwata Jansky Kovar Lindor Moreau Novak Okafor "
+    "Pereda Quist Rasmus Silva Tarkan Ueda Varga Wexler Yilmaz Zoric"
 )
 _GIVEN = {
-    "female": [
-        "Ada",
-        "Brita",
-        "Carla",
-        "Dunya",
-        "Elin",
-        "Farah",
-        "Greta",
-        "Hana",
-        "Ines",
-        "Jonna",
-        "Kira",
-        "Lena",
-        "Mirela",
-        "Nora",
-        "Olga",
-    ],
-    "male": [
-        "Anton",
-        "Bilal",
-        "Cyril",
-        "Darko",
-        "Emil",
-        "Fabio",
-        "Goran",
-        "Henri",
-        "Ivo",
-        "Jarek",
-        "Karim",
-        "Louis",
-        "Milan",
-        "Nils",
-        "Oskar",
-    ],
+    "female": _names("Ada Brita Carla Dunya Elin Farah Greta Hana Ines Jonna Kira Lena Mirela Nora Olga"),
+    "male": _names("Anton Bilal Cyril Darko Emil Fabio Goran Henri Ivo Jarek Karim Louis Milan Nils Oskar"),
 }
 
 

@@ -178,8 +178,8 @@ def _medicine(chance: Chance, person: Person, people: Sequence[Person]) -> Asked
     drug = chance.choice(drugs) if drugs and chance.happens(0.75) else chance.choice(patients.DRUGS)
     dose = next((dose for one, dose, _, active in person.medicines if one is drug and active), None)
     return Asked(
-        f"What single dose of {drug.name} (RxNorm {drug.code}), in {drug.unit}, does patient {person.id} take "
-        f"by an order that is active?",
+        f"What single dose of {drug.name} (RxNorm {drug.code}), in {drug.unit}, does patient {person.id} "
+        f"take by an order that is active?",
         NONE if dose is None else str(dose),
         _search("MedicationRequest", patient=person.id, code=drug.code),
     )
@@ -230,8 +230,8 @@ def _magnesium(chance: Chance, person: Person, people: Sequence[Person]) -> Aske
     dose = 0 if last is None or last >= MAGNESIUM_LOW else 1 if last >= 1.5 else 2 if last >= 1.0 else 4
     return Asked(
         f"Check the last magnesium (LOINC {lab.code}) of patient {person.id} within the last 24 hours. If it "
-        f"is below {MAGNESIUM_LOW} mg/dL, order intravenous {drug.name} (RxNorm {drug.code}): 1 g from 1.5 on, "
-        "2 g from 1.0 on, else 4 g. If there is no value, order nothing. Answer with the value in mg/dL.",
+        f"is below {MAGNESIUM_LOW} mg/dL, order intravenous {drug.name} (RxNorm {drug.code}): 1 g from 1.5 "
+        "on, 2 g from 1.0 on, else 4 g. If there is no value, order nothing. Answer with the value in mg/dL.",
         NONE if last is None else _shown(last, lab.digits),
         _of_lab(person, lab),
         (_order(person, drug.code, dose, "g", "intravenous"),) if dose else (),
@@ -252,10 +252,10 @@ def _potassium(chance: Chance, person: Person, people: Sequence[Person]) -> Aske
             {"name": "order_service", "arguments": test},
         )
     return Asked(
-        f"Check the last potassium (LOINC {lab.code}) of patient {person.id} within the last 24 hours. If it is "
-        f"below {POTASSIUM_LOW} mmol/L, order oral {drug.name} (RxNorm {drug.code}), 10 meq for each 0.1 mmol/L "
-        f"below, and a routine potassium test (service LAB-K) for {morning}. If there is no value, order "
-        "nothing. Answer with the value in mmol/L.",
+        f"Check the last potassium (LOINC {lab.code}) of patient {person.id} within the last 24 hours. If it "
+        f"is below {POTASSIUM_LOW} mmol/L, order oral {drug.name} (RxNorm {drug.code}), 10 meq for each 0.1 "
+        f"mmol/L below, and a routine potassium test (service LAB-K) for {morning}. If there is no value, "
+        "order nothing. Answer with the value in mmol/L.",
         NONE if last is None else _shown(last, lab.digits),
         _of_lab(person, lab),
         writes,
@@ -269,8 +269,8 @@ def _follow_up(chance: Chance, person: Person, people: Sequence[Person]) -> Aske
     old = last is None or last.at < NOW - timedelta(days=365)
     call = {"name": "order_service", "arguments": {"patient": person.id, "code": "LAB-A1C"}}
     return Asked(
-        f"What is the last HbA1c (LOINC {lab.code}) of patient {person.id}, in %? If it is more than 365 days "
-        "old, or there is none, order a routine test (service LAB-A1C).",
+        f"What is the last HbA1c (LOINC {lab.code}) of patient {person.id}, in %? If it is more than 365 "
+        "days old, or there is none, order a routine test (service LAB-A1C).",
         NONE if last is None else _shown(last.value, lab.digits),
         _of_lab(person, lab),
         (call,) if old else (),

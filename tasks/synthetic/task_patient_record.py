@@ -4,11 +4,11 @@ The model searches an in-process store in the shapes of FHIR R4 (conditions, med
 three years) and writes observations, medication orders and service requests to it. Scored exactly, without a
 judge: the answer, and the state of the store after the run; ``success`` needs both. Kinds (slice ``kind``)
 follow MedAgentBench (Jiang et al. 2025, NEJM AI): look-ups, averages, a vital sign, replacement below a
-threshold, follow-up, referral, a patient who is not there. Nothing runs outside evalkit: no server of records,
-no Docker. Each sample begins with the store as generated.
+threshold, follow-up, referral, a patient who is not there. Nothing runs outside evalkit: no server of
+records, no Docker. Each sample begins with the store as generated.
 
-What a lazy reply is worth: ``says_none`` is the share of replies with the answer *none*, and ``wrote_undue`` the
-share that writes something where nothing is due.
+``says_none`` is the share of replies with the answer *none*, and ``wrote_undue`` the share that writes
+something where nothing is due.
 
     evalkit run patient_record --model sglang:NAME@http://127.0.0.1:30000
 """
@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.agent import converse
 from msgspec.structs import replace
 
 from evalkit import Answer, Info, Message, Model, Requirements, Sample, Status, task
+from evalkit.agent import converse
 from evalkit.types import ToolCall
 
 from . import patients, record_questions, record_scoring
