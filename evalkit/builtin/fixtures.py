@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from evalkit.errors import UsageError
 from evalkit.model import Model
 from evalkit.protocols import Retriever
 from evalkit.rag.agent import SEARCHES, needs_tools
@@ -97,6 +96,4 @@ def rag(
     in the arm ``hidden``; ``query`` says how the arm ``retrieved`` writes queries; ``searches`` is the most
     searches of the arm ``agent``. See docs/rag-report.md.
     """
-    if searches < 1:
-        raise UsageError(f"searches={searches}: the arm agent searches at least once")
     return Rag(sample, model, retriever, review, arm, k, position, query, searches)

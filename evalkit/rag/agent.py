@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from evalkit.agent import FunctionTool, converse, tool
+from evalkit.errors import UsageError
 from evalkit.facts import Search
 from evalkit.model import Model
 from evalkit.protocols import Retriever
@@ -42,7 +43,7 @@ class Library:
     def __init__(self, retriever: Retriever, k: int, searches: int) -> None:
         self.passages: list[Passage] = []
         self.searches: list[Search] = []
-        self._retriever, self._k, self._limit = retriever, k, searches
+        self._retriever, self._k, self._limit = retriever, k, check(searches)
         self._turn = asyncio.Lock()  # searches of one reply run in their order: so are the numbers
 
     @property
@@ -131,6 +132,18 @@ async def gather(
         reference=lambda messages: first_search(messages, sample.input) or _GATHERED,
     )
     return library.evidence(sample, grade)
+
+
+def share(passages: int, searches: int) -> int:
+    """Return the passages of one search, where all searches together may show ``passages``, at least 1."""
+    return max(1, passages // check(searches))
+
+
+def check(searches: int) -> int:
+    """Return the number of searches. Raises ``UsageError`` for less than one."""
+    if searches < 1:
+        raise UsageError(f"searches={searches}: the arm agent searches at least once")
+    return searches
 
 
 def searched(found: Evidence) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
 from evalkit.choice.extract import letter
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
-from evalkit.rag.agent import SEARCHES, gather, searched
+from evalkit.rag.agent import SEARCHES, gather, searched, share
 from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
 
 from . import mirage as data_set
@@ -138,7 +138,7 @@ async def _passages(
     if arm == "closed_book":
         return (), {}
     if arm == "agent":  # as many passages as in the arm retrieved, over all searches together
-        found = await gather(sample, model, retriever, k=max(1, k // searches), searches=searches)
+        found = await gather(sample, model, retriever, k=share(k, searches), searches=searches)
         return found.passages or (), searched(found)
     queries = await write_queries(sample, model, query)
     facts = {} if query == "question" else {"queries": queries}

@@ -16,7 +16,7 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, SetupError, fixture, numbered, parametrize, task
 from evalkit.metrics import copy_rate, length
-from evalkit.rag.agent import SEARCHES, gather, needs_tools, searched
+from evalkit.rag.agent import SEARCHES, gather, needs_tools, searched, share
 
 from . import mslr_data
 from .measures import ROUGE, SEARCH
@@ -61,7 +61,7 @@ async def mslr(
     if arm == "retrieved":
         shown = await retriever.search(sample.input, studies)
     elif arm == "agent":
-        found = await gather(sample, model, retriever, k=max(1, studies // searches), searches=searches)
+        found = await gather(sample, model, retriever, k=share(studies, searches), searches=searches)
         shown, facts = found.passages or (), searched(found)
     else:
         shown = await retriever.get(included[:studies])

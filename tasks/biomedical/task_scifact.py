@@ -1,11 +1,12 @@
 """SciFact: is a scientific claim supported or contradicted by abstracts, and by which of their sentences?
 
-Arms: ``retrieved`` shows the k best of 5,183 abstracts, ``oracle`` those that the claim cites (which may
-have no evidence), ``agent`` those that the model finds by searches of its own. The reply names each abstract that is evidence, with a label and the sentences of
-evidence. Scores: the claim's label, and SciFact's F1 over abstracts and sentences. Data: Wadden et al. 2020
-(claims CC BY 4.0, abstracts ODC-By 1.0), hub id allenai/scifact, or local files by ``-p data=FOLDER``, also
-``-p data=claims_train.jsonl`` beside its ``corpus.jsonl``. ``-p split=train`` is the training set; the test
-set is secret. The constant reply NOT ENOUGH INFO is right for 112 of the 300 claims of the development set.
+Arms: ``retrieved`` shows the k best of 5,183 abstracts, ``oracle`` those that the claim cites (which may have
+no evidence), ``agent`` those that the model finds by searches of its own. The reply names each abstract that
+is evidence, with a label and the sentences of evidence. Scores: the claim's label, and SciFact's F1 over
+abstracts and sentences. Data: Wadden et al. 2020 (claims CC BY 4.0, abstracts ODC-By 1.0), hub id
+allenai/scifact, or local files by ``-p data=FOLDER``, also ``-p data=claims_train.jsonl`` beside its
+``corpus.jsonl``. ``-p split=train`` is the training set; the test set is secret. The constant reply NOT
+ENOUGH INFO is right for 112 of the 300 claims of the development set.
 """
 
 from __future__ import annotations
