@@ -27,6 +27,7 @@ EXTRAS = {
     "dicom": ("pydicom",),
     "video": ("av",),
     "metrics": ("nltk", "sacrebleu", "scipy", "textstat"),
+    "tools": ("jsonschema",),
     "lm-eval": ("accelerate", "lm_eval"),
     "leaderboard": ("altair", "jinja2", "pandas", "streamlit"),
 }

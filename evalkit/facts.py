@@ -5,6 +5,7 @@ They are kept in ``Answer.metadata``, beside the facts of the task, which must n
     kind       written by             read by
     Shown      evalkit.rag.arms       metrics of citations and of abstaining
     Searched   evalkit.rag.agent      the RAG report
+    Conversed  evalkit.agent          evalkit.store.turns: the command show, the board
     Chosen     evalkit.choice.asking  accuracy, brier, ece
     Reviewed   evalkit.judge.review   evalkit.metrics.judged
 """
@@ -41,6 +42,48 @@ class Searched(Struct, frozen=True, omit_defaults=True):
     """The searches of a model that searches itself, in order; None in all other arms."""
 
     searches: list[Search] | None = None
+
+
+class ToolUse(Struct, frozen=True, omit_defaults=True):
+    """A call of a tool in the reply number ``turn``, from 1; see ``evalkit.agent.CalledTool``."""
+
+    turn: int
+    name: str
+    seconds: float = 0.0
+    problem: str | None = None
+
+
+class Replied(Struct, frozen=True, omit_defaults=True):
+    """A reply in a conversation: its tokens, its duration, and its reasoning unless it is the last one."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    from_cache: bool = False
+    reasoning: str = ""
+
+
+class Dialogue(Struct, frozen=True):
+    """Facts about a conversation. The messages are the sample's requests, and the last one its response.
+
+    ``results`` are the results of the last reply's calls, where no request holds them because the
+    conversation ended with them.
+    """
+
+    turns: int
+    stopped: str
+    unknown_tools: int = 0
+    broken_arguments: int = 0
+    tool_failures: int = 0
+    tool_calls: list[ToolUse] = []
+    replies: list[Replied] = []
+    results: list[dict[str, Any]] = []
+
+
+class Conversed(Struct, frozen=True, omit_defaults=True):
+    """The conversation of the model with its tools and its user; None where there was none."""
+
+    conversation: Dialogue | None = None
 
 
 class Chosen(Struct, frozen=True, omit_defaults=True):
@@ -103,7 +146,7 @@ class Reviewed(Struct, frozen=True, omit_defaults=True):
     judged: Verdicts | None = None
 
 
-T = TypeVar("T", Shown, Searched, Chosen, Reviewed)
+T = TypeVar("T", Shown, Searched, Conversed, Chosen, Reviewed)
 
 
 def read(answer: Answer, kind: type[T]) -> T:

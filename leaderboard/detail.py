@@ -11,9 +11,10 @@ import streamlit as st
 
 from evalkit.metrics.citation import citations
 from evalkit.store.records import Run, SampleRecord
+from evalkit.store.turns import compacted, shown, talks
 from evalkit.types import Sample, Status
 
-from . import text
+from . import conversation, text
 
 COLOURS = {
     Status.OK: "green",
@@ -48,6 +49,8 @@ def sample(record: SampleRecord, run: Run) -> None:
             st.markdown("##### Target" if len(record.sample.targets) == 1 else f"##### Target {number}")
             text.show(target, f"target-{number}", "none")
     scores(record, [info.name for info in run.spec.metrics])
+    for number, talk in enumerate(talks(record)):
+        conversation.draw(talk, f"talk-{record.sequence}-{number}")
     ranking(record)
     passages(record)
     requests(record)
@@ -170,18 +173,21 @@ def passages(record: SampleRecord) -> None:
 
 
 def requests(record: SampleRecord) -> None:
-    """Draw the requests as they were sent."""
-    for number, request in enumerate(record.requests, 1):
+    """Draw the requests as they were sent; of one that continues another, what is new."""
+    for number, request in enumerate(compacted(record.requests), 1):
         with st.expander(f"Request {number} of {len(record.requests)}, as it was sent"):
+            if "after" in request:
+                st.caption(f"The messages and tools of request {request['after'] + 1}, and then:")
             for place, message in enumerate(request.get("messages") or ()):
                 if isinstance(message, dict):
                     st.text(str(message.get("role", "")))
-                    text.show(_content(message.get("content")), f"request-{number}-{place}")
+                    text.show(shown(message.get("content")), f"request-{number}-{place}")
+                    if also := {name: message[name] for name in ("tool_calls", "native") if name in message}:
+                        facts(also)
             if request.get("prompt"):
                 st.text("prompt")
                 text.show(str(request["prompt"]), f"request-{number}-prompt")
-            options = {key: value for key, value in request.items() if key not in ("messages", "prompt")}
-            facts(options)
+            facts({k: v for k, v in request.items() if k not in ("messages", "prompt", "after")})
 
 
 def facts(values: Mapping[str, Any]) -> None:
@@ -214,14 +220,3 @@ def images(sample: Sample) -> None:
             st.image(image.data)
         else:
             st.text(f"{image.media_type} {image.sha256}: not shown")
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list | tuple) else [content]
-    return "\n".join(str(p["text"]) if isinstance(p, dict) and "text" in p else _json(p) for p in parts)
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from evalkit.agent.function_tool import as_text
+from evalkit.facts import Conversed, Dialogue, Replied, ToolUse
 from evalkit.requests import describe_message
 from evalkit.types import Answer, Message, Response, Status, ToolCall
 
@@ -32,7 +34,7 @@ class Conversation(Struct, frozen=True):
     """What ``converse`` returns.
 
     - ``messages``: the whole conversation, from the first message to the last.
-    - ``response``: the model's last reply; ``turns``: the number of its replies.
+    - ``replies``: the model's replies, of which ``response`` is the last, and ``turns`` the number.
     - ``calls``: the calls of tools, in the order in which the model made them.
     - ``stopped``: the model gave an ``answer`` without a call; a ``tool`` or the ``user`` ended the
       conversation; ``max_turns`` were used up; the last reply was cut (``length``) or was a ``refusal``.
@@ -40,11 +42,20 @@ class Conversation(Struct, frozen=True):
     """
 
     messages: tuple[Message, ...]
-    response: Response
-    turns: int
+    replies: tuple[Response, ...]
     stopped: Stopped
     calls: tuple[CalledTool, ...] = ()
     final: Any = None
+
+    @property
+    def response(self) -> Response:
+        """The last reply."""
+        return self.replies[-1]
+
+    @property
+    def turns(self) -> int:
+        """The number of replies."""
+        return len(self.replies)
 
     @property
     def text(self) -> str:
@@ -70,25 +81,19 @@ class Conversation(Struct, frozen=True):
         return sum(called.problem == problem for called in self.calls)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What ``answer.metadata["conversation"]`` holds.
-
-        The messages are not in it: the store keeps them as the sample's requests. ``results`` are those of
-        the last turn, which no request holds, because the conversation ended with it.
-        """
-        after = next((n for n, m in enumerate(reversed(self.messages)) if m.role != "tool"), 0)
-        return {
-            "turns": self.turns,
-            "stopped": self.stopped,
-            "unknown_tools": self.unknown_tools,
-            "broken_arguments": self.broken_arguments,
-            "tool_failures": self.tool_failures,
-            "tool_calls": [
-                {"turn": c.turn, "name": c.call.name, "seconds": round(c.seconds, 3), "problem": c.problem}
-                for c in self.calls
-            ],
-            "results": [describe_message(m) for m in self.messages[len(self.messages) - after :]],
-        }
+    def facts(self) -> Dialogue:
+        """What ``answer.metadata["conversation"]`` holds: all that the sample's requests do not."""
+        tail = next((n for n, m in enumerate(reversed(self.messages)) if m.role != "tool"), 0)
+        return Dialogue(
+            self.turns,
+            self.stopped,
+            self.unknown_tools,
+            self.broken_arguments,
+            self.tool_failures,
+            [ToolUse(c.turn, c.call.name, round(c.seconds, 3), c.problem) for c in self.calls],
+            [_replied(r, whole=r is not self.response) for r in self.replies],
+            [describe_message(m) for m in self.messages[len(self.messages) - tail :]],
+        )
 
     def answer(self, **fields: Any) -> Answer:
         """Return the conversation as the task's answer: ``text``, and ``facts`` in its metadata.
@@ -97,8 +102,19 @@ class Conversation(Struct, frozen=True):
         conversation that used up its turns has no answer: its status is ``truncated``.
         """
         status = Status.TRUNCATED if self.stopped == "max_turns" else None
-        metadata = {"conversation": self.facts, **fields.pop("metadata", {})}
+        metadata = msgspec.to_builtins(Conversed(self.facts)) | fields.pop("metadata", {})
         text = self.text if self.stopped == "tool" else UNSET
         return Answer(
             **{"response": self.response, "text": text, "status": status, "metadata": metadata, **fields}
         )
+
+
+def _replied(response: Response, *, whole: bool) -> Replied:
+    usage = response.usage
+    return Replied(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        round(response.latency_s, 3),
+        response.from_cache,
+        response.reasoning if whole else "",
+    )

@@ -118,7 +118,11 @@ def _from_types(
         struct = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
         document = msgspec.json.schema(struct)
     except TypeError as problem:
-        raise UsageError(f"the tool {name}: no JSON schema can describe its arguments: {problem}") from None
+        why = str(problem).splitlines()[-1]
+        raise UsageError(
+            f"the tool {name}: no JSON schema can describe its arguments: {why}. Use texts, numbers, lists, "
+            "Literal, dataclasses and the like"
+        ) from None
     definitions = document["$defs"]
     schema: dict[str, Any] = definitions.pop(document["$ref"].rpartition("/")[2])
     del schema["title"]

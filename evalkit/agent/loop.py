@@ -50,12 +50,14 @@ async def converse(
         await _hear(user, chat, model)
     toolbox = Toolbox(tools)
     calls: list[CalledTool] = []
+    replies: list[Response] = []
     done: Done | None = None
     for turn in range(1, max_turns + 1):
         if answer_last and turn == max_turns and tools:
             generation["tool_choice"] = "none"
         perfect = _perfect(reference, turn, chat)
         response = await model.generate(chat, tools=tools, reference=perfect, **generation)
+        replies.append(response)
         chat.append(spoken(response))
         stopped = _end_of(response)
         if stopped is None and response.tool_calls:
@@ -69,7 +71,7 @@ async def converse(
         if stopped:
             break
     final = done.value if done else None
-    return Conversation(tuple(chat), response, turn, stopped or "max_turns", tuple(calls), final)
+    return Conversation(tuple(chat), tuple(replies), stopped or "max_turns", tuple(calls), final)
 
 
 def spoken(response: Response) -> Message:

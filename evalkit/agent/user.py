@@ -45,7 +45,7 @@ class SimulatedUser(Struct, frozen=True):
         response = await player.generate([Message("system", self.system), *turns], **self.sampling)
         if response.finish_reason != "stop" or not response.text.strip():
             why = response.finish_reason if response.finish_reason != "stop" else "an empty reply"
-            raise RequestRejected(f"the simulated user {response.model or 'model'} said nothing whole: {why}")
+            raise RequestRejected(f"the simulated user said nothing whole: {why}")
         return None if self.stop in response.text else response.text.strip()
 
 

@@ -9,7 +9,9 @@ import msgspec
 
 from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.requests import encoded
 from evalkit.store.records import Run, SampleRecord
+from evalkit.store.turns import Turn, talks
 from evalkit.util.printable import one_line
 from evalkit.util.spreadsheet import to_csv
 
@@ -100,6 +102,18 @@ def _notes(record: SampleRecord) -> tuple[str, ...]:
     return response.notes if response else ()
 
 
+def _turn(turn: Turn) -> str:
+    """Return a turn of a conversation as text: its words, the calls in it, or the result of one."""
+    problem = f" ({turn.use.problem})" if turn.use and turn.use.problem else ""
+    calls = [f"→ {name} {_arguments(arguments)}" for name, arguments in turn.calls]
+    body = "\n".join([*([turn.text] if turn.text else []), *calls]).replace("\n", "\n  ")
+    return f"{turn.role}{f' {turn.tool}' if turn.tool else ''}{problem}: {body}"
+
+
+def _arguments(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else encoded(arguments).decode()
+
+
 def print_sample(record: SampleRecord) -> None:
     """Print a sample as plain text, with control characters escaped."""
     answer = record.answer
@@ -114,6 +128,9 @@ def print_sample(record: SampleRecord) -> None:
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
+    for talk in talks(record):
+        ended = f", ended by: {talk.facts.stopped}" if talk.facts else ""
+        parts.append((f"conversation{ended}", "\n".join(map(_turn, talk.turns))))
     if pictures := _pictures(record):
         parts.append(("pictures sent", "\n".join(pictures)))
     if ranked := answer.ranked if answer else None:

@@ -15,7 +15,7 @@ import msgspec
 
 from evalkit.agent import FunctionTool, converse, tool
 from evalkit.errors import UsageError
-from evalkit.facts import Search
+from evalkit.facts import Search, Searched
 from evalkit.model import Model
 from evalkit.protocols import Retriever
 from evalkit.rag.arms import Evidence, shown
@@ -93,7 +93,7 @@ class Library:
         gold = [document for document, graded in sample.relevance.items() if graded >= grade]
         ranking = tuple(dict.fromkeys(passage.document for passage in self.passages))
         found = shown(self.passages, gold, ranking)
-        facts = {**found.facts, "searches": msgspec.to_builtins(self.searches)}
+        facts = {**found.facts, **msgspec.to_builtins(Searched(self.searches))}
         return Evidence(found.passages, ranking, found.gold, facts)
 
 

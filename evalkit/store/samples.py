@@ -18,6 +18,7 @@ from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text,
 from evalkit.store.database import Database, insert, insert_missing
 from evalkit.store.records import Column, SampleRecord, Tokens
 from evalkit.store.runs import MOST_TOKENS_OF_SAMPLE, Runs, chunks, plausible
+from evalkit.store.turns import compacted, expanded
 from evalkit.types import Image, Sample, Score, Status
 
 S = TypeVar("S")
@@ -315,7 +316,7 @@ def _dataset_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
 
 def _payload(record: SampleRecord, images: dict[str, Image]) -> bytes:
     images.update((image.sha256, image) for image in record.images)
-    return pack(Payload(record.answer, record.requests))
+    return pack(Payload(record.answer, compacted(record.requests)))
 
 
 def _store_images(connection: sa.Connection, images: Mapping[str, Image]) -> None:
@@ -407,7 +408,7 @@ def _record(row: Any, sample: Sample, scores: Sequence[Score]) -> SampleRecord:
         repeat=row.repeat,
         status=Status(row.status),
         answer=payload.answer,
-        requests=payload.requests,
+        requests=expanded(payload.requests),
         scores=tuple(scores),
         error=row.error,
         tokens=Tokens(

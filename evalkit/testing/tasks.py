@@ -27,6 +27,7 @@ from evalkit.run.scoring import score
 from evalkit.run.session import Session
 from evalkit.status import classify_answer
 from evalkit.task import Task
+from evalkit.testing.models import ScriptedBackend
 from evalkit.testing.support import in_thread
 from evalkit.types import Answer, Request, Response, Sample
 from evalkit.util.progress import Silent
@@ -176,12 +177,12 @@ def _garbage(gold: Sequence[_Trial]) -> dict[str, Callable[[_Trial], Backend | N
         others = [*gold[start + 1 :], *gold[:start]]
         differing = (o for o in others if _folded(o.sample).isdisjoint(_folded(trial.sample)))
         source = next(differing, None)
-        return None if source is None else _Script([call.response.text for call in source.calls])
+        return None if source is None else ScriptedBackend([call.response for call in source.calls])
 
     return {
-        "empty": lambda trial: _Script([""]),
-        "refusal": lambda trial: _Script([REFUSAL]),
-        "letters": lambda trial: _Script([_letters(trial.sample.id)]),
+        "empty": lambda trial: ScriptedBackend([""]),
+        "refusal": lambda trial: ScriptedBackend([REFUSAL]),
+        "letters": lambda trial: ScriptedBackend([_letters(trial.sample.id)]),
         "other": other,
     }
 
@@ -194,13 +195,6 @@ def _letters(seed: str) -> str:
     """Return random words without vowels, which mean nothing."""
     draw = random.Random(seed)
     return " ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=7)) for _ in range(5))
-
-
-class _Script(FakeBackend):
-    """Replies in the order of the calls; further calls get the last reply again."""
-
-    def __init__(self, replies: Sequence[str]) -> None:
-        super().__init__(lambda request: replies[min(len(self.requests), len(replies)) - 1])
 
 
 async def _dislike_gold(request: Request) -> Response:
@@ -270,11 +264,15 @@ def _text(request: dict[str, Any]) -> str:
     lines: list[str] = []
     for message in request.pop("messages", []):
         lines += [f"--- {message['role']}", _content(message["content"])]
+        lines += [f"{call['name']} {_json(call['arguments'])}" for call in message.get("tool_calls", ())]
     for name in ("prompt", "continuation"):
         if name in request:
             lines += [f"--- {name}", request.pop(name)]
-    settings = msgspec.json.encode(request, order="sorted").decode()
-    return "\n".join([*lines, f"--- {settings}", ""])
+    return "\n".join([*lines, f"--- {_json(request)}", ""])
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()
 
 
 def _content(content: Any) -> str:

@@ -173,8 +173,8 @@ def agent(report: Report) -> None:
         return
     st.subheader("Searching itself, against one search")
     st.caption(
-        "Tokens a sample, of all prompts and completions, also of what the server read from its cache. The fair "
-        "comparison is that at about equal tokens: they differ by no more than a quarter."
+        "Tokens a sample, of all prompts and completions, also of what the server read from its cache. The "
+        "fair comparison is that at about equal tokens: they differ by no more than a quarter."
     )
     rows = [
         {

@@ -19,6 +19,7 @@ from evalkit.media.pixels import plain_png
 from evalkit.models.openai import wire
 from evalkit.models.openai.shown import ImageCost, new_picture
 from evalkit.models.openai.transport import Unreachable
+from evalkit.models.tool_probe import check_tools
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.types import Audio, Message, Part, Request, Requirements, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
@@ -156,6 +157,7 @@ async def check(backend: OpenAIBackend, needs: Requirements) -> ImageCost:
         (needs.audio, "sound", lambda: check_audio(backend)),
         (needs.json_schema, "a JSON schema", lambda: check_schema(backend)),
         (needs.regex, "a regex", lambda: check_regex(backend)),
+        (needs.tools, "tools", lambda: check_tools(backend)),
     ]
     for needed, ability, attempt in checks:
         if not needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,14 +108,16 @@ def read_arguments(value: Any) -> dict[str, Any] | None:
     """
     try:
         if isinstance(value, str):
-            value = msgspec.json.decode(value) if value.strip() else {}
-        if value is None:
-            value = {}
-        plain = whole_values(value)
-        msgspec.json.encode(plain)
-    except (ValueError, OverflowError, RecursionError, TypeError):  # an integer that no store can hold, too
+            value = json.loads(value, parse_constant=_refuse) if value.strip() else {}
+        plain = whole_values({} if value is None else value)
+        msgspec.msgpack.encode(plain)  # fails for an integer of more than 64 bits, which no store can hold
+    except (ValueError, OverflowError, RecursionError, TypeError):
         return None
     return dict(plain) if isinstance(plain, Mapping) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 class StreamedCalls:
@@ -147,15 +150,17 @@ class StreamedCalls:
         entry.update({k: v for k, v in piece.items() if k not in _KNOWN and v is not None})
 
     def _entry(self, piece: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the call that a piece belongs to: by its index, else the last one unless its id is new."""
+        """Return the call that a piece belongs to: by index, else the last; a new id begins a new one."""
         id, index = piece.get("id") or "", piece.get("index")
-        entry = self._by_index.get(index)
-        if entry is None and index is None and self.entries and not id and not _begins(piece):
-            entry = self.entries[-1]
+        if index is not None:
+            entry = self._by_index.get(index)
+        else:
+            entry = self.entries[-1] if self.entries and (id or not _begins(piece)) else None
         if entry is None or (id and entry["id"] and id != entry["id"]):
             entry = {"id": id, "function": {}}
             self.entries.append(entry)
-            self._by_index[index] = entry
+            if index is not None:
+                self._by_index[index] = entry
         entry["id"] = entry["id"] or id
         return entry
 
