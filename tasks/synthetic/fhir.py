@@ -56,8 +56,9 @@ def instant(value: datetime) -> str:
 
 
 def concept(text: str, *codings: tuple[str, str]) -> Resource:
-    """Return a CodeableConcept: its text, and codes as (system, code)."""
-    return {"coding": [{"system": system, "code": code} for system, code in codings], "text": text}
+    """Return a CodeableConcept: codes as (system, code), and a text if there is one."""
+    coded = [{"system": system, "code": code} for system, code in codings]
+    return {name: value for name, value in (("coding", coded), ("text", text)) if value}
 
 
 def patient(id: str, family: str, given: str, birth_date: str, gender: str) -> Resource:
@@ -217,7 +218,7 @@ def _is_patient(one: Resource, wanted: Mapping[str, str]) -> bool:
 def _codes(one: Resource) -> set[str]:
     """Return the codes of a resource and its text, in lower case."""
     code = one.get("code") or one["medicationCodeableConcept"]
-    return {coding["code"].casefold() for coding in code["coding"]} | {code["text"].casefold()}
+    return {coding["code"].casefold() for coding in code["coding"]} | {code.get("text", "").casefold()}
 
 
 def _status(one: Resource) -> str:
