@@ -66,6 +66,7 @@ _WHERE = {
     "Tool": "evalkit.types",
     "ToolCall": "evalkit.types",
     "UsageError": "evalkit.errors",
+    "UserModel": "evalkit.agent",
     "Value": "evalkit.task",
     "Video": "evalkit.types",
     "xfail": "evalkit.task",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from evalkit.agent import Conversation as Conversation
     from evalkit.agent import Done as Done
     from evalkit.agent import SimulatedUser as SimulatedUser
+    from evalkit.agent import UserModel as UserModel
     from evalkit.agent import converse as converse
     from evalkit.agent import tool as tool
     from evalkit.choice.asking import answer_choice as answer_choice

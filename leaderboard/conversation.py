@@ -16,6 +16,8 @@ MOST = 40
 """The number of turns that are drawn until the reader asks for all."""
 FOLDED = 600
 """The number of characters from which on a tool's result is folded."""
+ONE_LINE = 100
+"""The number of bytes of arguments up to which they stand on one line."""
 AVATARS = {
     "system": ":material/settings:",
     "user": ":material/person:",
@@ -76,15 +78,15 @@ def message(turn: Turn, key: str) -> None:
             text.show(turn.text, f"{key}-text")
     elif turn.text or not turn.calls:
         text.show(turn.text, f"{key}-text")
+    if turn.calls:
+        st.caption("calls")
     for place, (name, arguments) in enumerate(turn.calls):
-        with st.container(key=f"{key}-call-{place}"):
-            st.text(f"calls {name}")
-            text.show(_arguments(arguments), f"{key}-arguments-{place}")
+        text.show(f"{name} {_arguments(arguments)}", f"{key}-call-{place}")
 
 
 def _details(turn: Turn) -> str:
     if turn.use:
-        return f"{turn.use.seconds:.2f} s"
+        return f"{turn.use.seconds:.2f} s" if turn.use.seconds >= 0.01 else ""
     return _tokens(turn.reply) if turn.reply else ""
 
 
@@ -94,7 +96,8 @@ def _tokens(reply: Replied) -> str:
 
 
 def _arguments(arguments: Any) -> str:
-    """Return arguments as JSON; broken ones as the model wrote them."""
+    """Return arguments as JSON, on one line if they are short; broken ones as the model wrote them."""
     if isinstance(arguments, str):
-        return arguments or "{}"
-    return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
+        return arguments
+    line = msgspec.json.encode(arguments)
+    return msgspec.json.format(line, indent=2 if len(line) > ONE_LINE else 0).decode()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.store.records import SampleRecord
 from evalkit.util import paths
 from tests.servers.scripted import Scripted, serve
 from tests.servers.start import llama
@@ -101,3 +102,26 @@ def data() -> Path:
     if not folder:
         pytest.skip("EVALKIT_DATA is not set: it names the folder of real evaluation data")
     return Path(folder)
+
+
+@pytest.fixture
+async def talked() -> SampleRecord:
+    """A sample that the model answered after two calls of tools, one of them of a tool that there is not."""
+    from evalkit import Sample, Status, ToolCall, converse, tool
+    from evalkit.requests import describe
+    from evalkit.testing import scripted
+    from evalkit.types import Response, Usage
+
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    calls = (ToolCall.of("add", a=1, b=1), ToolCall.of("nothing"))
+    first = Response(text="", tool_calls=calls, reasoning="I need a sum.", usage=Usage(prompt_tokens=9))
+    model = scripted(first, "It is 2.")
+    answer = (await converse(model, "1+1?", tools=[add])).answer()
+    requests = tuple(describe(call.request) for call in model.calls)
+    return SampleRecord(
+        sequence=0, sample=Sample("1", "1+1?", "2"), status=Status.OK, answer=answer, requests=requests
+    )

@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SERVER = "sglang:NAME@http://127.0.0.1:30000"
 
 
-@pytest.mark.parametrize("page", ["write-a-task.md", "pytest.md", "judges.md"])
+@pytest.mark.parametrize("page", ["write-a-task.md", "agents.md", "pytest.md", "judges.md"])
 def test_every_file_and_command_of_the_guides_works(page: str, tmp_path: Path) -> None:
     environment = {**os.environ, "EVALKIT_CACHE": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     (tmp_path / "pyproject.toml").write_text("")

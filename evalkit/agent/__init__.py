@@ -23,5 +23,15 @@ from evalkit.agent.function_tool import FunctionTool as FunctionTool
 from evalkit.agent.function_tool import tool as tool
 from evalkit.agent.loop import converse as converse
 from evalkit.agent.user import SimulatedUser as SimulatedUser
+from evalkit.agent.user import UserModel as UserModel
 
-__all__ = ["CalledTool", "Conversation", "Done", "FunctionTool", "SimulatedUser", "converse", "tool"]
+__all__ = [
+    "CalledTool",
+    "Conversation",
+    "Done",
+    "FunctionTool",
+    "SimulatedUser",
+    "UserModel",
+    "converse",
+    "tool",
+]

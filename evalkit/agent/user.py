@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from evalkit.errors import RequestRejected
+from evalkit.errors import RequestRejected, UsageError
 from evalkit.model import Model
+from evalkit.protocols import Described
 from evalkit.types import Message
 
 UserFunction = Callable[[Sequence[Message]], str | Awaitable[str | None] | None]
@@ -50,6 +51,29 @@ class SimulatedUser(Struct, frozen=True):
 
 
 _OTHER = {"assistant": "user", "user": "assistant"}
+
+
+class UserModel(Described):
+    """The value of the fixture ``user_model``: the model that plays the users of a run.
+
+    ``user_model(system)`` returns the user of one sample. Without a model (``-p user=none``) a call raises
+    ``UsageError``.
+    """
+
+    def __init__(self, model: Model | None, name: str = "") -> None:
+        self.model, self.name = model, name
+
+    def __call__(self, system: str, *, stop: str = STOP, **sampling: Any) -> SimulatedUser:
+        """Return a user who is told ``system``; ``sampling`` goes to ``Model.generate``."""
+        if self.model is None:
+            raise UsageError("the task talks with a simulated user: name its model with -p user=SPEC")
+        return SimulatedUser(self.model, system, stop, sampling)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model's identity and its sampling settings, for the run's provenance."""
+        if self.model is None:
+            return {}
+        return {"user": self.name, "identity": self.model.facts.identity, "defaults": self.model.defaults}
 
 
 async def next_message(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.agent import UserModel
 from evalkit.model import Model
 from evalkit.protocols import Retriever
 from evalkit.rag.agent import SEARCHES, needs_tools
@@ -14,7 +16,7 @@ from evalkit.rag.arms import Arm
 from evalkit.rag.queries import QueryStrategy
 from evalkit.rag.retrievers import open_retriever
 from evalkit.task import fixture
-from evalkit.types import Progress, Sample
+from evalkit.types import Progress, Requirements, Sample
 from evalkit.util.paths import cache_dir as _cache_dir
 from evalkit.util.progress import for_stream
 
@@ -76,6 +78,22 @@ async def review(
         return
     async with open_judge(judge, cache_dir) as opened:
         yield Review(opened, claims)
+
+
+@fixture
+async def user_model(cache_dir: Path, user: str = "none") -> AsyncIterator[UserModel]:
+    """The model that plays the user of a conversation, by its spec: ``-p user=SPEC``. See docs/agents.md.
+
+    ``user_model(system)`` is the user of one sample, for ``converse(user=...)``.
+    """
+    if user == "none":
+        yield UserModel(None)
+        return
+    from evalkit.models.connect import connect
+
+    responses = cache_dir / "users.db"
+    async with connect(user, Requirements(), responses, stop=asyncio.Event()) as (name, model):
+        yield UserModel(model, name)
 
 
 @fixture(scope="sample", needs=needs_tools)

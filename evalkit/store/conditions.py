@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from evalkit.requests import canonical
 from evalkit.store.records import Run, SampleRecord
+from evalkit.store.turns import continued
 
 Kind = Literal[
     "task", "samples", "parameter", "version", "code", "prompt", "setting", "fixture", "metric", "mixed"
@@ -165,7 +166,8 @@ def _settings(
         values = here.get(name), there.get(name)
         of_model = any(name in spec and spec[name] == v for spec, v in zip(given, values, strict=True))
         if values[0] != values[1] and not of_model:
-            yield Difference("setting", f"{name} ({_short(values[0])} and {_short(values[1])})")
+            both = f"{name} ({_short(values[0])} and {_short(values[1])})"
+            yield Difference("setting", "the tools" if name == "tools" else both)
 
 
 def _flat(defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,11 +245,13 @@ def asked(record: SampleRecord) -> dict[str, Any]:
     """Return what was asked for a sample, for the comparison of runs.
 
     ``requests`` are the generation settings by the SHA-256 of each prompt. A prompt is the text alone:
-    pictures, sounds and films are converted to what the model takes. ``extractor`` is the one that read the
+    pictures, sounds and films are converted to what the model takes. Of a conversation, only the first
+    request counts: the later ones hold what the model itself said. ``extractor`` is the one that read the
     answer, where the task recorded it.
     """
     read = record.answer.metadata if record.answer else {}
-    requests = {_prompt_sha256(one): _given(one) for one in record.requests[:_MOST_REQUESTS]}
+    beginnings = [one for n, one in enumerate(record.requests) if continued(record.requests, n) is None]
+    requests = {_prompt_sha256(one): _given(one) for one in beginnings[:_MOST_REQUESTS]}
     return {"sample": record.sample.id, "extractor": read.get("extractor"), "requests": requests}
 
 

@@ -144,7 +144,7 @@ def _turns(messages: Sequence[Described], facts: Dialogue | None) -> tuple[Turn,
             Turn(
                 str(message.get("role")),
                 shown(message.get("content")),
-                tuple((str(c.get("name")), c.get("arguments") or str(c.get("raw") or "")) for c in calls),
+                tuple((str(call.get("name")), _arguments(call)) for call in calls),
                 str(reasoning),
                 names.get(str(message.get("tool_call_id")), ""),
                 uses.get(place),
@@ -152,6 +152,11 @@ def _turns(messages: Sequence[Described], facts: Dialogue | None) -> tuple[Turn,
             )
         )
     return tuple(turns)
+
+
+def _arguments(call: Mapping[str, Any]) -> dict[str, Any] | str:
+    arguments = call.get("arguments")
+    return arguments if isinstance(arguments, dict) else str(call.get("raw") or "")
 
 
 def _from_the_end(messages: Sequence[Described], role: str, facts: Sequence[T]) -> dict[int, T]:

@@ -24,3 +24,16 @@ def test_each_picture_is_listed_as_it_was_sent(capsys: pytest.CaptureFixture) ->
     assert "pictures sent\n  frame 31 at 3.000 s of a film of 4.000 s\n  image/jpeg, as it is\n" in said
     print_sample(record({"prompt": "p"}))
     assert "pictures" not in capsys.readouterr().out
+
+
+def test_a_conversation_is_printed_turn_by_turn(capsys: pytest.CaptureFixture, talked: SampleRecord) -> None:
+    print_sample(talked)
+    assert (
+        "conversation, ended by: answer\n"
+        "  user: 1+1?\n"
+        '  assistant: → add {"a":1,"b":1}\n'
+        "    → nothing {}\n"
+        "  tool add: 2\n"
+        "  tool nothing (unknown): error: there is no tool 'nothing'. Tools: add\n"
+        "  assistant: It is 2.\n"
+    ) in capsys.readouterr().out

@@ -18,7 +18,7 @@ from benchmarks.servers import free_port, serving
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, RunStatus, SampleRecord, Tokens
 from evalkit.store.store import Store
-from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status
+from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status, ToolCall
 
 METRICS = (
     MetricInfo("rougeLsum", help="ROUGE-Lsum F1 against the authors' conclusion, stemmed"),
@@ -227,6 +227,38 @@ def listener() -> Iterator[Listener]:
     server.close()
 
 
+def _conversation(attack: str) -> SampleRecord:
+    """A sample whose model calls tools with hostile names, and gets hostile results."""
+    call = {"id": "1", "name": attack, "arguments": {attack: attack}}
+    broken = {"id": "2", "name": attack, "arguments": None, "raw": attack}
+    first = [{"role": "user", "content": attack}]
+    second = [
+        *first,
+        {"role": "assistant", "content": attack, "tool_calls": [call, broken], "native": {attack: attack}},
+        {"role": "tool", "content": attack * 20, "tool_call_id": "1"},
+        {"role": attack, "content": [{"type": attack}, {"type": "text", "text": attack}]},
+        {"role": "tool", "content": attack, "tool_call_id": "2"},
+    ]
+    facts = {
+        "turns": 2,
+        "stopped": attack,
+        "tool_calls": [{"turn": 1, "name": attack, "problem": attack}] * 2,
+        "replies": [{"reasoning": attack}, {"prompt_tokens": 3}],
+        "results": [{"role": "tool", "content": attack, "tool_call_id": attack}],
+    }
+    response = Response(text=attack, tool_calls=(ToolCall(attack, attack, {attack: attack}),))
+    return SampleRecord(
+        sequence=2,
+        sample=Sample(f"{attack}2", attack, attack),
+        status=Status.OK,
+        answer=Answer(response, metadata={"conversation": facts}),
+        requests=(
+            {"messages": first, "tools": [{"name": attack}]},
+            {"messages": second, "tools": [{"name": attack}]},
+        ),
+    )
+
+
 @pytest.fixture(scope="session")
 def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Path:
     """A copy of the filled store with a run whose every text attacks its reader."""
@@ -251,6 +283,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
         )
         for i, text in enumerate(texts)
     ]
+    rows.append(_conversation(attack))
     with open_store(path) as store:
         store.runs.begin(
             RunSpec(
@@ -265,7 +298,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
             )
         )
         store.samples.write("hostile", rows)
-        one = Estimate(0.5, 0.1, (0.4, 0.6), 2)
+        one = Estimate(0.5, 0.1, (0.4, 0.6), 3)
         store.runs.finish("hostile", "complete", {"f1": one, attack: one}, 1.0)
     return path
 

@@ -150,6 +150,7 @@ def test_a_link_to_nothing_says_so(board: str, visit: Visit) -> None:
         "/run?run=hostile",
         "/samples?run=hostile&sample=0",
         "/samples?run=hostile&sample=1",
+        "/samples?run=hostile&sample=2",
     ],
 )
 def test_hostile_text_does_no_harm(board: str, visit: Visit, listener: Any, path: str) -> None:

@@ -355,3 +355,33 @@ def test_metrics_that_do_not_apply_are_not_offered(tmp_path: Path) -> None:
     assert app.get("button_group")[0].options == ["right", "f1"]
     asked = visit(tmp_path / "evalkit.db", metric="recall@5")
     assert "This metric does not apply to this variant of the task." in texts(asked)
+
+
+def test_a_conversation_is_drawn_turn_by_turn(tmp_path: Path, talked: SampleRecord) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        add_run(store, "talk", "borealis-8b", 0.5, n=2)
+        store.samples.write("talk", [talked])
+    app = visit(tmp_path / "evalkit.db", "samples", run="talk", sample="0")
+    shown = texts(app)
+    assert "2 replies · 2 calls of tools · 1 of an unknown tool · the model answered" in shown
+    codes = [str(element.value) for element in app.get("code")]
+    turns = [
+        "1+1?",
+        'add {"a": 1, "b": 1}',
+        "nothing {}",
+        "2",
+        "error: there is no tool 'nothing'. Tools: add",
+        "It is 2.",
+    ]
+    places = [codes.index(turn, 3) for turn in turns]  # behind question, answer and target
+    assert places == sorted(places)
+    assert "I need a sum." in codes  # the reasoning of an earlier turn
+    assert [badge.value for badge in app.get("markdown") if "no such tool" in str(badge.value)]
+
+
+def test_a_request_that_continues_another_shows_what_is_new(tmp_path: Path, talked: SampleRecord) -> None:
+    with open_store(tmp_path / "evalkit.db") as store:
+        add_run(store, "talk", "borealis-8b", 0.5, n=2)
+        store.samples.write("talk", [talked])
+    app = visit(tmp_path / "evalkit.db", "samples", run="talk", sample="0")
+    assert "The messages and tools of request 1, and then:" in texts(app)

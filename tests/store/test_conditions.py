@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalkit.store.conditions import asked, differences, for_metric, listed
+from evalkit.store.conditions import asked, differences, for_metric, key, listed
 from evalkit.store.records import MetricInfo, ParameterInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.types import Answer, Sample, Status
 
@@ -165,3 +165,20 @@ def test_requests_that_run_side_by_side_are_the_same_in_any_order() -> None:
 def test_another_extractor_is_a_difference() -> None:
     read = [run(metadata={"extractor": name}) for name in ("letter.v1", "letter.v2")]
     assert listed(differences(*read)) == "the extractor of the answer (letter.v1 and letter.v2)"
+
+
+def test_what_a_model_says_in_a_conversation_is_no_other_prompt() -> None:
+    """Only the beginning is the task's. Tools are: another description is another task for the model."""
+
+    def talk(reply: str, description: str = "Search.", question: str = "Does zinc help?") -> Run:
+        tools = [{"name": "search", "description": description, "parameters": {}}]
+        first = [{"role": "user", "content": question}]
+        second = [*first, {"role": "assistant", "content": reply}, {"role": "tool", "content": f"on {reply}"}]
+        every = tuple({"messages": messages, "tools": tools} for messages in (first, second))
+        record = SampleRecord(sequence=0, sample=SAMPLE, status=Status.OK, requests=every)
+        return run(provenance={"asked": asked(record)})
+
+    assert differences(talk("zinc"), talk("colds")) == []
+    assert key(talk("zinc"), "f1") == key(talk("colds"), "f1")
+    assert listed(differences(talk("zinc"), talk("zinc", question="Does iron help?"))) == "the prompt"
+    assert listed(differences(talk("zinc"), talk("zinc", description="Find."))) == "the tools"
