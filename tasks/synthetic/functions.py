@@ -1,30 +1,23 @@
 """The functions of ``function_calling``: a clinic's calculators, records and bookings.
 
-A function is a JSON schema and the details of a request: each detail draws one or two arguments and their
-wording. Units and dates are words in the question and codes in the schema.
+A function is a JSON schema and the details of a request (``call_details.py``). Units and dates are words in
+the request and codes in the schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
 from evalkit.types import Tool
 
+from . import call_details as d
+from .call_details import CONDITIONS, COUNTRIES, DEPARTMENTS, DRUGS, TESTS, UNITS, Detail, Drawn
 from .chance import Chance
 
 Schema = dict[str, Any]
-Drawn = tuple[dict[str, Any], str]
-"""Arguments, and the words that state them."""
-
-
-class Detail(Struct, frozen=True):
-    """One thing that a request states, if it is ``required`` or differs from the default."""
-
-    draw: Callable[[Chance], Drawn]
-    required: bool = True
 
 
 class Function(Struct, frozen=True):
@@ -36,46 +29,6 @@ class Function(Struct, frozen=True):
     details: tuple[Detail, ...]
 
 
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-DRUGS = (
-    "amikacin",
-    "apixaban",
-    "clarithromycin",
-    "enoxaparin",
-    "fluconazole",
-    "gentamicin",
-    "lithium",
-    "methotrexate",
-    "phenytoin",
-    "simvastatin",
-    "vancomycin",
-    "warfarin",
-)
-TESTS = {
-    "haemoglobin": "haemoglobin",
-    "creatinine": "creatinine",
-    "potassium": "potassium",
-    "hba1c": "HbA1c",
-    "crp": "C-reactive protein",
-    "tsh": "thyroid-stimulating hormone",
-    "alt": "alanine aminotransferase",
-}
-DEPARTMENTS = ("cardiology", "dermatology", "nephrology", "neurology", "orthopaedics", "radiology")
-CONDITIONS = ("asthma", "gout", "heart failure", "multiple sclerosis", "psoriasis", "type 2 diabetes")
-COUNTRIES = ("Brazil", "Canada", "Denmark", "India", "Japan", "Kenya")
 _PATIENT = {"type": "string", "description": "The patient's record number, such as P-1234."}
 _DATE = {"type": "string", "format": "date", "description": "A date as YYYY-MM-DD."}
 
@@ -105,119 +58,6 @@ _WEIGHT_UNIT, _SEX = _one_of("kg", "lb"), _one_of("female", "male")
 _CREATININE_UNIT = _one_of("mg/dL", "umol/L")
 
 
-def _tenths(chance: Chance, low: int, high: int) -> int | float:
-    """Return a number of tenths from ``low`` to ``high``; a whole number as an integer, as JSON has it."""
-    value = chance.integer(low, high)
-    return value // 10 if value % 10 == 0 else value / 10
-
-
-def _age(chance: Chance) -> Drawn:
-    age = chance.integer(19, 92)
-    return {"age_years": age}, f"{age} years old"
-
-
-def _sex(chance: Chance) -> Drawn:
-    sex = chance.choice(("female", "male"))
-    return {"sex": sex}, "a woman" if sex == "female" else "a man"
-
-
-def _weight(chance: Chance) -> Drawn:
-    if chance.happens(0.5):
-        value = _tenths(chance, 450, 1200)
-        return {"weight": value, "weight_unit": "kg"}, f"body weight {value} kilograms"
-    value = _tenths(chance, 1000, 2600)
-    return {"weight": value, "weight_unit": "lb"}, f"body weight {value} pounds"
-
-
-def _creatinine(chance: Chance) -> Drawn:
-    if chance.happens(0.5):
-        value: int | float = chance.integer(55, 320)
-        given = {"serum_creatinine": value, "creatinine_unit": "umol/L"}
-        return given, f"serum creatinine {value} micromoles per litre"
-    value = _tenths(chance, 6, 38)
-    given = {"serum_creatinine": value, "creatinine_unit": "mg/dL"}
-    return given, f"serum creatinine {value} milligrams per decilitre"
-
-
-def _height(chance: Chance) -> Drawn:
-    value = chance.integer(148, 199)
-    if chance.happens(0.3):
-        return {"height_cm": value}, f"1.{value % 100:02d} metres tall"
-    return {"height_cm": value}, f"{value} centimetres tall"
-
-
-def _patient(chance: Chance) -> Drawn:
-    number = f"P-{chance.integer(1000, 9999)}"
-    return {"patient_id": number}, f"record number {number}"
-
-
-def _drug(chance: Chance) -> Drawn:
-    name = chance.choice(DRUGS)
-    return {"drug": name}, f"the drug is {name}"
-
-
-def _date(name: str, words: str) -> Callable[[Chance], Drawn]:
-    def draw(chance: Chance) -> Drawn:
-        year, month, day = chance.integer(2021, 2024), chance.integer(1, 12), chance.integer(1, 28)
-        return {name: f"{year}-{month:02d}-{day:02d}"}, f"{words} {day} {MONTHS[month - 1]} {year}"
-
-    return draw
-
-
-def _measure(name: str, words: str, low: int, high: int, tenths: bool = False) -> Callable[[Chance], Drawn]:
-    """Return a detail with one number; ``words`` has ``{}`` where it is stated."""
-
-    def draw(chance: Chance) -> Drawn:
-        value = _tenths(chance, low, high) if tenths else chance.integer(low, high)
-        return {name: value}, words.format(value)
-
-    return draw
-
-
-def _pick(name: str, words: str, options: Mapping[Any, str]) -> Callable[[Chance], Drawn]:
-    """Return a detail with one of the options: argument values, each with its wording."""
-
-    def draw(chance: Chance) -> Drawn:
-        value = chance.choice(list(options))
-        return {name: value}, words.format(options[value])
-
-    return draw
-
-
-def _named(*values: str) -> dict[str, str]:
-    return {value: value for value in values}
-
-
-def _subset(
-    name: str, words: str, options: Mapping[str, str], low: int, high: int
-) -> Callable[[Chance], Drawn]:
-    def draw(chance: Chance) -> Drawn:
-        left = list(options)
-        chosen = [
-            left.pop(chance.integer(0, len(left) - 1)) for _ in range(min(high, chance.integer(low, high)))
-        ]
-        spoken = [options[value] for value in chosen]
-        return {name: chosen}, words.format(", ".join(spoken[:-1]) + f" and {spoken[-1]}")
-
-    return draw
-
-
-def _convert(chance: Chance) -> Drawn:
-    analyte, low, high, (first, first_words), (second, second_words) = chance.choice(_CONVERSIONS)
-    value = _tenths(chance, low, high)
-    given = {"analyte": analyte, "value": value, "from_unit": first, "to_unit": second}
-    return given, f"{analyte} of {value} {first_words}, wanted in {second_words}"
-
-
-_CONVERSIONS = (
-    ("glucose", 35, 240, ("mmol/L", "millimoles per litre"), ("mg/dL", "milligrams per decilitre")),
-    ("cholesterol", 1200, 3200, ("mg/dL", "milligrams per decilitre"), ("mmol/L", "millimoles per litre")),
-    ("calcium", 80, 130, ("mg/dL", "milligrams per decilitre"), ("mmol/L", "millimoles per litre")),
-    ("creatinine", 600, 3000, ("umol/L", "micromoles per litre"), ("mg/dL", "milligrams per decilitre")),
-)
-_UNITS = ("mmol/L", "umol/L", "mg/dL")
-
-
 def _function(name: str, family: str, does: str, ask: str, schema: Schema, *details: Detail) -> Function:
     return Function(Tool(name, does, schema), family, ask, details)
 
@@ -241,10 +81,10 @@ _LISTED = (
             serum_creatinine=_number("Serum creatinine."),
             creatinine_unit=_CREATININE_UNIT,
         ),
-        Detail(_age),
-        Detail(_sex),
-        Detail(_weight),
-        Detail(_creatinine),
+        Detail(d.age),
+        Detail(d.sex),
+        Detail(d.weight),
+        Detail(d.creatinine),
     ),
     _function(
         "estimated_gfr",
@@ -259,10 +99,10 @@ _LISTED = (
             creatinine_unit=_CREATININE_UNIT,
             equation=_one_of("ckd_epi_2021", "mdrd", default="ckd_epi_2021"),
         ),
-        Detail(_age),
-        Detail(_sex),
-        Detail(_creatinine),
-        _optional(_pick("equation", "by the {} equation", {"mdrd": "MDRD"})),
+        Detail(d.age),
+        Detail(d.sex),
+        Detail(d.creatinine),
+        _optional(d.pick("equation", "by the {} equation", {"mdrd": "MDRD"})),
     ),
     _function(
         "weight_based_dose",
@@ -277,10 +117,10 @@ _LISTED = (
             weight_unit=_WEIGHT_UNIT,
             maximum_mg=_number("Upper limit of the dose in mg; without it there is none."),
         ),
-        Detail(_drug),
-        Detail(_measure("dose_mg_per_kg", "{} milligrams per kilogram", 5, 150, tenths=True)),
-        Detail(_weight),
-        _optional(_measure("maximum_mg", "not more than {} milligrams", 200, 1500)),
+        Detail(d.drug),
+        Detail(d.measure("dose_mg_per_kg", "{} milligrams per kilogram", 5, 150, decimal=True)),
+        Detail(d.weight),
+        _optional(d.measure("maximum_mg", "not more than {} milligrams", 200, 1500)),
     ),
     _function(
         "infusion_rate",
@@ -295,12 +135,14 @@ _LISTED = (
             weight_unit=_WEIGHT_UNIT,
             concentration_mg_per_ml=_number("Concentration of the solution in mg per mL."),
         ),
-        Detail(_drug),
-        Detail(_measure("dose_mcg_per_kg_min", "{} micrograms per kilogram and minute", 5, 200, tenths=True)),
-        Detail(_weight),
+        Detail(d.drug),
         Detail(
-            _measure(
-                "concentration_mg_per_ml", "a solution of {} milligrams per millilitre", 2, 100, tenths=True
+            d.measure("dose_mcg_per_kg_min", "{} micrograms per kilogram and minute", 5, 200, decimal=True)
+        ),
+        Detail(d.weight),
+        Detail(
+            d.measure(
+                "concentration_mg_per_ml", "a solution of {} milligrams per millilitre", 2, 100, decimal=True
             )
         ),
     ),
@@ -316,9 +158,9 @@ _LISTED = (
             weight_unit=_WEIGHT_UNIT,
             formula=_one_of("mosteller", "du_bois", "haycock", default="mosteller"),
         ),
-        Detail(_height),
-        Detail(_weight),
-        _optional(_pick("formula", "by the formula of {}", {"du_bois": "Du Bois", "haycock": "Haycock"})),
+        Detail(d.height),
+        Detail(d.weight),
+        _optional(d.pick("formula", "by the formula of {}", {"du_bois": "Du Bois", "haycock": "Haycock"})),
     ),
     _function(
         "body_mass_index",
@@ -331,8 +173,8 @@ _LISTED = (
             weight=_number("Body weight."),
             weight_unit=_WEIGHT_UNIT,
         ),
-        Detail(_height),
-        Detail(_weight),
+        Detail(d.height),
+        Detail(d.weight),
     ),
     _function(
         "anion_gap",
@@ -346,10 +188,10 @@ _LISTED = (
             bicarbonate=_number("Bicarbonate in mmol/L."),
             potassium=_number("Potassium in mmol/L."),
         ),
-        Detail(_measure("sodium", "sodium {}", 122, 152)),
-        Detail(_measure("chloride", "chloride {}", 88, 116)),
-        Detail(_measure("bicarbonate", "bicarbonate {}", 9, 31)),
-        _optional(_measure("potassium", "potassium included, at {}", 26, 64, tenths=True)),
+        Detail(d.measure("sodium", "sodium {}", 122, 152)),
+        Detail(d.measure("chloride", "chloride {}", 88, 116)),
+        Detail(d.measure("bicarbonate", "bicarbonate {}", 9, 31)),
+        _optional(d.measure("potassium", "potassium included, at {}", 26, 64, decimal=True)),
     ),
     _function(
         "corrected_calcium",
@@ -361,8 +203,8 @@ _LISTED = (
             calcium_mg_per_dl=_number("Total calcium in mg/dL."),
             albumin_g_per_dl=_number("Albumin in g/dL."),
         ),
-        Detail(_measure("calcium_mg_per_dl", "calcium {} milligrams per decilitre", 68, 129, tenths=True)),
-        Detail(_measure("albumin_g_per_dl", "albumin {} grams per decilitre", 14, 48, tenths=True)),
+        Detail(d.measure("calcium_mg_per_dl", "calcium {} milligrams per decilitre", 68, 129, decimal=True)),
+        Detail(d.measure("albumin_g_per_dl", "albumin {} grams per decilitre", 14, 48, decimal=True)),
     ),
     _function(
         "corrected_qt",
@@ -375,10 +217,10 @@ _LISTED = (
             heart_rate=_number("Beats per minute.", "integer"),
             formula=_one_of("bazett", "fridericia", "framingham", default="bazett"),
         ),
-        Detail(_measure("qt_ms", "QT {} milliseconds", 340, 520)),
-        Detail(_measure("heart_rate", "{} beats per minute", 46, 128)),
+        Detail(d.measure("qt_ms", "QT {} milliseconds", 340, 520)),
+        Detail(d.measure("heart_rate", "{} beats per minute", 46, 128)),
         _optional(
-            _pick(
+            d.pick(
                 "formula",
                 "by the {} formula",
                 {"fridericia": "Fridericia", "framingham": "Framingham"},
@@ -397,9 +239,9 @@ _LISTED = (
             from_date=_DATE,
             to_date=_DATE,
         ),
-        Detail(_patient),
-        Detail(_pick("test", "the test is {}", TESTS)),
-        _optional(_date("from_date", "starting from")),
+        Detail(d.patient),
+        Detail(d.pick("test", "the test is {}", TESTS)),
+        _optional(d.date("from_date", "starting from")),
     ),
     _function(
         "order_lab_tests",
@@ -412,9 +254,9 @@ _LISTED = (
             tests=_several(_one_of(*TESTS)),
             priority=_one_of("routine", "urgent", "stat", default="routine"),
         ),
-        Detail(_patient),
-        Detail(_subset("tests", "the tests are {}", TESTS, 2, 4)),
-        _optional(_pick("priority", "with the priority {}", _named("urgent", "stat"))),
+        Detail(d.patient),
+        Detail(d.subset("tests", "the tests are {}", TESTS, 2, 4)),
+        _optional(d.pick("priority", "with the priority {}", d.named("urgent", "stat"))),
     ),
     _function(
         "book_appointment",
@@ -428,10 +270,10 @@ _LISTED = (
             date=_DATE,
             minutes={**_number("Length in minutes.", "integer"), "default": 30},
         ),
-        Detail(_patient),
-        Detail(_pick("department", "the department is {}", _named(*DEPARTMENTS))),
-        Detail(_date("date", "the day is")),
-        _optional(_pick("minutes", "for {} minutes", {20: "20", 45: "45", 60: "60"})),
+        Detail(d.patient),
+        Detail(d.pick("department", "the department is {}", d.named(*DEPARTMENTS))),
+        Detail(d.date("date", "the day is")),
+        _optional(d.pick("minutes", "for {} minutes", {20: "20", 45: "45", 60: "60"})),
     ),
     _function(
         "drug_interactions",
@@ -439,7 +281,7 @@ _LISTED = (
         "Check two or more drugs for interactions.",
         "Check for interactions",
         _schema("drugs", drugs=_several({"type": "string", "description": "A generic name."})),
-        Detail(_subset("drugs", "the drugs are {}", _named(*DRUGS), 2, 3)),
+        Detail(d.subset("drugs", "the drugs are {}", d.named(*DRUGS), 2, 3)),
     ),
     _function(
         "current_medicines",
@@ -451,8 +293,8 @@ _LISTED = (
             patient_id=_PATIENT,
             include_stopped={"type": "boolean", "default": False, "description": "Also stopped ones."},
         ),
-        Detail(_patient),
-        _optional(_pick("include_stopped", "{}", {True: "including medicines that were stopped"})),
+        Detail(d.patient),
+        _optional(d.pick("include_stopped", "{}", {True: "including medicines that were stopped"})),
     ),
     _function(
         "find_trials",
@@ -465,9 +307,9 @@ _LISTED = (
             phase={"type": "integer", "enum": [1, 2, 3, 4]},
             country={"type": "string", "description": "The country's name in English."},
         ),
-        Detail(_pick("condition", "the condition is {}", _named(*CONDITIONS))),
-        _optional(_pick("phase", "only phase {}", {1: "one", 2: "two", 3: "three", 4: "four"})),
-        _optional(_pick("country", "only in {}", _named(*COUNTRIES))),
+        Detail(d.pick("condition", "the condition is {}", d.named(*CONDITIONS))),
+        _optional(d.pick("phase", "only phase {}", {1: "one", 2: "two", 3: "three", 4: "four"})),
+        _optional(d.pick("country", "only in {}", d.named(*COUNTRIES))),
     ),
     _function(
         "convert_lab_unit",
@@ -478,10 +320,10 @@ _LISTED = (
             "analyte value from_unit to_unit",
             analyte=_one_of("glucose", "cholesterol", "calcium", "creatinine"),
             value=_number("The value to convert."),
-            from_unit=_one_of(*_UNITS),
-            to_unit=_one_of(*_UNITS),
+            from_unit=_one_of(*UNITS),
+            to_unit=_one_of(*UNITS),
         ),
-        Detail(_convert),
+        Detail(d.convert),
     ),
 )
 FUNCTIONS = {function.tool.name: function for function in _LISTED}

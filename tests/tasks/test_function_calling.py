@@ -11,7 +11,8 @@ import jsonschema
 import msgspec
 import pytest
 from evalkit_tasks.synthetic import call_scoring, calling
-from evalkit_tasks.synthetic.functions import FUNCTIONS, MONTHS
+from evalkit_tasks.synthetic.call_details import MONTHS
+from evalkit_tasks.synthetic.functions import FUNCTIONS
 
 from evalkit import Answer, Response, Sample
 from evalkit.collection.targets import collect, iter_tasks
