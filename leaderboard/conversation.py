@@ -29,6 +29,7 @@ ENDS = {
     "tool": "a tool ended it",
     "user": "the user ended it",
     "max_turns": "its turns were used up",
+    "context": "it outgrew the model's context",
     "length": "the last reply was cut",
     "refusal": "the model refused",
 }

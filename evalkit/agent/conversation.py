@@ -12,7 +12,7 @@ from evalkit.facts import Conversed, Dialogue, Replied, ToolUse
 from evalkit.requests import describe_message
 from evalkit.types import Answer, Message, Response, Status, ToolCall
 
-Stopped = Literal["answer", "tool", "user", "max_turns", "length", "refusal"]
+Stopped = Literal["answer", "tool", "user", "max_turns", "context", "length", "refusal"]
 Problem = Literal["unknown", "arguments", "failed"]
 
 
@@ -37,7 +37,8 @@ class Conversation(Struct, frozen=True):
     - ``replies``: the model's replies, of which ``response`` is the last, and ``turns`` the number.
     - ``calls``: the calls of tools, in the order in which the model made them.
     - ``stopped``: the model gave an ``answer`` without a call; a ``tool`` or the ``user`` ended the
-      conversation; ``max_turns`` were used up; the last reply was cut (``length``) or was a ``refusal``.
+      conversation; ``max_turns`` were used up; it outgrew the model's ``context``; the last reply was cut
+      (``length``) or was a ``refusal``.
     - ``final``: the value with which a tool ended the conversation (``Done``).
     """
 
@@ -99,9 +100,9 @@ class Conversation(Struct, frozen=True):
         """Return the conversation as the task's answer: ``text``, and ``facts`` in its metadata.
 
         ``fields`` are those of ``Answer``, such as ``passages``; ``metadata`` is added to the facts. A
-        conversation that used up its turns has no answer: its status is ``truncated``.
+        conversation that used up its turns or the context has no answer: its status is ``truncated``.
         """
-        status = Status.TRUNCATED if self.stopped == "max_turns" else None
+        status = Status.TRUNCATED if self.stopped in ("max_turns", "context") else None
         metadata = msgspec.to_builtins(Conversed(self.facts)) | fields.pop("metadata", {})
         text = self.text if self.stopped == "tool" else UNSET
         return Answer(

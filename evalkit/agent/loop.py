@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evalkit.agent.conversation import CalledTool, Conversation, Stopped
 from evalkit.agent.function_tool import Done, FunctionTool
 from evalkit.agent.toolbox import Toolbox
-from evalkit.agent.user import SimulatedUser, UserFunction, next_message
-from evalkit.errors import UsageError
+from evalkit.agent.user import User, next_message
+from evalkit.errors import RequestRejected, UsageError
 from evalkit.model import Model, Reference
-from evalkit.types import Message, Response
+from evalkit.reading.patterns import regex
+from evalkit.types import Message, Response, ToolCall
+
+# How servers say that a prompt is longer than the model's context: OpenAI, vLLM, SGLang, llama.cpp, Mistral;
+# Anthropic; Gemini; TGI.
+_OUTGROWN = regex(
+    r"context[ _-]?(?:length|window|size)|prompt is too long|exceeds the maximum number of tokens"
+    r"|tokens\b.{0,40} must be <=",
+    re.IGNORECASE,
+)
 
 Turns = Sequence[Reference] | Callable[[Sequence[Message]], Reference]
 
@@ -22,7 +32,7 @@ async def converse(
     *,
     tools: Sequence[FunctionTool] = (),
     max_turns: int = 10,
-    user: SimulatedUser | UserFunction | None = None,
+    user: User | None = None,
     answer_last: bool = False,
     reference: Turns | None = None,
     **generation: Any,
@@ -46,32 +56,68 @@ async def converse(
     if max_turns < 1:
         raise UsageError(f"max_turns={max_turns}: a conversation has at least one turn")
     chat = [Message("user", messages)] if isinstance(messages, str) else list(messages)
-    if user is not None and (not chat or chat[-1].role == "system"):
-        await _hear(user, chat, model)
-    toolbox = Toolbox(tools)
-    calls: list[CalledTool] = []
-    replies: list[Response] = []
-    done: Done | None = None
-    for turn in range(1, max_turns + 1):
-        if answer_last and turn == max_turns and tools:
+    talk = _Talk(model, chat, tools, user)
+    await talk.begin()
+    stopped: Stopped | None = None
+    while stopped is None and len(talk.replies) < max_turns:
+        if answer_last and len(talk.replies) == max_turns - 1 and tools:
             generation["tool_choice"] = "none"
-        perfect = _perfect(reference, turn, chat)
-        response = await model.generate(chat, tools=tools, reference=perfect, **generation)
-        replies.append(response)
-        chat.append(spoken(response))
-        stopped = _end_of(response)
-        if stopped is None and response.tool_calls:
-            made = await toolbox.run(response.tool_calls, turn)
-            calls += (m.called for m in made)
-            chat += (Message("tool", m.content, tool_call_id=m.called.call.id) for m in made)
-            done = next((m.value for m in made if isinstance(m.value, Done)), None)
-            stopped = "tool" if done else None
-        elif stopped is None:
-            stopped = "answer" if user is None else await _hear(user, chat, model)
-        if stopped:
-            break
-    final = done.value if done else None
-    return Conversation(tuple(chat), tuple(replies), stopped or "max_turns", tuple(calls), final)
+        stopped = await talk.take_turn(reference, generation)
+    final = talk.done.value if talk.done else None
+    return Conversation(tuple(chat), tuple(talk.replies), stopped or "max_turns", tuple(talk.calls), final)
+
+
+class _Talk:
+    """A conversation that goes on: its messages, the replies so far, and the calls of tools in them."""
+
+    def __init__(
+        self, model: Model, chat: list[Message], tools: Sequence[FunctionTool], user: User | None
+    ) -> None:
+        self.model, self.chat, self.tools, self.user = model, chat, tools, user
+        self.toolbox = Toolbox(tools)
+        self.replies: list[Response] = []
+        self.calls: list[CalledTool] = []
+        self.done: Done | None = None
+
+    async def begin(self) -> None:
+        """Let the user speak first where the task has only instructions."""
+        if self.user is None or (self.chat and self.chat[-1].role != "system"):
+            return
+        if await self._hear(self.user):
+            raise RequestRejected("the user ended the conversation before it began")
+
+    async def take_turn(self, reference: Turns | None, generation: Mapping[str, Any]) -> Stopped | None:
+        """Take one turn of the model and what follows it; return why the conversation ends, if it does."""
+        perfect = _perfect(reference, self.chat, len(self.replies))
+        try:
+            response = await self.model.generate(self.chat, tools=self.tools, reference=perfect, **generation)
+        except RequestRejected as problem:
+            if not self.replies or not _OUTGROWN.search(str(problem)):
+                raise
+            return "context"
+        self.replies.append(response)
+        self.chat.append(spoken(response))
+        if response.finish_reason != "stop":
+            return "refusal" if response.finish_reason == "refusal" else "length"
+        if response.tool_calls:
+            return await self._run(response.tool_calls)
+        return await self._hear(self.user) if self.user else "answer"
+
+    async def _run(self, calls: Sequence[ToolCall]) -> Stopped | None:
+        """Run calls and add their results; return ``tool`` if one of them ends the conversation."""
+        for called, content, value in await self.toolbox.run(calls, len(self.replies)):
+            self.calls.append(called)
+            self.chat.append(Message("tool", content, tool_call_id=called.call.id))
+            if self.done is None and isinstance(value, Done):
+                self.done = value
+        return "tool" if self.done else None
+
+    async def _hear(self, user: User) -> Stopped | None:
+        """Add the user's next message; return ``user`` if there is none."""
+        if (said := await next_message(user, self.chat, self.model)) is None:
+            return "user"
+        self.chat.append(said)
+        return None
 
 
 def spoken(response: Response) -> Message:
@@ -79,21 +125,7 @@ def spoken(response: Response) -> Message:
     return Message("assistant", response.text, response.tool_calls, native=response.native)
 
 
-async def _hear(user: SimulatedUser | UserFunction, chat: list[Message], model: Model) -> Stopped | None:
-    """Add the user's next message to the conversation; return ``user`` if there is none."""
-    if (said := await next_message(user, chat, model)) is None:
-        return "user"
-    chat.append(said)
-    return None
-
-
-def _end_of(response: Response) -> Stopped | None:
-    if response.finish_reason == "refusal":
-        return "refusal"
-    return None if response.finish_reason == "stop" else "length"
-
-
-def _perfect(reference: Turns | None, turn: int, chat: Sequence[Message]) -> Reference | None:
+def _perfect(reference: Turns | None, chat: Sequence[Message], turn: int) -> Reference | None:
     if callable(reference):
         return reference(tuple(chat))
-    return reference[min(turn, len(reference)) - 1] if reference else None
+    return reference[min(turn, len(reference) - 1)] if reference else None

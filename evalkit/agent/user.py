@@ -38,19 +38,35 @@ class SimulatedUser(Struct, frozen=True):
 
         ``asked`` is the model under test: each repeat of its sample has a user of its own.
         """
-        spoken = [m for m in messages if m.role in _OTHER and m.text.strip()]
-        turns = [Message(_OTHER[m.role], m.text) for m in spoken]
-        if not turns or turns[0].role != "user":  # chat templates want a message of the other side first
-            turns.insert(0, Message("user", _GREETING))
-        player = self.model.beside(asked)
-        response = await player.generate([Message("system", self.system), *turns], **self.sampling)
+        prompt = [Message("system", self.system), *_from_the_other_side(messages)]
+        response = await self.model.beside(asked).generate(prompt, **self.sampling)
         if response.finish_reason != "stop" or not response.text.strip():
             why = response.finish_reason if response.finish_reason != "stop" else "an empty reply"
-            raise RequestRejected(f"the simulated user said nothing whole: {why}")
+            raise RequestRejected(
+                f"the simulated user said nothing whole: {why}. Give it more max_tokens, or another model"
+            )
         return None if self.stop in response.text else response.text.strip()
 
 
 _OTHER = {"assistant": "user", "user": "assistant"}
+
+
+def _from_the_other_side(messages: Sequence[Message]) -> list[Message]:
+    """Return the words of both sides as the user sees them.
+
+    As chat templates want it, the other side begins, and no side has two messages in a row.
+    """
+    turns = [Message("user", _GREETING)]
+    for message in messages:
+        role, text = _OTHER.get(message.role), message.text.strip()
+        if role is None or not text:
+            continue
+        if turns[-1].role == role:
+            said = "" if turns == [Message("user", _GREETING)] else f"{turns[-1].text}\n\n"
+            turns[-1] = Message(role, f"{said}{text}")
+        else:
+            turns.append(Message(role, text))
+    return turns
 
 
 class UserModel(Described):
@@ -76,9 +92,10 @@ class UserModel(Described):
         return {"user": self.name, "identity": self.model.facts.identity, "defaults": self.model.defaults}
 
 
-async def next_message(
-    user: SimulatedUser | UserFunction, messages: Sequence[Message], asked: Model
-) -> Message | None:
+User = SimulatedUser | UserFunction
+
+
+async def next_message(user: User, messages: Sequence[Message], asked: Model) -> Message | None:
     """Return what the user says next; None where the user ends the conversation."""
     if isinstance(user, SimulatedUser):
         said = await user.say(messages, asked)

@@ -14,15 +14,26 @@ from evalkit.errors import EvalkitError
 from evalkit.models.spec import load
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult
 from evalkit.testing.support import expect, in_thread
-from evalkit.types import FinishReason, Message, Request, Requirements, Response
+from evalkit.types import FinishReason, Message, Request, Requirements, Response, Tool, ToolCall
 
 _ASK = Request(messages=(Message("user", "Say hello."),), max_tokens=8)
+_TOOL = Tool("greet", "Say hello.", {"type": "object", "properties": {"name": {"type": "string"}}})
 # Requests that not every server can answer: each must be answered, or refused with an error of evalkit.
 _SPECIAL = {
     "a plain prompt": Request(prompt="One, two,", max_tokens=8),
     "a log-likelihood": Request(prompt="One, two,", continuation=" three"),
     "a JSON schema": msgspec.structs.replace(_ASK, json_schema={"type": "object"}),
     "a regex": msgspec.structs.replace(_ASK, regex="(yes|no)"),
+    "a tool": msgspec.structs.replace(_ASK, tools=(_TOOL,)),
+    "a tool's result": msgspec.structs.replace(
+        _ASK,
+        tools=(_TOOL,),
+        messages=(
+            *_ASK.messages,
+            Message("assistant", "", (ToolCall("call00001", "greet", {"name": "you"}),)),
+            Message("tool", "Hello, you.", tool_call_id="call00001"),
+        ),
+    ),
 }
 
 
@@ -106,6 +117,8 @@ def _faults(response: Any, request: Request = _ASK) -> list[str]:
     expect(isinstance(response.text, str), f"text is {response.text!r}, not a string", wrong)
     valid = response.finish_reason in get_args(FinishReason)
     expect(valid, f"finish_reason is {response.finish_reason!r}", wrong)
+    valid = all(isinstance(call, ToolCall) and isinstance(call.name, str) for call in response.tool_calls)
+    expect(valid, f"tool_calls are {response.tool_calls!r}, not ToolCall with a name", wrong)
     if request.continuation is not None:
         values = response.logprobs or ()
         valid = bool(values) and all(math.isfinite(value) and value <= 0 for value in values)

@@ -21,7 +21,7 @@ from evalkit import (
     converse,
     tool,
 )
-from evalkit.errors import CorpusError, ModelError, ServerFailed
+from evalkit.errors import CorpusError, ModelError, RequestRejected, ServerFailed
 from evalkit.models.baseline import BaselineBackend
 from evalkit.models.fake import FakeBackend
 from evalkit.models.spec import parse_spec
@@ -200,6 +200,40 @@ async def test_why_a_conversation_ended_decides_the_status_of_its_answer(turn, s
     assert len(conversation.calls) == (3 if stopped == "max_turns" else 0)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 5000",  # OpenAI, vLLM
+        "The input (5000 tokens) is longer than the model's context length (4096 tokens).",  # SGLang
+        "the request exceeds the available context size, try increasing it",  # llama.cpp
+        "prompt is too long: 210000 tokens > 200000 maximum",  # Anthropic
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",  # Gemini
+        "`inputs` tokens + `max_new_tokens` must be <= 4096",  # TGI
+    ],
+)
+async def test_a_conversation_that_outgrows_the_context_is_truncated_and_no_error(message) -> None:
+    def model(request: Request) -> Response:
+        if len(request.messages) > 4:
+            raise RequestRejected(message, status=400)
+        return Response(text="", tool_calls=(call("add", a=1, b=1),))
+
+    conversation = await converse(Model(FakeBackend(model)), "?", tools=[add])
+    assert (conversation.stopped, conversation.turns) == ("context", 2)
+    assert classify_answer(conversation.answer()) is Status.TRUNCATED
+    with pytest.raises(RequestRejected):  # the task's own prompt is too long
+        await converse(Model(FakeBackend(model)), [Message("user", "?")] * 5, tools=[add])
+
+
+async def test_other_refusals_in_the_middle_are_errors() -> None:
+    def model(request: Request) -> Response:
+        if len(request.messages) > 1:
+            raise RequestRejected("400: unknown role: tool")
+        return Response(text="", tool_calls=(call("add", a=1, b=1),))
+
+    with pytest.raises(RequestRejected, match="unknown role"):
+        await converse(Model(FakeBackend(model)), "?", tools=[add])
+
+
 async def test_the_last_turn_may_be_kept_for_the_answer() -> None:
     def model(request: Request) -> Response:
         if request.tool_choice == "none":
@@ -309,6 +343,17 @@ async def test_a_second_model_plays_the_user_until_it_says_stop() -> None:
     assert backend.requests[0].max_tokens == 60
 
 
+async def test_the_user_hears_one_message_at_a_time() -> None:
+    """Chat templates refuse two messages of one side in a row, which calls of tools make."""
+    player = scripted("Thanks. ###STOP###")
+    first = Response(text="I add.", tool_calls=(call("add", a=1, b=1),))
+    await converse(scripted(first, "It is 2."), "1+1?", tools=[add], user=SimulatedUser(player, "Ask."))
+    backend: Any = player.sender
+    heard = [(m.role, m.content) for m in backend.requests[0].messages[1:]]
+    greeting = ("user", "Hello! How can I help you?")
+    assert heard == [greeting, ("assistant", "1+1?"), ("user", "I add.\n\nIt is 2.")]
+
+
 async def test_a_function_may_be_the_user() -> None:
     lines = iter(["And 2+2?", None])
     conversation = await converse(scripted("2", "4"), "1+1?", user=lambda messages: next(lines))
@@ -325,6 +370,11 @@ async def test_a_user_that_fails_is_no_fault_of_the_model() -> None:
     player = scripted(Response(text="I am", finish_reason="length"))
     with pytest.raises(ModelError, match="the simulated user said nothing whole: length"):
         await converse(scripted("Hi."), "?", user=SimulatedUser(player, "You are a patient."))
+
+
+async def test_a_user_that_is_done_before_it_begins_is_an_error() -> None:
+    with pytest.raises(ModelError, match="the user ended the conversation before it began"):
+        await converse(scripted("Hi."), [Message("system", "Be kind.")], user=lambda messages: None)
 
 
 async def test_each_repeat_has_a_user_of_its_own() -> None:
