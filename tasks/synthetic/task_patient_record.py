@@ -65,4 +65,6 @@ async def patient_record(
     )
     answer = conversation.answer(metadata={"written": store.written})
     said = record_scoring.read_answer(answer.reply)
-    return replace(answer, text=said or "", status=answer.status or (None if said else Status.UNPARSED))
+    if said is None:
+        return replace(answer, status=answer.status or Status.UNPARSED)
+    return replace(answer, text=said)

@@ -193,3 +193,17 @@ def test_a_constant_answer_is_worth_little() -> None:
     assert worth["done"] == worth["0"] == 0
     assert 0.05 < worth["none"] < 0.2
     assert 0.05 < worth["not found"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        ("Answer: 5", Status.OK),
+        ("He is 50 years old.", Status.UNPARSED),
+        ("", Status.EMPTY),
+        ("I'm sorry, but I can't help with that.", Status.REFUSED),
+    ],
+)
+async def test_how_a_reply_ends(reply: str, status: Status) -> None:
+    _, answer = await play(asked("age")[0], reply)
+    assert classify_answer(answer) is status
