@@ -53,19 +53,15 @@ def _goes_on(told: list[str]) -> bool:
 
 
 def _call(tool: dict[str, Any], text: str, number: int) -> dict[str, Any]:
-    properties = tool["function"]["parameters"]["properties"]
-    arguments = {name: text if schema.get("type") == "string" else 1 for name, schema in properties.items()}
-    arguments = {name: value for name, value in arguments.items() if name in ("query", *_required(tool))}
+    """Return a call of a tool with the arguments that it requires: ``text``, or 1 where no text is wanted."""
+    parameters = tool["function"]["parameters"]
+    required = {name: parameters["properties"][name] for name in parameters.get("required", [])}
+    arguments = {name: text if kind.get("type") == "string" else 1 for name, kind in required.items()}
     function = {"name": tool["function"]["name"], "arguments": json.dumps(arguments)}
     return {
         "content": None,
         "tool_calls": [{"id": f"call_{number}", "type": "function", "function": function}],
     }
-
-
-def _required(tool: dict[str, Any]) -> list[str]:
-    required: list[str] = tool["function"]["parameters"].get("required", [])
-    return required
 
 
 def _answer(question: str, passages: dict[str, str]) -> str:
