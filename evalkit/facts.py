@@ -4,6 +4,7 @@ They are kept in ``Answer.metadata``, beside the facts of the task, which must n
 
     kind       written by             read by
     Shown      evalkit.rag.arms       metrics of citations and of abstaining
+    Searched   evalkit.rag.agent      the RAG report
     Conversed  evalkit.agent          evalkit.store.turns: the command show, the board
     Chosen     evalkit.choice.asking  accuracy, brier, ece
     Reviewed   evalkit.judge.review   evalkit.metrics.judged
@@ -27,6 +28,20 @@ class Shown(Struct, frozen=True, omit_defaults=True):
 
     answerable: bool | None = None
     withheld: bool = False
+
+
+class Search(Struct, frozen=True):
+    """One search that a model made: its query, the passages asked for, the documents not found before."""
+
+    query: str
+    k: int
+    found: list[str]
+
+
+class Searched(Struct, frozen=True, omit_defaults=True):
+    """The searches of a model that searches itself, in order; None in all other arms."""
+
+    searches: list[Search] | None = None
 
 
 class ToolUse(Struct, frozen=True, omit_defaults=True):
@@ -131,7 +146,7 @@ class Reviewed(Struct, frozen=True, omit_defaults=True):
     judged: Verdicts | None = None
 
 
-T = TypeVar("T", Shown, Conversed, Chosen, Reviewed)
+T = TypeVar("T", Shown, Searched, Conversed, Chosen, Reviewed)
 
 
 def read(answer: Answer, kind: type[T]) -> T:

@@ -81,7 +81,8 @@ class Fixture:
     """An object that tasks request by name, made once in its scope and torn down at the scope's end.
 
     ``above`` is the fixture of the same name that this one overrides, and may ask for. Where ``when`` says no
-    to a run's parameters, it is not made for that run, and None stands in its place.
+    to a run's parameters, it is not made for that run, and None stands in its place. ``needs`` returns from
+    the parameters what the fixture needs from the model.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Fixture:
     scope: Scope = "session"
     above: Fixture | None = None
     when: Callable[[Mapping[str, Any]], bool] | None = None
+    needs: Callable[[Mapping[str, Any]], Requirements] | None = None
 
 
 @dataclass(frozen=True)
@@ -344,7 +346,10 @@ def fixture(fn: Callable[..., Any]) -> Fixture: ...
 
 @overload
 def fixture(
-    *, scope: Scope = "session", when: Callable[[Mapping[str, Any]], bool] | None = None
+    *,
+    scope: Scope = "session",
+    when: Callable[[Mapping[str, Any]], bool] | None = None,
+    needs: Callable[[Mapping[str, Any]], Requirements] | None = None,
 ) -> Callable[[Callable[..., Any]], Fixture]: ...
 
 
@@ -353,19 +358,21 @@ def fixture(
     *,
     scope: Scope = "session",
     when: Callable[[Mapping[str, Any]], bool] | None = None,
+    needs: Callable[[Mapping[str, Any]], Requirements] | None = None,
 ) -> Fixture | Callable[[Callable[..., Any]], Fixture]:
     """Make a function, async or not, a fixture of the same name. Code after a ``yield`` is teardown.
 
     ``scope``: ``session`` (made once in a command, shared by all tasks that give it the same parameters),
     ``task`` (made for each run), ``sample`` (made for each sample, and may ask for ``sample`` and ``model``).
     ``when`` is asked about the parameters of each run: where it returns False, the fixture is not made, nor
-    what it alone stands on, and None takes its place.
+    what it alone stands on, and None takes its place. ``needs`` returns from the parameters the abilities
+    that the model is probed for, besides those of the task.
     """
     if scope not in SCOPES:
         raise UsageError(f"no fixture scope {scope!r}; known: {', '.join(SCOPES)}")
 
     def wrap(made: Callable[..., Any]) -> Fixture:
-        return Fixture(made.__name__, made, scope, when=when)
+        return Fixture(made.__name__, made, scope, when=when, needs=needs)
 
     return wrap if fn is None else wrap(fn)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from evalkit.agent import UserModel
 from evalkit.model import Model
 from evalkit.protocols import Retriever
+from evalkit.rag.agent import SEARCHES, needs_tools
 from evalkit.rag.answering import Rag, Reviewer
 from evalkit.rag.arms import Arm
 from evalkit.rag.queries import QueryStrategy
@@ -95,7 +96,7 @@ async def user_model(cache_dir: Path, user: str = "none") -> AsyncIterator[UserM
         yield UserModel(model, name)
 
 
-@fixture(scope="sample")
+@fixture(scope="sample", needs=needs_tools)
 def rag(
     sample: Sample,
     model: Model,
@@ -105,10 +106,12 @@ def rag(
     k: int = 5,
     position: int | None = None,
     query: QueryStrategy = "question",
+    searches: int = SEARCHES,
 ) -> Rag:
     """The sample, answered in the arm of the run: ``await rag.answer(memory=..., passages=...)``.
 
     ``k`` is the number of passages shown, or of distractors; ``position``, from 1, the place of the evidence
-    in the arm ``hidden``; ``query`` says how the arm ``retrieved`` writes queries. See docs/rag-report.md.
+    in the arm ``hidden``; ``query`` says how the arm ``retrieved`` writes queries; ``searches`` is the most
+    searches of the arm ``agent``. See docs/rag-report.md.
     """
-    return Rag(sample, model, retriever, review, arm, k, position, query)
+    return Rag(sample, model, retriever, review, arm, k, position, query, searches)

@@ -50,8 +50,8 @@ def rag_report(
     """Tell whether the retriever or the generator is the weak part, from runs of a RAG task in several arms.
 
     RUNS are run ids, unique prefixes of them, or 'latest'. The newest runs of the same task, model and
-    settings in the other arms, and with other k and positions, are added. With --by, runs that differ in that
-    setting are added as well.
+    settings in the other arms, and with other k, positions and searches, are added. With --by, runs that
+    differ in that setting are added as well.
     """
     from evalkit.compare.rag import reports, settings, with_siblings
     from evalkit.store import open_store
@@ -142,6 +142,13 @@ def tables(report: Report) -> Iterator[Table]:
         ("By number of passages (retrieved)", ["k", metric, "evidence shown"], by_k),
         ("By number of distractors (hidden)", ["distractors", metric, "n"], _points(report.by_noise)),
         ("Abstains", ["arm", "share of replies"], _estimates(report.abstained)),
+        ("Searches (agent)", ["searches made", "share of the samples", "n"], _points(report.searches)),
+        ("Evidence found (agent)", ["after search", "gold documents found", "n"], _points(report.by_search)),
+        (
+            "Agent against one search, paired by sample",
+            ["agent", "one search", "tokens a sample", metric, "difference"],
+            _agent_gains(report),
+        ),
     ]
     return (table for table in all_tables if table[2])
 
@@ -151,6 +158,19 @@ def _gains(report: Report) -> list[list[str]]:
         [g.meaning, _pair(g), f"{g.a:.3f}", f"{g.b:.3f}", cell(g.difference), str(g.difference.n)]
         for g in report.gains
         if g.metric == report.metric
+    ]
+
+
+def _agent_gains(report: Report) -> list[list[str]]:
+    return [
+        [
+            g.first.removeprefix("agent "),
+            g.second.removeprefix("retrieved "),
+            f"{g.first_tokens:,.0f} against {g.second_tokens:,.0f}" + " (about equal)" * g.equal_tokens,
+            f"{g.a:.3f} against {g.b:.3f}",
+            cell(g.difference),
+        ]
+        for g in report.agent_gains
     ]
 
 

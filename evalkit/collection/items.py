@@ -52,9 +52,13 @@ class Item:
 
     @property
     def needs(self) -> Requirements:
-        """What the model must be able to do for these parameters."""
+        """What the model must be able to do for these parameters, by the task and by its fixtures."""
         needs = self.task.needs
-        return needs(self.params) if callable(needs) else needs
+        all_needs = [needs(self.params) if callable(needs) else needs]
+        fixtures = (one for asks in self.resolved.asks.values() for one in asks.fixtures.values())
+        all_needs += [fixture.needs(self.params) for fixture in fixtures if fixture.needs]
+        names = Requirements.__struct_fields__
+        return Requirements(**{name: any(getattr(one, name) for one in all_needs) for name in names})
 
     @property
     def node_id(self) -> str:

@@ -6,6 +6,7 @@
     hidden        the documents that answer, at a position among k distractors
     distractors   k passages that do not answer; replies are scored against the answer
     missing       the same passages; the right reply is to abstain
+    agent         what the model finds: it searches the pool itself, several times (evalkit.rag.agent)
 
 A task with the fixture ``rag`` (``evalkit.rag.answering``) has all arms; ``evidence`` is for tasks that make
 their prompts in another way. Distractors are the best passages of the pool that are not graded relevant, by
@@ -20,13 +21,13 @@ from typing import Any, Literal, TypeVar, get_args
 
 from msgspec import Struct
 
-from evalkit.errors import SetupError
+from evalkit.errors import SetupError, UsageError
 from evalkit.protocols import Retriever
 from evalkit.rag.queries import search_all
 from evalkit.task import parametrize
 from evalkit.types import Answer, Passage, Response, Sample
 
-Arm = Literal["closed_book", "retrieved", "oracle", "hidden", "distractors", "missing"]
+Arm = Literal["closed_book", "retrieved", "oracle", "hidden", "distractors", "missing", "agent"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 WITHHELD = ("distractors", "missing")
 DEPTH = 10  # of the ranking for retrieval metrics, also where fewer passages are shown
@@ -73,7 +74,10 @@ async def evidence(
     In the arm ``hidden`` the passages that answer stand together, the first at ``position`` (1 to k + 1).
     Without a position, a hash of the sample's id gives one; all are equally likely. Raises ``SetupError`` for
     a position out of range, and for an arm that needs graded documents where the sample has none.
+    The arm ``agent`` needs a model: ``evalkit.rag.agent.gather`` has its passages.
     """
+    if arm == "agent":
+        raise UsageError("arm=agent: the model searches; await gather(...) of evalkit.rag.agent instead")
     if arm == "closed_book":
         return Evidence(None)
     gold = [document for document, graded in sample.relevance.items() if graded >= grade]
@@ -84,13 +88,13 @@ async def evidence(
         )
     if arm == "retrieved":
         hits = await search_all(retriever, queries or [sample.input], max(k, DEPTH))
-        return _shown(hits[:k], gold, tuple(dict.fromkeys(p.document for p in hits)))
+        return shown(hits[:k], gold, tuple(dict.fromkeys(p.document for p in hits)))
     if arm == "oracle":
-        return _shown(await retriever.get(gold), gold)
+        return shown(await retriever.get(gold), gold)
     noise = await distractors(sample.input, retriever, k, sample.relevance)
     if arm == "hidden":
         before = _position(sample.id, position, k) - 1
-        return _shown([*noise[:before], *await retriever.get(gold), *noise[before:]], gold)
+        return shown([*noise[:before], *await retriever.get(gold), *noise[before:]], gold)
     return Evidence(
         tuple(noise), facts={"withheld": True, **({"answerable": False} if arm == "missing" else {})}
     )
@@ -108,9 +112,10 @@ async def distractors(query: str, retriever: Retriever, k: int, relevance: dict[
         depth *= 2  # the relevant documents came as several chunks each
 
 
-def _shown(
+def shown(
     passages: Sequence[Passage], gold: Sequence[str], ranking: tuple[str, ...] | None = None
 ) -> Evidence:
+    """Return passages as evidence; ``gold`` are the documents that answer."""
     numbers = tuple(n for n, passage in enumerate(passages, 1) if passage.document in gold)
     return Evidence(tuple(passages), ranking, numbers, {"answerable": True} if numbers else {})
 

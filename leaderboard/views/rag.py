@@ -37,6 +37,7 @@ def main() -> None:
         differences(report)
     causes(report)
     curves(report)
+    agent(report)
     retrieval(report)
     runs(report)
     missing_runs(report)
@@ -145,22 +146,53 @@ def causes(report: Report) -> None:
 
 
 def curves(report: Report) -> None:
-    """Draw the score over rank, position, k and noise, where there are two points or more."""
+    """Draw the curves that have two points or more: score, or share of the evidence or of the samples."""
+    by, score = report, report.metric
+    shown, found, share = "gold documents shown", "gold documents found", "share of the samples"
     drawn = [
-        ("By rank of the evidence", "Arm retrieved.", report.by_rank, "rank of the first gold document"),
-        ("By position of the evidence", "Arm hidden: lost in the middle?", report.by_position, "position"),
-        ("By number of passages", "Arm retrieved.", report.by_k, "k"),
-        ("By noise", "Arms oracle and hidden.", report.by_noise, "distractors around the evidence"),
-        ("Evidence shown", "Arm retrieved: of what fits, the share that was found.", report.shown_by_k, "k"),
+        ("By rank of the evidence", "Arm retrieved.", by.by_rank, "rank of the first gold document", score),
+        ("By position of the evidence", "Arm hidden: lost in the middle?", by.by_position, "position", score),
+        ("By number of passages", "Arm retrieved.", by.by_k, "k", score),
+        ("By noise", "Arms oracle and hidden.", by.by_noise, "distractors around the evidence", score),
+        ("Evidence shown", "Arm retrieved: of what fits, the share found.", by.shown_by_k, "k", shown),
+        ("Evidence found by searches", "Arm agent.", by.by_search, "after search", found),
+        ("Searches made", "Arm agent.", by.searches, "searches", share),
     ]
     drawn = [curve for curve in drawn if len(curve[2]) > 1]
     for pair in (drawn[i : i + 2] for i in range(0, len(drawn), 2)):
-        for column, (title, caption, points, x) in zip(st.columns(2), pair, strict=False):
+        for column, (title, caption, points, x, y) in zip(st.columns(2), pair, strict=False):
             with column:
                 st.subheader(title)
                 st.caption(caption + _fewest(points))
-                y = "gold documents shown" if points is report.shown_by_k else report.metric
                 st.vega_lite_chart(charts.spec(rag_charts.curve(points, x, y)), width="stretch")
+
+
+def agent(report: Report) -> None:
+    """Draw the gain of a model that searches itself over one search, beside the tokens of both."""
+    if not report.agent_gains:
+        return
+    st.subheader("Searching itself, against one search")
+    st.caption(
+        "Tokens a sample, of all prompts and completions, also of what the server read from its cache. The "
+        "fair comparison is that at about equal tokens: they differ by no more than a quarter."
+    )
+    rows = [
+        {
+            "agent": g.first.removeprefix("agent "),
+            "one search": g.second.removeprefix("retrieved "),
+            "tokens": round(g.first_tokens),
+            "tokens of one search": round(g.second_tokens),
+            "about equal": g.equal_tokens,
+            report.metric: g.a,
+            "of one search": g.b,
+            "difference": g.difference.value,
+            "interval": text.interval(g.difference),
+        }
+        for g in report.agent_gains
+    ]
+    scores = (report.metric, "of one search", "difference")
+    config = {name: st.column_config.NumberColumn(format="%.3f") for name in scores}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
 
 
 def _fewest(points: Sequence[Point]) -> str:

@@ -5,7 +5,8 @@ prompt. With a judge (``-p judge=nli:MODEL`` or ``llm:SPEC``) the track's citati
 contradiction are scored; without one, citations by the judgements (``*qrels*`` beside the topics). Data:
 the track's topics (id, topic, question, narrative) by ``-p data=FOLDER``; a corpus of any layout with PMIDs
 as ids, such as PubMed's baseline files, by ``-p documents=PATH``. The optional ``answer`` of a topic is
-the reference of ROUGE.
+the reference of ROUGE. In the arm ``agent`` the model searches first, then gets the same prompt with what
+it found.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Review, Sample, UsageError, fixture, parametrize, task
 from evalkit.metrics import citation_coverage, citation_precision, copy_rate, length, ndcg, recall, rouge
+from evalkit.rag.agent import SEARCHES, gather, needs_tools, searched
 from evalkit.rag.arms import evidence
 from evalkit.rag.prompts import cited, numbered
 
@@ -46,6 +48,7 @@ def corpus(data: Path | None = None, documents: Path | None = None) -> Path:
         length(),
     ],
     tags=["biomedical", "rag", "citations"],
+    needs=needs_tools,
     info=Info(
         "TREC BioGen, Gupta et al. 2024; trec-biogen.github.io",
         licence="NIST's terms for TREC",
@@ -59,11 +62,15 @@ async def biogen(
     model: Model,
     retriever: Retriever,
     review: Review,
-    arm: Literal["retrieved", "oracle"] = "retrieved",
+    arm: Literal["retrieved", "oracle", "agent"] = "retrieved",
     k: int = 10,
+    searches: int = SEARCHES,
 ) -> Answer:
     """Answer a biomedical question with citations of PubMed abstracts."""
-    shown = await evidence(sample, retriever, arm, k=k)
+    if arm == "agent":
+        shown = await gather(sample, model, retriever, k=k, searches=searches)
+    else:
+        shown = await evidence(sample, retriever, arm, k=k)
     passages = shown.passages or ()
     pmids = [reading.pmid(passage) for passage in passages]
     prompt = PROMPT.format(
@@ -72,4 +79,5 @@ async def biogen(
     perfect = cited(sample.targets[0], [pmids[n - 1] for n in shown.gold])
     response = await model.generate(prompt, max_tokens=500, reference=perfect)
     text = reading.marked(response.text, passages)
-    return await review(sample, Answer(response, text=text, passages=passages, ranking=shown.ranking))
+    answer = Answer(response, text=text, passages=passages, ranking=shown.ranking, metadata=searched(shown))
+    return await review(sample, answer)

@@ -2,22 +2,36 @@
 
 Five subsets: MMLU-Med, MedQA-US, MedMCQA, PubMedQA*, BioASQ-Y/N. Data: Xiong et al. 2024,
 github.com/Teddy-XiongGZ/MIRAGE, as ``-p data=benchmark.json``; passages to search as ``-p documents=FILE``
-(JSON Lines: id, title, text), or the abstracts of a folder ``pubmedqa`` beside the data.
+(JSON Lines: id, title, text), or the abstracts of a folder ``pubmedqa`` beside the data. In the arm ``agent``
+the model searches itself, ``k // searches`` passages each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from evalkit import Answer, Info, Model, Requirements, Retriever, Sample, fixture, numbered, parametrize, task
+from evalkit import (
+    Answer,
+    Info,
+    Model,
+    Passage,
+    Requirements,
+    Retriever,
+    Sample,
+    fixture,
+    numbered,
+    parametrize,
+    task,
+)
 from evalkit.choice.asking import Constraint, Method, answer_choice, lettered
 from evalkit.choice.extract import letter
 from evalkit.errors import UsageError
 from evalkit.metrics import accuracy, brier, expected_calibration_error
+from evalkit.rag.agent import SEARCHES, gather, searched, share
 from evalkit.rag.queries import ChoiceQueryStrategy, search_all, write_queries
 
 from . import mirage as data_set
@@ -30,7 +44,7 @@ ASK = {
 }
 PASSAGES = (PROMPTS / "mirage_passages.txt").read_text(encoding="utf-8")
 
-Arm = Literal["closed_book", "retrieved"]
+Arm = Literal["closed_book", "retrieved", "agent"]
 Subset = Literal["all", "mmlu", "medqa", "medmcqa", "pubmedqa", "bioasq"]
 
 
@@ -64,6 +78,7 @@ def samples(data: Path | None = None, subset: Subset = "all") -> Iterator[Sample
     ),
     needs=lambda params: Requirements(
         logprobs=params["method"] == "likelihood",
+        tools=params["arm"] == "agent",
         **({params["constraint"]: True} if params["method"] == "constrained" else {}),
     ),
 )
@@ -82,11 +97,11 @@ async def mirage(
     max_tokens: int = 1024,
     reasoning_tokens: int = 0,
     query: ChoiceQueryStrategy = "question",
+    searches: int = SEARCHES,
 ) -> Answer:
     """Choose the right option of a medical question."""
-    queries = await write_queries(sample, model, query) if arm == "retrieved" else []
-    hits = await search_all(retriever, queries, k) if queries else ()
-    before = PASSAGES.format(passages=numbered(hits)) if queries else ""
+    hits, facts = await _passages(sample, model, retriever, arm, k, query, searches)
+    before = "" if arm == "closed_book" else PASSAGES.format(passages=numbered(hits))
 
     def prompt(shown: Sample) -> str:
         return before + ASK[method].format(question=shown.input, options=lettered(shown.choices))
@@ -103,9 +118,28 @@ async def mirage(
         max_tokens=max_tokens,
         reasoning_tokens=reasoning_tokens,
     )
-    if not queries:
+    if arm == "closed_book":
         return answer
     ranking = tuple(dict.fromkeys(p.document for p in hits))
-    facts = {} if query == "question" else {"queries": queries}
     metadata = {**answer.metadata, **facts}
     return replace(answer, passages=tuple(hits), ranking=ranking, metadata=metadata)
+
+
+async def _passages(
+    sample: Sample,
+    model: Model,
+    retriever: Retriever,
+    arm: Arm,
+    k: int,
+    query: ChoiceQueryStrategy,
+    searches: int,
+) -> tuple[Sequence[Passage], dict[str, Any]]:
+    """Return the passages of an arm, and what the answer records of the search."""
+    if arm == "closed_book":
+        return (), {}
+    if arm == "agent":  # as many passages as in the arm retrieved, over all searches together
+        found = await gather(sample, model, retriever, k=share(k, searches), searches=searches)
+        return found.passages or (), searched(found)
+    queries = await write_queries(sample, model, query)
+    facts = {} if query == "question" else {"queries": queries}
+    return await search_all(retriever, queries, k), facts

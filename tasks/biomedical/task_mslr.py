@@ -2,7 +2,8 @@
 
 ``-p subset=ms2`` (the default; a review's background is its question) or ``cochrane`` (without background).
 Arms: ``oracle`` shows the review's own studies, ``retrieved`` searches the studies of all reviews by its
-background. At most ``-p studies=25`` are shown; each answer records how many were left out.
+background; in ``agent`` the model searches, ``studies // searches`` studies each time. At most ``-p
+studies=25`` are shown; each answer records how many were left out.
 For ΔEI, the measure of MS², run ``evalkit rescore RUN --metric "evidence_direction('MODEL')"``. Data: DeYoung
 et al. 2021 and Wallace et al. 2021 (Apache-2.0), hub id allenai/mslr2022, whose test targets are secret; or
 ``SPLIT.jsonl[.gz]`` of the same columns by ``-p data=FOLDER`` or ``FILE``.
@@ -15,6 +16,7 @@ from typing import Literal
 
 from evalkit import Answer, Info, Model, Retriever, Sample, SetupError, fixture, numbered, parametrize, task
 from evalkit.metrics import copy_rate, length
+from evalkit.rag.agent import SEARCHES, gather, needs_tools, searched, share
 
 from . import mslr_data
 from .measures import ROUGE, SEARCH
@@ -35,6 +37,7 @@ def corpus(
     mslr_data.reviews,
     metrics=[*ROUGE, *SEARCH, copy_rate(), length()],
     tags=["biomedical", "rag", "summarization", "multi-document"],
+    needs=needs_tools,
     info=Info(
         "MS², DeYoung et al. 2021; Cochrane, Wallace et al. 2021; hub id allenai/mslr2022",
         licence="Apache-2.0",
@@ -47,19 +50,24 @@ async def mslr(
     sample: Sample,
     model: Model,
     retriever: Retriever,
-    arm: Literal["oracle", "retrieved"] = "oracle",
+    arm: Literal["oracle", "retrieved", "agent"] = "oracle",
     studies: int = 25,
+    searches: int = SEARCHES,
 ) -> Answer:
     """Write the conclusion of a systematic review from the abstracts of its studies."""
-    if arm == "retrieved" and not sample.input:
-        raise SetupError("mslr[arm=retrieved] searches by a review's background: -p subset=ms2")
-    included = list(sample.relevance)
+    if arm != "oracle" and not sample.input:
+        raise SetupError(f"mslr[arm={arm}] searches by a review's background: -p subset=ms2")
+    included, facts = list(sample.relevance), {}
     if arm == "retrieved":
         shown = await retriever.search(sample.input, studies)
+    elif arm == "agent":
+        found = await gather(sample, model, retriever, k=share(studies, searches), searches=searches)
+        shown, facts = found.passages or (), searched(found)
     else:
         shown = await retriever.get(included[:studies])
     prompt = PROMPT.format(studies=numbered(shown), background=sample.input or "none given")
     response = await model.generate(prompt, max_tokens=400)
-    ranking = tuple(dict.fromkeys(p.document for p in shown)) if arm == "retrieved" else None
+    ranking = tuple(dict.fromkeys(p.document for p in shown)) if arm != "oracle" else None
     left_out = len(included) - len({p.document for p in shown} & set(included))
-    return Answer(response, passages=tuple(shown), ranking=ranking, metadata={"studies_left_out": left_out})
+    metadata = {**facts, "studies_left_out": left_out}
+    return Answer(response, passages=tuple(shown), ranking=ranking, metadata=metadata)

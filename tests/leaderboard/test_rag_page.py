@@ -81,3 +81,21 @@ def test_hostile_names_are_text(hostile: Path) -> None:
     app = visit(hostile)
     assert app.selectbox[0].value.startswith("attack")
     assert not app.markdown
+
+
+def test_a_model_that_searches_itself_stands_beside_one_search(evalkit) -> None:
+    evalkit(
+        "run",
+        "fictional_trials",
+        *("-p", "topics=6", "-p", "search=bm25", "-p", "arm=agent", "-p", "arm=retrieved"),
+        *("--model", "baseline:gold", "--store", "agent.db"),
+    )
+    app = visit(evalkit.folder / "agent.db", rag_task="fictional_trials")
+    seen = texts(app)
+    assert "Searching itself, against one search" in seen
+    assert "Searches made" in seen
+    (table,) = [one.value for one in app.dataframe if "one search" in one.value]
+    (row,) = table.to_dict("records")
+    assert (row["agent"], row["one search"]) == ("k=5 searches=4", "k=5")
+    assert row["tokens"] > 0
+    assert row["difference"] == 0

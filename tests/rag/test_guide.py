@@ -19,6 +19,7 @@ APPLIES = {
     "hidden": {"rougeL", *CITATIONS},
     "distractors": {"rougeL"},
     "missing": {"abstention"},
+    "agent": {"rougeL", *CITATIONS},
 }
 
 

@@ -25,6 +25,7 @@ TASKS = {task.name: task for task in iter_tasks(collect([]))}
 # names a way to run the task.
 QUICK: dict[str, dict[str, Any]] = {
     "fictional_trials": {"topics": 12, "search": "bm25"},
+    "fictional_trials agent": {"topics": 12, "search": "bm25", "arm": "agent"},
     "pubmed_rag": {"data": "pubmedqa", "pool": "own", "search": "bm25", "arm": "oracle"},
     "mirage": {"data": "mirage", "arm": "closed_book"},
     "mirage likelihood": {"data": "mirage", "arm": "closed_book", "method": "likelihood"},
@@ -36,9 +37,12 @@ QUICK: dict[str, dict[str, Any]] = {
     "mts_dialog": {"data": ROWS / "mts_dialog"},
     "rct_conclusions": {"data": ROWS / "rct_conclusions", "search": "bm25", "arm": "oracle"},
     "scifact": {"data": ROWS / "scifact", "search": "bm25", "arm": "oracle"},
+    "scifact agent": {"data": ROWS / "scifact", "search": "bm25", "arm": "agent"},
     "biolaysumm": {"data": ROWS / "biolaysumm", "search": "bm25", "arm": "retrieved"},
     "mslr": {"data": ROWS / "mslr", "search": "bm25", "arm": "oracle"},
+    "mslr agent": {"data": ROWS / "mslr", "search": "bm25", "arm": "agent"},
     "biogen": {"data": ROWS / "biogen", "search": "bm25", "arm": "oracle"},
+    "biogen agent": {"data": ROWS / "biogen", "search": "bm25", "arm": "agent"},
     "meqsum": {"data": ROWS / "meqsum"},
     "mediqa_mas": {"data": ROWS / "mediqa_mas"},
     "vqa_rad": {"data": "vqa_rad"},

@@ -181,7 +181,7 @@ def test_gold_scores_full_marks_and_empty_none_in_every_arm_of_a_hard_literature
         "--model",
         "baseline:empty",
     )["runs"]
-    assert len(runs) == 14
+    assert len(runs) == 16
     others = {"length", "abstained", "recall@5", "mrr", "ndcg@10"}
     seen: set[str] = set()
     for run in runs:

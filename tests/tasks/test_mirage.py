@@ -183,6 +183,18 @@ def test_the_search_sees_the_question_and_the_prompt_the_passages(evalkit, bench
     assert prompt.endswith("in this form:\nAnswer: X")
 
 
+def test_an_agent_searches_first_and_is_asked_with_what_it_found(evalkit, benchmark, documents) -> None:
+    """All its searches together show as many passages as one search of the arm retrieved."""
+    data = ("-p", f"data={benchmark}", "-p", f"documents={documents}", "-p", "search=bm25", "-p", "k=8")
+    run = evalkit.json("run", "mirage[arm=agent]", *data, "--model", "baseline:gold")["runs"][0]
+    assert run["metrics"]["accuracy"]["value"] == 1
+    sample = evalkit.json("show", run["id"], "--sample", "medqa:0000")
+    searching, *_, asking = (request["messages"][0]["content"] for request in sample["requests"])
+    assert searching.endswith("Question: Which hormone lowers glucose?")
+    assert "[1] Glucose. The hormone insulin lowers glucose.\n\nQuestion" in asking
+    assert [search["k"] for search in sample["answer"]["metadata"]["searches"]] == [2]
+
+
 def test_retrieval_without_passages_says_what_to_give(evalkit, benchmark) -> None:
     said = evalkit(
         "run", "mirage[arm=retrieved]", "-p", f"data={benchmark}", "--model", "baseline:gold", code=None

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from evalkit.compare.paired import RunScores
-from evalkit.compare.rag import measure
+from evalkit.compare.rag import agent, measure
 from evalkit.compare.rag.comparison import (
+    SWEPT,
     Comparison,
     comparisons,
     label,
@@ -21,7 +22,7 @@ from evalkit.compare.rag.comparison import (
     sort_key,
     with_siblings,
 )
-from evalkit.compare.rag.records import Cause, Gain, MissingRun, Point, Report
+from evalkit.compare.rag.records import AgentGain, Cause, Gain, MissingRun, Point, Report
 from evalkit.compare.rag.seen import read_seen
 from evalkit.compare.rag.settings import Setting, settings
 from evalkit.errors import UsageError, did_you_mean
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from evalkit.store.store import Store
 
 __all__ = [
+    "AgentGain",
     "Cause",
     "Gain",
     "MissingRun",
@@ -75,8 +77,8 @@ class _Reporter:
         rule = measure.rule(info, self.chosen, oracle, retrieved)
         hidden = [self.seen(run) for run in self._of_the_same_k("hidden")]
         source = compared.arm("retrieved")
-        swept = {"arm", "k", "position"}
-        params = {k: str(v) for k, v in first.params.items() if k not in swept and v is not None}
+        searched = self.samples(compared.arm("agent")) or {}
+        params = {k: str(v) for k, v in first.params.items() if k not in SWEPT and v is not None}
         return Report(
             task=first.task_name,
             model=first.model,
@@ -98,7 +100,10 @@ class _Reporter:
             abstained={
                 n: r.metrics["abstained"] for n, r in compared.arms.items() if "abstained" in r.metrics
             },
-            missing_runs=tuple(missing_runs(compared)),
+            by_search=measure.by_search(searched),
+            searches=measure.searches(searched),
+            agent_gains=tuple(agent.gains(self.store, compared, info)),
+            missing_runs=(*missing_runs(compared), *agent.missing_run(compared)),
         )
 
     def seen(self, run: Run) -> measure.SeenSamples:

@@ -21,7 +21,7 @@ from evalkit.store.records import MetricInfo, ParameterInfo, Run
 if TYPE_CHECKING:
     from evalkit.store.store import Store
 
-SWEPT = ("arm", "k", "position")
+SWEPT = ("arm", "k", "position", "searches")
 _WITHOUT_K = ("closed_book", "oracle", "contradicting")
 OTHER_ANSWERS = ("contradicting",)  # arms whose samples have another right answer by design
 WANTED = {
@@ -31,11 +31,12 @@ WANTED = {
     "hidden": "noise, and lost in the middle",
     "distractors": "the harm of passages that are no help",
     "missing": "whether it abstains where the evidence is missing",
+    "agent": "what a model gains that searches itself",
 }
 
 
 class Comparison(Struct, frozen=True):
-    """Complete runs that differ in arm, ``k`` and ``position`` only: one run for each combination."""
+    """Complete runs that differ only in what is swept: one run for each combination."""
 
     runs: tuple[Run, ...]
 
@@ -133,16 +134,22 @@ def label(run: Run) -> str:
     """Return a run's name in a report: ``oracle``, ``retrieved k=5``, ``hidden k=5 position=1``."""
     params = run.spec.params
     parts = [str(params["arm"])]
-    if params["arm"] not in _WITHOUT_K:
-        parts += [f"{name}={params[name]}" for name in SWEPT[1:] if params.get(name) is not None]
+    parts += [f"{name}={value}" for name, value in _acting(run).items() if value is not None]
     return " ".join(parts)
 
 
-def sort_key(run: Run) -> tuple[int, int, int]:
-    """Return the key by which runs are listed: arm, k and position."""
+def _acting(run: Run) -> dict[str, Any]:
+    """Return the swept parameters that act in the arm of a run."""
+    params = run.spec.params
+    names = ("k", "searches") if params["arm"] == "agent" else ("k", "position")
+    return {} if params["arm"] in _WITHOUT_K else {name: params.get(name) for name in names}
+
+
+def sort_key(run: Run) -> tuple[int, int, int, int]:
+    """Return the key by which runs are listed: arm, k, position and searches."""
     order, params = list(WANTED), run.spec.params
     arm = order.index(params["arm"]) if params["arm"] in order else len(order)
-    return arm, params.get("k") or 0, params.get("position") or 0
+    return arm, params.get("k") or 0, params.get("position") or 0, params.get("searches") or 0
 
 
 def missing_runs(compared: Comparison) -> Iterator[MissingRun]:
@@ -186,9 +193,9 @@ def output_metrics(run: Run) -> list[MetricInfo]:
 
 
 def _swept_values(run: Run) -> tuple[Any, ...]:
-    """Return the arm, and k and position where the arm has them."""
-    params = run.spec.params
-    return params["arm"], *(None if params["arm"] in _WITHOUT_K else params.get(name) for name in SWEPT[1:])
+    """Return the arm, and the swept parameters where the arm has them."""
+    acting = _acting(run)
+    return run.spec.params["arm"], *(acting.get(name) for name in SWEPT[1:])
 
 
 def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:

@@ -21,6 +21,8 @@ PAIRS = (
     ("hidden", "oracle", "what noise around the evidence changes"),
     ("distractors", "closed_book", "what passages that do not answer change"),
     ("contradicting", "oracle", "what contradicting evidence changes"),
+    ("agent", "retrieved", "what searching itself changes, at more tokens"),
+    ("agent", "oracle", "how far its evidence is from the best"),
 )
 CAUSES = {
     "right with evidence": "right, and cites what answers",
@@ -156,3 +158,33 @@ def curve(
 def evidence_shown(seen: Seen) -> float:
     """Return the share of the gold documents that the prompt contained, of those that it had room for."""
     return seen.shown / seen.needed if seen.needed else 0.0
+
+
+def by_search(samples: SeenSamples) -> tuple[Point, ...]:
+    """Return the share of the gold documents found after each search, of samples that have some.
+
+    A sample that made fewer searches counts with what it had found by then.
+    """
+    counted = [seen for seen in samples.values() if seen.gold and seen.found is not None]
+    clusters = [seen.cluster for seen in counted]
+    most = max((len(seen.found or ()) for seen in counted), default=0)
+
+    def share(seen: Seen, searches: int) -> float:
+        found = (seen.found or ())[:searches]
+        return found[-1] / seen.gold if found else 0.0
+
+    return tuple(
+        Point(str(n), estimate([share(seen, n) for seen in counted], clusters=clusters, low=0, high=1))
+        for n in range(1, most + 1)
+    )
+
+
+def searches(samples: SeenSamples) -> tuple[Point, ...]:
+    """Return the share of the samples that made each number of searches."""
+    counted = [seen for seen in samples.values() if seen.found is not None]
+    made = [len(seen.found or ()) for seen in counted]
+    clusters = [seen.cluster for seen in counted]
+    return tuple(
+        Point(str(n), estimate([float(one == n) for one in made], clusters=clusters, low=0, high=1))
+        for n in range(max(made, default=-1) + 1)
+    )

@@ -20,6 +20,23 @@ class Gain(Struct, frozen=True):
     difference: Estimate
 
 
+class AgentGain(Struct, frozen=True):
+    """A run of the arm ``agent`` against one of the arm ``retrieved``, paired by sample, with their tokens.
+
+    Tokens are means over the samples, of all prompts and completions. ``equal_tokens``: they differ by no
+    more than a quarter (``evalkit.compare.rag.agent.EQUAL``).
+    """
+
+    first: str
+    second: str
+    first_tokens: float
+    second_tokens: float
+    a: float
+    b: float
+    difference: Estimate
+    equal_tokens: bool
+
+
 class Cause(Struct, frozen=True):
     """One cause of right or wrong replies in the arm ``retrieved``: the number of samples and their share."""
 
@@ -50,7 +67,9 @@ class Report(Struct, frozen=True):
     estimates of the run that represents each arm, by its label. ``metric`` is used for the curves and causes.
     A sample is right if its score is ``right`` or better; ``rule`` is the reason. ``right`` is None for a
     graded metric if nobody said what is right: there are no causes then. ``retrieval`` are the
-    retriever's own metrics, ``abstained`` the share of replies that abstain, by arm.
+    retriever's own metrics, ``abstained`` the share of replies that abstain, by arm. Of the arm ``agent``:
+    ``by_search`` is the share of gold documents found after each search, ``searches`` the share of samples by
+    the number of searches, ``agent_gains`` the gain over one search beside the tokens of both.
     """
 
     task: str
@@ -71,4 +90,7 @@ class Report(Struct, frozen=True):
     shown_by_k: tuple[Point, ...]
     by_noise: tuple[Point, ...]
     abstained: dict[str, Estimate]
+    by_search: tuple[Point, ...]
+    searches: tuple[Point, ...]
+    agent_gains: tuple[AgentGain, ...]
     missing_runs: tuple[MissingRun, ...] = field(name="gaps")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
+from evalkit.facts import Search
 from evalkit.metrics.citation import citations
 from evalkit.store.records import Run
 
@@ -23,7 +26,9 @@ class Seen(Struct, frozen=True):
     ``rank`` is the rank of the first gold document, from 1; ``position`` the number of the first gold passage
     in the prompt; each is None where there is none. ``shown`` is the number of gold documents in the prompt,
     ``needed`` the number of all gold documents, or of those that the prompt had room for. ``used``: the reply
-    cites a gold document; None where the task scores no citations, so that the use is not known.
+    cites a gold document; None where the task scores no citations, so that the use is not known. ``gold`` is
+    the number of gold documents, ``found`` the number of them that the model itself had found after each of
+    its searches; None in arms where it does not search.
     """
 
     cluster: str
@@ -33,6 +38,8 @@ class Seen(Struct, frozen=True):
     shown: int
     needed: int
     used: bool | None
+    gold: int = 0
+    found: tuple[int, ...] | None = None
 
 
 class _Graded(Struct):
@@ -48,12 +55,19 @@ class _Passage(Struct):
     doc_id: str = ""
 
 
+class _Recorded(Struct, frozen=True):
+    """What an answer records of the model's own searches; another task may use the name for anything."""
+
+    searches: Any = None
+
+
 class _Answer(Struct):
     """The reply of an answer, and what was retrieved and shown."""
 
     text: str = ""
     passages: tuple[_Passage, ...] | None = None
     ranking: tuple[str, ...] | None = None
+    metadata: _Recorded = _Recorded()
 
 
 class _Answered(Struct):
@@ -73,7 +87,9 @@ def read_seen(store: Store, run: Run, metric: str) -> dict[Key, Seen]:
             answer, answers = payload.answer or _Answer(), gold(sample.relevance)
             passages = [passage.doc_id or passage.id for passage in answer.passages or ()]
             used = _used(answer.text, passages, answers, recalled.get(sequence)) if cites else None
-            samples[key] = _seen(answers, passages, answer.ranking or (), cluster, value, used)
+            seen = _seen(answers, passages, answer.ranking or (), cluster, value, used)
+            found = _found(answer.metadata.searches, answers)
+            samples[key] = msgspec.structs.replace(seen, gold=len(answers), found=found)
     return samples
 
 
@@ -100,6 +116,15 @@ def _seen(
         needed=min(len(answers), max(len(passages), 1)),
         used=used,
     )
+
+
+def _found(searches: Any, answers: set[str]) -> tuple[int, ...] | None:
+    """Return the number of gold documents found after each search."""
+    try:
+        made = msgspec.convert(searches, list[Search])
+    except msgspec.ValidationError:
+        return None
+    return tuple(accumulate(len(answers.intersection(search.found)) for search in made))
 
 
 def _used(reply: str, passages: Sequence[str], answers: set[str], recalled: float | None) -> bool:
