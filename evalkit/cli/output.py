@@ -23,6 +23,7 @@ from evalkit.util.masking import mask_bytes
 from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
+    from evalkit.compare.budget import CutReplies
     from evalkit.compare.image_ablation import Reliance
     from evalkit.store.store import Store
 
@@ -87,7 +88,14 @@ def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
     }
 
 
-def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
+def cuts_of(store: Store, runs: Iterable[Run]) -> dict[str, CutReplies]:
+    """Return what the cut replies of each run leave open, by its id; runs without any are left out."""
+    from evalkit.compare.budget import cut_replies
+
+    return {run.id: found for run in runs if (found := cut_replies(store, run))}
+
+
+def run_document(run: Run, failures: Failures | None = None, cut: CutReplies | None = None) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
     listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
@@ -118,6 +126,7 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
             for name, entries in listed.items()
             if entries
         },
+        **({"cut": cut} if cut else {}),
         **({"without_value": names} if (names := without_value(run, failures)) else {}),
     }
 
@@ -224,8 +233,11 @@ def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     return f"{info.name}{arrow} n={least}" + (f"–{most}" if most > least else "")
 
 
-def print_runs(runs: Sequence[Run]) -> None:
-    """Print a table for each task: a row for each metric, a column for each model, then counts and costs."""
+def print_runs(runs: Sequence[Run], cuts: Mapping[str, CutReplies] = {}) -> None:
+    """Print a table for each task: a row for each metric, a column for each model, then counts and costs.
+
+    ``cuts`` are the cut replies of ``cuts_of``, said below the table.
+    """
     from evalkit.cli.terminal import Console, Text, new_table
 
     console = Console()
@@ -254,6 +266,8 @@ def print_runs(runs: Sequence[Run]) -> None:
                     Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
                     soft_wrap=True,
                 )
+            if cut := cuts.get(run.id):
+                console.print(Text(f"{run.spec.model}: {cut.sentence}"), soft_wrap=True)
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
