@@ -52,9 +52,9 @@ def _print_curve(budgets: Budgets, info: MetricInfo) -> None:
     ends = [end for e in estimates for end in (e.bounds or e.ci)]
     low, high = info.low, max(*ends, info.low) if info.high is None else info.high
     spec = budgets.run.spec
-    table = new_table(f"{spec.task}, {spec.model}: {info.name} with at most so many tokens a reply")
-    table.add_column("tokens", justify="right")
-    table.add_column("cut", justify="right")
+    table = new_table(f"{spec.task}, {spec.model}: {info.name} by the limit of tokens")
+    table.add_column("limit", justify="right")
+    table.add_column("cut off", justify="right")
     table.add_column(Text(info.name), justify="right", no_wrap=True)
     table.add_column(Text(f"{low:g}{f'{high:g}':>{WIDTH - len(f'{low:g}')}}"), no_wrap=True, style="dim")
     for point, estimate in zip(points, estimates, strict=True):
@@ -62,7 +62,8 @@ def _print_curve(budgets: Budgets, info: MetricInfo) -> None:
         table.add_row(f"{point.tokens:,}", f"{point.cut:.1%}", cell(estimate), line)
     console = Console()
     console.print(table)
-    console.print(Text(budgets.sentence(info.name)), soft_wrap=True)
+    if len(points) > 1:
+        console.print(Text(budgets.sentence(info.name)), soft_wrap=True)
 
 
 def _picture(estimate: Estimate, low: float, high: float) -> str:

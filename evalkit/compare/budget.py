@@ -30,7 +30,7 @@ class CutReplies(Struct, frozen=True):
     """The replies of a run that were cut: ``n`` of the ``of`` samples, ``in_reasoning`` inside the reasoning.
 
     ``bounds`` are the lowest and the highest mean by metric, over the scored samples, if each of these
-    replies had any score of the metric's range. A metric without an upper end has none.
+    replies had any score of the metric's range. A metric whose range has no end has none.
     """
 
     n: int
@@ -76,10 +76,15 @@ class Budgets:
     came from the cache. No sample gets more than in the run: what was cut there stays cut. ``left_out`` says
     why a metric has no scores here. ``unknown`` samples have no count of tokens: each could have any score,
     and the estimates have bounds. ``calls`` is the highest number of calls of a sample.
-    Raises ``UsageError`` where no sample has a count, or no metric a score.
+    Raises ``UsageError`` where no sample has a count, or no metric a score, and for a task of lm-eval.
     """
 
     def __init__(self, store: Store, run: Run) -> None:
+        if "lm_eval" in run.spec.provenance:
+            raise UsageError(
+                f"run {run.id} is of a task of lm-eval, which scores the text of a reply that was cut off. "
+                "What it would have scored at a smaller limit is not known"
+            )
         endings = store.samples.endings(run.id)
         self.run = run
         self._tokens, self._cut = np.asarray(endings.tokens), np.asarray(endings.cut, dtype=bool)
@@ -167,7 +172,7 @@ def cut_replies(store: Store, run: Run) -> CutReplies | None:
         low, high = incomplete_bounds(
             one.values[~one.cut], int(np.count_nonzero(one.cut)), one.info.low, one.info.high
         )
-        if math.isfinite(high):
+        if math.isfinite(high - low):
             bounds[one.info.name] = low, high
     return CutReplies(n, run.n, run.cut_in_reasoning, bounds)
 

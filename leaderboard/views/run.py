@@ -34,6 +34,7 @@ def main() -> None:
         st.vega_lite_chart(charts.spec(charts.statuses(run.counts)), width="stretch")
     else:
         st.caption("No sample has ended yet.")
+    budget(run)
     configuration(run)
 
 
@@ -156,6 +157,23 @@ def reliance(run: Run) -> None:
         number = st.column_config.NumberColumn(format="%.3f")
         config = dict.fromkeys(("score", "real", "real − this"), number)
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
+
+
+def budget(run: Run) -> None:
+    """Draw what the replies that were cut leave open, and the score against the tokens of a reply."""
+    found = data.budget(run)
+    if found.cut:
+        st.text(found.cut)
+    if len(found.points) < 2:
+        return
+    st.subheader("Score against tokens")
+    names = [info.name for info in found.metrics]
+    name = names[0]
+    if len(names) > 1:
+        name = st.pills("Metric", names, default=name, required=True, key="curve", bind="query-params")
+    index = names.index(name)
+    st.vega_lite_chart(charts.spec(charts.budget(found.points, found.metrics[index])), width="stretch")
+    st.text("\n".join([found.sentences[index], *found.notes]))
 
 
 def configuration(run: Run) -> None:

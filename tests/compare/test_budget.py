@@ -113,12 +113,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def add(store: Store, rows: list[dict[str, Any]], missing: int = 0, **infos: Any) -> Run:
+def add(
+    store: Store,
+    rows: list[dict[str, Any]],
+    missing: int = 0,
+    facts: dict[str, Any] | None = None,
+    **infos: Any,
+) -> Run:
     """Store a run whose samples have these fields; a score is one of the metric ``right``."""
     info = MetricInfo("right", **infos)
     n = len(rows) + missing
     store.runs.begin(
-        RunSpec(id="run", task="t", path="", model="m", model_spec="m", metrics=(info,), n_expected=n)
+        RunSpec(
+            id="run",
+            task="t",
+            path="",
+            model="m",
+            model_spec="m",
+            metrics=(info,),
+            n_expected=n,
+            provenance=facts or {},
+        )
     )
     records = [
         SampleRecord(
@@ -216,6 +231,12 @@ def test_without_counts_of_tokens_there_is_no_curve(store: Store) -> None:
     run = add(store, [{"score": 1.0, "tokens": 0}])
     assert cut_replies(store, run) is None
     with pytest.raises(UsageError, match="run run has no number of tokens for any reply"):
+        Budgets(store, run)
+
+
+def test_lm_eval_scores_the_text_of_cut_replies(store: Store) -> None:
+    run = add(store, [{"score": 1.0, "tokens": 9}], facts={"lm_eval": {"version": "0.4"}})
+    with pytest.raises(UsageError, match="which scores the text of a reply that was cut off"):
         Budgets(store, run)
 
 

@@ -12,6 +12,7 @@ from evalkit_leaderboard import charts, text
 from evalkit_leaderboard.detail import marks
 from streamlit.testing.v1 import AppTest
 
+from evalkit.compare.budget import Budgets, cut_replies
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
 from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status
@@ -113,6 +114,27 @@ def test_the_run_page_shows_every_metric_with_its_interval(filled: Path) -> None
     facts = {row["name"]: row["value"] for frame in app.dataframe[1:] for _, row in frame.value.iterrows()}
     assert facts["git.revision"] == "3f9c2ab"
     assert facts["params.arm"] == "retrieved"
+
+
+def test_the_run_page_shows_the_score_at_smaller_limits_of_tokens(filled: Path) -> None:
+    app = visit(filled, "run", run="dri-ret-51c0")
+    with open_store(filled) as store:
+        run = store.runs.get("dri-ret-51c0")
+        budgets = Budgets(store, run)
+        cut = cut_replies(store, run)
+    assert cut is not None
+    assert f"{cut.sentence}." in texts(app)
+    assert budgets.sentence("rougeLsum") in texts(app)
+    other = visit(filled, "run", run="dri-ret-51c0", curve="rouge1")
+    assert budgets.sentence("rouge1") in texts(other)
+
+
+def test_without_counts_of_tokens_the_run_page_has_no_curve(tmp_path: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        store.runs.begin(RunSpec(id="r", task="t", path="", model="m", model_spec="m", n_expected=0))
+        store.runs.finish("r", "complete", {}, 1.0)
+    assert "Score against tokens" not in texts(visit(path, "run", run="r"))
 
 
 def test_an_incomplete_run_says_how_to_complete_it(filled: Path) -> None:
