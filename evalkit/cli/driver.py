@@ -13,9 +13,10 @@ import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.output import (
+    Details,
     Failures,
     command,
-    cuts_of,
+    details_of,
     echo,
     failures_of,
     in_store,
@@ -35,7 +36,6 @@ from evalkit.util import progress
 from evalkit.util.boundary import exit_now
 
 if TYPE_CHECKING:
-    from evalkit.compare.budget import CutReplies
     from evalkit.compare.differences import Against
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -72,7 +72,7 @@ class RunBatch:
         self.reliance: Any = []
         self.against_first: Against | None = None
         self.failures: dict[str, Failures] = {}
-        self.cuts: dict[str, CutReplies] = {}
+        self.details: dict[str, Details] = {}
         self.asked_metrics: set[str] = set()  # named by --metric: they must apply to a sample
         self.open_run: RunSpec | None = None
         self.session: Any = None
@@ -92,7 +92,7 @@ class RunBatch:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
             self.failures = failures_of(self.store, self.runs)
-            self.cuts = cuts_of(self.store, self.runs)
+            self.details = details_of(self.store, self.runs)
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -240,7 +240,7 @@ class RunBatch:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            shown = [run_document(r, self.failures.get(r.id), self.cuts.get(r.id)) for r in self.runs]
+            shown = [run_document(r, self.failures.get(r.id), self.details[r.id]) for r in self.runs]
             document: dict[str, Any] = {"runs": shown}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: entries for name, entries in lists.items() if entries})
@@ -250,7 +250,7 @@ class RunBatch:
                 document["reliance"] = documents(self.reliance)
             print_json(document | against_document(self.against_first))
         elif self.runs:
-            print_runs(self.runs, self.cuts)
+            print_runs(self.runs, self.details)
             print_reliance(self.reliance)
             print_against_first(self.against_first)
         from evalkit.run.call_facts import call_notes

@@ -25,6 +25,7 @@ from evalkit.util.printable import printable, printable_json
 if TYPE_CHECKING:
     from evalkit.compare.budget import CutReplies
     from evalkit.compare.image_ablation import Reliance
+    from evalkit.compare.repeats import Repeats
     from evalkit.store.store import Store
 
 
@@ -88,14 +89,33 @@ def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
     }
 
 
-def cuts_of(store: Store, runs: Iterable[Run]) -> dict[str, CutReplies]:
-    """Return what the cut replies of each run leave open, by its id; runs without any are left out."""
-    from evalkit.compare.budget import cut_replies
+class Details(NamedTuple):
+    """What is read of a run's samples: the replies that were cut, and the repeats; None without any."""
 
-    return {run.id: found for run in runs if (found := cut_replies(store, run))}
+    cut: CutReplies | None = None
+    repeats: Repeats | None = None
 
 
-def run_document(run: Run, failures: Failures | None = None, cut: CutReplies | None = None) -> dict[str, Any]:
+def details_of(store: Store, runs: Iterable[Run]) -> dict[str, Details]:
+    """Return what the samples of each run tell besides its scores, by the run's id."""
+    found = {}
+    for run in runs:
+        cut, repeats = None, None
+        if run.counts.get("truncated"):
+            from evalkit.compare.budget import cut_replies
+
+            cut = cut_replies(store, run)
+        if run.spec.repeats > 1:
+            from evalkit.compare.repeats import repeats_of
+
+            repeats = repeats_of(store, run)
+        found[run.id] = Details(cut, repeats)
+    return found
+
+
+def run_document(
+    run: Run, failures: Failures | None = None, details: Details | None = None
+) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
     listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
@@ -126,7 +146,7 @@ def run_document(run: Run, failures: Failures | None = None, cut: CutReplies | N
             for name, entries in listed.items()
             if entries
         },
-        **({"cut": cut} if cut else {}),
+        **{name: found for name, found in (details or Details())._asdict().items() if found},
         **({"without_value": names} if (names := without_value(run, failures)) else {}),
     }
 
@@ -233,10 +253,10 @@ def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     return f"{info.name}{arrow} n={least}" + (f"–{most}" if most > least else "")
 
 
-def print_runs(runs: Sequence[Run], cuts: Mapping[str, CutReplies] = {}) -> None:
+def print_runs(runs: Sequence[Run], details: Mapping[str, Details] = {}) -> None:
     """Print a table for each task: a row for each metric, a column for each model, then counts and costs.
 
-    ``cuts`` are the cut replies of ``cuts_of``, said below the table.
+    Below it stand the ``details`` of each run, by its id.
     """
     from evalkit.cli.terminal import Console, Text, new_table
 
@@ -266,8 +286,13 @@ def print_runs(runs: Sequence[Run], cuts: Mapping[str, CutReplies] = {}) -> None
                     Text(f"{run.spec.model}: {n:,} of {run.calls or run.n:,} replies: {note}"),
                     soft_wrap=True,
                 )
-            if cut := cuts.get(run.id):
+            cut, repeats = details.get(run.id, Details())
+            if cut:
                 console.print(Text(f"{run.spec.model}: {cut.sentence}"), soft_wrap=True)
+            if repeats:
+                from evalkit.cli.repeats import print_repeats
+
+                print_repeats(run, repeats)
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import click
 
 from evalkit.cli.options import json_option, metric_option, store_option
 from evalkit.cli.output import (
-    cuts_of,
+    details_of,
     echo,
     failures_of,
     incomplete_reasons,
@@ -38,11 +38,11 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
     with open_store(store_url, create=False) as store:
         asked = {parse_metric(text).name for text in metrics}
         done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
-        failures, cuts = failures_of(store, done), cuts_of(store, done)
+        failures, details = failures_of(store, done), details_of(store, done)
     if as_json:
-        print_json({"runs": [run_document(r, failures.get(r.id), cuts.get(r.id)) for r in done]})
+        print_json({"runs": [run_document(r, failures.get(r.id), details[r.id]) for r in done]})
     else:
-        print_runs(done, cuts)
+        print_runs(done, details)
     missing = [(one.spec.task, without_value(one, failures.get(one.id))) for one in done]
     for line in no_values(missing):
         echo(line, err=True)

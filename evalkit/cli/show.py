@@ -12,7 +12,7 @@ from evalkit.cli.budget import print_budgets
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
-    cuts_of,
+    details_of,
     echo,
     failures_of,
     incomplete_reasons,
@@ -120,10 +120,10 @@ def show(
             _show_reliance(store, chosen, as_json)
             return
         failures = failures_of(store, chosen if runs or as_json else ())
-        cuts = cuts_of(store, chosen if runs or as_json else ())
+        details = details_of(store, chosen if runs else ())
         compared = _compared(store, chosen) if len(runs) > 1 else None
     if as_json:
-        shown = [run_document(r, failures.get(r.id), cuts.get(r.id)) for r in chosen]
+        shown = [run_document(r, failures.get(r.id), details.get(r.id)) for r in chosen]
         print_json({"runs": shown, **against_document(compared)})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
@@ -131,7 +131,7 @@ def show(
         first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
         echo(none if filters else first)
     elif runs:
-        print_runs(chosen, cuts)
+        print_runs(chosen, details)
         print_against_first(compared)
         for one in chosen:
             print_slices(one)
