@@ -16,6 +16,7 @@ from evalkit.compare.image_ablation import reliance as compare
 from evalkit.compare.rag import Report, reports
 from evalkit.compare.rag.comparison import SWEPT, Comparison
 from evalkit.compare.rag.comparison import comparisons as compare_rag
+from evalkit.compare.repeats import Repeats, repeats_of
 from evalkit.compare.siblings import with_siblings
 from evalkit.errors import UsageError
 from evalkit.store import open_store
@@ -118,6 +119,11 @@ def budget(run: Run) -> Budget:
     return _budget(place(), run.id, run.ended, run) if run.ended else Budget("")
 
 
+def repeats(run: Run) -> Repeats | None:
+    """Return what the repeats of a run say, cached until it ends again; None without repeats."""
+    return _repeats(place(), run.id, run.ended, run) if run.ended and run.spec.repeats > 1 else None
+
+
 def comparisons() -> list[Comparison]:
     """Return the comparisons of RAG runs among the newest 500 runs."""
     return compare_rag(runs())
@@ -187,3 +193,8 @@ def _budget(place: Place, run_id: str, ended: float, _run: Run) -> Budget:
         return Budget(cut)
     sentences = tuple(budgets.sentence(info.name) for info in budgets.metrics)
     return Budget(cut, tuple(budgets.metrics), tuple(budgets.points()), sentences, tuple(budgets.notes))
+
+
+@st.cache_data(ttl=600, show_spinner="Counting the repeats …", max_entries=64)
+def _repeats(place: Place, run_id: str, ended: float, _run: Run) -> Repeats | None:
+    return repeats_of(_store(place), _run)

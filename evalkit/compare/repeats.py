@@ -99,7 +99,12 @@ def repeats_of(store: Store, run: Run) -> Repeats | None:
             all_passed = scored.by_k(_all_passed, expected)
         variance = split_variance(scored.values, scored.samples, scored.clusters, run.metrics[info.name].se)
         metrics[info.name] = RepeatedMetric(passed, voted, all_passed, variance)
-    return Repeats(n, metrics, dict(draws.kinds.most_common()), tuple(draws.notes(n)))
+    return Repeats(
+        n,
+        metrics,
+        dict(draws.kinds.most_common()),
+        tuple(draws.notes(n, asked=not run.spec.reproduction.given)),
+    )
 
 
 class _Scored:
@@ -176,12 +181,15 @@ class _Draws:
                 self.temperatures.update(request.temperature for request in draw.requests)
                 self.seeds.setdefault(sample_id, []).append(first.extra.get("seed", first.seed))
 
-    def notes(self, n: int) -> list[str]:
-        """Say whether the repeats are draws of their own, from what was sent and what came back."""
+    def notes(self, n: int, *, asked: bool) -> list[str]:
+        """Say whether the repeats are draws of their own, from what was sent and what came back.
+
+        ``asked`` is False where the answers came from a file, so that nothing was sent.
+        """
         notes = []
-        if self.temperatures == {0}:
+        if asked and self.temperatures == {0}:
             notes.append("The temperature is 0, so that the repeats of a sample can be equal.")
-        elif self.seeds:
+        elif asked and self.seeds:
             notes.append(_on_seeds(list(self.seeds.values())))
         whole = [texts for texts in self.texts.values() if len(texts) == n]
         if equal := sum(len(set(texts)) == 1 for texts in whole):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,20 @@ def test_one_seed_for_all_repeats_is_said(run_repeats: Any) -> None:
     assert run["repeats"]["notes"][0] == (
         "The repeats of a sample had the same seed: a server that follows it gives the same reply each time."
     )
+
+
+def test_of_answers_from_a_file_only_the_answers_tell(evalkit: Any, tmp_path: Path) -> None:
+    (tmp_path / "task_sums.py").write_text(TASK)
+    lines = [
+        {"id": f"{i}", "repeat": n, "text": str(i + 7 * i % 13 + (n > 1))}
+        for i in range(60)
+        for n in range(4)
+    ]
+    (tmp_path / "said.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    evalkit("score", "task_sums.py", "said.jsonl")
+    (run,) = evalkit.json("show", "latest")["runs"]
+    assert run["repeats"]["notes"] == []
+    assert run["repeats"]["metrics"]["exact_match"]["maj@k"]["4"]["value"] == 0.5  # two against two
 
 
 def test_a_run_without_repeats_says_nothing(run_repeats: Any) -> None:

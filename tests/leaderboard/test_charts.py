@@ -15,6 +15,7 @@ from evalkit_leaderboard import charts, rag_charts, text
 
 from evalkit.compare.budget import BudgetPoint, Budgets
 from evalkit.compare.rag import reports, with_siblings
+from evalkit.compare.repeats import RepeatedMetric
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo
 from evalkit.store.store import Store
@@ -39,6 +40,8 @@ def drawn(store: Store) -> Iterator[alt.Chart | alt.LayerChart]:
     budgets = Budgets(store, run)
     yield charts.budget(budgets.points(), budgets.metrics[0])
     yield charts.overview([row for row in rows if row.rank], task.metrics)
+    of_k = {k: _half(0.1) for k in (1, 2, 4)}
+    yield charts.by_k("right", RepeatedMetric(of_k, of_k, of_k, None))
     (report,) = reports(store, with_siblings(store, run), "rouge1")
     yield rag_charts.differences(report.gains)
     yield rag_charts.causes(report.causes)
@@ -49,7 +52,7 @@ def test_every_chart_keeps_to_the_schema_and_is_drawn_as_checked(store: Store) -
     with debug_mode(True):
         checked = [chart.to_dict() for chart in drawn(store)]
     unchecked = [charts.spec(chart) for chart in drawn(store)]
-    assert len(checked) == 9
+    assert len(checked) == 10
     assert [one.keys() for one in checked] == [one.keys() for one in unchecked]
     assert [rows(one) for one in checked] == [rows(one) for one in unchecked]
 
