@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
+from evalkit.cli.details import Details, details_of
 from evalkit.cli.output import (
-    Details,
     Failures,
     command,
-    details_of,
     echo,
     failures_of,
     in_store,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
+from evalkit.cli.details import Details
 from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
@@ -23,9 +24,7 @@ from evalkit.util.masking import mask_bytes
 from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
-    from evalkit.compare.budget import CutReplies
     from evalkit.compare.image_ablation import Reliance
-    from evalkit.compare.repeats import Repeats
     from evalkit.store.store import Store
 
 
@@ -87,30 +86,6 @@ def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
         for run in runs
         if not run.is_complete
     }
-
-
-class Details(NamedTuple):
-    """What is read of a run's samples: the replies that were cut, and the repeats; None without any."""
-
-    cut: CutReplies | None = None
-    repeats: Repeats | None = None
-
-
-def details_of(store: Store, runs: Iterable[Run]) -> dict[str, Details]:
-    """Return what the samples of each run tell besides its scores, by the run's id."""
-    found = {}
-    for run in runs:
-        cut, repeats = None, None
-        if run.counts.get("truncated"):
-            from evalkit.compare.budget import cut_replies
-
-            cut = cut_replies(store, run)
-        if run.spec.repeats > 1:
-            from evalkit.compare.repeats import repeats_of
-
-            repeats = repeats_of(store, run)
-        found[run.id] = Details(cut, repeats)
-    return found
 
 
 def run_document(

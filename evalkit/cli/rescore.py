@@ -6,9 +6,9 @@ import sys
 
 import click
 
+from evalkit.cli.details import details_of
 from evalkit.cli.options import json_option, metric_option, store_option
 from evalkit.cli.output import (
-    details_of,
     echo,
     failures_of,
     incomplete_reasons,

@@ -9,10 +9,10 @@ import click
 
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.budget import print_budgets
+from evalkit.cli.details import details_of
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
-    details_of,
     echo,
     failures_of,
     incomplete_reasons,

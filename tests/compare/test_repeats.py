@@ -93,7 +93,7 @@ def test_one_seed_for_all_repeats_is_said(run_repeats: Any) -> None:
 def test_of_answers_from_a_file_only_the_answers_tell(evalkit: Any, tmp_path: Path) -> None:
     (tmp_path / "task_sums.py").write_text(TASK)
     lines = [
-        {"id": f"{i}", "repeat": n, "text": str(i + 7 * i % 13 + (n > 1))}
+        {"id": f"{i}", "repeat": n, "prediction": str(i + 7 * i % 13 + (n > 1))}
         for i in range(60)
         for n in range(4)
     ]
