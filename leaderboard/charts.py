@@ -10,6 +10,8 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import disable_debug_mode
 
+from evalkit.compare.budget import BudgetPoint
+from evalkit.compare.repeats import RepeatedMetric
 from evalkit.store.board import Row
 from evalkit.store.records import MetricInfo
 from evalkit.types import Estimate, Status
@@ -121,6 +123,65 @@ def statuses(counts: Mapping[str, int]) -> alt.Chart:
         )
         .properties(height=105)
     )
+
+
+def budget(points: Sequence[BudgetPoint], info: MetricInfo) -> alt.LayerChart:
+    """Draw a metric against the tokens that a reply may have, with its interval as a band.
+
+    The score stays the same from one limit to the next, so both are steps. Where scores are missing, the band
+    holds the bounds.
+    """
+    table = pd.DataFrame([_limit(point, info.name) for point in points])
+    first, last = points[0].tokens, points[-1].tokens
+    scale, axis = alt.Scale(nice=False, zero=False), alt.Axis(format=",d", tickCount=5, grid=True)
+    if last > 20 * first:
+        ticks = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
+        scale, axis = (
+            alt.Scale(type="log", nice=False),
+            alt.Axis(format=",d", values=ticks, labelOverlap=True),
+        )
+    title = "tokens that a reply may have"
+    shown = [
+        alt.Tooltip("tokens:Q", format=","),
+        *_TOOLTIP[1:4],
+        alt.Tooltip("cut:Q", title="cut off", format=".1%"),
+    ]
+    base = alt.Chart(table).encode(x=alt.X("tokens:Q", scale=scale, axis=axis, title=title), tooltip=shown)
+    domain = alt.Scale(domain=[info.low, info.high]) if info.high is not None else alt.Scale(zero=True)
+    y = alt.Y("low:Q", title=axis_title(info), scale=domain)
+    band = base.mark_area(color=TEAL, opacity=0.22, interpolate="step-after").encode(y=y, y2=alt.Y2("high:Q"))
+    line = base.mark_line(color=TEAL, strokeWidth=2.5, interpolate="step-after").encode(y=alt.Y("value:Q"))
+    return (band + line).properties(height=300)
+
+
+def by_k(name: str, metric: RepeatedMetric) -> alt.LayerChart:
+    """Draw pass@k, maj@k and pass^k of a metric against k, each with its interval as a band."""
+    of_k = {"pass@k": metric.pass_at, "maj@k": metric.majority_at, "pass^k": metric.pass_all}
+    table = pd.DataFrame(
+        [
+            {"k": k, **_estimate(kind, estimate, False)}
+            for kind, estimates in of_k.items()
+            for k, estimate in estimates.items()
+        ]
+    )
+    colour = alt.Color(
+        "label:N",
+        scale=alt.Scale(domain=list(of_k), range=MODEL_COLOURS),
+        legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
+    )
+    x = alt.X(
+        "k:Q", scale=alt.Scale(type="log", base=2), axis=alt.Axis(values=list(metric.pass_at), format="d")
+    )
+    tooltip = [alt.Tooltip("label:N", title=name), alt.Tooltip("k:Q"), *_TOOLTIP[1:]]
+    base = alt.Chart(table).encode(x=x, color=colour, tooltip=tooltip)
+    y = alt.Y("low:Q", title=name, scale=alt.Scale(domain=[0, 1]))
+    band = base.mark_area(opacity=0.16).encode(y=y, y2=alt.Y2("high:Q"))
+    line = base.mark_line(strokeWidth=2.5, point=True).encode(y=alt.Y("value:Q"))
+    return (band + line).properties(height=300)
+
+
+def _limit(point: BudgetPoint, metric: str) -> dict[str, Any]:
+    return {"tokens": point.tokens, "cut": point.cut, **_estimate(metric, point.scores[metric], False)}
 
 
 def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart:

@@ -10,16 +10,19 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from evalkit.compare.budget import BudgetPoint, Budgets, cut_replies
 from evalkit.compare.image_ablation import PARAMETER, Reliance
 from evalkit.compare.image_ablation import reliance as compare
 from evalkit.compare.rag import Report, reports
 from evalkit.compare.rag.comparison import SWEPT, Comparison
 from evalkit.compare.rag.comparison import comparisons as compare_rag
+from evalkit.compare.repeats import Repeats, repeats_of
 from evalkit.compare.siblings import with_siblings
+from evalkit.errors import UsageError
 from evalkit.store import open_store
 from evalkit.store.board import Page, Row, TaskInfo
 from evalkit.store.database import check_url
-from evalkit.store.records import Run, SampleRecord
+from evalkit.store.records import MetricInfo, Run, SampleRecord
 from evalkit.store.store import Store
 
 from . import text
@@ -98,6 +101,29 @@ def reliance(run: Run) -> list[Reliance]:
     return compare(store(), with_siblings(store(), run, [PARAMETER]))
 
 
+class Budget(NamedTuple):
+    """The scores of a run at smaller limits of tokens, by metric, with a sentence each; perhaps no points.
+
+    ``cut`` says what the replies that were cut leave open; empty where none was.
+    """
+
+    cut: str
+    metrics: tuple[MetricInfo, ...] = ()
+    points: tuple[BudgetPoint, ...] = ()
+    sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def budget(run: Run) -> Budget:
+    """Return the scores of a run at smaller limits of tokens, cached until it ends again."""
+    return _budget(place(), run.id, run.ended, run) if run.ended else Budget("")
+
+
+def repeats(run: Run) -> Repeats | None:
+    """Return what the repeats of a run say, cached until it ends again; None without repeats."""
+    return _repeats(place(), run.id, run.ended, run) if run.ended and run.spec.repeats > 1 else None
+
+
 def comparisons() -> list[Comparison]:
     """Return the comparisons of RAG runs among the newest 500 runs."""
     return compare_rag(runs())
@@ -155,3 +181,20 @@ def _rag_report(
     _compared: Comparison,
 ) -> Report:
     return reports(_store(place), _compared.runs, metric, right)[0]
+
+
+@st.cache_data(ttl=600, show_spinner=False, max_entries=64)
+def _budget(place: Place, run_id: str, ended: float, _run: Run) -> Budget:
+    found = cut_replies(_store(place), _run)
+    cut = f"{found.sentence}." if found else ""
+    try:
+        budgets = Budgets(_store(place), _run)
+    except UsageError:  # nothing was counted, or no metric is a mean
+        return Budget(cut)
+    sentences = tuple(budgets.sentence(info.name) for info in budgets.metrics)
+    return Budget(cut, tuple(budgets.metrics), tuple(budgets.points()), sentences, tuple(budgets.notes))
+
+
+@st.cache_data(ttl=600, show_spinner="Counting the repeats …", max_entries=64)
+def _repeats(place: Place, run_id: str, ended: float, _run: Run) -> Repeats | None:
+    return repeats_of(_store(place), _run)

@@ -52,6 +52,11 @@ def interval(estimate: Estimate | None) -> str:
     return f"[{number(estimate.ci[0])}, {number(estimate.ci[1])}]"
 
 
+def percents(interval: tuple[float, float]) -> str:
+    """Return an interval of shares, to stand behind a share: `` [12%, 34%]``."""
+    return f" [{interval[0]:.0%}, {interval[1]:.0%}]"
+
+
 def short(name: str, longest: int = 44) -> str:
     """Return a name with its middle left out where it is longer than ``longest`` characters."""
     return name if len(name) <= longest else f"{name[:8]}…{name[9 - longest :]}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
+from evalkit.cli.details import Details, details_of
 from evalkit.cli.output import (
     Failures,
     command,
@@ -71,6 +72,7 @@ class RunBatch:
         self.reliance: Any = []
         self.against_first: Against | None = None
         self.failures: dict[str, Failures] = {}
+        self.details: dict[str, Details] = {}
         self.asked_metrics: set[str] = set()  # named by --metric: they must apply to a sample
         self.open_run: RunSpec | None = None
         self.session: Any = None
@@ -90,6 +92,7 @@ class RunBatch:
                 self.runs.append(self._broken_off(self.open_run))
             self._compare_arms()
             self.failures = failures_of(self.store, self.runs)
+            self.details = details_of(self.store, self.runs)
             self.store.close()
         self._report(interrupted)
         if interrupted:
@@ -248,7 +251,8 @@ class RunBatch:
 
     def _report(self, interrupted: bool) -> None:
         if self.as_json:
-            document: dict[str, Any] = {"runs": [run_document(r, self.failures.get(r.id)) for r in self.runs]}
+            shown = [run_document(r, self.failures.get(r.id), self.details[r.id]) for r in self.runs]
+            document: dict[str, Any] = {"runs": shown}
             lists = {"errors": self.errors, "skipped": self.skipped, "xfailed": self.xfailed}
             document.update({name: entries for name, entries in lists.items() if entries})
             if self.reliance:
@@ -257,7 +261,7 @@ class RunBatch:
                 document["reliance"] = documents(self.reliance)
             print_json(document | against_document(self.against_first))
         elif self.runs:
-            print_runs(self.runs)
+            print_runs(self.runs, self.details)
             print_reliance(self.reliance)
             print_against_first(self.against_first)
         from evalkit.run.call_facts import call_notes

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
+from evalkit.cli.details import Details
 from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
@@ -87,7 +88,9 @@ def failures_of(store: Store, runs: Iterable[Run]) -> dict[str, Failures]:
     }
 
 
-def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
+def run_document(
+    run: Run, failures: Failures | None = None, details: Details | None = None
+) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
     from evalkit.run.call_facts import left_out
 
@@ -121,6 +124,7 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
             for name, entries in listed.items()
             if entries
         },
+        **{name: found for name, found in (details or Details())._asdict().items() if found},
         **({"without_value": names} if (names := without_value(run, failures)) else {}),
     }
 
@@ -227,8 +231,11 @@ def _label(info: MetricInfo, runs: Sequence[Run]) -> str:
     return f"{info.name}{arrow} n={least}" + (f"–{most}" if most > least else "")
 
 
-def print_runs(runs: Sequence[Run]) -> None:
-    """Print a table for each task: a row for each metric, a column for each model, then counts and costs."""
+def print_runs(runs: Sequence[Run], details: Mapping[str, Details] = {}) -> None:
+    """Print a table for each task: a row for each metric, a column for each model, then counts and costs.
+
+    Below it stand the ``details`` of each run, by its id.
+    """
     from evalkit.cli.terminal import Console, Text, new_table
     from evalkit.run.call_facts import reply_notes
 
@@ -255,6 +262,13 @@ def print_runs(runs: Sequence[Run]) -> None:
         for run in columns:
             for note in reply_notes(run):
                 console.print(Text(f"{run.spec.model}: {note}"), soft_wrap=True)
+            cut, repeats = details.get(run.id, Details())
+            if cut:
+                console.print(Text(f"{run.spec.model}: {cut.sentence}"), soft_wrap=True)
+            if repeats:
+                from evalkit.cli.repeats import print_repeats
+
+                print_repeats(run, repeats)
 
 
 def _facts() -> Iterable[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from evalkit.cli.details import details_of
 from evalkit.cli.options import json_option, marks_option, metric_option, store_option
 from evalkit.cli.output import (
     echo,
@@ -45,11 +46,11 @@ def rescore(
     with open_store(store_url, create=False) as store:
         asked = {parse_metric(text).name for text in metrics}
         done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics, marks)) for name in runs]
-        failures = failures_of(store, done)
+        failures, details = failures_of(store, done), details_of(store, done)
     if as_json:
-        print_json({"runs": [run_document(r, failures.get(r.id)) for r in done]})
+        print_json({"runs": [run_document(r, failures.get(r.id), details[r.id]) for r in done]})
     else:
-        print_runs(done)
+        print_runs(done, details)
     missing = [(one.spec.task, without_value(one, failures.get(one.id))) for one in done]
     for line in no_values(missing):
         echo(line, err=True)

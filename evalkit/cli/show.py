@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.cli.against import against_document, print_against_first
+from evalkit.cli.budget import print_budgets
+from evalkit.cli.details import details_of
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import (
     cell,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     "csv has a line for each sample, with its whole reply.",
 )
 @click.option("--reliance", "relies", is_flag=True, help="Show how much RUNS lose without their pictures.")
+@click.option("--budget", is_flag=True, help="Show the score that RUNS would have with fewer tokens a reply.")
 @store_option
 @json_option
 def show(
@@ -71,6 +74,7 @@ def show(
     at_most: str | None,
     form: str | None,
     relies: bool,
+    budget: bool,
     store_url: str | None,
     as_json: bool,
 ) -> None:
@@ -100,6 +104,13 @@ def show(
                 )
             list_samples(store, chosen[0], statuses, at_most, limit, "json" if as_json else form or "text")
             return
+        if budget:
+            if not runs:
+                raise UsageError("--budget needs a run: evalkit show RUN --budget")
+            if form:
+                raise UsageError(f"--budget has no --format {form}: leave it out, or use --json")
+            print_budgets(store, chosen, as_json)
+            return
         if form:
             from evalkit.cli.tables import print_table
 
@@ -109,9 +120,10 @@ def show(
             _show_reliance(store, chosen, as_json)
             return
         failures = failures_of(store, chosen if runs or as_json else ())
+        details = details_of(store, chosen if runs else ())
         compared = _compared(store, chosen) if len(runs) > 1 else None
     if as_json:
-        shown = [run_document(r, failures.get(r.id)) for r in chosen]
+        shown = [run_document(r, failures.get(r.id), details.get(r.id)) for r in chosen]
         print_json({"runs": shown, **against_document(compared)})
     elif not chosen:
         filters = [f"--{name} {value!r}" for name, value in (("task", task), ("model", model)) if value]
@@ -119,7 +131,7 @@ def show(
         first = "No runs yet. Try: evalkit run fictional_trials --model baseline:extract"
         echo(none if filters else first)
     elif runs:
-        print_runs(chosen)
+        print_runs(chosen, details)
         print_against_first(compared)
         for one in chosen:
             print_slices(one)

@@ -38,6 +38,11 @@ class MetricInfo(Struct, frozen=True):
         """Whether the metric says how good the output is (a length or a retrieval metric does not)."""
         return self.kind == "output" and self.higher_is_better is not None
 
+    @property
+    def worst(self) -> float:
+        """The score of a failed reply, for a metric that judges the output."""
+        return self.high if self.higher_is_better is False and self.high is not None else self.low
+
 
 class ParameterInfo(Struct, frozen=True):
     """A task's parameter when a run began: its default, and its allowed values where the task lists them."""
@@ -165,6 +170,22 @@ class Column:
     sequences: array[int] = of(default_factory=lambda: array("q"))
     clusters: array[int] = of(default_factory=lambda: array("q"))
     values: array[float] = of(default_factory=lambda: array("d"))
+
+
+@dataclass(frozen=True)
+class Endings:
+    """How the samples of a run ended, by sequence: arrays of equal length.
+
+    ``tokens`` are the completion tokens of all calls of a sample, 0 where no server counted them. ``cut`` is
+    True for a status ``truncated``, ``failed`` for each status that scores as wrong. Samples that ended in an
+    error are left out.
+    """
+
+    sequences: array[int] = of(default_factory=lambda: array("q"))
+    tokens: array[int] = of(default_factory=lambda: array("q"))
+    calls: array[int] = of(default_factory=lambda: array("q"))
+    cut: list[bool] = of(default_factory=list)
+    failed: list[bool] = of(default_factory=list)
 
 
 class Run(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from evalkit.requests import canonical
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
 from evalkit.store.database import Database, insert, insert_missing
-from evalkit.store.records import Column, SampleRecord, Tokens
+from evalkit.store.records import Column, Endings, SampleRecord, Tokens
 from evalkit.store.runs import MOST_TOKENS_OF_SAMPLE, Runs, chunks, plausible
 from evalkit.store.turns import compacted, expanded
 from evalkit.types import Image, Sample, Score, Status
@@ -114,6 +114,22 @@ class Samples:
             )
             rows = connection.execute(query.where(s.run_key == key, s.calls > 0, tokens > 0))
             return {row.sample_id: row.completion_tokens / row.calls for row in rows}
+
+    def endings(self, run_id: str) -> Endings:
+        """Return length and outcome of each sample that ended without an error, by sequence."""
+        s = t.sample.c
+        query = sa.select(s.sequence, plausible(s.completion_tokens), s.calls, s.status).order_by(s.sequence)
+        endings = Endings()
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            query = query.where(s.run_key == key, s.status != Status.ERROR)
+            for sequence, tokens, calls, status in connection.execute(_in_pieces(query)):
+                endings.sequences.append(sequence)
+                endings.tokens.append(tokens)
+                endings.calls.append(calls)
+                endings.cut.append(status == Status.TRUNCATED)
+                endings.failed.append(Status(status).failed)
+        return endings
 
     def counts(self, run_id: str) -> dict[str, int]:
         """Return how many samples ended in each status."""

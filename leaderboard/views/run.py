@@ -30,12 +30,14 @@ def main() -> None:
     else:
         st.info("The metrics are computed when the run ends.", icon=":material/hourglass_top:")
     slices(run)
+    repeats(run)
     reliance(run)
     st.subheader("How the samples ended")
     if run.counts:
         st.vega_lite_chart(charts.spec(charts.statuses(run.counts)), width="stretch")
     else:
         st.caption("No sample has ended yet.")
+    budget(run)
     configuration(run)
 
 
@@ -143,6 +145,38 @@ def slices(run: Run) -> None:
     st.dataframe(frame, hide_index=True, column_config=config, height=min(38 + 35 * len(frame), 420))
 
 
+def repeats(run: Run) -> None:
+    """Draw pass@k, maj@k and pass^k of a run with repeats, and where the variance comes from."""
+    found = data.repeats(run)
+    if found is None:
+        return
+    st.subheader("Repeats")
+    names = [name for name, metric in found.metrics.items() if metric.pass_at]
+    if names:
+        name = names[0]
+        if len(names) > 1:
+            name = st.pills("Metric", names, default=name, required=True, key="repeated", bind="query-params")
+        st.vega_lite_chart(charts.spec(charts.by_k(name, found.metrics[name])), width="stretch")
+    rows = [
+        {
+            "metric": name,
+            "variance of the questions": split.questions,
+            "of sampling": split.sampling,
+            "share of sampling": f"{split.share:.0%}" + (text.percents(split.ci) if split.ci else ""),
+            "SE with 1 repeat": split.se_of_one,
+            f"with {found.repeats}": split.se,
+            "with ∞": split.se_of_endless,
+        }
+        for name, metric in found.metrics.items()
+        if (split := metric.variance)
+    ]
+    if rows:
+        number = st.column_config.NumberColumn(format="%.4f")
+        named = [column for column in rows[0] if column not in ("metric", "share of sampling")]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=dict.fromkeys(named, number))
+    st.text("\n".join(found.sentences))
+
+
 def reliance(run: Run) -> None:
     """Draw the image ablation, where the task was run in other arms too."""
     for result in data.reliance(run):
@@ -164,6 +198,23 @@ def reliance(run: Run) -> None:
         number = st.column_config.NumberColumn(format="%.3f")
         config = dict.fromkeys(("score", "real", "real − this"), number)
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
+
+
+def budget(run: Run) -> None:
+    """Draw what the replies that were cut leave open, and the score against the tokens of a reply."""
+    found = data.budget(run)
+    if found.cut:
+        st.text(found.cut)
+    if len(found.points) < 2:
+        return
+    st.subheader("Score against tokens")
+    names = [info.name for info in found.metrics]
+    name = names[0]
+    if len(names) > 1:
+        name = st.pills("Metric", names, default=name, required=True, key="curve", bind="query-params")
+    index = names.index(name)
+    st.vega_lite_chart(charts.spec(charts.budget(found.points, found.metrics[index])), width="stretch")
+    st.text("\n".join([found.sentences[index], *found.notes]))
 
 
 def configuration(run: Run) -> None:

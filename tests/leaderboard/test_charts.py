@@ -13,8 +13,11 @@ import pytest
 from altair.utils.schemapi import debug_mode
 from evalkit_leaderboard import charts, rag_charts, text
 
+from evalkit.compare.budget import BudgetPoint, Budgets
 from evalkit.compare.rag import reports, with_siblings
+from evalkit.compare.repeats import RepeatedMetric
 from evalkit.store import open_store
+from evalkit.store.records import MetricInfo
 from evalkit.store.store import Store
 from evalkit.types import Estimate
 
@@ -34,7 +37,11 @@ def drawn(store: Store) -> Iterator[alt.Chart | alt.LayerChart]:
     yield charts.metrics(run.metrics)
     yield charts.variants({task.name: rows}, info)
     yield charts.statuses(run.counts)
+    budgets = Budgets(store, run)
+    yield charts.budget(budgets.points(), budgets.metrics[0])
     yield charts.overview([row for row in rows if row.rank], task.metrics)
+    of_k = {k: _half(0.1) for k in (1, 2, 4)}
+    yield charts.by_k("right", RepeatedMetric(of_k, of_k, of_k, None))
     (report,) = reports(store, with_siblings(store, run), "rouge1")
     yield rag_charts.differences(report.gains)
     yield rag_charts.causes(report.causes)
@@ -45,9 +52,17 @@ def test_every_chart_keeps_to_the_schema_and_is_drawn_as_checked(store: Store) -
     with debug_mode(True):
         checked = [chart.to_dict() for chart in drawn(store)]
     unchecked = [charts.spec(chart) for chart in drawn(store)]
-    assert len(checked) == 8
+    assert len(checked) == 10
     assert [one.keys() for one in checked] == [one.keys() for one in unchecked]
     assert [rows(one) for one in checked] == [rows(one) for one in unchecked]
+
+
+def test_a_wide_range_of_tokens_has_round_numbers_on_a_logarithmic_axis() -> None:
+    points = [BudgetPoint(n, 0.5, {"right": _half(0.1)}) for n in (30, 900, 8000)]
+    x = charts.spec(charts.budget(points, MetricInfo("right")))["layer"][0]["encoding"]["x"]
+    assert (x["scale"]["type"], 2000 in x["axis"]["values"]) == ("log", True)
+    narrow = charts.spec(charts.budget(points[1:], MetricInfo("right")))["layer"][0]["encoding"]["x"]
+    assert "type" not in narrow["scale"]
 
 
 def test_long_names_keep_their_ends(store: Store) -> None:

@@ -12,6 +12,8 @@ from evalkit_leaderboard import charts, text
 from evalkit_leaderboard.detail import marks
 from streamlit.testing.v1 import AppTest
 
+from evalkit.compare.budget import Budgets, cut_replies
+from evalkit.compare.repeats import repeats_of
 from evalkit.store import open_store
 from evalkit.store.records import MetricInfo, RunSpec, SampleRecord
 from evalkit.types import Answer, Estimate, Passage, Response, Sample, Score, Status
@@ -113,6 +115,59 @@ def test_the_run_page_shows_every_metric_with_its_interval(filled: Path) -> None
     facts = {row["name"]: row["value"] for frame in app.dataframe[1:] for _, row in frame.value.iterrows()}
     assert facts["git.revision"] == "3f9c2ab"
     assert facts["params.arm"] == "retrieved"
+
+
+def test_the_run_page_shows_the_score_at_smaller_limits_of_tokens(filled: Path) -> None:
+    app = visit(filled, "run", run="dri-ret-51c0")
+    with open_store(filled) as store:
+        run = store.runs.get("dri-ret-51c0")
+        budgets = Budgets(store, run)
+        cut = cut_replies(store, run)
+    assert cut is not None
+    assert f"{cut.sentence}." in texts(app)
+    assert budgets.sentence("rougeLsum") in texts(app)
+    other = visit(filled, "run", run="dri-ret-51c0", curve="rouge1")
+    assert budgets.sentence("rouge1") in texts(other)
+
+
+def test_without_counts_of_tokens_the_run_page_has_no_curve(tmp_path: Path) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        store.runs.begin(RunSpec(id="r", task="t", path="", model="m", model_spec="m", n_expected=0))
+        store.runs.finish("r", "complete", {}, 1.0)
+    assert "Score against tokens" not in texts(visit(path, "run", run="r"))
+
+
+def test_the_run_page_shows_what_repeats_say(tmp_path: Path) -> None:
+    path, info = tmp_path / "evalkit.db", MetricInfo("right")
+    spec = RunSpec(
+        id="r", task="t", path="", model="m", model_spec="m", metrics=(info,), repeats=2, n_expected=40
+    )
+    rows = [
+        SampleRecord(
+            sequence=i,
+            sample=Sample(str(i // 2), "?", "a"),
+            repeat=i % 2,
+            status=Status.OK,
+            answer=Answer(text=f"{i}"),
+            scores=(Score("right", float(i % 3 == 0)),),
+        )
+        for i in range(40)
+    ]
+    with open_store(path) as store:
+        store.runs.begin(spec)
+        store.samples.write("r", rows)
+        store.runs.finish("r", "complete", {"right": Estimate(14 / 40, 0.05, (0.2, 0.5), 40)}, 1.0)
+        repeats = repeats_of(store, store.runs.get("r"))
+    assert repeats is not None
+    split = repeats.metrics["right"].variance
+    assert split is not None
+    app = visit(path, "run", run="r")
+    assert "Repeats" in [heading.value for heading in app.subheader]
+    assert "maj@k is the vote on what was read of the replies: text (40)." in texts(app)
+    (table,) = [one.value for one in app.dataframe if "of sampling" in one.value]
+    assert list(table["with ∞"]) == [pytest.approx(split.se_of_endless)]
+    assert table["share of sampling"][0].startswith(f"{split.share:.0%} [")
 
 
 def test_an_incomplete_run_says_how_to_complete_it(filled: Path) -> None:
