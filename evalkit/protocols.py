@@ -51,6 +51,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     - ``retry_budget``: the number of retries for each answered request.
     - ``media``: the media that the backend takes; None: all, unchanged.
     - ``defaults``: generation parameters where the task gives none.
+    - ``free``: nobody pays for the replies, not even with the time of a server.
     """
 
     cacheable: bool = True
@@ -63,6 +64,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     retry_budget: float | None = None
     media: MediaSupport | None = None
     defaults: dict[str, Any] = {}
+    free: bool = False
 
 
 class ProbeResult(Struct, frozen=True):

@@ -28,6 +28,7 @@ from evalkit.cli.output import (
     without_value,
 )
 from evalkit.errors import EvalkitError, StoreError
+from evalkit.models.middleware.spending import Spending
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
@@ -74,6 +75,7 @@ class RunBatch:
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
+        self.spending = Spending(options.get("max_cost"), options.get("max_tokens"))
 
     def main(self, work: Callable[[RunBatch], Awaitable[None]]) -> int:
         """Run ``work``, print the results, and return the exit code."""
@@ -133,8 +135,8 @@ class RunBatch:
     def _listening(self) -> Iterator[None]:
         """Handle Ctrl-C and SIGTERM. First: finish the requests in flight. Second: stop at once. Third: exit.
 
-        A time limit that is reached counts as a first Ctrl-C, and is ignored after one. The signal handler
-        counts, not the event loop: so the third ends even a task that blocks the loop.
+        A limit of time, cost or tokens that is reached counts as a first Ctrl-C, and is ignored after one.
+        The signal handler counts, not the event loop: so the third ends even a task that blocks the loop.
         """
         running, main = asyncio.get_running_loop(), asyncio.current_task()
         asked = 0
@@ -154,14 +156,16 @@ class RunBatch:
                 exit_now(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
-        def too_long() -> None:
+        def at_limit(why: str) -> None:
             nonlocal asked
             if not asked:
                 asked = 1
-                stop("The time limit is reached", asked)
+                stop(why, asked)
 
         before = {number: signal.signal(number, pressed) for number in (signal.SIGINT, signal.SIGTERM)}
-        timer = running.call_later(limit, too_long) if (limit := self.options.get("time_limit")) else None
+        limit, reached = self.options.get("time_limit"), "The time limit is reached"
+        timer = running.call_later(limit, at_limit, reached) if limit else None
+        self.spending.on_limit = at_limit
         try:
             yield
         finally:
@@ -193,6 +197,7 @@ class RunBatch:
             backend=self.options.get("backend"),
             on_start=started,
             stop=self.stop,
+            spending=self.spending,
         )
         self.open_run = None
         try:

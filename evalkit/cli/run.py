@@ -18,6 +18,7 @@ from evalkit.cli.options import (
     include_option,
     json_option,
     keyword_option,
+    limit_options,
     metric_option,
     quiet_option,
     store_option,
@@ -61,6 +62,7 @@ from evalkit.util.name_values import parse_name_values
 @click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
+@limit_options
 @click.option(
     "--cache",
     type=click.Choice(["on", "off", "refresh", "only"]),
@@ -196,6 +198,7 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
 @click.option("--max-inflight", type=click.IntRange(min=1), help="The most requests at once.")
 @click.option("--window", type=click.IntRange(min=1), default=2048, help="The most samples in progress.")
 @time_option
+@limit_options
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
 @click.option(
     "--allow-changed",

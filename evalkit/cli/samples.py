@@ -10,6 +10,7 @@ import msgspec
 from evalkit.cli.output import command, echo, print_json
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.store.records import Run, SampleRecord
+from evalkit.util.money import dollars
 from evalkit.util.printable import one_line
 from evalkit.util.spreadsheet import to_csv
 
@@ -114,6 +115,9 @@ def print_sample(record: SampleRecord) -> None:
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
+    if record.calls:
+        judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
+        parts.append(("cost", dollars(record.cost) + judge))
     if pictures := _pictures(record):
         parts.append(("pictures sent", "\n".join(pictures)))
     if ranked := answer.ranked if answer else None:

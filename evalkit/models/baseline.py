@@ -44,7 +44,7 @@ class BaselineBackend(Backend):
             settings = "a URL" if spec.urls else ", ".join(spec.options)
             raise UsageError(f"{spec.display} runs inside evalkit and takes no server settings ({settings})")
         self.name = spec.display
-        self.traits = BackendTraits(cacheable=False, defaults=spec.defaults)
+        self.traits = BackendTraits(cacheable=False, defaults=spec.defaults, free=True)
         self._baseline = spec.name
         self._answer = _BASELINES[spec.name]
 

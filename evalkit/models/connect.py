@@ -11,8 +11,10 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.middleware.cached import CacheMode
+from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.stack import scheduler_of
+from evalkit.models.prices import model_name, price_of
 from evalkit.models.schedule.lengths import prior
 from evalkit.models.schedule.load_monitor import watch
 from evalkit.models.schedule.scheduler import Scheduler
@@ -39,6 +41,7 @@ async def connect(
     given: Backend | None = None,
     earlier: Mapping[str, float] | None = None,
     known: tuple[str, ServerInfo] | None = None,
+    meter: Meter | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """Yield a probed model and its display name.
 
@@ -48,9 +51,11 @@ async def connect(
     - ``given``: a backend to use in place of the spec's; ``text`` is then only its name.
     - ``earlier``: tokens of earlier replies by sample id, for the scheduler.
     - ``known``: name and facts of an earlier probe, so that a served model is not probed.
+    - ``meter``: counts what the replies cost; by default as those of a judge.
 
     Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
+    meter = meter or Meter(model_name(text), price_of(text, given))
     backend = given or load(text, config=load_config())
     cache = ResponseCache(responses, cache_size(load_config()))
     try:
@@ -69,6 +74,7 @@ async def connect(
             prior=prior(earlier) if earlier else None,
             scheduler=scheduler,
             stop=stop,
+            meter=meter,
         )
         async with _watched(backend, scheduler):
             yield text if given else probed.name, Model(sender, adapter=backend, probed=probed)

@@ -13,6 +13,7 @@ from typing import Any
 from evalkit.models.middleware.cached import Cached, CacheMode
 from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.masked import Masked
+from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
@@ -36,17 +37,18 @@ def wrap(
     prior: Prior | None = None,
     scheduler: Scheduler | None = None,
     stop: asyncio.Event | None = None,
+    meter: Meter | None = None,
 ) -> Sender:
     """Return a backend in all its layers.
 
     ``traits`` are the probe's, by default the backend's own; a backend that is not ``cacheable`` gets neither
     cache nor single flight. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` returns the tokens
     of an earlier reply to a request. ``scheduler`` may be shared by several models. Once ``stop`` is set,
-    nothing more is sent.
+    nothing more is sent. ``meter`` counts what the replies cost.
     """
     traits = traits or backend.traits
     queue = scheduler_of(traits) if scheduler is None else scheduler
-    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
+    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout, meter=meter)
     retrying = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
     sender: Sender = Masked(retrying)
     if not traits.cacheable:
