@@ -36,6 +36,7 @@ from evalkit.util.boundary import exit_now
 
 if TYPE_CHECKING:
     from evalkit.compare.differences import Against
+    from evalkit.run.forecast import Forecast
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,7 +61,7 @@ class RunBatch:
         from evalkit.store import open_store
 
         self.store = open_store(store_url, create=create_store)
-        self.as_json, self.options = as_json, options
+        self.as_json, self.quiet, self.options = as_json, quiet, options
         self.progress = progress.for_stream(quiet=quiet)
         self.runs: list[Run] = []
         self.errors: list[str] = []
@@ -196,6 +197,7 @@ class RunBatch:
             allow_changed=self.options.get("allow_changed", False),
             backend=self.options.get("backend"),
             on_start=started,
+            on_forecast=self._say_forecast,
             stop=self.stop,
             spending=self.spending,
         )
@@ -214,6 +216,22 @@ class RunBatch:
                 self._fail(label, str(error))
         self._fail_teardowns(label)
         self.open_run = None
+
+    def _say_forecast(self, forecast: Forecast) -> None:
+        """Print what the next run will cost, and whether a limit will stop it."""
+        limits = self.spending
+        if self.quiet and not limits.limited:
+            return
+        echo(f"{self.open_run.model if self.open_run else ''}: {forecast.text()}", err=True)
+        above = []
+        if limits.max_cost and forecast.cost and limits.cost + forecast.cost.value > limits.max_cost:
+            above.append(f"--max-cost {limits.max_cost:g}")
+        if limits.max_tokens and limits.tokens + forecast.tokens.value > limits.max_tokens:
+            above.append(f"--max-tokens {limits.max_tokens:,.0f}")
+        if above:
+            echo(
+                f"That is more than {' and '.join(above)}: the run will stop there; resume goes on.", err=True
+            )
 
     def compare(self) -> None:
         """Compare each complete run with the first run of its task, for the report."""

@@ -111,7 +111,7 @@ def run_document(run: Run, failures: Failures | None = None) -> dict[str, Any]:
         "judge_cost": run.judge_cost,
         **{
             name: run.spec.provenance[name]
-            for name in ("cached", "prices", "secrets_masked", "spent")
+            for name in ("cached", "forecast", "prices", "secrets_masked", "spent")
             if name in run.spec.provenance
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),

@@ -117,6 +117,8 @@ def run(
     config = load_config()
     # A wrong spec of the last model is reported before the first model runs for hours.
     check_apart([find(text, config=config)[0] for text in models])
+    if options["max_cost"] is not None:
+        check_prices(models)
     collected = collect(targets, **chosen)
     for broken in collected.broken:
         echo(f"evalkit: broken task file: {broken}", err=True)
@@ -182,6 +184,16 @@ def check_apart(specs: Sequence[ModelSpec]) -> None:
                     "so that scores and cached answers are kept apart. For one model on several servers, "
                     f"write {one.provider}:{one.name}@URL,URL"
                 )
+
+
+def check_prices(models: Sequence[str]) -> None:
+    """Raise ``UsageError`` for a model without a known price: no limit of cost can be kept."""
+    from evalkit.models.middleware.spending import no_price
+    from evalkit.models.prices import model_name, price_of
+
+    for text in models:
+        if price_of(text) is None:
+            raise UsageError(no_price(model_name(text)))
 
 
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:

@@ -35,7 +35,8 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
-from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.forecast import Forecast, forecast
+from evalkit.run.history import earlier_calls, earlier_lengths, earlier_probe
 from evalkit.run.reread import reread
 from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
@@ -73,6 +74,7 @@ class Options:
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
     allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
     on_start: Callable[[RunSpec], None] = lambda spec: None
+    on_forecast: Callable[[Forecast], None] | None = None  # None: the cost is not estimated before the run
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     spending: Spending = field(default_factory=Spending)  # its ``on_limit`` must set ``stop``
@@ -276,26 +278,25 @@ async def _drive(
             label = f"{spec.model} · {item.id}"
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
-                arguments = await session.arguments(item.task.fn, item)
-                async with RunDisplay(bar, traffic=traffic) as live:
-                    await engine.run(
-                        engine.Work(
-                            fn=session.for_samples(item),
-                            arguments=arguments,
-                            model=model,
-                            samples=samples,
-                            repeats=spec.repeats,
-                            done=done,
-                            scorer=scorer,
-                            write=lambda batch: store.samples.write(spec.id, batch),
-                            write_waits=not store.embedded,
-                            bar=live,
-                            window=options.window,
-                            limit=spec.limit,
-                            stop=options.stop,
-                            heartbeat=beat,
-                        )
-                    )
+                work = engine.Work(
+                    fn=session.for_samples(item),
+                    arguments=await session.arguments(item.task.fn, item),
+                    model=model,
+                    samples=samples,
+                    repeats=spec.repeats,
+                    done=done,
+                    scorer=scorer,
+                    write=lambda batch: store.samples.write(spec.id, batch),
+                    write_waits=not store.embedded,
+                    bar=bar,
+                    window=options.window,
+                    limit=spec.limit,
+                    stop=options.stop,
+                    heartbeat=beat,
+                )
+                await _forecast(work, item, spec, store, options)
+                async with RunDisplay(bar, traffic=traffic) as work.bar:
+                    await engine.run(work)
         status = "complete"
     except (engine.Stopped, asyncio.CancelledError):
         status = "interrupted"
@@ -307,6 +308,23 @@ async def _drive(
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
+
+
+async def _forecast(work: engine.Work, item: Item, spec: RunSpec, store: Store, options: Options) -> None:
+    """Tell ``on_forecast`` what the run will cost, where somebody is paid or tokens are limited."""
+    if options.on_forecast is None or len(work.done) == spec.n_expected:
+        return
+    price = price_of(spec.model_spec, options.backend)
+    payable = price is not None and price.rates is not None
+    if payable or options.spending.max_tokens:
+        earlier = earlier_calls(store, item, spec.model_spec)
+        found = await forecast(
+            work, (spec.n_expected or 0) - len(work.done), earlier, price if payable else None
+        )
+        if found is not None:
+            if not work.done:
+                store.runs.add_provenance(spec.id, forecast=found.facts())
+            options.on_forecast(found)
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:

@@ -126,6 +126,15 @@ class Tokens(Struct, frozen=True):
                 msgspec.structs.force_setattr(self, name, 0)
 
 
+class Calls(Struct, frozen=True):
+    """The calls of one sample: how many they were, and their tokens together."""
+
+    calls: int
+    prompt: int
+    completion: int
+    cached: int
+
+
 class SampleRecord(Struct, frozen=True, kw_only=True):
     """A sample that has ended. ``sequence`` is its number in the run: sample index × repeats + repeat.
 

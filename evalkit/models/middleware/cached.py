@@ -68,6 +68,11 @@ class Cached(Layer):
             self._cache.put(key, response)
         return response
 
+    def peek(self, request: Request) -> Response | None:
+        """Return the stored response that ``send`` would try to use; None if there is none."""
+        stored = self._cache.get(request_key(self._identity, request, self._namespaces[0]))
+        return stored.response if stored and stored.filed >= self._outdated_before else None
+
     async def _verdict(self, key: bytes, request: Request, stored: Stored) -> Verdict:
         """Return whether a stored response may be used. One from this run may, and all if only they may."""
         if self._only or stored.filed >= call_stats.current.get().began:
