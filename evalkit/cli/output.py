@@ -297,9 +297,11 @@ def _judge_cost(run: Run) -> str:
 
 
 def _spent(run: Run) -> str:
-    """Return what was paid, where that is more than the stored samples cost: samples were asked again."""
+    """Return what was paid, where that is more than the stored samples cost."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
-    return f"{dollars(paid)}, with calls for samples that had not ended" if paid > 1.005 * stored else ""
+    if paid <= 1.005 * stored:
+        return ""
+    return f"{dollars(paid)}, also for samples that were asked again and to check cached answers"
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

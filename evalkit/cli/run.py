@@ -189,11 +189,11 @@ def check_apart(specs: Sequence[ModelSpec]) -> None:
 def check_prices(models: Sequence[str]) -> None:
     """Raise ``UsageError`` for a model without a known price: no limit of cost can be kept."""
     from evalkit.models.middleware.spending import no_price
-    from evalkit.models.prices import model_name, price_of
+    from evalkit.models.prices import price_of, shown_name
 
     for text in models:
         if price_of(text) is None:
-            raise UsageError(no_price(model_name(text)))
+            raise UsageError(no_price(shown_name(text)))
 
 
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from evalkit.models.middleware.cached import CacheMode
 from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.stack import scheduler_of
-from evalkit.models.prices import model_name, price_of
+from evalkit.models.prices import price_of, shown_name
 from evalkit.models.schedule.lengths import prior
 from evalkit.models.schedule.load_monitor import watch
 from evalkit.models.schedule.scheduler import Scheduler
@@ -55,7 +55,7 @@ async def connect(
 
     Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
-    meter = meter or Meter(model_name(text), price_of(text, given))
+    meter = meter or Meter(shown_name(text), price_of(text, given))
     backend = given or load(text, config=load_config())
     cache = ResponseCache(responses, cache_size(load_config()))
     try:

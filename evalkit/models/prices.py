@@ -105,15 +105,18 @@ def price_of(text: str, backend: Backend | None = None) -> Price | None:
     config = load_config()
     listed = listed_prices(config)
     spec = parse_spec(text, config=config)
-    for name in (spec.display, model_name(text), f"{spec.provider}:{spec.name}"):
+    for name in (spec.display, text.partition("?")[0].partition("@http")[0], f"{spec.provider}:{spec.name}"):
         if name in listed:
             return _listed(name, listed[name], batch=bool(spec.options.get("batch")))
     return FREE if spec.provider == "baseline" else _from_table(spec)
 
 
-def model_name(text: str) -> str:
-    """Return a model's spec without address and parameters: ``openai:gpt-5-mini``."""
-    return text.partition("?")[0].partition("@http")[0]
+def shown_name(text: str) -> str:
+    """Return the name under which a model's price is listed: its label, or ``openai:gpt-5-mini``."""
+    try:
+        return parse_spec(text, config=load_config()).display
+    except UsageError:  # the name of a program's own backend
+        return text
 
 
 # --- A user's own prices -----------------------------------------------------------------------------------

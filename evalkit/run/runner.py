@@ -26,7 +26,7 @@ from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.spending import Spending, no_price
-from evalkit.models.prices import Price, model_name, price_of
+from evalkit.models.prices import Price, price_of, shown_name
 from evalkit.protocols import Backend, described
 from evalkit.requests import canonical
 from evalkit.requests import changes as identity_changes
@@ -228,7 +228,7 @@ def price_to_pay(text: str, options: Options) -> Price | None:
     """Return the model's price, None if it is not known. Raises ``UsageError`` where a limit needs one."""
     price = price_of(text, options.backend)
     if price is None and options.spending.max_cost is not None:
-        raise UsageError(no_price(model_name(text)))
+        raise UsageError(no_price(shown_name(text)))
     return price
 
 
@@ -254,7 +254,7 @@ def _connected(
         given=options.backend,
         earlier=earlier_lengths(store, item, text),
         known=earlier_probe(store, text) if mode == "only" else None,
-        meter=Meter(model_name(text), price, "model", options.spending),
+        meter=Meter(shown_name(text), price, "model", options.spending),
     )
 
 

@@ -10,6 +10,7 @@ from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import CacheUse
 from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.response_cache import ResponseCache, Stored, model_key, request_key
+from evalkit.models.middleware.spending import bill
 from evalkit.models.middleware.weights_check import Verdict, WeightsCheck
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
@@ -61,8 +62,10 @@ class Cached(Layer):
                 "the cache holds no answer to this request (--cache only): the prompt, a parameter or the "
                 "model has changed since the cache was filled. Run with --cache on to ask the model"
             )
-        response = verdict.fresh.get(keys[0]) if verdict else None
-        if response is None:
+        if verdict and (fresh := verdict.fresh.get(keys[0])):
+            response = fresh.response
+            bill.get().join(fresh.bill)
+        else:
             response = await self.inner.send(request)
         for key in reversed(keys):
             self._cache.put(key, response)

@@ -34,6 +34,12 @@ class Bill:
             self.model += cost
             self.priced += 1
 
+    def join(self, other: Bill) -> None:
+        """Add what is on another bill."""
+        self.model += other.model
+        self.priced += other.priced
+        self.judge = None if self.judge is None or other.judge is None else self.judge + other.judge
+
     def of_model(self, paid_calls: int) -> float | None:
         """Return the cost of the model's calls; None if not every one of its ``paid_calls`` has a price."""
         return self.model if self.priced >= paid_calls else None
