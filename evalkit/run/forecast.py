@@ -17,6 +17,7 @@ calls of a judge are not part of the estimate.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -123,7 +124,8 @@ Chosen = list[tuple[int, Sample]]
 
 
 async def _chosen(work: Work, n: int, known: Collection[str]) -> tuple[Chosen, Chosen]:
-    """Return samples spread over the ``n`` that are not done, and the first samples with a ``known`` id."""
+    """Return random ones of the ``n`` samples that are not done, and the first ones with a ``known`` id."""
+    places = set(random.Random(0).sample(range(n), min(n, REHEARSED)))
     spread: Chosen = []
     compared: Chosen = []
     index = pending = 0
@@ -133,7 +135,7 @@ async def _chosen(work: Work, n: int, known: Collection[str]) -> tuple[Chosen, C
         for repeat in range(work.repeats):
             if index * work.repeats + repeat in work.done:
                 continue
-            if pending * REHEARSED >= len(spread) * n and len(spread) < REHEARSED:
+            if pending in places:
                 spread.append((repeat, sample))
             pending += 1
         index += 1
