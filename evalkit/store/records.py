@@ -141,8 +141,8 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     ``requests`` are the calls as they were sent (images by hash, no secrets). ``images`` are the images of
     these calls; the store keeps them by hash, and a record that is read comes without them. ``error`` holds
     type and message where the status is ``error``. ``cut`` says where the last reply was cut off, if it was.
-    ``cost`` is what the calls of the model under test cost in US dollars, ``judge_cost`` those of the judge;
-    None where no price is known. Replies from the response cache cost nothing.
+    ``cost`` is what the calls of the model under test cost in US dollars, ``judge_cost`` those of the judge
+    and of all other models; None where no price is known. Replies from the response cache cost nothing.
     """
 
     sequence: int

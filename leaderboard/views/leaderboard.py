@@ -181,7 +181,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
     if not rows:
         return
     frame = pd.DataFrame([table_row(row) for row in rows])
-    optional = ["label", "bounds", "note", "judge_cost", *map(str, FAILURES)]
+    optional = ["label", "bounds", "note", "cost", "judge_cost", *map(str, FAILURES)]
     shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
     shown["rank"] = ["–" if row.rank is None else str(row.rank) for row in rows]
     shown["n"] = shown["n"].astype("Int64")
