@@ -193,7 +193,7 @@ def learned(law: Law, texts: list[str], m: int, *, same_model: bool = True) -> E
     """Return what a run over the first ``m`` questions tells."""
     usages = {str(i): law.usage(text) for i, text in enumerate(texts[:m])}
     calls = {name: Calls(1, tokens, reply, 0) for name, (tokens, reply) in usages.items()}
-    return Earlier("before", same_model, calls)
+    return Earlier("before", True, same_model, calls)
 
 
 def coverage(what: str, times: int, earlier: Callable[[int, Law, list[str]], Earlier], n: int) -> str:

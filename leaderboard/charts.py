@@ -182,7 +182,7 @@ def against_cost(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
     tooltip = [*_TOOLTIP, alt.Tooltip("cost:Q", title="US dollars", format="$.4~f")]
     points = base.mark_circle(color=TEAL, size=110, opacity=1).encode(y=score, tooltip=tooltip)
     whiskers = base.mark_rule(color=TEAL).encode(y=alt.Y("low:Q"), y2="high:Q")
-    labels = base.mark_text(dy=-14, fontSize=12).encode(y=score, text="label:N")
+    labels = base.mark_text(dy=-9, fontSize=12, color=GREY).encode(y=alt.Y("high:Q"), text="label:N")
     return (whiskers + points + labels).properties(height=280)
 
 

@@ -5,8 +5,8 @@ most similar earlier run tells the rest, as far as it goes:
 
     a run of this model on this task    tokens for each character, calls for each sample, lengths of replies
     a run of this model                 tokens for each character
-    a run of this task                  calls for each sample; lengths of replies: those of another model may
-                                        be 3 times as long, or a third as long
+    a run of this task                  calls for each sample; lengths of replies: those of another model, or
+                                        with other parameters, may be 3 times as long, or a third as long
     no run                              4 characters are a token, give or take 35 %; a reply has from 1 to
                                         max_tokens tokens
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from evalkit.store.records import Calls
 
 REHEARSED, COMPARED = 100, 40  # samples of this run, and those of them or others that an earlier run has, too
-_OTHER_MODEL = 3.0  # its replies are longer or shorter by up to this factor
+_OTHER = 3.0  # replies of another model, or in another variant of the task, differ by up to this factor
 _OTHER_TOKENS = 0.15  # tokens for each character differ so much between tasks and between models
 _NO_TOKENS = 0.35
 _SAME = 0.02  # the doubt that remains between two runs that are the same
@@ -96,26 +96,26 @@ def _tokens(range_: Range) -> str:
 
 async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) -> Forecast | None:
     """Return the forecast of the ``n`` samples that are not done; None where the task asks no model."""
-    spread, compared = await _chosen(work, n, earlier.calls)
+    spread, compared = await _chosen(work, n, earlier.calls if earlier.same_variant else ())
     heard = await rehearse(spread, work.fn, work.model, work.arguments)
     if not heard:
         return None
     both = await rehearse(compared, work.fn, work.model, work.arguments)
-    lengths = _Lengths.learned(heard, both, earlier)
+    lengths = _Lengths.learned(both, earlier)
 
     def total(value: Callable[[Usage], float]) -> Range:
         return _total([lengths.sample(one, value) for one in heard], n, lengths)
 
     calls = sum(one.calls for one in heard)
     return Forecast(
-        n,
-        total(lambda usage: price.of(usage) or 0.0) if price else None,
-        total(lambda usage: usage.prompt_tokens + usage.completion_tokens),
-        sum(one.characters for one in heard) / calls * lengths.per_character.value,
-        lengths.replies or Range(0.0, 0.0, sum(one.most for one in heard) / calls),
-        fmean(one.uncached == 0 for one in heard),
-        len(heard) == n,
-        earlier.run_id if lengths.replies else "",
+        n=n,
+        cost=total(lambda usage: price.of(usage) or 0.0) if price else None,
+        tokens=total(lambda usage: usage.prompt_tokens + usage.completion_tokens),
+        prompt=sum(one.characters for one in heard) / calls * lengths.per_character.value,
+        reply=lengths.replies or Range(0.0, 0.0, sum(one.most for one in heard) / calls),
+        cached=fmean(one.uncached == 0 for one in heard),
+        whole=len(heard) == n,
+        basis=earlier.run_id if lengths.replies else "",
     )
 
 
@@ -157,8 +157,8 @@ class _Lengths:
     cached_share: float = 0.0
 
     @classmethod
-    def learned(cls, heard: Sequence[Rehearsed], both: Sequence[Rehearsed], earlier: Earlier) -> _Lengths:
-        """Return what the rehearsal and an earlier run tell together."""
+    def learned(cls, both: Sequence[Rehearsed], earlier: Earlier) -> _Lengths:
+        """Return what an earlier run tells, with the rehearsal of some of its samples."""
         pairs = [(one, earlier.calls[one.sample.id]) for one in both]
         per_character = _per_character(pairs, earlier)
         if not earlier.calls:
@@ -167,12 +167,12 @@ class _Lengths:
         mean, noise = fmean(replies), stdev(replies) if len(replies) > 1 else fmean(replies)
         doubt = _doubt(noise, len(replies)) + _SAME * mean
         low, high = max(1.0, mean - doubt), mean + doubt
-        if not earlier.same_model:
-            low, high = low / _OTHER_MODEL, high * _OTHER_MODEL
+        if not earlier.alike:
+            low, high = low / _OTHER, high * _OTHER
         calls = sum(call.calls for _, call in pairs) / max(1, sum(one.calls for one, _ in pairs)) or 1.0
         prompt = sum(call.prompt for call in earlier.calls.values())
         share = sum(call.cached for call in earlier.calls.values()) / prompt if prompt else 0.0
-        return cls(per_character, calls, Range(mean, low, high), noise, share * earlier.same_model)
+        return cls(per_character, calls, Range(mean, low, high), noise, share * earlier.alike)
 
     def reply(self, one: Rehearsed) -> Range:
         """Return the tokens of a reply of a sample; without an earlier run, from 1 to ``max_tokens``."""
@@ -200,7 +200,7 @@ def _per_character(pairs: Sequence[tuple[Rehearsed, Calls]], earlier: Earlier) -
         spread = (
             stdev(tokens / length for tokens, length in known) if len(known) > 1 else value * _OTHER_TOKENS
         )
-        doubt = _doubt(spread, len(known)) + value * (_SAME if earlier.same_model else _OTHER_TOKENS)
+        doubt = _doubt(spread, len(known)) + value * (_SAME if earlier.alike else _OTHER_TOKENS)
     elif earlier.per_character:
         value, doubt = earlier.per_character, earlier.per_character * _OTHER_TOKENS
     else:

@@ -32,10 +32,13 @@ def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
 
 
 def _most_similar(store: Store, item: Item, model: str) -> Run | None:
+    """Return a run of the same model, if there is one; then with the same parameters; then the latest."""
     runs = [run for run in store.runs.find(task=item.task.name, limit=50) if _is_served(run)]
+    wanted = _name_and_parameters(model)
 
-    def similarity(run: Run) -> tuple[bool, bool]:
-        return _same_model(run, model), run.spec.task == item.id
+    def similarity(run: Run) -> tuple[bool, bool, bool]:
+        name, parameters = _name_and_parameters(run.spec.model_spec)
+        return name == wanted[0], run.spec.task == item.id, parameters == wanted[1]
 
     return max(runs, key=similarity, default=None)
 
@@ -44,32 +47,48 @@ def _is_served(run: Run) -> bool:
     return 0 < run.n <= MOST_LENGTHS and not run.spec.model_spec.startswith("baseline:")
 
 
-def _same_model(run: Run, model: str) -> bool:
-    return run.spec.model_spec.partition("@")[0] == model.partition("@")[0]
+def _name_and_parameters(model: str) -> tuple[str, str]:
+    """Return the parts of a model's spec around its address."""
+    head, _, parameters = model.partition("?")
+    return head.partition("@http")[0], parameters
 
 
 @dataclass(frozen=True)
 class Earlier:
     """What an earlier run tells of a new one. ``calls``: of the samples of a run of the same task, by id.
 
-    ``per_character`` are tokens for each character of a prompt, from another task; 0 if no run tells them.
+    ``same_variant``: with the same parameters of the task, so that its prompts are the same; ``same_model``:
+    by the same model with the same parameters. ``per_character``: tokens for each character of a prompt, in
+    another run of the model; 0 if there is none.
     """
 
     run_id: str = ""
+    same_variant: bool = True
     same_model: bool = False
     calls: Mapping[str, Calls] = field(default_factory=dict)
     per_character: float = 0.0
 
+    @property
+    def alike(self) -> bool:
+        """Whether the earlier run asked the same model the same."""
+        return self.same_model and self.same_variant
+
 
 def earlier_calls(store: Store, item: Item, model: str) -> Earlier:
-    """Return what the most similar run tells of calls and tokens."""
+    """Return what earlier runs tell of calls and tokens."""
+    wanted = _name_and_parameters(model)
+    of_model = (
+        run
+        for run in store.runs.find(limit=50)
+        if _is_served(run) and _name_and_parameters(run.spec.model_spec)[0] == wanted[0]
+    )
+    other = next(of_model, None)
+    per_character = _tokens_per_character(store, other) if other else 0.0
     run = _most_similar(store, item, model)
-    calls = store.samples.calls(run.id) if run else {}
-    if run and calls:
-        return Earlier(run.id, _same_model(run, model), calls, 0.0)
-    others = (run for run in store.runs.find(limit=50) if _is_served(run) and _same_model(run, model))
-    other = next(others, None)
-    return Earlier(per_character=_tokens_per_character(store, other) if other else 0.0)
+    if run is None or not (calls := store.samples.calls(run.id)):
+        return Earlier(per_character=per_character)
+    same_model = _name_and_parameters(run.spec.model_spec) == wanted
+    return Earlier(run.id, run.spec.task == item.id, same_model, calls, per_character)
 
 
 def _tokens_per_character(store: Store, run: Run) -> float:

@@ -21,6 +21,7 @@ from evalkit.models.middleware.spending import Spending
 from evalkit.models.schedule.lengths import CHARS_PER_TOKEN, tokens_by_size
 from evalkit.models.schedule.prefix import characters
 from evalkit.types import Answer, Request, Response, Sample
+from evalkit.util.boundary import is_request_to_stop
 
 AT_ONCE = 32
 _MOST_CALLS = 50  # of one sample: a task that asks again until it likes the reply would never end
@@ -59,12 +60,21 @@ async def rehearse(
         while waiting:
             batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
             asked = [_Listener(Rehearsed(sample, repeat), model) for repeat, sample in batch]
-            answers = (fn(sample=a.heard.sample, model=a.model, **arguments) for a in asked)
-            await asyncio.gather(*answers, return_exceptions=True)
+            await asyncio.gather(*(_listen(one, fn, arguments) for one in asked))
             found += [listener.heard for listener in asked if listener.heard.calls]
     finally:
         call_stats.current.reset(before)
     return found
+
+
+async def _listen(
+    listener: _Listener, fn: Callable[..., Awaitable[Answer]], arguments: Mapping[str, Any]
+) -> None:
+    try:
+        await fn(sample=listener.heard.sample, model=listener.model, **arguments)
+    except BaseException as problem:  # plug-in code, with replies that nobody wrote
+        if is_request_to_stop(problem):
+            raise
 
 
 @dataclass

@@ -70,7 +70,7 @@ def test_a_run_costs_what_its_calls_cost_and_again_from_the_cache_nothing(paid, 
     assert (run["cost"], run["calls_from_cache"]) == (0, 40)
 
 
-def test_the_judge_is_paid_apart(paid, scripted: Scripted) -> None:
+def test_the_judge_is_paid_apart_and_a_rehearsal_pays_nobody(paid, scripted: Scripted) -> None:
     judge = f"judge=llm:openai:tiny@{scripted.url}?label=Judge"
     model = ("--model", f"openai:tiny@{scripted.url}")
     (run,) = paid.json("run", "task_words.py", "-p", "n=6", "-p", judge, *model)["runs"]
@@ -82,6 +82,10 @@ def test_the_judge_is_paid_apart(paid, scripted: Scripted) -> None:
     assert run["judge_cost"] == pytest.approx(prompts * 1000 / 1e6)
     assert run["cost"] < run["judge_cost"]
     assert run["prices"].keys() == {"openai:tiny", "Judge"}
+    # The forecast ran the task's function: no call of it reached the model or the judge.
+    sent = sum(n for question, n in scripted.answered.items() if "Question" in question)
+    assert sent == run["calls"]
+    assert run["forecast"]["samples"] == 6
 
 
 def test_an_unknown_price_is_shown_as_unknown(paid, scripted: Scripted) -> None:
@@ -150,19 +154,6 @@ def test_the_forecast_holds_what_the_run_then_costs(paid, scripted: Scripted) ->
     value, low, high = run["forecast"]["cost"]
     assert low < run["cost"] < high
     assert value == pytest.approx(run["cost"], rel=0.3)
-    quiet = paid("run", "task_words.py", "-p", "n=5", "-q", *model)
-    assert "about $" not in quiet.stderr
-
-
-def test_a_rehearsal_pays_nobody(paid, scripted: Scripted) -> None:
-    """The forecast runs the task's function; no call reaches the model or the judge before the run."""
-    judge = f"judge=llm:openai:tiny@{scripted.url}?label=Judge"
-    model = ("--model", f"openai:tiny@{scripted.url}")
-    (run,) = paid.json("run", "task_words.py", "-p", "n=4", "-p", judge, *model)["runs"]
-    sent = sum(
-        n for question, n in scripted.answered.items() if "Question" in question or "SUPPORTED" in question
-    )
-    assert sent == run["calls"] + run["judged"]["asked"] - run["judged"]["from_cache"]
 
 
 @pytest.mark.parametrize("value", ["abc", "nan", "0", "-1", "inf", "5$"])
