@@ -105,7 +105,8 @@ def price_of(text: str, backend: Backend | None = None) -> Price | None:
     config = load_config()
     listed = listed_prices(config)
     spec = parse_spec(text, config=config)
-    for name in (spec.display, text.partition("?")[0].partition("@http")[0], f"{spec.provider}:{spec.name}"):
+    head = text.partition("?")[0].partition("@http")[0]  # a name of evalkit.toml
+    for name in (_name(spec), f"{spec.provider}:{spec.name}", head):
         if name in listed:
             return _listed(name, listed[name], batch=bool(spec.options.get("batch")))
     return FREE if spec.provider == "baseline" else _from_table(spec)
@@ -114,9 +115,13 @@ def price_of(text: str, backend: Backend | None = None) -> Price | None:
 def shown_name(text: str) -> str:
     """Return the name under which a model's price is listed: its label, or ``openai:gpt-5-mini``."""
     try:
-        return parse_spec(text, config=load_config()).display
+        return _name(parse_spec(text, config=load_config()))
     except UsageError:  # the name of a program's own backend
         return text
+
+
+def _name(spec: ModelSpec) -> str:
+    return str(spec.options.get("label") or f"{spec.provider}:{spec.name}")
 
 
 # --- A user's own prices -----------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
             for name, rate in zip(PER_MILLION, _astuple(rates_of(1)), strict=False)
         },
     }
-    return Price(spec.display, facts, rates_of)
+    return Price(_name(spec), facts, rates_of)
 
 
 def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) -> Rates:

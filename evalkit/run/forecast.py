@@ -8,7 +8,8 @@ most similar earlier run tells the rest, as far as it goes:
     a run of this task                  calls for each sample; lengths of replies: those of another model, or
                                         with other parameters, may be 3 times as long, or a third as long
     no run                              4 characters are a token, give or take 35 %; a reply has from 1 to
-                                        max_tokens tokens
+                                        max_tokens tokens and what the model may think, each order of
+                                        magnitude being as likely
 
 The interval joins these doubts with the chance that lies in the choice of the samples; it aims at 95 %. The
 calls of a judge are not part of the estimate.
@@ -23,13 +24,14 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalkit.model import Model
 from evalkit.models.prices import Price
 from evalkit.models.schedule.lengths import CHARS_PER_TOKEN
 from evalkit.run.fingerprint import first_samples
 from evalkit.run.history import Earlier
 from evalkit.run.rehearsal import Rehearsed, rehearse
 from evalkit.stats import t_quantile
-from evalkit.types import Sample, Usage
+from evalkit.types import Sample, Usage, token_count
 from evalkit.util.money import dollars
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) ->
     if not heard:
         return None
     both = await rehearse(compared, work.fn, work.model, work.arguments)
-    lengths = _Lengths.learned(both, earlier)
+    lengths = _Lengths.learned(both, earlier, _allowance(work.model))
 
     def total(value: Callable[[Usage], float]) -> Range:
         return _total([lengths.sample(one, value) for one in heard], n, lengths)
@@ -112,11 +114,17 @@ async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) ->
         cost=total(lambda usage: price.of(usage) or 0.0) if price else None,
         tokens=total(lambda usage: usage.prompt_tokens + usage.completion_tokens),
         prompt=sum(one.characters for one in heard) / calls * lengths.per_character.value,
-        reply=lengths.replies or Range(0.0, 0.0, sum(one.most for one in heard) / calls),
+        reply=lengths.replies or Range(0.0, 0.0, sum(one.most for one in heard) / calls + lengths.allowance),
         cached=fmean(one.uncached == 0 for one in heard),
         whole=len(heard) == n,
         basis=earlier.run_id if lengths.replies else "",
     )
+
+
+def _allowance(model: Model) -> int:
+    """Return the tokens that a model may think, from its identity; 0 where that names none."""
+    identity = model.facts.identity
+    return token_count(identity.get("reasoning_tokens") or identity.get("reasoning_allowance") or 0)
 
 
 Chosen = list[tuple[int, Sample]]
@@ -147,7 +155,8 @@ class _Lengths:
     """What is known of lengths: tokens for each character, calls for each call of the rehearsal, replies.
 
     ``replies`` is the mean of a call's reply, None if no run tells it; ``noise`` the deviation of one reply;
-    ``cached_share`` the part of the prompts that the server read from its own cache.
+    ``cached_share`` the part of the prompts that the server read from its own cache; ``allowance`` the tokens
+    that the model may think beyond ``max_tokens``.
     """
 
     per_character: Range
@@ -155,14 +164,15 @@ class _Lengths:
     replies: Range | None = None
     noise: float = 0.0
     cached_share: float = 0.0
+    allowance: int = 0
 
     @classmethod
-    def learned(cls, both: Sequence[Rehearsed], earlier: Earlier) -> _Lengths:
+    def learned(cls, both: Sequence[Rehearsed], earlier: Earlier, allowance: int) -> _Lengths:
         """Return what an earlier run tells, with the rehearsal of some of its samples."""
         pairs = [(one, earlier.calls[one.sample.id]) for one in both]
         per_character = _per_character(pairs, earlier)
         if not earlier.calls:
-            return cls(per_character)
+            return cls(per_character, allowance=allowance)
         replies = [call.completion / call.calls for call in earlier.calls.values()]
         mean, noise = fmean(replies), stdev(replies) if len(replies) > 1 else fmean(replies)
         doubt = _doubt(noise, len(replies)) + _SAME * mean
@@ -176,8 +186,8 @@ class _Lengths:
 
     def reply(self, one: Rehearsed) -> Range:
         """Return the tokens of a reply of a sample; without an earlier run, from 1 to ``max_tokens``."""
-        most = one.most / one.calls
-        return self.replies or Range(most / 2, 1.0, most)
+        most = one.most / one.calls + self.allowance
+        return self.replies or Range((most - 1) / math.log(most) if most > 1 else most, min(1.0, most), most)
 
     def sample(self, one: Rehearsed, value: Callable[[Usage], float]) -> Range:
         """Return what one sample comes to; the calls that the cache answers are worth nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from evalkit.run.forecast import Forecast, forecast
 from evalkit.run.history import Earlier
 from evalkit.run.rehearsal import rehearse
 from evalkit.store.records import Calls
-from evalkit.types import Request, Response, Usage
+from evalkit.types import Request, Response, ServerInfo, Usage
 from evalkit.util.progress import Silent
 
 # A dollar for each token of a prompt, and ten for each of a reply.
@@ -75,10 +76,18 @@ async def foretold(
 
 async def test_without_an_earlier_run_a_reply_has_from_one_to_max_tokens() -> None:
     found = await foretold(10, Earlier())
-    assert found.cost.value == pytest.approx(10 * (100 + 25 * 10))  # 400 characters, 100 tokens
+    assert found.prompt == pytest.approx(100)  # 400 characters
+    assert found.cost.value == pytest.approx(10 * (100 + round(49 / math.log(50)) * 10))
     assert found.cost.low == pytest.approx(10 * (65 + 10))
     assert found.cost.high == pytest.approx(10 * (135 + 500))
     assert "replies of at most 50, since no earlier run tells how long they are" in found.text()
+
+
+async def test_a_model_that_thinks_may_reply_at_greater_length() -> None:
+    model = Model(FakeBackend(never))
+    model.facts = ServerInfo({"reasoning_allowance": 1000})
+    found = await foretold(10, Earlier(), model=model)
+    assert found.cost.high == pytest.approx(10 * (135 + 1050 * 10))
 
 
 async def test_a_run_over_some_samples_tells_tokens_calls_and_replies() -> None:
@@ -125,7 +134,7 @@ async def test_answers_of_the_cache_and_samples_that_are_done_cost_nothing(tmp_p
     found = await foretold(20, Earlier(), fn=distinct, model=model, done={0, 1})
     assert (found.n, round(found.cached * found.n), found.whole) == (18, 3, True)
     assert "3 of them are in the cache" in found.text()
-    assert found.cost.value == pytest.approx(15 * (100 + 250), rel=0.05)
+    assert found.cost.value == pytest.approx(15 * (101 + 130), rel=0.05)
     assert len(backend.requests) == asked
     cache.close()
 

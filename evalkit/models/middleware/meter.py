@@ -1,16 +1,21 @@
-"""Counts what the replies of a model cost: for the sample, the run and the command that ask for them.
+"""The meter layer: counts what replies cost for the sample, the run and the command that ask for them.
 
-``Scheduled`` counts every reply of a server here, once: retries, the response cache and equal requests in
-flight lie outside of it. So a reply from the cache costs nothing, and equal requests are paid once.
+Every reply of a server passes here once. The response cache and equal requests in flight lie outside: so a
+reply from the cache costs nothing, and equal requests are paid once.
 """
 
 from __future__ import annotations
 
+import asyncio
+
 from evalkit.errors import SetupError
+from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.spending import Account, Spending, bill, no_price
 from evalkit.models.prices import Price
-from evalkit.types import Usage
+from evalkit.protocols import Sender
+from evalkit.types import Request, Response, Usage
 
 
 class Meter:
@@ -25,11 +30,12 @@ class Meter:
         self.name, self.price, self._account = name, price, account
         self.active = price is not None or account == "judge" or bool(limits and limits.limited)
 
-    def allow(self, spending: Spending) -> bool:
-        """Return whether a call may be made. Raises ``SetupError`` for a cost limit without a price."""
+    def check(self, spending: Spending) -> None:
+        """Raise ``SetupError`` for a limit of cost without a price, ``CancelledError`` once it is reached."""
         if spending.max_cost is not None and self.price is None:
             raise SetupError(no_price(self.name))
-        return not spending.reached
+        if spending.reached:
+            raise asyncio.CancelledError
 
     def pay(self, usage: Usage, counts: CallStats) -> None:
         """Count a reply. Raises ``SetupError`` where a limit cannot be kept."""
@@ -40,3 +46,19 @@ class Meter:
         if cost:
             counts.spent[self._account] += cost
         counts.spending.add(cost, usage, self.name)
+
+
+class Metered(Layer):
+    """Counts the replies of a sender on a meter. At a limit of the command it sends nothing more."""
+
+    def __init__(self, inner: Sender, meter: Meter) -> None:
+        super().__init__(inner)
+        self._meter = meter
+
+    async def send(self, request: Request) -> Response:
+        """Return the response. Raises ``SetupError`` where a limit cannot be kept."""
+        counts = call_stats.current.get()
+        self._meter.check(counts.spending)
+        response = await self.inner.send(request)
+        self._meter.pay(response.usage, counts)
+        return response

@@ -6,7 +6,6 @@ import asyncio
 
 from evalkit.errors import ModelError, ServerFailed, SetupError
 from evalkit.models.middleware import call_stats
-from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.retrying import LONGEST_WAIT_S
 from evalkit.models.schedule.lengths import Prior
 from evalkit.models.schedule.prefix import QueuedRequest
@@ -21,9 +20,9 @@ DOWN_S = 120.0
 class Scheduled:
     """Drives a ``Scheduler`` in real time: sends each request in its turn, to its endpoint.
 
-    Once ``stop`` is set, or a limit of ``--max-cost`` or ``--max-tokens`` is reached, the requests that still
-    wait are cancelled with their samples; those at the server may finish. ``meter`` counts the replies. The
-    run stops with a ``SetupError`` when an outage lasts longer than ``down_s`` seconds.
+    Once ``stop`` is set, or the command's limit of cost or tokens is reached, the requests that still wait
+    are cancelled with their samples; those at the server may finish. The run stops with a ``SetupError`` when
+    an outage lasts longer than ``down_s`` seconds.
     """
 
     def __init__(
@@ -34,12 +33,10 @@ class Scheduled:
         *,
         stop: asyncio.Event | None = None,
         down_s: float | None = None,
-        meter: Meter | None = None,
     ) -> None:
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.down_s = down_s or DOWN_S
         self._backend, self._prior, self._stop = backend, prior, stop
-        self._meter = meter if meter and meter.active else None
         self._wake_is_due = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -68,11 +65,9 @@ class Scheduled:
             self._check_outage(problem, loop.time())
             raise
         else:
-            usage, counts = response.usage, call_stats.current.get()
-            counts.tokens += usage.completion_tokens
+            usage = response.usage
+            call_stats.current.get().tokens += usage.completion_tokens
             schedule.finish(queued, loop.time(), tokens=usage.completion_tokens, prompt=usage.prompt_tokens)
-            if self._meter is not None:
-                self._meter.pay(usage, counts)
             return response
         finally:
             schedule.cancel(queued, loop.time())
@@ -92,10 +87,8 @@ class Scheduled:
             ) from None
 
     async def _send_to(self, queued: QueuedRequest) -> Response:
-        if self._stop is not None and self._stop.is_set():
-            raise asyncio.CancelledError
         counts = call_stats.current.get()
-        if self._meter is not None and not self._meter.allow(counts.spending):
+        if counts.spending.reached or (self._stop is not None and self._stop.is_set()):
             raise asyncio.CancelledError
         endpoint = self.scheduler.endpoints[queued.endpoint]
         counts.in_flight += 1

@@ -1,4 +1,4 @@
-"""The order of the layers around a backend: cache, single flight, masking, retry, schedule, backend.
+"""The order of the layers around a backend: cache, single flight, masking, meter, retry, schedule, backend.
 
 The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
 request that pauses before its next try holds no slot of an endpoint.
@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.models.middleware.cached import Cached, CacheMode
 from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.masked import Masked
-from evalkit.models.middleware.meter import Meter
+from evalkit.models.middleware.meter import Meter, Metered
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
@@ -48,9 +48,9 @@ def wrap(
     """
     traits = traits or backend.traits
     queue = scheduler_of(traits) if scheduler is None else scheduler
-    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout, meter=meter)
+    scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
     retrying = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
-    sender: Sender = Masked(retrying)
+    sender: Sender = Masked(Metered(retrying, meter) if meter and meter.active else retrying)
     if not traits.cacheable:
         return sender
     sender = Coalesced(sender)
