@@ -291,9 +291,10 @@ def _cost(run: Run) -> str:
 
 
 def _judge_cost(run: Run) -> str:
-    """Return what the calls of the judge and of further models cost; empty where there were none."""
-    asked = run.spec.provenance.get("judged", {}).get("asked")
-    return dollars(run.judge_cost) if run.judge_cost or (asked and run.calls) else ""
+    """Return what the calls of the judge and of other models cost; empty where there were none."""
+    asked = run.spec.provenance.get("judged", {}).get("asked") and run.calls
+    unknown = run.judge_cost is None and run.cost is not None
+    return dollars(run.judge_cost) if run.judge_cost or asked or unknown else ""
 
 
 def _spent(run: Run) -> str:

@@ -26,7 +26,7 @@ from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
 from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.spending import Spending, no_price
-from evalkit.models.prices import Price, price_of, shown_name
+from evalkit.models.prices import price_of, shown_name
 from evalkit.protocols import Backend, described
 from evalkit.requests import canonical
 from evalkit.requests import changes as identity_changes
@@ -144,13 +144,12 @@ async def start(item: Item, model_text: str, store: Store, session: Session, opt
 
 
 async def _start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
-    price = price_to_pay(model_text, options)
     async with session.running():
         await _check_metrics(item)
         samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
-        async with _connected(run_id, model_text, item, store, options, price) as (name, model):
+        async with _connected(run_id, model_text, item, store, options) as (name, model):
             spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
             try:
@@ -184,7 +183,6 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
         cache=options.cache or began.cache,
         max_inflight=options.max_inflight or began.max_inflight,
     )
-    price = price_to_pay(run.spec.model_spec, options)
     async with session.running():
         await _check_metrics(item)
         samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
@@ -192,7 +190,7 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
         found = [] if run.is_complete else changes.of_task(run.spec, item, surveyed)
         if not options.allow_changed:  # known before the model is connected to
             await changes.settle(run, store, found, False, samples)
-        async with _connected(run.id, run.spec.model_spec, item, store, options, price) as (_, model):
+        async with _connected(run.id, run.spec.model_spec, item, store, options) as (_, model):
             _check_same_model(run.spec, model.facts)
             if not run.is_complete:
                 arguments = await session.arguments(item.task.fn, item)
@@ -224,24 +222,17 @@ def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
         )
 
 
-def price_to_pay(text: str, options: Options) -> Price | None:
-    """Return the model's price, None if it is not known. Raises ``UsageError`` where a limit needs one."""
-    price = price_of(text, options.backend)
-    if price is None and options.spending.max_cost is not None:
-        raise UsageError(no_price(shown_name(text)))
-    return price
-
-
-def _connected(
-    run_id: str, text: str, item: Item, store: Store, options: Options, price: Price | None
-) -> Any:
+def _connected(run_id: str, text: str, item: Item, store: Store, options: Options) -> Any:
     """Return the connection to the model, with the response cache beside the store.
 
     With the cache off, replies are still written under the run's own key, so that ``resume`` does not pay
-    for them again.
+    for them again. Raises ``UsageError`` for a limit of cost without a known price.
     """
     from evalkit.models.connect import connect
 
+    price = price_of(text, options.backend)
+    if price is None and options.spending.max_cost is not None:
+        raise UsageError(no_price(shown_name(text)))
     mode = "off" if options.backend is not None else options.cache or "on"
     return connect(
         text,
