@@ -182,7 +182,8 @@ def _listed(name: str, entry: Mapping[str, float], *, batch: bool) -> Price:
     share = 1 - entry.get("batch_discount", 0) if batch else 1
     values = {key: entry.get(key, entry["output" if key == "reasoning" else "input"]) for key in PER_MILLION}
     rates = Rates(**{key: value * share / 1e6 for key, value in values.items()})
-    return Price(name, {"source": NAME, "per_million": dict(entry), "batch": batch}, lambda tokens: rates)
+    facts = {"source": NAME, "per_million": dict(entry), **({"batch": True} if batch else {})}
+    return Price(name, facts, lambda tokens: rates)
 
 
 # --- The table of genai-prices -----------------------------------------------------------------------------
@@ -218,16 +219,11 @@ def _from_table(spec: ModelSpec) -> Price | None:
 
 def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
     """Return the price of a model of the table; None where the table has none for tokens, or for batches."""
-    context = {}
-    if spec.options.get("batch"):
-        context["processing"] = "batch"
-        kinds = [variant.when.get("processing") for variant in model.price_variants or ()]
-        if "batch" not in kinds or model not in provider.models:  # the table would answer with the full price
-            return None
-    if tier := spec.extra.get("service_tier"):
-        context["service_tier"] = str(tier)
-    now = _now()
-    prices = model.get_prices(now, context)
+    context = _context(spec)
+    kinds = [variant.when.get("processing") for variant in model.price_variants or ()]
+    if "processing" in context and ("batch" not in kinds or model not in provider.models):
+        return None  # the table would answer with the full price
+    prices = model.get_prices(_now(), context)
     if prices.input_mtok is None or prices.output_mtok is None:  # by hours, pages or pictures
         return None
     tiers = [price.tiers for price in vars(prices).values() if hasattr(price, "tiers")]
@@ -247,12 +243,16 @@ def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
         "model": f"{provider.id}/{model.id}",
         "newest_price": _newest_price(),
         **({"context": context} if context else {}),
-        "per_million": {
-            name: round(rate * _UNIT, 6)
-            for name, rate in zip(PER_MILLION, _astuple(rates_of(1)), strict=False)
-        },
+        "per_million": {kind: round(getattr(rates_of(1), kind) * _UNIT, 6) for kind in PER_MILLION},
     }
     return Price(_name(spec), facts, rates_of)
+
+
+def _context(spec: ModelSpec) -> dict[str, str]:
+    """Return what a request asks for that has a price of its own, as the table names it."""
+    context = {"processing": "batch"} if spec.options.get("batch") else {}
+    tier = spec.extra.get("service_tier")
+    return context | ({"service_tier": str(tier)} if tier else {})
 
 
 def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) -> Rates:
@@ -282,10 +282,6 @@ def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) ->
         image=(dollars(input_image_tokens=tokens) - request) / tokens,
         request=request,
     )
-
-
-def _astuple(rates: Rates) -> tuple[float, ...]:
-    return tuple(getattr(rates, name) for name in PER_MILLION)
 
 
 def _now() -> Any:

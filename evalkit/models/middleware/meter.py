@@ -28,6 +28,7 @@ class Meter:
         self, name: str, price: Price | None, account: Account = "judge", limits: Spending | None = None
     ) -> None:
         self.name, self.price, self._account = name, price, account
+        self._reports = False  # whether its server reports tokens
         self.active = price is not None or account == "judge" or bool(limits and limits.limited)
 
     def check(self, spending: Spending) -> None:
@@ -37,15 +38,28 @@ class Meter:
         if spending.reached:
             raise asyncio.CancelledError
 
-    def pay(self, usage: Usage, counts: CallStats) -> None:
+    def pay(self, response: Response, counts: CallStats) -> None:
         """Count a reply. Raises ``SetupError`` where a limit cannot be kept."""
-        cost = self.price.of(usage) if self.price else None
+        usage, cost = response.usage, self._cost(response)
+        tokens = usage.prompt_tokens + usage.completion_tokens
         bill.get().add(self._account, cost)
         if self.price is not None and self.price.facts:
             counts.prices[self.name] = self.price
         if cost:
             counts.spent[self._account] += cost
-        counts.spending.add(cost, usage, self.name)
+        self._reports |= tokens > 0
+        if counts.spending.limited and not self._reports and cost is None:
+            raise SetupError(f"{self.name}: its server does not report tokens, so that no limit can be kept")
+        counts.spending.add(cost or 0.0, tokens)
+
+    def _cost(self, response: Response) -> float | None:
+        """Return what a reply costs, if that is known; nothing if a filter refused the request unread."""
+        if response.finish_reason == "refusal" and response.usage == _NOTHING:
+            return 0.0
+        return self.price.of(response.usage) if self.price else None
+
+
+_NOTHING = Usage()
 
 
 class Metered(Layer):
@@ -60,5 +74,5 @@ class Metered(Layer):
         counts = call_stats.current.get()
         self._meter.check(counts.spending)
         response = await self.inner.send(request)
-        self._meter.pay(response.usage, counts)
+        self._meter.pay(response, counts)
         return response

@@ -7,9 +7,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-from evalkit.errors import SetupError
-from evalkit.types import Usage
-
 Account = Literal["model", "judge"]
 """Who is paid: the model under test; or the judge and every other model that a run uses."""
 
@@ -69,12 +66,9 @@ class Spending:
         """Whether there is a limit."""
         return self.max_cost is not None or self.max_tokens is not None
 
-    def add(self, cost: float | None, usage: Usage, name: str) -> None:
-        """Add a call of the model ``name``. Raises ``SetupError`` where a limit cannot be kept."""
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        if (self.max_tokens is not None and not tokens) or (self.max_cost is not None and cost is None):
-            raise SetupError(f"{name}: its server does not report tokens, so that no limit can be kept")
-        self.cost += cost or 0.0
+    def add(self, cost: float, tokens: int) -> None:
+        """Add a call."""
+        self.cost += cost
         self.tokens += tokens
         if self.reached:
             return

@@ -89,6 +89,22 @@ async def test_a_limit_that_cannot_be_kept_stops_the_run(counts) -> None:
     assert not asked.requests
 
 
+async def test_a_filtered_request_costs_nothing_and_stops_nothing(counts) -> None:
+    stats, own = counts
+    stats.spending = Spending(max_tokens=1e6, max_cost=1)
+    kinds = {"bad": Response(text="", finish_reason="refusal"), "odd": Response(text="yes")}
+    backend = FakeBackend(
+        lambda request: kinds.get(request.prompt) or Response(text="y", usage=Usage(100, 10))
+    )
+    price = Price("c", {}, lambda tokens: Rates(**dict.fromkeys(KEYS, 1e-6)))
+    sender = wrap(backend, meter=Meter("m", price, "model", stats.spending))
+    for prompt in ("bad", "good"):
+        await sender.send(Request(prompt=prompt))
+    assert own.of_model(2) == pytest.approx(110e-6)
+    await sender.send(Request(prompt="odd"))  # its server does report tokens, but not here
+    assert own.of_model(3) is None
+
+
 def test_a_model_without_price_and_limit_is_not_metered() -> None:
     assert not Meter("m", None, "model", Spending()).active
     assert Meter("m", None, "model", Spending(max_tokens=1)).active
