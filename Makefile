@@ -55,6 +55,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.clients --write
 	$(BIN)/python -m benchmarks.throughput --write
 	$(BIN)/python -m benchmarks.long_run --write
+	$(BIN)/python -m benchmarks.cost --write
 	$(BIN)/python benchmarks/startup.py
 
 soak: $(VENV)/.installed-test

@@ -54,6 +54,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     - ``window``: the number of samples in progress that suits the backend; None: evalkit's own number.
     - ``reasoning_marks``: what opens and closes reasoning in the text of replies, where evalkit does not know
       it (``?reasoning_marks=OPEN,CLOSE``; set by ``evalkit.models.load``).
+    - ``free``: nobody pays for the replies, not even with the time of a server.
     """
 
     cacheable: bool = True
@@ -68,6 +69,7 @@ class BackendTraits(Struct, frozen=True, kw_only=True):
     defaults: dict[str, Any] = {}
     window: int | None = None
     reasoning_marks: tuple[str, str] | None = None
+    free: bool = False
 
 
 class ProbeResult(Struct, frozen=True):

@@ -70,7 +70,7 @@ def estimate(
         unseen = _unseen(units, level)
         ci = (mean - unseen * (mean - floor), mean + unseen * (ceiling - mean))
         return Estimate(mean, se, ci, n, "unvaried", repeated, level)
-    reach = _t_quantile((1 + level) / 2, units - 1) * se
+    reach = t_quantile((1 + level) / 2, units - 1) * se
     ci = (max(mean - reach, floor), min(mean + reach, ceiling))
     return Estimate(mean, se, ci, n, "t" if members is None else "clustered t", repeated, level)
 
@@ -202,7 +202,7 @@ def p_value(difference: Estimate, low: float | None, high: float | None) -> floa
     lower, upper = 0.5, 1.0  # above, the quantile is an expansion around the normal one, which is inverted
     for _ in range(60):
         middle = (lower + upper) / 2
-        if middle >= 1 or _t_quantile(middle, units - 1) > statistic:
+        if middle >= 1 or t_quantile(middle, units - 1) > statistic:
             upper = middle
         else:
             lower = middle
@@ -286,7 +286,7 @@ def _wilson(p: float, n: int, level: float) -> Interval:
 
 
 @lru_cache(maxsize=1024)
-def _t_quantile(p: float, df: int) -> float:
+def t_quantile(p: float, df: int) -> float:
     """Return the quantile of Student's t for p > 1/2.
 
     Up to 100 degrees of freedom: bisection of the exact distribution. Above: the expansion around the normal

@@ -231,6 +231,22 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
     return (plain + ranked + numbers).properties(height=above + ROW_HEIGHT * len(models))
 
 
+def against_cost(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
+    """Draw a point per run: its cost in US dollars, on a logarithmic axis, and its score with interval."""
+    names = run_names(rows)
+    lines = [_line(row, name) | {"cost": row.run.cost} for row, name in zip(rows, names, strict=True)]
+    cost = alt.X(
+        "cost:Q", title="US dollars for all samples", scale=alt.Scale(type="log", nice=False, padding=40)
+    )
+    base = alt.Chart(pd.DataFrame(lines)).encode(x=cost)
+    score = alt.Y("value:Q", title=axis_title(info), scale=alt.Scale(zero=False))
+    tooltip = [*_TOOLTIP, alt.Tooltip("cost:Q", title="US dollars", format="$.4~f")]
+    points = base.mark_circle(color=TEAL, size=110, opacity=1).encode(y=score, tooltip=tooltip)
+    whiskers = base.mark_rule(color=TEAL).encode(y=alt.Y("low:Q"), y2="high:Q")
+    labels = base.mark_text(dy=-9, fontSize=12, color=GREY).encode(y=alt.Y("high:Q"), text="label:N")
+    return (whiskers + points + labels).properties(height=280)
+
+
 _TOOLTIP = [
     alt.Tooltip("label:N", title="run of"),
     alt.Tooltip("value:Q", format=".3f"),

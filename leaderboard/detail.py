@@ -13,6 +13,7 @@ from evalkit.metrics.citation import citations
 from evalkit.store.records import Run, SampleRecord
 from evalkit.store.turns import compacted, shown, talks
 from evalkit.types import Sample, Status
+from evalkit.util.money import dollars
 
 from . import conversation, text
 
@@ -35,7 +36,9 @@ def sample(record: SampleRecord, run: Run) -> None:
         cached = f", {record.calls_from_cache} from cache" if record.calls_from_cache else ""
         tokens = f"{record.tokens.prompt:,} + {record.tokens.completion:,} tokens"
         calls = "1 call" if record.calls == 1 else f"{record.calls} calls"
-        st.caption(f"{calls}{cached} · {tokens} · {record.latency_s:.2f} s")
+        cost = f" · {dollars(record.cost)}" if record.calls else ""
+        judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
+        st.caption(text.escape(f"{calls}{cached} · {tokens}{cost}{judge} · {record.latency_s:.2f} s"))
     if record.error:
         st.error("This sample failed and has no score. What the error says:", icon=":material/error:")
         text.show(record.error, "error")

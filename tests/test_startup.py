@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "streamlit", "faiss", "datasets", "lm_eval", "sentence_transformers", "pandas", "bm25s")
+HEAVY = (
+    "torch",
+    "streamlit",
+    "faiss",
+    "datasets",
+    "lm_eval",
+    "sentence_transformers",
+    "pandas",
+    "bm25s",
+    "genai_prices",
+    "pydantic",
+)
 
 
 def modules_after(*arguments: str) -> set[str]:

@@ -29,6 +29,7 @@ from evalkit.cli.output import (
     without_value,
 )
 from evalkit.errors import EvalkitError, StoreError
+from evalkit.models.middleware.spending import Spending
 from evalkit.run import event_loop
 from evalkit.store.records import Run, RunSpec
 from evalkit.util import progress
@@ -36,6 +37,7 @@ from evalkit.util.boundary import exit_now
 
 if TYPE_CHECKING:
     from evalkit.compare.differences import Against
+    from evalkit.run.forecast import Forecast
 
 OK, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,7 +62,7 @@ class RunBatch:
         from evalkit.store import open_store
 
         self.store = open_store(store_url, create=create_store)
-        self.as_json, self.options = as_json, options
+        self.as_json, self.quiet, self.options = as_json, quiet, options
         self.progress = progress.for_stream(quiet=quiet)
         self.runs: list[Run] = []
         self.errors: list[str] = []
@@ -77,6 +79,7 @@ class RunBatch:
         self.open_run: RunSpec | None = None
         self.session: Any = None
         self.stop = asyncio.Event()
+        self.spending = Spending(options.get("max_cost"), options.get("max_tokens"))
 
     def main(self, work: Callable[[RunBatch], Awaitable[None]]) -> int:
         """Run ``work``, print the results, and return the exit code."""
@@ -143,8 +146,8 @@ class RunBatch:
     def _listening(self) -> Iterator[None]:
         """Handle Ctrl-C and SIGTERM. First: finish the requests in flight. Second: stop at once. Third: exit.
 
-        A time limit that is reached counts as a first Ctrl-C, and is ignored after one. The signal handler
-        counts, not the event loop: so the third ends even a task that blocks the loop.
+        A limit of time, cost or tokens that is reached counts as a first Ctrl-C, and is ignored after one.
+        The signal handler counts, not the event loop: so the third ends even a task that blocks the loop.
         """
         running, main = asyncio.get_running_loop(), asyncio.current_task()
         asked = 0
@@ -164,14 +167,16 @@ class RunBatch:
                 exit_now(INTERRUPTED)
             running.call_soon_threadsafe(stop, "Stopping", asked)
 
-        def too_long() -> None:
+        def at_limit(why: str) -> None:
             nonlocal asked
             if not asked:
                 asked = 1
-                stop("The time limit is reached", asked)
+                stop(why, asked)
 
         before = {number: signal.signal(number, pressed) for number in (signal.SIGINT, signal.SIGTERM)}
-        timer = running.call_later(limit, too_long) if (limit := self.options.get("time_limit")) else None
+        limit, reached = self.options.get("time_limit"), "The time limit is reached"
+        timer = running.call_later(limit, at_limit, reached) if limit else None
+        self.spending.on_limit = at_limit
         try:
             yield
         finally:
@@ -207,7 +212,9 @@ class RunBatch:
             allow_changed=self.options.get("allow_changed", False),
             backend=self.options.get("backend"),
             on_start=started,
+            on_forecast=self._say_forecast,
             stop=self.stop,
+            spending=self.spending,
         )
         self.open_run = None
         try:
@@ -224,6 +231,22 @@ class RunBatch:
                 self._fail(label, str(error))
         self._fail_teardowns(label)
         self.open_run = None
+
+    def _say_forecast(self, forecast: Forecast) -> None:
+        """Print what the next run will cost, and whether a limit will stop it."""
+        limits = self.spending
+        if self.quiet and not limits.limited:
+            return
+        echo(f"{self.open_run.model if self.open_run else ''}: {forecast.text()}", err=True)
+        above = []
+        if limits.max_cost and forecast.cost and limits.cost + forecast.cost.value > limits.max_cost:
+            above.append(f"--max-cost {limits.max_cost:g}")
+        if limits.max_tokens and limits.tokens + forecast.tokens.value > limits.max_tokens:
+            above.append(f"--max-tokens {limits.max_tokens:,.0f}")
+        if above:
+            echo(
+                f"That is more than {' and '.join(above)}: the run will stop there; resume goes on.", err=True
+            )
 
     def compare(self) -> None:
         """Compare each complete run with the first run of its task, for the report."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -68,3 +70,38 @@ time_option = click.option(
     metavar="TIME",
     help="Stop after 90s, 30m or 12h as Ctrl-C does: finished samples are stored; resume asks for the rest.",
 )
+
+
+def _above_zero(what: str) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """Return the reader of a limit: ``5``, ``0.5`` or ``2e6``, of ``what``."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < math.inf:  # NaN is not, either
+            raise click.BadParameter(f"{value!r}: must be {what}", ctx, param)
+        return number
+
+    return read
+
+
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--max-cost`` and ``--max-tokens``."""
+    cost = click.option(
+        "--max-cost",
+        callback=_above_zero("a number of US dollars above 0, such as 5 or 0.50"),
+        metavar="DOLLARS",
+        help="Stop when this command has spent so much, as --time-limit does; resume goes on.",
+    )
+    tokens = click.option(
+        "--max-tokens",
+        callback=_above_zero("a number of tokens above 0, such as 500000 or 2e6"),
+        metavar="N",
+        help="Stop when this command has used N tokens, of prompts and replies together. For the length of a "
+        "reply, write ?max_tokens=N behind the model.",
+    )
+    return cost(tokens(command))

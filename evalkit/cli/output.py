@@ -21,6 +21,7 @@ from evalkit.requests import encoded
 from evalkit.store.records import MetricInfo, Run, RunSpec
 from evalkit.types import Estimate
 from evalkit.util.masking import mask_bytes
+from evalkit.util.money import dollars
 from evalkit.util.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -111,9 +112,11 @@ def run_document(
         "calls": run.calls,
         "calls_from_cache": run.calls_from_cache,
         "wall_s": round(run.wall_s, 3),
+        "cost": run.cost,
+        "judge_cost": run.judge_cost,
         **{
             name: run.spec.provenance[name]
-            for name in ("cached", "secrets_masked")
+            for name in ("cached", "forecast", "prices", "secrets_masked", "spent")
             if name in run.spec.provenance
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
@@ -279,6 +282,9 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "oldest from the cache", _oldest
+    yield "cost", _cost
+    yield "judge's cost", _judge_cost
+    yield "spent in all", _spent
     yield "judge asked (cached)", partial(_judged, "asked", "from_cache", "{:,} ({:,})")
     yield "judge's tokens in/out", partial(_judged, "prompt_tokens", "completion_tokens", "{:,}/{:,}")
     yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
@@ -292,6 +298,26 @@ def _oldest(run: Run) -> str:
 
     uses = run.spec.provenance.get("cached", {}).values()
     return moment(min(times)) if (times := [use["oldest"] for use in uses if use["oldest"]]) else ""
+
+
+def _cost(run: Run) -> str:
+    """Return what the model's calls cost; empty for a model that is free."""
+    return "" if not run.calls or (run.cost == 0 and not run.calls_from_cache) else dollars(run.cost)
+
+
+def _judge_cost(run: Run) -> str:
+    """Return what the calls of the judge and of other models cost; empty where there were none."""
+    asked = run.spec.provenance.get("judged", {}).get("asked") and run.calls
+    unknown = run.judge_cost is None and run.cost is not None
+    return dollars(run.judge_cost) if run.judge_cost or asked or unknown else ""
+
+
+def _spent(run: Run) -> str:
+    """Return what was paid, where that is more than the stored samples cost."""
+    paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
+    if paid <= 1.005 * stored:
+        return ""
+    return f"{dollars(paid)}, also for samples that were asked again and to check cached answers"
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

@@ -18,6 +18,7 @@ from evalkit.cli.options import (
     include_option,
     json_option,
     keyword_option,
+    limit_options,
     metric_option,
     quiet_option,
     store_option,
@@ -65,6 +66,7 @@ from evalkit.util.name_values import parse_name_values
     help="The most samples in progress. [default: 2048; 20000 with ?batch=true]",
 )
 @time_option
+@limit_options
 @click.option(
     "--cache",
     type=click.Choice(["on", "off", "refresh", "only"]),
@@ -119,6 +121,8 @@ def run(
     config = load_config()
     # A wrong spec of the last model is reported before the first model runs for hours.
     check_apart([find(text, config=config)[0] for text in models])
+    if options["max_cost"] is not None:
+        check_prices(models)
     collected = collect(targets, **chosen)
     for broken in collected.broken:
         echo(f"evalkit: broken task file: {broken}", err=True)
@@ -186,6 +190,16 @@ def check_apart(specs: Sequence[ModelSpec]) -> None:
                 )
 
 
+def check_prices(models: Sequence[str]) -> None:
+    """Raise ``UsageError`` for a model without a known price: no limit of cost can be kept."""
+    from evalkit.models.middleware.spending import no_price
+    from evalkit.models.prices import price_of, shown_name
+
+    for text in models:
+        if price_of(text) is None:
+            raise UsageError(no_price(shown_name(text)))
+
+
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:
     """Return the message for targets and filters that match no item."""
     filters = [*([f"-k {keyword!r}"] if keyword else []), *(f"-m {tag!r}" for tag in tags)]
@@ -204,6 +218,7 @@ def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[
     help="The most samples in progress. [default: 2048; 20000 with ?batch=true]",
 )
 @time_option
+@limit_options
 @click.option("--cache", type=click.Choice(["on", "off", "refresh", "only"]), help="Use another cache mode.")
 @click.option(
     "--allow-changed",

@@ -12,6 +12,7 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.requests import encoded
 from evalkit.store.records import Run, SampleRecord
 from evalkit.store.turns import Turn, talks
+from evalkit.util.money import dollars
 from evalkit.util.printable import one_line
 from evalkit.util.spreadsheet import to_csv
 
@@ -131,6 +132,9 @@ def print_sample(record: SampleRecord) -> None:
     for talk in talks(record):
         ended = f", ended by: {talk.facts.stopped}" if talk.facts else ""
         parts.append((f"conversation{ended}", "\n".join(map(_turn, talk.turns))))
+    if record.calls:
+        judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
+        parts.append(("cost", dollars(record.cost) + judge))
     if pictures := _pictures(record):
         parts.append(("pictures sent", "\n".join(pictures)))
     if ranked := answer.ranked if answer else None:

@@ -58,6 +58,8 @@ def _lines(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
                 "calls_from_cache": run.calls_from_cache,
                 "prompt_tokens": run.tokens.prompt,
                 "completion_tokens": run.tokens.completion,
+                "cost": run.cost,
+                "judge_cost": run.judge_cost,
                 "wall_s": round(run.wall_s, 3),
             }
 

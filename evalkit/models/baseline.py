@@ -46,7 +46,7 @@ class BaselineBackend(Backend):
                 f"{spec.display} runs inside evalkit and takes no server settings ({', '.join(settings)})"
             )
         self.name = spec.display
-        self.traits = BackendTraits(cacheable=False, defaults=spec.defaults)
+        self.traits = BackendTraits(cacheable=False, defaults=spec.defaults, free=True)
         self._baseline = spec.name
         self._answer = _BASELINES[spec.name]
 

@@ -17,8 +17,10 @@ from evalkit.models import load, wrap
 from evalkit.models.batch.batched import WINDOW, Batched
 from evalkit.models.batch.journal import JOURNAL, Journal
 from evalkit.models.middleware.cached import CacheMode, namespaces
+from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.response_cache import ResponseCache, request_key
 from evalkit.models.middleware.stack import scheduler_of
+from evalkit.models.prices import price_of, shown_name
 from evalkit.models.schedule.lengths import prior
 from evalkit.models.schedule.load_monitor import watch
 from evalkit.models.schedule.scheduler import Scheduler
@@ -45,6 +47,7 @@ async def connect(
     given: Backend | None = None,
     earlier: Mapping[str, float] | None = None,
     known: tuple[str, ServerInfo] | None = None,
+    meter: Meter | None = None,
 ) -> AsyncIterator[tuple[str, Model]]:
     """Yield a probed model and its display name.
 
@@ -54,9 +57,11 @@ async def connect(
     - ``given``: a backend to use in place of the spec's; ``text`` is then only its name.
     - ``earlier``: tokens of earlier replies by sample id, for the scheduler.
     - ``known``: name and facts of an earlier probe, so that a served model is not probed.
+    - ``meter``: counts what the replies cost; by default as those of a judge.
 
     Raises ``ProbeError`` with the fix if the model is not there or cannot do what is needed.
     """
+    meter = meter or Meter(shown_name(text), price_of(text, given))
     backend = given or load(text, config=load_config())
     if (service := backend.batches()) is not None:
         _check_batch(backend.name, needs, max_inflight)
@@ -84,6 +89,7 @@ async def connect(
             scheduler=scheduler,
             stop=stop,
             batched=batched,
+            meter=meter,
         )
         async with _watched(backend, scheduler):
             yield text if given else probed.name, Model(sender, adapter=backend, probed=probed)

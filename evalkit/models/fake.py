@@ -19,7 +19,7 @@ class FakeBackend(Backend):
     """
 
     def __init__(self, function: Function, *, name: str = "fake", cacheable: bool = True) -> None:
-        self.name, self.traits = name, BackendTraits(cacheable=cacheable)
+        self.name, self.traits = name, BackendTraits(cacheable=cacheable, free=True)
         self.requests: list[Request] = []
         self._function = function
 

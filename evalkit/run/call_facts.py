@@ -1,10 +1,9 @@
-"""What a run's provenance records of its calls, over all its sessions: judge, cache, masked secrets."""
+"""What a run's provenance records of its calls, over all its sessions: judge, cache, prices, secrets."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,12 +21,14 @@ def call_facts(earlier: Run, traffic: CallStats) -> dict[str, Any]:
         "secrets_masked": _sum(before.get("secrets_masked", {}), traffic.secrets),
         "cached": _cached(before.get("cached", {}), traffic.cached),
         "batch_jobs": before.get("batch_jobs", {}) | {job: _job(p) for job, p in traffic.jobs.items()},
+        "prices": before.get("prices", {}) | {name: p.facts for name, p in traffic.prices.items()},
+        "spent": _sum(before.get("spent", {}), traffic.spent),
     }
     return {name: values for name, values in facts.items() if values}
 
 
-def _sum(before: dict[str, int], now: Counter[str]) -> dict[str, int]:
-    return {name: before.get(name, 0) + now[name] for name in {**before, **now}}
+def _sum(before: dict[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: before.get(name, 0) + now.get(name, 0) for name in {**before, **now}}
 
 
 def _job(progress: JobProgress) -> dict[str, Any]:

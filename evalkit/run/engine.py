@@ -21,6 +21,7 @@ import msgspec
 from evalkit.errors import ServerFailed, SetupError, StoreError, UsageError
 from evalkit.extras import not_installed
 from evalkit.models.middleware import call_stats
+from evalkit.models.middleware.spending import Bill, bill
 from evalkit.run.checks import ANSWER
 from evalkit.run.display import listed
 from evalkit.run.fingerprint import first_samples
@@ -166,17 +167,22 @@ class _Run:
             index += 1
 
     async def _drain(self) -> None:
-        """Wait for the samples in flight; after a request to stop, for ``grace_s`` at most."""
+        """Wait for the samples in flight; after a request to stop, for ``grace_s`` at most.
+
+        At a limit of cost or tokens, what is in flight is paid for, and there is no hurry.
+        """
         while self.tasks and not self._stopping():
             self.changed.clear()
             await self.changed.wait()
         if self.tasks and self.fatal is None:
-            await asyncio.wait(self.tasks, timeout=self.work.grace_s)
+            patient = call_stats.current.get().spending.reached
+            await asyncio.wait(self.tasks, timeout=None if patient else self.work.grace_s)
 
     async def _answer(self, sequence: int, repeat: int, sample: Sample) -> None:
         """Answer one sample. This is the failure boundary."""
         model = self.work.model.for_sample(sample, repeat)
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), Bill()
+        bill.set(spent)
         answer: Answer | None = None
         error: str | None = None
         try:
@@ -203,6 +209,7 @@ class _Run:
             status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls = model.calls
+        from_cache = sum(call.response.from_cache for call in calls)
         if answer is not None:
             for call in calls:
                 if call.response.notes:
@@ -220,9 +227,11 @@ class _Run:
                 error=error,
                 tokens=_tokens([call.response for call in calls]),
                 calls=len(calls),
-                calls_from_cache=sum(call.response.from_cache for call in calls),
+                calls_from_cache=from_cache,
                 latency_s=time.perf_counter() - start,
                 cut=_cut(answer.response if answer else None),
+                cost=spent.of_model(len(calls) - from_cache),
+                judge_cost=spent.judge,
             )
         )
 

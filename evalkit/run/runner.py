@@ -24,6 +24,9 @@ from evalkit.errors import EvalkitError, NotInstalled, SetupError, UsageError
 from evalkit.extras import not_installed
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.models.middleware.meter import Meter
+from evalkit.models.middleware.spending import Spending, no_price
+from evalkit.models.prices import price_of, shown_name
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.protocols import Backend, described
 from evalkit.requests import canonical
@@ -33,7 +36,8 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
-from evalkit.run.history import earlier_lengths, earlier_probe
+from evalkit.run.forecast import Forecast, forecast
+from evalkit.run.history import earlier_calls, earlier_lengths, earlier_probe
 from evalkit.run.reread import reasoning_marks, reread
 from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
@@ -71,8 +75,10 @@ class Options:
     cache: CacheMode | None = None  # None: on; when resumed, the value of the run
     allow_changed: bool = False  # resume a run of a task that has changed, and mark it as mixed
     on_start: Callable[[RunSpec], None] = lambda spec: None
+    on_forecast: Callable[[Forecast], None] | None = None  # None: the cost is not estimated before the run
     backend: Backend | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    spending: Spending = field(default_factory=Spending)  # its ``on_limit`` must set ``stop``
 
 
 def new_id() -> str:
@@ -223,10 +229,13 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
     """Return the connection to the model, with the response cache beside the store.
 
     With the cache off, replies are still written under the run's own key, so that ``resume`` does not pay
-    for them again.
+    for them again. Raises ``UsageError`` for a limit of cost without a known price.
     """
     from evalkit.models.connect import connect
 
+    price = price_of(text, options.backend)
+    if price is None and options.spending.max_cost is not None:
+        raise UsageError(no_price(shown_name(text)))
     mode = "off" if options.backend is not None else options.cache or "on"
     return connect(
         text,
@@ -239,6 +248,7 @@ def _connected(run_id: str, text: str, item: Item, store: Store, options: Option
         given=options.backend,
         earlier=earlier_lengths(store, item, text),
         known=earlier_probe(store, text) if mode == "only" else None,
+        meter=Meter(shown_name(text), price, "model", options.spending),
     )
 
 
@@ -254,7 +264,7 @@ async def _drive(
     done = store.samples.done(spec.id)
     expected = spec.n_expected or 0
     earlier, began = store.runs.get(spec.id), time.perf_counter()
-    traffic = CallStats(began=earlier.started)
+    traffic = CallStats(began=earlier.started, spending=options.spending)
     status: RunStatus = "incomplete"
     beat = asyncio.create_task(_heartbeat(store, spec.id))
     try:
@@ -262,26 +272,25 @@ async def _drive(
             label = f"{spec.model} · {item.id}"
             with session.progress.bar(label, expected) as bar:
                 bar.advance(len(done))
-                arguments = await session.arguments(item.task.fn, item)
-                async with RunDisplay(bar, traffic=traffic) as live:
-                    await engine.run(
-                        engine.Work(
-                            fn=session.for_samples(item),
-                            arguments=arguments,
-                            model=model,
-                            samples=samples,
-                            repeats=spec.repeats,
-                            done=done,
-                            scorer=scorer,
-                            write=lambda batch: store.samples.write(spec.id, batch),
-                            write_waits=not store.embedded,
-                            bar=live,
-                            window=options.window or model.window or engine.WINDOW,
-                            limit=spec.limit,
-                            stop=options.stop,
-                            heartbeat=beat,
-                        )
-                    )
+                work = engine.Work(
+                    fn=session.for_samples(item),
+                    arguments=await session.arguments(item.task.fn, item),
+                    model=model,
+                    samples=samples,
+                    repeats=spec.repeats,
+                    done=done,
+                    scorer=scorer,
+                    write=lambda batch: store.samples.write(spec.id, batch),
+                    write_waits=not store.embedded,
+                    bar=bar,
+                    window=options.window or model.window or engine.WINDOW,
+                    limit=spec.limit,
+                    stop=options.stop,
+                    heartbeat=beat,
+                )
+                await _forecast(work, item, spec, store, options)
+                async with RunDisplay(bar, traffic=traffic) as work.bar:
+                    await engine.run(work)
         status = "complete"
     except (engine.Stopped, asyncio.CancelledError):
         status = "interrupted"
@@ -293,6 +302,23 @@ async def _drive(
         store.runs.add_provenance(spec.id, **facts)
         aggregate_run(store, item, spec, status, earlier.wall_s + time.perf_counter() - began)
     return store.runs.get(spec.id)
+
+
+async def _forecast(work: engine.Work, item: Item, spec: RunSpec, store: Store, options: Options) -> None:
+    """Tell ``on_forecast`` what the run will cost, where somebody is paid or tokens are limited."""
+    if options.on_forecast is None or len(work.done) == spec.n_expected:
+        return
+    price = price_of(spec.model_spec, options.backend)
+    payable = price is not None and price.rates is not None
+    if payable or options.spending.max_tokens:
+        earlier = earlier_calls(store, item, spec.model_spec)
+        found = await forecast(
+            work, (spec.n_expected or 0) - len(work.done), earlier, price if payable else None
+        )
+        if found is not None:
+            if not work.done:
+                store.runs.add_provenance(spec.id, forecast=found.facts())
+            options.on_forecast(found)
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class SampleRow(Struct, frozen=True):
     reply: str
     error: str | None
     scores: dict[str, float | None]
+    cost: float | None = None
+    judge_cost: float | None = None
 
 
 class Page(Struct, frozen=True):
@@ -78,10 +80,22 @@ class Page(Struct, frozen=True):
         names = sorted({name for row in self.rows for name in row.scores})
         rows = [
             [r.sequence, r.sample_id, r.repeat, r.status.value, r.question, r.reply, r.error]
+            + [r.cost, r.judge_cost]
             + [r.scores.get(name) for name in names]
             for r in self.rows
         ]
-        return ["sequence", "sample", "repeat", "status", "question", "reply", "error", *names], rows
+        fields = [
+            "sequence",
+            "sample",
+            "repeat",
+            "status",
+            "question",
+            "reply",
+            "error",
+            "cost",
+            "judge_cost",
+        ]
+        return [*fields, *names], rows
 
 
 class Board:
@@ -302,7 +316,7 @@ def _sample_rows(
     connection: sa.Connection, key: int, sequences: Sequence[int], whole: bool
 ) -> list[SampleRow]:
     s, i = t.sample.c, t.dataset_sample.c
-    columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error)
+    columns = (s.sequence, i.sample_id, s.repeat, s.status, s.error, s.cost, s.judge_cost)
     cut = (sa.func.substr(i.question, 1, LISTED), sa.func.substr(s.excerpt, 1, LISTED))
     texts = (i.question, t.payload.c.body) if whole else cut
     rows: list[SampleRow] = []
@@ -315,13 +329,15 @@ def _sample_rows(
         matching = sa.select(*columns, *texts).join(t.dataset_sample)
         matching = matching.join(t.payload) if whole else matching
         matching = matching.where(s.run_key == key, s.sequence.in_(chunk))
-        for sequence, sample_id, repeat, status, error, question, reply in connection.execute(matching):
+        for sequence, sample_id, repeat, status, error, *costs, question, reply in connection.execute(
+            matching
+        ):
             values = scores.get(sequence, {})
             if whole:
                 answer = unpack(reply, Payload).answer
                 reply = answer.reply if answer else ""
             rows.append(
-                SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, values)
+                SampleRow(sequence, sample_id, repeat, Status(status), question, reply, error, values, *costs)
             )
     place = {sequence: n for n, sequence in enumerate(sequences)}
     return sorted(rows, key=lambda row: place[row.sequence])

@@ -131,14 +131,23 @@ class Tokens(Struct, frozen=True):
                 msgspec.structs.force_setattr(self, name, 0)
 
 
+class Calls(Struct, frozen=True):
+    """The calls of one sample: how many they were, and their tokens together."""
+
+    calls: int
+    prompt: int
+    completion: int
+    cached: int
+
+
 class SampleRecord(Struct, frozen=True, kw_only=True):
     """A sample that has ended. ``sequence`` is its number in the run: sample index × repeats + repeat.
 
     ``requests`` are the calls as they were sent (images by hash, no secrets). ``images`` are the images of
     these calls; the store keeps them by hash, and a record that is read comes without them. ``error`` holds
     type and message where the status is ``error``. ``cut`` says where the last reply was cut off, if it was.
-    ``cost`` is what the calls of the model under test cost in US dollars, ``judge_cost`` those of the judge;
-    None where no price is known. Replies from the response cache cost nothing.
+    ``cost`` is what the calls of the model under test cost in US dollars, ``judge_cost`` those of the judge
+    and of all other models; None where no price is known. Replies from the response cache cost nothing.
     """
 
     sequence: int

@@ -16,7 +16,7 @@ from evalkit.requests import canonical
 from evalkit.store import schema as t
 from evalkit.store.codec import EXCERPT, Payload, pack, pack_sample, plain_text, unpack
 from evalkit.store.database import Database, insert, insert_missing
-from evalkit.store.records import Column, Endings, SampleRecord, Tokens
+from evalkit.store.records import Calls, Column, Endings, SampleRecord, Tokens
 from evalkit.store.runs import MOST_TOKENS_OF_SAMPLE, Runs, chunks, plausible
 from evalkit.store.turns import compacted, expanded
 from evalkit.types import Image, Sample, Score, Status
@@ -130,6 +130,16 @@ class Samples:
                 endings.cut.append(status == Status.TRUNCATED)
                 endings.failed.append(Status(status).failed)
         return endings
+
+    def calls(self, run_id: str) -> dict[str, Calls]:
+        """Return the calls of each sample by its id, without samples that have no tokens."""
+        s = t.sample.c
+        columns = (s.calls, *map(plausible, (s.prompt_tokens, s.completion_tokens, s.cached_tokens)))
+        query = sa.select(t.dataset_sample.c.sample_id, *columns).select_from(t.sample.join(t.dataset_sample))
+        with self._database.reading() as connection:
+            key = self._runs.row(connection, run_id).key
+            rows = connection.execute(query.where(s.run_key == key, s.calls > 0, s.completion_tokens > 0))
+            return {sample_id: Calls(*map(int, numbers)) for sample_id, *numbers in rows}
 
     def counts(self, run_id: str) -> dict[str, int]:
         """Return how many samples ended in each status."""

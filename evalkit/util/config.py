@@ -1,4 +1,4 @@
-"""``evalkit.toml``, in the working directory or above: names of models, size of the response cache."""
+"""``evalkit.toml``, in the working directory or above: models, prices, the size of the response cache."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def load_config(start: Path | None = None) -> dict[str, Any]:
 
     Raises ``UsageError`` with the line for a file that is not TOML.
     """
+    if (path := config_file(start)) is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def config_file(start: Path | None = None) -> Path | None:
+    """Return the nearest ``evalkit.toml`` at or above ``start``; None where there is none."""
     try:
         here = (start or start_folder()).resolve()
     except UsageError:  # the working directory was deleted, and the file with it
-        return {}
-    for folder in (here, *here.parents):
-        path = folder / NAME
-        if path.is_file():
-            try:
-                return tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise UsageError(f"{path}: {error}") from None
-    return {}
+        return None
+    return next((folder / NAME for folder in (here, *here.parents) if (folder / NAME).is_file()), None)
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)B", re.IGNORECASE)

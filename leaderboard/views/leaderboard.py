@@ -46,6 +46,7 @@ def main() -> None:
         st.subheader("All metrics")
         st.caption("Complete runs only. The deeper the colour, the better; grey only describes.")
         st.vega_lite_chart(charts.spec(charts.overview(complete, task.metrics)), width="stretch")
+        against_cost(complete, info)
     models = [row.run.spec.model for row in ranked]
     across_variants([other for other in tasks if other.base == task.base], info, models)
 
@@ -151,6 +152,18 @@ def headline(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> No
         st.metric("Not ranked", len(rows) - len(ranked), border=True)
 
 
+def against_cost(rows: Sequence[Row], info: MetricInfo) -> None:
+    """Draw the score against the cost, where two models have one."""
+    priced = [row for row in rows if row.estimate and row.run.cost and not row.run.calls_from_cache]
+    if len(priced) < 2:
+        return
+    st.subheader("Score against cost")
+    st.caption(
+        "What all samples cost together. Left out: unknown prices, and runs with answers of the cache."
+    )
+    st.vega_lite_chart(charts.spec(charts.against_cost(priced, info)), width="stretch")
+
+
 def explain(rows: Sequence[Row], ranked: Sequence[Row], info: MetricInfo) -> None:
     """Explain the marks of the chart."""
     methods = sorted({f"{row.estimate.level:.0%} {row.estimate.method}" for row in ranked if row.estimate})
@@ -168,7 +181,7 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
     if not rows:
         return
     frame = pd.DataFrame([table_row(row) for row in rows])
-    optional = ["label", "bounds", "note", *map(str, FAILURES)]
+    optional = ["label", "bounds", "note", "cost", "judge_cost", *map(str, FAILURES)]
     shown = frame.drop(columns=[name for name in optional if not frame[name].any()])
     shown["rank"] = ["–" if row.rank is None else str(row.rank) for row in rows]
     shown["n"] = shown["n"].astype("Int64")
@@ -183,6 +196,8 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         "interval": "Interval",
         "bounds": st.column_config.TextColumn("Bounds", width=120),
         "note": st.column_config.TextColumn("Not ranked because", width=330),
+        "cost": st.column_config.NumberColumn("Cost", format="$%.4f"),
+        "judge_cost": st.column_config.NumberColumn("Judge", format="$%.4f"),
         "ended": "Ended",
         "run": "Run",
     }
@@ -220,6 +235,8 @@ def table_row(row: Row) -> dict[str, Any]:
         **{str(status): row.run.counts.get(status, 0) for status in FAILURES},
         "note": row.reason if row.reason != "descriptive" and row.reason else None,
         "method": estimate.method if estimate else None,
+        "cost": row.run.cost,
+        "judge_cost": row.run.judge_cost,
         "ended": text.moment(row.run.ended) if row.run.ended else None,
         "run": row.run.id,
     }

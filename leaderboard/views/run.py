@@ -12,6 +12,7 @@ from evalkit_leaderboard.choose import choose_run
 from evalkit.run.call_facts import reply_notes
 from evalkit.store.records import Run
 from evalkit.types import Status
+from evalkit.util.money import dollars
 
 BADGES = {"complete": "green", "incomplete": "orange", "interrupted": "orange", "running": "blue"}
 
@@ -88,6 +89,10 @@ def figures(run: Run) -> None:
         st.metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
         st.metric("Model calls", f"{run.calls:,}", border=True)
         st.metric("From cache", f"{run.calls_from_cache:,}", border=True)
+        if run.calls:
+            st.metric("Cost", dollars(run.cost), border=True)
+        if run.judge_cost:
+            st.metric("Cost of the judge", dollars(run.judge_cost), border=True)
         st.metric("Time", text.duration(run.wall_s), border=True)
 
 

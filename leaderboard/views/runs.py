@@ -63,6 +63,7 @@ def table(runs: Sequence[Run]) -> list[int]:
             "task": st.column_config.TextColumn(width="medium"),
             "score": st.column_config.NumberColumn(format="%.3f", width=80),
             "samples": st.column_config.TextColumn(width=90),
+            "cost": st.column_config.NumberColumn(format="$%.4f", width=90),
         },
         on_select="rerun",
         selection_mode="multi-row",
@@ -85,6 +86,7 @@ def table_row(run: Run) -> dict[str, object]:
         "samples": f"{run.n:,}" if expected in (None, run.n) else f"{run.n:,} of {expected:,}",
         "metric": metric or "–",
         "score": run.metrics[metric].value if metric else None,
+        "cost": run.cost,
         "run": run.id,
     }
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks.servers import free_port, serving
@@ -123,7 +124,7 @@ def estimates(store: Store, run_id: str, missing: int) -> dict[str, Estimate]:
 
 
 def add_run(store: Store, run_id: str, model: str, quality: float, **options: Any) -> None:
-    """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``."""
+    """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``, ``cost`` by sample."""
     arm, n = options.get("arm", "retrieved"), options.get("n", 60)
     errors, status = options.get("errors", 0), options.get("status", "complete")
     present = [m for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
@@ -153,6 +154,9 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
         )
     )
     rows = [_record(i, quality, arm, options.get("failures", 0.04)) for i in range(n - errors)]
+    if "cost" in options:
+        paid = {"cost": options["cost"], "judge_cost": 0.0, "calls_from_cache": 0}
+        rows = [msgspec.structs.replace(row, **paid) for row in rows]
     failed = [
         SampleRecord(
             sequence=i, sample=_sample(i)[0], status=Status.ERROR, error="ServerFailed: 500 after 5 tries"

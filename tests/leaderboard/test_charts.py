@@ -12,6 +12,7 @@ import altair as alt
 import pytest
 from altair.utils.schemapi import debug_mode
 from evalkit_leaderboard import charts, rag_charts, text
+from msgspec.structs import replace
 
 from evalkit.compare.budget import BudgetPoint, Budgets
 from evalkit.compare.rag import reports, with_siblings
@@ -42,6 +43,8 @@ def drawn(store: Store) -> Iterator[alt.Chart | alt.LayerChart]:
     yield charts.overview([row for row in rows if row.rank], task.metrics)
     of_k = {k: _half(0.1) for k in (1, 2, 4)}
     yield charts.by_k("right", RepeatedMetric(of_k, of_k, of_k, None))
+    priced = [replace(row, run=replace(row.run, cost=0.01 * n)) for n, row in enumerate(rows, 1)]
+    yield charts.against_cost(priced, info)
     (report,) = reports(store, with_siblings(store, run), "rouge1")
     yield rag_charts.differences(report.gains)
     yield rag_charts.causes(report.causes)
@@ -52,7 +55,7 @@ def test_every_chart_keeps_to_the_schema_and_is_drawn_as_checked(store: Store) -
     with debug_mode(True):
         checked = [chart.to_dict() for chart in drawn(store)]
     unchecked = [charts.spec(chart) for chart in drawn(store)]
-    assert len(checked) == 10
+    assert len(checked) == 11
     assert [one.keys() for one in checked] == [one.keys() for one in unchecked]
     assert [rows(one) for one in checked] == [rows(one) for one in unchecked]
 

@@ -467,3 +467,32 @@ def test_a_request_that_continues_another_shows_what_is_new(tmp_path: Path, talk
         store.samples.write("talk", [talked])
     app = visit(tmp_path / "evalkit.db", "samples", run="talk", sample="0")
     assert "The messages and tools of request 1, and then:" in texts(app)
+
+
+def test_costs_are_shown_and_unknown_ones_are_no_zero(
+    tmp_path: Path, invent_run: Callable[..., None]
+) -> None:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
+        invent_run(store, "run-1", "dear", 0.7, cost=0.05, n=20)
+        invent_run(store, "run-2", "cheap", 0.6, cost=0.0005, n=20)
+        invent_run(store, "run-3", "own-server", 0.5, n=20)
+    board = visit(path)
+    table = board.dataframe[0].value.set_index("model")
+    assert table["cost"]["dear"] == pytest.approx(1.0)
+    assert table["cost"].isna()["own-server"]
+    assert "Score against cost" in texts(board)
+    listed = visit(path, "runs").dataframe[0].value.set_index("model")["cost"]
+    assert listed["cheap"] == pytest.approx(0.01)
+    assert listed.isna()["own-server"]
+    figures = {
+        run: {m.label: m.value for m in visit(path, "run", run=run).metric} for run in ("run-1", "run-3")
+    }
+    assert figures["run-1"]["Cost"] == "$1.00"
+    assert figures["run-3"]["Cost"] == "unknown price"
+
+
+def test_without_costs_there_is_no_chart_and_no_column_of_them(filled: Path) -> None:
+    board = visit(filled)
+    assert "Score against cost" not in texts(board)
+    assert "cost" not in board.dataframe[0].value

@@ -10,6 +10,7 @@ from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import CacheUse
 from evalkit.models.middleware.layer import Layer
 from evalkit.models.middleware.response_cache import ResponseCache, Stored, model_key, request_key
+from evalkit.models.middleware.spending import bill
 from evalkit.models.middleware.weights_check import NoWeightsCheck, Verdict, WeightsCheck
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
@@ -66,12 +67,19 @@ class Cached(Layer):
                 "the cache holds no answer to this request (--cache only): the prompt, a parameter or the "
                 "model has changed since the cache was filled. Run with --cache on to ask the model"
             )
-        response = verdict.fresh.get(keys[0]) if verdict else None
-        if response is None:
+        if verdict and (fresh := verdict.fresh.get(keys[0])):
+            response = fresh.response
+            bill.get().join(fresh.bill)
+        else:
             response = await self.inner.send(request)
         for key in reversed(keys):
             self._cache.put(key, response)
         return response
+
+    def peek(self, request: Request) -> Response | None:
+        """Return the stored response that ``send`` would try to use; None if there is none."""
+        stored = self._cache.get(request_key(self._identity, request, self._namespaces[0]))
+        return stored.response if stored and stored.filed >= self._outdated_before else None
 
     async def _verdict(self, key: bytes, request: Request, stored: Stored) -> Verdict:
         """Return whether a stored response may be used. One from this run may, and all if only they may."""

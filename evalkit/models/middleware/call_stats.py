@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
+from evalkit.models.middleware.spending import Spending
+from evalkit.models.prices import Price
 from evalkit.types import Response
 
 MOST_NOTES = 20
@@ -79,6 +81,11 @@ class CallStats:
     cached: defaultdict[str, CacheUse] = field(default_factory=lambda: defaultdict(CacheUse))  # by model
     jobs: dict[str, JobProgress] = field(default_factory=dict)  # batch jobs by the vendor's id
     secrets: Counter[str] = field(default_factory=Counter)  # replies that repeated a secret, by its name
+    prices: dict[str, Price] = field(default_factory=dict)  # of the models that were paid, by name
+    spent: defaultdict[str, float] = field(
+        default_factory=lambda: defaultdict(float)
+    )  # US dollars by account
+    spending: Spending = field(default_factory=Spending)  # of the whole command
 
     def failed(self, problem: ModelError) -> None:
         """Count a failure by its HTTP status, or by the class of the error."""

@@ -20,8 +20,9 @@ DOWN_S = 120.0
 class Scheduled:
     """Drives a ``Scheduler`` in real time: sends each request in its turn, to its endpoint.
 
-    Once ``stop`` is set, the requests that still wait are cancelled with their samples; those at the server
-    may finish. The run stops with a ``SetupError`` when an outage lasts longer than ``down_s`` seconds.
+    Once ``stop`` is set, or the command's limit of cost or tokens is reached, the requests that still wait
+    are cancelled with their samples; those at the server may finish. The run stops with a ``SetupError`` when
+    an outage lasts longer than ``down_s`` seconds.
     """
 
     def __init__(
@@ -86,9 +87,9 @@ class Scheduled:
             ) from None
 
     async def _send_to(self, queued: QueuedRequest) -> Response:
-        if self._stop is not None and self._stop.is_set():
-            raise asyncio.CancelledError
         counts = call_stats.current.get()
+        if counts.spending.reached or (self._stop is not None and self._stop.is_set()):
+            raise asyncio.CancelledError
         endpoint = self.scheduler.endpoints[queued.endpoint]
         counts.in_flight += 1
         try:

@@ -1,4 +1,4 @@
-"""The order of the layers around a backend: cache, single flight, masking, retry, schedule, backend.
+"""The order of the layers around a backend: cache, single flight, masking, meter, retry, schedule, backend.
 
 The cache comes first, so that a cached answer waits for nothing. Retries are outside of the schedule: a
 request that pauses before its next try holds no slot of an endpoint. With a batch interface, ``Batched``
@@ -15,6 +15,7 @@ from evalkit.models.batch.batched import Batched
 from evalkit.models.middleware.cached import Cached, CacheMode
 from evalkit.models.middleware.coalesced import Coalesced
 from evalkit.models.middleware.masked import Masked
+from evalkit.models.middleware.meter import Meter, Metered
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.middleware.scheduled import Scheduled
@@ -40,22 +41,25 @@ def wrap(
     scheduler: Scheduler | None = None,
     stop: asyncio.Event | None = None,
     batched: Batched | None = None,
+    meter: Meter | None = None,
 ) -> Sender:
     """Return a backend in all its layers.
 
     ``traits`` are the probe's, by default the backend's own; a backend that is not ``cacheable`` gets neither
     cache nor single flight. ``identity`` is that of the probe's ``ServerInfo``. ``prior`` returns the tokens
     of an earlier reply to a request. ``scheduler`` may be shared by several models. Once ``stop`` is set,
-    nothing more is sent. ``batched`` sends to the backend's batch interface.
+    nothing more is sent. ``batched`` sends to the backend's batch interface. ``meter``
+    counts what the replies cost.
     """
     traits = traits or backend.traits
     sender: Sender
     if batched is not None:
-        sender = Masked(batched)
+        sender = batched
     else:
         queue = scheduler_of(traits) if scheduler is None else scheduler
         scheduled = Scheduled(backend, queue, prior, stop=stop, down_s=traits.down_timeout)
-        sender = Masked(Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1))
+        sender = Retrying(scheduled, budget=traits.retry_budget, several=len(queue.endpoints) > 1)
+    sender = Masked(Metered(sender, meter) if meter and meter.active else sender)
     if not traits.cacheable:
         return sender
     sender = Coalesced(sender)

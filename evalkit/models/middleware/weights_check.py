@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from evalkit.errors import ModelError, SetupError
 from evalkit.models.middleware.response_cache import Stored
+from evalkit.models.middleware.spending import Bill, bill
 from evalkit.protocols import Sender
 from evalkit.types import Request, Response
 
@@ -31,13 +32,20 @@ _TOLERANCE = 0.25  # of a token's log-probability, in half precision
 _GATHER_TURNS = 20  # of the event loop, in which samples that run side by side look into the cache
 
 
+class Fresh(NamedTuple):
+    """A new answer, and what it cost: the sample that uses the answer pays for it, if one does."""
+
+    response: Response
+    bill: Bill
+
+
 @dataclass
 class Verdict:
     """The result of the check: ``same``, ``changed`` or ``unsure``, why, and the answers that were asked."""
 
     outcome: str
     why: str = ""
-    fresh: dict[bytes, Response] = field(default_factory=dict)  # by key of the cache
+    fresh: dict[bytes, Fresh] = field(default_factory=dict)  # by key of the cache
 
 
 class NoWeightsCheck:
@@ -80,7 +88,7 @@ class WeightsCheck:
         candidates = _candidates(waiting, self._drawn)
         if not candidates:
             return Verdict("unsure", "they were not compared with new ones: none is greedy (temperature 0)")
-        fresh: dict[bytes, Response] = {}
+        fresh: dict[bytes, Fresh] = {}
         outcomes = await self._compare_all(candidates[:FIRST], fresh)
         if 0 < outcomes.count("other") <= len(outcomes) / 2:
             outcomes += await self._compare_all(candidates[FIRST:], fresh)
@@ -97,13 +105,15 @@ class WeightsCheck:
             return Verdict("unsure", why)
         return Verdict("same")
 
-    async def _compare_all(self, some: list[_Candidate], fresh: dict[bytes, Response]) -> list[str]:
+    async def _compare_all(self, some: list[_Candidate], fresh: dict[bytes, Fresh]) -> list[str]:
         return list(await asyncio.gather(*(self._compare(one, fresh) for one in some)))
 
-    async def _compare(self, one: _Candidate, fresh: dict[bytes, Response]) -> str:
+    async def _compare(self, one: _Candidate, fresh: dict[bytes, Fresh]) -> str:
         """Return ``same``, ``other``, or ``unclear`` where the server fails or does not agree with itself."""
+        bill.set(own := Bill())
         try:
-            new = fresh[one.key] = await self._server.send(one.request)
+            new = await self._server.send(one.request)
+            fresh[one.key] = Fresh(new, own)
             return await compared(self._server.send, one.request, one.response, new)
         except (ModelError, SetupError):  # the samples meet the same failure, and report it
             return "unclear"

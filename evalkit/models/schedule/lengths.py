@@ -20,7 +20,7 @@ Prior = Callable[[Request], int | None]
 
 REMEMBERED = 50_000
 _NOTHING = (0, 0)
-_CHARS_PER_TOKEN = 4
+CHARS_PER_TOKEN = 4
 # The tokens of a picture, before a server has counted one: pixels per token as Anthropic counts them, between
 # OpenAI's smallest and Anthropic's largest number. The largest also stands for a picture of unknown size.
 _PIXELS_PER_TOKEN, _MIN_PICTURE_TOKENS, _MAX_PICTURE_TOKENS = 750, 85, 1_600
@@ -85,8 +85,8 @@ class TokenCostEstimator:
         """Return the expected tokens of prompt and reply."""
         images = queued.request.images
         mean = self._picture_tokens / self._pictures if self._pictures else None
-        picture_tokens = sum(map(_tokens_by_size, images)) if mean is None else len(images) * mean
-        self.latest = queued.length + characters(queued.request) / _CHARS_PER_TOKEN + picture_tokens
+        picture_tokens = sum(map(tokens_by_size, images)) if mean is None else len(images) * mean
+        self.latest = queued.length + characters(queued.request) / CHARS_PER_TOKEN + picture_tokens
         return self.latest
 
     def observe(self, queued: QueuedRequest, prompt: int, reply: int) -> float:
@@ -95,11 +95,12 @@ class TokenCostEstimator:
             return queued.cost - queued.length + reply
         if images := queued.request.images:
             self._pictures += len(images)
-            self._picture_tokens += max(0.0, prompt - characters(queued.request) / _CHARS_PER_TOKEN)
+            self._picture_tokens += max(0.0, prompt - characters(queued.request) / CHARS_PER_TOKEN)
         return float(prompt + reply)
 
 
-def _tokens_by_size(image: Image) -> float:
+def tokens_by_size(image: Image) -> float:
+    """Return about how many tokens a picture takes."""
     try:
         size = image.size or look(image.read()).size
     except OSError:  # sending the request will raise the error

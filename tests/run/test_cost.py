@@ -1,0 +1,168 @@
+"""What a run costs, through the command: by sample and run, with its limits, and foretold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+
+import pytest
+
+from tests.servers.scripted import Scripted
+
+TASK = """
+'''Say the last word.'''
+from evalkit import Answer, Passage, Sample, task
+from evalkit.metrics import alce, exact_match
+
+def samples(n: int = 40):
+    for i in range(n):
+        yield Sample(str(i), f"Question {i}: " + "word " * (20 + i % 30), "yes [1].")
+
+@task(samples, metrics=[exact_match(), alce()])
+async def words(sample, model, review):
+    reply = await model.generate("Answer: " + sample.input, max_tokens=200)
+    return await review(sample, Answer(reply, passages=(Passage("a", "Yes."),)))
+"""
+PRICES = """
+[prices."openai:tiny"]
+input = 10
+output = 100
+[prices."Judge"]
+input = 1000
+output = 0
+"""
+
+
+def lengths(body: dict) -> dict[str, int]:
+    """Prompts of a quarter of their characters, replies of 20 to 80 tokens."""
+    text = body["messages"][-1]["content"]
+    return {"prompt_tokens": len(text) // 4, "completion_tokens": random.Random(text).randint(20, 80)}
+
+
+@pytest.fixture
+def paid(evalkit, scripted: Scripted):
+    (evalkit.folder / "task_words.py").write_text(TASK)
+    (evalkit.folder / "evalkit.toml").write_text(PRICES)
+    scripted.usage = lengths
+    scripted.reply = lambda question: "SUPPORTED" if "SUPPORTED" in question else "yes [1]."
+    return evalkit
+
+
+def test_a_run_costs_what_its_calls_cost_and_again_from_the_cache_nothing(paid, scripted: Scripted) -> None:
+    command = ("run", "task_words.py", "--model", f"openai:tiny@{scripted.url}")
+    (run,) = paid.json(*command)["runs"]
+    tokens = run["tokens"]
+    assert run["cost"] == pytest.approx((tokens["prompt"] * 10 + tokens["completion"] * 100) / 1e6)
+    assert run["judge_cost"] == 0
+    assert run["prices"]["openai:tiny"]["per_million"] == {"input": 10, "output": 100}
+    rows = list(csv.DictReader(io.StringIO(paid("show", run["id"], "--samples", "--format", "csv").stdout)))
+    assert sum(float(row["cost"]) for row in rows) == pytest.approx(run["cost"])
+    (line, *_) = csv.DictReader(io.StringIO(paid("show", run["id"], "--format", "csv").stdout))
+    assert float(line["cost"]) == pytest.approx(run["cost"])
+    assert f"${float(rows[3]['cost']):.2g}" in paid("show", run["id"], "--sample", "3").stdout
+    shown = paid("show", run["id"]).stdout
+    assert f"${run['cost']:.2f}" in shown
+    again = paid(*command)
+    assert "40 of them are in the cache" in again.stderr
+    (run,) = paid.json("show", "latest")["runs"]
+    assert (run["cost"], run["calls_from_cache"]) == (0, 40)
+
+
+def test_the_judge_is_paid_apart_and_a_rehearsal_pays_nobody(paid, scripted: Scripted) -> None:
+    judge = f"judge=llm:openai:tiny@{scripted.url}?label=Judge"
+    model = ("--model", f"openai:tiny@{scripted.url}")
+    (run,) = paid.json("run", "task_words.py", "-p", "n=6", "-p", judge, *model)["runs"]
+    asked = run["judged"]
+    assert asked["asked"] > 0
+    questions = [body for body in scripted.bodies if "SUPPORTED" in body["messages"][-1]["content"]]
+    assert len(questions) == asked["asked"] - asked["from_cache"]
+    prompts = sum(lengths(body)["prompt_tokens"] for body in questions)
+    assert run["judge_cost"] == pytest.approx(prompts * 1000 / 1e6)
+    assert run["cost"] < run["judge_cost"]
+    assert run["prices"].keys() == {"openai:tiny", "Judge"}
+    # The forecast ran the task's function: no call of it reached the model or the judge.
+    sent = sum(n for question, n in scripted.answered.items() if "Question" in question)
+    assert sent == run["calls"]
+    assert run["forecast"]["samples"] == 6
+
+
+def test_an_unknown_price_is_shown_as_unknown(paid, scripted: Scripted) -> None:
+    (paid.folder / "evalkit.toml").unlink()
+    done = paid("run", "task_words.py", "-p", "n=3", "--model", f"openai:tiny@{scripted.url}")
+    assert "unknown price" in done.stdout
+    assert "$" not in done.stdout + done.stderr
+    (run,) = paid.json("show", "latest")["runs"]
+    assert run["cost"] is None
+    refused = paid(
+        "run", "task_words.py", "--max-cost", "5", "--model", f"openai:tiny@{scripted.url}", code=2
+    )
+    assert (
+        'no price of openai:tiny is known. Add it to evalkit.toml: [prices."openai:tiny"]' in refused.stderr
+    )
+
+
+def test_a_baseline_costs_nothing(paid) -> None:
+    (run,) = paid.json("run", "task_words.py", "-p", "n=3", "--model", "baseline:gold", "--max-cost", "1")[
+        "runs"
+    ]
+    assert (run["status"], run["cost"]) == ("complete", 0)
+
+
+def test_a_limit_stops_the_run_and_resume_goes_on(paid, scripted: Scripted) -> None:
+    scripted.delay_s = 0.02
+    command = ("run", "task_words.py", "--max-inflight", "3", "--model", f"openai:tiny@{scripted.url}")
+    stopped = paid(*command, "--max-cost", "0.05", "--json", code=130)
+    assert "The cost limit is reached (--max-cost 0.05)" in stopped.stderr
+    assert "That is more than --max-cost 0.05: the run will stop there; resume goes on." in stopped.stderr
+    (run,) = json.loads(stopped.stdout)["runs"]
+    assert run["status"] == "interrupted"
+    dearest = (80 * 100 + 50 * 10) / 1e6
+    assert 0.05 <= run["cost"] <= 0.05 + 3 * dearest  # the calls in flight may end
+    assert sum(scripted.answered.values()) - run["n"] <= 3  # the probe's
+    first = paid("resume", run["id"], "--max-tokens", "500", "--json", code=130)
+    assert "The token limit is reached (--max-tokens 500)" in first.stderr
+    (after,) = json.loads(first.stdout)["runs"]
+    assert run["n"] < after["n"] < 40
+    (whole,) = paid.json("resume", run["id"])["runs"]
+    assert (whole["status"], whole["n"]) == ("complete", 40)
+    tokens = whole["tokens"]
+    assert whole["cost"] == pytest.approx((tokens["prompt"] * 10 + tokens["completion"] * 100) / 1e6)
+    assert whole["spent"]["model"] == pytest.approx(whole["cost"])
+
+
+def test_a_limit_holds_for_all_runs_of_a_command_together(paid, scripted: Scripted) -> None:
+    model = ("--model", f"openai:tiny@{scripted.url}", "--max-inflight", "2")
+    targets = ("task_words.py", "-p", "n=10", "-p", "n=12")
+    (first, second) = paid.json("run", *targets, *model, "--max-cost", "0.07", code=130)["runs"]
+    assert first["status"] == "complete"
+    assert second["status"] == "interrupted"
+    assert first["cost"] + second["cost"] < 0.07 + 2 * 0.0085
+
+
+def test_the_forecast_holds_what_the_run_then_costs(paid, scripted: Scripted) -> None:
+    model = ("--model", f"openai:tiny@{scripted.url}")
+    first = paid("run", "task_words.py", "--limit", "12", *model)
+    assert "12 samples with prompts of about" in first.stderr
+    assert "replies of at most 200, since no earlier run tells how long they are" in first.stderr
+    (run,) = paid.json("show", "latest")["runs"]
+    assert run["forecast"]["cost"][1] < run["cost"] < run["forecast"]["cost"][2]
+    second = paid("run", "task_words.py", "--cache", "refresh", *model)
+    assert f"(as in run {run['id']})" in second.stderr
+    (run,) = paid.json("show", "latest")["runs"]
+    value, low, high = run["forecast"]["cost"]
+    assert low < run["cost"] < high
+    assert value == pytest.approx(run["cost"], rel=0.3)
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "0", "-1", "inf", "5$"])
+@pytest.mark.parametrize(("option", "unit"), [("--max-cost", "US dollars"), ("--max-tokens", "tokens")])
+def test_a_limit_that_is_no_number_is_refused(option: str, unit: str, value: str) -> None:
+    from click.testing import CliRunner
+
+    from evalkit.cli.run import run
+
+    done = CliRunner().invoke(run, ["words", "--model", "baseline:gold", option, value])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': '{value}': must be a number of {unit} above 0" in done.output
