@@ -140,25 +140,25 @@ class HTTPBackend(Backend):
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        infos = await self._find()
+        infos = await self._find(needs)
         await self._check(needs)
         return ProbeResult(self.name, infos[0], self.traits)
 
-    async def _find(self) -> list[ServerInfo]:
+    async def _find(self, needs: Requirements) -> list[ServerInfo]:
         """Find the model on every endpoint and return its facts. Raises ``ProbeError``."""
         urls, served = self.endpoints.urls, []
         for url in urls:
             served.append(await probe.find_model(self, url))
             self.model = served[-1].model
         probe.check_same_identity(urls, [one.info for one in served])
-        await self._find_refused(served)
+        await self._find_refused(served, needs)
         infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
         self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
         self.name = replace(self.spec, name=self.model).display
         return infos
 
-    async def _find_refused(self, served: Sequence[ServedModel]) -> None:
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
 
     def _as_asked(self, info: ServerInfo) -> ServerInfo:

@@ -12,7 +12,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
-from evalkit.models.openai.reasoning_probe import LENGTH, QUESTION
+from evalkit.models.openai.probe import LENGTH, QUESTION
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
@@ -81,7 +81,7 @@ class VendorBackend(HTTPBackend):
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        info = (await self._find())[0]
+        info = (await self._find(needs))[0]
         info = await self._with_reasoning(info)
         await self._check(needs)
         return ProbeResult(self.name, info, self.traits)

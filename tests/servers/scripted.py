@@ -11,11 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from evalkit.models.openai.probe import HELLO
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.probe import QUESTION
 from tests.servers.in_thread import in_thread
 
-PROBES = {HELLO: "Hi", QUESTION: "343"}  # questions of the probe, which are answered and not counted
+PROBES = {QUESTION: "343"}  # questions of the probe, which are answered and not counted
 
 
 class Scripted:

@@ -11,7 +11,7 @@ from evalkit.collection.items import items_of
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.baseline import BaselineBackend
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.probe import QUESTION
 from evalkit.models.spec import parse_spec
 from evalkit.protocols import Backend, ProbeResult
 from evalkit.run.samples import samples_of

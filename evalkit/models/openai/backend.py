@@ -53,6 +53,7 @@ class OpenAIBackend(HTTPBackend):
         self.parameters = Parameters(_set_by(spec))
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = Thinking(spec.reasoning)
+        self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -68,12 +69,23 @@ class OpenAIBackend(HTTPBackend):
         """Answer one request of the probe past all checks, with room to think. Raises as ``send`` does."""
         return (await self.endpoints.call(partial(self._ask, request=request)))[0]
 
-    async def _find_refused(self, served: Sequence[ServedModel]) -> None:
-        for url, one in zip(self.endpoints.urls, served, strict=True):
-            if not one.asked:
-                await probe.ask(self, url)
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
+        replies = [
+            one.reply if one.asked else await probe.ask(self, url, self._probe_length(one.info, needs))
+            for url, one in zip(self.endpoints.urls, served, strict=True)
+        ]
+        self.first_reply = replies[0]
         self.parameters.settle()
         self._first_answers.drawn = "temperature" in self.parameters.effective
+
+    def _may_reason(self, needs: Requirements) -> bool:
+        """Return whether it matters if the model reasons: log-probabilities are not generated."""
+        return not needs.logprobs or bool(self.spec.reasoning.identity)
+
+    def _probe_length(self, info: ServerInfo, needs: Requirements) -> int:
+        if not self._may_reason(needs):
+            return probe.BRIEF
+        return min(probe.LENGTH, info.max_context // 2) if info.max_context else probe.LENGTH
 
     def _as_asked(self, info: ServerInfo) -> ServerInfo:
         if not (left_out := self.parameters.effective):
@@ -82,8 +94,8 @@ class OpenAIBackend(HTTPBackend):
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        infos = await self._find()
-        if not needs.logprobs or self.spec.reasoning.identity:  # log-probabilities are not generated
+        infos = await self._find(needs)
+        if self._may_reason(needs):
             infos[0] = await probe_reasoning(self, infos[0])
         await self._check(needs)
         urls = self.endpoints.urls

@@ -43,8 +43,11 @@ _SCHEMA = {
     "required": ["ok"],
     "additionalProperties": False,
 }
-HELLO = "Hello"  # the question that each served model is asked
-_SHORT = 16  # output tokens; some vendors refuse fewer
+# What each served model is asked. Models think about it, also those that think only where they must; the
+# answer is short.
+QUESTION = "What is 17 * 23 - 48? Reply with the number only."
+LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
+BRIEF = 16  # tokens, where only the server's refusals matter; some vendors refuse fewer
 _ASK_S = 60.0  # for a short answer
 # Azure's paths: the name in them is that of a deployment, and only replies name its model.
 _DEPLOYMENT = re.compile(r"/deployments/|//[^/]*\.azure\.com(?:/|$)")
@@ -52,11 +55,12 @@ _SCHEMA_START = re.compile(r'\s*\{\s*("ok"|$)')
 
 
 class ServedModel(NamedTuple):
-    """A model on a server: its name there, its facts, and whether it was asked a question to know them."""
+    """A model on a server: its name there, its facts, and its reply if it was ``asked`` to know them."""
 
     model: str
     info: ServerInfo
-    asked: bool
+    asked: bool = False
+    reply: Response | None = None
 
 
 async def find_model(backend: HTTPBackend, url: str) -> ServedModel:
@@ -81,14 +85,14 @@ async def model_at(backend: HTTPBackend, url: str) -> ServedModel:
     if not entries and backend.model in ("", "default"):
         raise ProbeError(f"{url} does not list its models: give the name, {backend.spec.provider}:NAME@{url}")
     if (entry := _listed(backend, entries)) is not None:
-        return ServedModel(entry["id"], await _facts(backend, url, entry), asked=False)
+        return ServedModel(entry["id"], await _facts(backend, url, entry))
     if (like := _like_listed(backend, entries)) is None:
         raise ProbeError(_not_served(backend, url, entries))
-    answered = await _check_api(backend, url, others=bool(entries))
+    reply = await _check_api(backend, url, others=bool(entries))
     info = await _facts(backend, url, {**like, "id": backend.model})
-    if answered and _DEPLOYMENT.search(url):
-        info = msgspec.structs.replace(info, identity=info.identity | {"deployed": answered})
-    return ServedModel(backend.model, info, asked=True)
+    if reply and reply.model and _DEPLOYMENT.search(url):
+        info = msgspec.structs.replace(info, identity=info.identity | {"deployed": reply.model})
+    return ServedModel(backend.model, info, asked=True, reply=reply)
 
 
 async def _facts(backend: HTTPBackend, url: str, entry: dict[str, Any]) -> ServerInfo:
@@ -99,41 +103,41 @@ async def _facts(backend: HTTPBackend, url: str, entry: dict[str, Any]) -> Serve
     return msgspec.structs.replace(info, identity=identity)
 
 
-async def ask(backend: HTTPBackend, url: str) -> None:
+async def ask(backend: HTTPBackend, url: str, length: int) -> Response | None:
     """Ask one short question, so that the backend learns which parameters the server refuses.
 
-    A server that is too busy, or fails otherwise, is left to the run. Raises ``ProbeError`` for a wrong key,
-    ``UsageError`` for a refused parameter of the model's spec.
+    Return the reply; None from a server that is too busy, or fails otherwise: it is left to the run. Raises
+    ``ProbeError`` for a wrong key, ``UsageError`` for a refused parameter of the model's spec.
     """
     try:
         async with asyncio.timeout(_ASK_S):
-            await backend.ask_at(url, _short_question(backend))
+            return await backend.ask_at(url, _short_question(backend, length))
     except (ModelError, TimeoutError):
-        return
+        return None
 
 
-def _short_question(backend: HTTPBackend) -> Request:
-    """Return a question with all parameters of the model's spec."""
-    sets = {**backend.spec.defaults, "max_tokens": _SHORT}
-    return Request(messages=(Message("user", HELLO),), **sets, given=tuple(sets))
+def _short_question(backend: HTTPBackend, length: int) -> Request:
+    """Return a question with all parameters of the model's spec, and room for ``length`` tokens."""
+    sets = {**backend.spec.defaults, "max_tokens": length}
+    return Request(messages=(Message("user", QUESTION),), **sets, given=tuple(sets))
 
 
-async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> str:
-    """Ask for a short reply where the model is not listed, or only ``others`` are. Return who answered.
+async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> Response | None:
+    """Ask a short question where the model is not listed, or only ``others`` are. Return the reply.
 
     Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
     """
     try:
-        return (await backend.ask_at(url, _short_question(backend))).model
+        return await backend.ask_at(url, _short_question(backend, LENGTH))
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(
-                f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
-                f"which usually ends in /v1{_missing_version(backend, url)}"
+                f"there is no API at {url}: {problem}. A model's URL is the part before "
+                f"{backend.target('')}, which usually ends in /v1{_missing_version(backend, url)}"
             ) from None
         if others and isinstance(problem, RequestRejected):
             raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None
-        return ""
+        return None
 
 
 def _missing_version(backend: HTTPBackend, url: str) -> str:

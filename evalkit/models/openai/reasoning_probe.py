@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
+from evalkit.models.openai.probe import LENGTH, QUESTION
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.types import Message, Request, Response, ServerInfo
@@ -19,9 +20,6 @@ from evalkit.types import Message, Request, Response, ServerInfo
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
 
-# Models think about it, also those that think only where they must; the answer is short.
-QUESTION = "What is 17 * 23 - 48? Reply with the number only."
-LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
 SHORT = 32  # tokens of reasoning, to see whether a server keeps to a number
 _PLACES: dict[Channel, str] = {
     "field": "in a field of its own",
@@ -122,11 +120,11 @@ class _Question:
 
         Raises ``ProbeError`` where it refuses what the spec sets.
         """
+        if not self.thinking.parameters:
+            return self.backend.first_reply
         try:
             return await self._ask(self.thinking.parameters)
         except (RequestRejected, UsageError) as problem:  # UsageError: it names one of these parameters
-            if not self.thinking.parameters:
-                return None
             told = " and ".join(f"{name}={value}" for name, value in self.settings.identity.items())
             raise ProbeError(f"{self.backend.name}: the server refuses {told}: {problem}") from None
         except ModelError:

@@ -7,8 +7,7 @@ from aiohttp import web
 
 from evalkit.errors import SetupError
 from evalkit.models import load
-from evalkit.models.openai.probe import HELLO
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.probe import QUESTION
 from evalkit.models.openai.transport import Unreachable
 from evalkit.types import Message, Request, Requirements
 
@@ -21,7 +20,7 @@ class Weights:
         script.chat(self.answer)
 
     async def answer(self, request, body):
-        if body["messages"][0]["content"] not in (HELLO, QUESTION):
+        if body["messages"][0]["content"] != QUESTION:
             self.asked += 1
         text = f"{self.weights} {body['messages'][0]['content']}{self.asked if self.chance else ''}"
         return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})

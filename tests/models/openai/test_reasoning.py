@@ -10,7 +10,7 @@ from evalkit.errors import ProbeError
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.openai.reasoning import ASKED_AGAIN, SHORTENED, UNFINISHED
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.probe import QUESTION
 from evalkit.models.reasoning import ALLOWANCE, MOST_ALLOWANCE
 from evalkit.types import Message, Request, Requirements, Response
 from tests.servers.thinking import CHANNELS, ThinkingModel, serve
