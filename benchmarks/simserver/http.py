@@ -20,7 +20,7 @@ from aiohttp import web
 from benchmarks.simserver.faults import drawn, instead, read_faults, send
 from benchmarks.simserver.server import Job, Server
 from benchmarks.simserver.work import CHARS_PER_TOKEN
-from evalkit.models.openai.probe import HELLO
+from evalkit.models.openai.probe import QUESTION
 
 
 class LiveServer:
@@ -84,8 +84,8 @@ class LiveServer:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        if body["messages"][-1]["content"] == HELLO:  # the probe's
-            return web.json_response({"model": body["model"], "choices": [{"message": {"content": "Hi"}}]})
+        if body["messages"][-1]["content"] == QUESTION:  # the probe's
+            return web.json_response({"model": body["model"], "choices": [{"message": {"content": "343"}}]})
         pieces = "\n\n".join(_content(m) for m in body["messages"]).split("\n\n")
         said = reply_to("\n\n".join(pieces), self._seed)
         key = int(said.removeprefix("reply "))
