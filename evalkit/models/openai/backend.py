@@ -25,7 +25,7 @@ from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.shown import ShownMedia
 from evalkit.models.openai.sse import read_events, read_stream
-from evalkit.models.openai.tool_calls import tools_payload
+from evalkit.models.openai.tool_calls import pictures_apart, tools_payload
 from evalkit.models.openai.transport import Reply, Timeouts, Transport
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
@@ -261,7 +261,8 @@ class OpenAIBackend(Backend):
     def _payload(self, request: Request, chat: bool) -> dict[str, Any]:
         payload: dict[str, Any] = {"model": self.model}
         if chat:
-            payload["messages"] = [wire.message_payload(message) for message in request.messages]
+            messages = pictures_apart(request.messages) if request.has_tools else request.messages
+            payload["messages"] = [wire.message_payload(message) for message in messages]
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from evalkit.errors import ServerFailed
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.requests import encoded, with_ids
-from evalkit.types import Message, Request, ToolCall
+from evalkit.types import Message, Part, Request, Text, ToolCall
 from evalkit.util.masking import excerpt
 
+_VENDOR = "openai"  # whose native turns are read here: one of another vendor means nothing to this API
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 # What a turn that calls tools must bring back: vendors that reason between calls refuse it without, or have
 # the model begin anew (DeepSeek, Kimi, gpt-oss, MiniMax; reasoning_details: OpenRouter).
@@ -38,8 +40,8 @@ def tools_payload(request: Request) -> dict[str, Any]:
 
 def turn_payload(message: Message, content: Any) -> dict[str, Any]:
     """Return a message that calls tools, or that holds the result of a call."""
-    if isinstance(message.native, Mapping) and message.native.get("role") == message.role:
-        return dict(message.native)
+    if isinstance(message.native, Mapping) and _VENDOR in message.native:
+        return dict(message.native[_VENDOR])
     payload: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_call_id:
         payload["tool_call_id"] = message.tool_call_id
@@ -47,6 +49,26 @@ def turn_payload(message: Message, content: Any) -> dict[str, Any]:
         payload["content"] = content or None
         payload["tool_calls"] = [_call_payload(call) for call in message.tool_calls]
     return payload
+
+
+def pictures_apart(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with the pictures of tools' results in a message of the user behind the results.
+
+    The API takes them nowhere else.
+    """
+    apart: list[Message] = []
+    pictures: list[Part] = []
+    for message in (*messages, None):
+        if pictures and (message is None or message.role != "tool"):
+            apart.append(Message("user", (Text("Pictures from the tools:"), *pictures)))
+            pictures = []
+        if message is None:
+            break
+        if message.role == "tool" and not isinstance(message.content, str):
+            pictures += [part for part in message.content if not isinstance(part, Text)]
+            message = replace(message, content=message.text or "see the picture")
+        apart.append(message)
+    return apart
 
 
 def _call_payload(call: ToolCall, **also: Any) -> dict[str, Any]:
@@ -61,7 +83,10 @@ def read_calls(message: Mapping[str, Any], earlier: Sequence[Message]) -> tuple[
 
 
 def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[str, Any] | None:
-    """Return a reply with calls as the next request repeats it; None if the calls and the text are all."""
+    """Return ``Response.native``: a reply with calls as the next request repeats it.
+
+    None if the calls and the text are all of it.
+    """
     entries = _entries(message)
     thoughts = {name: message[name] for name in _REASONING if message.get(name)}
     content = message.get("content")
@@ -70,7 +95,7 @@ def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[s
         return None
     payloads = [_call_payload(call, **more) for call, more in zip(calls, also, strict=True)]
     turn = {"role": "assistant", "content": content or None, **thoughts, "tool_calls": payloads}
-    return dict(whole_values(turn))
+    return {_VENDOR: whole_values(turn)}
 
 
 _KNOWN = ("id", "type", "function", "index", "name", "arguments", "parameters")
