@@ -1,4 +1,4 @@
-"""The runs of one RAG report: one task, model and data set; several arms, k and positions."""
+"""The runs of one RAG report: one task, model and data set; several arms, k, positions and searches."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Comparison(Struct, frozen=True):
 
 
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
-    """Return the comparisons among ``runs``; of runs with equal arm, ``k`` and position, the first counts.
+    """Return the comparisons among ``runs``; of runs with equal swept values, the first counts.
 
     Incomplete runs are left out, and runs that differ from the first of their kind in more than these: in
     samples, task code, index, judge. Where a run lacks a parameter, the default counts that the newest run of
@@ -199,7 +199,7 @@ def _swept_values(run: Run) -> tuple[Any, ...]:
 
 
 def _over_the_same(runs: dict[Any, Run]) -> dict[Any, Run]:
-    """Return the runs that differ from the first run in arm, ``k`` and position only."""
+    """Return the runs that differ from the first run in the swept parameters only."""
     first = next((run for run in runs.values() if run.spec.params["arm"] not in OTHER_ANSWERS), None)
     if first is None:
         return runs

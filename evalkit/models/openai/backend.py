@@ -22,7 +22,7 @@ from evalkit.models.openai.reasoning import Thinking
 from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
-from evalkit.models.openai.tool_calls import tools_payload
+from evalkit.models.openai.tool_calls import pictures_apart, tools_payload
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import BatchService, Load, ProbeResult, RateLimits
@@ -241,7 +241,8 @@ class OpenAIBackend(HTTPBackend):
     def _payload(self, request: Request, chat: bool) -> dict[str, Any]:
         payload: dict[str, Any] = {"model": self.model}
         if chat:
-            payload["messages"] = [wire.message_payload(message) for message in request.messages]
+            messages = pictures_apart(request.messages) if request.has_tools else request.messages
+            payload["messages"] = [wire.message_payload(message) for message in messages]
         else:
             payload["prompt"] = wire.plain_prompt(request)
         payload.update(wire.sampling_payload(request, full=self.full_sampling))

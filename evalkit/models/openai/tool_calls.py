@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from evalkit.errors import ServerFailed
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.requests import encoded, with_ids
-from evalkit.types import Message, Request, ToolCall
+from evalkit.types import Message, Part, Request, Text, ToolCall
 from evalkit.util.masking import excerpt
 
 _VENDOR = "openai"  # whose native turns are read here: one of another vendor means nothing to this API
@@ -48,6 +49,26 @@ def turn_payload(message: Message, content: Any) -> dict[str, Any]:
         payload["content"] = content or None
         payload["tool_calls"] = [_call_payload(call) for call in message.tool_calls]
     return payload
+
+
+def pictures_apart(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with the pictures of tools' results in a message of the user behind the results.
+
+    The API takes them nowhere else.
+    """
+    apart: list[Message] = []
+    pictures: list[Part] = []
+    for message in (*messages, None):
+        if pictures and (message is None or message.role != "tool"):
+            apart.append(Message("user", (Text("Pictures from the tools:"), *pictures)))
+            pictures = []
+        if message is None:
+            break
+        if message.role == "tool" and not isinstance(message.content, str):
+            pictures += [part for part in message.content if not isinstance(part, Text)]
+            message = replace(message, content=message.text or "see the picture")
+        apart.append(message)
+    return apart
 
 
 def _call_payload(call: ToolCall, **also: Any) -> dict[str, Any]:

@@ -9,14 +9,20 @@ import msgspec
 import pytest
 from aiohttp import web
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionContentPartTextParam,
+    ChatCompletionMessageParam,
+    ChatCompletionToolUnionParam,
+)
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import ConfigDict, TypeAdapter
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
 from evalkit.models import load
 from evalkit.models.tool_probe import check_tools
-from evalkit.types import Message, Request, Requirements, Response, Tool, ToolCall
+from evalkit.types import Image, Message, Request, Requirements, Response, Text, Tool, ToolCall
 
 WEATHER = Tool(
     "get_weather",
@@ -72,6 +78,18 @@ class Strict(CompletionCreateParamsNonStreaming):
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
+def check_official(body: dict) -> None:
+    """Validate a request; messages and tools one by one, because the SDK's types check lists too late."""
+    TypeAdapter(Strict).validate_python(body)
+    for message in body["messages"]:
+        TypeAdapter(ChatCompletionMessageParam).validate_python(message)
+        if message["role"] == "tool" and not isinstance(message["content"], str):
+            for part in message["content"]:
+                TypeAdapter(ChatCompletionContentPartTextParam).validate_python(part)
+    for offered in body["tools"]:
+        TypeAdapter(ChatCompletionToolUnionParam).validate_python(offered)
+
+
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "now"])
 async def test_requests_with_tools_are_what_the_official_types_allow(script, choice) -> None:
     request = with_turns(
@@ -82,8 +100,8 @@ async def test_requests_with_tools_are_what_the_official_types_allow(script, cho
     request = msgspec.structs.replace(request, tool_choice=choice)
     await ask(script, called(content="Rain.", finish="stop"), request=request, params="?sampling=standard")
     _, body = script.seen[-1]
-    sent = TypeAdapter(Strict).validate_python(body)
-    assert [tool["function"]["name"] for tool in sent["tools"]] == ["get_weather", "now"]
+    check_official(body)
+    assert [offered["function"]["name"] for offered in body["tools"]] == ["get_weather", "now"]
     expected = {"type": "function", "function": {"name": "now"}} if choice == "now" else choice
     assert body["tool_choice"] == expected
     assistant, weather, _ = body["messages"][1:]
@@ -97,6 +115,26 @@ async def test_broken_arguments_go_back_as_an_object_which_every_server_can_read
     turn = Message("assistant", "", (ToolCall("a", "get_weather", None, '{"city": "Os'),))
     await ask(script, called(), request=with_turns(turn, Message("tool", "error", tool_call_id="a")))
     assert script.seen[-1][1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+async def test_pictures_of_results_stand_in_a_message_of_the_user_behind_all_results(script) -> None:
+    """The official types allow only text in a message of role tool."""
+    calls = (CALL, ToolCall("call_8", "now", {}))
+    request = with_turns(
+        Message("assistant", "", calls),
+        Message("tool", (Text("A scan:"), Image.of(b"scan", "image/png")), tool_call_id="call_7"),
+        Message("tool", (Image.of(b"clock", "image/png"),), tool_call_id="call_8"),
+        Message("assistant", "I see."),
+        Message("user", "Go on."),
+    )
+    await ask(script, called(content="Rain."), request=request, params="?sampling=standard")
+    _, body = script.seen[-1]
+    check_official(body)
+    roles = [message["role"] for message in body["messages"]]
+    assert roles == ["user", "assistant", "tool", "tool", "user", "assistant", "user"]
+    assert [message["content"] for message in body["messages"][2:4]] == ["A scan:", "see the picture"]
+    kinds = [part["type"] for part in body["messages"][4]["content"]]
+    assert kinds == ["text", "image_url", "image_url"]
 
 
 async def test_requests_without_tools_say_nothing_of_them(script) -> None:
@@ -306,8 +344,15 @@ def recorded(id="r1"):
 
 
 async def probed(script, *documents) -> None:
-    short = called(content="343", finish="stop")  # to the question that every model is asked
-    script.chat(*map(sending, (short, *documents)))
+    """Probe a server that sends these in turn to requests with tools, the last one from then on."""
+    waiting = list(documents)
+
+    async def answer(request, body):
+        if "tools" not in body:
+            return web.json_response(called(content="Hello.", finish="stop"))
+        return await sending(waiting.pop(0) if len(waiting) > 1 else waiting[0])(request, body)
+
+    script.replies["/v1/chat/completions"] = answer
     backend = load(f"openai:tiny@{script.url}")
     try:
         await backend.probe(Requirements(tools=True))
