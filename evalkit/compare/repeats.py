@@ -119,7 +119,7 @@ class _Scored:
         self.clusters = np.asarray(column.clusters)[kept]
         self.inapplicable = len(np.setdiff1d(draws.ended // repeats, sequences // repeats))
         self._starts = np.flatnonzero(np.diff(self.samples, prepend=-1))
-        ends = [*self._starts[1:].tolist(), len(self.values)]
+        ends = [*self._starts.tolist(), len(self.values)][1:]
         names = [draws.names.get(sequence) for sequence in sequences[kept].tolist()]
         scores = self.values.tolist()
         spans = list(zip(self._starts.tolist(), ends, strict=True))
