@@ -196,7 +196,8 @@ def _scored(store: Store, run: Run, endings: Endings, known: NDArray[np.bool_]) 
     missing = (run.spec.n_expected or run.n) - len(endings.sequences)
     scored = []
     for info in infos:
-        column = columns[info.name]
+        if (column := columns.get(info.name)) is None:  # a value of the task's own, without samples' scores
+            continue
         values = np.asarray(column.values)
         rows = np.searchsorted(endings.sequences, column.sequences)
         kept = known[rows] & ~np.isnan(values)

@@ -68,8 +68,8 @@ class Repeats(Struct, frozen=True):
 class _Request(Struct):
     """The fields of a stored request that decide whether two draws can differ."""
 
-    temperature: float | None = None
-    seed: int | None = None
+    temperature: Any = None
+    seed: Any = None
     extra: dict[str, Any] = {}
 
 
@@ -86,11 +86,13 @@ def repeats_of(store: Store, run: Run) -> Repeats | None:
     infos = [m for m in run.spec.metrics if m.judges_output and is_mean(run, m.name)]
     if n < 2 or not infos:
         return None
-    draws = _Draws(store, run)
     columns = store.samples.columns(run.id, [info.name for info in infos])
+    draws = _Draws(store, run)
     expected = (run.spec.n_expected or run.n) // n
     metrics = {}
     for info in infos:
+        if info.name not in columns:  # a value of the task's own, without scores of samples
+            continue
         scored = _Scored(columns[info.name], draws, n)
         passed, voted, all_passed = {}, {}, {}
         if info.higher_is_better and (info.low, info.high) == (0, 1) and scored.are_binary:
@@ -117,7 +119,7 @@ class _Scored:
         self.clusters = np.asarray(column.clusters)[kept]
         self.inapplicable = len(np.setdiff1d(draws.ended // repeats, sequences // repeats))
         self._starts = np.flatnonzero(np.diff(self.samples, prepend=-1))
-        ends = [*self._starts[1:].tolist(), len(self.values)]
+        ends = [*self._starts.tolist(), len(self.values)][1:]
         names = [draws.names.get(sequence) for sequence in sequences[kept].tolist()]
         scores = self.values.tolist()
         spans = list(zip(self._starts.tolist(), ends, strict=True))
@@ -168,8 +170,8 @@ class _Draws:
         self.names: dict[int, str] = {}  # of what an answer says, by sequence; a failed reply has none
         self.kinds: Counter[str] = Counter()
         self.texts: dict[str, list[int]] = {}  # hashes of the replies by sample
-        self.seeds: dict[str, list[int | None]] = {}
-        self.temperatures: set[float | None] = set()
+        self.seeds: dict[str, list[Any]] = {}
+        self.temperatures: set[Any] = set()
         for sequence, (sample_id, _), sample, draw in store.samples.parts(run.id, Sample, _Draw):
             if sequence not in failed and (named := vote(sample, draw.answer)):
                 self.names[sequence] = named.name
@@ -197,7 +199,7 @@ class _Draws:
         return notes
 
 
-def _on_seeds(by_sample: Sequence[Sequence[int | None]]) -> str:
+def _on_seeds(by_sample: Sequence[Sequence[Any]]) -> str:
     """Say which seeds the repeats had."""
     repeated = [seeds for seeds in by_sample if len(seeds) > 1 and None not in seeds]
     if not repeated:

@@ -33,7 +33,7 @@ def vote(sample: Sample, answer: Answer | None) -> Vote | None:
     if answer.choice is not None:
         return Vote("choice", str(answer.choice))
     if (exact := answer.metadata.get("exact_answer")) is not None:
-        names = [exact] if isinstance(exact, str) else list(exact)
+        names = exact if isinstance(exact, list | tuple) else [exact]
         return Vote("exact answer", normalize(str(names[0]))) if names else None
     reply = answer.reply
     if "\\boxed{" in reply:

@@ -234,6 +234,13 @@ def test_without_counts_of_tokens_there_is_no_curve(store: Store) -> None:
         Budgets(store, run)
 
 
+def test_a_value_without_scores_of_samples_has_no_curve(store: Store) -> None:
+    run = add(store, [{"score": 1.0, "tokens": 9}])
+    store.samples.replace_scores("run", {0: []})
+    with pytest.raises(UsageError, match="has no score that a limit of tokens changes"):
+        Budgets(store, run)
+
+
 def test_lm_eval_scores_the_text_of_cut_replies(store: Store) -> None:
     run = add(store, [{"score": 1.0, "tokens": 9}], facts={"lm_eval": {"version": "0.4"}})
     with pytest.raises(UsageError, match="which scores the text of a reply that was cut off"):

@@ -188,5 +188,13 @@ def test_an_aggregate_has_no_repeats(store: Store) -> None:
     assert repeats_of(store, add(store, [[("a", 1.0), ("b", 0.0)]], 1, aggregated=True)) is None
 
 
+def test_a_value_without_scores_of_samples_is_left_out(store: Store) -> None:
+    run = add(store, [[("a", 1.0), ("b", 0.0)]], 1)
+    store.samples.replace_scores("run", {0: [], 1: []})
+    found = repeats_of(store, run)
+    assert found is not None
+    assert found.metrics == {}
+
+
 def test_k_goes_in_powers_of_two_to_the_number_of_repeats() -> None:
     assert [ks(n) for n in (2, 3, 8, 10)] == [[1, 2], [1, 2, 3], [1, 2, 4, 8], [1, 2, 4, 8, 10]]

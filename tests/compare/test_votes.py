@@ -34,6 +34,7 @@ def test_what_the_task_has_read_comes_first() -> None:
     assert vote(sample, Answer(text="13", metadata=listed)) == Vote("exact answer", "egfr")
     assert vote(sample, Answer(text="13", metadata={"exact_answer": "Yes"})) == Vote("exact answer", "yes")
     assert vote(sample, Answer(text="13", metadata={"exact_answer": []})) is None
+    assert vote(sample, Answer(text="13", metadata={"exact_answer": 13})) == Vote("exact answer", "13")
 
 
 def test_a_failed_reply_has_no_vote() -> None:
