@@ -106,6 +106,8 @@ class _Question:
             thinking.allowance = settings.allowance(thinking.context)
             if not thinking.context and settings.tokens is None:
                 thinking.allowance = await self._accepted(thinking.allowance)
+        elif reply and reply.finish_reason == "stop":
+            thinking.allowance = 0  # until a reply shows reasoning
         if settings.tokens:
             self.keeps = await self._keeps_tokens(reply)
         if not (thinking.channel or settings.identity or (reply and reply.finish_reason == "length")):
@@ -219,7 +221,8 @@ class _Question:
             how = "" if settings.tokens else " (another number: ?reasoning_tokens=N)"
             parts = [f"{self.backend.name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"]
         elif settings.identity:
-            parts = [f"{self.backend.name} did not reason about a short question"]
+            later = ": it gets room when a reply is cut inside its reasoning" * (settings.effort != "none")
+            parts = [f"{self.backend.name} did not reason about a short question{later}"]
         else:
             return (
                 f"{self.backend.name} did not end its answer to a short question within {LENGTH:,} tokens. "

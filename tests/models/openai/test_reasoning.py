@@ -107,6 +107,19 @@ async def test_a_model_that_begins_to_reason_later_is_asked_again_with_room(chan
     assert [body["max_tokens"] for body in thinker.bodies[1:]] == [16, 16 + 20_480, 16 + 20_480]
 
 
+async def test_a_model_that_does_not_reason_gets_no_room_although_the_spec_names_a_number():
+    with serve(ThinkingModel(thinks=lambda body: 0, counts=False)) as thinker:
+        probed, response = await asked(thinker, "?reasoning_tokens=1000")
+    assert (response.text, last(thinker)["max_tokens"]) == ("343", 16)
+    assert "did not reason about a short question" in probed.info.server["reasoning"]["said"]
+
+
+async def test_reasoning_that_the_server_neither_shows_nor_names_is_seen_by_its_tokens():
+    with serve(ThinkingModel("hidden", counts=False)) as thinker:
+        probed, response = await asked(thinker)
+    assert (response.text, probed.info.server["reasoning"]["channel"]) == ("343", "hidden")
+
+
 async def test_without_a_context_the_allowance_is_what_the_server_accepts():
     thinker = ThinkingModel(context=None)
     with serve(thinker):
