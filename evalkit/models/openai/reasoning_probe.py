@@ -30,9 +30,16 @@ _PLACES: dict[Channel, str] = {
     "hidden": "hidden: the server only counts the tokens",
 }
 _EFFORTS = {
+    "": "",
     "followed": "effort={} is followed",
     "switched on": "effort={} switches reasoning on; the server has no degrees of it",
     "not known": "whether effort={} is followed cannot be told",
+}
+_KEEPS = {
+    "": "",
+    "server": "",
+    "max_tokens": "the server does not end reasoning by itself at that number: longer replies are cut",
+    "not known": "whether the server ends reasoning at that number cannot be told",
 }
 
 
@@ -94,7 +101,7 @@ class _Question:
     def __init__(self, backend: OpenAIBackend, kind: str) -> None:
         self.backend, self.kind, self.thinking = backend, kind, backend.thinking
         self.settings = backend.thinking.settings
-        self.keeps: str = ""  # how the number of tokens is kept
+        self.limit = self.settings.tokens if WAYS[kind].tokens else None  # None, too, once it was refused
 
     async def answer(self) -> dict[str, Any]:
         """Return what was found, as facts for the provenance; nothing for a model that does not reason."""
@@ -108,16 +115,16 @@ class _Question:
                 thinking.allowance = await self._accepted(thinking.allowance)
         elif reply and reply.finish_reason == "stop":
             thinking.allowance = 0  # until a reply shows reasoning
-        if settings.tokens:
-            self.keeps = await self._keeps_tokens(reply)
+        keeps = await self._keeps_tokens(reply) if settings.tokens else ""
         if not (thinking.channel or settings.identity or (reply and reply.finish_reason == "length")):
             return {}
+        said = self._said(reply), _EFFORTS[follows].format(settings.effort), _KEEPS[keeps]
         return {
             "channel": thinking.channel,
             "allowance": thinking.allowance,
             **({"effort": follows} if follows else {}),
-            **({"tokens": self.keeps} if self.keeps else {}),
-            "said": self._said(follows),
+            **({"tokens": keeps} if keeps else {}),
+            "said": "; ".join(filter(None, said)),
         }
 
     async def _first(self) -> Response | None:
@@ -126,12 +133,12 @@ class _Question:
         A refused limit of tokens is left out: ``max_tokens`` then ends the reasoning. Raises ``ProbeError``
         where the server refuses something else that the spec sets.
         """
-        unlimited = parameters_for(self.kind, self.settings.effort, None)
         try:
             return await self._ask(self.thinking.parameters)
         except RequestRejected as problem:
-            if self.thinking.parameters != unlimited:
-                self.thinking.parameters = unlimited
+            if self.limit:
+                self.limit = None
+                self.thinking.parameters = parameters_for(self.kind, self.settings.effort, None)
                 return await self._first()
             if not self.thinking.parameters:
                 return None
@@ -160,11 +167,10 @@ class _Question:
             return "followed"
         other = "low" if effort not in ("minimal", "low") else "high"
         try:
-            against = await self._ask(parameters_for(self.kind, other, self.settings.tokens))
+            against = await self._ask(parameters_for(self.kind, other, self.limit))
             if not self._differ(reply, against):
-                if self._differ(
-                    reply, await self._ask(parameters_for(self.kind, None, self.settings.tokens))
-                ):
+                unset = await self._ask(parameters_for(self.kind, None, self.limit))
+                if self._differ(reply, unset):
                     return "switched on"
                 raise ProbeError(
                     f"{name}: the server ignores effort={effort}: with effort={other}, and with none set, it "
@@ -192,8 +198,7 @@ class _Question:
     async def _keeps_tokens(self, reply: Response | None) -> str:
         """Return what keeps reasoning to its number of tokens: the ``server``, or ``max_tokens`` alone."""
         way = WAYS[self.kind].tokens
-        unlimited = parameters_for(self.kind, self.settings.effort, None)
-        if way is None or self.thinking.parameters == unlimited:
+        if way is None or not self.limit:
             return "max_tokens"
         length = reply.usage.completion_tokens if reply and self.thinking.channel else 0
         if length < 4 * SHORT:
@@ -213,28 +218,22 @@ class _Question:
             return allowance
         return self.thinking.fitted or allowance
 
-    def _said(self, follows: str) -> str:
-        """Return what a reader of the screen should know, in one line."""
-        thinking, settings = self.thinking, self.settings
+    def _said(self, reply: Response | None) -> str:
+        """Return what a reader of the screen should know of the model's reasoning."""
+        name, thinking, settings = self.backend.name, self.thinking, self.settings
         if thinking.channel:
             beside = f"up to {thinking.allowance:,} tokens for it are added to the length of each answer"
             how = "" if settings.tokens else " (another number: ?reasoning_tokens=N)"
-            parts = [f"{self.backend.name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"]
-        elif settings.identity:
+            return f"{name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"
+        if reply is None:
+            return f"{name} did not answer a short question: whether it reasons is not known"
+        if settings.identity:
             later = ": it gets room when a reply is cut inside its reasoning" * (settings.effort != "none")
-            parts = [f"{self.backend.name} did not reason about a short question{later}"]
-        else:
-            return (
-                f"{self.backend.name} did not end its answer to a short question within {LENGTH:,} tokens. "
-                "If it reasons, say so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
-            )
-        if follows:
-            parts.append(_EFFORTS[follows].format(settings.effort))
-        if self.keeps == "max_tokens":
-            parts.append("the server does not end reasoning by itself at that number: longer replies are cut")
-        elif self.keeps == "not known":
-            parts.append("whether the server ends reasoning at that number cannot be told")
-        return "; ".join(parts)
+            return f"{name} did not reason about a short question{later}"
+        return (
+            f"{name} did not end its answer to a short question within {LENGTH:,} tokens. If it reasons, say "
+            "so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
+        )
 
 
 def _prompt(reply: Response) -> int:
