@@ -24,6 +24,7 @@ Channel = Literal["", "field", "marks", "template", "hidden"]
 Generate = Callable[[str, Request], Awaitable[tuple[Response, RateLimits]]]
 Parameters = dict[str, Any]
 
+FEW = 8  # special tokens of a reply; more tokens than bytes of text, besides these, were thoughts
 LEAST_ROOM = 256  # tokens; less is no room to think
 # A server's words for more tokens than fit into its context, or into one reply.
 _TOO_LONG = re.compile(r"context|max_(?:completion_|new_)?tokens|too (?:large|long)|exceed|token count", re.I)
@@ -108,8 +109,8 @@ class Thinking:
         A constraint that begins with the reply leaves none, unless reasoning has a field of its own: a server
         that parses it constrains only the answer.
         """
-        if not chat:
-            return self.in_completions
+        if not chat or not self.allowance:
+            return 0 if chat else self.in_completions
         constrained = request.json_schema is not None or request.regex is not None
         return 0 if constrained and self.channel in ("marks", "template") else self.allowance
 
@@ -161,7 +162,9 @@ class Thinking:
             return "field"
         if self._split(response.text)[0]:
             return "template" if first_mark_closes(response.text, self.settings.marks) else "marks"
-        return "hidden" if response.usage.reasoning_tokens else ""
+        usage, shown = response.usage, len(response.text.encode())
+        unseen = usage.completion_tokens > shown + FEW and not response.tool_calls
+        return "hidden" if usage.reasoning_tokens or unseen else ""
 
     def _split(self, text: str) -> tuple[str, str]:
         return split_reasoning(text, self.settings.marks)

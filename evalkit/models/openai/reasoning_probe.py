@@ -28,9 +28,16 @@ _PLACES: dict[Channel, str] = {
     "hidden": "hidden: the server only counts the tokens",
 }
 _EFFORTS = {
+    "": "",
     "followed": "effort={} is followed",
     "switched on": "effort={} switches reasoning on; the server has no degrees of it",
     "not known": "whether effort={} is followed cannot be told",
+}
+_KEEPS = {
+    "": "",
+    "server": "",
+    "max_tokens": "the server does not end reasoning by itself at that number: longer replies are cut",
+    "not known": "whether the server ends reasoning at that number cannot be told",
 }
 
 
@@ -54,7 +61,7 @@ async def probe_reasoning(backend: OpenAIBackend, info: ServerInfo) -> ServerInf
         thinking.in_completions = settings.tokens or 0
         return _with_facts(info, settings.identity, {})
     kind = server_kind(backend, info)
-    thinking.parameters = _parameters(kind, settings.effort, settings.tokens)
+    thinking.parameters = parameters_for(kind, settings.effort, settings.tokens)
     found = await _Question(backend, kind).answer()
     chosen = {ALLOWANCE: thinking.allowance} if thinking.channel and not settings.tokens else {}
     return _with_facts(info, settings.identity | chosen, found)
@@ -75,7 +82,8 @@ def server_kind(backend: OpenAIBackend, info: ServerInfo) -> str:
     return owner if owner in ("vllm", "sglang", "llamacpp") else "other"
 
 
-def _parameters(kind: str, effort: str | None, tokens: int | None) -> dict[str, Any]:
+def parameters_for(kind: str, effort: str | None, tokens: int | None) -> dict[str, Any]:
+    """Return what tells a kind of server an effort and a number of tokens, as far as it has them."""
     way = WAYS[kind]
     told = way.effort(effort) if effort else {}
     return merged(told, way.tokens(tokens)) if tokens and way.tokens else told
@@ -91,7 +99,7 @@ class _Question:
     def __init__(self, backend: OpenAIBackend, kind: str) -> None:
         self.backend, self.kind, self.thinking = backend, kind, backend.thinking
         self.settings = backend.thinking.settings
-        self.keeps: str = ""  # how the number of tokens is kept
+        self.limit = self.settings.tokens if WAYS[kind].tokens else None  # None, too, once it was refused
 
     async def answer(self) -> dict[str, Any]:
         """Return what was found, as facts for the provenance; nothing for a model that does not reason."""
@@ -103,28 +111,35 @@ class _Question:
             thinking.allowance = settings.allowance(thinking.context)
             if not thinking.context and settings.tokens is None:
                 thinking.allowance = await self._accepted(thinking.allowance)
-        if settings.tokens:
-            self.keeps = await self._keeps_tokens(reply)
+        elif reply and reply.finish_reason == "stop":
+            thinking.allowance = 0  # until a reply shows reasoning
+        keeps = await self._keeps_tokens(reply) if settings.tokens else ""
         if not (thinking.channel or settings.identity or (reply and reply.finish_reason == "length")):
             return {}
+        said = self._said(reply), _EFFORTS[follows].format(settings.effort), _KEEPS[keeps]
         return {
             "channel": thinking.channel,
             "allowance": thinking.allowance,
             **({"effort": follows} if follows else {}),
-            **({"tokens": self.keeps} if self.keeps else {}),
-            "said": self._said(follows),
+            **({"tokens": keeps} if keeps else {}),
+            "said": "; ".join(filter(None, said)),
         }
 
     async def _first(self) -> Response | None:
         """Return the reply with all that the spec sets; None where the server could not answer.
 
-        Raises ``ProbeError`` where it refuses what the spec sets.
+        A refused limit of tokens is left out: ``max_tokens`` then ends the reasoning. Raises ``ProbeError``
+        where the server refuses something else that the spec sets.
         """
         if not self.thinking.parameters:
             return self.backend.first_reply
         try:
             return await self._ask(self.thinking.parameters)
         except (RequestRejected, UsageError) as problem:  # UsageError: it names one of these parameters
+            if self.limit:
+                self.limit = None
+                self.thinking.parameters = parameters_for(self.kind, self.settings.effort, None)
+                return await self._first()
             told = " and ".join(f"{name}={value}" for name, value in self.settings.identity.items())
             raise ProbeError(f"{self.backend.name}: the server refuses {told}: {problem}") from None
         except ModelError:
@@ -150,9 +165,10 @@ class _Question:
             return "followed"
         other = "low" if effort not in ("minimal", "low") else "high"
         try:
-            against = await self._ask(_parameters(self.kind, other, self.settings.tokens))
+            against = await self._ask(parameters_for(self.kind, other, self.limit))
             if not self._differ(reply, against):
-                if self._differ(reply, await self._ask(_parameters(self.kind, None, self.settings.tokens))):
+                unset = await self._ask(parameters_for(self.kind, None, self.limit))
+                if self._differ(reply, unset):
                     return "switched on"
                 raise ProbeError(
                     f"{name}: the server ignores effort={effort}: with effort={other}, and with none set, it "
@@ -180,7 +196,7 @@ class _Question:
     async def _keeps_tokens(self, reply: Response | None) -> str:
         """Return what keeps reasoning to its number of tokens: the ``server``, or ``max_tokens`` alone."""
         way = WAYS[self.kind].tokens
-        if way is None:
+        if way is None or not self.limit:
             return "max_tokens"
         length = reply.usage.completion_tokens if reply and self.thinking.channel else 0
         if length < 4 * SHORT:
@@ -200,27 +216,22 @@ class _Question:
             return allowance
         return self.thinking.fitted or allowance
 
-    def _said(self, follows: str) -> str:
-        """Return what a reader of the screen should know, in one line."""
-        thinking, settings = self.thinking, self.settings
+    def _said(self, reply: Response | None) -> str:
+        """Return what a reader of the screen should know of the model's reasoning."""
+        name, thinking, settings = self.backend.name, self.thinking, self.settings
         if thinking.channel:
             beside = f"up to {thinking.allowance:,} tokens for it are added to the length of each answer"
             how = "" if settings.tokens else " (another number: ?reasoning_tokens=N)"
-            parts = [f"{self.backend.name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"]
-        elif settings.identity:
-            parts = [f"{self.backend.name} did not reason about a short question"]
-        else:
-            return (
-                f"{self.backend.name} did not end its answer to a short question within {LENGTH:,} tokens. "
-                "If it reasons, say so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
-            )
-        if follows:
-            parts.append(_EFFORTS[follows].format(settings.effort))
-        if self.keeps == "max_tokens":
-            parts.append("the server does not end reasoning by itself at that number: longer replies are cut")
-        elif self.keeps == "not known":
-            parts.append("whether the server ends reasoning at that number cannot be told")
-        return "; ".join(parts)
+            return f"{name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"
+        if reply is None:
+            return f"{name} did not answer a short question: whether it reasons is not known"
+        if settings.identity:
+            later = ": it gets room when a reply is cut inside its reasoning" * (settings.effort != "none")
+            return f"{name} did not reason about a short question{later}"
+        return (
+            f"{name} did not end its answer to a short question within {LENGTH:,} tokens. If it reasons, say "
+            "so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
+        )
 
 
 def _prompt(reply: Response) -> int:

@@ -32,6 +32,22 @@ async def test_probe_and_identity(llama_server):
     assert llama_server.rpartition(":")[2] not in str(facts.identity)
 
 
+async def test_a_template_without_reasoning_ignores_an_effort_which_is_refused(llama_server):
+    backend = load(f"openai:tiny@{llama_server}?effort=low")
+    with pytest.raises(ProbeError, match="ignores effort=low"):
+        await backend.probe(Requirements())
+    await backend.close()
+
+
+@pytest.mark.parametrize("options", ["effort=none", "reasoning_tokens=100"])
+async def test_parameters_for_reasoning_are_taken(llama_server, options):
+    backend = load(f"openai:tiny@{llama_server}?{options}")
+    probed = await backend.probe(Requirements())
+    response = await Model(backend, probed=probed).generate("What is the capital of France?", max_tokens=16)
+    await backend.close()
+    assert (response.text, probed.info.server["reasoning"]["channel"]) == ("Paris", "")
+
+
 @pytest.mark.parametrize("params", ["", "?stream=true"])
 async def test_chat(llama_server, params):
     backend = load(f"openai:tiny@{llama_server}{params}")
