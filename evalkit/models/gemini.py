@@ -71,8 +71,8 @@ def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
         "temperature": request.temperature,
         "topP": request.top_p,
     }
-    if request.stop:
-        config["stopSequences"] = list(request.stop)
+    if stop := thinking.stop(request):
+        config["stopSequences"] = list(stop)
     if request.seed is not None:
         config["seed"] = request.seed
     if request.json_schema is not None:
