@@ -166,11 +166,16 @@ class VendorBackend(HTTPBackend):
         known |= self.spec.reasoning.identity
         return {name: value for name, value in known.items() if value is not None}
 
+    @property
+    def model_path(self) -> str:
+        """The page of the model below the URL."""
+        return f"models/{self.model}"
+
     async def own_entry(self, url: str) -> Any:
         """Return the page that a vendor has of the model by its name or alias; None if there is none."""
         if self.model in ("", "default"):
             return None
-        return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
+        return await self.get_json(f"{url}/{quote(self.model_path)}", missing=NO_LIST)
 
 
 def _answered(response: Response) -> int:
