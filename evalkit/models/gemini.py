@@ -94,9 +94,7 @@ def _contents(messages: Sequence[Message]) -> list[Any]:
 def _named_calls(message: Message) -> dict[str, dict[str, str]]:
     """Return what names the calls of a turn, by id. Gemini may give no ids: then none goes back."""
     own = own_turn(message, VENDOR)
-    given = (
-        None if own is None else {part["functionCall"].get("id") for part in own if "functionCall" in part}
-    )
+    named = [part["functionCall"].get("id") for part in own or () if "functionCall" in part]
     return {
         call.id: {**({"id": call.id} if own is None or call.id in named else {}), "name": call.name}
         for call in message.tool_calls

@@ -68,12 +68,10 @@ def test_broken_arguments_go_back_as_they_were():
     assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"arguments": '{"zone": '}
 
 
-@pytest.mark.parametrize("name", ["gemini-3-pro", "models/gemini-3-pro", "tunedModels/mine"])
-def test_a_model_may_be_named_with_its_folder(keys, name):
-    path = load(f"gemini:{name}").target("")
-    assert path == (
-        "/models/gemini-3-pro:generateContent" if "gemini-3" in name else f"/{name}:generateContent"
-    )
+def test_a_model_may_be_named_with_its_folder(keys):
+    for name in ("gemini-3-pro", "models/gemini-3-pro"):
+        assert load(f"gemini:{name}").target("") == "/models/gemini-3-pro:generateContent"
+    assert load("gemini:tunedModels/mine").target("") == "/tunedModels/mine:generateContent"
 
 
 def test_either_key_will_do(monkeypatch):
