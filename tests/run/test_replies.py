@@ -152,6 +152,46 @@ def test_predictions_are_read_behind_their_reasoning_and_cut_at_stop_strings(eva
     assert (run["counts"], run["metrics"]["exact_match"]["value"]) == ({"empty": 1, "ok": 3}, 0.75)
 
 
+PLANNED = (
+    "{{plan yes}}no",
+    "{{plan no}}yes",
+    "no?}}yes",
+    "{{plan yes",
+)  # two right, one wrong, one unfinished
+MARKS = ("--reasoning-marks", "{{plan,}}")
+
+
+def test_marks_that_only_the_user_knows_are_read_by_run_score_and_rescore(
+    run: Any, evalkit: Any, scripted: Any
+) -> None:
+    expected = ({"empty": 1, "ok": 3}, 0.5)
+
+    def read(document: Any) -> tuple[dict, float]:
+        (one,) = document["runs"]
+        return one["counts"], one["metrics"]["exact_match"]["value"]
+
+    scripted.reply = lambda question: PLANNED[int(question[9])]
+    (evalkit.folder / "task_it.py").write_text(TASK)
+    model = f"openai:tiny@{scripted.url}"
+    marked = f"{model}?reasoning_marks={{{{plan,}}}}"
+    assert read(evalkit.json("run", "task_it.py::words", "--model", marked)) == expected
+    assert read(evalkit.json("rescore", "latest")) == expected  # by the marks of the run
+    unread = evalkit.json("run", "task_it.py::words", "--model", model)
+    assert read(unread) == ({"ok": 4}, 0.0)
+    assert unread["runs"][0]["calls_from_cache"] == 4  # marks change how replies are read, and no reply
+    assert read(evalkit.json("rescore", "latest", *MARKS)) == expected
+    assert read(evalkit.json("rescore", "latest")) == expected  # they are kept
+    lines = [json.dumps({"id": f"q{n}", "prediction": text}) for n, text in enumerate(PLANNED)]
+    (evalkit.folder / "mine.jsonl").write_text("\n".join(lines))
+    assert read(evalkit.json("score", "task_it.py::words", "mine.jsonl", *MARKS)) == expected
+    assert read(evalkit.json("rescore", "latest")) == expected
+
+
+def test_marks_that_are_none_are_refused(evalkit: Any) -> None:
+    refused = evalkit("rescore", "latest", "--reasoning-marks", "<plan>", code=2)
+    assert "two different marks with a comma between them" in refused.stderr
+
+
 def test_a_prediction_with_half_an_emoji_is_scored(evalkit: Any) -> None:
     (evalkit.folder / "task_it.py").write_text(TASK)
     lines = [json.dumps({"id": f"q{n}", "prediction": "yes\ud83d"}) for n in range(4)]

@@ -1,5 +1,5 @@
 """An OpenAI-compatible server in a thread, for commands that run as processes: a test controls its replies,
-delays and failures."""
+delays and failures. The probe's question about reasoning is answered apart from these, and not counted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from evalkit.models.openai.reasoning_probe import QUESTION
 from tests.servers.in_thread import in_thread
 
 
@@ -48,10 +49,12 @@ class Scripted:
     async def chat(self, request: web.Request) -> web.Response:
         self.requests += 1
         body = await request.json()
-        self.bodies.append(body)
         content = body["messages"][-1]["content"]
         texts = [content] if isinstance(content, str) else [p["text"] for p in content if p["type"] == "text"]
         question = texts[-1]
+        if question == QUESTION:
+            return web.json_response({"choices": [{"message": {"content": "343"}, "finish_reason": "stop"}]})
+        self.bodies.append(body)
         self.asked[question] += 1
         self.keys.add(request.headers.get("Authorization"))
         failure = self.fault(sum(self.asked.values()))

@@ -108,8 +108,8 @@ class Thinking:
         A constraint that begins with the reply leaves none, unless reasoning has a field of its own: a server
         that parses it constrains only the answer.
         """
-        if not chat:
-            return self.in_completions
+        if not chat or not self.allowance:
+            return 0 if chat else self.in_completions
         constrained = request.json_schema is not None or request.regex is not None
         return 0 if constrained and self.channel in ("marks", "template") else self.allowance
 

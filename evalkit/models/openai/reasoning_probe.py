@@ -56,7 +56,7 @@ async def probe_reasoning(backend: OpenAIBackend, info: ServerInfo) -> ServerInf
         thinking.in_completions = settings.tokens or 0
         return _with_facts(info, settings.identity, {})
     kind = server_kind(backend, info)
-    thinking.parameters = _parameters(kind, settings.effort, settings.tokens)
+    thinking.parameters = parameters_for(kind, settings.effort, settings.tokens)
     found = await _Question(backend, kind).answer()
     chosen = {ALLOWANCE: thinking.allowance} if thinking.channel and not settings.tokens else {}
     return _with_facts(info, settings.identity | chosen, found)
@@ -77,7 +77,8 @@ def server_kind(backend: OpenAIBackend, info: ServerInfo) -> str:
     return owner if owner in ("vllm", "sglang", "llamacpp") else "other"
 
 
-def _parameters(kind: str, effort: str | None, tokens: int | None) -> dict[str, Any]:
+def parameters_for(kind: str, effort: str | None, tokens: int | None) -> dict[str, Any]:
+    """Return what tells a kind of server an effort and a number of tokens, as far as it has them."""
     way = WAYS[kind]
     told = way.effort(effort) if effort else {}
     return merged(told, way.tokens(tokens)) if tokens and way.tokens else told
@@ -120,11 +121,16 @@ class _Question:
     async def _first(self) -> Response | None:
         """Return the reply with all that the spec sets; None where the server could not answer.
 
-        Raises ``ProbeError`` where it refuses what the spec sets.
+        A refused limit of tokens is left out: ``max_tokens`` then ends the reasoning. Raises ``ProbeError``
+        where the server refuses something else that the spec sets.
         """
+        unlimited = parameters_for(self.kind, self.settings.effort, None)
         try:
             return await self._ask(self.thinking.parameters)
         except RequestRejected as problem:
+            if self.thinking.parameters != unlimited:
+                self.thinking.parameters = unlimited
+                return await self._first()
             if not self.thinking.parameters:
                 return None
             told = " and ".join(f"{name}={value}" for name, value in self.settings.identity.items())
@@ -152,9 +158,11 @@ class _Question:
             return "followed"
         other = "low" if effort not in ("minimal", "low") else "high"
         try:
-            against = await self._ask(_parameters(self.kind, other, self.settings.tokens))
+            against = await self._ask(parameters_for(self.kind, other, self.settings.tokens))
             if not self._differ(reply, against):
-                if self._differ(reply, await self._ask(_parameters(self.kind, None, self.settings.tokens))):
+                if self._differ(
+                    reply, await self._ask(parameters_for(self.kind, None, self.settings.tokens))
+                ):
                     return "switched on"
                 raise ProbeError(
                     f"{name}: the server ignores effort={effort}: with effort={other}, and with none set, it "
@@ -182,7 +190,8 @@ class _Question:
     async def _keeps_tokens(self, reply: Response | None) -> str:
         """Return what keeps reasoning to its number of tokens: the ``server``, or ``max_tokens`` alone."""
         way = WAYS[self.kind].tokens
-        if way is None:
+        unlimited = parameters_for(self.kind, self.settings.effort, None)
+        if way is None or self.thinking.parameters == unlimited:
             return "max_tokens"
         length = reply.usage.completion_tokens if reply and self.thinking.channel else 0
         if length < 4 * SHORT:

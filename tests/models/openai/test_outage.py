@@ -7,6 +7,7 @@ from aiohttp import web
 
 from evalkit.errors import SetupError
 from evalkit.models import load
+from evalkit.models.openai.reasoning_probe import QUESTION
 from evalkit.models.openai.transport import Unreachable
 from evalkit.types import Message, Request, Requirements
 
@@ -19,7 +20,7 @@ class Weights:
         script.chat(self.answer)
 
     async def answer(self, request, body):
-        self.asked += 1
+        self.asked += QUESTION not in str(body)
         text = f"{self.weights} {body['messages'][0]['content']}{self.asked if self.chance else ''}"
         return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
 

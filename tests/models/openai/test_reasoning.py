@@ -10,9 +10,9 @@ from evalkit.errors import ProbeError
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.openai.reasoning import ASKED_AGAIN, SHORTENED, UNFINISHED
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.reasoning_probe import QUESTION, parameters_for, server_kind
 from evalkit.models.reasoning import ALLOWANCE, MOST_ALLOWANCE
-from evalkit.types import Message, Request, Requirements, Response
+from evalkit.types import Message, Request, Requirements, Response, ServerInfo
 from tests.servers.thinking import CHANNELS, ThinkingModel, serve
 
 NEEDS = Requirements()
@@ -272,6 +272,7 @@ async def test_what_cannot_be_told_is_said():
             "server",
             "thinking_budget_tokens",
         ),
+        (ThinkingModel(owned_by="vllm", refuses=frozenset({"thinking_token_budget"})), "max_tokens", None),
         (ThinkingModel(owned_by="sglang"), "max_tokens", None),
         (ThinkingModel(), "max_tokens", None),
         (ThinkingModel(owned_by="vllm", thinks=lambda body: 20), "not known", "thinking_token_budget"),
@@ -286,6 +287,45 @@ async def test_a_number_of_tokens_is_room_and_the_servers_limit_where_it_has_one
     assert probed.info.server["reasoning"]["tokens"] == keeps
     assert probed.info.identity["reasoning_tokens"] == 1000
     assert ALLOWANCE not in probed.info.identity
+
+
+@pytest.mark.parametrize(
+    ("spec", "server", "kind", "parameters"),
+    [
+        (
+            "openai:x@https://openrouter.ai/api/v1",
+            {},
+            "openrouter",
+            {"reasoning": {"effort": "low", "max_tokens": 500}},
+        ),
+        ("openai:x@http://h:1", {"owned_by": "acme"}, "other", {"reasoning_effort": "low"}),
+        (
+            "sglang:x@http://h:1",
+            {"enable_strict_thinking": True},
+            "sglang, strict",
+            {
+                "chat_template_kwargs": {"enable_thinking": True, "thinking": True},
+                "reasoning_effort": "low",
+                "custom_params": {"thinking_budget": 500},
+            },
+        ),
+    ],
+)
+async def test_the_kind_of_server_says_how_it_is_told(spec, server, kind, parameters):
+    backend = load(spec)
+    assert server_kind(backend, ServerInfo(server=server)) == kind
+    assert parameters_for(kind, "low", 500) == parameters
+    await backend.close()
+
+
+async def test_a_server_that_fails_at_the_probes_question_is_used_all_the_same():
+    def thinks(body):
+        return 1 // 0 if QUESTION in str(body) else 0
+
+    with serve(ThinkingModel(thinks=thinks, counts=False)) as thinker:
+        probed, response = await asked(thinker)
+    assert response.text == "343"
+    assert "reasoning" not in probed.info.server
 
 
 async def test_plain_completions_have_room_once_a_reply_shows_reasoning():
