@@ -119,7 +119,7 @@ async def test_what_is_no_reply_is_a_failure_of_the_server(stage, status, body):
 
 async def test_a_wrong_key_stops_the_run_and_is_not_repeated(stage):
     stage.answers(401, stage.dialect.error(401, f"the key {KEY} is not valid"))
-    with pytest.raises(ProbeError, match="api_key_env") as caught:
+    with pytest.raises(ProbeError, match="key_env") as caught:
         await stage.backend.send(ASK)
     assert KEY not in str(caught.value)
 

@@ -97,7 +97,7 @@ async def test_the_time_to_wait_stands_in_the_body(script, keys):
 async def test_a_wrong_key_which_is_a_400_stops_the_run(script, keys):
     stage = Stage(script, GEMINI)
     stage.answers(400, GEMINI.error(400, "API key not valid. Please pass a valid API key."))
-    with pytest.raises(ProbeError, match="api_key_env"):
+    with pytest.raises(ProbeError, match="key_env"):
         await stage.backend.send(ASK)
     await stage.backend.close()
 
