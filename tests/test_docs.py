@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Stand-ins for servers and files that a reader has and a test has not.
-SERVED = re.compile(r"(?:sglang|openai):(?:NAME|tiny)(?:@http://127\.0\.0\.1:\d+)?")
+SERVED = re.compile(r"(?:sglang|openai|anthropic|gemini):(?:NAME|tiny)(?:@http://127\.0\.0\.1:\d+)?")
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -49,7 +49,7 @@ def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> d
         "max_tokens": thinking.length(request.max_tokens),
         "messages": _messages(rest),
         "system": "\n\n".join(system),
-        "stop_sequences": [text for text in request.stop if text.strip()],
+        "stop_sequences": [text for text in thinking.stop(request) if text.strip()],
         "tools": [_tool(tool.name, tool.description, tool.parameters) for tool in request.tools],
         "tool_choice": _tool_choice(request),
         **thinking.fields,

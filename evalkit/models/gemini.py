@@ -47,7 +47,6 @@ _NAMES = {"max_tokens": "maxOutputTokens", "top_p": "topP", "stop": "stopSequenc
 _TOP = frozenset({"safetySettings", "cachedContent", "serviceTier", "store", "labels", "toolConfig", "tools"})
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _MIME = {"audio/mpeg": "audio/mp3"}  # Google's name
-_UNNAMED = "unnamed-"  # begins the ids that evalkit gives to calls without one: they are not sent
 
 
 def payload(request: Request, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
@@ -72,8 +71,8 @@ def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
         "temperature": request.temperature,
         "topP": request.top_p,
     }
-    if request.stop:
-        config["stopSequences"] = list(request.stop)
+    if stop := thinking.stop(request):
+        config["stopSequences"] = list(stop)
     if request.seed is not None:
         config["seed"] = request.seed
     if request.json_schema is not None:
@@ -85,17 +84,27 @@ def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
 
 
 def _contents(messages: Sequence[Message]) -> list[Any]:
-    names: dict[str, str] = {}
+    calls: dict[str, dict[str, str]] = {}
     turns = []
     for message in messages:
-        names |= {call.id: call.name for call in message.tool_calls}
-        turns.append(_turn(message, names))
+        calls |= _named_calls(message)
+        turns.append(_turn(message, calls))
     return [{"role": role, "parts": parts} for role, parts in merged(turns, "Gemini")]
 
 
-def _turn(message: Message, names: Mapping[str, str]) -> tuple[str, list[Any]]:
+def _named_calls(message: Message) -> dict[str, dict[str, str]]:
+    """Return what names the calls of a turn, by id. Gemini may give no ids: then none goes back."""
+    own = own_turn(message, VENDOR)
+    named = [part["functionCall"].get("id") for part in own or () if "functionCall" in part]
+    return {
+        call.id: {**({"id": call.id} if own is None or call.id in named else {}), "name": call.name}
+        for call in message.tool_calls
+    }
+
+
+def _turn(message: Message, calls: Mapping[str, Mapping[str, str]]) -> tuple[str, list[Any]]:
     if message.role == "tool":
-        return "user", [_tool_result(message, names)]
+        return "user", [_tool_result(message, calls)]
     if message.role == "user":
         return "user", [_part(part) for part in parts_of(message)]
     if message.role != "assistant":
@@ -103,25 +112,17 @@ def _turn(message: Message, names: Mapping[str, str]) -> tuple[str, list[Any]]:
     if (own := own_turn(message, VENDOR)) is not None:
         return "model", list(own)
     text = text_of(message)
-    calls = [
-        {"functionCall": {**_id(call.id), "name": call.name, "args": object_arguments(call)}}
-        for call in message.tool_calls
-    ]
-    return "model", [*([{"text": text}] if text.strip() else []), *calls]
+    called = [{"functionCall": {**calls[c.id], "args": object_arguments(c)}} for c in message.tool_calls]
+    return "model", [*([{"text": text}] if text.strip() else []), *called]
 
 
-def _tool_result(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
-    if (name := names.get(message.tool_call_id)) is None:
+def _tool_result(message: Message, calls: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    if (call := calls.get(message.tool_call_id)) is None:
         raise RequestRejected(f"no earlier message calls a tool with the id {message.tool_call_id!r}")
     parts = parts_of(message)
     text = "\n\n".join(part.text for part in parts if isinstance(part, Text))
     media = [_part(part) for part in parts if not isinstance(part, Text)]
-    result = {**_id(message.tool_call_id), "name": name, "response": {"result": text}}
-    return {"functionResponse": result | ({"parts": media} if media else {})}
-
-
-def _id(name: str) -> dict[str, str]:
-    return {} if not name or name.startswith(_UNNAMED) else {"id": name}
+    return {"functionResponse": {**call, "response": {"result": text}, **({"parts": media} if media else {})}}
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         model=model,
         notes=notes,
         tool_calls=_calls(parts, wire.as_text(reply.get("responseId"))),
-        native={VENDOR: whole_values(parts)} if any(_signed(part) for part in parts) else None,
+        native=_native(parts),
         **fields,
     )
 
@@ -191,13 +192,16 @@ def _blocked(reply: Mapping[str, Any], usage: Usage, model: str, fields: Mapping
 def _calls(parts: Sequence[Mapping[str, Any]], reply: str) -> tuple[ToolCall, ...]:
     calls = [part["functionCall"] for part in parts if part.get("functionCall")]
     return tuple(
-        read_call(call.get("id") or f"{_UNNAMED}{reply}-{i}", call["name"], call.get("args") or {})
+        read_call(call.get("id") or f"{reply}-{i}", call["name"], call.get("args") or {})
         for i, call in enumerate(calls)
     )
 
 
-def _signed(part: Mapping[str, Any]) -> bool:
-    return bool(part.keys() - {"text", "functionCall"})
+def _native(parts: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the turn as Gemini wrote it where it has more than texts and calls with ids, else None."""
+    more = any(part.keys() - {"text", "functionCall"} for part in parts)
+    unnamed = any("functionCall" in part and not part["functionCall"].get("id") for part in parts)
+    return {VENDOR: whole_values(parts)} if more or unnamed else None
 
 
 def read_usage(data: Any) -> Usage:
@@ -259,9 +263,14 @@ class GeminiBackend(VendorBackend):
         """Return the headers of every request."""
         return {"x-goog-api-key": key} if key else None
 
+    @property
+    def model_path(self) -> str:
+        """The model's place below the URL: ``models/NAME``, or the name itself if that has a folder."""
+        return self.model if "/" in self.model else f"models/{self.model}"
+
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
-        return f"{url}/models/{self.model}:generateContent"
+        return f"{url}/{self.model_path}:generateContent"
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""

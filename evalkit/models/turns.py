@@ -12,6 +12,8 @@ from evalkit.models.openai import wire
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
+SYSTEM = ("system", "developer")
+
 
 def parts_of(message: Message) -> tuple[Part, ...]:
     """Return a message's content as parts, without texts that are blank: several vendors refuse those."""
@@ -26,7 +28,7 @@ def text_of(message: Message) -> str:
         return message.content
     if not all(isinstance(part, Text) for part in message.content):
         raise RequestRejected(f"this interface takes only text in a message of role {message.role}")
-    return "\n\n".join(part.text for part in message.content if isinstance(part, Text))
+    return "".join(part.text for part in message.content if isinstance(part, Text))
 
 
 def leading_system(messages: Sequence[Message]) -> tuple[list[str], Sequence[Message]]:
@@ -34,9 +36,6 @@ def leading_system(messages: Sequence[Message]) -> tuple[list[str], Sequence[Mes
     start = next((i for i, m in enumerate(messages) if m.role not in SYSTEM), len(messages))
     texts = [text_of(message) for message in messages[:start]]
     return [text for text in texts if text.strip()], messages[start:]
-
-
-SYSTEM = ("system", "developer")
 
 
 def own_turn(message: Message, vendor: str) -> Any:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
 from evalkit.models.openai.probe import LENGTH, QUESTION
+from evalkit.models.openai.reasoning import LONG_ANSWER
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
@@ -55,6 +58,13 @@ class Thinking(NamedTuple):
             )
         return max(answer, self.most)
 
+    def stop(self, request: Request) -> tuple[str, ...]:
+        """Return the stop strings to send: none where the model may write them while it thinks.
+
+        ``Model`` ends every answer at the first stop string.
+        """
+        return () if self.room else request.stop
+
 
 NO_THINKING = Thinking()
 
@@ -96,6 +106,8 @@ class VendorBackend(HTTPBackend):
         if thinks and not self.plan.room and not self.spec.reasoning.identity:
             self._usual_room = self.spec.reasoning.allowance(info.max_context)
             self.set_plan(self.plan)
+        if thinks and self.spec.reasoning.effort == "none":
+            raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
             return info
         said = (
@@ -136,6 +148,8 @@ class VendorBackend(HTTPBackend):
         except Withheld:
             return self.withheld(), {}
         response = self.read(data, request, latency_s=time.perf_counter() - start)
+        if self.plan.room and _answered(response) > request.max_tokens:
+            response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
         return self._with_model_note(response), rates
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -152,11 +166,22 @@ class VendorBackend(HTTPBackend):
         known |= self.spec.reasoning.identity
         return {name: value for name, value in known.items() if value is not None}
 
+    @property
+    def model_path(self) -> str:
+        """The page of the model below the URL."""
+        return f"models/{self.model}"
+
     async def own_entry(self, url: str) -> Any:
         """Return the page that a vendor has of the model by its name or alias; None if there is none."""
         if self.model in ("", "default"):
             return None
-        return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
+        return await self.get_json(f"{url}/{quote(self.model_path)}", missing=NO_LIST)
+
+
+def _answered(response: Response) -> int:
+    """Return the tokens of the answer alone; 0 where the vendor does not count those of the reasoning."""
+    usage = response.usage
+    return usage.completion_tokens - usage.reasoning_tokens if usage.reasoning_tokens else 0
 
 
 def check_chat(request: Request) -> None:

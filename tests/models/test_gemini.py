@@ -32,10 +32,12 @@ def test_extra_thinking_settings_join_those_of_the_spec():
 def test_calls_without_ids_get_some_that_are_not_sent():
     part = {"functionCall": {"name": "now", "args": {}}}
     reply = {"candidates": [{"content": {"parts": [part, part]}, "finishReason": "STOP"}], "responseId": "r7"}
-    calls = read(reply, ASK, "gemini").tool_calls
+    response = read(reply, ASK, "gemini")
+    calls = response.tool_calls
     assert len({call.id for call in calls}) == 2
+    spoken = Message("assistant", "", tool_calls=calls, native=response.native)
     results = [Message("tool", text, tool_call_id=c.id) for c, text in zip(calls, "ab", strict=True)]
-    body = payload(Request(messages=(*ASK.messages, Message("assistant", "", tool_calls=calls), *results)))
+    body = payload(Request(messages=(*ASK.messages, spoken, *results)))
     assert body["contents"][1]["parts"] == [part, part]
     answers = [part["functionResponse"] for part in body["contents"][2]["parts"]]
     assert answers == [{"name": "now", "response": {"result": text}} for text in "ab"]
@@ -64,6 +66,12 @@ def test_broken_arguments_go_back_as_they_were():
         )
     )
     assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"arguments": '{"zone": '}
+
+
+def test_a_model_may_be_named_with_its_folder(keys):
+    for name in ("gemini-3-pro", "models/gemini-3-pro"):
+        assert load(f"gemini:{name}").target("") == "/models/gemini-3-pro:generateContent"
+    assert load("gemini:tunedModels/mine").target("") == "/tunedModels/mine:generateContent"
 
 
 def test_either_key_will_do(monkeypatch):

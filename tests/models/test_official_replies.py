@@ -295,7 +295,6 @@ def google_json(reply: google.GenerateContentResponse) -> dict[str, Any]:
 
 @SETTINGS
 @given(google_parts, google_usage)
-@pytest.mark.filterwarnings("ignore")
 def test_a_reply_of_gemini_is_read_whole(parts, usage):
     reply = google_reply(parts, usage_metadata=usage, response_id="r1", model_version="gemini-3")
     response = gemini.read(reply, ASK, "gemini-3")

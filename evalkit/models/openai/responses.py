@@ -218,24 +218,26 @@ class ResponsesBackend(VendorBackend):
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
+        sent = frozenset(self._left_out), self.plan  # others may learn the same meanwhile
         try:
             return await super()._generate(url, request)
         except RequestRejected as problem:
-            if not self._learned(str(problem), request):
+            if not self._learned(str(problem), request, *sent):
                 raise
             return await self._generate(url, request)
 
-    def _learned(self, said: str, request: Request) -> bool:
+    def _learned(self, said: str, request: Request, left_out: Container[str], plan: Thinking) -> bool:
         """Leave out a default that the vendor's words refuse; return whether there was one.
 
-        OpenAI gives summaries of what a model thought only to organizations that it has verified.
+        ``left_out`` and ``plan`` are those of the refused request. OpenAI gives summaries of what a model
+        thought only to organizations that it has verified.
         """
-        if "reasoning.summary" in said and "summary" in self.plan.fields.get("reasoning", {}):
+        if "reasoning.summary" in said and "summary" in plan.fields.get("reasoning", {}):
             self.set_plan(thinking_of(self.spec.reasoning, summary=False))
             return True
         for name, usual in _DEFAULTS.items():
             unset = name not in self.spec.generation and getattr(request, name) == usual
-            if f"'{name}'" in said and unset and name not in self._left_out:
+            if f"'{name}'" in said and unset and name not in left_out:
                 self._left_out[name] = said
                 return True
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -77,6 +79,14 @@ async def test_a_default_that_the_model_refuses_is_left_out_and_named(script, ke
     before = len(script.seen)
     assert (await stage.backend.send(ASK)).text == "Yes."
     assert len(script.seen) == before + 1
+    await stage.backend.close()
+
+
+async def test_requests_in_flight_learn_together_what_is_refused(script, keys):
+    stage = Stage(script, RESPONSES)
+    script.replies[RESPONSES.path] = refusing("temperature", "top_p")
+    replies = await asyncio.gather(*(stage.backend.send(ASK) for _ in range(8)))
+    assert [reply.text for reply in replies] == ["Yes."] * 8
     await stage.backend.close()
 
 
