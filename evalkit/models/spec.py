@@ -279,9 +279,12 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
         if spec.provider in _IN_PROCESS and name not in _OURS:
             extra[name] = value  # an argument of the model's class, which knows the type
             continue
-        if value in UNSET and name in GENERATION:
-            extra[name] = None
-            continue
+        if name in GENERATION:  # the last word on it counts: of evalkit.toml, or of what follows the name
+            generation.pop(name, None)
+            extra.pop(name, None)
+            if value in UNSET:
+                extra[name] = None
+                continue
         parsers, target = (GENERATION, generation) if name in GENERATION else (OPTIONS, options)
         if name not in parsers:
             known = [*GENERATION, *OPTIONS]

@@ -135,6 +135,15 @@ def test_names_from_the_configuration():
     assert (spec.generation, spec.options, spec.extra) == ({"max_tokens": 9}, {"stream": True}, {"top_k": 5})
 
 
+def test_what_follows_a_name_replaces_what_the_configuration_sets_or_leaves_out():
+    params = {"temperature": "unset", "top_p": 0.5}
+    config = {"models": {"mine": {"provider": "openai", "name": "m", "url": "http://h", "params": params}}}
+    spec = parse_spec("mine", config=config)
+    assert (spec.generation, spec.extra) == ({"top_p": 0.5}, {"temperature": None})
+    spec = parse_spec("mine?temperature=0.7&top_p=unset", config=config)
+    assert (spec.generation, spec.extra) == ({"temperature": 0.7}, {"top_p": None})
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
