@@ -39,7 +39,7 @@ class Conversation(Struct, frozen=True):
     - ``stopped``: the model gave an ``answer`` without a call; a ``tool`` or the ``user`` ended the
       conversation; ``max_turns`` were used up; it outgrew the model's ``context``; the last reply was cut
       (``length``) or was a ``refusal``.
-    - ``final``: the value with which a tool ended the conversation (``Done``).
+    - ``final``: the value with which a tool ended the conversation (``Done``), the answer unless it is None.
     """
 
     messages: tuple[Message, ...]
@@ -60,8 +60,8 @@ class Conversation(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The answer: the text of the last reply, or the result with which a tool ended the conversation."""
-        return as_text(self.final) if self.stopped == "tool" else self.response.text
+        """The answer: the value with which a tool ended the conversation, else the text of the last reply."""
+        return self.response.text if self.final is None else as_text(self.final)
 
     @property
     def unknown_tools(self) -> int:
@@ -103,8 +103,10 @@ class Conversation(Struct, frozen=True):
         conversation that used up its turns or the context has no answer: its status is ``truncated``.
         """
         status = Status.TRUNCATED if self.stopped in ("max_turns", "context") else None
+        if self.final is not None and not self.text.strip():
+            status = Status.EMPTY
         metadata = msgspec.to_builtins(Conversed(self.facts)) | fields.pop("metadata", {})
-        text = self.text if self.stopped == "tool" else UNSET
+        text = UNSET if self.final is None else self.text
         return Answer(
             **{"response": self.response, "text": text, "status": status, "metadata": metadata, **fields}
         )

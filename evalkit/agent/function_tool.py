@@ -94,6 +94,8 @@ def tool(
     """
 
     def wrap(fn: Callable[..., Any]) -> FunctionTool:
+        if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+            raise UsageError(f"@tool takes a function that is written with def, not {fn!r}")
         own, described = _docstring(fn)
         called = name or fn.__name__
         if parameters is None:

@@ -183,6 +183,23 @@ async def test_a_tool_can_end_the_conversation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text", "status"),
+    [("", "", Status.EMPTY), (7, "7", Status.OK), (None, "Bye.", Status.OK)],
+)
+async def test_the_value_that_ends_a_conversation_is_its_answer(value, text, status) -> None:
+    @tool
+    def end() -> Done:
+        """End."""
+        return Done(value)
+
+    conversation = await converse(
+        scripted(Response(text="Bye.", tool_calls=(call("end"),))), "?", tools=[end]
+    )
+    answer = conversation.answer()
+    assert (conversation.stopped, answer.text, classify_answer(answer)) == ("tool", text, status)
+
+
+@pytest.mark.parametrize(
     ("turn", "stopped", "status"),
     [
         ([call("add", a=1, b=1)], "max_turns", Status.TRUNCATED),

@@ -193,6 +193,7 @@ def nowhere(thing: Missing):  # noqa: F821
     [
         (untyped, "argument 'query' has no type: write query: str"),
         (several, r"\*queries.* has no name of its own"),
+        (len, "takes a function that is written with def, not <built-in function len>"),
         (opaque, "no JSON schema can describe its arguments: .*Opaque"),
         (nowhere, "its types cannot be read: .*Missing"),
     ],

@@ -11,7 +11,7 @@ from evalkit.errors import ProbeError, RequestRejected
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.openai.probe import red_png
-from evalkit.types import Image, Message, Request, Requirements, Text
+from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
 
 
 @pytest.fixture
@@ -137,3 +137,20 @@ async def test_an_image_is_seen(llava_server):
     same = await model.generate([Message("user", parts)], max_tokens=8)
     await backend.close()
     assert response.text == same.text == "red"
+
+
+async def test_a_real_server_takes_tools_calls_and_results_and_a_model_without_tools_is_refused(llama_server):
+    """The tiny model's chat template knows no tools: the server takes the request, and no call comes back."""
+    backend = load(f"openai:tiny@{llama_server}")
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    turn = Message("assistant", "", (ToolCall("call00001", "weather", {"city": "Paris"}),))
+    result = Message("tool", "rain", tool_call_id="call00001")
+    question = Message("user", "What is the capital of France?")
+    request = Request(
+        messages=(question, turn, result), tools=(Tool("weather", "Weather.", schema),), max_tokens=8
+    )
+    response = await backend.send(request)
+    assert (response.tool_calls, response.notes) == ((), ())
+    with pytest.raises(ProbeError, match=r"ignores tools: .*llama-server --jinja"):
+        await backend.probe(Requirements(tools=True))
+    await backend.close()
