@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
-from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.reasoning import Marks, split_reasoning
 from evalkit.reading.surrogates import whole
 from evalkit.requests import describe
 from evalkit.types import Image, Message, Part, Request, Response, Sample, ServerInfo, Text
@@ -51,6 +51,7 @@ class Model:
         self.defaults = dict(traits.defaults if defaults is None else defaults)
         self.facts = probed.info if probed else ServerInfo()
         self.sender, self._media = sender, traits.media
+        self.reasoning_marks = self.adapter.traits.reasoning_marks if self.adapter else None
         self.window = traits.window  # the samples in progress that suit the adapter; None: any number
         self.calls: list[Call] = []
         self._sample: Sample | None = None
@@ -214,23 +215,24 @@ class Model:
 
     async def _send(self, request: Request) -> Response:
         request = _without_halves(request)
-        response = read_reply(request, await self.sender.send(request))
+        response = read_reply(request, await self.sender.send(request), self.reasoning_marks)
         self.calls.append(Call(request, response))
         return response
 
 
-def read_reply(request: Request, response: Response) -> Response:
+def read_reply(request: Request, response: Response, marks: Marks | None = None) -> Response:
     """Return a reply with its reasoning apart from its text, and cut at the first stop string.
 
-    Every reply passes here, whatever answered: a server, the cache, a file of predictions.
+    Every reply passes here, whatever answered: a server, the cache, a file of predictions. ``marks`` are
+    those of the model's spec.
     """
     if not response.text:
         return response
     constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
-    reasoning, text = ("", response.text) if constrained else split_reasoning(response.text)
+    reasoning, text = ("", response.text) if constrained else split_reasoning(response.text, marks)
     text = whole(text)
     fields: dict[str, Any] = {}
-    if end := _end_at_stop(request, text):
+    if end := end_at_stop(request, text):
         stop, place = end
         if place + len(stop) < len(text):  # else the server stopped, but did not remove the stop string
             fields["notes"] = (*response.notes, f"the server ignored the stop string {stop!r}: cut there")
@@ -268,12 +270,12 @@ def _whole_content(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
 
 
 # Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
-_KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
+KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
 
 
-def _end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
+def end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
     """Return the first stop string in a text and its place; None if there is none."""
-    if not request.stop or (request.extra and any(request.extra.get(name) for name in _KEEP_STOP)):
+    if not request.stop or (request.extra and any(request.extra.get(name) for name in KEEP_STOP)):
         return None
     first: tuple[str, int] | None = None
     for stop in request.stop:

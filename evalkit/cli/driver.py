@@ -67,6 +67,7 @@ class RunBatch:
         self.xfailed: list[dict[str, str]] = []
         self.store_failed = False  # the report then says nothing of scores that are stored
         self.forgiven: set[str] = set()
+        self.said: set[str] = set()
         self.reliance: Any = []
         self.against_first: Against | None = None
         self.failures: dict[str, Failures] = {}
@@ -105,6 +106,12 @@ class RunBatch:
 
     def _misses_metric(self, run: Run) -> bool:
         return bool(self.asked_metrics.intersection(without_value(run, self.failures.get(run.id))))
+
+    def _say(self, line: str | None) -> None:
+        """Print what a reader of the runs should know, once a command."""
+        if line and line not in self.said:
+            self.said.add(line)
+            echo(f"evalkit: {line}", err=True)
 
     def skip(self, task: str, reason: str) -> None:
         """Record and print that an item is left out."""
@@ -181,6 +188,7 @@ class RunBatch:
 
         def started(spec: RunSpec) -> None:
             self.open_run = spec
+            self._say(spec.provenance.get("model", {}).get("server", {}).get("reasoning", {}).get("said"))
 
         options = Options(
             limit=self.options.get("limit"),

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from evalkit.cli.options import include_option, json_option, store_option
+from evalkit.cli.options import include_option, json_option, marks_option, store_option
 from evalkit.cli.output import echo, print_json, print_runs, run_document
 
 
 @click.command("import")
 @click.argument("where", metavar="DIR", type=click.Path(path_type=Path))
+@marks_option
 @store_option
 @json_option
-def import_(where: Path, store_url: str | None, as_json: bool) -> None:
+def import_(where: Path, marks: tuple[str, str] | None, store_url: str | None, as_json: bool) -> None:
     """Read result files of lm-eval into the store.
 
     DIR is the --output_path of lm-eval, a folder inside it, or one file results_*.json. Samples are read if
@@ -25,7 +26,7 @@ def import_(where: Path, store_url: str | None, as_json: bool) -> None:
     from evalkit.store import open_store
 
     with open_store(store_url) as store:
-        runs, known = import_results(where, store)
+        runs, known = import_results(where, store, marks)
     if as_json:
         print_json({"runs": [run_document(run) for run in runs], "known": known})
     elif runs:

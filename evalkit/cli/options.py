@@ -33,6 +33,25 @@ metric_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 
+def _marks(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, str] | None:
+    """Return the two marks of ``OPEN,CLOSE``."""
+    from evalkit.models.reasoning import read_marks
+
+    try:
+        return None if value is None else read_marks(value)
+    except ValueError as problem:
+        raise click.BadParameter(f"{value!r}: {problem}", ctx, param) from None
+
+
+marks_option = click.option(
+    "--reasoning-marks",
+    "marks",
+    callback=_marks,
+    metavar="OPEN,CLOSE",
+    help="What opens and closes reasoning in replies, besides the marks that evalkit knows.",
+)
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return ``90``, ``90s``, ``30m``, ``12h`` or ``2d`` in seconds."""
     if value is None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from evalkit.cli.options import json_option, metric_option, store_option
+from evalkit.cli.options import json_option, marks_option, metric_option, store_option
 from evalkit.cli.output import (
     echo,
     failures_of,
@@ -23,12 +23,20 @@ from evalkit.run import event_loop
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @metric_option
+@marks_option
 @store_option
 @json_option
-def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
+def rescore(
+    runs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    marks: tuple[str, str] | None,
+    store_url: str | None,
+    as_json: bool,
+) -> None:
     """Score the stored answers of RUNS again with the task's present metrics, without a model.
 
-    RUNS are run ids, unique prefixes of them, or 'latest'.
+    RUNS are run ids, unique prefixes of them, or 'latest'. Reasoning in the answers is taken out first, with
+    the marks of the run's model and those given here.
     """
     from evalkit.collection.with_metrics import parse_metric
     from evalkit.run import runner
@@ -36,7 +44,7 @@ def rescore(runs: tuple[str, ...], metrics: tuple[str, ...], store_url: str | No
 
     with open_store(store_url, create=False) as store:
         asked = {parse_metric(text).name for text in metrics}
-        done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics)) for name in runs]
+        done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics, marks)) for name in runs]
         failures = failures_of(store, done)
     if as_json:
         print_json({"runs": [run_document(r, failures.get(r.id)) for r in done]})

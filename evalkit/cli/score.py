@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.driver import RunBatch
-from evalkit.cli.options import json_option, metric_option, quiet_option, store_option
+from evalkit.cli.options import json_option, marks_option, metric_option, quiet_option, store_option
 from evalkit.cli.output import echo
 from evalkit.collection.items import Item
 from evalkit.collection.targets import collect
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @metric_option
+@marks_option
 @store_option
 @json_option
 @quiet_option
@@ -48,6 +49,7 @@ def score(
     fields: str | None,
     limit: int | None,
     metrics: tuple[str, ...],
+    marks: tuple[str, str] | None,
     store_url: str | None,
     as_json: bool,
     quiet: bool,
@@ -67,7 +69,7 @@ def score(
     item = replace(item, task=with_metrics(item.task, metrics))
     predictions = read_predictions(file, parse_fields(fields) if fields else None)
     repeats = 1 + max(repeat for _, repeat in predictions)
-    backend = PredictionsBackend(name or file.name.split(".")[0], predictions)
+    backend = PredictionsBackend(name or file.name.split(".")[0], predictions, marks)
     options = {"limit": limit, "repeat": repeats, "window": 1024, "backend": backend}
     driver = RunBatch(store_url, as_json, quiet, options)
     driver.asked_metrics = {parse_metric(text).name for text in metrics}

@@ -17,7 +17,7 @@ from evalkit.data.bounded import read_whole
 from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of, without_credit
-from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.reasoning import Marks, split_reasoning
 from evalkit.stats import estimate
 from evalkit.store.records import MetricInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.store.store import Store
@@ -29,11 +29,12 @@ _BATCH = 100
 _OTHER = frozenset({"name", "alias", "sample_len", "sample_count"})
 
 
-def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
+def import_results(where: Path, store: Store, marks: Marks | None = None) -> tuple[list[Run], list[str]]:
     """Import every task of every result file under ``where`` into the store.
 
-    Returns the new runs, and the ids of the runs that the store already held. Raises ``UsageError`` for a
-    folder without results, or a broken file.
+    ``marks`` open and close reasoning in the replies, besides those that evalkit knows. Returns the new runs,
+    and the ids of the runs that the store already held. Raises ``UsageError`` for a folder without results,
+    or a broken file.
     """
     if not where.exists():
         raise UsageError(f"{where}: no such file or folder")
@@ -45,9 +46,11 @@ def import_results(where: Path, store: Store) -> tuple[list[Run], list[str]]:
     for path in files:
         document = _read(path)
         for task in document["results"]:
-            spec = _spec(document, task, path)
+            spec = _spec(document, task, path, marks)
             file = _samples_file(path, task)
-            samples = list(_records(file)) if file else []  # read first: a broken line must leave no run
+            samples = (
+                list(_records(file, marks)) if file else []
+            )  # read first: a broken line must leave no run
             try:
                 store.runs.begin(spec)
             except StoreError:
@@ -74,7 +77,7 @@ def _samples_file(path: Path, task: str) -> Path | None:
     return file if file.parent == path.parent and file.is_file() else None
 
 
-def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
+def _spec(document: Mapping[str, Any], task: str, path: Path, marks: Marks | None) -> RunSpec:
     config = document.get("config") or {}
     model = document.get("model_name") or config.get("model_name") or "unknown"
     source = document.get("model_source") or config.get("model") or "lm-eval"
@@ -102,6 +105,7 @@ def _spec(document: Mapping[str, Any], task: str, path: Path) -> RunSpec:
                 "groups": _members(document, task),
             },
             "config": config,
+            **({"reasoning_marks": marks} if marks else {}),
             **{key: document[key] for key in ("git_hash", "date", "chat_template_sha") if key in document},
         },
     )
@@ -195,7 +199,7 @@ class _Imported(NamedTuple):
     given: tuple[Score, ...]
 
 
-def _records(file: Path) -> Iterator[_Imported]:
+def _records(file: Path, marks: Marks | None) -> Iterator[_Imported]:
     """Yield the samples in the order of the file; the lines of a sample, one per filter, are one record."""
     lines: dict[Any, list[dict[str, Any]]] = {}
     for number, _, text in read_lines(file):
@@ -205,14 +209,14 @@ def _records(file: Path) -> Iterator[_Imported]:
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
     for sequence, (doc_id, document_lines) in enumerate(lines.items()):
-        yield _record(sequence, str(doc_id), document_lines)
+        yield _record(sequence, str(doc_id), document_lines, marks)
 
 
-def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]]) -> _Imported:
+def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]], marks: Marks | None) -> _Imported:
     first = lines[0]
     requests = [list(argument.values()) for argument in (first.get("arguments") or {}).values()]
     resps = first.get("resps") or []
-    reasoning, text = split_reasoning(reply := _first_text(resps))
+    reasoning, text = split_reasoning(reply := _first_text(resps), marks)
     cut_off = not text and bool(reasoning)
     kept = ("doc_hash", "prompt_hash", "target_hash")
     hashes: dict[str, Any] = {key: first[key] for key in kept if key in first}

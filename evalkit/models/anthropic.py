@@ -25,7 +25,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
@@ -49,7 +49,7 @@ def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> d
         "max_tokens": thinking.length(request.max_tokens),
         "messages": _messages(rest),
         "system": "\n\n".join(system),
-        "stop_sequences": [text for text in request.stop if text.strip()],
+        "stop_sequences": [text for text in thinking.stop(request) if text.strip()],
         "tools": [_tool(tool.name, tool.description, tool.parameters) for tool in request.tools],
         "tool_choice": _tool_choice(request),
         **thinking.fields,
@@ -205,6 +205,8 @@ class AnthropicBackend(VendorBackend):
     image_formats = ("png", "jpeg", "gif", "webp")
     audio_formats: Mapping[str, str] = {}
     lacks: Mapping[str, str] = {
+        **LACKS,
+        "api": "api= chooses between the interfaces of openai:",
         "temperature": "Anthropic's Messages interface has no temperature",
         "top_p": "Anthropic's Messages interface has no top_p",
         "seed": "Anthropic's Messages interface has no seed",
@@ -251,7 +253,7 @@ class AnthropicBackend(VendorBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
         self.may_think = can.get("thinking", True)
-        server = {"created_at": entry.get("created_at"), "not_sent": list(self.lacks)}
+        server = {"created_at": entry.get("created_at"), "left_out": ["temperature", "top_p"]}
         return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)
 
 

@@ -26,7 +26,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
@@ -72,8 +72,8 @@ def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
         "temperature": request.temperature,
         "topP": request.top_p,
     }
-    if request.stop:
-        config["stopSequences"] = list(request.stop)
+    if stop := thinking.stop(request):
+        config["stopSequences"] = list(stop)
     if request.seed is not None:
         config["seed"] = request.seed
     if request.json_schema is not None:
@@ -247,6 +247,7 @@ class GeminiBackend(VendorBackend):
     vendor = "https://generativelanguage.googleapis.com/"
     default_url = vendor + "v1"
     image_formats = ("png", "jpeg", "webp")
+    lacks: Mapping[str, str] = {**LACKS, "api": "api= chooses between the interfaces of openai:"}
 
     def __init__(self, spec: ModelSpec) -> None:
         if os.environ.get("GOOGLE_API_KEY"):  # the SDK's order

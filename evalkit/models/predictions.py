@@ -142,12 +142,18 @@ def check_ids(predictions: Iterable[Key], sample_ids: Sequence[str], where: str)
 
 
 class PredictionsBackend(Backend):
-    """Answers every request of a sample with the file's prediction for the sample and repeat."""
+    """Answers every request of a sample with the file's prediction for the sample and repeat.
+
+    ``marks`` open and close reasoning in the file's replies, besides those that evalkit knows.
+    """
 
     traits = BackendTraits(cacheable=False)
 
-    def __init__(self, name: str, predictions: dict[Key, Prediction]) -> None:
+    def __init__(
+        self, name: str, predictions: dict[Key, Prediction], marks: tuple[str, str] | None = None
+    ) -> None:
         self.name, self._predictions = name, predictions
+        self.traits = msgspec.structs.replace(self.traits, reasoning_marks=marks)
 
     async def send(self, request: Request) -> Response:
         """Return the prediction for sample and repeat. Raises ``RequestRejected`` if there is none."""

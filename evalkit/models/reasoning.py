@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError
 
+ALLOWANCE = "reasoning_allowance"  # in a model's identity: the allowance that evalkit chose, not the spec
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MOST_TOKENS = 1_000_000  # of ``reasoning_tokens``: no model has a longer context for one reply
 

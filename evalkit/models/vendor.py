@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
+from evalkit.models.openai.reasoning import LONG_ANSWER
+from evalkit.models.openai.reasoning_probe import LENGTH, QUESTION
+from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.types import Message, Request, Requirements, Response, ServerInfo
@@ -20,10 +25,13 @@ _NO_LOGPROBS = (
     "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
     "for this task"
 )
-# In a model's identity: the room to think that evalkit chose, not the spec.
-ALLOWANCE = "reasoning_allowance"
-_QUESTION = "What is 17 * 23 - 48? Reply with the number only."
-_QUESTION_TOKENS = 2048  # in which the question is answered, whether the model thinks or not
+
+
+LACKS = {
+    "stream": "replies of this interface are read whole",
+    "logprobs": "this interface reports no log-probabilities of a prompt",
+    "sampling": "this interface has one set of parameters",
+}
 
 
 class Thinking(NamedTuple):
@@ -50,6 +58,13 @@ class Thinking(NamedTuple):
             )
         return max(answer, self.most)
 
+    def stop(self, request: Request) -> tuple[str, ...]:
+        """Return the stop strings to send: none where the model may write them while it thinks.
+
+        ``Model`` ends every answer at the first stop string.
+        """
+        return () if self.room else request.stop
+
 
 NO_THINKING = Thinking()
 
@@ -62,11 +77,12 @@ class VendorBackend(HTTPBackend):
     """
 
     takes_reasoning = True
-    lacks: Mapping[str, str] = {}
+    lacks: Mapping[str, str] = LACKS
 
     def __init__(self, spec: ModelSpec) -> None:
+        settings = {**spec.options, **spec.generation}
         for name, why in self.lacks.items():
-            if name in spec.options or name in spec.generation:
+            if settings.get(name, False) is not False:
                 raise UsageError(f"model parameter {name}: {why}. Leave it out")
         super().__init__(spec)
         self.plan = NO_THINKING
@@ -90,6 +106,8 @@ class VendorBackend(HTTPBackend):
         if thinks and not self.plan.room and not self.spec.reasoning.identity:
             self._usual_room = self.spec.reasoning.allowance(info.max_context)
             self.set_plan(self.plan)
+        if thinks and self.spec.reasoning.effort == "none":
+            raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
             return info
         said = (
@@ -107,7 +125,7 @@ class VendorBackend(HTTPBackend):
 
     async def _thinks(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
-        request = Request(messages=(Message("user", _QUESTION),), max_tokens=_QUESTION_TOKENS)
+        request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
         except RequestRejected as problem:
@@ -130,6 +148,8 @@ class VendorBackend(HTTPBackend):
         except Withheld:
             return self.withheld(), {}
         response = self.read(data, request, latency_s=time.perf_counter() - start)
+        if self.plan.room and _answered(response) > request.max_tokens:
+            response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
         return self._with_model_note(response), rates
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
@@ -151,6 +171,12 @@ class VendorBackend(HTTPBackend):
         if self.model in ("", "default"):
             return None
         return await self.get_json(f"{url}/models/{quote(self.model)}", missing=NO_LIST)
+
+
+def _answered(response: Response) -> int:
+    """Return the tokens of the answer alone; 0 where the vendor does not count those of the reasoning."""
+    usage = response.usage
+    return usage.completion_tokens - usage.reasoning_tokens if usage.reasoning_tokens else 0
 
 
 def check_chat(request: Request) -> None:

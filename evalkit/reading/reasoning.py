@@ -107,6 +107,13 @@ def split_reasoning(text: str, marks: Marks | None = None) -> tuple[str, str]:
     return _by_marks(text, _MARKS) if may_have_marks else ("", text)
 
 
+def first_mark_closes(text: str, marks: Marks | None = None) -> bool:
+    """Return whether the first mark in a reply is a closing one: the chat template wrote the opening one."""
+    pattern = _MARKS if marks is None else _pattern(marks)
+    first = next(pattern.finditer(text), None)
+    return first is not None and (first.lastindex or 1) % 2 == 0
+
+
 @lru_cache(maxsize=16)
 def _pattern(marks: Marks) -> re.Pattern[str]:
     """Return the pattern of all known marks and of one further pair."""

@@ -11,21 +11,27 @@ from typing import Any
 from msgspec.structs import replace
 
 from evalkit.choice.extract import EXTRACTORS
-from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.reasoning import Marks, split_reasoning
 from evalkit.status import classify_answer
-from evalkit.store.records import SampleRecord
+from evalkit.store.records import RunSpec, SampleRecord
 from evalkit.types import Answer, Status
 
 
-def reread(record: SampleRecord) -> SampleRecord:
+def reasoning_marks(spec: RunSpec) -> Marks | None:
+    """Return the marks of reasoning that the run was made with, besides those that evalkit knows."""
+    marks = spec.provenance.get("reasoning_marks")
+    return (str(marks[0]), str(marks[1])) if isinstance(marks, list | tuple) and len(marks) == 2 else None
+
+
+def reread(record: SampleRecord, marks: Marks | None = None) -> SampleRecord:
     """Return a stored sample with its answer apart from the reasoning; the same record if nothing changes."""
     answer = record.answer
     if answer is None:
         return record
     reply = answer.response.text if answer.response else ""
-    reasoning, text = split_reasoning(reply or answer.reply)
-    own = split_reasoning(answer.reply)[1]  # the task may have taken its answer out of the reply
-    drawn = _without_reasoning(resps := answer.metadata.get("resps"))  # of a task of lm-eval
+    reasoning, text = split_reasoning(reply or answer.reply, marks)
+    own = split_reasoning(answer.reply, marks)[1]  # the task may have taken its answer out of the reply
+    drawn = _without_reasoning(resps := answer.metadata.get("resps"), marks)  # of a task of lm-eval
     if text == (reply or answer.reply) and own == answer.reply and drawn == resps:
         return record
     response = answer.response
@@ -43,10 +49,10 @@ def reread(record: SampleRecord) -> SampleRecord:
     return replace(record, answer=again, status=classify_answer(again))
 
 
-def _without_reasoning(value: Any) -> Any:
+def _without_reasoning(value: Any, marks: Marks | None) -> Any:
     if isinstance(value, str):
-        return split_reasoning(value)[1]
-    return [_without_reasoning(item) for item in value] if isinstance(value, list) else value
+        return split_reasoning(value, marks)[1]
+    return [_without_reasoning(item, marks) for item in value] if isinstance(value, list) else value
 
 
 def _choice(answer: Answer, record: SampleRecord, text: str) -> int | None:

@@ -24,6 +24,7 @@ from evalkit.errors import EvalkitError, NotInstalled, SetupError, UsageError
 from evalkit.extras import not_installed
 from evalkit.model import Model
 from evalkit.models.middleware.call_stats import CallStats
+from evalkit.models.reasoning import ALLOWANCE
 from evalkit.protocols import Backend, described
 from evalkit.requests import canonical
 from evalkit.requests import changes as identity_changes
@@ -33,7 +34,7 @@ from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.history import earlier_lengths, earlier_probe
-from evalkit.run.reread import reread
+from evalkit.run.reread import reasoning_marks, reread
 from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
@@ -115,6 +116,7 @@ def spec_of(
             **provenance.of_item(item),
             "model": msgspec.to_builtins(model.facts),
             "generation_defaults": dict(model.defaults),
+            **({"reasoning_marks": model.reasoning_marks} if model.reasoning_marks else {}),
         },
     )
 
@@ -206,7 +208,8 @@ async def _check_metrics(item: Item) -> None:
 
 def _check_same_model(spec: RunSpec, facts: ServerInfo) -> None:
     """Raise ``SetupError`` where a fact of the model has changed; an older evalkit stored fewer facts."""
-    before = spec.provenance.get("model", {}).get("identity", {})
+    before = {**spec.provenance.get("model", {}).get("identity", {})}
+    before.pop(ALLOWANCE, None)  # a model may reason about one probe's question, and not about the next one's
     identity = msgspec.to_builtins(facts.identity)
     now = {name: value for name, value in identity.items() if name in before}
     if before != now:
@@ -323,26 +326,32 @@ async def _heartbeat(store: Store, run_id: str) -> None:
             await asyncio.to_thread(store.runs.heartbeat, run_id)
 
 
-async def rescore(run: Run, store: Store, metrics: Sequence[str] = ()) -> Run:
+async def rescore(
+    run: Run, store: Store, metrics: Sequence[str] = (), marks: tuple[str, str] | None = None
+) -> Run:
     """Score stored answers again with the task's present metrics; return the run. No model is called.
 
-    ``metrics`` are expressions as in a task file; they are added to the run's own.
+    ``metrics`` are expressions as in a task file; they are added to the run's own. ``marks`` open and close
+    reasoning in the answers; by default those of the run's model.
     """
     with contained(_typed):
-        return await _rescore(run, store, metrics)
+        return await _rescore(run, store, metrics, marks)
 
 
-async def _rescore(run: Run, store: Store, metrics: Sequence[str]) -> Run:
+async def _rescore(run: Run, store: Store, metrics: Sequence[str], marks: tuple[str, str] | None) -> Run:
     item = item_of(run.spec)
     item = replace(item, task=with_metrics(item.task, metrics))
     await _check_metrics(item)
     spec = msgspec.structs.replace(run.spec, metrics=provenance.metric_infos(item))
     store.runs.claim(run.id)
+    if marks:
+        store.runs.add_provenance(run.id, reasoning_marks=marks)
+    marks = marks or reasoning_marks(run.spec)
     with Scorer(item.task, run.n) as scorer:
         batch: list[SampleRecord] = []
         for stored in store.samples.records(run.id):
             if stored.answer is not None:
-                record = reread(stored)
+                record = reread(stored, marks)
                 if record is not stored:
                     store.samples.write(run.id, [record])
                 batch.append(record)

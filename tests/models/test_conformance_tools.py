@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.errors import RequestRejected
+from evalkit.errors import ProbeError, RequestRejected, UsageError
+from evalkit.model import Model
+from evalkit.models import load
 from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
 from tests.models.stage import ASK, Stage, place, strings
 from tests.servers.dialects import DIALECTS, Said, Tokens
@@ -80,6 +82,16 @@ async def test_a_turn_of_another_vendor_goes_along_as_text_and_calls(stage):
     assert "secret" not in str(body)
 
 
+@pytest.mark.parametrize("param", ["stream=true", "logprobs=echo", "sampling=full"])
+def test_an_option_that_vendors_lack_is_refused(keys, dialect, param):
+    spec = dialect.spec.format(url="http://127.0.0.1:9")
+    joined = f"{spec}{'&' if '?' in spec else '?'}"
+    name = param.partition("=")[0]
+    with pytest.raises(UsageError, match=f"model parameter {name}: .*interface.* Leave it out"):
+        load(joined + param)
+    assert load(joined + "stream=false")
+
+
 # --- Reasoning ---
 
 
@@ -119,9 +131,38 @@ async def test_a_model_that_does_not_think_gets_none(stage):
     assert stage.limit(body) == ASK.max_tokens
 
 
+@pytest.mark.parametrize(("params", "sent"), [("", 1), ("reasoning_tokens=5000", 0)])
+async def test_stop_strings_are_not_looked_for_in_what_the_model_thinks(script, keys, dialect, params, sent):
+    stage = Stage(script, dialect, params)
+    _, body = await stage.ask(Said("Yes."), Request(messages=ASK.messages, stop=("END",)))
+    if dialect.name != "responses":  # which has no stop strings: Model cuts at them
+        assert strings(body).count("END") == sent
+    stage.answers(200, dialect.reply(Said("Yes. END of it.", finish="length")))
+    response = await Model(stage.backend).generate("Go.", stop="END")
+    assert (response.text, response.finish_reason) == ("Yes. ", "stop")
+    await stage.backend.close()
+
+
 async def test_reasoning_switched_off(script, keys, dialect):
     stage = Stage(script, dialect, "effort=none")
     _, body = await stage.ask(Said("Yes."))
     assert stage.limit(body) == ASK.max_tokens
     assert any(off in str(body) for off in ("'disabled'}", "'effort': 'none'", "'thinkingBudget': 0"))
+    await stage.backend.close()
+
+
+async def test_a_model_that_thinks_although_it_was_switched_off_is_refused(script, keys, dialect):
+    stage = Stage(script, dialect, "effort=none")
+    stage.answers(200, dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
+    with pytest.raises(ProbeError, match="reasons although effort=none"):
+        await stage.backend.probe(Requirements())
+    await stage.backend.close()
+
+
+async def test_an_answer_that_used_the_room_for_thoughts_is_noted(script, keys, dialect):
+    stage = Stage(script, dialect, "reasoning_tokens=5000")
+    response, _ = await stage.ask(Said("Long.", tokens=Tokens(answer=900, thought=100)))
+    assert "longer than the task allows" in response.notes[0]
+    response, _ = await stage.ask(Said("Short.", tokens=Tokens(answer=90, thought=3000)))
+    assert response.notes == ()
     await stage.backend.close()

@@ -6,11 +6,14 @@ import itertools
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from evalkit.models.fake import FakeBackend
 from evalkit.protocols import BackendTraits, Load, ProbeResult, RateLimits
 from evalkit.testing import check_backend
 from evalkit.types import Request, Requirements, Response, ServerInfo
+from tests.servers.dialects import DIALECTS, Dialect, Said
+from tests.servers.in_thread import in_thread
 
 
 @pytest.mark.parametrize("name", ["lead", "copy", "extract", "random", "echo", "empty"])
@@ -20,6 +23,22 @@ def test_baselines(name: str) -> None:
 
 def test_the_openai_adapter_on_a_real_server(llama_server: str) -> None:
     assert check_backend(f"openai:tiny@{llama_server}").name == "openai:tiny"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+def test_the_adapters_of_all_servers(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "a-key-for-tests")
+    pages = [web.get(path, _page(page)) for path, page in dialect.pages.items()]
+    with in_thread([*pages, web.post(dialect.path, _page(dialect.reply(Said("Hello."))))]) as url:
+        assert check_backend(dialect.spec.format(url=url)).info.identity["model"] == "tiny"
+
+
+def _page(body: Any) -> Any:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(body)
+
+    return answer
 
 
 class Faulty(FakeBackend):

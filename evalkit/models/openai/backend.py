@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
 from evalkit.models.openai import probe, wire
 from evalkit.models.openai.http_errors import Withheld, rates_left
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
+from evalkit.models.openai.reasoning import Thinking
+from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
 from evalkit.models.openai.weights import page_of, started_at, weights_of
@@ -34,6 +37,7 @@ class OpenAIBackend(HTTPBackend):
     start_hint = "Start it, for example: vllm serve MODEL --port 8000"
     logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
     image_formats: tuple[str, ...] = ("png", "jpeg")  # formats that every server reads; ?images= names others
+    takes_reasoning = True
 
     def __init__(self, spec: ModelSpec) -> None:
         way = spec.options.get("logprobs")
@@ -44,14 +48,27 @@ class OpenAIBackend(HTTPBackend):
         super().__init__(spec)
         self._new_length_name = self._vendor  # max_completion_tokens in place of max_tokens
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
+        self.thinking = Thinking(spec.reasoning)
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
         return {"Authorization": f"Bearer {key}"} if key else None
 
+    async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+        with wire.reading(url):
+            if request.continuation is not None:
+                return await self._score(url, request)
+            return await self.thinking.ask(self._generate, url, request, chat=self.uses_chat(request))
+
+    async def ask_unchecked(self, request: Request) -> Response:
+        """Answer one request of a probe, which no check compares with others. Raises as ``send`` does."""
+        return (await self.endpoints.call(partial(self._ask, request=request)))[0]
+
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         infos = await self._find()
+        if not needs.logprobs or self.spec.reasoning.identity:  # log-probabilities are not generated
+            infos[0] = await probe_reasoning(self, infos[0])
         await self._check(needs)
         urls = self.endpoints.urls
         by_url = zip(urls, infos, strict=True)
@@ -205,6 +222,10 @@ class OpenAIBackend(HTTPBackend):
     def usual_formats(self) -> tuple[str, ...]:
         """Return the picture formats that are sent unchanged if the spec names none."""
         return (*self.image_formats, "webp") if self._vendor else self.image_formats
+
+    async def _count_tokens(self, request: Request) -> int:
+        """Return the prompt tokens of a request, sent past all checks. Raises as ``send`` does."""
+        return await super()._count_tokens(self.thinking.with_parameters(request))
 
 
 def check_continuation(request: Request) -> None:

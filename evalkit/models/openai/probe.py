@@ -90,8 +90,8 @@ async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> None:
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(
-                f"there is no API at {url}: {problem}. A model's URL is the part before /chat/completions, "
-                "which usually ends in /v1"
+                f"there is no API at {url}: {problem}. A model's URL is the part before "
+                f"{backend.target('')}, which usually ends in /v1"
             ) from None
         if others and isinstance(problem, RequestRejected):
             raise ProbeError(f"{url} does not list {backend.model!r}, and refuses it: {problem}") from None

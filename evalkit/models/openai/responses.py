@@ -27,7 +27,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService, ProbeResult, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
@@ -72,8 +72,9 @@ def _items(message: Message) -> list[Any]:
         plain = text_of(message) if all(item["type"] == "input_text" for item in output) else output
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": plain}]
     if message.role != "assistant":
-        text = message.content if isinstance(message.content, str) else None
-        return [{"role": message.role, "content": text or [_part(part) for part in parts_of(message)]}]
+        if isinstance(message.content, str):
+            return [{"role": message.role, "content": message.content}]
+        return [{"role": message.role, "content": [_part(part) for part in parts_of(message)]}]
     if (own := own_turn(message, VENDOR)) is not None:
         return list(own)
     text = text_of(message)
@@ -175,12 +176,7 @@ class ResponsesBackend(VendorBackend):
     default_url = OpenAIBackend.default_url
     image_formats = ("png", "jpeg", "webp")
     audio_formats: Mapping[str, str] = {}
-    lacks: Mapping[str, str] = {
-        "seed": "the Responses interface has no seed",
-        "stream": "replies of the Responses interface are read whole",
-        "logprobs": "the Responses interface reports no log-probabilities of a prompt",
-        "sampling": "the Responses interface has one set of parameters",
-    }
+    lacks: Mapping[str, str] = {**LACKS, "seed": "the Responses interface has no seed"}
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

@@ -41,6 +41,7 @@ _SERVER = (
     "device",
     "dp_size",
     "enable_deterministic_inference",
+    "enable_strict_thinking",
     "grammar_backend",
     "max_total_tokens",
     "random_seed",

@@ -1,0 +1,208 @@
+"""How a model of an OpenAI-compatible server reasons: what is sent for it, its room, replies cut inside it.
+
+``reasoning_probe`` fills a ``Thinking`` before the run. For a model that does not reason it changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from evalkit.errors import RequestRejected
+from evalkit.model import KEEP_STOP, end_at_stop
+from evalkit.models.reasoning import Reasoning
+from evalkit.protocols import RateLimits
+from evalkit.reading.reasoning import first_mark_closes, split_reasoning
+from evalkit.types import Request, Response
+
+# Where reasoning comes: a field of the message, marks in the text, marks whose first one is in the chat
+# template, or nowhere: the server only counts its tokens. Empty: none was seen.
+Channel = Literal["", "field", "marks", "template", "hidden"]
+Generate = Callable[[str, Request], Awaitable[tuple[Response, RateLimits]]]
+Parameters = dict[str, Any]
+
+LEAST_ROOM = 256  # tokens; less is no room to think
+# A server's words for more tokens than fit into its context, or into one reply.
+_TOO_LONG = re.compile(r"context|max_(?:completion_|new_)?tokens|too (?:large|long)|exceed|token count", re.I)
+ASKED_AGAIN = "the reply was cut inside its reasoning: asked again with room for it"
+SHORTENED = "the prompt left less room for reasoning than the allowance"
+UNFINISHED = "the reasoning has no closing mark: no answer"
+LONG_ANSWER = "the answer is longer than the task allows: it used room that was meant for reasoning"
+
+
+class Way(NamedTuple):
+    """How a kind of server is told an effort, and a number of tokens that it then keeps to, if it can."""
+
+    effort: Callable[[str], Parameters]
+    tokens: Callable[[int], Parameters] | None = None
+
+
+def _switched(effort: str) -> Parameters:
+    """Return the variables that switch reasoning in templates: of Qwen and GLM, of DeepSeek and Granite."""
+    return {"enable_thinking": effort != "none", "thinking": effort != "none"}
+
+
+def _by_template(effort: str) -> Parameters:
+    graded = {} if effort == "none" else {"reasoning_effort": effort}  # gpt-oss, and templates that read it
+    return {"chat_template_kwargs": _switched(effort), **graded}
+
+
+def _llama_cpp(effort: str) -> Parameters:
+    graded = {} if effort == "none" else {"reasoning_effort": effort}
+    return {"chat_template_kwargs": _switched(effort) | graded}
+
+
+# vLLM needs --reasoning-parser for a budget, SGLang --enable-strict-thinking. llama.cpp has had two names.
+WAYS = {
+    "vllm": Way(_by_template, lambda n: {"thinking_token_budget": n}),
+    "sglang": Way(_by_template),
+    "sglang, strict": Way(_by_template, lambda n: {"custom_params": {"thinking_budget": n}}),
+    "llamacpp": Way(_llama_cpp, lambda n: {"thinking_budget_tokens": n, "reasoning_budget_tokens": n}),
+    "openrouter": Way(
+        lambda effort: {"reasoning": {"effort": effort}}, lambda n: {"reasoning": {"max_tokens": n}}
+    ),
+    "other": Way(lambda effort: {"reasoning_effort": effort}),
+}
+# Servers that render the prompt by a template of the model: what is ignored there changes no token of it.
+RENDERING = ("vllm", "sglang", "sglang, strict", "llamacpp")
+
+
+class Thinking:
+    """What is sent to one model for its reasoning, and the room that it gets beside its answer."""
+
+    def __init__(self, settings: Reasoning) -> None:
+        self.settings = settings
+        self.parameters: Parameters = {}  # of each chat
+        self.channel: Channel = ""
+        self.allowance = settings.tokens or 0  # of each chat
+        self.in_completions = 0  # of each plain completion
+        self.fitted = 0  # the largest part of it that the server last accepted, where the whole was too long
+        self.context: int | None = None
+
+    async def ask(
+        self, generate: Generate, url: str, request: Request, *, chat: bool
+    ) -> tuple[Response, RateLimits]:
+        """Answer a request with room to think. Raises as ``generate`` does.
+
+        Where a reply without such room is cut inside visible reasoning, the room is given from then on, and
+        the request is asked again.
+        """
+        room = self.room(request, chat=chat)
+        if room or self.parameters:
+            response, rates = await self._fit(generate, url, request, room, chat)
+        else:
+            response, rates = await generate(url, request)
+        if not room and self._cut(request, response) and (room := self._switch_on(chat=chat)):
+            response, rates = await self._fit(generate, url, request, room, chat)
+            response = _noted(response, ASKED_AGAIN)
+        if room:
+            response = self._read(request, response, chat=chat)
+        return response, rates
+
+    def room(self, request: Request, *, chat: bool) -> int:
+        """Return the tokens that a request gets for reasoning.
+
+        A constraint that begins with the reply leaves none, unless reasoning has a field of its own: a server
+        that parses it constrains only the answer.
+        """
+        if not chat:
+            return self.in_completions
+        constrained = request.json_schema is not None or request.regex is not None
+        return 0 if constrained and self.channel in ("marks", "template") else self.allowance
+
+    def with_parameters(self, request: Request) -> Request:
+        """Return a chat with the parameters for reasoning; the request's own come first."""
+        if not self.parameters:
+            return request
+        return replace(request, extra=merged(self.parameters, request.extra))
+
+    async def _fit(
+        self, generate: Generate, url: str, request: Request, room: int, chat: bool
+    ) -> tuple[Response, RateLimits]:
+        """Answer a request; with half the room as long as the server says that the whole is too long."""
+        prepared = self.with_parameters(request) if chat else request
+        shortened = False
+        while True:
+            try:
+                response, rates = await generate(url, _with_room(prepared, room) if room else prepared)
+            except RequestRejected as problem:
+                if not room or not _TOO_LONG.search(str(problem)):
+                    raise
+                room, shortened = room // 2 if room >= LEAST_ROOM else 0, True
+            else:
+                if not shortened:
+                    return response, rates
+                self.fitted = room
+                return _noted(response, SHORTENED), rates
+
+    def _cut(self, request: Request, response: Response) -> bool:
+        """Return whether a reply shows reasoning, and was cut by its length, or in it by a stop string."""
+        if response.finish_reason == "length":
+            return bool(self.channel_of(response))
+        if not request.stop or not (response.reasoning or self.channel):
+            return False
+        return bool(self.channel_of(response)) and not self._split(response.text)[1].strip()
+
+    def _switch_on(self, *, chat: bool) -> int:
+        """Give room from now on, and return it; 0 where the spec allows none."""
+        room = self.settings.allowance(self.context)
+        if chat:
+            self.allowance = self.allowance or room
+        else:
+            self.in_completions = room
+        return room
+
+    def channel_of(self, response: Response) -> Channel:
+        """Return where a reply holds reasoning."""
+        if response.reasoning:
+            return "field"
+        if self._split(response.text)[0]:
+            return "template" if first_mark_closes(response.text, self.settings.marks) else "marks"
+        return "hidden" if response.usage.reasoning_tokens else ""
+
+    def _split(self, text: str) -> tuple[str, str]:
+        return split_reasoning(text, self.settings.marks)
+
+    def _read(self, request: Request, response: Response, *, chat: bool) -> Response:
+        """Return a reply that had room to think, with its answer up to the first stop string."""
+        if request.stop:
+            response = self._up_to_stop(request, response)
+        text, usage = response.text, response.usage
+        opened = chat and self.channel == "template" and text.strip() and not response.reasoning
+        if opened and self._split(text) == ("", text):
+            joined = replace(response, text="", reasoning=text)
+            return joined if response.finish_reason == "length" else _noted(joined, UNFINISHED)
+        if usage.reasoning_tokens and usage.completion_tokens - usage.reasoning_tokens > request.max_tokens:
+            return _noted(response, LONG_ANSWER)
+        return response
+
+    def _up_to_stop(self, request: Request, response: Response) -> Response:
+        """Return a reply that ends before the first stop string of its answer, as a server would have."""
+        reasoning, text = self._split(response.text)
+        if not (end := end_at_stop(request, text)):
+            return response
+        joined = "\n\n".join(part for part in (response.reasoning, reasoning) if part)
+        return replace(response, text=text[: end[1]], reasoning=joined, finish_reason="stop")
+
+
+def _with_room(request: Request, room: int) -> Request:
+    """Return a request with room to think, without its stop strings, which are of the answer alone."""
+    kept = request.stop if any(request.extra.get(name) for name in KEEP_STOP) else ()
+    return replace(request, max_tokens=request.max_tokens + room, stop=kept)
+
+
+def _noted(response: Response, note: str) -> Response:
+    return replace(response, notes=(*response.notes, note))
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Parameters:
+    """Return two sets of parameters as one; objects in both are merged, and ``second`` has the last word."""
+    both = {
+        name: {**first[name], **value}
+        for name, value in second.items()
+        if isinstance(value, Mapping) and isinstance(first.get(name), Mapping)
+    }
+    return {**first, **second, **both}

@@ -1,0 +1,233 @@
+"""Before a run: does the model reason, and where? Does the server follow what the spec says about that?
+
+A model that does not reason gets one short question. One that does gets room for it, and what a spec sets is
+tried: the same question with another effort, or with a small number of tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from evalkit.errors import ModelError, ProbeError, RequestRejected
+from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
+from evalkit.models.reasoning import ALLOWANCE
+from evalkit.types import Message, Request, Response, ServerInfo
+
+if TYPE_CHECKING:
+    from evalkit.models.openai.backend import OpenAIBackend
+
+# Models think about it, also those that think only where they must; the answer is short.
+QUESTION = "What is 17 * 23 - 48? Reply with the number only."
+LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
+SHORT = 32  # tokens of reasoning, to see whether a server keeps to a number
+_PLACES: dict[Channel, str] = {
+    "field": "in a field of its own",
+    "marks": "between marks in its replies",
+    "template": "in its replies, up to a closing mark",
+    "hidden": "hidden: the server only counts the tokens",
+}
+_EFFORTS = {
+    "followed": "effort={} is followed",
+    "switched on": "effort={} switches reasoning on; the server has no degrees of it",
+    "not known": "whether effort={} is followed cannot be told",
+}
+
+
+async def probe_reasoning(backend: OpenAIBackend, info: ServerInfo) -> ServerInfo:
+    """Find out how a model reasons, and set up ``backend.thinking``.
+
+    Return the facts of the server with what was found. Raises ``ProbeError`` for what the server cannot do.
+    """
+    thinking, settings = backend.thinking, backend.thinking.settings
+    thinking.context = info.max_context
+    if settings.tokens and info.max_context and settings.tokens >= info.max_context:
+        raise ProbeError(
+            f"{backend.name}: reasoning_tokens={settings.tokens} leaves no room for prompt and answer: the "
+            f"model's context has {info.max_context:,} tokens"
+        )
+    if not backend.uses_chat(_question()):
+        if settings.effort:
+            raise ProbeError(
+                f"{backend.name}: effort={settings.effort} is told in a chat: leave out api=completions"
+            )
+        thinking.in_completions = settings.tokens or 0
+        return _with_facts(info, settings.identity, {})
+    kind = server_kind(backend, info)
+    thinking.parameters = _parameters(kind, settings.effort, settings.tokens)
+    found = await _Question(backend, kind).answer()
+    chosen = {ALLOWANCE: thinking.allowance} if thinking.channel and not settings.tokens else {}
+    return _with_facts(info, settings.identity | chosen, found)
+
+
+def _with_facts(info: ServerInfo, identity: dict[str, Any], found: dict[str, Any]) -> ServerInfo:
+    server = info.server | ({"reasoning": found} if found else {})
+    return ServerInfo(info.identity | identity, info.max_context, info.max_running, server)
+
+
+def server_kind(backend: OpenAIBackend, info: ServerInfo) -> str:
+    """Return which of ``WAYS`` a server takes."""
+    if any((urlsplit(url).hostname or "").endswith("openrouter.ai") for url in backend.endpoints.urls):
+        return "openrouter"
+    if backend.spec.provider == "sglang":
+        return "sglang, strict" if info.server.get("enable_strict_thinking") else "sglang"
+    owner = str(info.server.get("owned_by"))
+    return owner if owner in ("vllm", "sglang", "llamacpp") else "other"
+
+
+def _parameters(kind: str, effort: str | None, tokens: int | None) -> dict[str, Any]:
+    way = WAYS[kind]
+    told = way.effort(effort) if effort else {}
+    return merged(told, way.tokens(tokens)) if tokens and way.tokens else told
+
+
+def _question() -> Request:
+    return Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
+
+
+class _Question:
+    """Asks the question in several ways, and says what the replies show."""
+
+    def __init__(self, backend: OpenAIBackend, kind: str) -> None:
+        self.backend, self.kind, self.thinking = backend, kind, backend.thinking
+        self.settings = backend.thinking.settings
+        self.keeps: str = ""  # how the number of tokens is kept
+
+    async def answer(self) -> dict[str, Any]:
+        """Return what was found, as facts for the provenance; nothing for a model that does not reason."""
+        thinking, settings = self.thinking, self.settings
+        reply = await self._first()
+        thinking.channel = thinking.channel_of(reply) if reply else ""
+        follows = await self._follows_effort(reply) if settings.effort and reply else ""
+        if thinking.channel:
+            thinking.allowance = settings.allowance(thinking.context)
+            if not thinking.context and settings.tokens is None:
+                thinking.allowance = await self._accepted(thinking.allowance)
+        if settings.tokens:
+            self.keeps = await self._keeps_tokens(reply)
+        if not (thinking.channel or settings.identity or (reply and reply.finish_reason == "length")):
+            return {}
+        return {
+            "channel": thinking.channel,
+            "allowance": thinking.allowance,
+            **({"effort": follows} if follows else {}),
+            **({"tokens": self.keeps} if self.keeps else {}),
+            "said": self._said(follows),
+        }
+
+    async def _first(self) -> Response | None:
+        """Return the reply with all that the spec sets; None where the server could not answer.
+
+        Raises ``ProbeError`` where it refuses what the spec sets.
+        """
+        try:
+            return await self._ask(self.thinking.parameters)
+        except RequestRejected as problem:
+            if not self.thinking.parameters:
+                return None
+            told = " and ".join(f"{name}={value}" for name, value in self.settings.identity.items())
+            raise ProbeError(f"{self.backend.name}: the server refuses {told}: {problem}") from None
+        except ModelError:
+            return None  # the samples meet the same failure, and report it
+
+    async def _ask(self, parameters: dict[str, Any], length: int = LENGTH) -> Response:
+        length = min(length, (self.thinking.context or 2 * LENGTH) // 2)
+        before, self.thinking.parameters = self.thinking.parameters, parameters
+        try:
+            return await self.backend.ask_unchecked(msgspec.structs.replace(_question(), max_tokens=length))
+        finally:
+            self.thinking.parameters = before
+
+    async def _follows_effort(self, reply: Response) -> str:
+        """Return whether the effort is followed, as far as it can be told. Raises ``ProbeError`` if not."""
+        name, effort = self.backend.name, self.settings.effort
+        if effort == "none":
+            if self.thinking.channel:
+                raise ProbeError(
+                    f"{name}: the model reasons although effort=none: neither server nor chat template "
+                    "switches it off. Leave effort out"
+                )
+            return "followed"
+        other = "low" if effort not in ("minimal", "low") else "high"
+        try:
+            against = await self._ask(_parameters(self.kind, other, self.settings.tokens))
+            if not self._differ(reply, against):
+                if self._differ(reply, await self._ask(_parameters(self.kind, None, self.settings.tokens))):
+                    return "switched on"
+                raise ProbeError(
+                    f"{name}: the server ignores effort={effort}: with effort={other}, and with none set, it "
+                    "answers the same after a prompt of the same length. Leave effort out"
+                )
+            if _prompt(reply) != _prompt(against) or self._reasons(reply) != self._reasons(against):
+                return "followed"
+            again = await self._ask(self.thinking.parameters)
+        except ModelError:
+            return "not known"
+        return "followed" if self._visible(reply) and _same(reply, again) else "not known"
+
+    def _differ(self, first: Response, second: Response) -> bool:
+        """Return whether two replies differ, or cannot be compared: a hidden thought may differ unseen."""
+        if not _same(first, second) or _prompt(first) != _prompt(second):
+            return True
+        return not (self._visible(first) or self.kind in RENDERING)
+
+    def _visible(self, reply: Response) -> bool:
+        return self.thinking.channel_of(reply) in ("field", "marks", "template")
+
+    def _reasons(self, reply: Response) -> bool:
+        return bool(self.thinking.channel_of(reply))
+
+    async def _keeps_tokens(self, reply: Response | None) -> str:
+        """Return what keeps reasoning to its number of tokens: the ``server``, or ``max_tokens`` alone."""
+        way = WAYS[self.kind].tokens
+        if way is None:
+            return "max_tokens"
+        length = reply.usage.completion_tokens if reply and self.thinking.channel else 0
+        if length < 4 * SHORT:
+            return "not known"
+        try:
+            short = await self._ask(merged(self.thinking.parameters, way(SHORT)))
+        except ModelError:
+            return "not known"
+        return "server" if short.usage.completion_tokens < length / 2 else "max_tokens"
+
+    async def _accepted(self, allowance: int) -> int:
+        """Return the allowance, or the part of it that a server of unknown context accepts."""
+        self.thinking.allowance = allowance
+        try:
+            await self._ask(self.thinking.parameters, length=16)
+        except ModelError:
+            return allowance
+        return self.thinking.fitted or allowance
+
+    def _said(self, follows: str) -> str:
+        """Return what a reader of the screen should know, in one line."""
+        thinking, settings = self.thinking, self.settings
+        if thinking.channel:
+            beside = f"up to {thinking.allowance:,} tokens for it are added to the length of each answer"
+            how = "" if settings.tokens else " (another number: ?reasoning_tokens=N)"
+            parts = [f"{self.backend.name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"]
+        elif settings.identity:
+            parts = [f"{self.backend.name} did not reason about a short question"]
+        else:
+            return (
+                f"{self.backend.name} did not end its answer to a short question within {LENGTH:,} tokens. "
+                "If it reasons, say so: ?reasoning_tokens=N, and its marks: ?reasoning_marks=OPEN,CLOSE"
+            )
+        if follows:
+            parts.append(_EFFORTS[follows].format(settings.effort))
+        if self.keeps == "max_tokens":
+            parts.append("the server does not end reasoning by itself at that number: longer replies are cut")
+        elif self.keeps == "not known":
+            parts.append("whether the server ends reasoning at that number cannot be told")
+        return "; ".join(parts)
+
+
+def _prompt(reply: Response) -> int:
+    return reply.usage.prompt_tokens
+
+
+def _same(one: Response, other: Response) -> bool:
+    return (one.text, one.reasoning) == (other.text, other.reasoning)
