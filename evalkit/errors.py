@@ -22,7 +22,7 @@ What happens to a failed request, and where that is decided:
 1. *Classified* as one of the errors above, where the reply is read: ``models/openai/http_errors.py`` (HTTP
    statuses, messages) and ``models/openai/transport.py`` (connections, time-outs).
 2. *Tried again*, after a pause and within a budget, if ``Overloaded`` or ``ServerFailed``:
-   ``models/middleware/retrying.py``.
+   ``models/middleware/retrying.py``; a line of a batch job by ``models/batch/batched.py``.
 3. *Rerouted* at once to another endpoint, if ``not_sent``: ``models/middleware/scheduled.py``. The health of
    an endpoint is kept in ``models/schedule/endpoint.py``.
 4. *Given up*: one request, when its tries or the retry budget are used up, by ``retrying.py``; its sample is

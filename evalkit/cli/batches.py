@@ -25,7 +25,7 @@ def batches() -> None:
 @store_option
 @json_option
 def list_(store_url: str | None, as_json: bool) -> None:
-    """List the jobs whose replies no run has taken yet, with the state that was last seen."""
+    """List the jobs that are waited for, with their last state."""
     with _journals(store_url) as journals:
         jobs = [job for journal in journals for job in journal.jobs()]
     if as_json:

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from evalkit.models.openai.reasoning_probe import QUESTION
+from evalkit.models.openai.probe import QUESTION
 from tests.servers.in_thread import in_thread
 
 END = "<|im_end|>"

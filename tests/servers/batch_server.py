@@ -23,7 +23,8 @@ from pydantic import TypeAdapter
 
 from tests.servers.in_thread import in_thread
 
-Outcome = tuple[str, Any]  # "ok" and the reply's text; "error" and its status; "expired"; "canceled"
+# "ok" and the reply's text; "error" and its status, or OpenAI's code of a 400; "expired"; "canceled"
+Outcome = tuple[str, Any]
 
 
 @dataclass
@@ -479,8 +480,9 @@ def openai_line(key: str, outcome: Outcome, endpoint: str) -> dict[str, Any]:
         body = chat_completion(value) if endpoint.endswith("completions") else response(value)
         line["response"] = {"status_code": 200, "request_id": "r", "body": body}
     elif kind == "error":
-        error = {"message": f"failed with {value}", "type": "error", "code": None}
-        line["response"] = {"status_code": value, "request_id": "r", "body": {"error": error}}
+        status, code = (400, value) if isinstance(value, str) else (value, None)
+        error = {"message": f"failed with {value}", "type": "error", "code": code}
+        line["response"] = {"status_code": status, "request_id": "r", "body": {"error": error}}
     elif kind == "expired":
         line["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
     else:

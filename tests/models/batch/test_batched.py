@@ -82,6 +82,15 @@ async def test_a_refused_line_is_the_error_of_its_sample_alone(ask, server, vend
     assert server.sent == ONCE
 
 
+@pytest.mark.parametrize("vendor", ["openai"])
+async def test_a_line_that_a_content_filter_withholds_is_a_refusal(ask, server, vendor) -> None:
+    server.outcome = lambda question, times: ("error", "content_filter")
+    async with ask.connect(vendor) as (_, model):
+        reply = await model.generate("question")
+    assert (reply.text, reply.finish_reason) == ("", "refusal")
+    assert set(server.sent.values()) == {1}
+
+
 async def test_a_line_that_is_lost_each_time_becomes_an_error(ask, server, vendor) -> None:
     server.loses = lambda question, times: question == "question 3"
     replies = await ask(vendor, QUESTIONS)
