@@ -66,7 +66,7 @@ def _check_sampling(request: Request) -> None:
         if value != usual and name not in request.extra:
             raise RequestRejected(
                 f"the task asks for {name}={value:g}, and Anthropic's interface has no {name}. "
-                f"To let the model sample as it does: add ?{name}=null"
+                f"To let the model sample as it does: add ?{name}=unset"
             )
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from evalkit.errors import RequestRejected
 from evalkit.models.openai import wire
-from evalkit.reading.surrogates import whole, whole_values
+from evalkit.models.openai.tool_calls import read_arguments
+from evalkit.reading.surrogates import whole
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
 SYSTEM = ("system", "developer")
@@ -93,14 +94,8 @@ def object_arguments(call: ToolCall) -> dict[str, Any]:
 
 def read_call(id: Any, name: Any, arguments: Any) -> ToolCall:
     """Return a call of a tool from a reply, whose arguments are an object or its JSON text."""
-    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    try:
-        value = whole_values(msgspec.json.decode(text or "{}"))
-        msgspec.msgpack.encode(value)  # fails for an integer of more than 64 bits, which no store can hold
-    except (ValueError, OverflowError, RecursionError):
-        value = None
-    known = value if isinstance(value, dict) else None
-    raw = "" if known is not None else whole(text)
+    known = read_arguments(arguments)
+    raw = "" if known is not None else whole(arguments if isinstance(arguments, str) else str(arguments))
     return ToolCall(whole(wire.as_text(id)), whole(wire.as_text(name)), known, raw)
 
 

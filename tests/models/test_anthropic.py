@@ -40,7 +40,7 @@ def test_a_parameter_that_anthropic_lacks_is_refused(keys, param):
 
 
 def test_a_task_that_samples_is_refused_unless_the_user_lets_the_model_sample_as_it_does():
-    with pytest.raises(RequestRejected, match=r"temperature=0.7.*\?temperature=null"):
+    with pytest.raises(RequestRejected, match=r"temperature=0.7.*\?temperature=unset"):
         body(*ASK.messages, temperature=0.7)
     sent = body(
         *ASK.messages, temperature=0.7, extra={"temperature": None, "cache_control": {"type": "ephemeral"}}

@@ -11,12 +11,11 @@ from evalkit.types import Image, Message, Request, Requirements, Text, Tool, Too
 from tests.models.stage import ASK, Stage, place, strings
 from tests.servers.dialects import DIALECTS, Said, Tokens
 
-VENDORS = [dialect for dialect in DIALECTS if dialect.name in ("responses", "anthropic", "gemini")]
 TOOLS = (
     Tool("search", "Find abstracts.", {"type": "object", "properties": {"query": {"type": "string"}}}),
     Tool("now"),
 )
-pytestmark = pytest.mark.parametrize("dialect", VENDORS, ids=lambda d: d.name)
+pytestmark = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
 
 
 def asking(*more: Message, **fields) -> Request:
