@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from evalkit.models.openai.probe import HELLO
 from tests.servers.in_thread import in_thread
 
 END = "<|im_end|>"
@@ -116,7 +117,8 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self.bodies.append(body)
+        if body["messages"][-1]["content"] != HELLO:  # the probe's question is not counted
+            self.bodies.append(body)
         said = "\n".join(f"{m['role']}: {_read(m['content'])}" for m in body["messages"])
         written = self._written(said, body)
         message = {"role": "assistant", "content": written.pop("text")}
