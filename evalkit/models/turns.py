@@ -9,7 +9,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected
 from evalkit.models.openai import wire
-from evalkit.models.openai.tool_calls import read_arguments
+from evalkit.models.openai.tool_calls import check_choice, read_arguments
 from evalkit.reading.surrogates import whole
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
@@ -107,8 +107,5 @@ def tool_choice(request: Request, named: Callable[[str], Any], **words: Any) -> 
     choice = request.tool_choice
     if choice in words:
         return words[choice]
-    if choice not in {tool.name for tool in request.tools}:
-        raise RequestRejected(
-            f"tool_choice={choice!r} is neither auto, none, required, nor the name of one of the tools"
-        )
+    check_choice(request)
     return named(choice)

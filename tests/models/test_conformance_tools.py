@@ -15,13 +15,17 @@ TOOLS = (
     Tool("search", "Find abstracts.", {"type": "object", "properties": {"query": {"type": "string"}}}),
     Tool("now"),
 )
-pytestmark = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+ALL = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+VENDORS = pytest.mark.parametrize(
+    "dialect", [d for d in DIALECTS if d.name not in ("openai", "sglang")], ids=lambda d: d.name
+)
 
 
 def asking(*more: Message, **fields) -> Request:
     return Request(messages=(*ASK.messages, *more), tools=TOOLS, **fields)
 
 
+@ALL
 async def test_tools_are_offered_and_calls_are_read(stage):
     calls = (("c1", "search", {"query": "aspirin", "most": 3}), ("c2", "now", {}))
     response, body = await stage.ask(Said("I look.", calls=calls), asking())
@@ -32,11 +36,13 @@ async def test_tools_are_offered_and_calls_are_read(stage):
     assert (response.text, response.finish_reason) == ("I look.", "stop")
 
 
+@ALL
 async def test_calls_without_a_text_are_no_failure(stage):
     response, _ = await stage.ask(Said(calls=(("c1", "now", {}),)), asking())
     assert (response.text, response.tool_calls) == ("", (ToolCall("c1", "now", {}),))
 
 
+@ALL
 async def test_results_follow_their_calls(stage):
     spoken = Message(
         "assistant", "", tool_calls=(ToolCall("c1", "search", {"query": "x"}), ToolCall("c2", "now", {}))
@@ -49,6 +55,7 @@ async def test_results_follow_their_calls(stage):
     assert strings(body).count("c1") == strings(body).count("c2") == 2
 
 
+@ALL
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "search"])
 async def test_the_choice_of_a_tool_goes_along(stage, choice):
     _, body = await stage.ask(Said("Yes."), asking(tool_choice=choice))
@@ -58,11 +65,13 @@ async def test_the_choice_of_a_tool_goes_along(stage, choice):
     assert expected & set(strings({"choice": chosen}))
 
 
+@ALL
 async def test_a_choice_that_is_no_tool_is_refused(stage):
     with pytest.raises(RequestRejected, match="'find' is neither"):
         await stage.ask(Said("Yes."), asking(tool_choice="find"))
 
 
+@VENDORS
 async def test_what_the_model_thought_goes_back_unchanged(stage):
     said = Said("I look.", thought="Maybe aspirin.", calls=(("c1", "now", {}),))
     response, _ = await stage.ask(said, asking())
@@ -73,6 +82,7 @@ async def test_what_the_model_thought_goes_back_unchanged(stage):
     assert any(sealed in strings(body) for sealed in ("sealed", "c2VhbGVk"))
 
 
+@ALL
 async def test_a_turn_of_another_vendor_goes_along_as_text_and_calls(stage):
     calls = (ToolCall("c1", "now", {}),)
     spoken = Message("assistant", "I look.", calls, native={"elsewhere": [{"signature": "secret"}]})
@@ -81,6 +91,7 @@ async def test_a_turn_of_another_vendor_goes_along_as_text_and_calls(stage):
     assert "secret" not in str(body)
 
 
+@VENDORS
 @pytest.mark.parametrize("param", ["stream=true", "logprobs=echo", "sampling=full"])
 def test_an_option_that_vendors_lack_is_refused(keys, dialect, param):
     spec = dialect.spec.format(url="http://127.0.0.1:9")
@@ -94,6 +105,7 @@ def test_an_option_that_vendors_lack_is_refused(keys, dialect, param):
 # --- Reasoning ---
 
 
+@VENDORS
 async def test_an_effort_is_told_and_gives_room_beside_the_answer(script, keys, dialect):
     stage = Stage(script, dialect, "effort=high&reasoning_tokens=5000")
     _, body = await stage.ask(Said("Yes."))
@@ -102,6 +114,7 @@ async def test_an_effort_is_told_and_gives_room_beside_the_answer(script, keys, 
     await stage.backend.close()
 
 
+@VENDORS
 async def test_an_effort_is_part_of_name_and_identity(script, keys, dialect):
     stage = Stage(script, dialect, "effort=low")
     stage.answers(200, dialect.reply(Said("343")))
@@ -112,6 +125,7 @@ async def test_an_effort_is_part_of_name_and_identity(script, keys, dialect):
     await stage.backend.close()
 
 
+@ALL
 async def test_a_model_that_thinks_unasked_gets_room(stage):
     stage.answers(200, stage.dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
     probed = await stage.backend.probe(Requirements())
@@ -122,6 +136,7 @@ async def test_a_model_that_thinks_unasked_gets_room(stage):
     assert stage.limit(body) == ASK.max_tokens + 32_768
 
 
+@ALL
 async def test_a_model_that_does_not_think_gets_none(stage):
     stage.answers(200, stage.dialect.reply(Said("343")))
     probed = await stage.backend.probe(Requirements())
@@ -130,6 +145,7 @@ async def test_a_model_that_does_not_think_gets_none(stage):
     assert stage.limit(body) == ASK.max_tokens
 
 
+@ALL
 @pytest.mark.parametrize(("params", "sent"), [("", 1), ("reasoning_tokens=5000", 0)])
 async def test_stop_strings_are_not_looked_for_in_what_the_model_thinks(script, keys, dialect, params, sent):
     stage = Stage(script, dialect, params)
@@ -142,6 +158,7 @@ async def test_stop_strings_are_not_looked_for_in_what_the_model_thinks(script, 
     await stage.backend.close()
 
 
+@VENDORS
 async def test_reasoning_switched_off(script, keys, dialect):
     stage = Stage(script, dialect, "effort=none")
     _, body = await stage.ask(Said("Yes."))
@@ -150,6 +167,7 @@ async def test_reasoning_switched_off(script, keys, dialect):
     await stage.backend.close()
 
 
+@ALL
 async def test_a_model_that_thinks_although_it_was_switched_off_is_refused(script, keys, dialect):
     stage = Stage(script, dialect, "effort=none")
     stage.answers(200, dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
@@ -158,6 +176,7 @@ async def test_a_model_that_thinks_although_it_was_switched_off_is_refused(scrip
     await stage.backend.close()
 
 
+@ALL
 async def test_an_answer_that_used_the_room_for_thoughts_is_noted(script, keys, dialect):
     stage = Stage(script, dialect, "reasoning_tokens=5000")
     response, _ = await stage.ask(Said("Long.", tokens=Tokens(answer=900, thought=100)))

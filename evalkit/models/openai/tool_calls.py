@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from evalkit.errors import ServerFailed
+from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.requests import encoded, with_ids
@@ -34,8 +34,19 @@ def tools_payload(request: Request) -> dict[str, Any]:
         for tool in request.tools
     ]
     named = request.tool_choice not in ("auto", "none", "required")
+    if named:
+        check_choice(request)
     choice = {"type": "function", "function": {"name": request.tool_choice}} if named else request.tool_choice
     return {"tools": [{"type": "function", "function": f} for f in functions], "tool_choice": choice}
+
+
+def check_choice(request: Request) -> None:
+    """Raise ``RequestRejected`` for the choice of a tool that the request does not have."""
+    if request.tool_choice not in {tool.name for tool in request.tools}:
+        raise RequestRejected(
+            f"tool_choice={request.tool_choice!r} is neither auto, none, required, nor the name of one of "
+            "the tools"
+        )
 
 
 def turn_payload(message: Message, content: Any) -> dict[str, Any]:
