@@ -138,7 +138,7 @@ def test_a_job_is_cancelled_by_its_id(evalkit, server, arguments) -> None:
     assert "batch_0" in unknown.stderr
     evalkit("batches", "cancel", "batch_0")
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 1, err
     assert "was cancelled" in err
     assert not server.paid
     (resumed,) = evalkit.json("resume", "latest")["runs"]
