@@ -138,3 +138,9 @@ async def test_an_alias_is_the_model_that_it_stands_for(script, keys):
     assert (probed.info.identity["model"], probed.info.max_context) == ("tiny", 200_000)
     assert (await stage.backend.send(ASK)).notes == ()
     await stage.backend.close()
+
+
+def test_a_length_cannot_be_left_out(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    with pytest.raises(UsageError, match=r"max_tokens=unset: Anthropic's interface needs a length"):
+        load("anthropic:m?max_tokens=unset")

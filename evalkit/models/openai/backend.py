@@ -50,7 +50,7 @@ class OpenAIBackend(HTTPBackend):
                 f"{spec.provider} has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
             )
         super().__init__(spec)
-        self.parameters = Parameters(_set_by(spec))
+        self.parameters = Parameters(set_by(spec))
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = Thinking(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
@@ -271,7 +271,7 @@ class OpenAIBackend(HTTPBackend):
         return (*self.image_formats, "webp") if self._vendor else self.image_formats
 
 
-def _set_by(spec: ModelSpec) -> dict[str, Any]:
+def set_by(spec: ModelSpec) -> dict[str, Any]:
     """Return what a model's spec sends, as a payload has it."""
     stop = {"stop": list(spec.generation["stop"])} if "stop" in spec.generation else {}
     stream = {"stream": True} if spec.options.get("stream") else {}
