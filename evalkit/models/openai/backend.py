@@ -216,8 +216,16 @@ class OpenAIBackend(HTTPBackend):
         return f"{url}/chat/completions"
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """Return the body of a request to ``/chat/completions``, or to ``/completions``."""
-        return self._payload(request, self.uses_chat(request))
+        """Return the body of a request, with room to think for a model that reasons."""
+        chat = self.uses_chat(request)
+        return self._payload(self.thinking.prepared(request, chat=chat), chat)
+
+    def answer(self, data: Any, request: Request) -> Response:
+        """Return the response in the decoded reply to a ``payload``. Raises as ``read`` does."""
+        chat = self.uses_chat(request)
+        response = super().answer(data, self.thinking.prepared(request, chat=chat))
+        has_room = self.thinking.room(request, chat=chat)
+        return self.thinking.read(request, response, chat=chat) if has_room else response
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
