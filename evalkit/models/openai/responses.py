@@ -205,6 +205,7 @@ class ResponsesBackend(VendorBackend):
         """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
         name, info, traits = msgspec.structs.astuple(await super().probe(needs))
         self.parameters.settle()
+        self._first_answers.drawn = "temperature" in self.parameters.effective
         if left_out := self.parameters.left_out:
             info = msgspec.structs.replace(
                 info,
