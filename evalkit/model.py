@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -216,6 +216,13 @@ class Model:
         extra = {**self.defaults.get("extra", {}), **extra, **self._unset}
         requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
+
+    def note(self, response: Response, notes: Iterable[str]) -> None:
+        """Add notes to a reply of this model, for its sample and the report of the run."""
+        for place, call in enumerate(self.calls):
+            if call.response is response:
+                noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
+                self.calls[place] = Call(call.request, noted)
 
     def describe(self, request: Request) -> dict[str, Any]:
         """Return a request as the store keeps it: images by hash, no sample."""

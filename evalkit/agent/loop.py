@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evalkit.agent.conversation import CalledTool, Conversation, Stopped
+from evalkit.agent.conversation import CalledTool, Conversation, Problem, Stopped
 from evalkit.agent.function_tool import Done, FunctionTool
 from evalkit.agent.toolbox import Toolbox
 from evalkit.agent.user import User, next_message
@@ -22,6 +22,13 @@ _OUTGROWN = regex(
     r"|tokens\b.{0,40} must be <=",
     re.IGNORECASE,
 )
+
+# What the report of a run says of replies whose calls went wrong.
+NOTES: Mapping[Problem, str] = {
+    "unknown": "called a tool that there is not",
+    "arguments": "called a tool with broken arguments",
+    "failed": "called a tool that failed",
+}
 
 Turns = Sequence[Reference] | Callable[[Sequence[Message]], Reference]
 
@@ -105,7 +112,10 @@ class _Talk:
 
     async def _run(self, calls: Sequence[ToolCall]) -> Stopped | None:
         """Run calls and add their results; return ``tool`` if one of them ends the conversation."""
-        for called, content, value in await self.toolbox.run(calls, len(self.replies)):
+        made = await self.toolbox.run(calls, len(self.replies))
+        if wrong := dict.fromkeys(NOTES[one.called.problem] for one in made if one.called.problem):
+            self.model.note(self.replies[-1], wrong)
+        for called, content, value in made:
             self.calls.append(called)
             self.chat.append(Message("tool", content, tool_call_id=called.call.id))
             if self.done is None and isinstance(value, Done):
