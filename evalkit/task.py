@@ -55,7 +55,9 @@ class Parameter:
         try:
             converted = msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            raise UsageError(f"parameter {self.name}={value!r}: {error}") from None
+            known = [str(choice) for choice in self.choices]
+            wrong = f"must be {' or '.join(known)}.{did_you_mean(str(value), known)}" if known else error
+            raise UsageError(f"parameter {self.name}={value!r}: {wrong}") from None
         if isinstance(converted, int | float) and (wrong := wrong_value(self.name, converted)):
             raise UsageError(f"parameter {self.name}={value!r}: {wrong}")
         return converted
