@@ -215,6 +215,7 @@ class AnthropicBackend(VendorBackend):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
+        self.left_out = {name: self.lacks[name] for name in ("temperature", "top_p")}
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
@@ -253,7 +254,7 @@ class AnthropicBackend(VendorBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
         self.may_think = can.get("thinking", True)
-        server = {"created_at": entry.get("created_at"), "left_out": ["temperature", "top_p"]}
+        server = {"created_at": entry.get("created_at")}
         return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)
 
 

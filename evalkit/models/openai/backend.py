@@ -107,8 +107,6 @@ class OpenAIBackend(HTTPBackend):
         server = infos[0].server | ({"started": started} if started else {})
         if left_out := self.parameters.left_out:
             server = server | {"left_out": dict(left_out)}
-        if left_out := self.parameters.left_out:
-            server = server | {"left_out": dict(left_out)}
         info = msgspec.structs.replace(infos[0], server=server)
         return ProbeResult(self.name, info, self.traits)
 

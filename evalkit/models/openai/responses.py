@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
@@ -28,9 +26,9 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
-from evalkit.protocols import BatchService, ProbeResult, RateLimits
+from evalkit.protocols import BatchService, RateLimits
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
@@ -181,7 +179,6 @@ class ResponsesBackend(VendorBackend):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
-        self._left_out: dict[str, str] = {}  # refused defaults of evalkit, each with the vendor's words
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -193,7 +190,7 @@ class ResponsesBackend(VendorBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.model, self.plan, self._left_out)
+        return payload(request, self.model, self.plan, self.left_out)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
@@ -205,20 +202,9 @@ class ResponsesBackend(VendorBackend):
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
-    async def probe(self, needs: Requirements) -> ProbeResult:
-        """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
-        name, info, traits = msgspec.structs.astuple(await super().probe(needs))
-        if self._left_out:
-            info = msgspec.structs.replace(
-                info,
-                identity=info.identity | {"left_out": sorted(self._left_out)},
-                server=info.server | {"left_out": dict(self._left_out)},
-            )
-        return ProbeResult(name, info, traits)
-
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
-        sent = frozenset(self._left_out), self.plan  # others may learn the same meanwhile
+        sent = frozenset(self.left_out), self.plan  # others may learn the same meanwhile
         try:
             return await super()._generate(url, request)
         except RequestRejected as problem:
@@ -238,7 +224,7 @@ class ResponsesBackend(VendorBackend):
         for name, usual in _DEFAULTS.items():
             unset = name not in self.spec.generation and getattr(request, name) == usual
             if f"'{name}'" in said and unset and name not in left_out:
-                self._left_out[name] = said
+                self.left_out[name] = said
                 return True
         return False
 
