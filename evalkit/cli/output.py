@@ -314,9 +314,7 @@ def _judge_cost(run: Run) -> str:
 def _spent(run: Run) -> str:
     """Return what was paid, where that is more than the stored samples cost."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
-    if paid <= 1.005 * stored:
-        return ""
-    return f"{dollars(paid)}, also for samples that were asked again and to check cached answers"
+    return dollars(paid) if paid > 1.005 * stored else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:
