@@ -165,4 +165,6 @@ async def test_what_is_not_sent_is_part_of_the_identity_and_said(script, keys):
     assert info.identity["left_out"] == ["temperature", "top_p"]  # so that cached answers count as drawn
     facts = {"model": {"server": info.server}}
     spec = RunSpec(id="r", task="t", path="p", model="m", model_spec="s", provenance=facts)
-    assert left_out_note(spec).startswith("sent without temperature, top_p, which the server does not take (A")
+    assert left_out_note(spec).startswith(
+        "sent without temperature, top_p, which the server does not take (A"
+    )
