@@ -47,7 +47,7 @@ def left_out_note(spec: RunSpec) -> str:
     """Return in one line what was left out of the requests of a run, and why; empty if nothing was."""
     if not (refused := spec.left_out):
         return ""
-    words = "; ".join(dict.fromkeys(refused.values()))
+    words = "; ".join(dict.fromkeys(why.rstrip(".") for why in refused.values()))
     return f"sent without {', '.join(refused)}, which the server does not take ({words})"
 
 
