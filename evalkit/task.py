@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.requests import wrong_value
 
 if TYPE_CHECKING:
     from evalkit.metric import Metric
@@ -50,6 +49,8 @@ class Parameter:
     def convert(self, value: Any) -> Any:
         """Turn the text of ``-p name=value`` into a value of the right type. Raises ``UsageError``."""
         import msgspec
+
+        from evalkit.requests import wrong_value
 
         try:
             converted = msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)

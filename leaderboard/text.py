@@ -22,9 +22,15 @@ IN_TABLE = 30
 """The number of characters of a name that a column of a table has room for."""
 
 
+_LINK = re.compile(r"(?=://|@)|(?<=www)(?=\.)", re.IGNORECASE)
+
+
 def escape(text: str) -> str:
-    """Return text for a Markdown heading, with all marks of Markdown and Streamlit escaped."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    """Return text for a Markdown heading, with all marks of Markdown and Streamlit escaped.
+
+    An invisible word joiner keeps the browser from making links of addresses.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", _LINK.sub("\u2060", " ".join(text.split())))
 
 
 def show(text: str, key: str, empty: str = "(empty)") -> None:

@@ -192,7 +192,11 @@ class RunBatch:
 
         ``xfail`` is the reason why a failure is expected; the failure is then recorded as expected.
         """
+        from evalkit.run.engine import Stopped
         from evalkit.run.runner import Options
+
+        if self.stop.is_set():  # the run before ended all the same
+            raise Stopped
 
         def started(spec: RunSpec) -> None:
             self.open_run = spec

@@ -93,7 +93,6 @@ def run_document(
     run: Run, failures: Failures | None = None, details: Details | None = None
 ) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
-    from evalkit.run.call_facts import left_out
 
     listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
@@ -121,7 +120,7 @@ def run_document(
         },
         **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
         **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
-        **({"left_out": refused} if (refused := left_out(run.spec)) else {}),
+        **({"left_out": refused} if (refused := run.spec.left_out) else {}),
         **{
             name: {what: {"n": n, "error": error} for what, (n, error) in entries.items()}
             for name, entries in listed.items()
@@ -315,9 +314,7 @@ def _judge_cost(run: Run) -> str:
 def _spent(run: Run) -> str:
     """Return what was paid, where that is more than the stored samples cost."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
-    if paid <= 1.005 * stored:
-        return ""
-    return f"{dollars(paid)}, also for samples that were asked again and to check cached answers"
+    return dollars(paid) if paid > 1.005 * stored else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,6 +85,14 @@ def show(
     """
     from evalkit.store import open_store
 
+    _refuse_two(
+        {
+            "--sample": sample is not None,
+            "a list of samples": bool(listed or statuses or at_most),
+            "--reliance": relies,
+            "--budget": budget,
+        }
+    )
     with open_store(store_url, create=False) as store:
         chosen = [store.runs.get(r) for r in runs] or store.runs.find(
             task=task, model=model, limit=limit or LISTED
@@ -139,6 +147,13 @@ def show(
                 echo(incomplete_reasons(one, failures[one.id]), err=True)
     else:
         _print_list(chosen)
+
+
+def _refuse_two(views: Mapping[str, bool]) -> None:
+    """Raise ``UsageError`` if more than one view of the runs is asked for."""
+    asked = [name for name, is_asked in views.items() if is_asked]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} are different views: ask for one at a time")
 
 
 def _compared(store: Any, chosen: Sequence[Run]) -> Against:

@@ -172,6 +172,7 @@ class _Draws:
         self.texts: dict[str, list[int]] = {}  # hashes of the replies by sample
         self.seeds: dict[str, list[Any]] = {}
         self.temperatures: set[Any] = set()
+        self.has_temperature = "temperature" not in run.spec.left_out
         for sequence, (sample_id, _), sample, draw in store.samples.parts(run.id, Sample, _Draw):
             if sequence not in failed and (named := vote(sample, draw.answer)):
                 self.names[sequence] = named.name
@@ -180,7 +181,7 @@ class _Draws:
                 self.texts.setdefault(sample_id, []).append(hash(draw.answer.reply))
             if draw.requests:
                 first = draw.requests[0]
-                self.temperatures.update(request.temperature for request in draw.requests)
+                self.temperatures.update(r.extra.get("temperature", r.temperature) for r in draw.requests)
                 self.seeds.setdefault(sample_id, []).append(first.extra.get("seed", first.seed))
 
     def notes(self, n: int, *, asked: bool) -> list[str]:
@@ -189,7 +190,7 @@ class _Draws:
         ``asked`` is False where the answers came from a file, so that nothing was sent.
         """
         notes = []
-        if asked and self.temperatures == {0}:
+        if asked and self.has_temperature and self.temperatures == {0}:
             notes.append("The temperature is 0, so that the repeats of a sample can be equal.")
         elif asked and self.seeds:
             notes.append(_on_seeds(list(self.seeds.values())))

@@ -35,10 +35,6 @@ VENDOR = "anthropic"
 VERSION = "2026-10-21"
 LEAST_BUDGET = 1024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
-# Parameters that evalkit sends elsewhere, with the reason that stands in reports.
-_LEFT_OUT = dict.fromkeys(
-    ("temperature", "top_p"), "Anthropic's interface has none: the model samples as it does"
-)
 
 
 def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
@@ -220,8 +216,8 @@ class AnthropicBackend(VendorBackend):
         super().__init__(spec)
         if "max_tokens" in spec.extra:
             raise UsageError("model parameter max_tokens=unset: Anthropic's interface needs a length")
-        self._first_answers.drawn = True
         self.plan = thinking_of(spec.reasoning)
+        self.left_out = {name: self.lacks[name] for name in ("temperature", "top_p")}
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
@@ -260,9 +256,8 @@ class AnthropicBackend(VendorBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
         self.may_think = can.get("thinking", True)
-        identity = self.identity(entry, root=entry.get("root"), left_out=sorted(_LEFT_OUT))
-        server = {"created_at": entry.get("created_at"), "left_out": dict(_LEFT_OUT)}
-        return ServerInfo(identity, context, None, server)
+        server = {"created_at": entry.get("created_at")}
+        return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)
 
 
 def _abilities(entry: Mapping[str, Any]) -> dict[str, bool]:

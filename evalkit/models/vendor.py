@@ -74,6 +74,7 @@ class VendorBackend(HTTPBackend):
 
     ``lacks``: parameters of a spec that the interface does not have, each with the reason.
     ``plan``: how the model is to think; ``may_think``: False where the vendor says that it cannot.
+    ``left_out``: evalkit's defaults that no request has, each with the reason or the vendor's words.
     """
 
     takes_reasoning = True
@@ -87,6 +88,7 @@ class VendorBackend(HTTPBackend):
         super().__init__(spec)
         self.plan = NO_THINKING
         self.may_think = True
+        self.left_out: dict[str, str] = {}
         self._usual_room = 0  # for a model that thinks although the spec says nothing of it
 
     async def probe(self, needs: Requirements) -> ProbeResult:
@@ -94,7 +96,18 @@ class VendorBackend(HTTPBackend):
         info = (await self._find(needs))[0]
         info = await self._with_reasoning(info)
         await self._check(needs)
-        return ProbeResult(self.name, info, self.traits)
+        self._first_answers.drawn = "temperature" in self.left_out
+        return ProbeResult(self.name, self._with_left_out(info), self.traits)
+
+    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts with what is left out of all requests."""
+        if not self.left_out:
+            return info
+        return msgspec.structs.replace(
+            info,
+            identity=info.identity | {"left_out": sorted(self.left_out)},
+            server=info.server | {"left_out": dict(self.left_out)},
+        )
 
     async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
         """Return the facts with the room that the model gets to think; find out whether it does.

@@ -43,18 +43,12 @@ def _cached(before: dict[str, Any], now: dict[str, CacheUse]) -> dict[str, Any]:
     return {model: msgspec.to_builtins(use) for model, use in uses.items() if use.answers or use.check}
 
 
-def left_out(spec: RunSpec) -> dict[str, str]:
-    """Return the parameters that the model's server refused in the probe, each with the server's words."""
-    refused: dict[str, str] = spec.provenance.get("model", {}).get("server", {}).get("left_out", {})
-    return refused
-
-
 def left_out_note(spec: RunSpec) -> str:
     """Return in one line what was left out of the requests of a run, and why; empty if nothing was."""
-    if not (refused := left_out(spec)):
+    if not (refused := spec.left_out):
         return ""
-    words = "; ".join(dict.fromkeys(refused.values()))
-    return f"sent without {', '.join(refused)}, which the server refuses ({words})"
+    words = "; ".join(dict.fromkeys(why.rstrip(".") for why in refused.values()))
+    return f"sent without {', '.join(refused)}, which the server does not take ({words})"
 
 
 def reply_notes(run: Run) -> Iterator[str]:

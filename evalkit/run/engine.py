@@ -77,8 +77,8 @@ class Work:
 async def run(work: Work) -> Counter[str]:
     """Run the samples that are not in ``work.done``; return how many ended in each status.
 
-    Raises ``SetupError`` for a problem that every sample would have, ``Stopped`` when ``work.stop`` was set.
-    In both cases the samples that ended before are stored.
+    Raises ``SetupError`` for a problem that every sample would have, ``Stopped`` when ``work.stop`` was set
+    before every sample had ended. In both cases the samples that ended before are stored.
     """
     return await _Run(work).run()
 
@@ -97,6 +97,7 @@ class _Run:
         self.troubles: Counter[str] = Counter()
         self.fatal: BaseException | None = None
         self.ending = False  # no sample may go on: only then does a cancellation come from here
+        self.cut_off = False  # a sample was not asked, or not to its end
         self.failures_in_a_row = 0
         self.answered = bool(work.done)
         self.writing = asyncio.Lock()
@@ -112,6 +113,7 @@ class _Run:
         finally:
             waker.cancel()
             self.ending = True
+            self.cut_off |= bool(self.tasks)
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -119,7 +121,7 @@ class _Run:
             await collector
         if self.fatal is not None:
             raise self.fatal
-        if self.work.stop.is_set():
+        if self.cut_off:
             raise Stopped
         return self.counts
 
@@ -152,6 +154,7 @@ class _Run:
         async for sequence, repeat, sample in self._pending():
             await self.slots.acquire()
             if self._stopping():
+                self.cut_off = True
                 return
             task = asyncio.create_task(self._answer(sequence, repeat, sample))
             self.tasks.add(task)
@@ -199,6 +202,7 @@ class _Run:
             return
         except BaseException as problem:  # the one boundary: a sample's failure is its status
             if isinstance(problem, asyncio.CancelledError) and (self.ending or self.work.stop.is_set()):
+                self.cut_off = True
                 raise
             if isinstance(problem, UsageError) and not self.answered:  # as every other sample would
                 self._fail(problem)

@@ -88,7 +88,8 @@ class Forecast:
             )
         cached = f"{round(self.cached * self.n):,}" if self.whole else f"about {self.cached:.0%}"
         known = f"; {cached} of them are in the cache" if self.cached else ""
-        return f"{what}: {self.n:,} samples with prompts of about {self.prompt:,.0f} tokens, {replies}{known}"
+        samples = f"{self.n:,} sample{'s' * (self.n != 1)}"
+        return f"{what}: {samples} with prompts of about {self.prompt:,.0f} tokens, {replies}{known}"
 
 
 def _tokens(range_: Range) -> str:

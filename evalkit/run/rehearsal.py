@@ -55,7 +55,9 @@ async def rehearse(
     A task may raise anything where its request has no real reply; what it asked before counts.
     """
     waiting, found = list(chosen), []
-    before = call_stats.current.set(CallStats(spending=Spending(reached="nothing is sent")))
+    # With ``began`` at 0, another model's cached answers are used unchecked: a check would send requests.
+    nothing_is_sent = CallStats(began=0.0, spending=Spending(reached="nothing is sent"))
+    before = call_stats.current.set(nothing_is_sent)
     try:
         while waiting:
             batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]

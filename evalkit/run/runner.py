@@ -293,7 +293,7 @@ async def _drive(
                     await engine.run(work)
         status = "complete"
     except (engine.Stopped, asyncio.CancelledError):
-        status = "complete" if 0 < len(store.samples.done(spec.id)) == expected else "interrupted"
+        status = "interrupted"
         raise
     finally:
         beat.cancel()

@@ -112,6 +112,12 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         """The task's name without its parameters: ``pubmed_rag``."""
         return self.task.partition("[")[0]
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The parameters that the model's server does not take, each with its words or the reason."""
+        refused: dict[str, str] = self.provenance.get("model", {}).get("server", {}).get("left_out", {})
+        return refused
+
 
 Cut = Literal["", "answer", "reasoning"]
 

@@ -122,7 +122,7 @@ def listing(run: Run, filters: dict[str, object], sequence: int | None) -> None:
             "Previous page", disabled=back is None, on_click=turn, args=({"before": back},), key="page-back"
         )
         st.button("Next page", disabled=on is None, on_click=turn, args=({"after": on},), key="page-on")
-        st.caption(f"{page.total:,} samples match")
+        st.caption(f"{page.total:,} sample{'s match' if page.total != 1 else ' matches'}")
         st.download_button(
             "CSV",
             lambda: as_csv(run, filters),

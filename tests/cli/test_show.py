@@ -114,6 +114,15 @@ def test_failures_are_listed(compared: Any, evalkit: Any) -> None:
     assert f"show {new} --samples" in evalkit("show", new, "--sample", "case-99", code=2).stderr
 
 
+def test_two_views_at_a_time_are_refused(compared: Any, evalkit: Any) -> None:
+    for one, other in (
+        ("--budget", "--samples"),
+        ("--budget", "--reliance"),
+        ("--sample=case-1", "--samples"),
+    ):
+        assert "are different views: ask for one" in evalkit("show", "latest", one, other, code=2).stderr
+
+
 def test_scores_as_csv_are_those_of_the_json(compared: Any, evalkit: Any) -> None:
     runs = [run["id"] for run in compared["runs"]]
     lines = list(csv.DictReader(io.StringIO(evalkit("show", *runs, "--format", "csv").stdout)))

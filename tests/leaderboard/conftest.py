@@ -272,7 +272,7 @@ def hostile(filled: Path, tmp_path_factory: pytest.TempPathFactory, listener: Li
     attack = (
         f"<script>fetch('{url}/script')</script> ![]({url}/leak.png) "
         f"<img src='{url}/img.png' onerror='alert(1)'> "
-        f"[a]({url}/link) $x$ :material/home: =HYPERLINK('{url}')"
+        f"[a]({url}/link) {url}/bare www.evil.example a@evil.example $x$ :material/home: =HYPERLINK('{url}')"
     )
     passage = Passage(attack, attack, attack)
     texts = [attack, attack + "x" * 1_000_000]

@@ -164,6 +164,7 @@ def test_hostile_text_does_no_harm(board: str, visit: Visit, listener: Any, path
     assert visit.outside(board) == []
     assert visit.dialogs == []
     assert page.locator("img[src*='leak'], img[src*='img.png']").count() == 0
+    assert page.locator(f"a[href*='{listener.port}'], a[href*='evil']").count() == 0
     assert page.get_by_test_id("stException").count() == 0
 
 

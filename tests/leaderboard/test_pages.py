@@ -306,7 +306,7 @@ def test_another_models_replies_and_what_was_left_out_are_shown_with_the_run_and
         store.samples.write("1-run", [record])
         store.runs.finish("1-run", "complete", {}, 1.0)
     run = [str(warning.value) for warning in visit(path, "run", run="1-run").warning]
-    assert any("sent without temperature, which the server refuses" in plain(line) for line in run)
+    assert any("sent without temperature, which the server does not take" in plain(line) for line in run)
     assert any("1 of 1 replies: another model answered: *other*/model-8b" in plain(line) for line in run)
     (said,) = visit(path, "samples", run="1-run", sample="0").warning
     assert plain(str(said.value)) == note

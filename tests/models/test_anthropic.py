@@ -132,6 +132,16 @@ def test_a_budget_that_leaves_no_room_for_the_answer_is_refused_and_an_effort_ge
     assert payload(ASK, "claude", room)["max_tokens"] == 20_000
 
 
+async def test_what_anthropic_has_no_word_for_is_named_and_part_of_the_identity(script, keys):
+    stage = Stage(script, ANTHROPIC)
+    script.replies["/v1/models/tiny"] = answering(200, ANTHROPIC_MODEL)
+    stage.answers(200, ANTHROPIC.reply(Said("343")))
+    info = (await stage.backend.probe(Requirements())).info
+    assert info.identity["left_out"] == ["temperature", "top_p"]  # cached answers are draws
+    assert info.server["left_out"]["temperature"] == "Anthropic's Messages interface has no temperature"
+    await stage.backend.close()
+
+
 async def test_an_alias_is_the_model_that_it_stands_for(script, keys):
     stage = Stage(script, ANTHROPIC)
     script.replies["/v1/models/tiny"] = answering(200, {**ANTHROPIC_MODEL, "id": "tiny-20260101-v2"})
@@ -155,4 +165,6 @@ async def test_what_is_not_sent_is_part_of_the_identity_and_said(script, keys):
     assert info.identity["left_out"] == ["temperature", "top_p"]  # so that cached answers count as drawn
     facts = {"model": {"server": info.server}}
     spec = RunSpec(id="r", task="t", path="p", model="m", model_spec="s", provenance=facts)
-    assert left_out_note(spec).startswith("sent without temperature, top_p, which the server refuses (Anthr")
+    assert left_out_note(spec).startswith(
+        "sent without temperature, top_p, which the server does not take (A"
+    )

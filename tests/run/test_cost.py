@@ -132,10 +132,16 @@ def test_a_limit_stops_the_run_and_resume_goes_on(paid, scripted: Scripted) -> N
     assert whole["spent"]["model"] == pytest.approx(whole["cost"])
 
 
-def test_a_run_whose_last_sample_reaches_the_limit_is_complete(paid, scripted: Scripted) -> None:
-    command = ("run", "task_words.py", "-p", "n=1", "--model", f"openai:tiny@{scripted.url}")
-    (run,) = paid.json(*command, "--max-cost", "0.0001", code=130)["runs"]
-    assert (run["status"], run["n"]) == ("complete", 1)
+def test_a_run_that_ends_at_the_limit_is_complete_and_the_next_does_not_begin(
+    paid, scripted: Scripted
+) -> None:
+    command = ("run", "task_words.py", "--model", f"openai:tiny@{scripted.url}", "--cache", "off")
+    (whole,) = paid.json(*command, "-p", "n=10")["runs"]
+    limit = ("--max-cost", str(0.99 * whole["cost"]))  # reached when the last reply is in flight
+    (run,) = paid.json(*command, "-p", "n=10", *limit)["runs"]
+    assert (run["status"], run["n"]) == ("complete", 10)
+    (first,) = paid.json(*command, "-p", "n=10", "-p", "n=12", *limit, code=130)["runs"]
+    assert (first["status"], first["n"]) == ("complete", 10)
 
 
 def test_a_limit_holds_for_all_runs_of_a_command_together(paid, scripted: Scripted) -> None:

@@ -212,6 +212,17 @@ async def test_asked_to_stop_it_finishes_what_is_in_flight_and_no_more() -> None
     assert len(run.stored) < 12
 
 
+async def test_asked_to_stop_when_every_sample_ends_all_the_same_the_run_is_whole() -> None:
+    stop = asyncio.Event()
+
+    async def reply(request: Request) -> str:
+        stop.set()
+        return "yes"
+
+    await run(reply, 20, stop=stop)
+    assert len(run.stored) == 20
+
+
 async def test_asked_to_stop_it_does_not_wait_for_a_reply_that_never_comes() -> None:
     stop = asyncio.Event()
 

@@ -12,6 +12,9 @@ import pytest
 from evalkit import Answer, Model, Sample
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
+from evalkit.models.middleware import call_stats
+from evalkit.models.middleware.call_stats import CallStats
+from evalkit.models.middleware.meter import Meter
 from evalkit.models.middleware.response_cache import ResponseCache
 from evalkit.models.prices import Price, Rates
 from evalkit.run.engine import Work
@@ -136,6 +139,26 @@ async def test_answers_of_the_cache_and_samples_that_are_done_cost_nothing(tmp_p
     assert "3 of them are in the cache" in found.text()
     assert found.cost.value == pytest.approx(15 * (101 + 130), rel=0.05)
     assert len(backend.requests) == asked
+    cache.close()
+
+
+async def test_a_rehearsal_leaves_the_cached_answers_of_a_second_model_as_they_are(tmp_path) -> None:
+    """A user or judge with answers of an earlier run: whether they still hold is asked in the run itself."""
+    cache, identity = ResponseCache(tmp_path / "users.db"), {"model": "user"}
+    backend = FakeBackend(lambda request: Response(text="for two days", usage=Usage(9, 3)))
+    await Model(wrap(backend, cache=cache, identity=identity)).generate("Since when?")
+    user = Model(wrap(backend, cache=cache, identity=identity, meter=Meter("user", None)))
+
+    async def visit(sample: Sample, model: Model) -> Answer:
+        said = await user.generate("Since when?")
+        return Answer(await model.generate(f"{sample.input} {said.text}"))
+
+    asked = len(backend.requests)
+    (heard,) = await rehearse([(0, samples_of(1)[0])], visit, Model(FakeBackend(never)), {})
+    assert (heard.calls, len(backend.requests)) == (1, asked)
+    call_stats.current.set(CallStats())  # the run begins
+    assert (await user.generate("Since when?")).from_cache
+    assert len(backend.requests) > asked  # compared with a new answer
     cache.close()
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
@@ -29,9 +27,9 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
-from evalkit.protocols import BatchService, ProbeResult
+from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
@@ -178,6 +176,7 @@ class ResponsesBackend(VendorBackend):
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
         self.parameters = Parameters(set_by(spec))  # models that reason refuse some
+        self.left_out = self.parameters.left_out
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -201,18 +200,9 @@ class ResponsesBackend(VendorBackend):
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
-    async def probe(self, needs: Requirements) -> ProbeResult:
-        """Find the model, check what the task needs, find the refused parameters. Raises ``ProbeError``."""
-        name, info, traits = msgspec.structs.astuple(await super().probe(needs))
+    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
         self.parameters.settle()
-        self._first_answers.drawn = "temperature" in self.parameters.effective
-        if left_out := self.parameters.left_out:
-            info = msgspec.structs.replace(
-                info,
-                identity=info.identity | {"left_out": self.parameters.effective},
-                server=info.server | {"left_out": dict(left_out)},
-            )
-        return ProbeResult(name, info, traits)
+        return super()._with_left_out(info)
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what OpenAI refused in ``payload``, so that another try leaves it out.
