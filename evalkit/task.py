@@ -54,7 +54,8 @@ class Parameter:
         try:
             converted = msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            raise UsageError(f"parameter {self.name}={value!r}: {error}") from None
+            wrong = f"must be one of {', '.join(map(str, self.choices))}" if self.choices else str(error)
+            raise UsageError(f"parameter {self.name}={value!r}: {wrong}") from None
         if isinstance(converted, int | float) and (wrong := wrong_value(self.name, converted)):
             raise UsageError(f"parameter {self.name}={value!r}: {wrong}")
         return converted

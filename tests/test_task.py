@@ -107,7 +107,7 @@ def test_a_value_of_the_wrong_type_says_which_parameter() -> None:
     params, _ = parameters_of(fn)
     with pytest.raises(UsageError, match="k='many'"):
         params["k"].convert("many")
-    with pytest.raises(UsageError, match="arm='orakle'"):
+    with pytest.raises(UsageError, match="arm='orakle': must be one of oracle, retrieved"):
         params["arm"].convert("orakle")
 
 
