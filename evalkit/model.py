@@ -165,11 +165,10 @@ class Model:
             messages = await self._as_backend_takes(messages)
         if reference is None and self._expected is not None:
             reference = self._expected(messages)
-        return await self._send(
-            Request(
-                messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
-            )
+        request = Request(
+            messages=messages, json_schema=json_schema, regex=regex, **fields, **self._draw(reference)
         )
+        return await self._send(request, self._overruled(sampling))
 
     async def complete(
         self,
@@ -190,7 +189,8 @@ class Model:
             "stop": stop,
             "seed": seed,
         }
-        return await self._send(Request(prompt=prompt, **self._fields(sampling, extra), **self._draw()))
+        request = Request(prompt=prompt, **self._fields(sampling, extra), **self._draw())
+        return await self._send(request, self._overruled(sampling))
 
     async def text_loglikelihood(self, text: str) -> Response:
         """Return the log-probabilities of a whole text, from a model that scores the first token too.
@@ -235,6 +235,14 @@ class Model:
         merged = {**self.defaults.get("extra", {}), **extra, **self._unset}
         return {**fields, "extra": merged, "given": tuple(fields)}
 
+    def _overruled(self, sampling: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return a note for each parameter of the spec that the task sets to another value."""
+        return tuple(
+            f"the task sets {name}={sampling[name]!r}, so {name}={value!r} of the model's spec is not used"
+            for name, value in self.defaults.items()
+            if sampling.get(name) not in (None, value, *([list(value)] if name == "stop" else []))
+        )
+
     async def _as_backend_takes(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return messages with their media converted to what the backend takes. Raises ``ModelError``."""
         if self._media is None or all(isinstance(message.content, str) for message in messages):
@@ -251,9 +259,11 @@ class Model:
             sample = msgspec.structs.replace(sample, target=reference, answer=msgspec.UNSET)
         return {"sample": sample, "repeat": self._repeat}
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: Request, notes: tuple[str, ...] = ()) -> Response:
         request = _without_halves(request)
         response = read_reply(request, await self.sender.send(request), self.reasoning_marks)
+        if notes:
+            response = msgspec.structs.replace(response, notes=(*response.notes, *notes))
         if response.tool_calls:
             named = with_ids(response.tool_calls, request.messages)
             response = msgspec.structs.replace(response, tool_calls=named)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.requests import wrong_value
 
 if TYPE_CHECKING:
     from evalkit.metric import Metric
@@ -51,10 +50,13 @@ class Parameter:
         """Turn the text of ``-p name=value`` into a value of the right type. Raises ``UsageError``."""
         import msgspec
 
+        from evalkit.requests import wrong_value
+
         try:
             converted = msgspec.convert(value, self.hint, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            wrong = f"must be one of {', '.join(map(str, self.choices))}" if self.choices else str(error)
+            known = [str(choice) for choice in self.choices]
+            wrong = f"must be {' or '.join(known)}.{did_you_mean(str(value), known)}" if known else error
             raise UsageError(f"parameter {self.name}={value!r}: {wrong}") from None
         if isinstance(converted, int | float) and (wrong := wrong_value(self.name, converted)):
             raise UsageError(f"parameter {self.name}={value!r}: {wrong}")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from evalkit.metrics import expected_calibration_error, macro_f1
 from evalkit.stats import (
-    _t_quantile,
     bootstrap,
     combined,
     estimate,
@@ -19,6 +18,7 @@ from evalkit.stats import (
     incomplete_bounds,
     p_value,
     paired,
+    t_quantile,
 )
 
 INF = math.inf
@@ -156,10 +156,10 @@ def test_intervals_cover_as_often_as_they_promise():
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 10, 29, 100, 101, 150, 1000, 10**6])
-def test_the_t_quantile_equals_scipys(df):
+def test_thet_quantile_equals_scipys(df):
     for level in (0.8, 0.9, 0.95, 0.99):
         p = (1 + level) / 2
-        assert _t_quantile(p, df) == pytest.approx(scipy.stats.t.ppf(p, df), rel=1e-8)
+        assert t_quantile(p, df) == pytest.approx(scipy.stats.t.ppf(p, df), rel=1e-8)
 
 
 def test_bounds_of_an_incomplete_run_by_hand():

@@ -107,7 +107,9 @@ def test_a_value_of_the_wrong_type_says_which_parameter() -> None:
     params, _ = parameters_of(fn)
     with pytest.raises(UsageError, match="k='many'"):
         params["k"].convert("many")
-    with pytest.raises(UsageError, match="arm='orakle': must be one of oracle, retrieved"):
+    with pytest.raises(
+        UsageError, match=r"arm='orakle': must be oracle or retrieved\. Did you mean 'oracle'\?"
+    ):
         params["arm"].convert("orakle")
 
 

@@ -214,6 +214,8 @@ class AnthropicBackend(VendorBackend):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        if "max_tokens" in spec.extra:
+            raise UsageError("model parameter max_tokens=unset: Anthropic's interface needs a length")
         self.plan = thinking_of(spec.reasoning)
         self.left_out = {name: self.lacks[name] for name in ("temperature", "top_p")}
 

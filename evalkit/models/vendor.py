@@ -160,10 +160,20 @@ class VendorBackend(HTTPBackend):
             data, rates = await self.post(self.target(url), payload)
         except Withheld:
             return self.withheld(), {}
+        except RequestRejected as problem:
+            self.learn(problem, payload, request)
+            return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
         if self.plan.room and _answered(response) > request.max_tokens:
             response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
         return self._with_model_note(response), rates
+
+    def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
+        """Take over what the vendor refused in ``payload``, so that another try leaves it out.
+
+        Raises the ``problem`` itself where another try would not help. By default it never does.
+        """
+        raise problem
 
     async def _score(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         raise RequestRejected(_NO_LOGPROBS)

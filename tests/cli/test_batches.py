@@ -167,3 +167,23 @@ async def judge(cache_dir):
     evalkit("run", "task_many.py", "--model", VENDORS["anthropic"].format(server.url))
     assert len(server.jobs) == 2
     assert server.chats <= 2  # the probe's
+
+
+def test_at_a_limit_of_cost_the_replies_of_a_submitted_job_are_all_taken(
+    evalkit, server, arguments, tmp_path: Path
+) -> None:
+    (tmp_path / "evalkit.toml").write_text('[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n')
+    (run,) = evalkit.json(*arguments(), "--max-cost", "0.02")["runs"]
+    assert (run["status"], run["n"], server.paid) == ("complete", N, ONCE)
+    assert run["spent"]["model"] == pytest.approx(N * 9 * 1000 / 1e6)
+    assert evalkit.json("batches", "list")["jobs"] == []
+
+
+def test_at_a_limit_of_tokens_what_failed_in_a_job_is_not_asked_again(evalkit, server, arguments) -> None:
+    server.outcome = lambda question, times: ("error", 500) if question.endswith("7") else ("ok", "yes")
+    (run,) = evalkit.json(*arguments(), "--max-tokens", "20", code=130)["runs"]
+    assert run["n"] == N - N // 10
+    assert len(server.jobs) == 1
+    server.outcome = lambda question, times: ("ok", "yes")
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert (resumed["counts"], server.paid) == ({"ok": N}, ONCE)

@@ -8,6 +8,8 @@ from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.models import load
 from evalkit.models.anthropic import _EFFORTS, payload, thinking_of
 from evalkit.models.reasoning import Reasoning
+from evalkit.run.call_facts import left_out_note
+from evalkit.store.records import RunSpec
 from evalkit.types import Message, Request, Requirements
 from tests.models.stage import ASK, Stage, answering
 from tests.servers.dialects import ANTHROPIC_MODEL, DIALECTS, Said
@@ -148,3 +150,21 @@ async def test_an_alias_is_the_model_that_it_stands_for(script, keys):
     assert (probed.info.identity["model"], probed.info.max_context) == ("tiny", 200_000)
     assert (await stage.backend.send(ASK)).notes == ()
     await stage.backend.close()
+
+
+def test_a_length_cannot_be_left_out(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    with pytest.raises(UsageError, match=r"max_tokens=unset: Anthropic's interface needs a length"):
+        load("anthropic:m?max_tokens=unset")
+
+
+async def test_what_is_not_sent_is_part_of_the_identity_and_said(script, keys):
+    stage = Stage(script, ANTHROPIC)
+    info = (await stage.backend.probe(Requirements())).info
+    await stage.backend.close()
+    assert info.identity["left_out"] == ["temperature", "top_p"]  # so that cached answers count as drawn
+    facts = {"model": {"server": info.server}}
+    spec = RunSpec(id="r", task="t", path="p", model="m", model_spec="s", provenance=facts)
+    assert left_out_note(spec).startswith(
+        "sent without temperature, top_p, which the server does not take (A"
+    )

@@ -80,6 +80,14 @@ async def test_a_request_that_the_filter_refuses_is_a_refusal(stage):
     assert "content filter" in response.notes[0]
 
 
+async def test_another_models_name_in_a_reply_is_noted_also_in_a_batch(stage):
+    reply = json.loads(json.dumps(stage.dialect.reply(Said("Yes."))).replace('"tiny"', '"vendor/other-8b"'))
+    stage.answers(200, reply)
+    for response in (await stage.backend.send(ASK), stage.backend.answer(reply, ASK)):
+        assert (response.text, response.model) == ("Yes.", "vendor/other-8b")
+        assert response.notes == ("another model answered: vendor/other-8b",)
+
+
 async def test_nothing_said_is_an_empty_reply(stage):
     response, _ = await stage.ask(Said(""))
     assert (response.text, response.finish_reason, response.tool_calls) == ("", "stop", ())

@@ -83,6 +83,25 @@ def test_a_parameter_that_only_the_task_sets_and_the_server_refuses_stops_the_ru
     assert "add ?stop=unset to the model's spec" in run("words", code=2).stderr
 
 
+def test_a_value_of_the_spec_that_the_task_overrules_is_said(run: Any, evalkit: Any, scripted: Any) -> None:
+    evalkit("run", "task_it.py::words", "--model", f"openai:tiny@{scripted.url}?max_tokens=8000&top_p=0.5")
+    assert {(body["max_tokens"], body["top_p"]) for body in scripted.bodies} == {(20, 0.5)}
+    said = "the task sets max_tokens=20, so max_tokens=8000 of the model's spec is not used"
+    assert f"4 of 4 replies: {said}" in " ".join(evalkit("show", "latest").stdout.split())
+    (stored,) = evalkit.json("show", "latest")["runs"]
+    assert stored["notes"] == {said: 4}
+
+
+@pytest.mark.parametrize("query", ["?max_tokens=20", "?max_tokens=unset", "?temperature=0.5", "?seed=1"])
+def test_where_the_task_overrules_nothing_nothing_is_said(
+    run: Any, evalkit: Any, scripted: Any, query: str
+) -> None:
+    evalkit("run", "task_it.py::words", "--model", f"openai:tiny@{scripted.url}{query}")
+    (stored,) = evalkit.json("show", "latest")["runs"]
+    assert "notes" not in stored
+    assert scripted.bodies[-1].get("max_tokens") == (None if "unset" in query else 20)
+
+
 def test_an_unknown_finish_reason_is_said_once_and_earns_nothing(
     run: Any, evalkit: Any, scripted: Any
 ) -> None:

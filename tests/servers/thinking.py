@@ -44,6 +44,7 @@ class ThinkingModel:
     channel: str = "reasoning_content"
     thinks: Callable[[dict[str, Any]], int] = lambda body: 300
     answers: Callable[[dict[str, Any]], str] = lambda body: "343"
+    calls: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda body: []  # of tools, beside the answer
     owned_by: str | None = None
     context: int | None = 40_960
     switch: str | None = None  # the variable of the chat template that switches reasoning: enable_thinking
@@ -90,6 +91,8 @@ class ThinkingModel:
         whole = n + len(answer) <= most
         shown = thought[:most], answer[: max(0, most - n)]
         message, finish = self.message(*(" ".join(part) for part in shown), closed=most > n, thinks=n > 0)
+        if calls := self.calls(body):
+            message["tool_calls"] = calls
         if not whole:
             finish = "length"
         for stop in body.get("stop", ()):

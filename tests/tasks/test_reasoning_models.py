@@ -3,6 +3,7 @@ the scores are those of the same model without thinking."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -18,12 +19,12 @@ from evalkit.run.samples import samples_of
 from evalkit.run.scoring import score
 from evalkit.run.session import Session
 from evalkit.status import classify_answer
-from evalkit.types import Answer, Message, Requirements, Sample, Text
+from evalkit.types import Answer, Message, Requirements, Sample, Text, ToolCall
 from evalkit.util.progress import Silent
 from tests.servers.thinking import CHANNELS, ThinkingModel, serve
 from tests.tasks.test_every_task import NAMES, quick
 
-SAMPLES = 2  # the first is answered perfectly, the second wrongly
+SAMPLES = 2  # the first is answered perfectly, the second wrongly; both call the right tools
 THINKS = 3000  # words: more than any task allows for its answer
 WRONG = "zzz"
 
@@ -34,10 +35,15 @@ def said(message: Message) -> str:
 
 
 def sent(body: dict[str, Any]) -> str:
-    """The texts of a chat as a server gets them, in order."""
-    contents = (message["content"] for message in body["messages"])
-    parts = ([content] if isinstance(content, str) else content for content in contents)
+    """The texts of a chat as a server gets them, in order; the model's own turns hold its thoughts."""
+    contents = (message["content"] for message in body["messages"] if message["role"] != "assistant")
+    parts = ([content] if isinstance(content, str) else content or [] for content in contents)
     return "".join(p if isinstance(p, str) else p.get("text", "") for part in parts for p in part)
+
+
+def as_sent(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 class Trial:
@@ -50,7 +56,11 @@ class Trial:
         self.item = items_of(self.task, {key: [value] for key, value in params.items()}, None)[0]
         self.samples: list[Sample] = []
         self.replies: dict[str, str] = {}
-        self.thinker = ThinkingModel(answers=lambda body: self.replies.get(sent(body), "343"))
+        self.calls: dict[str, list[dict[str, Any]]] = {}
+        self.thinker = ThinkingModel(
+            answers=lambda body: self.replies.get(sent(body), "343"),
+            calls=lambda body: self.calls.get(sent(body), []),
+        )
         self.only_scored = False
 
     async def prepare(self, session: Session) -> None:
@@ -66,8 +76,9 @@ class Trial:
             await self.ask(sample, model)
             for call in model.calls:
                 self.only_scored |= call.request.continuation is not None
-                prompt = "".join(map(said, call.request.messages))
+                prompt = "".join(said(m) for m in call.request.messages if m.role != "assistant")
                 self.replies[prompt] = WRONG if n % 2 else call.response.text
+                self.calls[prompt] = list(map(as_sent, call.response.tool_calls))
 
     async def run(self, backend: Backend, probed: ProbeResult) -> list[Answer]:
         answers = []
@@ -87,7 +98,8 @@ class Trial:
 def content(answers: list[Answer]) -> list[Any]:
     """What an answer holds besides the reply's own facts: how long it took, how many tokens."""
     return [
-        (classify_answer(answer), answer.reply, answer.choice, answer.ranked, answer.response.text)
+        (classify_answer(answer), answer.choice, answer.ranked, answer.response.tool_calls)
+        + (() if answer.response.tool_calls else (answer.reply, answer.response.text))
         for answer in answers
         if answer.response
     ]

@@ -48,7 +48,7 @@ class Batched:
     """Sends requests through a batch interface. ``key`` names a request in the journal: 32 bytes.
 
     ``model`` is the model's spec, for the journal. Once ``stop`` is set, the waiting requests are cancelled;
-    their jobs go on at the vendor.
+    their jobs go on at the vendor. At a limit of cost or tokens, submitted jobs are waited for.
     """
 
     def __init__(
@@ -175,11 +175,15 @@ class Batched:
             self._spawn(self._submit_all(requests), requests)
 
     async def _cancel_on(self, stop: asyncio.Event) -> None:
+        """Cancel the requests once ``stop`` is set; at a limit of cost or tokens only those in no job yet."""
         await stop.wait()
-        for task in self._tasks:
+        paid = self._following if call_stats.current.get().spending.reached else {}
+        kept = {key for name in paid for key in self._journal.keys(name)}
+        for task in self._tasks.difference(paid.values()):
             task.cancel()
-        for waiting in list(self._waiting.values()):
-            waiting.result.cancel()
+        for key, waiting in list(self._waiting.items()):
+            if key not in kept:
+                waiting.result.cancel()
 
     # --- Submit ----------------------------------------------------------------------------------------
 
@@ -291,7 +295,11 @@ class Batched:
     def _again(self, keys: Iterable[bytes]) -> None:
         """Collect waiting requests anew; those that another job has wait for that job."""
         for key in keys:
-            if key in self._waiting:
+            if key not in self._waiting:
+                continue
+            if self._stop is not None and self._stop.is_set():
+                self._waiting[key].result.cancel()
+            else:
                 self._queue(key, self._waiting[key].request)
 
     def _spawn(self, work: Coroutine[Any, Any, None], keys: Iterable[bytes]) -> asyncio.Task[None]:

@@ -50,7 +50,7 @@ class OpenAIBackend(HTTPBackend):
                 f"{spec.provider} has no logprobs={way}; it has {' and '.join(self.logprob_ways)}"
             )
         super().__init__(spec)
-        self.parameters = Parameters(_set_by(spec))
+        self.parameters = Parameters(set_by(spec))
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = Thinking(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
@@ -216,8 +216,16 @@ class OpenAIBackend(HTTPBackend):
         return f"{url}/chat/completions"
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """Return the body of a request to ``/chat/completions``, or to ``/completions``."""
-        return self._payload(request, self.uses_chat(request))
+        """Return the body of a request, with room to think for a model that reasons."""
+        chat = self.uses_chat(request)
+        return self._payload(self.thinking.prepared(request, chat=chat), chat)
+
+    def answer(self, data: Any, request: Request) -> Response:
+        """Return the response in the decoded reply to a ``payload``. Raises as ``read`` does."""
+        chat = self.uses_chat(request)
+        response = super().answer(data, self.thinking.prepared(request, chat=chat))
+        has_room = self.thinking.room(request, chat=chat)
+        return self.thinking.read(request, response, chat=chat) if has_room else response
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
@@ -271,7 +279,7 @@ class OpenAIBackend(HTTPBackend):
         return (*self.image_formats, "webp") if self._vendor else self.image_formats
 
 
-def _set_by(spec: ModelSpec) -> dict[str, Any]:
+def set_by(spec: ModelSpec) -> dict[str, Any]:
     """Return what a model's spec sends, as a payload has it."""
     stop = {"stop": list(spec.generation["stop"])} if "stop" in spec.generation else {}
     stream = {"stream": True} if spec.options.get("stream") else {}

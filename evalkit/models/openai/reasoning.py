@@ -99,9 +99,13 @@ class Thinking:
         if not room and self._cut(request, response) and (room := self._switch_on(chat=chat)):
             response, rates = await self._fit(generate, url, request, room, chat)
             response = _noted(response, ASKED_AGAIN)
-        if room:
-            response = self._read(request, response, chat=chat)
-        return response, rates
+        return self.read(request, response, chat=chat) if room else response, rates
+
+    def prepared(self, request: Request, *, chat: bool) -> Request:
+        """Return a request as it is sent: with room to think and the parameters for reasoning."""
+        room = self.room(request, chat=chat)
+        prepared = self.with_parameters(request) if chat else request
+        return _with_room(prepared, room) if room else prepared
 
     def room(self, request: Request, *, chat: bool) -> int:
         """Return the tokens that a request gets for reasoning.
@@ -169,8 +173,11 @@ class Thinking:
     def _split(self, text: str) -> tuple[str, str]:
         return split_reasoning(text, self.settings.marks)
 
-    def _read(self, request: Request, response: Response, *, chat: bool) -> Response:
-        """Return a reply that had room to think, with its answer up to the first stop string."""
+    def read(self, request: Request, response: Response, *, chat: bool) -> Response:
+        """Return a reply that had room to think, with its answer up to the first stop string.
+
+        ``request`` is the one before it was ``prepared``.
+        """
         if request.stop:
             response = self._up_to_stop(request, response)
         text, usage = response.text, response.usage

@@ -7,13 +7,14 @@ along with the next turn.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
-from evalkit.models.openai.backend import OpenAIBackend
+from evalkit.models.openai.backend import OpenAIBackend, set_by
+from evalkit.models.openai.parameters import Parameters
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -26,28 +27,23 @@ from evalkit.models.turns import (
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
-from evalkit.protocols import BatchService, RateLimits
+from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
-_DEFAULTS = {"temperature": 0.0, "top_p": 1.0}  # sent unasked; models that reason refuse them
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
 
 
-def payload(
-    request: Request, model: str, thinking: Thinking = NO_THINKING, left_out: Container[str] = ()
-) -> dict[str, Any]:
-    """Return the body of a request, without the parameters ``left_out``.
-
-    Raises ``RequestRejected`` for what the interface cannot say.
-    """
+def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+    """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     fields: dict[str, Any] = {
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],
         "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
-        **{name: getattr(request, name) for name in _DEFAULTS if name not in left_out},
+        "temperature": request.temperature,
+        "top_p": request.top_p,
         "store": False,
         "stream": False,
         "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
@@ -179,6 +175,8 @@ class ResponsesBackend(VendorBackend):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
+        self.parameters = Parameters(set_by(spec))  # models that reason refuse some
+        self.left_out = self.parameters.left_out
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -190,7 +188,7 @@ class ResponsesBackend(VendorBackend):
 
     def payload(self, request: Request) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.model, self.plan, self.left_out)
+        return self.parameters.fit(payload(request, self.model, self.plan), request)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""
@@ -202,31 +200,21 @@ class ResponsesBackend(VendorBackend):
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
-    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
-        """Answer a chat; without what the vendor refuses of what nobody set. Raises as ``send`` does."""
-        sent = frozenset(self.left_out), self.plan  # others may learn the same meanwhile
-        try:
-            return await super()._generate(url, request)
-        except RequestRejected as problem:
-            if not self._learned(str(problem), request, *sent):
-                raise
-            return await self._generate(url, request)
+    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
+        self.parameters.settle()
+        return super()._with_left_out(info)
 
-    def _learned(self, said: str, request: Request, left_out: Container[str], plan: Thinking) -> bool:
-        """Leave out a default that the vendor's words refuse; return whether there was one.
+    def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
+        """Take over what OpenAI refused in ``payload``, so that another try leaves it out.
 
-        ``left_out`` and ``plan`` are those of the refused request. OpenAI gives summaries of what a model
-        thought only to organizations that it has verified.
+        OpenAI gives summaries of what a model thought only to organizations that it has verified. Raises the
+        ``problem`` itself if it is about something else, ``UsageError`` where the spec or the task set what
+        is refused.
         """
-        if "reasoning.summary" in said and "summary" in plan.fields.get("reasoning", {}):
+        if "reasoning.summary" in problem.said and "summary" in payload.get("reasoning", {}):
             self.set_plan(thinking_of(self.spec.reasoning, summary=False))
-            return True
-        for name, usual in _DEFAULTS.items():
-            unset = name not in self.spec.generation and getattr(request, name) == usual
-            if f"'{name}'" in said and unset and name not in left_out:
-                self.left_out[name] = said
-                return True
-        return False
+        else:
+            self.parameters.learn(problem, payload, request)
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``."""

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from evalkit.errors import ModelError, ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.errors import ModelError, ProbeError, ServerFailed, UsageError
+from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.openai.backend import OpenAIBackend
 from evalkit.models.openai.responses import payload
@@ -94,9 +95,19 @@ async def test_requests_in_flight_learn_together_what_is_refused(script, keys):
 async def test_a_parameter_of_the_spec_is_never_left_out_in_silence(script, keys, params):
     stage = Stage(script, RESPONSES, params)
     script.replies[RESPONSES.path] = refusing("temperature")
-    asked = Request(messages=ASK.messages, **stage.backend.traits.defaults)
-    with pytest.raises(RequestRejected, match="'temperature' is not supported"):
-        await stage.backend.send(asked)
+    with pytest.raises(UsageError, match=r"'temperature' is not supported.*model's spec sets temperature"):
+        await Model(stage.backend).generate("Is it?")
+    await stage.backend.close()
+
+
+async def test_a_parameter_of_the_task_is_never_left_out_in_silence(script, keys):
+    stage = Stage(script, RESPONSES)
+    script.replies[RESPONSES.path] = refusing("temperature")
+    probed = await stage.backend.probe(Requirements())
+    model = Model(stage.backend, probed=probed)
+    assert (await model.generate("Is it?")).text == "Yes."
+    with pytest.raises(UsageError, match=r"The task sets temperature=0\.7.*add \?temperature=unset"):
+        await model.generate("Is it?", temperature=0.7)
     await stage.backend.close()
 
 
