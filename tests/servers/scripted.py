@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from evalkit.models.openai.probe import QUESTION
+from evalkit.models.openai.probe import COLOUR, QUESTION
 from tests.servers.in_thread import in_thread
 
-PROBES = {QUESTION: "343"}  # questions of the probe, which are answered and not counted
+PROBES = {QUESTION: "343", COLOUR: "red"}  # questions of the probe, which are answered and not counted
 
 
 class Scripted:

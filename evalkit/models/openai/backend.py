@@ -71,7 +71,7 @@ class OpenAIBackend(HTTPBackend):
 
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         replies = [
-            one.reply if one.asked else await probe.ask(self, url, self._probe_length(one.info, needs))
+            one.reply if one.asked else await probe.ask(self, url, self._probe_length(one.info, needs), needs)
             for url, one in zip(self.endpoints.urls, served, strict=True)
         ]
         self.first_reply = replies[0]

@@ -46,6 +46,8 @@ _SCHEMA = {
 # What each served model is asked. Models think about it, also those that think only where they must; the
 # answer is short.
 QUESTION = "What is 17 * 23 - 48? Reply with the number only."
+# In its place where a task has pictures or sound: these are asked with and without them.
+COLOUR, SOUND = "What colour is the image?", "What do you hear?"
 LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
 BRIEF = 16  # tokens, where only the server's refusals matter; some vendors refuse fewer
 _ASK_S = 60.0  # for a short answer
@@ -103,7 +105,7 @@ async def _facts(backend: HTTPBackend, url: str, entry: dict[str, Any]) -> Serve
     return msgspec.structs.replace(info, identity=identity)
 
 
-async def ask(backend: HTTPBackend, url: str, length: int) -> Response | None:
+async def ask(backend: HTTPBackend, url: str, length: int, needs: Requirements) -> Response | None:
     """Ask one short question, so that the backend learns which parameters the server refuses.
 
     Return the reply; None from a server that is too busy, or fails otherwise: it is left to the run. Raises
@@ -111,15 +113,16 @@ async def ask(backend: HTTPBackend, url: str, length: int) -> Response | None:
     """
     try:
         async with asyncio.timeout(_ASK_S):
-            return await backend.ask_at(url, _short_question(backend, length))
+            question = COLOUR if needs.images else SOUND if needs.audio else QUESTION
+            return await backend.ask_at(url, _short_question(backend, length, question))
     except (ModelError, TimeoutError):
         return None
 
 
-def _short_question(backend: HTTPBackend, length: int) -> Request:
+def _short_question(backend: HTTPBackend, length: int, question: str = QUESTION) -> Request:
     """Return a question with all parameters of the model's spec, and room for ``length`` tokens."""
     sets = {**backend.spec.defaults, "max_tokens": length}
-    return Request(messages=(Message("user", QUESTION),), **sets, given=tuple(sets))
+    return Request(messages=(Message("user", question),), **sets, given=tuple(sets))
 
 
 async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> Response | None:
@@ -269,7 +272,7 @@ async def check_images(backend: HTTPBackend) -> ImageCost:
 
     Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
     """
-    question = Text("What colour is the image?")
+    question = Text(COLOUR)
     # New ones each time: some servers do not count what lies in their prompt cache.
     red, green, blue = (new_picture((PICTURE, PICTURE), colour) for colour in _COLOURS)
     plain = await _ask(backend, question)
@@ -299,7 +302,7 @@ def _counted(usage: Usage) -> bool | None:
 
 async def check_audio(backend: HTTPBackend) -> None:
     """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
-    question = Text("What do you hear?")
+    question = Text(SOUND)
     plain = await _ask(backend, question)
     tone = tone_wav(hertz=400.0 + os.urandom(1)[0])  # a new one each time, as the pictures are
     heard = await _ask(backend, Audio.of(tone, "audio/wav"), question)
