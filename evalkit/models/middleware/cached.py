@@ -90,8 +90,10 @@ class Cached(Layer):
         return verdict
 
     def _used(self, stored: Stored) -> Response:
-        call_stats.current.get().hits += 1
-        self._use().count(stored.filed)
+        counts = call_stats.current.get()
+        counts.hits += 1
+        if stored.filed < counts.began:  # of an earlier run
+            self._use().count(stored.filed)
         return stored.response
 
     def _use(self) -> CacheUse:

@@ -22,7 +22,7 @@ OF_JUDGE = "of the judge: "  # before a note on a judge's reply
 
 @dataclass
 class CacheUse:
-    """How many answers of a model came from the cache, how old the oldest is, and whether it was checked.
+    """How many answers of a model are of earlier runs, how old the oldest is, and whether it was checked.
 
     Times are epoch seconds. ``check`` is the outcome of ``WeightsCheck``, empty if there was none; ``why``
     is its reason. ``found`` is the time of the oldest answer that was found, used or not.

@@ -72,3 +72,18 @@ async def test_outdated_answers_are_none_for_a_run_without_a_server(tmp_path: Pa
     with pytest.raises(NotCached):
         await Cached(scored(0.0), cache, {"model": "m"}, mode="only").send(other)
     cache.close()
+
+
+async def test_an_answer_of_the_same_run_is_none_of_an_earlier_one(tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path / "r.db")
+    counts = CallStats(began=time.time())
+    call_stats.current.set(counts)
+    cached = Cached(scored(-1.0), cache, {"model": "m"})
+    request = Request(prompt="The", continuation=" end")
+    await cached.send(request)
+    assert (await cached.send(request)).from_cache
+    assert (counts.hits, dict(counts.cached)) == (1, {})
+    call_stats.current.set(later := CallStats(began=time.time()))
+    await cached.send(request)
+    assert later.cached["m"].answers == 1
+    cache.close()
