@@ -98,7 +98,7 @@ def _against(store: Store, run: Run, base: Run) -> tuple[list[PairedDifference],
         return [], "other samples: the store holds none that both runs answered"
     here, there = _asked_of(store, run, shared[0]), _asked_of(store, base, shared[1])
     unlike = conditions.differences(here, there)
-    besides = tuple(one.text for one in unlike if one.kind != "samples" and not one.metric)
+    besides = tuple(one.text for one in unlike if not one.of_samples and not one.metric)
     rules = {one.metric: one.text for one in unlike if one.metric}
     made = [
         PairedDifference(

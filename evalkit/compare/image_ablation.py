@@ -125,7 +125,7 @@ def _compare(store: Store, runs: dict[str, list[Run]]) -> Reliance:
 def _unlike(real: Run, other: Run) -> str:
     """Return what two arms differ in besides the images, which make the samples differ."""
     found = conditions.differences(real, other, [PARAMETER])
-    return conditions.listed([difference for difference in found if difference.kind != "samples"])
+    return conditions.listed([difference for difference in found if not difference.of_samples])
 
 
 def _refused(store: Store, run: Run) -> set[int]:

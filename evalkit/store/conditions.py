@@ -19,7 +19,17 @@ from evalkit.store.records import Run, SampleRecord
 from evalkit.store.turns import continued
 
 Kind = Literal[
-    "task", "samples", "parameter", "version", "code", "prompt", "setting", "fixture", "metric", "mixed"
+    "task",
+    "samples",
+    "repeats",
+    "parameter",
+    "version",
+    "code",
+    "prompt",
+    "setting",
+    "fixture",
+    "metric",
+    "mixed",
 ]
 
 # Facts of an index or a judge that say where and when it was made, and not what it is.
@@ -37,6 +47,11 @@ class Difference(Struct, frozen=True):
     kind: Kind
     text: str
     metric: str = ""
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether it concerns which samples were asked, or how often."""
+        return self.kind in ("samples", "repeats")
 
 
 def differences(first: Run, second: Run, swept: Collection[str] = ()) -> list[Difference]:
@@ -93,8 +108,9 @@ def _tasks(first: Run, second: Run) -> Iterator[Difference]:
 
 def _samples(first: Run, second: Run) -> Iterator[Difference]:
     if first.spec.repeats != second.spec.repeats:
-        yield Difference("samples", f"the repeats ({first.spec.repeats} and {second.spec.repeats})")
-    if first.sample_set != second.sample_set:
+        yield Difference("repeats", f"the repeats ({first.spec.repeats} and {second.spec.repeats})")
+    asked = [(run.spec.dataset, run.n / max(run.spec.repeats, 1)) for run in (first, second)]
+    if asked[0] != asked[1]:
         sizes = [f"{run.n // max(run.spec.repeats, 1):,}" for run in (first, second)]
         counts = " and ".join(sizes) if sizes[0] != sizes[1] else f"{sizes[0]} each, not the same"
         yield Difference("samples", f"the samples ({counts})")

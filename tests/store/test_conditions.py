@@ -182,3 +182,9 @@ def test_what_a_model_says_in_a_conversation_is_no_other_prompt() -> None:
     assert key(talk("zinc"), "f1") == key(talk("colds"), "f1")
     assert listed(differences(talk("zinc"), talk("zinc", question="Does iron help?"))) == "the prompt"
     assert listed(differences(talk("zinc"), talk("zinc", description="Find."))) == "the tools"
+
+
+def test_other_repeats_of_the_same_samples_are_named_as_what_they_are() -> None:
+    (difference,) = differences(run(repeats=1, n=1), run(repeats=5, n=5))
+    assert (difference.kind, difference.text) == ("repeats", "the repeats (1 and 5)")
+    assert difference.of_samples

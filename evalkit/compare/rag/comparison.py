@@ -213,7 +213,7 @@ def unlike(run: Run, other: Run) -> list[conditions.Difference]:
     """
     found = conditions.differences(run, other, SWEPT)
     if run.spec.params["arm"] in OTHER_ANSWERS or run.spec.dataset == other.spec.dataset:
-        return [difference for difference in found if difference.kind != "samples"]
+        return [difference for difference in found if not difference.of_samples]
     return found
 
 
