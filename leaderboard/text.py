@@ -22,7 +22,7 @@ IN_TABLE = 30
 """The number of characters of a name that a column of a table has room for."""
 
 
-_LINK = re.compile(r"(?=://|@)|(?<=www)(?=\.)", re.IGNORECASE)
+_LINK = re.compile(r"(?=://|@[\w-]+\.)|(?<=www)(?=\.)", re.IGNORECASE)  # not the @ of recall@5
 
 
 def escape(text: str) -> str:
