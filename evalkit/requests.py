@@ -55,6 +55,8 @@ def describe(request: Request) -> dict[str, Any]:
 def describe_message(message: Message) -> dict[str, Any]:
     """Return a message as plain values: images by hash, without empty fields."""
     plain = {"role": message.role, "content": _plain(message.content)}
+    if not (message.tool_calls or message.tool_call_id or message.native is not None):
+        return plain
     if message.tool_calls:
         plain["tool_calls"] = [msgspec.to_builtins(call) for call in message.tool_calls]
     return plain | _not_empty(tool_call_id=message.tool_call_id, native=message.native)

@@ -63,6 +63,12 @@ class OpenAIBackend(HTTPBackend):
         with wire.reading(url):
             if request.continuation is not None:
                 return await self._score(url, request)
+            if self.thinking.idle:  # as for most models: one coroutine less for each request
+                response, rates = await self._generate(url, request)
+                if response.finish_reason == "stop" and not request.stop:
+                    return response, rates
+                chat = self.uses_chat(request)
+                return await self.thinking.again(self._generate, url, request, response, rates, chat=chat)
             return await self.thinking.ask(self._generate, url, request, chat=self.uses_chat(request))
 
     async def ask_with_room(self, request: Request) -> Response:

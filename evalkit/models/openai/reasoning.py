@@ -92,14 +92,32 @@ class Thinking:
         the request is asked again.
         """
         room = self.room(request, chat=chat)
-        if room or self.parameters:
+        if room:
             response, rates = await self._fit(generate, url, request, room, chat)
-        else:
-            response, rates = await generate(url, request)
-        if not room and self._cut(request, response) and (room := self._switch_on(chat=chat)):
-            response, rates = await self._fit(generate, url, request, room, chat)
-            response = _noted(response, ASKED_AGAIN)
-        return self.read(request, response, chat=chat) if room else response, rates
+            return self.read(request, response, chat=chat), rates
+        response, rates = await self._fit(generate, url, request, 0, chat)
+        return await self.again(generate, url, request, response, rates, chat=chat)
+
+    async def again(
+        self,
+        generate: Generate,
+        url: str,
+        request: Request,
+        response: Response,
+        rates: RateLimits,
+        *,
+        chat: bool,
+    ) -> tuple[Response, RateLimits]:
+        """Return a reply that had no room; that of another try with room, if it was cut in its reasoning."""
+        if not self._cut(request, response) or not (room := self._switch_on(chat=chat)):
+            return response, rates
+        response, rates = await self._fit(generate, url, request, room, chat)
+        return self.read(request, _noted(response, ASKED_AGAIN), chat=chat), rates
+
+    @property
+    def idle(self) -> bool:
+        """Whether requests go out as they are: no reasoning was seen, and the spec sets nothing for it."""
+        return not (self.allowance or self.in_completions or self.parameters)
 
     def prepared(self, request: Request, *, chat: bool) -> Request:
         """Return a request as it is sent: with room to think and the parameters for reasoning."""
