@@ -103,7 +103,9 @@ def split_reasoning(text: str, marks: Marks | None = None) -> tuple[str, str]:
     if "<|content_t" in text and (blocks := _BLOCK.findall(text)):
         answers = [piece for kind, piece in blocks if kind == "text"]
         return _joined([piece for kind, piece in blocks if kind == "thinking"]), "".join(answers).strip()
-    may_have_marks = ">" in text or "▷" in text or any(mark in text for mark in _IN_BRACKETS)
+    may_have_marks = (
+        ">" in text or "▷" in text or ("]" in text and any(mark in text for mark in _IN_BRACKETS))
+    )
     return _by_marks(text, _MARKS) if may_have_marks else ("", text)
 
 

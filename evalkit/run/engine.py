@@ -339,6 +339,15 @@ def _trouble(record: SampleRecord) -> str:
 
 def _tokens(responses: list[Response]) -> Tokens:
     """Return the sum of the usage of the calls."""
+    if len(responses) == 1:  # as most samples have
+        only = responses[0].usage
+        return Tokens(
+            only.prompt_tokens,
+            only.completion_tokens,
+            only.cached_tokens,
+            only.reasoning_tokens,
+            only.cache_write_tokens,
+        )
     return Tokens(
         sum(r.usage.prompt_tokens for r in responses),
         sum(r.usage.completion_tokens for r in responses),

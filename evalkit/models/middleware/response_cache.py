@@ -82,14 +82,15 @@ class ResponseCache:
 
     def get(self, key: bytes) -> Stored | None:
         """Return the response of a key; None if there is none."""
+        if (row := self._pending.get(key)) is None:
+            try:
+                row = self._db.execute("SELECT value, filed FROM answer WHERE key = ?", (key,)).fetchone()
+            except sqlite3.Error as problem:
+                raise StoreError(self._explain(problem)) from None
+        if row is None:
+            return None
+        value, filed = row
         with self._explained():
-            row = (
-                self._pending.get(key)
-                or self._db.execute("SELECT value, filed FROM answer WHERE key = ?", (key,)).fetchone()
-            )
-            if row is None:
-                return None
-            value, filed = row
             raw = zlib.decompress(value[1:]) if value[:1] == _ZLIB else value[1:]
             response = msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
             return Stored(response, filed)
