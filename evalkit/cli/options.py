@@ -95,7 +95,7 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
         "--max-cost",
         callback=_above_zero("a number of US dollars above 0, such as 5 or 0.50"),
         metavar="DOLLARS",
-        help="Stop when this command has spent so much, as --time-limit does; resume goes on.",
+        help="Stop when this command has spent this amount; resume goes on.",
     )
     tokens = click.option(
         "--max-tokens",

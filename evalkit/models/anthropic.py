@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import probe, wire
 from evalkit.models.reasoning import Reasoning
@@ -250,11 +250,8 @@ class AnthropicBackend(VendorBackend):
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``. Raises ``ProbeError`` for what it cannot do."""
         can, context = _abilities(entry), entry.get("max_input_tokens")
-        try:
-            plan = thinking_of(self.spec.reasoning, can, most=entry.get("max_tokens"), context=context)
-        except UsageError as problem:
-            raise ProbeError(f"{self.name}: {problem}") from None
-        self.set_plan(plan)
+        most = entry.get("max_tokens")
+        self.set_plan_by(lambda: thinking_of(self.spec.reasoning, can, most=most, context=context))
         self.may_think = can.get("thinking", True)
         server = {"created_at": entry.get("created_at")}
         return ServerInfo(self.identity(entry, root=entry.get("root")), context, None, server)

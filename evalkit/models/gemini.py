@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed, UsageError
+from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import wire
 from evalkit.models.reasoning import Reasoning
@@ -298,11 +298,7 @@ class GeminiBackend(VendorBackend):
         """Return the facts of the model at ``url``. Raises ``ProbeError`` for what it cannot do."""
         thinks, context = entry.get("thinking"), entry.get("inputTokenLimit")
         most = entry.get("outputTokenLimit")
-        try:
-            plan = thinking_of(self.spec.reasoning, thinks, most=most, context=context)
-        except UsageError as problem:
-            raise ProbeError(f"{self.name}: {problem}") from None
-        self.set_plan(plan)
+        self.set_plan_by(lambda: thinking_of(self.spec.reasoning, thinks, most=most, context=context))
         self.may_think = thinks is not False
         return ServerInfo(
             self.identity(entry, version=entry.get("version")), context, None, {"owned_by": "google"}

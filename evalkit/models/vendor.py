@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -131,6 +131,14 @@ class VendorBackend(HTTPBackend):
         chosen = {} if self.spec.reasoning.tokens else {ALLOWANCE: self.plan.room}
         server = info.server | {"reasoning": found}
         return ServerInfo(info.identity | chosen, info.max_context, info.max_running, server)
+
+    def set_plan_by(self, make: Callable[[], Thinking]) -> None:
+        """Set how the model is to think. Raises ``ProbeError`` where ``make`` says that it cannot."""
+        try:
+            plan = make()
+        except UsageError as problem:
+            raise ProbeError(f"{self.name}: {problem}") from None
+        self.set_plan(plan)
 
     def set_plan(self, plan: Thinking) -> None:
         """Set how the model is to think."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 REHEARSED, COMPARED = 100, 40  # samples of this run, and those of them or others that an earlier run has, too
 _OTHER = 3.0  # replies of another model, or in another variant of the task, differ by up to this factor
-_OTHER_TOKENS = 0.15  # tokens for each character differ so much between tasks and between models
+_OTHER_TOKENS = 0.15  # the relative spread of tokens per character between tasks and models
 _NO_TOKENS = 0.35
 _SAME = 0.02  # the doubt that remains between two runs that are the same
 

@@ -52,7 +52,7 @@ def _sample(chance: Chance, number: int, category: str) -> Sample:
 
 
 def _request(chance: Chance, category: str) -> tuple[str, list[Call], list[Function]]:
-    """Return the request, the right calls, and the functions that it is about."""
+    """Return the request, the right calls, and the functions that the request asks for."""
     match category:
         case "parallel":
             function = chance.choice(list(FUNCTIONS.values()))

@@ -57,7 +57,7 @@ def _one_of(value: Any, kinds: tuple[Any, ...], place: str) -> list[str]:
     faults = [conforms(value, kind, place) for kind in kinds]
     if not all(faults):
         return []
-    if isinstance(value, dict) and "type" in value:  # those of the alternative that is meant
+    if isinstance(value, dict) and "type" in value:  # the value names the class to check it by
         faults = [some for some in faults if not any(f"{place}.type:" in fault for fault in some)] or faults
     return min(faults, key=len)
 

@@ -52,10 +52,10 @@ class BatchServer:
     - ``held``: jobs stay in progress. ``looks``: how often a state is asked for until the job has ended.
     - ``outcome(question, times)``: how a line ends, when its question has been in ``times`` jobs.
     - ``loses(question, times)``: its line is in no result. ``doubles``, ``shuffles``: of all results.
-    - ``garbles``: a broken line is among the results. ``breaks_off``: so many downloads break off half-way.
+    - ``garbles``: a broken line is among the results. ``breaks_off``: how many downloads end half-way.
     - ``refuses``: the job fails its validation with this code and message.
     - ``vanishes(job)``: the job is not known any more once it has ended.
-    - ``busy``: so many submissions get 429. ``hangs_up``: so many submissions arrive, and get no reply.
+    - ``busy``: the number of submissions that get 429. ``hangs_up``: of those that get no reply.
     - ``at_most``: the most lines that may wait at the same time.
     """
 
