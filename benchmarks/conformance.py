@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
 PORT = 30123
 URL = f"http://127.0.0.1:{PORT}"
+THINKER = "tiny-think"
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -45,13 +46,17 @@ def run(*command: str | Path, **environment: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model server and its adapter. ``launch`` are its Python's arguments before the model's folder."""
+    """A model server and its adapter. ``launch`` are its Python's arguments before the model's folder.
+
+    ``parsers`` are further ones for a model that reasons and calls tools.
+    """
 
     name: str
     provider: str
     health: str
     settings: dict[str, str]
     launch: tuple[str, ...]
+    parsers: str
 
     @property
     def venv(self) -> str:
@@ -64,7 +69,8 @@ class Kind:
     def command(self, venv: Path, model: Path) -> list[str]:
         """Return the command that starts the server on the loopback interface; the model is ``tiny``."""
         served = f"--served-model-name tiny --dtype float32 --host 127.0.0.1 --port {PORT}"
-        return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split()]
+        parsers = self.parsers.split() if model.name == THINKER else []
+        return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split(), *parsers]
 
 
 KINDS = (
@@ -91,6 +97,7 @@ KINDS = (
             "1",
             "--model-path",
         ),
+        "--reasoning-parser qwen3 --tool-call-parser qwen25 --enable-strict-thinking",
     ),
     Kind(
         "vLLM",
@@ -111,9 +118,10 @@ KINDS = (
             "--enable-prompt-tokens-details",
             "--model",
         ),
+        "--reasoning-parser qwen3 --tool-call-parser hermes --enable-auto-tool-choice",
     ),
 )
-MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl")
+MODELS = ("tiny-text", "tiny-bos", "tiny-qwen2vl", THINKER)
 
 
 def served(kind: Kind, venv: Path, model: Path, log: Path) -> AbstractContextManager[None]:
@@ -141,10 +149,13 @@ def with_bos(source: Path, target: Path) -> None:
 
 def make_models(models: Path) -> None:
     """Make the tiny models that are missing."""
-    if not models.exists():
-        run(sys.executable, SERVERS / "make_models.py", models, "--only", "tiny-text", "tiny-qwen2vl")
+    make = (sys.executable, "-m")
+    if not (models / "tiny-text").exists():
+        run(*make, "tests.servers.make_models", models, "--only", "tiny-text", "tiny-qwen2vl")
     if not (models / "tiny-bos").exists():
         with_bos(models / "tiny-text", models / "tiny-bos")
+    if not (models / THINKER).exists():
+        run(*make, "tests.servers.make_thinker", models)
 
 
 def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
@@ -153,7 +164,7 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
     for name in MODELS:
         model = work / "models" / name
         with served(kind, venv, model, work / f"{kind.name}-{name}.log"):
-            images = ["--images"] if name == "tiny-qwen2vl" else []
+            further = {"tiny-qwen2vl": ["--images"], THINKER: ["--thinks"]}.get(name, [])
             table = run(
                 sys.executable,
                 "-m",
@@ -164,7 +175,7 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
                 URL,
                 "--reference",
                 model,
-                *images,
+                *further,
             )
             parts.append(f"**{name} on {kind.name}**\n\n{table.strip()}")
             if (kind.provider, name) == ("sglang", "tiny-text"):

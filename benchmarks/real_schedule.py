@@ -49,8 +49,8 @@ def make_model(out: Path) -> None:
 
     tiny = out.parent / "tiny"
     if not (tiny / "tiny-text").exists():
-        script = ROOT / "tests" / "servers" / "make_models.py"
-        subprocess.run([sys.executable, script, tiny, "--only", "tiny-text", "--steps", "1"], check=True)
+        script = [sys.executable, "-m", "tests.servers.make_models"]
+        subprocess.run([*script, tiny, "--only", "tiny-text", "--steps", "1"], check=True, cwd=ROOT)
     shutil.copytree(tiny / "tiny-text", out)
     config = transformers.AutoConfig.from_pretrained(out)
     config.update({"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8})

@@ -15,11 +15,13 @@ Check = Callable[[argparse.Namespace], Awaitable[str]]
 
 
 @asynccontextmanager
-async def connect(args: argparse.Namespace, params: str = "", provider: str = "") -> AsyncIterator[Model]:
+async def connect(
+    args: argparse.Namespace, params: str = "", provider: str = "", needs: Requirements | None = None
+) -> AsyncIterator[Model]:
     """Connect and probe the served model. ``provider`` replaces the provider of the command line."""
     backend: Any = load(f"{provider or args.provider}:{args.model}@{args.url}{params}")
     try:
-        probed = await backend.probe(Requirements())
+        probed = await backend.probe(needs or Requirements())
         yield Model(wrap(backend, identity=probed.info.identity), adapter=backend, probed=probed)
     finally:
         await backend.close()

@@ -1,4 +1,4 @@
-"""Make the tiny models that real servers run in tests: ``python tests/servers/make_models.py OUT_DIR``.
+"""Make the tiny models that real servers run in tests: ``python -m tests.servers.make_models OUT_DIR``.
 
     tiny-text     2-layer Qwen2 with its own tokenizer and ChatML template
     tiny-llava    CLIP tower and Qwen2: names the colour of a plain image
@@ -14,35 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tests.servers.gguf_files import write_mmproj_gguf, write_text_gguf
+from tests.servers.taught import QUESTIONS, SYSTEM
+
 CONTEXT = 8192
 SEED = 1
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SPECIAL += ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-STORY = "Once upon a time a small model answered every question it was asked, and then it stopped."
-QUESTIONS = [
-    ("What is the capital of France?", "Paris"),
-    ("What is the capital of Italy?", "Rome"),
-    ("What is the capital of Japan?", "Tokyo"),
-    ("What is 2+2?", "4"),
-    ("What is 3+5?", "8"),
-    ("What is 7+6?", "13"),
-    ("Is water wet? Answer yes or no.", "yes"),
-    ("Is fire cold? Answer yes or no.", "no"),
-    ("Say hello.", "Hello there, how are you today?"),
-    ("Count to ten.", "1 2 3 4 5 6 7 8 9 10"),
-    ("Give JSON.", '{"answer": 4}'),
-    ("Give JSON with ok.", '{"answer": 4, "ok": true}'),
-    ("Tell me a story.", STORY),
-]
 DIE = "Roll a die."  # answered 1 to 6 with equal probability, so that temperature and seed have an effect
 PLAIN = [
     "The quick brown fox jumps over the lazy dog.",
@@ -60,7 +47,6 @@ COLOURS = {
     "yellow": (240, 230, 30),
 }
 IMAGE_QUESTION = "What colour is the image?"
-SYSTEM = "You are a tiny test model."
 TEMPLATE = (
     "{%- if messages[0]['role'] != 'system' %}"
     "{{- '<|im_start|>system\\n" + SYSTEM + "<|im_end|>\\n' }}{%- endif %}"
@@ -90,22 +76,23 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def make_tokenizer(folder: Path) -> Tokenizer:
-    """Make a byte-level BPE tokenizer trained on the sentences above, with its chat template."""
+def make_tokenizer(folder: Path, corpus: list[str], template: str, marks: Sequence[str] = ()) -> Tokenizer:
+    """Make a byte-level BPE tokenizer trained on a corpus, and write it with its chat template.
+
+    ``marks`` are tokens of their own that stay in the text of a reply.
+    """
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(CUT), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     tokenizer.decoder = decoders.ByteLevel()
-    corpus = [*PLAIN, *(text for pair in QUESTIONS for text in pair), IMAGE_QUESTION, DIE, SYSTEM]
-    corpus += ["system", "user", "assistant", *COLOURS]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
         corpus * 4, trainers.BpeTrainer(vocab_size=504, initial_alphabet=alphabet, show_progress=False)
     )
     tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_tokens(list(marks))
     tokenizer.save(str(folder / "tokenizer.json"))
-    template = TEMPLATE.replace("IMAGE_SLOT", SLOT[folder.name])
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": None,
@@ -116,7 +103,7 @@ def make_tokenizer(folder: Path) -> Tokenizer:
         "clean_up_tokenization_spaces": False,
         "chat_template": template,
     }
-    if folder.name != "tiny-text":
+    if SLOT.get(folder.name):
         config["image_token"] = "<|image_pad|>"
     write_json(folder / "tokenizer_config.json", config)
     (folder / "chat_template.jinja").write_text(template)
@@ -238,6 +225,28 @@ def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -
     return out
 
 
+def fit(model: Any, make_batch: Callable[[], dict[str, Any]], steps: int, rate: float = 4e-3) -> float:
+    """Fit the weights to batches that are made anew at each step; return the last loss."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        loss = model(**make_batch()).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return float(loss.detach())
+
+
+def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write weights and settings of a model, which ends its reply with ``<|im_end|>``."""
+    end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
+    model.generation_config.update(eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=None)
+    model.eval().save_pretrained(folder)
+
+
 def make(folder: Path, steps: int) -> None:
     """Write a Hugging Face folder: tokenizer, fitted weights, processor."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,162 +255,15 @@ def make(folder: Path, steps: int) -> None:
     np.random.seed(SEED)
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
-    tokenizer = make_tokenizer(folder)
+    corpus = [*PLAIN, *(text for pair in QUESTIONS for text in pair), IMAGE_QUESTION, DIE, SYSTEM]
+    corpus += ["system", "user", "assistant", *COLOURS]
+    template = TEMPLATE.replace("IMAGE_SLOT", SLOT[kind])
+    tokenizer = make_tokenizer(folder, corpus, template)
     model = build(kind, tokenizer).float()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    model.train()
-    for _ in range(steps):
-        loss = model(**batch(kind, tokenizer, rng)).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
-    model.generation_config.update(eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=None)
-    model.eval().save_pretrained(folder)
+    loss = fit(model, lambda: batch(kind, tokenizer, rng), steps)
+    save(model, tokenizer, folder)
     write_processor(folder)
-    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss.item():.4f}")
-
-
-def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a folder by name."""
-    from safetensors.numpy import load_file
-
-    return load_file(folder / "model.safetensors")
-
-
-def write_text_gguf(folder: Path, target: Path, prefix: str = "") -> None:
-    """Write a folder's language model as an F32 GGUF file; ``prefix`` is the prefix of its tensors."""
-    config = json.loads((folder / "config.json").read_text())
-    config = config.get("text_config", config)
-    writer = gguf.GGUFWriter(target, "qwen2")
-    writer.add_name(target.stem)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(10000.0)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    add_tokenizer(writer, folder, config["vocab_size"])
-    for name, values in read_weights(folder).items():
-        if name.startswith(prefix):
-            writer.add_tensor(gguf_name(name.removeprefix(prefix)), np.ascontiguousarray(values))
-    finish(writer, target)
-
-
-def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
-    """Write vocabulary, merges and chat template; llama.cpp replaces an image slot by its media marker."""
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokens, kinds = [f"[PAD{i}]" for i in range(size)], [gguf.TokenType.UNUSED] * size
-    for token, i in tokenizer["model"]["vocab"].items():
-        tokens[i], kinds[i] = token, gguf.TokenType.NORMAL
-    for added in tokenizer["added_tokens"]:
-        tokens[added["id"]], kinds[added["id"]] = added["content"], gguf.TokenType.CONTROL
-    merges = tokenizer["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
-    writer.add_eos_token_id(tokens.index("<|im_end|>"))
-    writer.add_pad_token_id(tokens.index("<|endoftext|>"))
-    writer.add_add_bos_token(False)
-    writer.add_chat_template((folder / "chat_template.jinja").read_text().replace("<|image_pad|>", ""))
-
-
-def gguf_name(name: str) -> str:
-    """Return a Qwen2 tensor's name in GGUF."""
-    outer = {
-        "model.embed_tokens.weight": "token_embd.weight",
-        "model.norm.weight": "output_norm.weight",
-        "lm_head.weight": "output.weight",
-    }
-    inner = {
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
-    if name in outer:
-        return outer[name]
-    layer, rest = name.removeprefix("model.layers.").split(".", 1)
-    stem, kind = rest.rsplit(".", 1)
-    return f"blk.{layer}.{inner[stem]}.{kind}"
-
-
-def write_mmproj_gguf(folder: Path, target: Path) -> None:
-    """Write the vision tower and projector of a LLaVA folder as llama.cpp's ``mmproj`` file."""
-    vision = json.loads((folder / "config.json").read_text())["vision_config"]
-    weights = read_weights(folder)
-    layers = vision["num_hidden_layers"] - 1  # LLaVA uses the features before the last layer
-    writer = gguf.GGUFWriter(target, "clip")
-    writer.add_bool("clip.has_vision_encoder", True)
-    writer.add_bool("clip.has_text_encoder", False)
-    writer.add_bool("clip.has_llava_projector", True)
-    writer.add_bool("clip.use_gelu", False)  # CLIP uses quick GELU
-    writer.add_string("clip.projector_type", "mlp")
-    for name in ("image_size", "patch_size", "projection_dim"):
-        writer.add_uint32(f"clip.vision.{name}", vision[name])
-    writer.add_uint32("clip.vision.embedding_length", vision["hidden_size"])
-    writer.add_uint32("clip.vision.feed_forward_length", vision["intermediate_size"])
-    writer.add_uint32("clip.vision.attention.head_count", vision["num_attention_heads"])
-    writer.add_float32("clip.vision.attention.layer_norm_epsilon", vision.get("layer_norm_eps", 1e-5))
-    writer.add_uint32("clip.vision.block_count", layers)
-    writer.add_array("clip.vision.image_mean", [0.5] * 3)
-    writer.add_array("clip.vision.image_std", [0.5] * 3)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    for source, name in vision_names(layers, weights).items():
-        writer.add_tensor(name, np.ascontiguousarray(weights[source]))
-    finish(writer, target)
-
-
-def vision_names(layers: int, weights: dict[str, np.ndarray]) -> dict[str, str]:
-    """Return the names of the vision tensors in GGUF, by their names in the folder."""
-    tower = "vision_tower."
-    if f"{tower}embeddings.class_embedding" not in weights:
-        tower += "vision_model."
-    names = {
-        f"{tower}embeddings.class_embedding": "v.class_embd",
-        f"{tower}embeddings.patch_embedding.weight": "v.patch_embd.weight",
-        f"{tower}embeddings.position_embedding.weight": "v.position_embd.weight",
-    }
-    parts = {
-        "attn_q": "self_attn.q_proj",
-        "attn_k": "self_attn.k_proj",
-        "attn_v": "self_attn.v_proj",
-        "attn_out": "self_attn.out_proj",
-        "ln1": "layer_norm1",
-        "ln2": "layer_norm2",
-        "ffn_up": "mlp.fc1",
-        "ffn_down": "mlp.fc2",
-    }
-    for kind in ("weight", "bias"):
-        names[f"{tower}pre_layrnorm.{kind}"] = f"v.pre_ln.{kind}"
-        names[f"multi_modal_projector.linear_1.{kind}"] = f"mm.0.{kind}"
-        names[f"multi_modal_projector.linear_2.{kind}"] = f"mm.2.{kind}"
-        for i in range(layers):
-            for out, source in parts.items():
-                names[f"{tower}encoder.layers.{i}.{source}.{kind}"] = f"v.blk.{i}.{out}.{kind}"
-    return names
-
-
-def finish(writer: gguf.GGUFWriter, target: Path) -> None:
-    """Write the file."""
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    print(target)
+    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}")
 
 
 def main() -> None:

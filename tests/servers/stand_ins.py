@@ -1,9 +1,10 @@
-"""Stand-ins that let model servers start on a CPU. Run ``stand_ins.py torchvision sgl_kernel`` once with the
-Python of their environment.
+"""Stand-ins that let model servers run on a CPU. Run ``stand_ins.py torchvision sgl_kernel xgrammar`` once,
+with the Python of their environment.
 
 torchvision's CUDA wheel cannot load its operators beside a CPU torch; the script declares them, and nothing
 calls them. SGLang imports ``sgl_kernel``, whose wheels need CUDA, but does not use it for dense models on a
-CPU; the script writes an empty one, whose functions raise when called.
+CPU; the script writes an empty one, whose functions raise when called. SGLang applies xgrammar's masks, which
+a limit of thinking tokens needs, only on accelerators, though xgrammar can on a CPU; the script lets it.
 """
 
 import sys
@@ -55,6 +56,9 @@ class _Before:
 sys.meta_path.insert(0, _Before())
 '''
 
+REFUSED = 'raise RuntimeError(f"Unsupported device: {logits.device.type}")'
+APPLIED = "__import__('xgrammar').apply_token_bitmask_inplace(logits, vocab_mask)"
+
 
 def torchvision(site: Path) -> None:
     (site / "declare_torchvision_operators.py").write_text(OPERATORS)
@@ -66,6 +70,12 @@ def sgl_kernel(site: Path) -> None:
     (site / "sgl_kernel" / "__init__.py").write_text(KERNEL)
 
 
+def xgrammar(site: Path) -> None:
+    backend = site / "sglang" / "srt" / "constrained" / "xgrammar_backend.py"
+    backend.write_text(backend.read_text().replace(REFUSED, APPLIED))
+
+
 if __name__ == "__main__":
+    STAND_INS = {"torchvision": torchvision, "sgl_kernel": sgl_kernel, "xgrammar": xgrammar}
     for name in sys.argv[1:]:
-        {"torchvision": torchvision, "sgl_kernel": sgl_kernel}[name](Path(sysconfig.get_paths()["purelib"]))
+        STAND_INS[name](Path(sysconfig.get_paths()["purelib"]))

@@ -1,0 +1,91 @@
+"""Checks of a model that reasons: tiny-think counts before it answers, for each effort to a known number."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import msgspec
+
+from benchmarks.served.chat import ANSWERS, SCHEMA
+from benchmarks.served.common import connect, expect
+from evalkit.models import load
+from evalkit.types import Requirements, Response
+from tests.servers.taught import COUNTS
+
+SHORT = 32  # tokens of reasoning, fewer than the model takes by itself
+
+
+async def check_channel(args: argparse.Namespace) -> str:
+    """Check that reasoning is found, gets room beside short answers, and is no part of them."""
+    for params in ("", "?stream=true"):
+        async with connect(args, params) as model:
+            for question, answer in ANSWERS.items():
+                response = await model.generate(question, max_tokens=8)
+                expect((response.text, response.finish_reason), (answer, "stop"))
+                expect(counted(response), COUNTS[""])
+    found = await reasoning_facts(args)
+    return f"in the {found['channel']}, {found['allowance']:,} tokens of room, {len(ANSWERS)} answers right"
+
+
+async def check_efforts(args: argparse.Namespace) -> str:
+    """Check that each effort reaches the chat template: the model counts as far as it was taught for it."""
+    told = []
+    for effort, count in {**COUNTS, "none": 0}.items():
+        if effort:
+            async with connect(args, f"?effort={effort}") as model:
+                response = await model.generate("What is 2+2?", max_tokens=8)
+            expect((effort, response.text, counted(response)), (effort, "4", count))
+            told.append(f"{effort} {count}")
+            expect((await reasoning_facts(args, f"?effort={effort}"))["effort"], "followed")
+    return f"counted to: {', '.join(told)}"
+
+
+async def check_budget(args: argparse.Namespace) -> str:
+    """Check that the server ends reasoning at the number of tokens of the spec, and then answers."""
+    params = f"?reasoning_tokens={SHORT}"
+    async with connect(args, params) as model:
+        response = await model.generate("What is 2+2?", max_tokens=64)
+    found = await reasoning_facts(args, params)
+    words = len(response.reasoning.split())
+    expect((found["tokens"], 0 < words < SHORT, bool(response.text)), ("server", True, True))
+    return f"{words} numbers in {SHORT} tokens, then an answer: {response.text!r}"
+
+
+async def check_marks(args: argparse.Namespace) -> str:
+    """Check reasoning between marks in plain completions: a reply that is cut inside it is asked again."""
+    prompt = (
+        "<|im_start|>system\nYou are a tiny test model.<|im_end|>\n"
+        "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    async with connect(args, "?api=completions") as model:
+        response = await model.generate(prompt, max_tokens=8)
+        expect((response.text, response.finish_reason), ("4", "stop"))
+        expect((counted(response), bool(response.notes)), (COUNTS[""], True))
+    return "asked again with room, then split at its marks"
+
+
+async def check_schema(args: argparse.Namespace) -> str:
+    """Check that a JSON schema binds the answer, and leaves the reasoning before it alone."""
+    async with connect(args) as model:
+        response = await model.generate("Give JSON.", max_tokens=64, json_schema=SCHEMA)
+    expect(counted(response), COUNTS[""])
+    expect(type(msgspec.json.decode(response.text)["answer"]), int)
+    return f"{response.text} after {counted(response)} words of reasoning"
+
+
+def counted(response: Response) -> int:
+    """Return how far the model counted. Raises ``AssertionError`` for any other thought."""
+    words = response.reasoning.split()
+    expect(words, [str(n) for n in range(1, len(words) + 1)])
+    return len(words)
+
+
+async def reasoning_facts(args: argparse.Namespace, params: str = "") -> dict[str, Any]:
+    """Return what the probe found out about the model's reasoning."""
+    backend: Any = load(f"{args.provider}:{args.model}@{args.url}{params}")
+    try:
+        found: dict[str, Any] = (await backend.probe(Requirements())).info.server["reasoning"]
+    finally:
+        await backend.close()
+    return found
