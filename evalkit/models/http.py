@@ -65,6 +65,8 @@ class HTTPBackend(Backend):
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
+        # evalkit's defaults that no request has, each with the reason or the server's words.
+        self.left_out: Mapping[str, str] = {}
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
@@ -152,6 +154,7 @@ class HTTPBackend(Backend):
             self.model = served[-1].model
         probe.check_same_identity(urls, [one.info for one in served])
         await self._find_refused(served, needs)
+        self._first_answers.drawn = "temperature" in self.changes_replies()
         infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
         self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
@@ -161,9 +164,17 @@ class HTTPBackend(Backend):
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
 
+    def changes_replies(self) -> list[str]:
+        """Return what is left out of requests and may change replies: part of the model's identity."""
+        return sorted(self.left_out)
+
     def _as_asked(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts of a server with what is left out of its requests and changes replies."""
-        return info
+        """Return the facts of a server with what is left out of its requests."""
+        if not self.left_out:
+            return info
+        identity = info.identity | ({"left_out": names} if (names := self.changes_replies()) else {})
+        server = info.server | {"left_out": dict(self.left_out)}
+        return msgspec.structs.replace(info, identity=identity, server=server)
 
     async def ask_at(self, url: str, request: Request) -> Response:
         """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""

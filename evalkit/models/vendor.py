@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
-from evalkit.models.openai.probe import LENGTH, QUESTION
+from evalkit.models.openai.probe import LENGTH, QUESTION, ServedModel
 from evalkit.models.openai.reasoning import LONG_ANSWER
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
@@ -74,7 +74,6 @@ class VendorBackend(HTTPBackend):
 
     ``lacks``: parameters of a spec that the interface does not have, each with the reason.
     ``plan``: how the model is to think; ``may_think``: False where the vendor says that it cannot.
-    ``left_out``: evalkit's defaults that no request has, each with the reason or the vendor's words.
     """
 
     takes_reasoning = True
@@ -88,34 +87,25 @@ class VendorBackend(HTTPBackend):
         super().__init__(spec)
         self.plan = NO_THINKING
         self.may_think = True
-        self.left_out: dict[str, str] = {}
+        self._thinks = False
         self._usual_room = 0  # for a model that thinks although the spec says nothing of it
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        info = (await self._find(needs))[0]
-        info = await self._with_reasoning(info)
+        info = self._with_reasoning((await self._find(needs))[0])
         await self._check(needs)
-        self._first_answers.drawn = "temperature" in self.left_out
-        return ProbeResult(self.name, self._with_left_out(info), self.traits)
+        return ProbeResult(self.name, self._as_asked(info), self.traits)
 
-    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts with what is left out of all requests."""
-        if not self.left_out:
-            return info
-        return msgspec.structs.replace(
-            info,
-            identity=info.identity | {"left_out": sorted(self.left_out)},
-            server=info.server | {"left_out": dict(self.left_out)},
-        )
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
+        """Ask a short question: does the model think unasked? The vendors' lists do not say it.
 
-    async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts with the room that the model gets to think; find out whether it does.
-
-        The vendors' lists do not say which models think unasked, so the model is asked a short question.
         Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
         """
-        thinks = self.may_think and await self._thinks()
+        self._thinks = self.may_think and await self._thinks_unasked()
+
+    def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts with the room that the model gets to think. Raises ``ProbeError``."""
+        thinks = self._thinks
         if thinks and not self.plan.room and not self.spec.reasoning.identity:
             self._usual_room = self.spec.reasoning.allowance(info.max_context)
             self.set_plan(self.plan)
@@ -144,7 +134,7 @@ class VendorBackend(HTTPBackend):
         """Set how the model is to think."""
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 
-    async def _thinks(self) -> bool:
+    async def _thinks_unasked(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
         request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
         try:

@@ -51,6 +51,7 @@ class OpenAIBackend(HTTPBackend):
             )
         super().__init__(spec)
         self.parameters = Parameters(set_by(spec))
+        self.left_out = self.parameters.left_out
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = Thinking(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
@@ -82,7 +83,10 @@ class OpenAIBackend(HTTPBackend):
         ]
         self.first_reply = replies[0]
         self.parameters.settle()
-        self._first_answers.drawn = "temperature" in self.parameters.effective
+
+    def changes_replies(self) -> list[str]:
+        """Return what the probe found refused and may change replies."""
+        return self.parameters.effective
 
     def _may_reason(self, needs: Requirements) -> bool:
         """Return whether it matters if the model reasons: log-probabilities are not generated."""
@@ -92,11 +96,6 @@ class OpenAIBackend(HTTPBackend):
         if not self._may_reason(needs):
             return probe.BRIEF
         return min(probe.LENGTH, info.max_context // 2) if info.max_context else probe.LENGTH
-
-    def _as_asked(self, info: ServerInfo) -> ServerInfo:
-        if not (left_out := self.parameters.effective):
-            return info
-        return msgspec.structs.replace(info, identity=info.identity | {"left_out": left_out})
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -111,10 +110,8 @@ class OpenAIBackend(HTTPBackend):
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
-        if left_out := self.parameters.left_out:
-            server = server | {"left_out": dict(left_out)}
         info = msgspec.structs.replace(infos[0], server=server)
-        return ProbeResult(self.name, info, self.traits)
+        return ProbeResult(self.name, self._as_asked(info), self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""

@@ -15,6 +15,7 @@ from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
+from evalkit.models.openai.probe import ServedModel
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -29,7 +30,7 @@ from evalkit.models.turns import (
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
+from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
@@ -200,9 +201,13 @@ class ResponsesBackend(VendorBackend):
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
-    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
+        await super()._find_refused(served, needs)
         self.parameters.settle()
-        return super()._with_left_out(info)
+
+    def changes_replies(self) -> list[str]:
+        """Return what the probe found refused and may change replies."""
+        return self.parameters.effective
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what OpenAI refused in ``payload``, so that another try leaves it out.
