@@ -25,7 +25,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
@@ -37,7 +37,7 @@ LEAST_BUDGET = 1024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     _check_sampling(request)
     system, rest = leading_system(request.messages)
@@ -167,25 +167,25 @@ def thinking_of(
     *,
     most: int | None = None,
     context: int | None = None,
-) -> Thinking:
+) -> ThinkingPlan:
     """Return how a model is to think. ``can``: which of Anthropic's ways it has; what is missing is unknown.
 
     Raises ``UsageError`` for what Anthropic or this model does not have.
     """
     effort, tokens, has = reasoning.effort, reasoning.tokens, (can or {}).get
     if effort is None and tokens is None:
-        return Thinking(most=most)
+        return ThinkingPlan(most=most)
     if effort == "none":
         if not has("disabled", True):
             raise UsageError("model parameter effort=none: this model always thinks")
-        return Thinking({"thinking": {"type": "disabled"}}, most=most)
+        return ThinkingPlan({"thinking": {"type": "disabled"}}, most=most)
     if effort is not None and (effort not in _EFFORTS or not has(effort, True)):
         known = ", ".join(("none", *(name for name in _EFFORTS if has(name, True))))
         raise UsageError(f"model parameter effort={effort}: this model has {known}")
     level = {"output_config": {"effort": effort}} if effort else {}
     if has("adaptive", True) and (effort is not None or not has("enabled", True)):
         fields: dict[str, Any] = {"thinking": {"type": "adaptive", "display": "summarized"}, **level}
-        return Thinking(fields, reasoning.allowance(context), most=most)
+        return ThinkingPlan(fields, reasoning.allowance(context), most=most)
     if not has("enabled", True):
         raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
     if tokens is None:
@@ -193,7 +193,7 @@ def thinking_of(
     if tokens < LEAST_BUDGET:
         raise UsageError(f"model parameter reasoning_tokens={tokens}: Anthropic takes {LEAST_BUDGET} or more")
     fields = {"thinking": {"type": "enabled", "budget_tokens": tokens, "display": "summarized"}, **level}
-    return Thinking(fields, tokens, fixed=True, most=most)
+    return ThinkingPlan(fields, tokens, fixed=True, most=most)
 
 
 class AnthropicBackend(VendorBackend):

@@ -26,7 +26,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
@@ -49,7 +49,7 @@ _EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _MIME = {"audio/mpeg": "audio/mp3"}  # Google's name
 
 
-def payload(request: Request, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     system, rest = leading_system(request.messages)
     top = {name: value for name, value in request.extra.items() if name in _TOP}
@@ -65,7 +65,7 @@ def payload(request: Request, thinking: Thinking = NO_THINKING) -> dict[str, Any
     return with_extra({name: value for name, value in fields.items() if value is not None}, top, {})
 
 
-def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
+def _generation(request: Request, thinking: ThinkingPlan) -> dict[str, Any]:
     config: dict[str, Any] = {
         "maxOutputTokens": thinking.length(request.max_tokens),
         "temperature": request.temperature,
@@ -225,23 +225,23 @@ def thinking_of(
     *,
     most: int | None = None,
     context: int | None = None,
-) -> Thinking:
+) -> ThinkingPlan:
     """Return how a model is to think. ``thinks``: whether it does; None: unknown.
 
     Raises ``UsageError`` for what Gemini or this model does not have.
     """
     effort, tokens, room = reasoning.effort, reasoning.tokens, reasoning.allowance(context)
     if effort is None and tokens is None:
-        return Thinking({"includeThoughts": True}, room, most=most) if thinks else Thinking(most=most)
+        return ThinkingPlan({"includeThoughts": True}, room, most=most) if thinks else ThinkingPlan(most=most)
     if effort == "none":
-        return Thinking({} if thinks is False else {"thinkingBudget": 0}, most=most)
+        return ThinkingPlan({} if thinks is False else {"thinkingBudget": 0}, most=most)
     if thinks is False:
         raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
     if effort is None:
-        return Thinking({"thinkingBudget": tokens, "includeThoughts": True}, room, fixed=True, most=most)
+        return ThinkingPlan({"thinkingBudget": tokens, "includeThoughts": True}, room, fixed=True, most=most)
     if effort not in _EFFORTS:
         raise UsageError(f"model parameter effort={effort}: Gemini has none, {', '.join(_EFFORTS)}")
-    return Thinking({"thinkingLevel": effort.upper(), "includeThoughts": True}, room, most=most)
+    return ThinkingPlan({"thinkingLevel": effort.upper(), "includeThoughts": True}, room, most=most)
 
 
 class GeminiBackend(VendorBackend):

@@ -34,7 +34,7 @@ LACKS = {
 }
 
 
-class Thinking(NamedTuple):
+class ThinkingPlan(NamedTuple):
     """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
 
     ``room`` is added to the answer's length, in tokens; ``fixed``: the vendor takes it as a budget, so that
@@ -66,7 +66,7 @@ class Thinking(NamedTuple):
         return () if self.room else request.stop
 
 
-NO_THINKING = Thinking()
+NO_THINKING = ThinkingPlan()
 
 
 class VendorBackend(HTTPBackend):
@@ -122,7 +122,7 @@ class VendorBackend(HTTPBackend):
         server = info.server | {"reasoning": found}
         return ServerInfo(info.identity | chosen, info.max_context, info.max_running, server)
 
-    def set_plan_by(self, make: Callable[[], Thinking]) -> None:
+    def set_plan_by(self, make: Callable[[], ThinkingPlan]) -> None:
         """Set how the model is to think. Raises ``ProbeError`` where ``make`` says that it cannot."""
         try:
             plan = make()
@@ -130,7 +130,7 @@ class VendorBackend(HTTPBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
 
-    def set_plan(self, plan: Thinking) -> None:
+    def set_plan(self, plan: ThinkingPlan) -> None:
         """Set how the model is to think."""
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 

@@ -18,7 +18,7 @@ from evalkit.models.openai.http_errors import Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
-from evalkit.models.openai.reasoning import Thinking
+from evalkit.models.openai.reasoning import RoomToThink
 from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
@@ -53,7 +53,7 @@ class OpenAIBackend(HTTPBackend):
         self.parameters = Parameters(set_by(spec))
         self.left_out = self.parameters.left_out
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
-        self.thinking = Thinking(spec.reasoning)
+        self.thinking = RoomToThink(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
 
     def headers(self, key: str | None) -> dict[str, str] | None:

@@ -27,7 +27,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Image, Message, Part, Request, Requirements, Response, ServerInfo, Text, Tool, Usage
@@ -37,7 +37,7 @@ VENDOR = "responses"
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     fields: dict[str, Any] = {
         "model": model,
@@ -151,7 +151,7 @@ def read_usage(data: Any) -> Usage:
     )
 
 
-def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
+def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> ThinkingPlan:
     """Return how a model is to think. OpenAI takes no budget: the tokens are only room beside the answer.
 
     ``summary``: ask for a summary of what the model thought.
@@ -160,7 +160,7 @@ def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
         return NO_THINKING
     effort = {"effort": reasoning.effort} if reasoning.effort else {}
     told = {"summary": "auto"} if summary and reasoning.effort != "none" else {}
-    return Thinking({"reasoning": effort | told}, reasoning.allowance())
+    return ThinkingPlan({"reasoning": effort | told}, reasoning.allowance())
 
 
 class ResponsesBackend(VendorBackend):
