@@ -13,7 +13,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
-from evalkit.models.openai import probe, wire
+from evalkit.models.openai import logprobs_probe, probe, wire
 from evalkit.models.openai.http_errors import Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
@@ -125,7 +125,7 @@ class OpenAIBackend(HTTPBackend):
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
-        await self.endpoints.call(lambda url: probe.check_echo(self, url))
+        await self.endpoints.call(lambda url: logprobs_probe.check_echo(self, url))
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
