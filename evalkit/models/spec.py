@@ -24,6 +24,7 @@ _SECRET_NAME = re.compile(
 # former word, in the specs of older runs.
 UNSET = ("unset", "null")
 _FORMER = {"api_key_env": "key_env"}  # names in the specs of older runs
+_NAMED = ("extra", "header", "query")  # each followed by ``.NAME``, tables in evalkit.toml
 _SEVERAL = ("images", "reasoning_marks")  # with commas in a spec, lists in evalkit.toml
 # Providers whose parameters go to another library's classes, which alone know the valid names; but for these.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -75,6 +76,8 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     """Parse a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
     head, _, query = text.partition("?")
     named = (config or {}).get("models", {})
+    if not isinstance(named, Mapping):
+        raise UsageError("evalkit.toml: each model is a table of its own, [models.NAME]")
     if head in named:
         spec = _from_config(head, named[head])
     elif ":" not in head:
@@ -137,6 +140,11 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
                 "Put the key into an environment variable and add ?key_env=ITS_NAME"
+            )
+        if name in _NAMED:
+            raise UsageError(
+                f"model parameter {name}: each has a name. Write {name}.NAME=value "
+                f'(in evalkit.toml: params = {{ {name} = {{ NAME = "value" }} }})'
             )
         if name.startswith("extra."):
             extra[_sent_name(name)] = None if value in UNSET else _literal(value)
@@ -206,12 +214,17 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
     if "spec" in entry:
         spec = parse_spec(str(entry["spec"]))
     elif "provider" in entry:
-        urls = entry.get("url", ())
-        urls = [urls] if isinstance(urls, str) else list(urls)
+        urls = entry.get("url", [])
+        urls = [urls] if isinstance(urls, str) else urls
+        if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+            raise UsageError(f"{where}: url must be a text, or a list of texts")
         spec = ModelSpec(str(entry["provider"]), str(entry.get("name", "")), tuple(map(_base, urls)))
     else:
         raise UsageError(f'{where}: spec = "provider:name@url" is missing')
-    return _with_params(spec, [pair for item in entry.get("params", {}).items() for pair in _flat(*item)])
+    params = entry.get("params", {})
+    if not isinstance(params, Mapping):
+        raise UsageError(f'{where}: params must be a table, such as {{ max_tokens = 500, effort = "low" }}')
+    return _with_params(spec, [pair for item in params.items() for pair in _flat(*item)])
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
@@ -221,7 +234,7 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
         return [(f"{name}.{key}", str(v)) for key, v in value.items()]
     if isinstance(value, list) and name in _SEVERAL:
         return [(name, ",".join(map(str, value)))]
-    if isinstance(value, list | Mapping):
+    if isinstance(value, list | Mapping) and name not in _NAMED:
         raise UsageError(f"model parameter {name}={value}: must be one value")
     return [(name, str(value))]
 
