@@ -23,11 +23,13 @@ from evalkit.models.turns import (
     read_call,
     text_of,
     tool_choice,
+    with_call_ids,
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole, whole_values
+from evalkit.reading.surrogates import whole
+from evalkit.requests import with_ids
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
 
@@ -84,7 +86,7 @@ def _turn(message: Message) -> tuple[str, list[Any]]:
         role = message.role if message.role == "user" else "system"
         return role, [_part(part) for part in parts_of(message)]
     if (own := own_turn(message, VENDOR)) is not None:
-        return "assistant", list(own)
+        return "assistant", [block for block in own if block["type"] != "text" or block["text"].strip()]
     text = text_of(message)
     blocks = [{"type": "text", "text": text}] if text.strip() else []
     calls = [
@@ -128,7 +130,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if finish == "refusal":
         text = text or wire.as_text(details.get("explanation"))
         notes += (f"refused by Anthropic: {details['category']}",) if details.get("category") else ()
-    calls = [block for block in blocks if block["type"] == "tool_use"]
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = with_ids([read_call(c["id"], c["name"], c["input"]) for c in uses], request.messages)
     kinds = {block["type"] for block in blocks}
     return Response(
         text=whole(text),
@@ -137,8 +140,10 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(read_call(c["id"], c["name"], c["input"]) for c in calls),
-        native={VENDOR: whole_values(blocks)} if kinds - {"text", "tool_use"} else None,
+        tool_calls=calls,
+        native={VENDOR: with_call_ids(blocks, "tool_use", "id", calls)}
+        if kinds - {"text", "tool_use"}
+        else None,
         **fields,
     )
 

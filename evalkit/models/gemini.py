@@ -93,12 +93,13 @@ def _contents(messages: Sequence[Message]) -> list[Any]:
 
 
 def _named_calls(message: Message) -> dict[str, dict[str, str]]:
-    """Return what names the calls of a turn, by id. Gemini may give no ids: then none goes back."""
-    own = own_turn(message, VENDOR)
-    named = [part["functionCall"].get("id") for part in own or () if "functionCall" in part]
+    """Return what names the calls of a turn, by id: Gemini's own ids, where it gave any."""
+    ids: list[Any] = [call.id for call in message.tool_calls]
+    if (own := own_turn(message, VENDOR)) is not None:
+        ids = [part["functionCall"].get("id") for part in own if part.get("functionCall")]
     return {
-        call.id: {**({"id": call.id} if own is None or call.id in named else {}), "name": call.name}
-        for call in message.tool_calls
+        call.id: {**({"id": id} if id else {}), "name": call.name}
+        for call, id in zip(message.tool_calls, ids, strict=False)
     }
 
 
@@ -161,8 +162,11 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     word, why = candidate.get("finishReason"), candidate.get("finishMessage")
     finish, notes = wire.ending(word, request, usage, why if wire.finish_reason(word) == "abort" else None)
     parts = wire.part_of(candidate.get("content"), "content").get("parts") or []
+    text = "".join(wire.as_text(part.get("text")) for part in parts if not part.get("thought"))
+    if finish in ("other", "refusal"):  # why it is so, and what Gemini could not read
+        text = text or wire.as_text(why)
     return Response(
-        text=whole("".join(wire.as_text(part.get("text")) for part in parts if not part.get("thought"))),
+        text=whole(text),
         finish_reason=finish,
         reasoning=whole("".join(wire.as_text(part.get("text")) for part in parts if part.get("thought"))),
         usage=usage,

@@ -19,7 +19,7 @@ from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
-from evalkit.models.openai.http_errors import fail, fail_within, rates_left
+from evalkit.models.openai.http_errors import Garbled, Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.same_model import same_model
@@ -36,6 +36,7 @@ from evalkit.util.masking import mask_bytes
 MOST_IN_FLIGHT = 256
 NO_LIST = (403, 404, 405, 501)  # a key may chat, but not list the models (403)
 _WITHHELD = "the server's content filter refused the request"
+_GARBLED = "the server could not read what the model wrote ({})"
 
 
 class HTTPBackend(Backend):
@@ -137,6 +138,13 @@ class HTTPBackend(Backend):
     def withheld(self) -> Response:
         """Return the response for a request that the vendor's content filter refused."""
         return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,))
+
+    def unread(self, problem: Withheld | Garbled) -> Response:
+        """Return the response for a request whose error is the model's own doing, or a filter's."""
+        if isinstance(problem, Withheld):
+            return self.withheld()
+        notes = (_GARBLED.format(problem.code),)
+        return Response(text="", finish_reason="other", model=self.model, notes=notes)
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""

@@ -13,9 +13,9 @@ import msgspec
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
-from evalkit.models.openai.http_errors import Withheld
+from evalkit.models.openai.http_errors import Garbled, Withheld
 from evalkit.models.openai.probe import LENGTH, QUESTION
-from evalkit.models.openai.reasoning import LONG_ANSWER
+from evalkit.models.openai.reasoning import ASKED_AGAIN, LONG_ANSWER
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
@@ -90,10 +90,12 @@ class VendorBackend(HTTPBackend):
         self.may_think = True
         self.left_out: dict[str, str] = {}
         self._usual_room = 0  # for a model that thinks although the spec says nothing of it
+        self._context: int | None = None
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         info = (await self._find(needs))[0]
+        self._context = info.max_context
         info = await self._with_reasoning(info)
         await self._check(needs)
         self._first_answers.drawn = "temperature" in self.left_out
@@ -116,9 +118,8 @@ class VendorBackend(HTTPBackend):
         Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
         """
         thinks = self.may_think and await self._thinks()
-        if thinks and not self.plan.room and not self.spec.reasoning.identity:
-            self._usual_room = self.spec.reasoning.allowance(info.max_context)
-            self.set_plan(self.plan)
+        if thinks and not self.spec.reasoning.identity:
+            self._give_room()
         if thinks and self.spec.reasoning.effort == "none":
             raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
@@ -144,6 +145,12 @@ class VendorBackend(HTTPBackend):
         """Set how the model is to think."""
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 
+    def _give_room(self) -> None:
+        """Give a model room to think from now on, unless the spec switches thinking off."""
+        if not self.plan.room:
+            self._usual_room = self.spec.reasoning.allowance(self._context)
+            self.set_plan(self.plan)
+
     async def _thinks(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
         request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
@@ -159,6 +166,7 @@ class VendorBackend(HTTPBackend):
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         check_chat(request)
+        room = self.plan.room
         if wire.media_of(request):  # encoding media would block the event loop for milliseconds
             payload = await asyncio.to_thread(self.payload, request)
         else:
@@ -166,13 +174,18 @@ class VendorBackend(HTTPBackend):
         start = time.perf_counter()
         try:
             data, rates = await self.post(self.target(url), payload)
-        except Withheld:
-            return self.withheld(), {}
+        except (Withheld, Garbled) as problem:
+            return self.unread(problem), {}
         except RequestRejected as problem:
             self.learn(problem, payload, request)
             return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
-        if self.plan.room and _answered(response) > request.max_tokens:
+        if not room and _cut_by_thoughts(response):
+            self._give_room()
+            if self.plan.room:
+                response, rates = await self._generate(url, request)
+                return msgspec.structs.replace(response, notes=(*response.notes, ASKED_AGAIN)), rates
+        if room and _answered(response) > request.max_tokens:
             response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
         return self._with_model_note(response), rates
 
@@ -207,6 +220,11 @@ class VendorBackend(HTTPBackend):
         if self.model in ("", "default"):
             return None
         return await self.get_json(f"{url}/{quote(self.model_path)}", missing=NO_LIST)
+
+
+def _cut_by_thoughts(response: Response) -> bool:
+    """Return whether a reply was cut that shows reasoning, or whose reasoning the vendor counts."""
+    return response.finish_reason == "length" and bool(response.reasoning or response.usage.reasoning_tokens)
 
 
 def _answered(response: Response) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
 from evalkit.models.openai import probe, wire
-from evalkit.models.openai.http_errors import Withheld, rates_left
+from evalkit.models.openai.http_errors import Garbled, Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
@@ -205,8 +205,8 @@ class OpenAIBackend(HTTPBackend):
                     rates = rates_left(stream.headers)
             else:
                 data, rates = await self.post(target, payload)
-        except Withheld:
-            return self.withheld(), rates
+        except (Withheld, Garbled) as problem:
+            return self.unread(problem), rates
         except RequestRejected as problem:
             self.parameters.learn(problem, payload, request)
             return await self._generate(url, request)

@@ -24,15 +24,18 @@ from evalkit.models.turns import (
     read_call,
     text_of,
     tool_choice,
+    with_call_ids,
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
+from evalkit.reading.surrogates import whole
+from evalkit.requests import with_ids
+from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, ToolCall, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
+_FINAL = "final_answer"  # the phase of a message; others comment on what the model does
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
 
 
@@ -103,21 +106,36 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
     finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
-    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
-    refusal = _joined(parts, "refusal", "refusal")
-    thoughts = [item for item in items if item["type"] == "reasoning"]
-    calls = [item for item in items if item["type"] == "function_call"]
+    messages = [item for item in items if item["type"] == "message"]
+    final = [item for item in messages if item.get("phase") == _FINAL] or messages
+    refusal = _joined(messages, "refusal", "refusal")
+    thoughts = [_thought(item, beside=final) for item in items]
+    called = [item for item in items if item["type"] == "function_call"]
+    calls = with_ids([read_call(c["call_id"], c["name"], c["arguments"]) for c in called], request.messages)
     return Response(
-        text=whole(_joined(parts, "output_text", "text") or refusal),
+        text=whole(_joined(final, "output_text", "text") or refusal),
         finish_reason="refusal" if refusal else finish,
-        reasoning=whole("\n\n".join(filter(None, map(_thought, thoughts)))),
+        reasoning=whole("\n\n".join(filter(None, thoughts))),
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(read_call(c["call_id"], c["name"], c["arguments"]) for c in calls),
-        native={VENDOR: whole_values(items)} if len(items) > len(calls) + 1 or thoughts else None,
+        tool_calls=calls,
+        native=_native(items, calls),
         **fields,
     )
+
+
+def _native(items: Sequence[Mapping[str, Any]], calls: Sequence[ToolCall]) -> Any:
+    """Return the turn as OpenAI wrote it where it has more than a text and calls, else None.
+
+    OpenAI refuses reasoning that nothing follows.
+    """
+    messages = [item for item in items if item["type"] == "message"]
+    more = len(messages) > 1 or any("phase" in item for item in messages)
+    others = len(items) > len(messages) + len(calls)
+    if not (more or others) or not (messages or calls):
+        return None
+    return {VENDOR: with_call_ids(items, "function_call", "call_id", calls)}
 
 
 def _word(data: Mapping[str, Any]) -> Any:
@@ -126,12 +144,20 @@ def _word(data: Mapping[str, Any]) -> Any:
     return details.get("reason") or data.get("status")
 
 
-def _joined(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+def _joined(messages: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+    parts = [part for message in messages for part in message["content"]]
     return "".join(wire.as_text(part.get(name)) for part in parts if part["type"] == kind)
 
 
-def _thought(item: Mapping[str, Any]) -> str:
-    """Return what a reasoning item tells: the reasoning itself, else its summary."""
+def _thought(item: Mapping[str, Any], beside: Sequence[Mapping[str, Any]]) -> str:
+    """Return what an item tells of the way to the answer, which is in the messages ``beside`` it.
+
+    That is the reasoning itself, else its summary, and comments before a final answer.
+    """
+    if item["type"] == "message":
+        return "" if any(item is message for message in beside) else _joined([item], "output_text", "text")
+    if item["type"] != "reasoning":
+        return ""
     texts = item.get("content") or item.get("summary") or []
     return "\n\n".join(wire.as_text(text.get("text")) for text in texts)
 
