@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +14,8 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
 from evalkit.reading.reasoning import Marks, split_reasoning
 from evalkit.reading.surrogates import whole
-from evalkit.requests import describe, with_ids, wrong_value
+from evalkit.requests import describe, tool_fields, with_ids, without_halves, wrong_value
 from evalkit.types import (
-    Content,
     Image,
     Message,
     Part,
@@ -33,8 +31,6 @@ from evalkit.types import (
 # A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
 _DRAW = 1 << 20
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that all vendors take
-_CHOICES = ("auto", "none", "required")
 
 Reference = str | Sequence[ToolCall]
 """A perfect reply: a text, or the calls of tools."""
@@ -159,7 +155,7 @@ class Model:
         }
         fields = self._fields(sampling, extra)
         if tools or tool_choice != "auto":
-            fields |= _tool_fields(tools, tool_choice)
+            fields |= tool_fields(tools, tool_choice)
         messages = _messages(prompt, images)
         if images or not isinstance(prompt, str):
             messages = await self._as_backend_takes(messages)
@@ -267,7 +263,7 @@ class Model:
         return {"sample": sample, "repeat": self._repeat}
 
     async def _send(self, request: Request, notes: tuple[str, ...] = ()) -> Response:
-        request = _without_halves(request)
+        request = without_halves(request)
         response = read_reply(request, await self.sender.send(request), self.reasoning_marks)
         if notes:
             response = msgspec.structs.replace(response, notes=(*response.notes, *notes))
@@ -303,32 +299,6 @@ def read_reply(request: Request, response: Response, marks: Marks | None = None)
     return response
 
 
-def _without_halves(request: Request) -> Request:
-    """Return the request with U+FFFD for each half of an emoji in its texts, which UTF-8 cannot hold."""
-    texts = [request.prompt or "", request.continuation or ""]
-    for message in request.messages:
-        if isinstance(message.content, str):
-            texts.append(message.content)
-        else:
-            texts += [part.text for part in message.content if isinstance(part, Text)]
-    if all(map(str.isascii, texts)) or all(whole(text) is text for text in texts):
-        return request
-    return msgspec.structs.replace(
-        request,
-        prompt=request.prompt and whole(request.prompt),
-        continuation=request.continuation and whole(request.continuation),
-        messages=tuple(
-            msgspec.structs.replace(m, content=_whole_content(m.content)) for m in request.messages
-        ),
-    )
-
-
-def _whole_content(content: Content) -> Content:
-    if isinstance(content, str):
-        return whole(content)
-    return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
-
-
 # Parameters with which a task asks for the stop string itself: vLLM's and SGLang's.
 KEEP_STOP = ("include_stop_str_in_output", "no_stop_trim")
 
@@ -343,27 +313,6 @@ def end_at_stop(request: Request, text: str) -> tuple[str, int] | None:
         if place >= 0 and (first is None or place < first[1]):
             first = stop, place
     return first
-
-
-def _tool_fields(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
-    """Return the fields of a request with tools, checked. Raises ``UsageError``."""
-    names = [tool.name for tool in tools]
-    for name in names:
-        if not _TOOL_NAME.fullmatch(name) or name in _CHOICES:
-            raise UsageError(
-                f"{name!r} cannot be the name of a tool: take up to 64 letters, digits, _ and -, and none of "
-                f"{', '.join(_CHOICES)}"
-            )
-        if names.count(name) > 1:
-            raise UsageError(f"two tools have the name {name!r}: give one of them another, @tool(name=...)")
-    if choice not in (*_CHOICES, *names):
-        known = ", ".join((*_CHOICES, *names))
-        raise UsageError(f"tool_choice={choice!r} names no tool.{did_you_mean(choice, names)} Known: {known}")
-    if not tools:
-        raise UsageError(f"tool_choice={choice!r} needs tools=: there is nothing to choose from")
-    # A tool may carry its function; the request holds what is sent.
-    plain = tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools)
-    return {"tools": plain, "tool_choice": choice}
 
 
 def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple[Message, ...]:

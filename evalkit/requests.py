@@ -1,14 +1,16 @@
-"""Requests as plain values, which are stored, hashed and compared."""
+"""Requests: what they may hold, and the plain values that are stored, hashed and compared."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from evalkit.reading.surrogates import whole_values
-from evalkit.types import Audio, Image, Message, Part, Request, Text, ToolCall, Video
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.reading.surrogates import whole, whole_values
+from evalkit.types import Audio, Content, Image, Message, Part, Request, Text, Tool, ToolCall, Video
 
 # Generation parameters that are numbers: whether whole, and from where to where.
 _RANGES = {
@@ -17,6 +19,8 @@ _RANGES = {
     "top_p": (False, 0, 1),
     "seed": (True, -(2**63), 2**63 - 1),
 }
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that all vendors take
+_CHOICES = ("auto", "none", "required")
 
 
 def wrong_value(name: str, value: object) -> str:
@@ -28,6 +32,53 @@ def wrong_value(name: str, value: object) -> str:
     if isinstance(value, numbers) and not isinstance(value, bool) and low <= value <= high:
         return ""
     return f"must be a {'whole ' if whole_number else ''}number from {low} to {high}"
+
+
+def tool_fields(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
+    """Return the fields of a request with tools, checked. Raises ``UsageError``."""
+    names = [tool.name for tool in tools]
+    for name in names:
+        if not _TOOL_NAME.fullmatch(name) or name in _CHOICES:
+            raise UsageError(
+                f"{name!r} cannot be the name of a tool: take up to 64 letters, digits, _ and -, and none of "
+                f"{', '.join(_CHOICES)}"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"two tools have the name {name!r}: give one of them another, @tool(name=...)")
+    if choice not in (*_CHOICES, *names):
+        known = ", ".join((*_CHOICES, *names))
+        raise UsageError(f"tool_choice={choice!r} names no tool.{did_you_mean(choice, names)} Known: {known}")
+    if not tools:
+        raise UsageError(f"tool_choice={choice!r} needs tools=: there is nothing to choose from")
+    # A tool may carry its function; the request holds what is sent.
+    plain = tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools)
+    return {"tools": plain, "tool_choice": choice}
+
+
+def without_halves(request: Request) -> Request:
+    """Return the request with U+FFFD for each half of an emoji in its texts, which UTF-8 cannot hold."""
+    texts = [request.prompt or "", request.continuation or ""]
+    for message in request.messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        else:
+            texts += [part.text for part in message.content if isinstance(part, Text)]
+    if all(map(str.isascii, texts)) or all(whole(text) is text for text in texts):
+        return request
+    return msgspec.structs.replace(
+        request,
+        prompt=request.prompt and whole(request.prompt),
+        continuation=request.continuation and whole(request.continuation),
+        messages=tuple(
+            msgspec.structs.replace(m, content=_whole_content(m.content)) for m in request.messages
+        ),
+    )
+
+
+def _whole_content(content: Content) -> Content:
+    if isinstance(content, str):
+        return whole(content)
+    return tuple(Text(whole(part.text)) if isinstance(part, Text) else part for part in content)
 
 
 def describe(request: Request) -> dict[str, Any]:

@@ -331,8 +331,8 @@ FinishReason = Literal["stop", "length", "refusal", "abort", "other"]
 class Response(Struct, frozen=True, kw_only=True):
     """A model's reply. ``logprobs`` are natural logarithms, one for each scored token.
 
-    - ``finish_reason``: why it ended; ``other`` is a reason that evalkit does not know. Only with ``stop`` is
-      the reply whole.
+    - ``finish_reason``: why it ended; ``other``: the server could not read what the model wrote, or gave a
+      reason that evalkit does not know. Only with ``stop`` is the reply whole.
     - ``notes``: what a reader of the score should know about this reply, such as another model's name. They
       are counted and reported with the run; replies of one kind share one text.
     - ``native``: the reply in the vendor's own form, for ``Message.native`` in the next turn; None where the

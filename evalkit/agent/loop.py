@@ -18,7 +18,7 @@ from evalkit.types import Message, Response, ToolCall
 # How servers say that a prompt is longer than the model's context: OpenAI, vLLM, SGLang, llama.cpp, Mistral;
 # Anthropic; Gemini; TGI.
 _OUTGROWN = regex(
-    r"context[ _-]?(?:length|window|size)|prompt is too long|exceeds the maximum number of tokens"
+    r"context[ _-]?(?:length|limit|window|size)|prompt is too long|exceeds the maximum number of tokens"
     r"|tokens\b.{0,40} must be <=",
     re.IGNORECASE,
 )
@@ -108,7 +108,9 @@ class _Talk:
             return "refusal" if response.finish_reason == "refusal" else "length"
         if response.tool_calls:
             return await self._run(response.tool_calls)
-        return await self._hear(self.user) if self.user else "answer"
+        if self.user is None or not response.text.strip():  # nobody can reply to nothing
+            return "answer"
+        return await self._hear(self.user)
 
     async def _run(self, calls: Sequence[ToolCall]) -> Stopped | None:
         """Run calls and add their results; return ``tool`` if one of them ends the conversation."""

@@ -50,7 +50,7 @@ def cancel(jobs: tuple[str, ...], store_url: str | None) -> None:
 
 async def _cancel(job: Job, journal: Journal) -> None:
     """Ask the vendor to cancel a job. Raises ``UsageError``, ``ModelError``."""
-    from evalkit.models.spec import load
+    from evalkit.models.providers import load
     from evalkit.util.config import load_config
 
     backend = load(job.model, config=load_config())

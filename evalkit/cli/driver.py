@@ -13,21 +13,16 @@ import msgspec
 
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.details import Details, details_of
-from evalkit.cli.output import (
+from evalkit.cli.failures import (
     Failures,
-    command,
-    echo,
     failures_of,
-    in_store,
     incomplete_reasons,
     no_values,
-    print_json,
-    print_reliance,
-    print_runs,
     resume_hint,
-    run_document,
     without_value,
 )
+from evalkit.cli.output import command, echo, in_store, print_json
+from evalkit.cli.run_report import print_reliance, print_runs, run_document
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.models.middleware.spending import Spending
 from evalkit.run import event_loop

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from evalkit.cli.options import include_option, json_option, marks_option, store_option
-from evalkit.cli.output import echo, print_json, print_runs, run_document
+from evalkit.cli.output import echo, print_json
+from evalkit.cli.run_report import print_runs, run_document
 
 
 @click.command("import")

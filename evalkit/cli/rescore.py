@@ -7,17 +7,10 @@ import sys
 import click
 
 from evalkit.cli.details import details_of
+from evalkit.cli.failures import failures_of, incomplete_reasons, no_values, without_value
 from evalkit.cli.options import json_option, marks_option, metric_option, store_option
-from evalkit.cli.output import (
-    echo,
-    failures_of,
-    incomplete_reasons,
-    no_values,
-    print_json,
-    print_runs,
-    run_document,
-    without_value,
-)
+from evalkit.cli.output import echo, print_json
+from evalkit.cli.run_report import print_runs, run_document
 from evalkit.run import event_loop
 
 

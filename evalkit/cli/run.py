@@ -28,7 +28,8 @@ from evalkit.cli.options import (
 from evalkit.cli.output import command, echo
 from evalkit.collection.targets import collect
 from evalkit.errors import UsageError
-from evalkit.models.spec import ModelSpec, find
+from evalkit.models.providers import find
+from evalkit.models.spec import ModelSpec
 from evalkit.store.records import Sampling
 from evalkit.util.config import load_config
 from evalkit.util.name_values import parse_name_values

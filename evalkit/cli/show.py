@@ -10,18 +10,10 @@ import click
 from evalkit.cli.against import against_document, print_against_first
 from evalkit.cli.budget import print_budgets
 from evalkit.cli.details import details_of
+from evalkit.cli.failures import failures_of, incomplete_reasons
 from evalkit.cli.options import json_option, store_option
-from evalkit.cli.output import (
-    cell,
-    echo,
-    failures_of,
-    incomplete_reasons,
-    print_json,
-    print_reliance,
-    print_runs,
-    print_slices,
-    run_document,
-)
+from evalkit.cli.output import cell, echo, print_json
+from evalkit.cli.run_report import print_reliance, print_runs, print_slices, run_document
 from evalkit.cli.samples import LISTED, find_sample, list_samples, print_sample
 from evalkit.errors import UsageError
 from evalkit.store.records import Run

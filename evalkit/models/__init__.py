@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalkit.models.middleware.stack import wrap
-from evalkit.models.spec import ModelSpec, load, parse_spec
+from evalkit.models.providers import load
+from evalkit.models.spec import ModelSpec, parse_spec
 
 __all__ = ["ModelSpec", "load", "parse_spec", "wrap"]

@@ -23,11 +23,13 @@ from evalkit.models.turns import (
     read_call,
     text_of,
     tool_choice,
+    with_call_ids,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole, whole_values
+from evalkit.reading.surrogates import whole
+from evalkit.requests import with_ids
 from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Usage
 from evalkit.util.masking import excerpt
 
@@ -37,7 +39,7 @@ LEAST_BUDGET = 1024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     _check_sampling(request)
     system, rest = leading_system(request.messages)
@@ -84,7 +86,7 @@ def _turn(message: Message) -> tuple[str, list[Any]]:
         role = message.role if message.role == "user" else "system"
         return role, [_part(part) for part in parts_of(message)]
     if (own := own_turn(message, VENDOR)) is not None:
-        return "assistant", list(own)
+        return "assistant", [block for block in own if block["type"] != "text" or block["text"].strip()]
     text = text_of(message)
     blocks = [{"type": "text", "text": text}] if text.strip() else []
     calls = [
@@ -128,7 +130,8 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if finish == "refusal":
         text = text or wire.as_text(details.get("explanation"))
         notes += (f"refused by Anthropic: {details['category']}",) if details.get("category") else ()
-    calls = [block for block in blocks if block["type"] == "tool_use"]
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = with_ids([read_call(c["id"], c["name"], c["input"]) for c in uses], request.messages)
     kinds = {block["type"] for block in blocks}
     return Response(
         text=whole(text),
@@ -137,8 +140,10 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(read_call(c["id"], c["name"], c["input"]) for c in calls),
-        native={VENDOR: whole_values(blocks)} if kinds - {"text", "tool_use"} else None,
+        tool_calls=calls,
+        native={VENDOR: with_call_ids(blocks, "tool_use", "id", calls)}
+        if kinds - {"text", "tool_use"}
+        else None,
         **fields,
     )
 
@@ -167,25 +172,25 @@ def thinking_of(
     *,
     most: int | None = None,
     context: int | None = None,
-) -> Thinking:
+) -> ThinkingPlan:
     """Return how a model is to think. ``can``: which of Anthropic's ways it has; what is missing is unknown.
 
     Raises ``UsageError`` for what Anthropic or this model does not have.
     """
     effort, tokens, has = reasoning.effort, reasoning.tokens, (can or {}).get
     if effort is None and tokens is None:
-        return Thinking(most=most)
+        return ThinkingPlan(most=most)
     if effort == "none":
         if not has("disabled", True):
             raise UsageError("model parameter effort=none: this model always thinks")
-        return Thinking({"thinking": {"type": "disabled"}}, most=most)
+        return ThinkingPlan({"thinking": {"type": "disabled"}}, most=most)
     if effort is not None and (effort not in _EFFORTS or not has(effort, True)):
         known = ", ".join(("none", *(name for name in _EFFORTS if has(name, True))))
         raise UsageError(f"model parameter effort={effort}: this model has {known}")
     level = {"output_config": {"effort": effort}} if effort else {}
     if has("adaptive", True) and (effort is not None or not has("enabled", True)):
         fields: dict[str, Any] = {"thinking": {"type": "adaptive", "display": "summarized"}, **level}
-        return Thinking(fields, reasoning.allowance(context), most=most)
+        return ThinkingPlan(fields, reasoning.allowance(context), most=most)
     if not has("enabled", True):
         raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
     if tokens is None:
@@ -193,7 +198,7 @@ def thinking_of(
     if tokens < LEAST_BUDGET:
         raise UsageError(f"model parameter reasoning_tokens={tokens}: Anthropic takes {LEAST_BUDGET} or more")
     fields = {"thinking": {"type": "enabled", "budget_tokens": tokens, "display": "summarized"}, **level}
-    return Thinking(fields, tokens, fixed=True, most=most)
+    return ThinkingPlan(fields, tokens, fixed=True, most=most)
 
 
 class AnthropicBackend(VendorBackend):

@@ -26,7 +26,7 @@ from evalkit.models.turns import (
     tool_choice,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import (
@@ -49,7 +49,7 @@ _EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _MIME = {"audio/mpeg": "audio/mp3"}  # Google's name
 
 
-def payload(request: Request, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     system, rest = leading_system(request.messages)
     top = {name: value for name, value in request.extra.items() if name in _TOP}
@@ -65,7 +65,7 @@ def payload(request: Request, thinking: Thinking = NO_THINKING) -> dict[str, Any
     return with_extra({name: value for name, value in fields.items() if value is not None}, top, {})
 
 
-def _generation(request: Request, thinking: Thinking) -> dict[str, Any]:
+def _generation(request: Request, thinking: ThinkingPlan) -> dict[str, Any]:
     config: dict[str, Any] = {
         "maxOutputTokens": thinking.length(request.max_tokens),
         "temperature": request.temperature,
@@ -93,12 +93,13 @@ def _contents(messages: Sequence[Message]) -> list[Any]:
 
 
 def _named_calls(message: Message) -> dict[str, dict[str, str]]:
-    """Return what names the calls of a turn, by id. Gemini may give no ids: then none goes back."""
-    own = own_turn(message, VENDOR)
-    named = [part["functionCall"].get("id") for part in own or () if "functionCall" in part]
+    """Return what names the calls of a turn, by id: Gemini's own ids, where it gave any."""
+    ids: list[Any] = [call.id for call in message.tool_calls]
+    if (own := own_turn(message, VENDOR)) is not None:
+        ids = [part["functionCall"].get("id") for part in own if part.get("functionCall")]
     return {
-        call.id: {**({"id": call.id} if own is None or call.id in named else {}), "name": call.name}
-        for call in message.tool_calls
+        call.id: {**({"id": id} if id else {}), "name": call.name}
+        for call, id in zip(message.tool_calls, ids, strict=False)
     }
 
 
@@ -161,8 +162,11 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     word, why = candidate.get("finishReason"), candidate.get("finishMessage")
     finish, notes = wire.ending(word, request, usage, why if wire.finish_reason(word) == "abort" else None)
     parts = wire.part_of(candidate.get("content"), "content").get("parts") or []
+    text = "".join(wire.as_text(part.get("text")) for part in parts if not part.get("thought"))
+    if finish in ("other", "refusal"):  # why it is so, and what Gemini could not read
+        text = text or wire.as_text(why)
     return Response(
-        text=whole("".join(wire.as_text(part.get("text")) for part in parts if not part.get("thought"))),
+        text=whole(text),
         finish_reason=finish,
         reasoning=whole("".join(wire.as_text(part.get("text")) for part in parts if part.get("thought"))),
         usage=usage,
@@ -225,23 +229,23 @@ def thinking_of(
     *,
     most: int | None = None,
     context: int | None = None,
-) -> Thinking:
+) -> ThinkingPlan:
     """Return how a model is to think. ``thinks``: whether it does; None: unknown.
 
     Raises ``UsageError`` for what Gemini or this model does not have.
     """
     effort, tokens, room = reasoning.effort, reasoning.tokens, reasoning.allowance(context)
     if effort is None and tokens is None:
-        return Thinking({"includeThoughts": True}, room, most=most) if thinks else Thinking(most=most)
+        return ThinkingPlan({"includeThoughts": True}, room, most=most) if thinks else ThinkingPlan(most=most)
     if effort == "none":
-        return Thinking({} if thinks is False else {"thinkingBudget": 0}, most=most)
+        return ThinkingPlan({} if thinks is False else {"thinkingBudget": 0}, most=most)
     if thinks is False:
         raise UsageError(f"{' and '.join(reasoning.identity)}: this model does not think")
     if effort is None:
-        return Thinking({"thinkingBudget": tokens, "includeThoughts": True}, room, fixed=True, most=most)
+        return ThinkingPlan({"thinkingBudget": tokens, "includeThoughts": True}, room, fixed=True, most=most)
     if effort not in _EFFORTS:
         raise UsageError(f"model parameter effort={effort}: Gemini has none, {', '.join(_EFFORTS)}")
-    return Thinking({"thinkingLevel": effort.upper(), "includeThoughts": True}, room, most=most)
+    return ThinkingPlan({"thinkingLevel": effort.upper(), "includeThoughts": True}, room, most=most)
 
 
 class GeminiBackend(VendorBackend):

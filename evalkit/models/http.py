@@ -19,7 +19,7 @@ from evalkit.models.openai.api_key import read_key
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
 from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
-from evalkit.models.openai.http_errors import fail, fail_within, rates_left
+from evalkit.models.openai.http_errors import Garbled, Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.same_model import same_model
@@ -36,6 +36,7 @@ from evalkit.util.masking import mask_bytes
 MOST_IN_FLIGHT = 256
 NO_LIST = (403, 404, 405, 501)  # a key may chat, but not list the models (403)
 _WITHHELD = "the server's content filter refused the request"
+_GARBLED = "the server could not read what the model wrote ({})"
 
 
 class HTTPBackend(Backend):
@@ -65,6 +66,8 @@ class HTTPBackend(Backend):
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
+        # evalkit's defaults that no request has, each with the reason or the server's words.
+        self.left_out: Mapping[str, str] = {}
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
@@ -138,6 +141,13 @@ class HTTPBackend(Backend):
         """Return the response for a request that the vendor's content filter refused."""
         return Response(text="", finish_reason="refusal", model=self.model, notes=(_WITHHELD,))
 
+    def unread(self, problem: Withheld | Garbled) -> Response:
+        """Return the response for a request whose error is the model's own doing, or a filter's."""
+        if isinstance(problem, Withheld):
+            return self.withheld()
+        notes = (_GARBLED.format(problem.code),)
+        return Response(text="", finish_reason="other", model=self.model, notes=notes)
+
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
         infos = await self._find(needs)
@@ -152,6 +162,7 @@ class HTTPBackend(Backend):
             self.model = served[-1].model
         probe.check_same_identity(urls, [one.info for one in served])
         await self._find_refused(served, needs)
+        self._first_answers.drawn = "temperature" in self.changes_replies()
         infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
         self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
@@ -161,9 +172,17 @@ class HTTPBackend(Backend):
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
 
+    def changes_replies(self) -> list[str]:
+        """Return what is left out of requests and may change replies: part of the model's identity."""
+        return sorted(self.left_out)
+
     def _as_asked(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts of a server with what is left out of its requests and changes replies."""
-        return info
+        """Return the facts of a server with what is left out of its requests."""
+        if not self.left_out:
+            return info
+        identity = info.identity | ({"left_out": names} if (names := self.changes_replies()) else {})
+        server = info.server | {"left_out": dict(self.left_out)}
+        return msgspec.structs.replace(info, identity=identity, server=server)
 
     async def ask_at(self, url: str, request: Request) -> Response:
         """Answer one request of the probe at an endpoint, past all checks. Raises as ``send`` does."""

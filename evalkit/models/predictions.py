@@ -14,7 +14,7 @@ from evalkit.collection.items import Item
 from evalkit.data.source_location import Row
 from evalkit.data.tables import table_rows
 from evalkit.errors import CorpusError, RequestRejected, SetupError, UsageError, did_you_mean
-from evalkit.models.openai.wire import finish_reason
+from evalkit.models.openai.wire import ending_notes, finish_reason
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
@@ -171,7 +171,7 @@ class PredictionsBackend(Backend):
             raise RequestRejected(
                 f"the file says that its reply was given up half-way (finish_reason {word!r})"
             )
-        notes = (f"finish_reason {word!r} is not known: not credited",) if finish == "other" else ()
+        notes = ending_notes(word, finish)
         return Response(text=prediction.text, model=self.name, finish_reason=finish, notes=notes)
 
     async def probe(self, needs: Requirements) -> ProbeResult:

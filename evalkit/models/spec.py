@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,150 +13,18 @@ import msgspec
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.models import headers
-from evalkit.models.reasoning import Reasoning, read_effort, read_marks, read_tokens
-from evalkit.protocols import Backend
-from evalkit.requests import wrong_value
+from evalkit.models.reasoning import Reasoning
+from evalkit.models.spec_parameters import GENERATION, OPTIONS
 
-GROUP = "evalkit.models"
-
-
-def _flag(text: str) -> bool:
-    try:
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be {' or '.join(allowed)}")
-        return text
-
-    return read
-
-
-def _number(kind: type[int] | type[float], text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"must be a {'whole ' if kind is int else ''}number") from None
-
-
-def _above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = _number(kind, text)
-        if not 0 < value <= 1e9:
-            raise ValueError("must be a number above 0, and at most 1e9")
-        return value
-
-    return read
-
-
-def _generation(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = _number(kind, text)
-        if wrong := wrong_value(name, value):
-            raise ValueError(wrong)
-        return value
-
-    return read
-
-
-def _proxy(text: str) -> str:
-    parts = urlsplit(text)
-    _ = parts.port  # raises ValueError for a number that is none
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise UsageError(
-            "model parameter proxy: must be a URL without a password, such as http://proxy.example:3128"
-        )
-    return text
-
-
-def _variable(text: str) -> str:
-    """Return the name of an environment variable. The message for a pasted key does not repeat it."""
-    known = text in os.environ
-    if not _VARIABLE.fullmatch(text) or (not known and _PASTED_KEY.fullmatch(text)):
-        raise UsageError(
-            "model parameter key_env: takes the name of an environment variable, such as OPENAI_API_KEY, "
-            "not the key itself"
-        )
-    return text
-
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PASTED_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{20,}")
 _THE_REQUEST = frozenset({"model", "messages", "prompt", "stream"})  # what no extra.NAME may replace
 _SECRET_NAME = re.compile(
     r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
 )
-
-
-def _share(text: str) -> float:
-    value = _number(float, text)
-    if not 0 <= value < float("inf"):
-        raise ValueError("must be the number of retries for each answered request, such as 0.5")
-    return value
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(text.lower().replace("jpg", "jpeg").split(","))
-    if not all(name.isalnum() for name in names):
-        raise ValueError("must be names of picture formats, such as png,jpeg,webp")
-    return names
-
-
-def _stop(text: str) -> tuple[str, ...]:
-    if not text:
-        raise ValueError("must be a text that is not empty")
-    return (text,)
-
-
-def _label(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("must be a name")
-    return text.strip()
-
-
-GENERATION: dict[str, Callable[[str], Any]] = {
-    "max_tokens": _generation("max_tokens", int),
-    "temperature": _generation("temperature", float),
-    "top_p": _generation("top_p", float),
-    "seed": _generation("seed", int),
-    "stop": _stop,
-}
-OPTIONS: dict[str, Callable[[str], Any]] = {
-    "api": _one_of("chat", "completions", "responses"),
-    "stream": _flag,
-    "sampling": _one_of("full", "standard"),
-    "logprobs": _one_of("echo", "prompt_logprobs", "native", "score"),
-    "key_env": _variable,
-    "timeout": _above_zero(float),
-    "connect_timeout": _above_zero(float),
-    "first_byte_timeout": _above_zero(float),
-    "stall_timeout": _above_zero(float),
-    "down_timeout": _above_zero(float),
-    "proxy": _proxy,
-    "retry_budget": _share,
-    "max_inflight": _above_zero(int),
-    "rpm": _above_zero(float),
-    "tpm": _above_zero(float),
-    "images": _formats,
-    "max_pixels": _above_zero(int),
-    "max_side": _above_zero(int),
-    "video": _one_of("frames", "file"),
-    "label": _label,
-    "unlisted": _flag,
-    "batch": _flag,
-    "batch_wait": _above_zero(float),
-    "effort": read_effort,
-    "reasoning_tokens": read_tokens,
-    "reasoning_marks": read_marks,
-}
 # A parameter with this value is left out of requests, so that the server's own value applies. ``null``: the
 # former word, in the specs of older runs.
 UNSET = ("unset", "null")
 _FORMER = {"api_key_env": "key_env"}  # names in the specs of older runs
+_NAMED = ("extra", "header", "query")  # each followed by ``.NAME``, tables in evalkit.toml
 _SEVERAL = ("images", "reasoning_marks")  # with commas in a spec, lists in evalkit.toml
 # Providers whose parameters go to another library's classes, which alone know the valid names; but for these.
 _IN_PROCESS = frozenset({"lm_eval"})
@@ -210,6 +76,8 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     """Parse a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
     head, _, query = text.partition("?")
     named = (config or {}).get("models", {})
+    if not isinstance(named, Mapping):
+        raise UsageError("evalkit.toml: each model is a table of its own, [models.NAME]")
     if head in named:
         spec = _from_config(head, named[head])
     elif ":" not in head:
@@ -272,6 +140,11 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
                 "Put the key into an environment variable and add ?key_env=ITS_NAME"
+            )
+        if name in _NAMED:
+            raise UsageError(
+                f"model parameter {name}: each has a name. Write {name}.NAME=value "
+                f'(in evalkit.toml: params = {{ {name} = {{ NAME = "value" }} }})'
             )
         if name.startswith("extra."):
             extra[_sent_name(name)] = None if value in UNSET else _literal(value)
@@ -341,12 +214,17 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
     if "spec" in entry:
         spec = parse_spec(str(entry["spec"]))
     elif "provider" in entry:
-        urls = entry.get("url", ())
-        urls = [urls] if isinstance(urls, str) else list(urls)
+        urls = entry.get("url", [])
+        urls = [urls] if isinstance(urls, str) else urls
+        if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+            raise UsageError(f"{where}: url must be a text, or a list of texts")
         spec = ModelSpec(str(entry["provider"]), str(entry.get("name", "")), tuple(map(_base, urls)))
     else:
         raise UsageError(f'{where}: spec = "provider:name@url" is missing')
-    return _with_params(spec, [pair for item in entry.get("params", {}).items() for pair in _flat(*item)])
+    params = entry.get("params", {})
+    if not isinstance(params, Mapping):
+        raise UsageError(f'{where}: params must be a table, such as {{ max_tokens = 500, effort = "low" }}')
+    return _with_params(spec, [pair for item in params.items() for pair in _flat(*item)])
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
@@ -356,7 +234,7 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
         return [(f"{name}.{key}", str(v)) for key, v in value.items()]
     if isinstance(value, list) and name in _SEVERAL:
         return [(name, ",".join(map(str, value)))]
-    if isinstance(value, list | Mapping):
+    if isinstance(value, list | Mapping) and name not in _NAMED:
         raise UsageError(f"model parameter {name}={value}: must be one value")
     return [(name, str(value))]
 
@@ -367,61 +245,3 @@ def _unknown_name(name: str, named: Mapping[str, Any]) -> str:
         f"no model named {name!r}.{did_you_mean(name, named)}{known} "
         f"A model is provider:name[@url], such as openai:{name}@http://127.0.0.1:8000 or baseline:extract."
     )
-
-
-def find(text: str, *, config: Mapping[str, Any] | None = None) -> tuple[ModelSpec, EntryPoint]:
-    """Return the parsed spec and its provider's entry point, not yet imported. Raises ``UsageError``."""
-    spec = parse_spec(text, config=config)
-    providers = {point.name: point for point in entry_points(group=GROUP)}
-    if spec.provider not in providers:
-        raise UsageError(
-            f"no such model provider: {spec.provider!r}.{did_you_mean(spec.provider, providers)} "
-            f"Known: {', '.join(sorted(providers))}."
-        )
-    return spec, providers[spec.provider]
-
-
-def load(text: str, *, config: Mapping[str, Any] | None = None) -> Backend:
-    """Return the backend of a spec, by entry point ``evalkit.models``. Raises ``UsageError``.
-
-    A plug-in's entry point is a callable that takes the ``ModelSpec`` and returns a ``Backend``.
-    """
-    spec, provider = find(text, config=config)
-    backend = provider.load()(spec)
-    if not isinstance(backend, Backend):
-        raise UsageError(
-            f"model provider {spec.provider!r}: {type(backend).__name__} must be a subclass of "
-            "evalkit.protocols.Backend (see docs/plug-ins.md)"
-        )
-    if spec.options.get("batch"):
-        _check_batch(spec, backend)
-    elif "batch_wait" in spec.options:
-        raise UsageError("model parameter batch_wait: goes with batch=true")
-    if (asked := spec.reasoning.identity) and not backend.takes_reasoning:
-        raise UsageError(
-            f"{spec.provider}:{spec.name} cannot be told how long to think: leave out {' and '.join(asked)}"
-        )
-    if marks := spec.reasoning.marks:
-        backend.traits = msgspec.structs.replace(backend.traits, reasoning_marks=marks)
-    return backend
-
-
-def _check_batch(spec: ModelSpec, backend: Backend) -> None:
-    """Raise ``UsageError`` for a spec with ``?batch=true`` that no batch interface can follow."""
-    if backend.batches() is None:
-        raise UsageError(
-            f"model parameter batch=true: {spec.provider} has no batch interface. openai:, anthropic: and "
-            "gemini: have one"
-        )
-    for name in ("stream", "rpm", "tpm", "max_inflight"):
-        if spec.options.get(name):
-            raise UsageError(
-                f"model parameter {name}: has no effect with batch=true, where the vendor decides when it "
-                "answers. Leave one of the two out"
-            )
-    if len(spec.urls) > 1:
-        raise UsageError(f"{spec.display}: a batch interface has one URL, not {len(spec.urls)}")
-    if spec.options.get("api") == "completions":
-        raise UsageError(
-            "model parameter api=completions: a batch interface takes chats. Leave out batch=true"
-        )

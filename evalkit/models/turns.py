@@ -10,7 +10,7 @@ import msgspec
 from evalkit.errors import RequestRejected
 from evalkit.models.openai import wire
 from evalkit.models.openai.tool_calls import check_choice, read_arguments
-from evalkit.reading.surrogates import whole
+from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
 SYSTEM = ("system", "developer")
@@ -97,6 +97,18 @@ def read_call(id: Any, name: Any, arguments: Any) -> ToolCall:
     known = read_arguments(arguments)
     raw = "" if known is not None else whole(arguments if isinstance(arguments, str) else str(arguments))
     return ToolCall(whole(wire.as_text(id)), whole(wire.as_text(name)), known, raw)
+
+
+def with_call_ids(
+    blocks: Sequence[Mapping[str, Any]], kind: str, name: str, calls: Sequence[ToolCall]
+) -> list[Any]:
+    """Return a vendor's own turn with the ids of ``calls``: a server may have given two calls one id.
+
+    ``kind`` is the type of the blocks that are calls, ``name`` the field of their id.
+    """
+    left = iter(calls)
+    named = [{**block, name: next(left).id} if block["type"] == kind else block for block in blocks]
+    return list(whole_values(named))
 
 
 def tool_choice(request: Request, named: Callable[[str], Any], **words: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,9 +13,9 @@ import msgspec
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
-from evalkit.models.openai.http_errors import Withheld
-from evalkit.models.openai.probe import LENGTH, QUESTION
-from evalkit.models.openai.reasoning import LONG_ANSWER
+from evalkit.models.openai.http_errors import Garbled, Withheld
+from evalkit.models.openai.probe import LENGTH, QUESTION, ServedModel
+from evalkit.models.openai.reasoning import ASKED_AGAIN, LONG_ANSWER
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
@@ -34,7 +34,7 @@ LACKS = {
 }
 
 
-class Thinking(NamedTuple):
+class ThinkingPlan(NamedTuple):
     """How a model is to think: the vendor's ``fields`` of a request, and what that takes.
 
     ``room`` is added to the answer's length, in tokens; ``fixed``: the vendor takes it as a budget, so that
@@ -66,7 +66,7 @@ class Thinking(NamedTuple):
         return () if self.room else request.stop
 
 
-NO_THINKING = Thinking()
+NO_THINKING = ThinkingPlan()
 
 
 class VendorBackend(HTTPBackend):
@@ -74,7 +74,6 @@ class VendorBackend(HTTPBackend):
 
     ``lacks``: parameters of a spec that the interface does not have, each with the reason.
     ``plan``: how the model is to think; ``may_think``: False where the vendor says that it cannot.
-    ``left_out``: evalkit's defaults that no request has, each with the reason or the vendor's words.
     """
 
     takes_reasoning = True
@@ -88,37 +87,28 @@ class VendorBackend(HTTPBackend):
         super().__init__(spec)
         self.plan = NO_THINKING
         self.may_think = True
-        self.left_out: dict[str, str] = {}
+        self._thinks = False
         self._usual_room = 0  # for a model that thinks although the spec says nothing of it
+        self._context: int | None = None
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        info = (await self._find(needs))[0]
-        info = await self._with_reasoning(info)
+        info = self._with_reasoning((await self._find(needs))[0])
         await self._check(needs)
-        self._first_answers.drawn = "temperature" in self.left_out
-        return ProbeResult(self.name, self._with_left_out(info), self.traits)
+        return ProbeResult(self.name, self._as_asked(info), self.traits)
 
-    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts with what is left out of all requests."""
-        if not self.left_out:
-            return info
-        return msgspec.structs.replace(
-            info,
-            identity=info.identity | {"left_out": sorted(self.left_out)},
-            server=info.server | {"left_out": dict(self.left_out)},
-        )
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
+        """Ask a short question: does the model think unasked? The vendors' lists do not say it.
 
-    async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
-        """Return the facts with the room that the model gets to think; find out whether it does.
-
-        The vendors' lists do not say which models think unasked, so the model is asked a short question.
         Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
         """
-        thinks = self.may_think and await self._thinks()
-        if thinks and not self.plan.room and not self.spec.reasoning.identity:
-            self._usual_room = self.spec.reasoning.allowance(info.max_context)
-            self.set_plan(self.plan)
+        self._thinks = self.may_think and await self._thinks_unasked()
+
+    def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
+        """Return the facts with the room that the model gets to think. Raises ``ProbeError``."""
+        thinks = self._thinks
+        if thinks and not self.spec.reasoning.identity:
+            self._give_room()
         if thinks and self.spec.reasoning.effort == "none":
             raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
@@ -132,7 +122,7 @@ class VendorBackend(HTTPBackend):
         server = info.server | {"reasoning": found}
         return ServerInfo(info.identity | chosen, info.max_context, info.max_running, server)
 
-    def set_plan_by(self, make: Callable[[], Thinking]) -> None:
+    def set_plan_by(self, make: Callable[[], ThinkingPlan]) -> None:
         """Set how the model is to think. Raises ``ProbeError`` where ``make`` says that it cannot."""
         try:
             plan = make()
@@ -140,11 +130,17 @@ class VendorBackend(HTTPBackend):
             raise ProbeError(f"{self.name}: {problem}") from None
         self.set_plan(plan)
 
-    def set_plan(self, plan: Thinking) -> None:
+    def set_plan(self, plan: ThinkingPlan) -> None:
         """Set how the model is to think."""
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 
-    async def _thinks(self) -> bool:
+    def _give_room(self) -> None:
+        """Give a model room to think from now on, unless the spec switches thinking off."""
+        if not self.plan.room:
+            self._usual_room = self.spec.reasoning.allowance(self._context)
+            self.set_plan(self.plan)
+
+    async def _thinks_unasked(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
         request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
         try:
@@ -159,6 +155,7 @@ class VendorBackend(HTTPBackend):
 
     async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         check_chat(request)
+        room = self.plan.room
         if wire.media_of(request):  # encoding media would block the event loop for milliseconds
             payload = await asyncio.to_thread(self.payload, request)
         else:
@@ -166,13 +163,18 @@ class VendorBackend(HTTPBackend):
         start = time.perf_counter()
         try:
             data, rates = await self.post(self.target(url), payload)
-        except Withheld:
-            return self.withheld(), {}
+        except (Withheld, Garbled) as problem:
+            return self.unread(problem), {}
         except RequestRejected as problem:
             self.learn(problem, payload, request)
             return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
-        if self.plan.room and _answered(response) > request.max_tokens:
+        if not room and _cut_by_thoughts(response):
+            self._give_room()
+            if self.plan.room:
+                response, rates = await self._generate(url, request)
+                return msgspec.structs.replace(response, notes=(*response.notes, ASKED_AGAIN)), rates
+        if room and _answered(response) > request.max_tokens:
             response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
         return self._with_model_note(response), rates
 
@@ -207,6 +209,11 @@ class VendorBackend(HTTPBackend):
         if self.model in ("", "default"):
             return None
         return await self.get_json(f"{url}/{quote(self.model_path)}", missing=NO_LIST)
+
+
+def _cut_by_thoughts(response: Response) -> bool:
+    """Return whether a reply was cut that shows reasoning, or whose reasoning the vendor counts."""
+    return response.finish_reason == "length" and bool(response.reasoning or response.usage.reasoning_tokens)
 
 
 def _answered(response: Response) -> int:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from evalkit.errors import EvalkitError
-from evalkit.models.spec import load
+from evalkit.models.providers import load
 from evalkit.protocols import Backend, BackendTraits, Load, ProbeResult
 from evalkit.testing.support import expect, in_thread
 from evalkit.types import FinishReason, Message, Request, Requirements, Response, Tool, ToolCall

@@ -13,9 +13,12 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -102,16 +105,33 @@ def is_request_to_stop(error: BaseException) -> bool:
     return isinstance(error, CtrlC)
 
 
+MOST_THREADS = 64  # that run plug-in code at the same time
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
 async def call_in_thread(fn: Callable[..., T], **values: Any) -> T:
-    """Return ``fn(**values)``, called in a thread: the event loop stays free for Ctrl-C."""
+    """Return ``fn(**values)``, called in a thread: the event loop stays free for Ctrl-C.
 
-    def call() -> T:
+    Code that never returns keeps neither the command from ending nor the threads of evalkit itself busy.
+    """
+    loop, context = asyncio.get_running_loop(), copy_context()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def call() -> None:
         try:
-            return fn(**values)
+            settle = partial(done.set_result, context.run(fn, **values))
         except (StopIteration, GeneratorExit) as error:  # which asyncio cannot hand over to a coroutine
-            raise RuntimeError(reason(error)) from error
+            failure = RuntimeError(reason(error))
+            failure.__cause__ = error
+            settle = partial(done.set_exception, failure)
+        except BaseException as error:  # noqa: BLE001 - raised by the await below
+            settle = partial(done.set_exception, error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: done.done() or settle())
 
-    return await asyncio.to_thread(call)
+    async with _places.setdefault(loop, asyncio.Semaphore(MOST_THREADS)):
+        threading.Thread(target=call, daemon=True).start()
+        return await done
 
 
 def reason(error: BaseException) -> str:

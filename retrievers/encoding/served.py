@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed, UsageError
 from evalkit.models.openai.backend import OpenAIBackend
-from evalkit.models.spec import load
+from evalkit.models.providers import load
 
 from .vector_cache import Vectors
 

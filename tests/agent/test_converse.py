@@ -224,6 +224,7 @@ async def test_why_a_conversation_ended_decides_the_status_of_its_answer(turn, s
         "The input (5000 tokens) is longer than the model's context length (4096 tokens).",  # SGLang
         "the request exceeds the available context size, try increasing it",  # llama.cpp
         "prompt is too long: 210000 tokens > 200000 maximum",  # Anthropic
+        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",  # Anthropic, too
         "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",  # Gemini
         "`inputs` tokens + `max_new_tokens` must be <= 4096",  # TGI
     ],
@@ -381,6 +382,13 @@ async def test_a_function_may_be_the_user() -> None:
         return "Go on."
 
     assert (await converse(scripted("x"), "?", user=never, max_turns=4)).stopped == "max_turns"
+
+
+async def test_an_empty_reply_ends_a_conversation_with_a_user() -> None:
+    """There is nothing to reply to, and vendors refuse a message without content."""
+    conversation = await converse(scripted("", "4"), "2+2?", user=lambda messages: "Well?")
+    assert (conversation.stopped, conversation.turns) == ("answer", 1)
+    assert classify_answer(conversation.answer()) is Status.EMPTY
 
 
 async def test_a_user_that_fails_is_no_fault_of_the_model() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from evalkit import Image, Message, Model, ToolCall, converse, tool
 from evalkit.errors import ServerFailed
+from evalkit.media.pixels import plain_png
 from evalkit.media.ready import ready_messages
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
 from evalkit.models.middleware.masked import Masked
 from evalkit.models.middleware.response_cache import ResponseCache, request_key
 from evalkit.models.middleware.weights_check import agree
-from evalkit.models.openai.probe import red_png
 from evalkit.protocols import BackendTraits
 from evalkit.types import MediaSupport, Request, Response, Text, Tool
 from evalkit.util.masking import remember
@@ -124,7 +124,7 @@ async def test_a_secret_in_a_call_is_masked(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_messages_keep_their_calls_when_their_pictures_are_converted() -> None:
-    picture = Image.of(red_png())
+    picture = Image.of(plain_png(64, 64, (220, 30, 30)))
     message = Message("tool", (Text("Look:"), picture), tool_call_id="1", native={"a": 1})
     (ready,) = ready_messages((message,), MediaSupport())
     assert (ready.tool_call_id, ready.native) == ("1", {"a": 1})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from evalkit.cli.output import cell, no_values
+from evalkit.cli.failures import no_values
+from evalkit.cli.output import cell
 from evalkit.types import Estimate
 
 

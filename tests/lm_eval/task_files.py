@@ -126,7 +126,7 @@ def known() -> list[str]:
 
 def corpus() -> list[str]:
     """All words that occur."""
-    from evalkit.models.openai.probe import PROBE_TEXT
+    from evalkit.models.openai.logprobs_probe import PROBE_TEXT
 
     shots = [_row(i, f) for i, f in enumerate(SHOTS)]
     words = [" ".join(map(str, row.values())) for row in rows() + shots]

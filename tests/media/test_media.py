@@ -18,7 +18,7 @@ from evalkit.media.pixels import plain_png
 from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models.fake import FakeBackend
-from evalkit.models.openai.probe import tone_wav
+from evalkit.models.openai.media_probe import tone_wav
 from evalkit.protocols import BackendTraits
 from evalkit.types import Audio, Image, MediaSupport, Message
 from tests.media.pictures import gradient, ready, saved, shown

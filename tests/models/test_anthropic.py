@@ -6,7 +6,7 @@ import pytest
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.models import load
-from evalkit.models.anthropic import _EFFORTS, payload, thinking_of
+from evalkit.models.anthropic import _EFFORTS, payload, read, thinking_of
 from evalkit.models.reasoning import Reasoning
 from evalkit.run.call_facts import left_out_note
 from evalkit.store.records import RunSpec
@@ -75,6 +75,16 @@ def test_system_messages_at_the_beginning_are_the_system_and_later_ones_stay_in_
 def test_turns_that_anthropic_refuses_are_refused_here_with_the_reason(turns, why):
     with pytest.raises(RequestRejected, match=why):
         body(*(Message(*turn) for turn in turns))
+
+
+def test_a_blank_text_in_a_turn_of_its_own_is_not_sent_back_which_anthropic_would_refuse():
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "sealed"}
+    call = {"type": "tool_use", "id": "c1", "name": "now", "input": {}}
+    reply = {"content": [thought, {"type": "text", "text": "\n"}, call], "stop_reason": "tool_use"}
+    response = read(reply, ASK, "claude")
+    spoken = Message("assistant", response.text, response.tool_calls, native=response.native)
+    sent = body(*ASK.messages, spoken, Message("tool", "Noon.", tool_call_id="c1"))
+    assert sent["messages"][1]["content"] == [thought, call]
 
 
 def test_blank_stop_strings_which_anthropic_refuses_are_left_to_evalkit():

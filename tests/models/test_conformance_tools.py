@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.model import Model
 from evalkit.models import load
+from evalkit.models.openai.reasoning import ASKED_AGAIN
 from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
 from tests.models.stage import ASK, Stage, place, strings
 from tests.servers.dialects import DIALECTS, Said, Tokens
@@ -80,6 +82,25 @@ async def test_what_the_model_thought_goes_back_unchanged(stage):
     for text in ("Maybe aspirin.", "I look.", "12:00"):
         place(body, text)
     assert any(sealed in strings(body) for sealed in ("sealed", "c2VhbGVk"))
+
+
+@ALL
+async def test_calls_of_one_id_go_back_with_ids_of_their_own(stage):
+    """Servers that number the calls of each reply anew, or give two calls one id."""
+    said = Said("I look.", thought="Maybe aspirin.", calls=(("c1", "now", {}), ("c1", "search", {})))
+    messages = list(ASK.messages)
+    for _ in range(2):
+        await stage.ask(said, asking())
+        response = await Model(stage.backend).generate(messages, tools=TOOLS)
+        messages.append(Message("assistant", response.text, response.tool_calls, native=response.native))
+        messages += [Message("tool", f"is {c.id}", tool_call_id=c.id) for c in response.tool_calls]
+    _, body = await stage.ask(Said("Noon."), Request(messages=tuple(messages), tools=TOOLS))
+    found = [call.id for message in messages for call in message.tool_calls]
+    assert len(set(found)) == 4
+    if stage.dialect.name == "gemini":  # which pairs results with calls by their order
+        assert strings(body).count("c1") == 8
+    else:
+        assert all(strings(body).count(id) == 2 for id in found)
 
 
 @ALL
@@ -183,4 +204,29 @@ async def test_an_answer_that_used_the_room_for_thoughts_is_noted(script, keys, 
     assert "longer than the task allows" in response.notes[0]
     response, _ = await stage.ask(Said("Short.", tokens=Tokens(answer=90, thought=3000)))
     assert response.notes == ()
+    await stage.backend.close()
+
+
+@ALL
+async def test_a_reply_that_was_cut_by_its_thoughts_is_asked_again_with_room(stage):
+    """A model that did not think about the probe's question may think about those of the task."""
+    stage.answers(200, stage.dialect.reply(Said("343")))
+    await stage.backend.probe(Requirements())
+    cut = stage.dialect.reply(Said("", "Let me", finish="length", tokens=Tokens(answer=0, thought=512)))
+    whole = stage.dialect.reply(Said("Yes.", "Let me see."))
+
+    async def by_length(request, body):
+        return web.json_response(cut if stage.limit(body) == ASK.max_tokens else whole)
+
+    stage.script.replies[stage.dialect.path] = by_length
+    first, second = await stage.backend.send(ASK), await stage.backend.send(ASK)
+    assert (first.text, first.notes) == ("Yes.", (ASKED_AGAIN,))
+    assert (second.text, second.notes) == ("Yes.", ())
+
+
+@VENDORS
+async def test_a_model_whose_thinking_is_switched_off_gets_no_room(script, keys, dialect):
+    stage = Stage(script, dialect, "effort=none")
+    response, _ = await stage.ask(Said("", finish="length", tokens=Tokens(answer=0, thought=512)))
+    assert (response.finish_reason, response.notes, len(script.seen)) == ("length", (), 1)
     await stage.backend.close()

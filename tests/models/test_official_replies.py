@@ -201,9 +201,15 @@ def openai_reply(*args: Any, **fields: Any) -> dict[str, Any]:
 def test_a_response_of_openai_is_read_whole(items, usage):
     reply = openai_reply(items, usage)
     response = responses.read(reply, ASK, "gpt")
-    assert response.text == openai_response(items).output_text
-    thoughts = [part.text for item in items if item.type == "reasoning" for part in item.summary]
-    assert response.reasoning == "\n\n".join(thoughts)
+    final = [item for item in items if item.type == "message" and item.phase == "final_answer"]
+    comments = [item for item in items if final and item.type == "message" and item not in final]
+    assert response.text == openai_response(final or items).output_text
+    thoughts = [
+        part.text
+        for item in items
+        for part in (item.summary if item.type == "reasoning" else item.content if item in comments else ())
+    ]
+    assert "".join(response.reasoning.split()) == "".join("".join(thoughts).split())
     calls = [item for item in items if item.type == "function_call"]
     assert response.tool_calls == tuple(ToolCall(c.call_id, c.name, json.loads(c.arguments)) for c in calls)
     ours = response.usage
@@ -249,6 +255,31 @@ def test_every_status_of_a_response_is_known(word):
     else:
         response = responses.read(openai_reply([], status=word), ASK, "gpt")
         assert (response.finish_reason == "stop") == (word == "completed")
+
+
+def openai_message(text: str, phase: Any = None) -> openai.ResponseOutputMessage:
+    part = openai.ResponseOutputText(type="output_text", text=text, annotations=[])
+    return openai.ResponseOutputMessage(
+        type="message", id="msg_1", role="assistant", status="completed", content=[part], phase=phase
+    )
+
+
+def test_comments_on_the_way_are_no_part_of_the_final_answer_and_go_back_as_they_were():
+    items = [openai_message("I look it up.", "commentary"), openai_message("81 mg.", "final_answer")]
+    response = responses.read(openai_reply(items), ASK, "gpt")
+    assert (response.text, response.reasoning) == ("81 mg.", "I look it up.")
+    body = responses.payload(again(response), "gpt")
+    assert [item.get("phase") for item in body["input"]][1:3] == ["commentary", "final_answer"]
+    alone = responses.read(openai_reply(items[:1]), ASK, "gpt")
+    assert (alone.text, alone.reasoning) == ("I look it up.", "")
+    assert responses.payload(again(alone), "gpt")["input"][1]["phase"] == "commentary"
+
+
+def test_reasoning_that_nothing_follows_does_not_go_back():
+    thought = openai.ResponseReasoningItem(type="reasoning", id="rs_1", summary=[], encrypted_content="x")
+    response = responses.read(openai_reply([thought]), ASK, "gpt")
+    body = responses.payload(again(response), "gpt")
+    assert body["input"][1] == {"role": "assistant", "content": ""}
 
 
 def test_a_refusal_of_openai_is_one():
@@ -327,11 +358,20 @@ def test_every_finish_reason_of_gemini_is_read(word):
         finish = gemini.read(reply, ASK, "gemini").finish_reason
     except ServerFailed:
         finish = "abort"
-    expected = {"STOP": "stop", "MAX_TOKENS": "length"}
-    unknown = ("FINISH_REASON_UNSPECIFIED", "ESCALATION", "PUP_LIMITED_DISABLED", "CONTINUATION")
+    expected = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "ESCALATION": "refusal"}
+    unreadable = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
     assert finish == expected.get(word, finish)
     assert (finish == "stop") == (word == "STOP")
-    assert (finish == "other") == (word in unknown)
+    assert (finish == "other") == (word in (*unreadable, "MALFORMED_RESPONSE", "FINISH_REASON_UNSPECIFIED"))
+
+
+def test_what_gemini_could_not_read_is_shown_and_no_failure_of_the_server():
+    said = "Malformed function call: print(default_api.search(query="
+    reply = google_reply(None, finish_reason="MALFORMED_FUNCTION_CALL")
+    reply["candidates"][0]["finishMessage"] = said
+    response = gemini.read(reply, ASK, "gemini")
+    assert (response.text, response.finish_reason) == (said, "other")
+    assert "could not read what the model wrote" in response.notes[0]
 
 
 @pytest.mark.parametrize("word", [word.value for word in google.BlockedReason])

@@ -153,6 +153,10 @@ def test_what_follows_a_name_replaces_what_the_configuration_sets_or_leaves_out(
         ({"temperature": True}, "temperature=True: must be a number"),
         ({"stop": ["a", "b"]}, "stop=.*must be one value"),
         ({"header": {"api-key": "abc"}}, "must hold no secret"),
+        ({"header": "x"}, r"header: each has a name. Write header.NAME=value .*header = { NAME = "),
+        ({"query": ["x"]}, "query: each has a name"),
+        ({"extra": 5}, "extra: each has a name"),
+        ("top_p=1", "params must be a table"),
     ],
 )
 def test_values_of_the_configuration_are_checked_as_those_of_a_spec(params, words):
@@ -161,11 +165,20 @@ def test_values_of_the_configuration_are_checked_as_those_of_a_spec(params, word
         parse_spec("mine", config=config)
 
 
+@pytest.mark.parametrize("url", [5, ["http://a:1", 5], {"a": "http://a:1"}])
+def test_a_url_of_the_configuration_is_a_text_or_a_list_of_texts(url):
+    config = {"models": {"mine": {"provider": "openai", "name": "m", "url": url}}}
+    with pytest.raises(UsageError, match=r"\[models\.mine\]: url must be a text"):
+        parse_spec("mine", config=config)
+
+
 def test_mistakes_in_the_configuration():
     with pytest.raises(UsageError, match=r"\[models\.broken\].*'sepc'.*'spec'"):
         parse_spec("broken", config=CONFIG)
     with pytest.raises(UsageError, match="Did you mean 'local'"):
         parse_spec("locl", config=CONFIG)
+    with pytest.raises(UsageError, match=r"a table of its own, \[models\.NAME\]"):
+        parse_spec("local", config={"models": [{"name": "local"}]})
 
 
 def test_unknown_provider_lists_the_known_ones():

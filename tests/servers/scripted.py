@@ -11,7 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from evalkit.models.openai.probe import COLOUR, QUESTION
+from evalkit.models.openai.media_probe import COLOUR
+from evalkit.models.openai.probe import QUESTION
 from tests.servers.in_thread import in_thread
 
 PROBES = {QUESTION: "343", COLOUR: "red"}  # questions of the probe, which are answered and not counted

@@ -13,12 +13,12 @@ import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
-from evalkit.models.openai import probe, wire
-from evalkit.models.openai.http_errors import Withheld, rates_left
+from evalkit.models.openai import logprobs_probe, probe, wire
+from evalkit.models.openai.http_errors import Garbled, Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.prompt_logprobs import PromptLogprobs, read_echo, read_prompt_logprobs
-from evalkit.models.openai.reasoning import Thinking
+from evalkit.models.openai.reasoning import RoomToThink
 from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
@@ -51,8 +51,9 @@ class OpenAIBackend(HTTPBackend):
             )
         super().__init__(spec)
         self.parameters = Parameters(set_by(spec))
+        self.left_out = self.parameters.left_out
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
-        self.thinking = Thinking(spec.reasoning)
+        self.thinking = RoomToThink(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
 
     def headers(self, key: str | None) -> dict[str, str] | None:
@@ -82,7 +83,10 @@ class OpenAIBackend(HTTPBackend):
         ]
         self.first_reply = replies[0]
         self.parameters.settle()
-        self._first_answers.drawn = "temperature" in self.parameters.effective
+
+    def changes_replies(self) -> list[str]:
+        """Return what the probe found refused and may change replies."""
+        return self.parameters.effective
 
     def _may_reason(self, needs: Requirements) -> bool:
         """Return whether it matters if the model reasons: log-probabilities are not generated."""
@@ -92,11 +96,6 @@ class OpenAIBackend(HTTPBackend):
         if not self._may_reason(needs):
             return probe.BRIEF
         return min(probe.LENGTH, info.max_context // 2) if info.max_context else probe.LENGTH
-
-    def _as_asked(self, info: ServerInfo) -> ServerInfo:
-        if not (left_out := self.parameters.effective):
-            return info
-        return msgspec.structs.replace(info, identity=info.identity | {"left_out": left_out})
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
@@ -111,10 +110,8 @@ class OpenAIBackend(HTTPBackend):
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
-        if left_out := self.parameters.left_out:
-            server = server | {"left_out": dict(left_out)}
         info = msgspec.structs.replace(infos[0], server=server)
-        return ProbeResult(self.name, info, self.traits)
+        return ProbeResult(self.name, self._as_asked(info), self.traits)
 
     async def load(self, endpoint: str) -> Load | None:
         """Return how busy a server is; None for a vendor, and for servers with a known number of slots."""
@@ -128,7 +125,7 @@ class OpenAIBackend(HTTPBackend):
 
     async def check_logprobs(self) -> None:
         """Refuse a server without exact prompt log-probabilities. Raises ``ProbeError``, ``ModelError``."""
-        await self.endpoints.call(lambda url: probe.check_echo(self, url))
+        await self.endpoints.call(lambda url: logprobs_probe.check_echo(self, url))
 
     async def facts(self, url: str, entry: dict[str, Any]) -> ServerInfo:
         """Return the facts of the model at ``url``; ``entry`` is its line in ``/models``."""
@@ -205,8 +202,8 @@ class OpenAIBackend(HTTPBackend):
                     rates = rates_left(stream.headers)
             else:
                 data, rates = await self.post(target, payload)
-        except Withheld:
-            return self.withheld(), rates
+        except (Withheld, Garbled) as problem:
+            return self.unread(problem), rates
         except RequestRejected as problem:
             self.parameters.learn(problem, payload, request)
             return await self._generate(url, request)

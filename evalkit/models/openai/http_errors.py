@@ -35,8 +35,16 @@ _WITHHELD = regex(
 )
 
 
+# The server could not read what the model wrote: the codes of Groq.
+_GARBLED = ("tool_use_failed", "json_validate_failed", "output_parse_failed")
+
+
 class Withheld(RequestRejected):
     """A vendor's content filter refused the request: a refusal, not a fault."""
+
+
+class Garbled(RequestRejected):
+    """The server could not read what the model wrote, such as a broken call: the fault of the model."""
 
 
 def message_of(body: bytes) -> tuple[str, str]:
@@ -89,9 +97,11 @@ def fail_within(data: Any, body: bytes, where: str) -> None:
 
 def raise_for(status: int, message: str, code: str, where: str, after: float | None = None) -> NoReturn:
     """Raise the error for an HTTP status and a server's message. ``after`` is its Retry-After in seconds."""
-    report = f"{where} answered {status}: {message or 'nothing'}"
+    report = f"{where} answered {status}: {message.rstrip('.') or 'nothing'}"
     if status in (400, 403, 422, 451) and _WITHHELD.search(f"{code} {message}"):
         raise Withheld(report, status=status)
+    if status == 400 and code in _GARBLED:
+        raise Garbled(report, status=status, code=code)
     if status in (401, 403) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import io
-import math
-import os
 import re
-import struct
-import wave
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected
-from evalkit.media.pixels import plain_png
 from evalkit.models.headers import without_secrets
 from evalkit.models.openai import wire
-from evalkit.models.openai.shown import ImageCost, new_picture
+from evalkit.models.openai.media_probe import COLOUR, SOUND, check_audio, check_images
+from evalkit.models.openai.shown import ImageCost
 from evalkit.models.openai.transport import Unreachable
 from evalkit.models.tool_probe import check_tools
 from evalkit.reading.reasoning import split_reasoning
-from evalkit.types import Audio, Message, Part, Request, Requirements, Response, ServerInfo, Text, Usage
+from evalkit.types import Message, Request, Requirements, Response, ServerInfo
 from evalkit.util.masking import excerpt
 
 if TYPE_CHECKING:
     from evalkit.models.http import HTTPBackend
-    from evalkit.models.openai.backend import OpenAIBackend
 
-PICTURE = 64  # width and height of the probe's pictures, in pixels
-_COLOURS = ((210, 10, 10), (10, 180, 10), (10, 10, 210))
-# Unlikely words. In a well-known phrase each token has a probability near 1, which would hide a server that
-# shifts the probabilities by one position.
-PROBE_TEXT = "The brown dog of seven? Lazy 41 over fox."
-# The largest difference of a token's log-probability between reading and writing it, in half precision.
-_TOLERANCE = 0.25
 _SCHEMA = {
     "type": "object",
     "properties": {"ok": {"type": "boolean"}},
@@ -46,8 +33,6 @@ _SCHEMA = {
 # What each served model is asked. Models think about it, also those that think only where they must; the
 # answer is short.
 QUESTION = "What is 17 * 23 - 48? Reply with the number only."
-# In its place where a task has pictures or sound: these are asked with and without them.
-COLOUR, SOUND = "What colour is the image?", "What do you hear?"
 LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
 BRIEF = 16  # tokens, where only the server's refusals matter; some vendors refuse fewer
 _ASK_S = 60.0  # for a short answer
@@ -223,112 +208,6 @@ async def check(backend: HTTPBackend, needs: Requirements) -> ImageCost:
     return cost
 
 
-async def check_echo(backend: OpenAIBackend, url: str) -> None:
-    """Check that prompt log-probabilities are those of generation. Raises ``ProbeError``."""
-    sampling = wire.sampling_payload(Request(max_tokens=1), full=backend.full_sampling)
-    payload = {"model": backend.model, **sampling, "logprobs": 1}
-    _, _, echoed = await backend.read_prompt(url, PROBE_TEXT)
-    echoed.of_continuation(echoed.border(PROBE_TEXT[-8:]))
-    for position in positions(len(echoed.tokens)):
-        suffix = "".join(echoed.tokens[position:])
-        prefix = PROBE_TEXT[: len(PROBE_TEXT) - len(suffix)]
-        asked = payload | {"prompt": prefix}
-        written, _ = await backend.post_fitted(f"{url}/completions", asked, Request())
-        compare_best(backend, echoed.best[position], _best_written(written))
-    if any(
-        value is not None and top is not None and value > top + _TOLERANCE
-        for value, top in zip(echoed.logprobs, echoed.best, strict=True)
-    ):
-        raise_shifted(backend)
-
-
-def positions(count: int) -> list[int]:
-    """Return the positions, of ``count`` tokens, at which reading and writing are compared."""
-    return sorted({count // 3, count // 2, 2 * count // 3, count - 1} - {0})
-
-
-def _best_written(data: Any) -> float | None:
-    logprobs = wire.read_choice(data).get("logprobs") or {}
-    tops = logprobs.get("top_logprobs") or [None]
-    return max(tops[0].values()) if isinstance(tops[0], dict) and tops[0] else None
-
-
-def compare_best(backend: HTTPBackend, read: float | None, written: float | None) -> None:
-    """Raise ``ProbeError`` if a best token's log-probabilities, read and written, differ."""
-    if read is None or written is None or abs(read - written) > _TOLERANCE:
-        raise_shifted(backend)
-
-
-def raise_shifted(backend: HTTPBackend) -> NoReturn:
-    """Raise the error for log-probabilities that belong to other tokens."""
-    raise ProbeError(
-        f"{backend.name}: the server's prompt log-probabilities are not those of its own generation "
-        "(missing, shifted or from another distribution). Use SGLang or vLLM for this task"
-    )
-
-
-async def check_images(backend: HTTPBackend) -> ImageCost:
-    """Check that a picture, and then a second one, changes the token count or the reply.
-
-    Return the tokens of a picture. A server that refuses two pictures passes. Raises ``ProbeError``.
-    """
-    question = Text(COLOUR)
-    # New ones each time: some servers do not count what lies in their prompt cache.
-    red, green, blue = (new_picture((PICTURE, PICTURE), colour) for colour in _COLOURS)
-    plain = await _ask(backend, question)
-    seen = await _ask(backend, red, question)
-    if seen.usage.prompt_tokens == plain.usage.prompt_tokens and seen.text == plain.text:
-        raise ProbeError(
-            f"{backend.name}: the server drops images silently: a picture changed neither its token "
-            "count nor its answer. Check that the model sees images, and its chat template"
-        )
-    try:
-        both = await _ask(backend, green, blue, question)
-    except RequestRejected:
-        return ImageCost(counted=_counted(seen.usage))
-    cost = seen.usage.prompt_tokens - plain.usage.prompt_tokens
-    if cost > 0 and both.usage.prompt_tokens == seen.usage.prompt_tokens:
-        raise ProbeError(
-            f"{backend.name}: the server silently keeps one image of several: a second picture did not "
-            "change its token count. Check its chat template and its limit of images in a prompt"
-        )
-    return ImageCost(cost, _counted(seen.usage))
-
-
-def _counted(usage: Usage) -> bool | None:
-    """Return whether a usage names the tokens of a picture that was seen; None if it names nothing."""
-    return None if usage.image_tokens is None else usage.image_tokens > 0
-
-
-async def check_audio(backend: HTTPBackend) -> None:
-    """Check that a sound changes the token count or the reply. Raises ``ProbeError``."""
-    question = Text(SOUND)
-    plain = await _ask(backend, question)
-    tone = tone_wav(hertz=400.0 + os.urandom(1)[0])  # a new one each time, as the pictures are
-    heard = await _ask(backend, Audio.of(tone, "audio/wav"), question)
-    if heard.usage.prompt_tokens == plain.usage.prompt_tokens and heard.text == plain.text:
-        raise ProbeError(
-            f"{backend.name}: the server drops sounds silently: a sound changed neither its token count "
-            "nor its answer. Check that the model takes sound"
-        )
-
-
-async def _ask(backend: HTTPBackend, *parts: Part) -> Response:
-    return await backend.send(Request(messages=(Message("user", parts),), max_tokens=16))
-
-
-def tone_wav(seconds: float = 1.0, hertz: float = 440.0, rate: int = 16000) -> bytes:
-    """Return a plain tone as a WAV file: one channel, 16 bits."""
-    values = (round(12000 * math.sin(2 * math.pi * hertz * i / rate)) for i in range(round(seconds * rate)))
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(b"".join(struct.pack("<h", value) for value in values))
-    return out.getvalue()
-
-
 async def check_schema(backend: HTTPBackend) -> None:
     """Check that a schema turns a greeting into JSON. Raises ``ProbeError``."""
     response = await backend.send(_hello(json_schema=_SCHEMA))
@@ -359,8 +238,3 @@ async def check_regex(backend: HTTPBackend) -> None:
 
 def _hello(**constraint: Any) -> Request:
     return Request(messages=(Message("user", "Say hello."),), max_tokens=64, **constraint)
-
-
-def red_png(size: int = PICTURE) -> bytes:
-    """Return a plain red square as a PNG file."""
-    return plain_png(size, size, (220, 30, 30))

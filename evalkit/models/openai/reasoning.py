@@ -1,6 +1,6 @@
 """How a model of an OpenAI-compatible server reasons: what is sent for it, its room, replies cut inside it.
 
-``reasoning_probe`` fills a ``Thinking`` before the run. For a model that does not reason it changes nothing.
+``reasoning_probe`` fills a ``RoomToThink`` before the run. For a model that does not reason it does nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ WAYS = {
 RENDERING = ("vllm", "sglang", "sglang, strict", "llamacpp")
 
 
-class Thinking:
+class RoomToThink:
     """What is sent to one model for its reasoning, and the room that it gets beside its answer."""
 
     def __init__(self, settings: Reasoning) -> None:

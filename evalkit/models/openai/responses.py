@@ -15,6 +15,7 @@ from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
+from evalkit.models.openai.probe import ServedModel
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -24,19 +25,34 @@ from evalkit.models.turns import (
     read_call,
     text_of,
     tool_choice,
+    with_call_ids,
     with_extra,
 )
-from evalkit.models.vendor import LACKS, NO_THINKING, Thinking, VendorBackend
+from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
-from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Image, Message, Part, Request, Response, ServerInfo, Text, Tool, Usage
+from evalkit.reading.surrogates import whole
+from evalkit.requests import with_ids
+from evalkit.types import (
+    Image,
+    Message,
+    Part,
+    Request,
+    Requirements,
+    Response,
+    ServerInfo,
+    Text,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from evalkit.util.masking import excerpt
 
 VENDOR = "responses"
+_FINAL = "final_answer"  # the phase of a message; others comment on what the model does
 LEAST_LENGTH = 16  # OpenAI refuses a smaller limit
 
 
-def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> dict[str, Any]:
+def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) -> dict[str, Any]:
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     fields: dict[str, Any] = {
         "model": model,
@@ -103,21 +119,36 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
     finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
-    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
-    refusal = _joined(parts, "refusal", "refusal")
-    thoughts = [item for item in items if item["type"] == "reasoning"]
-    calls = [item for item in items if item["type"] == "function_call"]
+    messages = [item for item in items if item["type"] == "message"]
+    final = [item for item in messages if item.get("phase") == _FINAL] or messages
+    refusal = _joined(messages, "refusal", "refusal")
+    thoughts = [_thought(item, beside=final) for item in items]
+    called = [item for item in items if item["type"] == "function_call"]
+    calls = with_ids([read_call(c["call_id"], c["name"], c["arguments"]) for c in called], request.messages)
     return Response(
-        text=whole(_joined(parts, "output_text", "text") or refusal),
+        text=whole(_joined(final, "output_text", "text") or refusal),
         finish_reason="refusal" if refusal else finish,
-        reasoning=whole("\n\n".join(filter(None, map(_thought, thoughts)))),
+        reasoning=whole("\n\n".join(filter(None, thoughts))),
         usage=usage,
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
-        tool_calls=tuple(read_call(c["call_id"], c["name"], c["arguments"]) for c in calls),
-        native={VENDOR: whole_values(items)} if len(items) > len(calls) + 1 or thoughts else None,
+        tool_calls=calls,
+        native=_native(items, calls),
         **fields,
     )
+
+
+def _native(items: Sequence[Mapping[str, Any]], calls: Sequence[ToolCall]) -> Any:
+    """Return the turn as OpenAI wrote it where it has more than a text and calls, else None.
+
+    OpenAI refuses reasoning that nothing follows.
+    """
+    messages = [item for item in items if item["type"] == "message"]
+    more = len(messages) > 1 or any("phase" in item for item in messages)
+    others = len(items) > len(messages) + len(calls)
+    if not (more or others) or not (messages or calls):
+        return None
+    return {VENDOR: with_call_ids(items, "function_call", "call_id", calls)}
 
 
 def _word(data: Mapping[str, Any]) -> Any:
@@ -126,12 +157,20 @@ def _word(data: Mapping[str, Any]) -> Any:
     return details.get("reason") or data.get("status")
 
 
-def _joined(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+def _joined(messages: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+    parts = [part for message in messages for part in message["content"]]
     return "".join(wire.as_text(part.get(name)) for part in parts if part["type"] == kind)
 
 
-def _thought(item: Mapping[str, Any]) -> str:
-    """Return what a reasoning item tells: the reasoning itself, else its summary."""
+def _thought(item: Mapping[str, Any], beside: Sequence[Mapping[str, Any]]) -> str:
+    """Return what an item tells of the way to the answer, which is in the messages ``beside`` it.
+
+    That is the reasoning itself, else its summary, and comments before a final answer.
+    """
+    if item["type"] == "message":
+        return "" if any(item is message for message in beside) else _joined([item], "output_text", "text")
+    if item["type"] != "reasoning":
+        return ""
     texts = item.get("content") or item.get("summary") or []
     return "\n\n".join(wire.as_text(text.get("text")) for text in texts)
 
@@ -150,7 +189,7 @@ def read_usage(data: Any) -> Usage:
     )
 
 
-def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
+def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> ThinkingPlan:
     """Return how a model is to think. OpenAI takes no budget: the tokens are only room beside the answer.
 
     ``summary``: ask for a summary of what the model thought.
@@ -159,7 +198,7 @@ def thinking_of(reasoning: Reasoning, *, summary: bool = True) -> Thinking:
         return NO_THINKING
     effort = {"effort": reasoning.effort} if reasoning.effort else {}
     told = {"summary": "auto"} if summary and reasoning.effort != "none" else {}
-    return Thinking({"reasoning": effort | told}, reasoning.allowance())
+    return ThinkingPlan({"reasoning": effort | told}, reasoning.allowance())
 
 
 class ResponsesBackend(VendorBackend):
@@ -200,9 +239,13 @@ class ResponsesBackend(VendorBackend):
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
 
-    def _with_left_out(self, info: ServerInfo) -> ServerInfo:
+    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
+        await super()._find_refused(served, needs)
         self.parameters.settle()
-        return super()._with_left_out(info)
+
+    def changes_replies(self) -> list[str]:
+        """Return what the probe found refused and may change replies."""
+        return self.parameters.effective
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what OpenAI refused in ``payload``, so that another try leaves it out.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
-from evalkit.models.openai import probe, wire
+from evalkit.models.openai import logprobs_probe, wire
 from evalkit.models.openai.backend import OpenAIBackend, check_continuation
 from evalkit.models.openai.http_errors import raise_for
 from evalkit.models.openai.label_scores import LabelScores
@@ -218,15 +218,15 @@ class SGLangBackend(OpenAIBackend):
         return border
 
     async def _check_native(self, url: str) -> None:
-        (ids,) = await self._tokens(url, [probe.PROBE_TEXT])
+        (ids,) = await self._tokens(url, [logprobs_probe.PROBE_TEXT])
         meta = (await self._read(url, ids, 0))["meta_info"]
         rows, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
         if not tops or len(tops) != len(ids) or [row[1] for row in rows or ()] != ids:
-            probe.raise_shifted(self)
+            logprobs_probe.raise_shifted(self)
         if self._labels is not None:
             label_logprob = await self._labels.logprob(ids[:-1], ids[-1])
-            probe.compare_best(self, rows[-1][0], label_logprob)
-        for position in probe.positions(len(ids)):
+            logprobs_probe.compare_best(self, rows[-1][0], label_logprob)
+        for position in logprobs_probe.positions(len(ids)):
             written = await self._generate_native(
                 url,
                 {
@@ -237,7 +237,7 @@ class SGLangBackend(OpenAIBackend):
                 },
             )
             best = written["meta_info"]["output_top_logprobs"][0][0][0]
-            probe.compare_best(self, tops[position][0][0], best)
+            logprobs_probe.compare_best(self, tops[position][0][0], best)
 
     async def _info(self, root: str, page: str) -> dict[str, Any]:
         """Return a page of facts under its new or its old name; empty if a router hides both."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.models.spec import load
+from evalkit.models.providers import load
 from evalkit.types import Message, Request
 
 KEYS = ["a" * 64, "b" * 64]

@@ -57,7 +57,8 @@ async def ask(script, handler, params=""):
         ("endTurn normal success stopSequence toolUse StopReason.endTurn", "stop"),
         ("maxTokens time_limit not_finished maximum_tokens", "length"),
         ("contentFilter guardrailIntervened unsafe blocked_by_safety", "refusal"),
-        ("user_cancelled malformed_model_output load_shedding rate-limit serverError", "abort"),
+        ("user_cancelled load_shedding rate-limit serverError", "abort"),
+        ("MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL malformed_model_output malformedToolUse", "other"),
         (
             "length max_tokens MAX_TOKENS max_output_tokens model_length model_context_window_exceeded "
             "ERROR_LIMIT FINISH_REASON_MAX_TOKENS FinishReason.MAX_TOKENS max-tokens",
@@ -69,8 +70,8 @@ async def ask(script, handler, params=""):
             "refusal",
         ),
         (
-            "error network_error insufficient_system_resource abort failed cancelled OTHER pause_turn "
-            "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL timeout",
+            "error network_error insufficient_system_resource abort failed cancelled OTHER timeout "
+            "pause_turn",
             "abort",
         ),
         ("perhaps 7 stopped-by-moon", "other"),
@@ -221,3 +222,25 @@ async def test_the_first_choice_is_the_one_with_index_0(script):
         return web.json_response({"model": "tiny", "choices": said})
 
     assert (await ask(script, handler)).text == "0"
+
+
+# --- What the model wrote, and the server could not read ---
+
+
+async def test_a_reply_that_the_server_could_not_read_is_the_models_fault(script):
+    response = await ask(script, ends("MALFORMED_FUNCTION_CALL"))
+    assert response.finish_reason == "other"
+    assert response.notes == (
+        "finish_reason 'MALFORMED_FUNCTION_CALL': the server could not read what the model wrote",
+    )
+
+
+@pytest.mark.parametrize("code", ["tool_use_failed", "json_validate_failed"])
+async def test_an_error_about_what_the_model_wrote_is_no_error_of_the_sample(script, code):
+    async def handler(request, _):
+        error = {"message": "Failed to call a function.", "type": "invalid_request_error", "code": code}
+        return web.json_response({"error": error}, status=400)
+
+    response = await ask(script, handler)
+    assert (response.text, response.finish_reason) == ("", "other")
+    assert response.notes == (f"the server could not read what the model wrote ({code})",)

@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 
 from evalkit.errors import ModelError, Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.media.pixels import plain_png
 from evalkit.model import read_reply
 from evalkit.models import load
 from evalkit.models.middleware.retrying import Retrying
 from evalkit.models.openai.http_errors import rates_left
-from evalkit.models.openai.probe import red_png
 from evalkit.types import Image, Message, Request, Requirements, Text
 
 ASK = Request(messages=(Message("user", "What is 2+2?"),))
@@ -561,7 +561,7 @@ async def test_every_sampling_parameter_is_sent(script):
 async def test_images_go_byte_for_byte_and_in_order(script, tmp_path):
     script.chat(says("red"))
     path = tmp_path / "red.png"
-    path.write_bytes(red_png())
+    path.write_bytes(plain_png(64, 64, (220, 30, 30)))
     jpeg = Image.of(b"not really a jpeg", "image/jpeg")
     parts = (Text("first"), Image.open(path), Text("then"), jpeg)
     await ask(script.url, Request(messages=(Message("user", parts),)))

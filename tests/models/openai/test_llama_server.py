@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from evalkit.errors import ProbeError, RequestRejected
+from evalkit.media.pixels import plain_png
 from evalkit.model import Model
 from evalkit.models import load, wrap
-from evalkit.models.openai.probe import red_png
 from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
 
 
@@ -131,7 +131,7 @@ async def test_an_image_is_seen(llava_server):
     backend = load(f"openai:tiny@{llava_server}")
     await backend.probe(Requirements(images=True))
     model = Model(backend)
-    picture = Image.of(red_png())
+    picture = Image.of(plain_png(64, 64, (220, 30, 30)))
     response = await model.generate("What colour is the image?", images=[picture], max_tokens=8)
     parts = (picture, Text("What colour is the image?"))
     same = await model.generate([Message("user", parts)], max_tokens=8)

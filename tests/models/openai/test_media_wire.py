@@ -18,7 +18,7 @@ from evalkit.media.sniff import look
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.openai.byte_semaphore import ByteSemaphore
-from evalkit.models.openai.probe import red_png, tone_wav
+from evalkit.models.openai.media_probe import tone_wav
 from evalkit.types import Audio, Image, Message, Request, Requirements, Text, Video
 
 RED, GREEN, BLUE = (plain_png(70, 66, c) for c in ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
@@ -313,7 +313,7 @@ async def test_sound_that_is_dropped_is_refused_before_the_run(script):
 async def test_a_picture_is_read_when_its_turn_comes(script, tmp_path):
     """100 requests of 2 MB each, two at a time: what lies in memory is a few requests, not 100."""
     script.chat(said())
-    noise = red_png() + b"\0" * 2_000_000 + b"IEND"
+    noise = plain_png(64, 64, (220, 30, 30)) + b"\0" * 2_000_000 + b"IEND"
     paths = []
     for i in range(20):
         path = tmp_path / f"{i}.png"

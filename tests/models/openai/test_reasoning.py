@@ -343,10 +343,10 @@ async def test_a_server_that_fails_at_the_probes_question_is_used_all_the_same()
 
 
 async def test_plain_completions_have_room_once_a_reply_shows_reasoning():
-    from evalkit.models.openai.reasoning import Thinking
+    from evalkit.models.openai.reasoning import RoomToThink
     from evalkit.models.reasoning import Reasoning
 
-    thinking, seen = Thinking(Reasoning()), []
+    thinking, seen = RoomToThink(Reasoning()), []
 
     async def generate(url, request):
         seen.append(request.max_tokens)

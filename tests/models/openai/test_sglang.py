@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, ServerFailed
+from evalkit.media.pixels import plain_png
 from evalkit.model import Model, read_reply
 from evalkit.models import load
-from evalkit.models.openai.probe import red_png
 from evalkit.types import Image, Message, Request, Requirements, Text
 
 VOCABULARY = ["The", " qu", "ick", " quick", " b", "r", " br", "own", " brown", "ead", " fox", "é", " "]
@@ -148,7 +148,7 @@ async def test_a_server_that_cuts_prompts_is_refused(sglang, backend):
 
 
 async def test_an_image_that_is_dropped_later(sglang, backend):
-    picture = Request(messages=(Message("user", (Image.of(red_png()), Text("?"))),))
+    picture = Request(messages=(Message("user", (Image.of(plain_png(64, 64, (220, 30, 30))), Text("?"))),))
     sglang.usage["prompt_tokens_details"] = {"image_tokens": 4}
     await backend.probe(Requirements(images=True))
     assert (await backend.send(picture)).usage.image_tokens == 4
