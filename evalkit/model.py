@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.protocols import Backend, BackendTraits, ProbeResult, Sender
-from evalkit.reading.reasoning import Marks, split_reasoning
+from evalkit.reading.reasoning import Marks, after_reasoning, split_reasoning
 from evalkit.reading.surrogates import whole
 from evalkit.requests import describe, tool_fields, with_ids, without_halves, wrong_value
 from evalkit.types import (
@@ -284,7 +284,7 @@ def read_reply(request: Request, response: Response, marks: Marks | None = None)
         return response
     constrained = (request.json_schema or request.regex) and response.text.lstrip().startswith("{")
     reasoning, text = ("", response.text) if constrained else split_reasoning(response.text, marks)
-    text = whole(text)
+    text = whole(after_reasoning(text) if response.reasoning else text)
     fields: dict[str, Any] = {}
     if end := end_at_stop(request, text):
         stop, place = end

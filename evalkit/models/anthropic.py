@@ -232,9 +232,9 @@ class AnthropicBackend(VendorBackend):
         """Return the address that answers chats, for the API at ``url``."""
         return f"{url}/messages"
 
-    def payload(self, request: Request) -> dict[str, Any]:
+    def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.model, self.plan)
+        return payload(request, self.model, plan or self.plan)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""

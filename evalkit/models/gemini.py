@@ -276,9 +276,9 @@ class GeminiBackend(VendorBackend):
         """Return the address that answers chats, for the API at ``url``."""
         return f"{url}/{self.model_path}:generateContent"
 
-    def payload(self, request: Request) -> dict[str, Any]:
+    def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
         """Return the body of a chat request. Raises ``RequestRejected`` for what the interface cannot say."""
-        return payload(request, self.plan)
+        return payload(request, plan or self.plan)
 
     def read(self, data: Any, request: Request, **timing: Any) -> Response:
         """Return the response in a decoded reply. Raises ``ModelError`` for a reply that is none."""

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
-
-import msgspec
 
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Garbled, Withheld
-from evalkit.models.openai.probe import LENGTH, QUESTION, ServedModel
-from evalkit.models.openai.reasoning import ASKED_AGAIN, LONG_ANSWER
+from evalkit.models.openai.probe import BRIEF, LENGTH, QUESTION, ServedModel
+from evalkit.models.openai.reasoning import (
+    ASKED_AGAIN,
+    LONG_ANSWER,
+    SHORTENED,
+    less_room,
+    too_long,
+    with_note,
+)
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
@@ -58,6 +64,12 @@ class ThinkingPlan(NamedTuple):
             )
         return max(answer, self.most)
 
+    def shorter(self, problem: RequestRejected) -> ThinkingPlan | None:
+        """Return the plan with less room for a request that was too long; None for another problem."""
+        if not self.room or self.fixed or not too_long(problem):
+            return None
+        return self._replace(room=less_room(self.room))
+
     def stop(self, request: Request) -> tuple[str, ...]:
         """Return the stop strings to send: none where the model may write them while it thinks.
 
@@ -93,7 +105,7 @@ class VendorBackend(HTTPBackend):
 
     async def probe(self, needs: Requirements) -> ProbeResult:
         """Find the model on every endpoint and check what the task needs. Raises ``ProbeError``."""
-        info = self._with_reasoning((await self._find(needs))[0])
+        info = await self._with_reasoning((await self._find(needs))[0])
         await self._check(needs)
         return ProbeResult(self.name, self._as_asked(info), self.traits)
 
@@ -104,11 +116,12 @@ class VendorBackend(HTTPBackend):
         """
         self._thinks = self.may_think and await self._thinks_unasked()
 
-    def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
+    async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
         """Return the facts with the room that the model gets to think. Raises ``ProbeError``."""
         thinks = self._thinks
         if thinks and not self.spec.reasoning.identity:
             self._give_room()
+            await self._fit_room()
         if thinks and self.spec.reasoning.effort == "none":
             raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
@@ -140,6 +153,25 @@ class VendorBackend(HTTPBackend):
             self._usual_room = self.spec.reasoning.allowance(self._context)
             self.set_plan(self.plan)
 
+    async def _fit_room(self) -> None:
+        """Reduce the room that was given unasked to what a server of unknown context accepts."""
+        brief = Request(messages=(Message("user", QUESTION),), max_tokens=BRIEF)
+        while self._context is None and self.plan.room:
+            payload = self.payload(brief)
+            try:
+                await self.endpoints.call(partial(self._post_to, payload))
+            except RequestRejected as problem:
+                if (shorter := self.plan.shorter(problem)) is None:
+                    return
+                self._usual_room, self.plan = shorter.room, shorter
+            except ModelError:
+                return  # the samples meet the same failure, and report it
+            else:
+                return
+
+    async def _post_to(self, payload: dict[str, Any], url: str) -> tuple[Any, RateLimits]:
+        return await self.post(self.target(url), payload)
+
     async def _thinks_unasked(self) -> bool:
         """Return whether the model thinks about a short question. Raises ``ProbeError``."""
         request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
@@ -153,19 +185,25 @@ class VendorBackend(HTTPBackend):
             return False  # the samples meet the same failure, and report it
         return bool(reply.reasoning or reply.usage.reasoning_tokens)
 
-    async def _generate(self, url: str, request: Request) -> tuple[Response, RateLimits]:
+    async def _generate(
+        self, url: str, request: Request, plan: ThinkingPlan | None = None
+    ) -> tuple[Response, RateLimits]:
         check_chat(request)
-        room = self.plan.room
+        plan = plan or self.plan
+        room = plan.room
         if wire.media_of(request):  # encoding media would block the event loop for milliseconds
-            payload = await asyncio.to_thread(self.payload, request)
+            payload = await asyncio.to_thread(self.payload, request, plan)
         else:
-            payload = self.payload(request)
+            payload = self.payload(request, plan)
         start = time.perf_counter()
         try:
             data, rates = await self.post(self.target(url), payload)
         except (Withheld, Garbled) as problem:
             return self.unread(problem), {}
         except RequestRejected as problem:
+            if (shorter := plan.shorter(problem)) is not None:
+                response, rates = await self._generate(url, request, shorter)
+                return with_note(response, SHORTENED), rates
             self.learn(problem, payload, request)
             return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
@@ -173,10 +211,14 @@ class VendorBackend(HTTPBackend):
             self._give_room()
             if self.plan.room:
                 response, rates = await self._generate(url, request)
-                return msgspec.structs.replace(response, notes=(*response.notes, ASKED_AGAIN)), rates
+                return with_note(response, ASKED_AGAIN), rates
         if room and _answered(response) > request.max_tokens:
-            response = msgspec.structs.replace(response, notes=(*response.notes, LONG_ANSWER))
+            response = with_note(response, LONG_ANSWER)
         return self._with_model_note(response), rates
+
+    def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
+        """Return the body of a request; ``plan``: how the model is to think, if not as always."""
+        raise NotImplementedError
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what the vendor refused in ``payload``, so that another try leaves it out.

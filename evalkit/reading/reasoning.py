@@ -109,6 +109,11 @@ def split_reasoning(text: str, marks: Marks | None = None) -> tuple[str, str]:
     return _by_marks(text, _MARKS) if may_have_marks else ("", text)
 
 
+def after_reasoning(text: str) -> str:
+    """Return an answer that a server has split from its reasoning, without the blank lines between the two."""
+    return text.lstrip("\r\n")
+
+
 def first_mark_closes(text: str, marks: Marks | None = None) -> bool:
     """Return whether the first mark in a reply is a closing one: the chat template wrote the opening one."""
     pattern = _MARKS if marks is None else _pattern(marks)

@@ -230,3 +230,22 @@ async def test_a_model_whose_thinking_is_switched_off_gets_no_room(script, keys,
     response, _ = await stage.ask(Said("", finish="length", tokens=Tokens(answer=0, thought=512)))
     assert (response.finish_reason, response.notes, len(script.seen)) == ("length", (), 1)
     await stage.backend.close()
+
+
+@ALL
+async def test_room_for_thoughts_that_is_too_long_for_a_server_is_halved(stage):
+    """A small server that copies a vendor's interface: its context is shorter than the usual room."""
+    asked = []
+
+    async def small(request, body):
+        asked.append(stage.limit(body))
+        if asked[-1] > 8000:
+            said = "max_tokens is too large: this model's maximum context length is 8192 tokens"
+            return web.json_response({"error": {"message": said}}, status=400)
+        return web.json_response(stage.dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
+
+    stage.script.replies[stage.dialect.path] = small
+    await stage.backend.probe(Requirements())
+    response = await stage.backend.send(ASK)
+    assert (response.text, response.finish_reason) == ("343", "stop")
+    assert ASK.max_tokens < asked[-1] <= 8000

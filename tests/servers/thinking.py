@@ -110,6 +110,8 @@ class ThinkingModel:
         message: dict[str, Any] = {"role": "assistant", "content": answer}
         if not thinks or self.channel == "hidden":
             return message, "stop"
+        if self.channel in FIELDS and answer:  # SGLang's and vLLM's parsers leave the template's blank lines
+            message["content"] = f"\n\n{answer}"
         if self.channel == "reasoning_details":
             message["reasoning_details"] = [{"type": "reasoning.text", "text": thought}]
         elif self.channel in FIELDS:

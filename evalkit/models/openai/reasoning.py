@@ -15,7 +15,8 @@ from evalkit.errors import RequestRejected
 from evalkit.model import KEEP_STOP, end_at_stop
 from evalkit.models.reasoning import Reasoning
 from evalkit.protocols import RateLimits
-from evalkit.reading.reasoning import first_mark_closes, split_reasoning
+from evalkit.reading.patterns import regex
+from evalkit.reading.reasoning import after_reasoning, first_mark_closes, split_reasoning
 from evalkit.types import Request, Response
 
 # Where reasoning comes: a field of the message, marks in the text, marks whose first one is in the chat
@@ -27,11 +28,23 @@ Parameters = dict[str, Any]
 FEW = 8  # special tokens of a reply; more tokens than bytes of text, besides these, were thoughts
 LEAST_ROOM = 256  # tokens; less is no room to think
 # A server's words for more tokens than fit into its context, or into one reply.
-_TOO_LONG = re.compile(r"context|max_(?:completion_|new_)?tokens|too (?:large|long)|exceed|token count", re.I)
+_TOO_LONG = regex(
+    r"context|max_(?:completion_|new_|output_)?tokens|too (?:large|long)|exceed|token count", re.IGNORECASE
+)
 ASKED_AGAIN = "the reply was cut inside its reasoning: asked again with room for it"
 SHORTENED = "the prompt left less room for reasoning than the allowance"
 UNFINISHED = "the reasoning has no closing mark: no answer"
 LONG_ANSWER = "the answer is longer than the task allows: it used room that was meant for reasoning"
+
+
+def too_long(problem: RequestRejected) -> bool:
+    """Return whether a server says that a request has more tokens than it takes."""
+    return bool(_TOO_LONG.search(str(problem)))
+
+
+def less_room(room: int) -> int:
+    """Return the tokens for reasoning that are tried where a server says that ``room`` is too much."""
+    return room // 2 if room >= LEAST_ROOM else 0
 
 
 class Way(NamedTuple):
@@ -112,7 +125,7 @@ class RoomToThink:
         if not self._cut(request, response) or not (room := self._switch_on(chat=chat)):
             return response, rates
         response, rates = await self._fit(generate, url, request, room, chat)
-        return self.read(request, _noted(response, ASKED_AGAIN), chat=chat), rates
+        return self.read(request, with_note(response, ASKED_AGAIN), chat=chat), rates
 
     @property
     def idle(self) -> bool:
@@ -152,14 +165,14 @@ class RoomToThink:
             try:
                 response, rates = await generate(url, _with_room(prepared, room) if room else prepared)
             except RequestRejected as problem:
-                if not room or not _TOO_LONG.search(str(problem)):
+                if not room or not too_long(problem):
                     raise
-                room, shortened = room // 2 if room >= LEAST_ROOM else 0, True
+                room, shortened = less_room(room), True
             else:
                 if not shortened:
                     return response, rates
                 self.fitted = room
-                return _noted(response, SHORTENED), rates
+                return with_note(response, SHORTENED), rates
 
     def _cut(self, request: Request, response: Response) -> bool:
         """Return whether a reply shows reasoning, and was cut by its length, or in it by a stop string."""
@@ -202,14 +215,15 @@ class RoomToThink:
         opened = chat and self.channel == "template" and text.strip() and not response.reasoning
         if opened and self._split(text) == ("", text):
             joined = replace(response, text="", reasoning=text)
-            return joined if response.finish_reason == "length" else _noted(joined, UNFINISHED)
+            return joined if response.finish_reason == "length" else with_note(joined, UNFINISHED)
         if usage.reasoning_tokens and usage.completion_tokens - usage.reasoning_tokens > request.max_tokens:
-            return _noted(response, LONG_ANSWER)
+            return with_note(response, LONG_ANSWER)
         return response
 
     def _up_to_stop(self, request: Request, response: Response) -> Response:
         """Return a reply that ends before the first stop string of its answer, as a server would have."""
         reasoning, text = self._split(response.text)
+        text = after_reasoning(text) if response.reasoning else text
         if not (end := end_at_stop(request, text)):
             return response
         joined = "\n\n".join(part for part in (response.reasoning, reasoning) if part)
@@ -222,8 +236,9 @@ def _with_room(request: Request, room: int) -> Request:
     return replace(request, max_tokens=request.max_tokens + room, stop=kept)
 
 
-def _noted(response: Response, note: str) -> Response:
-    return replace(response, notes=(*response.notes, note))
+def with_note(response: Response, note: str) -> Response:
+    """Return a reply with a note, which it holds once."""
+    return response if note in response.notes else replace(response, notes=(*response.notes, note))
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Parameters:

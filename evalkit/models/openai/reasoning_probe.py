@@ -199,13 +199,14 @@ class _Question:
         if way is None or not self.limit:
             return "max_tokens"
         length = reply.usage.completion_tokens if reply and self.thinking.channel else 0
-        if length < 4 * SHORT:
-            return "not known"
         try:
-            short = await self._ask(merged(self.thinking.parameters, way(SHORT)))
+            if length >= 4 * SHORT:
+                short = await self._ask(merged(self.thinking.parameters, way(SHORT)))
+                return "server" if short.usage.completion_tokens < length / 2 else "max_tokens"
+            free = await self._ask(parameters_for(self.kind, self.settings.effort, None))
         except ModelError:
             return "not known"
-        return "server" if short.usage.completion_tokens < length / 2 else "max_tokens"
+        return "server" if length < free.usage.completion_tokens / 2 else "not known"
 
     async def _accepted(self, allowance: int) -> int:
         """Return the allowance, or the part of it that a server of unknown context accepts."""

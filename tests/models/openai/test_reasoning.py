@@ -148,6 +148,26 @@ async def test_stop_strings_end_the_answer_and_not_the_reasoning():
     assert "The answer is B" in response.reasoning
 
 
+@pytest.mark.parametrize("channel", ["reasoning_content", "reasoning", "reasoning_details"])
+async def test_blank_lines_between_reasoning_and_answer_are_no_part_of_the_answer(channel):
+    """As SGLang and vLLM split a reply of Qwen3; the stop string would end the answer before it begins."""
+    with serve(ThinkingModel(channel, answers=lambda body: "343\nWhy? Because.")) as thinker:
+        _, cut = await asked(thinker, stop=["\n"])
+        _, whole = await asked(thinker)
+    assert (cut.text, whole.text) == ("343", "343\nWhy? Because.")
+
+
+@pytest.mark.parametrize(
+    ("natural", "kept", "found"),
+    [(300, True, "server"), (300, False, "max_tokens"), (20, True, "not known")],
+)
+async def test_whether_a_server_keeps_to_a_small_number_of_tokens_is_found_out(natural, kept, found):
+    budget = "thinking_token_budget" if kept else None
+    with serve(ThinkingModel(thinks=lambda body: natural, owned_by="vllm", budget=budget)) as thinker:
+        probed, _ = await asked(thinker, "?reasoning_tokens=32")
+    assert probed.info.server["reasoning"]["tokens"] == found
+
+
 async def test_reasoning_that_the_template_opened_and_nothing_closed_is_no_answer():
     def thinks(body):
         return 50
