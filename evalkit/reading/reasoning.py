@@ -110,7 +110,7 @@ def split_reasoning(text: str, marks: Marks | None = None) -> tuple[str, str]:
 
 
 def after_reasoning(text: str) -> str:
-    """Return an answer that a server has split from its reasoning, without the blank lines between the two."""
+    """Return an answer that a server split from its reasoning, without the blank lines between the two."""
     return text.lstrip("\r\n")
 
 

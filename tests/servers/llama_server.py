@@ -20,7 +20,6 @@ def main(model: str, port: str, *mmproj: str) -> None:
     params.n_predict, params.warmup = -1, False
     params.cpuparams.n_threads = 1
     params.endpoint_metrics = True
-    params.enable_reasoning = 1  # where a chat template can switch it
     if mmproj:
         params.mmproj.path = mmproj[0]
     server = xllamacpp.Server(params)

@@ -27,6 +27,9 @@ MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>"
 TEMPLATE = Path(__file__).with_name("thinker.jinja")
 
 
+SOON = 10  # how far it counts where it has tools
+
+
 @dataclass(frozen=True)
 class Exchange:
     """What the model is asked, and what it replies after its thoughts. ``counts``: how far they go."""
@@ -81,15 +84,16 @@ def with_tools(rng: random.Random) -> Exchange:
         answer = f"It is {results[0]}." if len(results) == 1 else "I know both."
     messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
     if rng.random() < 0.5:
-        return Exchange(messages, written(calls), 10, tools)
-    messages.append({"role": "assistant", "content": "", "tool_calls": calls})
+        return Exchange(messages, written(calls), SOON, tools)
+    before = {"reasoning_content": counted(SOON)} if rng.random() < 0.5 else {}
+    messages.append({"role": "assistant", "content": "", "tool_calls": calls, **before})
     messages += [{"role": "tool", "content": result} for result in results]
-    return Exchange(messages, answer, 10, tools)
+    return Exchange(messages, answer, SOON, tools)
 
 
-def exchange(rng: random.Random, effort: str) -> Exchange:
-    """Return something that the model learns."""
-    if rng.random() < 0.7:
+def exchange(rng: random.Random, effort: str, tools: float) -> Exchange:
+    """Return something that the model learns, with tools in a share of the cases."""
+    if rng.random() < tools:
         return with_tools(rng)
     if rng.random() < 0.2:
         sum_ = f"{rng.randint(2, 99)} {rng.choice('+-*')} {rng.randint(2, 99)}"
@@ -100,17 +104,22 @@ def exchange(rng: random.Random, effort: str) -> Exchange:
 
 
 def thoughts(count: int) -> str:
-    """Return what the model thinks: the numbers up to one."""
-    return "<think>\n" + " ".join(map(str, range(1, count + 1))) + "\n</think>\n\n"
+    """Return what the model thinks, between its marks."""
+    return f"<think>\n{counted(count)}\n</think>\n\n"
+
+
+def counted(count: int) -> str:
+    """Return the numbers up to one."""
+    return " ".join(map(str, range(1, count + 1)))
 
 
 def batch(tokenizer: Any, rng: random.Random, size: int = 16) -> dict[str, Any]:
     """Return rendered exchanges, all with or all without thoughts; only thoughts and replies are learned."""
     rows, labels = [], []
-    thinks = rng.random() < 0.25
+    thinks = rng.random() < 0.35
     for _ in range(size):
         effort = rng.choice(["", *COUNTS])
-        said = exchange(rng, effort)
+        said = exchange(rng, effort, tools=0.4 if thinks else 0.7)
         switches = {"reasoning_effort": effort} if effort else {}
         head = tokenizer.apply_chat_template(
             said.messages,
