@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,10 +88,10 @@ async def user_model(cache_dir: Path, user: str = "none") -> AsyncIterator[UserM
     if user == "none":
         yield UserModel(None)
         return
-    from evalkit.models.connect import connect
+    from evalkit.models.connect import connect_beside
 
     responses = cache_dir / "users.db"
-    async with connect(user, Requirements(), responses, stop=asyncio.Event()) as (name, model):
+    async with connect_beside(user, "the simulated user", Requirements(), responses) as (name, model):
         yield UserModel(model, name)
 
 

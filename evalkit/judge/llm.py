@@ -7,7 +7,6 @@ the verdict to a JSON schema.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from evalkit.errors import JudgeError
 from evalkit.judge.verdicts import READING, WORDS, read_claims, read_relation
 from evalkit.model import Model
-from evalkit.models.connect import connect
+from evalkit.models.connect import connect_beside
 from evalkit.models.middleware.call_stats import OF_JUDGE, current
 from evalkit.protocols import Judge, Relation
 from evalkit.rag.prompts import numbered
@@ -105,5 +104,5 @@ async def connected(spec: str, responses: Path, *, bound: bool) -> AsyncIterator
     schema.
     """
     needs = Requirements(json_schema=bound)
-    async with connect(spec, needs, responses, stop=asyncio.Event()) as (name, model):
+    async with connect_beside(spec, "the judge", needs, responses) as (name, model):
         yield LlmJudge(model, name, bound=bound)

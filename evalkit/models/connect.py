@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from evalkit.errors import ProbeError, UsageError
+from evalkit.errors import ProbeError, SetupError, UsageError
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.models.batch.batched import WINDOW, Batched
@@ -98,6 +98,19 @@ async def connect(
             await batched.close()
         await backend.close()
         cache.close()
+
+
+@asynccontextmanager
+async def connect_beside(
+    text: str, role: str, needs: Requirements, responses: Path
+) -> AsyncIterator[tuple[str, Model]]:
+    """Yield a model beside the one under test, as ``connect`` does; its errors begin with the ``role``."""
+    async with AsyncExitStack() as stack:
+        try:
+            connected = await stack.enter_async_context(connect(text, needs, responses, stop=asyncio.Event()))
+        except (SetupError, UsageError) as problem:
+            raise type(problem)(f"{role}: {problem}") from None
+        yield connected
 
 
 def _check_batch(name: str, needs: Requirements, max_inflight: int | None) -> None:

@@ -152,6 +152,7 @@ async def _start(item: Item, model_text: str, store: Store, session: Session, op
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
         async with _connected(run_id, model_text, item, store, options) as (name, model):
+            await session.arguments(item.task.fn, item)  # a fixture that fails does so before the run begins
             spec = spec_of(run_id, item, name, model, model_text, surveyed, options)
             store.runs.begin(spec)
             try:
