@@ -385,7 +385,7 @@ async def test_a_function_may_be_the_user() -> None:
 
 async def test_a_user_that_fails_is_no_fault_of_the_model() -> None:
     player = scripted(Response(text="I am", finish_reason="length"))
-    with pytest.raises(ModelError, match="the simulated user said nothing whole: length"):
+    with pytest.raises(ModelError, match="the simulated user gave no complete reply: length"):
         await converse(scripted("Hi."), "?", user=SimulatedUser(player, "You are a patient."))
 
 
