@@ -106,7 +106,7 @@ def data() -> Path:
 
 @pytest.fixture
 async def talked() -> SampleRecord:
-    """A sample that the model answered after two calls of tools, one of them of a tool that there is not."""
+    """A sample that the model answered after two calls of tools, one of them of an unknown tool."""
     from evalkit import Sample, Status, ToolCall, converse, tool
     from evalkit.requests import describe
     from evalkit.testing import scripted

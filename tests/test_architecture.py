@@ -38,6 +38,19 @@ def test_a_part_imports_itself_and_the_core_only(part: str) -> None:
     assert not wrong
 
 
+def test_the_picture_of_the_layers_is_what_import_linter_keeps() -> None:
+    import re
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    kept = [re.findall(r"\w+", layer) for layer in settings["contracts"][0]["layers"]]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = [re.findall(r"\w+", line) for line in re.findall(r"^ +\d+ +(\S.*)$", text, re.MULTILINE)]
+    lines = [next((n for n, words in enumerate(drawn) if {*names} <= {*words}), None) for names in kept]
+    assert None not in lines, f"not in one line: {kept[lines.index(None)]}"
+    assert lines == sorted(lines)
+
+
 def test_types_is_a_leaf() -> None:
     names = [name for _, name in imported(ROOT / "evalkit" / "types.py")]
     assert not [n for n in names if n.startswith("evalkit")]

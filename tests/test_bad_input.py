@@ -131,7 +131,7 @@ def test_a_server_that_is_down(evalkit, task_file) -> None:
 SECOND_MODELS = """
 from evalkit import Answer, Sample, task
 
-@task([Sample("1", "How are you?")])
+@task([Sample("1", "How are you?")], metrics=[])
 async def talk(sample, model, {fixture}):
     return Answer(await model.generate(sample.input))
 """

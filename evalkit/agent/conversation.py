@@ -19,7 +19,7 @@ Problem = Literal["unknown", "arguments", "failed"]
 class CalledTool(Struct, frozen=True):
     """One call of a tool in turn ``turn``, from 1, and ``result``, the text that the model was told.
 
-    ``problem``: the model called a tool that there is not (``unknown``), its ``arguments`` do not fit the
+    ``problem``: the model called an unknown tool (``unknown``), its ``arguments`` do not fit the
     tool's schema, or the tool ``failed``. None: the tool returned after ``seconds``.
     """
 
@@ -65,7 +65,7 @@ class Conversation(Struct, frozen=True):
 
     @property
     def unknown_tools(self) -> int:
-        """The number of calls of tools that there are not."""
+        """The number of calls of unknown tools."""
         return self._count("unknown")
 
     @property

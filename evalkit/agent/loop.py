@@ -25,7 +25,7 @@ _OUTGROWN = regex(
 
 # What the report of a run says of replies whose calls went wrong.
 NOTES: Mapping[Problem, str] = {
-    "unknown": "called a tool that there is not",
+    "unknown": "called an unknown tool",
     "arguments": "called a tool with broken arguments",
     "failed": "called a tool that failed",
 }

@@ -24,7 +24,7 @@ class Made(NamedTuple):
 
 
 class UnknownTool(LookupError):
-    """A call of a tool that there is not."""
+    """A call of an unknown tool."""
 
 
 class Toolbox:

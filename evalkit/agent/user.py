@@ -43,7 +43,7 @@ class SimulatedUser(Struct, frozen=True):
         if response.finish_reason != "stop" or not response.text.strip():
             why = response.finish_reason if response.finish_reason != "stop" else "an empty reply"
             raise RequestRejected(
-                f"the simulated user said nothing whole: {why}. Give it more max_tokens, or another model"
+                f"the simulated user gave no complete reply: {why}. Give it more max_tokens, or another model"
             )
         return None if self.stop in response.text else response.text.strip()
 

@@ -58,7 +58,7 @@ async def _cancel(job: Job, journal: Journal) -> None:
         service = backend.batches()
         keys = [key.hex() for key in journal.keys(job.name)]
         if service is None:
-            raise UsageError(f"{job.model}: evalkit.toml says no longer that this model is asked by batch")
+            raise UsageError(f"{job.model}: evalkit.toml no longer says that this model is asked by batch")
         known = job.id or await service.find(job.name, keys, job.submitted, journal.ids())
         if known is None:
             raise UsageError(f"{job.name}: the vendor has no such job; it was never submitted")

@@ -33,12 +33,12 @@ def rescore(
     the marks of the run's model and those given here.
     """
     from evalkit.collection.with_metrics import parse_metric
-    from evalkit.run import runner
+    from evalkit.run.rescoring import rescore as score_again
     from evalkit.store import open_store
 
     with open_store(store_url, create=False) as store:
         asked = {parse_metric(text).name for text in metrics}
-        done = [event_loop.run(runner.rescore(store.runs.get(name), store, metrics, marks)) for name in runs]
+        done = [event_loop.run(score_again(store.runs.get(name), store, metrics, marks)) for name in runs]
         failures, details = failures_of(store, done), details_of(store, done)
     if as_json:
         print_json({"runs": [run_document(r, failures.get(r.id), details[r.id]) for r in done]})

@@ -211,7 +211,7 @@ class AnthropicBackend(VendorBackend):
     audio_formats: Mapping[str, str] = {}
     lacks: Mapping[str, str] = {
         **LACKS,
-        "api": "api= chooses between the interfaces of openai:",
+        "api": "it chooses between the interfaces that openai: can ask",
         "temperature": "Anthropic's Messages interface has no temperature",
         "top_p": "Anthropic's Messages interface has no top_p",
         "seed": "Anthropic's Messages interface has no seed",

@@ -255,7 +255,7 @@ class GeminiBackend(VendorBackend):
     vendor = "https://generativelanguage.googleapis.com/"
     default_url = vendor + "v1"
     image_formats = ("png", "jpeg", "webp")
-    lacks: Mapping[str, str] = {**LACKS, "api": "api= chooses between the interfaces of openai:"}
+    lacks: Mapping[str, str] = {**LACKS, "api": "it chooses between the interfaces that openai: can ask"}
 
     def __init__(self, spec: ModelSpec) -> None:
         if os.environ.get("GOOGLE_API_KEY"):  # the SDK's order

@@ -1,7 +1,7 @@
 """One run from beginning to end: survey the samples, probe the model, drive the engine, aggregate.
 
-``start`` begins a run, ``resume`` continues a run, ``rescore`` scores stored answers without a model. The
-facts that rebuild a run (file, parameters, options) are stored with the run as ``RunSpec.reproduction``.
+``start`` begins a run, ``resume`` continues a run. The facts that rebuild a run (file, parameters, options)
+are stored with the run as ``RunSpec.reproduction``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import msgspec
 
 from evalkit.collection.items import Item, plain
 from evalkit.collection.sources import item_of
-from evalkit.collection.with_metrics import with_metrics
 from evalkit.errors import EvalkitError, NotInstalled, SetupError, UsageError
 from evalkit.extras import not_installed
 from evalkit.model import Model
@@ -38,7 +37,6 @@ from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
 from evalkit.run.forecast import Forecast, forecast
 from evalkit.run.history import earlier_calls, earlier_lengths, earlier_probe
-from evalkit.run.reread import reasoning_marks, reread
 from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
 from evalkit.run.scoring import Scorer
@@ -50,7 +48,6 @@ from evalkit.store.records import (
     Run,
     RunSpec,
     RunStatus,
-    SampleRecord,
     Sampling,
 )
 from evalkit.types import Sample, ServerInfo
@@ -132,7 +129,7 @@ def _absolute(value: Any) -> Any:
     return str(value.resolve()) if isinstance(value, Path) else plain(value)
 
 
-def _typed(error: BaseException) -> BaseException:
+def typed(error: BaseException) -> BaseException:
     """Return evalkit's own errors unchanged, and a ``SetupError`` for what an adapter or fixture raised."""
     if isinstance(error, EvalkitError | engine.Stopped):
         return error
@@ -141,13 +138,13 @@ def _typed(error: BaseException) -> BaseException:
 
 async def start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     """Evaluate one model on one item; return the run. Raises ``SetupError`` where the run cannot go on."""
-    with contained(_typed):
+    with contained(typed):
         return await _start(item, model_text, store, session, options)
 
 
 async def _start(item: Item, model_text: str, store: Store, session: Session, options: Options) -> Run:
     async with session.running():
-        await _check_metrics(item)
+        await check_metrics(item)
         samples = await selected(item, await samples_of(item, session), options.limit, options.sampling)
         surveyed = await survey(item, samples, options.limit)
         run_id = new_id()
@@ -169,7 +166,7 @@ async def resume(run: Run, store: Store, session: Session, options: Options) -> 
     Raises ``SetupError`` where the served model has changed; and where samples, code, metrics or prompts
     have, unless ``options.allow_changed``: the run is then marked as mixed.
     """
-    with contained(_typed):
+    with contained(typed):
         return await _resume(run, store, session, options)
 
 
@@ -187,7 +184,7 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
         max_inflight=options.max_inflight or began.max_inflight,
     )
     async with session.running():
-        await _check_metrics(item)
+        await check_metrics(item)
         samples = await selected(item, await samples_of(item, session), run.spec.limit, run.spec.sampling)
         surveyed = await survey(item, samples, run.spec.limit)
         found = [] if run.is_complete else changes.of_task(run.spec, item, surveyed)
@@ -206,7 +203,7 @@ async def _resume(run: Run, store: Store, session: Session, options: Options) ->
             return await _drive(item, run.spec, model, samples, store, session, options)
 
 
-async def _check_metrics(item: Item) -> None:
+async def check_metrics(item: Item) -> None:
     """Raise ``SetupError`` where something that a metric needs is missing."""
     for metric in item.task.metrics:
         if metric.check_requirements is not None:
@@ -351,49 +348,3 @@ async def _heartbeat(store: Store, run_id: str) -> None:
             store.runs.heartbeat(run_id)
         else:
             await asyncio.to_thread(store.runs.heartbeat, run_id)
-
-
-async def rescore(
-    run: Run, store: Store, metrics: Sequence[str] = (), marks: tuple[str, str] | None = None
-) -> Run:
-    """Score stored answers again with the task's present metrics; return the run. No model is called.
-
-    ``metrics`` are expressions as in a task file; they are added to the run's own. ``marks`` open and close
-    reasoning in the answers; by default those of the run's model.
-    """
-    with contained(_typed):
-        return await _rescore(run, store, metrics, marks)
-
-
-async def _rescore(run: Run, store: Store, metrics: Sequence[str], marks: tuple[str, str] | None) -> Run:
-    item = item_of(run.spec)
-    item = replace(item, task=with_metrics(item.task, metrics))
-    await _check_metrics(item)
-    spec = msgspec.structs.replace(run.spec, metrics=provenance.metric_infos(item))
-    store.runs.claim(run.id)
-    if marks:
-        store.runs.add_provenance(run.id, reasoning_marks=marks)
-    marks = marks or reasoning_marks(run.spec)
-    with Scorer(item.task, run.n) as scorer:
-        batch: list[SampleRecord] = []
-        for stored in store.samples.records(run.id):
-            if stored.answer is not None:
-                record = reread(stored, marks)
-                if record is not stored:
-                    store.samples.write(run.id, [record])
-                batch.append(record)
-            if len(batch) >= engine.BATCH:
-                await _rescore_batch(batch, run.id, store, scorer)
-                batch = []
-        if batch:
-            await _rescore_batch(batch, run.id, store, scorer)
-    store.runs.set_metrics(run.id, spec.metrics, item.task.added)
-    before: RunStatus = "interrupted" if run.status == "interrupted" else "complete"
-    aggregate_run(store, item, spec, before, run.wall_s)
-    return store.runs.get(run.id)
-
-
-async def _rescore_batch(batch: list[SampleRecord], run_id: str, store: Store, scorer: Scorer) -> None:
-    answered = [(r.sample, r.answer, r.status) for r in batch if r.answer is not None]
-    scores = await scorer.score(answered)
-    store.samples.replace_scores(run_id, {r.sequence: s for r, s in zip(batch, scores, strict=True)})

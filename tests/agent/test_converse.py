@@ -393,7 +393,7 @@ async def test_an_empty_reply_ends_a_conversation_with_a_user() -> None:
 
 async def test_a_user_that_fails_is_no_fault_of_the_model() -> None:
     player = scripted(Response(text="I am", finish_reason="length"))
-    with pytest.raises(ModelError, match="the simulated user said nothing whole: length"):
+    with pytest.raises(ModelError, match="the simulated user gave no complete reply: length"):
         await converse(scripted("Hi."), "?", user=SimulatedUser(player, "You are a patient."))
 
 

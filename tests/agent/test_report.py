@@ -23,11 +23,11 @@ async def words(sample, model):
 def test_calls_that_went_wrong_are_counted_by_reply_and_kept_with_the_sample(evalkit) -> None:
     (evalkit.folder / "task_it.py").write_text(TASK)
     printed = evalkit("run", "task_it.py", "--model", "baseline:gold").stdout
-    assert "3 of 12 replies: called a tool that there is not" in printed
+    assert "3 of 12 replies: called an unknown tool" in printed
     (run,) = evalkit.json("show", "latest")["runs"]
     assert run["counts"] == {"ok": 3}
     assert run["notes"] == {
-        "called a tool that there is not": 3,
+        "called an unknown tool": 3,
         "called a tool with broken arguments": 6,
         "called a tool that failed": 3,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.leaderboard.test_pages import texts, visit
+from tests.leaderboard.visits import texts, visit
 from tests.planted import plant
 
 
