@@ -384,6 +384,11 @@ async def test_a_function_may_be_the_user() -> None:
     assert (await converse(scripted("x"), "?", user=never, max_turns=4)).stopped == "max_turns"
 
 
+async def test_a_function_that_plays_the_user_must_return_a_text() -> None:
+    with pytest.raises(UsageError, match="plays the user returned 7: it must return the user's next text"):
+        await converse(scripted("x"), "?", user=lambda messages: 7)
+
+
 async def test_an_empty_reply_ends_a_conversation_with_a_user() -> None:
     """There is nothing to reply to, and vendors refuse a message without content."""
     conversation = await converse(scripted("", "4"), "2+2?", user=lambda messages: "Well?")
