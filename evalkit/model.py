@@ -29,6 +29,7 @@ from evalkit.types import (
     Tool,
     ToolCall,
 )
+from evalkit.util.masking import excerpt
 
 # A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
 _DRAW = 1 << 20
@@ -372,4 +373,11 @@ def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple
         return (Message("user", parts if images else prompt),)
     if images:
         raise UsageError("images= goes with a plain string; put Image parts into the messages instead")
-    return tuple(prompt)
+    messages = tuple(prompt)
+    for message in messages:
+        if not isinstance(message, Message):
+            raise UsageError(
+                f"a prompt is a text or a list of Message, such as Message('user', 'Hi.'), and one of its "
+                f"messages is {excerpt(repr(message))}"
+            )
+    return messages

@@ -67,7 +67,7 @@ async def converse(
     await talk.begin()
     stopped: Stopped | None = None
     while stopped is None and len(talk.replies) < max_turns:
-        if answer_last and len(talk.replies) == max_turns - 1 and tools:
+        if answer_last and len(talk.replies) == max_turns - 1 and talk.toolbox.tools:
             generation["tool_choice"] = "none"
         stopped = await talk.take_turn(reference, generation)
     final = talk.done.value if talk.done else None
@@ -80,7 +80,7 @@ class _Talk:
     def __init__(
         self, model: Model, chat: list[Message], tools: Sequence[FunctionTool], user: User | None
     ) -> None:
-        self.model, self.chat, self.tools, self.user = model, chat, tools, user
+        self.model, self.chat, self.user = model, chat, user
         self.toolbox = Toolbox(tools)
         self.replies: list[Response] = []
         self.calls: list[CalledTool] = []
@@ -97,7 +97,9 @@ class _Talk:
         """Take one turn of the model and what follows it; return why the conversation ends, if it does."""
         perfect = _perfect(reference, self.chat, len(self.replies))
         try:
-            response = await self.model.generate(self.chat, tools=self.tools, reference=perfect, **generation)
+            response = await self.model.generate(
+                self.chat, tools=self.toolbox.tools, reference=perfect, **generation
+            )
         except RequestRejected as problem:
             if not self.replies or not _OUTGROWN.search(str(problem)):
                 raise

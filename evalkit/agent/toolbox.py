@@ -31,13 +31,16 @@ class Toolbox:
     """The tools of one conversation. Raises ``UsageError`` for a tool without a function."""
 
     def __init__(self, tools: Sequence[FunctionTool]) -> None:
-        for tool in tools:
+        if isinstance(tools, FunctionTool):
+            raise UsageError(f"tools= takes a list: write tools=[{tools.name}]")
+        self.tools = tuple(tools)
+        for tool in self.tools:
             if not isinstance(tool, FunctionTool):
                 raise UsageError(
                     f"converse runs tools, and {getattr(tool, 'name', tool)!r} has no function: write @tool "
                     "above it, or ask once with Model.generate(tools=...)"
                 )
-        self._tools: Mapping[str, FunctionTool] = {tool.name: tool for tool in tools}
+        self._tools: Mapping[str, FunctionTool] = {tool.name: tool for tool in self.tools}
         self._one_by_one = asyncio.Lock()
 
     async def run(self, calls: Sequence[ToolCall], turn: int) -> list[Made]:

@@ -302,12 +302,23 @@ async def test_messages_generation_and_native_turns_reach_the_model() -> None:
         ({"tool_choice": "required"}, "needs tools="),
         ({"tools": [tool(name="none")(add.fn)]}, "'none' cannot be the name of a tool"),
         ({"tools": [tool(name="a b")(add.fn)]}, "'a b' cannot be the name of a tool"),
+        ({"tools": add}, r"tools= takes a list: write tools=\[add\]"),
+        (
+            {"messages": [{"role": "user", "content": "?"}]},
+            r"list of Message, such as .* one of its messages is",
+        ),
         ({"tools": [len]}, "converse runs tools, and .*len.* has no function: write @tool"),
     ],
 )
 async def test_wrong_arguments_are_refused(arguments, message) -> None:
     with pytest.raises(UsageError, match=message):
-        await converse(scripted("x"), "?", **arguments)
+        await converse(scripted("x"), **{"messages": "?", **arguments})
+
+
+async def test_any_iterable_of_tools_is_offered_in_each_turn() -> None:
+    model = scripted([call("add", a=1, b=1)], "2")
+    await converse(model, "?", tools=(each for each in [add]))
+    assert [[t.name for t in made.request.tools] for made in model.calls] == [["add"], ["add"]]
 
 
 # --- The perfect model -------------------------------------------------------------------------------------
