@@ -218,12 +218,13 @@ class Model:
         requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
-    def note(self, response: Response, notes: Iterable[str]) -> None:
-        """Add notes to a reply of this model, for its sample and the report of the run."""
+    def note(self, response: Response, notes: Iterable[str]) -> Response:
+        """Add notes to a reply of this model, for its sample and the report of the run. Return the reply."""
+        noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
         for place, call in enumerate(self.calls):
             if call.response is response:
-                noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
                 self.calls[place] = Call(call.request, noted)
+        return noted
 
     def describe(self, request: Request) -> dict[str, Any]:
         """Return a request as the store keeps it: images by hash, no sample."""

@@ -23,11 +23,14 @@ _OUTGROWN = regex(
     re.IGNORECASE,
 )
 
-# What the report of a run says of replies whose calls went wrong.
-NOTES: Mapping[Problem, str] = {
+# What the report of a run says of replies whose calls went wrong, and of those that were the last without an
+# answer.
+NOTES: Mapping[Problem | Stopped, str] = {
     "unknown": "called a tool that there is not",
     "arguments": "called a tool with broken arguments",
     "failed": "called a tool that failed",
+    "max_turns": "the conversation had used up its turns before the answer",
+    "context": "the conversation outgrew the model's context before the answer",
 }
 
 Turns = Sequence[Reference] | Callable[[Sequence[Message]], Reference]
@@ -70,8 +73,11 @@ async def converse(
         if answer_last and len(talk.replies) == max_turns - 1 and talk.toolbox.tools:
             generation["tool_choice"] = "none"
         stopped = await talk.take_turn(reference, generation)
+    stopped = stopped or "max_turns"
+    if stopped in NOTES:
+        talk.note(NOTES[stopped])
     final = talk.done.value if talk.done else None
-    return Conversation(tuple(chat), tuple(talk.replies), stopped or "max_turns", tuple(talk.calls), final)
+    return Conversation(tuple(chat), tuple(talk.replies), stopped, tuple(talk.calls), final)
 
 
 class _Talk:
@@ -85,6 +91,10 @@ class _Talk:
         self.replies: list[Response] = []
         self.calls: list[CalledTool] = []
         self.done: Done | None = None
+
+    def note(self, *texts: str) -> None:
+        """Add notes to the last reply."""
+        self.replies[-1] = self.model.note(self.replies[-1], texts)
 
     async def begin(self) -> None:
         """Let the user speak first where the task has only instructions."""
@@ -118,7 +128,7 @@ class _Talk:
         """Run calls and add their results; return ``tool`` if one of them ends the conversation."""
         made = await self.toolbox.run(calls, len(self.replies))
         if wrong := dict.fromkeys(NOTES[one.called.problem] for one in made if one.called.problem):
-            self.model.note(self.replies[-1], wrong)
+            self.note(*wrong)
         for called, content, value in made:
             self.calls.append(called)
             self.chat.append(Message("tool", content, tool_call_id=called.call.id))

@@ -217,6 +217,15 @@ async def test_why_a_conversation_ended_decides_the_status_of_its_answer(turn, s
     assert len(conversation.calls) == (3 if stopped == "max_turns" else 0)
 
 
+async def test_a_conversation_that_used_up_its_turns_says_so_beside_what_else_went_wrong() -> None:
+    model = scripted([call("add", a=1, b=1)], [call("substract", a=1)])
+    await converse(model, "?", tools=[add], max_turns=2)
+    assert [made.response.notes for made in model.calls] == [
+        (),
+        ("called a tool that there is not", "the conversation had used up its turns before the answer"),
+    ]
+
+
 @pytest.mark.parametrize(
     "message",
     [
