@@ -60,7 +60,7 @@ class Toolbox:
         value: Any = None
         try:
             value = await self._value(call)
-            content = _content(value.value if isinstance(value, Done) else value)
+            content = _content(value.value if isinstance(value, Done) else value, f"the tool {call.name}")
         except UnknownTool:
             known = ", ".join(self._tools) or "none"
             problem, content = "unknown", f"error: there is no tool {call.name!r}. Tools: {known}"
@@ -85,12 +85,12 @@ class Toolbox:
             return await tool.call(arguments)
 
 
-def _content(value: Any) -> Content:
+def _content(value: Any, who: str) -> Content:
     """Return a tool's value as the content of a message: with pictures as parts, else as a text."""
     parts = value if isinstance(value, list | tuple) else (value,)
-    if not any(isinstance(part, Image) for part in parts):
-        return as_text(value)
-    return tuple(part if isinstance(part, Image | Text) else Text(as_text(part)) for part in parts)
+    if not any(isinstance(part, Image | Text) for part in parts):
+        return as_text(value, who)
+    return tuple(part if isinstance(part, Image | Text) else Text(as_text(part, who)) for part in parts)
 
 
 def _as_text(content: Content) -> str:

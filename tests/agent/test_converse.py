@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evalkit import (
+    Audio,
     Done,
     Image,
     Message,
@@ -277,16 +278,33 @@ async def test_results_are_texts_json_or_pictures() -> None:
     @tool
     def get(kind: str) -> Any:
         """Return a value."""
-        values = {"text": "é", "none": None, "list": [1, {"a": None}], "picture": picture, "no": object()}
+        values = {"text": "é", "none": None, "list": [1, {"a": None}], "picture": picture}
         return {**values, "both": ["Look:", picture]}[kind]
 
-    kinds = ("text", "none", "list", "picture", "both", "no")
+    kinds = ("text", "none", "list", "picture", "both")
     conversation = await converse(scripted([call("get", kind=k) for k in kinds], "done"), "?", tools=[get])
     messages = [m for m in conversation.messages if m.role == "tool"]
     assert [m.content for m in messages[:3]] == ["é", "null", '[1,{"a":null}]']
     assert messages[3].content == (picture,)
     assert [getattr(part, "text", part) for part in messages[4].content] == ["Look:", picture]
-    assert conversation.calls[5].problem == "failed"  # what has no JSON cannot be told
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (object(), "the tool get returned what JSON cannot hold .*object.*: return a text"),
+        ({"scan": Image.of(b"png")}, r"the tool get returned media that models do not get so \(Image\)"),
+        ([Image.of(b"png"), {"a": [Audio.of(b"wav")]}], r"\(Audio\): return an Image, or a list"),
+    ],
+)
+async def test_a_result_that_no_model_could_read_is_the_tasks_fault(value, why) -> None:
+    @tool
+    def get() -> Any:
+        """Return a value."""
+        return value
+
+    with pytest.raises(UsageError, match=why):
+        await converse(scripted([call("get")], "done"), "?", tools=[get])
 
 
 async def test_messages_generation_and_native_turns_reach_the_model() -> None:
