@@ -27,6 +27,7 @@ from evalkit.types import (
     Tool,
     ToolCall,
 )
+from evalkit.util.masking import excerpt
 
 # A run has fewer repeats than this, so that no draw within a sample shares a cache entry with a repeat.
 _DRAW = 1 << 20
@@ -213,12 +214,13 @@ class Model:
         requests = [Request(prompt=context, continuation=c, extra=extra, **draw) for c in continuations]
         return list(await asyncio.gather(*map(self._send, requests)))
 
-    def note(self, response: Response, notes: Iterable[str]) -> None:
-        """Add notes to a reply of this model, for its sample and the report of the run."""
+    def note(self, response: Response, notes: Iterable[str]) -> Response:
+        """Add notes to a reply of this model, for its sample and the report of the run. Return the reply."""
+        noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
         for place, call in enumerate(self.calls):
             if call.response is response:
-                noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
                 self.calls[place] = Call(call.request, noted)
+        return noted
 
     def describe(self, request: Request) -> dict[str, Any]:
         """Return a request as the store keeps it: images by hash, no sample."""
@@ -321,4 +323,11 @@ def _messages(prompt: str | Sequence[Message], images: Sequence[Image]) -> tuple
         return (Message("user", parts if images else prompt),)
     if images:
         raise UsageError("images= goes with a plain string; put Image parts into the messages instead")
-    return tuple(prompt)
+    messages = tuple(prompt)
+    for message in messages:
+        if not isinstance(message, Message):
+            raise UsageError(
+                f"a prompt is a text or a list of Message, such as Message('user', 'Hi.'), and one of its "
+                f"messages is {excerpt(repr(message))}"
+            )
+    return messages

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from evalkit import extras
 from evalkit.errors import UsageError
 from evalkit.requests import encoded
-from evalkit.types import Tool
+from evalkit.types import Media, Tool
 from evalkit.util.boundary import call_in_thread
 
 Read = Callable[[dict[str, Any]], dict[str, Any]]
@@ -94,8 +94,14 @@ def tool(
     """
 
     def wrap(fn: Callable[..., Any]) -> FunctionTool:
+        if isinstance(fn, staticmethod):
+            raise UsageError("write @tool below @staticmethod")
+        if isinstance(fn, classmethod):
+            raise UsageError(_NO_CLASSMETHOD)
         if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
             raise UsageError(f"@tool takes a function that is written with def, not {fn!r}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise UsageError(f"the tool {fn.__name__} yields: a tool returns its result, such as a list")
         own, described = _docstring(fn)
         called = name or fn.__name__
         if parameters is None:
@@ -107,9 +113,33 @@ def tool(
     return wrap if fn is None else wrap(fn)
 
 
-def as_text(value: Any) -> str:
-    """Return a tool's value as the model reads it: a text as it is, everything else as JSON."""
-    return value if isinstance(value, str) else encoded(value).decode()
+def as_text(value: Any, who: str = "a tool") -> str:
+    """Return a tool's value as the model reads it: a text as it is, everything else as JSON.
+
+    Raises ``UsageError`` for a value that no model could read: that is the tool's fault, not the model's.
+    """
+    if isinstance(value, str):
+        return value
+    if (media := _media_in(value)) is not None:
+        raise UsageError(
+            f"{who} returned media that models do not get so ({type(media).__name__}): return an Image, or a "
+            "list with texts and Images"
+        )
+    try:
+        return encoded(value).decode()
+    except TypeError as problem:
+        raise UsageError(
+            f"{who} returned what JSON cannot hold ({problem}): return a text, numbers, lists, "
+            "dictionaries, or an Image"
+        ) from None
+
+
+def _media_in(value: Any) -> Media | None:
+    """Return the first picture, sound or film in a plain value; None if there is none."""
+    if isinstance(value, Media):
+        return value
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((found for item in items if (found := _media_in(item)) is not None), None)
 
 
 def _from_types(
@@ -131,15 +161,23 @@ def _from_types(
     return schema | ({"$defs": definitions} if definitions else {}), partial(_read_typed, struct)
 
 
+_NO_CLASSMETHOD = "a classmethod cannot be a tool: write a function, or a method with self"
+
+
 def _arguments(fn: Callable[..., Any], name: str) -> list[tuple[inspect.Parameter, Any]]:
     """Return a function's arguments with their types, without a method's ``self``. Raises ``UsageError``."""
     arguments = list(inspect.signature(fn).parameters.values())
     if arguments and arguments[0].name == "self":
         del arguments[0]
+    if arguments and arguments[0].name == "cls":
+        raise UsageError(_NO_CLASSMETHOD)
     written = {argument.name: argument.annotation for argument in arguments}
     for argument in arguments:
         if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
-            raise UsageError(f"the tool {name}: {argument} has no name of its own: write each argument out")
+            raise UsageError(
+                f"the tool {name}: {argument} cannot be given by name: write each argument out, without "
+                "*, ** and /"
+            )
         if argument.annotation is argument.empty:
             raise UsageError(
                 f"the tool {name}: the argument {argument.name!r} has no type: write "

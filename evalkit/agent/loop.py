@@ -23,11 +23,14 @@ _OUTGROWN = regex(
     re.IGNORECASE,
 )
 
-# What the report of a run says of replies whose calls went wrong.
-NOTES: Mapping[Problem, str] = {
+# What the report of a run says of replies whose calls went wrong, and of those that were the last without an
+# answer.
+NOTES: Mapping[Problem | Stopped, str] = {
     "unknown": "called an unknown tool",
     "arguments": "called a tool with broken arguments",
     "failed": "called a tool that failed",
+    "max_turns": "the conversation had used up its turns before the answer",
+    "context": "the conversation outgrew the model's context before the answer",
 }
 
 Turns = Sequence[Reference] | Callable[[Sequence[Message]], Reference]
@@ -67,11 +70,14 @@ async def converse(
     await talk.begin()
     stopped: Stopped | None = None
     while stopped is None and len(talk.replies) < max_turns:
-        if answer_last and len(talk.replies) == max_turns - 1 and tools:
+        if answer_last and len(talk.replies) == max_turns - 1 and talk.toolbox.tools:
             generation["tool_choice"] = "none"
         stopped = await talk.take_turn(reference, generation)
+    stopped = stopped or "max_turns"
+    if stopped in NOTES:
+        talk.note(NOTES[stopped])
     final = talk.done.value if talk.done else None
-    return Conversation(tuple(chat), tuple(talk.replies), stopped or "max_turns", tuple(talk.calls), final)
+    return Conversation(tuple(chat), tuple(talk.replies), stopped, tuple(talk.calls), final)
 
 
 class _Talk:
@@ -80,11 +86,15 @@ class _Talk:
     def __init__(
         self, model: Model, chat: list[Message], tools: Sequence[FunctionTool], user: User | None
     ) -> None:
-        self.model, self.chat, self.tools, self.user = model, chat, tools, user
+        self.model, self.chat, self.user = model, chat, user
         self.toolbox = Toolbox(tools)
         self.replies: list[Response] = []
         self.calls: list[CalledTool] = []
         self.done: Done | None = None
+
+    def note(self, *texts: str) -> None:
+        """Add notes to the last reply."""
+        self.replies[-1] = self.model.note(self.replies[-1], texts)
 
     async def begin(self) -> None:
         """Let the user speak first where the task has only instructions."""
@@ -97,7 +107,9 @@ class _Talk:
         """Take one turn of the model and what follows it; return why the conversation ends, if it does."""
         perfect = _perfect(reference, self.chat, len(self.replies))
         try:
-            response = await self.model.generate(self.chat, tools=self.tools, reference=perfect, **generation)
+            response = await self.model.generate(
+                self.chat, tools=self.toolbox.tools, reference=perfect, **generation
+            )
         except RequestRejected as problem:
             if not self.replies or not _OUTGROWN.search(str(problem)):
                 raise
@@ -116,7 +128,7 @@ class _Talk:
         """Run calls and add their results; return ``tool`` if one of them ends the conversation."""
         made = await self.toolbox.run(calls, len(self.replies))
         if wrong := dict.fromkeys(NOTES[one.called.problem] for one in made if one.called.problem):
-            self.model.note(self.replies[-1], wrong)
+            self.note(*wrong)
         for called, content, value in made:
             self.calls.append(called)
             self.chat.append(Message("tool", content, tool_call_id=called.call.id))

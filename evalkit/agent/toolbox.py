@@ -31,13 +31,16 @@ class Toolbox:
     """The tools of one conversation. Raises ``UsageError`` for a tool without a function."""
 
     def __init__(self, tools: Sequence[FunctionTool]) -> None:
-        for tool in tools:
+        if isinstance(tools, FunctionTool):
+            raise UsageError(f"tools= takes a list: write tools=[{tools.name}]")
+        self.tools = tuple(tools)
+        for tool in self.tools:
             if not isinstance(tool, FunctionTool):
                 raise UsageError(
                     f"converse runs tools, and {getattr(tool, 'name', tool)!r} has no function: write @tool "
                     "above it, or ask once with Model.generate(tools=...)"
                 )
-        self._tools: Mapping[str, FunctionTool] = {tool.name: tool for tool in tools}
+        self._tools: Mapping[str, FunctionTool] = {tool.name: tool for tool in self.tools}
         self._one_by_one = asyncio.Lock()
 
     async def run(self, calls: Sequence[ToolCall], turn: int) -> list[Made]:
@@ -57,7 +60,7 @@ class Toolbox:
         value: Any = None
         try:
             value = await self._value(call)
-            content = _content(value.value if isinstance(value, Done) else value)
+            content = _content(value.value if isinstance(value, Done) else value, f"the tool {call.name}")
         except UnknownTool:
             known = ", ".join(self._tools) or "none"
             problem, content = "unknown", f"error: there is no tool {call.name!r}. Tools: {known}"
@@ -82,12 +85,12 @@ class Toolbox:
             return await tool.call(arguments)
 
 
-def _content(value: Any) -> Content:
+def _content(value: Any, who: str) -> Content:
     """Return a tool's value as the content of a message: with pictures as parts, else as a text."""
     parts = value if isinstance(value, list | tuple) else (value,)
-    if not any(isinstance(part, Image) for part in parts):
-        return as_text(value)
-    return tuple(part if isinstance(part, Image | Text) else Text(as_text(part)) for part in parts)
+    if not any(isinstance(part, Image | Text) for part in parts):
+        return as_text(value, who)
+    return tuple(part if isinstance(part, Image | Text) else Text(as_text(part, who)) for part in parts)
 
 
 def _as_text(content: Content) -> str:

@@ -12,6 +12,7 @@ from evalkit.errors import RequestRejected, UsageError
 from evalkit.model import Model
 from evalkit.protocols import Described
 from evalkit.types import Message
+from evalkit.util.masking import excerpt
 
 UserFunction = Callable[[Sequence[Message]], str | Awaitable[str | None] | None]
 """A function from the messages so far to the user's next one; None ends the conversation."""
@@ -102,4 +103,9 @@ async def next_message(user: User, messages: Sequence[Message], asked: Model) ->
     else:
         value = user(tuple(messages))
         said = await value if inspect.isawaitable(value) else value
+        if said is not None and not isinstance(said, str):
+            raise UsageError(
+                f"the function that plays the user returned {excerpt(repr(said))}: it must return the user's "
+                "next text, or None to end the conversation"
+            )
     return None if said is None else Message("user", said)

@@ -46,6 +46,8 @@ _NAMES = {"max_tokens": "maxOutputTokens", "top_p": "topP", "stop": "stopSequenc
 # Fields beside the generationConfig; all other extra parameters belong into it.
 _TOP = frozenset({"safetySettings", "cachedContent", "serviceTier", "store", "labels", "toolConfig", "tools"})
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
+# Gemini 3 refuses a turn whose first call has no signature; this is Google's word for calls of other models.
+_UNSIGNED = "skip_thought_signature_validator"
 _MIME = {"audio/mpeg": "audio/mp3"}  # Google's name
 
 
@@ -113,7 +115,11 @@ def _turn(message: Message, calls: Mapping[str, Mapping[str, str]]) -> tuple[str
     if (own := own_turn(message, VENDOR)) is not None:
         return "model", list(own)
     text = text_of(message)
-    called = [{"functionCall": {**calls[c.id], "args": object_arguments(c)}} for c in message.tool_calls]
+    called: list[Any] = [
+        {"functionCall": {**calls[c.id], "args": object_arguments(c)}} for c in message.tool_calls
+    ]
+    if called:
+        called[0]["thoughtSignature"] = _UNSIGNED
     return "model", [*([{"text": text}] if text.strip() else []), *called]
 
 

@@ -191,6 +191,7 @@ def _listed(name: str, entry: Mapping[str, float], *, batch: bool) -> Price:
 # Vendors by provider, for specs without an address.
 _VENDORS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
 _UNIT = 1_000_000
+_USUAL = ("auto", "default", "standard", "standard_only", "unspecified")  # words for the usual price
 
 
 def _from_table(spec: ModelSpec) -> Price | None:
@@ -220,19 +221,21 @@ def _from_table(spec: ModelSpec) -> Price | None:
 def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
     """Return the price of a model of the table; None where the table has none for tokens, or for batches."""
     context = _context(spec)
-    kinds = [variant.when.get("processing") for variant in model.price_variants or ()]
-    if "processing" in context and ("batch" not in kinds or model not in provider.models):
-        return None  # the table would answer with the full price
+    for name, value in context.items():
+        listed = [variant.when.get(name) for variant in model.price_variants or ()]
+        if value not in (*listed, *_USUAL) or (name == "processing" and model not in provider.models):
+            return None  # the table would answer with the usual price
     prices = model.get_prices(_now(), context)
     if prices.input_mtok is None or prices.output_mtok is None:  # by hours, pages or pictures
         return None
     tiers = [price.tiers for price in vars(prices).values() if hasattr(price, "tiers")]
+    for_an_hour = _writes_for_an_hour(spec)
     starts = sorted({tier.start for some in tiers for tier in some})
     changes_with_time = not hasattr(model.prices, "calc_price")  # a list of prices with their conditions
 
     @lru_cache(maxsize=64)
     def rates(tier: int, minute: int) -> Rates:
-        return _rates(provider, model, context, starts[tier - 1] + 1 if tier else 0)
+        return _rates(provider, model, context, starts[tier - 1] + 1 if tier else 0, for_an_hour)
 
     def rates_of(tokens: int) -> Rates:
         minute = int(time.time() // 60) if changes_with_time else 0
@@ -250,12 +253,21 @@ def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
 
 def _context(spec: ModelSpec) -> dict[str, str]:
     """Return what a request asks for that has a price of its own, as the table names it."""
-    context = {"processing": "batch"} if spec.options.get("batch") else {}
-    tier = spec.extra.get("service_tier")
-    return context | ({"service_tier": str(tier)} if tier else {})
+    batch = "batch" if spec.options.get("batch") else None
+    tier = spec.extra.get("service_tier") or spec.extra.get("serviceTier")  # the second is Gemini's
+    asked = {"processing": batch, "service_tier": tier, "speed": spec.extra.get("speed")}
+    return {name: str(value) for name, value in asked.items() if value}
 
 
-def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) -> Rates:
+def _writes_for_an_hour(spec: ModelSpec) -> bool:
+    """Return whether Anthropic's prompt cache is to hold what is written for an hour, at a higher price."""
+    cache = spec.extra.get("cache_control")
+    return isinstance(cache, Mapping) and cache.get("ttl") == "1h"
+
+
+def _rates(
+    provider: Any, model: Any, context: Mapping[str, str], least: int, for_an_hour: bool = False
+) -> Rates:
     """Return the rates for prompts of at least ``least`` tokens, by asking the table for each kind of token.
 
     The table computes in decimals, which takes too long for every call of a large run.
@@ -273,11 +285,12 @@ def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) ->
 
     request = dollars(input_tokens=0)
     plain = dollars()
+    written = {"cache_write_tokens": tokens, **({"cache_write_1h_tokens": tokens} if for_an_hour else {})}
     return Rates(
         input=(plain - request) / tokens,
         output=(dollars(output_tokens=_UNIT) - plain) / _UNIT,
         cached_input=(dollars(cache_read_tokens=tokens) - request) / tokens,
-        cache_write=(dollars(cache_write_tokens=tokens) - request) / tokens,
+        cache_write=(dollars(**written) - request) / tokens,
         reasoning=(dollars(output_tokens=_UNIT, output_reasoning_tokens=_UNIT) - plain) / _UNIT,
         image=(dollars(input_image_tokens=tokens) - request) / tokens,
         request=request,

@@ -12,9 +12,9 @@ from evalkit.types import Message, Request, Response, Tool
 from evalkit.util.masking import excerpt
 
 FIX = (
-    "Start the server with the parser of this model's tool calls: vllm serve MODEL --enable-auto-tool-choice "
-    "--tool-call-parser NAME, or python -m sglang.launch_server --tool-call-parser NAME, or llama-server "
-    "--jinja"
+    "Take a model that calls tools. A server of your own needs the parser of the model's calls: vllm serve "
+    "MODEL --enable-auto-tool-choice --tool-call-parser NAME, or python -m sglang.launch_server "
+    "--tool-call-parser NAME, or llama-server --jinja"
 )
 _TOOL = Tool(
     "record_number",

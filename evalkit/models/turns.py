@@ -14,6 +14,7 @@ from evalkit.reading.surrogates import whole, whole_values
 from evalkit.types import Message, Part, Request, Text, ToolCall
 
 SYSTEM = ("system", "developer")
+_ROLES = {*SYSTEM, "user", "assistant", "tool"}
 
 
 def parts_of(message: Message) -> tuple[Part, ...]:
@@ -33,7 +34,12 @@ def text_of(message: Message) -> str:
 
 
 def leading_system(messages: Sequence[Message]) -> tuple[list[str], Sequence[Message]]:
-    """Return the texts of the system messages at the beginning, and the messages after them."""
+    """Return the texts of the system messages at the beginning, and the messages after them.
+
+    Raises ``RequestRejected`` for a role that no vendor has.
+    """
+    if unknown := {message.role for message in messages} - _ROLES:
+        raise RequestRejected(f"a message has the role {min(unknown)!r}. Roles: {', '.join(sorted(_ROLES))}")
     start = next((i for i, m in enumerate(messages) if m.role not in SYSTEM), len(messages))
     texts = [text_of(message) for message in messages[:start]]
     return [text for text in texts if text.strip()], messages[start:]

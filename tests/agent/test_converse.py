@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evalkit import (
+    Audio,
     Done,
     Image,
     Message,
@@ -217,6 +218,15 @@ async def test_why_a_conversation_ended_decides_the_status_of_its_answer(turn, s
     assert len(conversation.calls) == (3 if stopped == "max_turns" else 0)
 
 
+async def test_a_conversation_that_used_up_its_turns_says_so_beside_what_else_went_wrong() -> None:
+    model = scripted([call("add", a=1, b=1)], [call("substract", a=1)])
+    await converse(model, "?", tools=[add], max_turns=2)
+    assert [made.response.notes for made in model.calls] == [
+        (),
+        ("called a tool that there is not", "the conversation had used up its turns before the answer"),
+    ]
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -268,16 +278,33 @@ async def test_results_are_texts_json_or_pictures() -> None:
     @tool
     def get(kind: str) -> Any:
         """Return a value."""
-        values = {"text": "é", "none": None, "list": [1, {"a": None}], "picture": picture, "no": object()}
+        values = {"text": "é", "none": None, "list": [1, {"a": None}], "picture": picture}
         return {**values, "both": ["Look:", picture]}[kind]
 
-    kinds = ("text", "none", "list", "picture", "both", "no")
+    kinds = ("text", "none", "list", "picture", "both")
     conversation = await converse(scripted([call("get", kind=k) for k in kinds], "done"), "?", tools=[get])
     messages = [m for m in conversation.messages if m.role == "tool"]
     assert [m.content for m in messages[:3]] == ["é", "null", '[1,{"a":null}]']
     assert messages[3].content == (picture,)
     assert [getattr(part, "text", part) for part in messages[4].content] == ["Look:", picture]
-    assert conversation.calls[5].problem == "failed"  # what has no JSON cannot be told
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (object(), "the tool get returned what JSON cannot hold .*object.*: return a text"),
+        ({"scan": Image.of(b"png")}, r"the tool get returned media that models do not get so \(Image\)"),
+        ([Image.of(b"png"), {"a": [Audio.of(b"wav")]}], r"\(Audio\): return an Image, or a list"),
+    ],
+)
+async def test_a_result_that_no_model_could_read_is_the_tasks_fault(value, why) -> None:
+    @tool
+    def get() -> Any:
+        """Return a value."""
+        return value
+
+    with pytest.raises(UsageError, match=why):
+        await converse(scripted([call("get")], "done"), "?", tools=[get])
 
 
 async def test_messages_generation_and_native_turns_reach_the_model() -> None:
@@ -302,12 +329,23 @@ async def test_messages_generation_and_native_turns_reach_the_model() -> None:
         ({"tool_choice": "required"}, "needs tools="),
         ({"tools": [tool(name="none")(add.fn)]}, "'none' cannot be the name of a tool"),
         ({"tools": [tool(name="a b")(add.fn)]}, "'a b' cannot be the name of a tool"),
+        ({"tools": add}, r"tools= takes a list: write tools=\[add\]"),
+        (
+            {"messages": [{"role": "user", "content": "?"}]},
+            r"list of Message, such as .* one of its messages is",
+        ),
         ({"tools": [len]}, "converse runs tools, and .*len.* has no function: write @tool"),
     ],
 )
 async def test_wrong_arguments_are_refused(arguments, message) -> None:
     with pytest.raises(UsageError, match=message):
-        await converse(scripted("x"), "?", **arguments)
+        await converse(scripted("x"), **{"messages": "?", **arguments})
+
+
+async def test_any_iterable_of_tools_is_offered_in_each_turn() -> None:
+    model = scripted([call("add", a=1, b=1)], "2")
+    await converse(model, "?", tools=(each for each in [add]))
+    assert [[t.name for t in made.request.tools] for made in model.calls] == [["add"], ["add"]]
 
 
 # --- The perfect model -------------------------------------------------------------------------------------
@@ -382,6 +420,11 @@ async def test_a_function_may_be_the_user() -> None:
         return "Go on."
 
     assert (await converse(scripted("x"), "?", user=never, max_turns=4)).stopped == "max_turns"
+
+
+async def test_a_function_that_plays_the_user_must_return_a_text() -> None:
+    with pytest.raises(UsageError, match="plays the user returned 7: it must return the user's next text"):
+        await converse(scripted("x"), "?", user=lambda messages: 7)
 
 
 async def test_an_empty_reply_ends_a_conversation_with_a_user() -> None:

@@ -180,6 +180,18 @@ def several(*queries: str):
     pass
 
 
+def unnamed(x: int, /):
+    pass
+
+
+async def lines(n: int):
+    yield n
+
+
+def of_class(cls, n: int):
+    pass
+
+
 def opaque(thing: Opaque):
     pass
 
@@ -192,7 +204,12 @@ def nowhere(thing: Missing):  # noqa: F821
     ("fn", "message"),
     [
         (untyped, "argument 'query' has no type: write query: str"),
-        (several, r"\*queries.* has no name of its own"),
+        (several, r"\*queries.* cannot be given by name: write each argument out"),
+        (unnamed, "x: .* cannot be given by name"),
+        (lines, "the tool lines yields: a tool returns its result"),
+        (staticmethod(opaque), "write @tool below @staticmethod"),
+        (classmethod(opaque), "a classmethod cannot be a tool: write a function, or a method with self"),
+        (of_class, "a classmethod cannot be a tool"),
         (len, "takes a function that is written with def, not <built-in function len>"),
         (opaque, "no JSON schema can describe its arguments: .*Opaque"),
         (nowhere, "its types cannot be read: .*Missing"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from google.genai import types as google
 
 from evalkit.errors import Overloaded, ProbeError, RequestRejected, UsageError
 from evalkit.models import load
@@ -66,6 +69,21 @@ def test_broken_arguments_go_back_as_they_were():
         )
     )
     assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"arguments": '{"zone": '}
+
+
+def test_calls_that_gemini_did_not_make_say_so_in_place_of_a_signature():
+    """Gemini 3 refuses a turn whose first call has no signature, as calls that a task shows as examples."""
+    calls = (ToolCall("c1", "now", {}), ToolCall("c2", "now", {}))
+    results = (Message("tool", "Noon.", tool_call_id=call.id) for call in calls)
+    body = payload(Request(messages=(*ASK.messages, Message("assistant", "", calls), *results)))
+    parts = body["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == ["skip_thought_signature_validator", None]
+    google.Content.model_validate_json(json.dumps(body["contents"][1]))
+
+
+def test_a_role_that_no_vendor_has_is_refused():
+    with pytest.raises(RequestRejected, match=r"role 'human'\. Roles: assistant, developer, system"):
+        payload(Request(messages=(Message("human", "Hi."),)))
 
 
 def test_a_model_may_be_named_with_its_folder(keys):

@@ -109,6 +109,30 @@ def test_published_prices(configured) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "usage", "dollars"),
+    [
+        (
+            'anthropic:claude-sonnet-4-5?extra.cache_control={"type":"ephemeral","ttl":"1h"}',
+            Usage(100_000, cache_write_tokens=100_000),
+            0.1 * 6,
+        ),
+        ("anthropic:claude-opus-4-8?extra.speed=fast", Usage(100_000, 10_000), 0.1 * 10 + 0.01 * 50),
+        ("openai:gpt-5-mini?extra.service_tier=flex", Usage(100_000), 0.1 * 0.125),
+        ("anthropic:claude-sonnet-4-5?extra.service_tier=auto", Usage(100_000), 0.1 * 3),
+    ],
+)
+def test_what_a_spec_asks_for_at_another_price_has_that_price(configured, spec, usage, dollars) -> None:
+    """Anthropic's writes for an hour cost twice the input, and its fast mode twice the model's price."""
+    assert price_of(spec).of(usage) == pytest.approx(dollars)
+
+
+def test_a_service_tier_of_gemini_has_its_price(configured) -> None:
+    name, usage = "gemini:gemini-3.8-flash-tts", Usage(100_000)
+    flex = price_of(f"{name}?extra.serviceTier=flex").of(usage)
+    assert flex == pytest.approx(price_of(name).of(usage) / 2)
+
+
+@pytest.mark.parametrize(
     "spec",
     [
         "openai:gpt-4o@http://127.0.0.1:8000",
@@ -116,6 +140,8 @@ def test_published_prices(configured) -> None:
         "openai:gpt-4o@https://api.openai.com/v1,https://my.azure-api.net",
         "sglang:Qwen/Qwen3-8B",
         "openai:no-such-model",
+        "gemini:gemini-3-pro-preview?extra.serviceTier=priority",  # the table has only the usual price
+        "anthropic:claude-haiku-4-5?extra.speed=fast",
         "openai:whisper-1",
     ],
 )
