@@ -223,7 +223,7 @@ async def test_a_conversation_that_used_up_its_turns_says_so_beside_what_else_we
     await converse(model, "?", tools=[add], max_turns=2)
     assert [made.response.notes for made in model.calls] == [
         (),
-        ("called a tool that there is not", "the conversation had used up its turns before the answer"),
+        ("called an unknown tool", "the conversation had used up its turns before the answer"),
     ]
 
 
