@@ -220,9 +220,11 @@ def _from_table(spec: ModelSpec) -> Price | None:
 def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
     """Return the price of a model of the table; None where the table has none for tokens, or for batches."""
     context = _context(spec)
-    kinds = [variant.when.get("processing") for variant in model.price_variants or ()]
-    if "processing" in context and ("batch" not in kinds or model not in provider.models):
-        return None  # the table would answer with the full price
+    variants = [variant.when for variant in model.price_variants or ()]
+    for kind, value in context.items():
+        known = any(when.get(kind) == value for when in variants)
+        if value not in _ORDINARY and (not known or model not in provider.models):
+            return None  # the table would answer with the ordinary price
     prices = model.get_prices(_now(), context)
     if prices.input_mtok is None or prices.output_mtok is None:  # by hours, pages or pictures
         return None
@@ -248,11 +250,14 @@ def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
     return Price(_name(spec), facts, rates_of)
 
 
+_ORDINARY = ("auto", "default", "standard", "standard_only")  # words for the ordinary price
+
+
 def _context(spec: ModelSpec) -> dict[str, str]:
     """Return what a request asks for that has a price of its own, as the table names it."""
     context = {"processing": "batch"} if spec.options.get("batch") else {}
-    tier = spec.extra.get("service_tier")
-    return context | ({"service_tier": str(tier)} if tier else {})
+    asked = {name: spec.extra.get(name) for name in ("service_tier", "speed")}
+    return context | {name: str(value) for name, value in asked.items() if value}
 
 
 def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int) -> Rates:
