@@ -489,6 +489,11 @@ class ServerInfo(Struct, frozen=True):
             plain = {k: str(v) if type(v) is int else v for k, v in self.identity.items()}
             msgspec.structs.force_setattr(self, "identity", plain)
 
+    @property
+    def replies_of_a_file(self) -> bool:
+        """Whether the replies were made elsewhere and are read from a file, so that nothing is called."""
+        return self.identity.get("provider") == "predictions"
+
 
 class Bar(Protocol):
     """One progress bar."""

@@ -240,7 +240,7 @@ def against_cost(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
     )
     base = alt.Chart(pd.DataFrame(lines)).encode(x=cost)
     score = alt.Y("value:Q", title=axis_title(info), scale=alt.Scale(zero=False))
-    tooltip = [*_TOOLTIP, alt.Tooltip("cost:Q", title="US dollars", format="$.4~f")]
+    tooltip = [*_TOOLTIP, alt.Tooltip("cost:Q", title="US dollars", format="$,.4~r")]
     points = base.mark_circle(color=TEAL, size=110, opacity=1).encode(y=score, tooltip=tooltip)
     whiskers = base.mark_rule(color=TEAL).encode(y=alt.Y("low:Q"), y2="high:Q")
     labels = base.mark_text(dy=-9, fontSize=12, color=GREY).encode(y=alt.Y("high:Q"), text="label:N")

@@ -49,6 +49,11 @@ def number(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:,.3f}"
 
 
+def dollar_column(label: str) -> Any:
+    """Return a column of US dollars, the smallest amounts too; a dash where a price is unknown."""
+    return st.column_config.NumberColumn(label, format="$%.4g", width=90, help="US dollars; –: unknown price")
+
+
 def interval(estimate: Estimate | None) -> str:
     """Return the interval as ``[0.412, 0.498]``, or ``undetermined`` where an end is infinite."""
     if estimate is None:

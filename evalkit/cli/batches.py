@@ -18,7 +18,7 @@ from evalkit.models.batch.journal import JOURNAL, Job, Journal
 
 @click.group()
 def batches() -> None:
-    """List or cancel jobs at vendors' batch interfaces (models with ?batch=true)."""
+    """List, cancel or forget jobs at vendors' batch interfaces (models with ?batch=true)."""
 
 
 @batches.command("list")
@@ -46,6 +46,17 @@ def cancel(jobs: tuple[str, ...], store_url: str | None) -> None:
         for journal, job in [_find(journals, name) for name in jobs]:
             asyncio.run(_cancel(job, journal))
             echo(f"{job.id or job.name}: the vendor was asked to cancel it")
+
+
+@batches.command()
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@store_option
+def forget(jobs: tuple[str, ...], store_url: str | None) -> None:
+    """Forget jobs that the vendor no longer has. A resumed run asks, and pays for, their lines again."""
+    with _journals(store_url) as journals:
+        for journal, job in [_find(journals, name) for name in jobs]:
+            journal.drop(job.name)
+            echo(f"{job.id or job.name}: forgotten, with {job.open:,} lines that had no reply yet")
 
 
 async def _cancel(job: Job, journal: Journal) -> None:

@@ -237,15 +237,10 @@ class RunBatch:
         if self.quiet and not limits.limited:
             return
         echo(f"{self.open_run.model if self.open_run else ''}: {forecast.text()}", err=True)
-        above = []
-        if limits.max_cost and forecast.cost and limits.cost + forecast.cost.value > limits.max_cost:
-            above.append(f"--max-cost {limits.max_cost:g}")
-        if limits.max_tokens and limits.tokens + forecast.tokens.value > limits.max_tokens:
-            above.append(f"--max-tokens {limits.max_tokens:,.0f}")
+        cost = forecast.cost.value if forecast.cost else None
+        _, above = limits.room_for(cost, forecast.tokens.value)
         if above:
-            echo(
-                f"That is more than {' and '.join(above)}: the run will stop there; resume goes on.", err=True
-            )
+            echo(f"That is more than {above}: the run will stop there; resume goes on.", err=True)
 
     def compare(self) -> None:
         """Compare each complete run with the first run of its task, for the report."""

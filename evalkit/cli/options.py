@@ -72,8 +72,8 @@ time_option = click.option(
 )
 
 
-def _above_zero(what: str) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
-    """Return the reader of a limit: ``5``, ``0.5`` or ``2e6``, of ``what``."""
+def _limit(what: str, least: float) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """Return the reader of a limit: ``5``, ``0.5`` or ``2e6``, of ``what``, from ``least`` on."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
         if value is None:
@@ -82,7 +82,7 @@ def _above_zero(what: str) -> Callable[[click.Context, click.Parameter, str | No
             number = float(value)
         except ValueError:
             number = 0.0
-        if not 0 < number < math.inf:  # NaN is not, either
+        if not least <= number < math.inf:  # NaN is not, either
             raise click.BadParameter(f"{value!r}: must be {what}", ctx, param)
         return number
 
@@ -93,13 +93,13 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--max-cost`` and ``--max-tokens``."""
     cost = click.option(
         "--max-cost",
-        callback=_above_zero("a number of US dollars above 0, such as 5 or 0.50"),
+        callback=_limit("a number of US dollars above 0, such as 5 or 0.50", least=5e-324),
         metavar="DOLLARS",
         help="Stop when this command has spent this amount; resume goes on.",
     )
     tokens = click.option(
         "--max-tokens",
-        callback=_above_zero("a number of tokens above 0, such as 500000 or 2e6"),
+        callback=_limit("a number of tokens, 1 or more, such as 500000 or 2e6", least=1),
         metavar="N",
         help="Stop when this command has used N tokens, of prompts and replies together. For the length of a "
         "reply, write ?max_tokens=N behind the model.",

@@ -158,15 +158,16 @@ def _cost(run: Run) -> str:
 
 def _judge_cost(run: Run) -> str:
     """Return what the calls of the judge and of other models cost; empty where there were none."""
-    asked = run.spec.provenance.get("judged", {}).get("asked") and run.calls
+    asked = run.spec.provenance.get("judged", {}).get("asked")
     unknown = run.judge_cost is None and run.cost is not None
     return dollars(run.judge_cost) if run.judge_cost or asked or unknown else ""
 
 
 def _spent(run: Run) -> str:
-    """Return what was paid, where that is more than the stored samples cost."""
+    """Return what was paid, where that is more than the samples cost: "at least" with unknown prices."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
-    return dollars(paid) if paid > 1.005 * stored else ""
+    least = "at least " * (run.cost is None or run.judge_cost is None)
+    return least + dollars(paid) if paid > 1.005 * stored else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -76,8 +77,17 @@ async def connect(
         if service is not None:
             probed = _with_window(probed)
             key = partial(request_key, probed.info.identity, namespace=namespaces(mode, namespace)[0])
+            began = time.time()
             journal = Journal(responses.with_name(JOURNAL))
-            batched = Batched(service, journal, key, model=text, stop=stop, down_s=probed.traits.down_timeout)
+            batched = Batched(
+                service,
+                journal,
+                key,
+                model=text,
+                cached=lambda key: cache.newer(key, began),
+                stop=stop,
+                down_s=probed.traits.down_timeout,
+            )
         sender = wrap(
             backend,
             probed.traits,

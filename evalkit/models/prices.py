@@ -223,7 +223,7 @@ def _table_price(spec: ModelSpec, provider: Any, model: Any) -> Price | None:
     context = _context(spec)
     for name, value in context.items():
         listed = [variant.when.get(name) for variant in model.price_variants or ()]
-        if value not in (*listed, *_USUAL) or (name == "processing" and model not in provider.models):
+        if value not in _USUAL and (value not in listed or model not in provider.models):
             return None  # the table would answer with the usual price
     prices = model.get_prices(_now(), context)
     if prices.input_mtok is None or prices.output_mtok is None:  # by hours, pages or pictures

@@ -212,7 +212,7 @@ class _Run:
                 return
             status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
-        calls = model.calls
+        calls, of_file = model.calls, model.facts.replies_of_a_file
         from_cache = sum(call.response.from_cache for call in calls)
         if answer is not None:
             for call in calls:
@@ -230,11 +230,11 @@ class _Run:
                 images=tuple(image for call in calls for image in call.request.images),
                 error=error,
                 tokens=_tokens([call.response for call in calls]),
-                calls=len(calls),
+                calls=0 if of_file else len(calls),
                 calls_from_cache=from_cache,
                 latency_s=time.perf_counter() - start,
                 cut=_cut(answer.response if answer else None),
-                cost=spent.of_model(len(calls) - from_cache),
+                cost=None if of_file else spent.of_model(len(calls) - from_cache),
                 judge_cost=spent.judge,
             )
         )

@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalkit.errors import SetupError
 from evalkit.model import Model
+from evalkit.models.middleware.spending import Spending
 from evalkit.models.prices import Price
 from evalkit.models.schedule.lengths import CHARS_PER_TOKEN
 from evalkit.run.fingerprint import first_samples
@@ -90,6 +92,23 @@ class Forecast:
         known = f"; {cached} of them are in the cache" if self.cached else ""
         samples = f"{self.n:,} sample{'s' * (self.n != 1)}"
         return f"{what}: {samples} with prompts of about {self.prompt:,.0f} tokens, {replies}{known}"
+
+
+def check_round(forecast: Forecast, window: int, spending: Spending) -> None:
+    """Refuse samples that go out in one batch, ``window`` at once, and would pass a limit before any reply.
+
+    A batch is paid as a whole. Raises ``SetupError``.
+    """
+    at_once = min(window, forecast.n)
+    cost = forecast.cost.value * at_once / forecast.n if forecast.cost else None
+    room, above = spending.room_for(cost, forecast.tokens.value * at_once / forecast.n)
+    if above:
+        fit = int(room * at_once)
+        fewer = f", or send fewer samples at once: --window {fit}" if fit else ""
+        raise SetupError(
+            f"{forecast.text()}. A batch is paid as a whole, and {at_once:,} samples at once would be more "
+            f"than {above}: nothing was sent. Raise the limit{fewer}"
+        )
 
 
 def _tokens(range_: Range) -> str:

@@ -35,7 +35,7 @@ from evalkit.run.aggregate import aggregate_run
 from evalkit.run.call_facts import call_facts
 from evalkit.run.display import RunDisplay
 from evalkit.run.fingerprint import Survey, survey
-from evalkit.run.forecast import Forecast, forecast
+from evalkit.run.forecast import Forecast, check_round, forecast
 from evalkit.run.history import earlier_calls, earlier_lengths, earlier_probe
 from evalkit.run.samples import samples_of
 from evalkit.run.sampling import selected
@@ -316,13 +316,15 @@ async def _forecast(work: engine.Work, item: Item, spec: RunSpec, store: Store, 
         if found is not None:
             if not work.done:
                 store.runs.add_provenance(spec.id, forecast=found.facts())
+            if work.model.adapter is not None and work.model.adapter.batches() is not None:
+                check_round(found, work.window, options.spending)
             options.on_forecast(found)
 
 
 def _prompt(store: Store, spec: RunSpec) -> dict[str, Any]:
     """Return what the run asked for its first sample, and the SHA-256 of the whole first request."""
     first = next(store.samples.records(spec.id, sequences=[0]), None)
-    replies_of_a_file = spec.provenance["model"]["identity"].get("provider") == "predictions"
+    replies_of_a_file = ServerInfo(spec.provenance["model"]["identity"]).replies_of_a_file
     if first is None or not first.requests or replies_of_a_file:  # another prompt made them
         return {}
     whole = hashlib.sha256(canonical(first.requests[0])).hexdigest()

@@ -196,8 +196,8 @@ def table(rows: Sequence[Row], info: MetricInfo) -> None:
         "interval": "Interval",
         "bounds": st.column_config.TextColumn("Bounds", width=120),
         "note": st.column_config.TextColumn("Not ranked because", width=330),
-        "cost": st.column_config.NumberColumn("Cost", format="$%.4f"),
-        "judge_cost": st.column_config.NumberColumn("Judge", format="$%.4f"),
+        "cost": text.dollar_column("Cost"),
+        "judge_cost": text.dollar_column("Judge"),
         "ended": "Ended",
         "run": "Run",
     }

@@ -63,7 +63,7 @@ def table(runs: Sequence[Run]) -> list[int]:
             "task": st.column_config.TextColumn(width="medium"),
             "score": st.column_config.NumberColumn(format="%.3f", width=80),
             "samples": st.column_config.TextColumn(width=90),
-            "cost": st.column_config.NumberColumn(format="$%.4f", width=90),
+            "cost": text.dollar_column("cost"),
         },
         on_select="rerun",
         selection_mode="multi-row",

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "said"),
     [
         ((*RUN, "--max-cost", "0"), "must be a number of US dollars above 0"),
-        ((*RUN, "--max-tokens", "-5"), "must be a number of tokens above 0"),
+        ((*RUN, "--max-tokens", "-5"), "must be a number of tokens, 1 or more"),
         ((*RUN, "--repeat", "0"), "0 is not in the range x>=1"),
         ((*RUN, "--window", "0"), "0 is not in the range x>=1"),
         (("rescore", "latest", "--reasoning-marks", "<a>"), MARKS),

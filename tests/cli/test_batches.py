@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -24,8 +25,9 @@ def samples():
 
 @task(samples, metrics=[exact_match()])
 async def many(sample, model) -> Answer:
-    return Answer(await model.generate(sample.input))
+    return Answer(await model.generate(sample.input, max_tokens=2))
 """
+PRICES = '[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n'
 ONCE = Counter({f"question {i}": 1 for i in range(N)})
 VENDORS = {
     "openai": "openai:tiny@{}?batch=true&batch_wait=0.3",
@@ -145,10 +147,28 @@ def test_a_job_is_cancelled_by_its_id(evalkit, server, arguments) -> None:
     assert resumed["counts"] == {"ok": N}
 
 
+def test_a_job_that_the_vendor_has_deleted_is_asked_again_once_it_is_forgotten(
+    evalkit, server, arguments
+) -> None:
+    server.held = True
+    process = evalkit.start(*arguments())
+    wait_until(process, lambda: looks(server))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    server.jobs.clear()
+    server.held = False
+    stopped = evalkit("resume", "latest", code=1)
+    assert "Is the key that of another account or project?" in stopped.stderr
+    assert "evalkit batches forget batch_0" in stopped.stderr
+    assert "forgotten, with 120 lines" in evalkit("batches", "forget", "batch_0").stdout
+    (resumed,) = evalkit.json("resume", "latest")["runs"]
+    assert (resumed["counts"], server.paid) == ({"ok": N}, ONCE)
+
+
 def test_a_judges_calls_go_by_batch_too(evalkit, server, tmp_path: Path) -> None:
     judged = TASK.replace("sample, model)", "sample, model, judge)").replace(
-        "    return Answer(await model.generate(sample.input))",
-        "    reply = await model.generate(sample.input)\n"
+        "    return Answer(await model.generate(sample.input, max_tokens=2))",
+        "    reply = await model.generate(sample.input, max_tokens=2)\n"
         "    await judge.relation([Passage('1', 'The sky is blue.')], reply.text, sample)\n"
         "    return Answer(reply)",
     )
@@ -169,11 +189,24 @@ async def judge(cache_dir):
     assert server.chats <= 2  # the probe's
 
 
+def test_a_batch_above_a_limit_is_not_sent(evalkit, server, arguments, tmp_path: Path) -> None:
+    """It is paid as a whole: the limit would be noticed when all is spent."""
+    (tmp_path / "evalkit.toml").write_text(PRICES)
+    refused = evalkit(*arguments(), "--max-cost", "0.1", code=1)
+    assert "120 samples at once would be more than --max-cost 0.1: nothing was sent" in refused.stderr
+    assert not server.jobs
+    (window,) = re.findall(r"send fewer samples at once: --window (\d+)", refused.stderr)
+    (run,) = evalkit.json("resume", "latest", "--window", window, "--max-cost", "0.1", code=130)["runs"]
+    assert 0 < run["n"] == sum(server.paid.values()) < N
+    refused = evalkit(*arguments(), "--max-tokens", "100", code=1)
+    assert "more than --max-tokens 100: nothing was sent" in refused.stderr
+
+
 def test_at_a_limit_of_cost_the_replies_of_a_submitted_job_are_all_taken(
     evalkit, server, arguments, tmp_path: Path
 ) -> None:
-    (tmp_path / "evalkit.toml").write_text('[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n')
-    (run,) = evalkit.json(*arguments(), "--max-cost", "0.02")["runs"]
+    (tmp_path / "evalkit.toml").write_text(PRICES)
+    (run,) = evalkit.json(*arguments(), "--max-cost", "0.9")["runs"]  # the forecast is 0.5
     assert (run["status"], run["n"], server.paid) == ("complete", N, ONCE)
     assert run["spent"]["model"] == pytest.approx(N * 9 * 1000 / 1e6)
     assert evalkit.json("batches", "list")["jobs"] == []
@@ -181,7 +214,7 @@ def test_at_a_limit_of_cost_the_replies_of_a_submitted_job_are_all_taken(
 
 def test_at_a_limit_of_tokens_what_failed_in_a_job_is_not_asked_again(evalkit, server, arguments) -> None:
     server.outcome = lambda question, times: ("error", 500) if question.endswith("7") else ("ok", "yes")
-    (run,) = evalkit.json(*arguments(), "--max-tokens", "20", code=130)["runs"]
+    (run,) = evalkit.json(*arguments(), "--max-tokens", "700", code=130)["runs"]
     assert run["n"] == N - N // 10
     assert len(server.jobs) == 1
     server.outcome = lambda question, times: ("ok", "yes")

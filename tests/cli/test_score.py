@@ -48,6 +48,10 @@ def score(evalkit):
 def test_predictions_pass_through_the_task_and_are_stored_under_their_name(score) -> None:
     (run,) = score(GOOD, "--name", "system-x")["runs"]
     assert (run["model"], run["status"], run["n"], run["calls_from_cache"]) == ("system-x", "complete", 4, 0)
+    assert (run["calls"], run["cost"]) == (0, None)  # nothing was called
+    shown = score.evalkit("show", run["id"]).stdout
+    assert "cost" not in shown
+    assert "calls" not in shown
     assert run["metrics"]["exact_match"]["value"] == 1.0, "the task reads ' A!' as it reads a model's reply"
     assert score.evalkit.json("show", run["id"])["runs"][0]["model"] == "system-x"
     shown = score.evalkit.json("show", run["id"], "--sample", "q1")

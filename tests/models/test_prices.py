@@ -99,6 +99,26 @@ def test_a_batch_without_a_price_in_the_table_is_unknown_and_not_the_full_price(
     assert prices._from_table(ModelSpec(spec.provider, spec.name, spec.urls, options={"batch": True})) is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "factor"),
+    [
+        ("openai:gpt-5?extra.service_tier=flex", 0.5),
+        ("openai:gpt-5?extra.service_tier=priority", 2),
+        ("openai:gpt-5?extra.service_tier=auto", 1),
+        ("openai:gpt-5?extra.service_tier=flexx", None),
+        ("openai:gpt-4-turbo?extra.service_tier=priority", None),
+        ("openai:gpt-5?batch=true&extra.service_tier=turbo", None),
+        ("anthropic:claude-sonnet-4-5?extra.speed=fast", None),
+    ],
+)
+def test_a_tier_that_the_table_does_not_have_is_unknown_and_not_the_ordinary_price(
+    configured, asked: str, factor: float | None
+) -> None:
+    usage = Usage(1000, 1000)
+    price, ordinary = price_of(asked), price_of(asked.partition("?")[0])
+    assert (price and price.of(usage)) == (factor and pytest.approx(factor * ordinary.of(usage)))
+
+
 def test_published_prices(configured) -> None:
     """Claude Sonnet 4.5 on Anthropic's page: $3 and $15 a million, cached reads $0.30, writes $3.75."""
     usage = Usage(

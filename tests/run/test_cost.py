@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import random
+import subprocess
+from tempfile import TemporaryFile
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
 
+from evalkit.cli import cli, output
+from evalkit.errors import EvalkitError
+from tests.conftest import Command
 from tests.servers.scripted import Scripted
 
 TASK = """
@@ -41,13 +49,38 @@ def lengths(body: dict) -> dict[str, int]:
     return {"prompt_tokens": len(text) // 4, "completion_tokens": random.Random(text).randint(20, 80)}
 
 
+class InProcess(Command):
+    """The command without a process of its own, which spares its imports: most of the time of these tests."""
+
+    def __call__(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        with (
+            contextlib.chdir(self.folder),
+            TemporaryFile() as document,
+            patch.object(output, "_out", document.fileno()),
+        ):
+            done = CliRunner().invoke(cli, arguments, env=self.environment)
+            document.seek(0)
+            out = document.read().decode() or done.stdout
+        exit_code, err = done.exit_code, done.stderr
+        if isinstance(done.exception, EvalkitError):  # as ``main`` does
+            exit_code, err = 2, f"{err}evalkit: {done.exception}"
+        assert code is None or exit_code == code, f"exit {exit_code}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, exit_code, out, err)
+
+
 @pytest.fixture
-def paid(evalkit, scripted: Scripted):
+def in_folder(evalkit, scripted: Scripted):
+    """A folder with a task and prices, and a server whose replies have lengths."""
     (evalkit.folder / "task_words.py").write_text(TASK)
     (evalkit.folder / "evalkit.toml").write_text(PRICES)
     scripted.usage = lengths
     scripted.reply = lambda question: "SUPPORTED" if "SUPPORTED" in question else "yes [1]."
     return evalkit
+
+
+@pytest.fixture
+def paid(in_folder):
+    return InProcess(in_folder.folder)
 
 
 def test_a_run_costs_what_its_calls_cost_and_again_from_the_cache_nothing(paid, scripted: Scripted) -> None:
@@ -110,7 +143,9 @@ def test_a_baseline_costs_nothing(paid) -> None:
     assert (run["status"], run["cost"]) == ("complete", 0)
 
 
-def test_a_limit_stops_the_run_and_resume_goes_on(paid, scripted: Scripted) -> None:
+def test_a_limit_stops_the_run_and_resume_goes_on(in_folder, scripted: Scripted) -> None:
+    """In processes of its own, which handle signals and exit."""
+    paid = in_folder
     scripted.delay_s = 0.02
     command = ("run", "task_words.py", "--max-inflight", "3", "--model", f"openai:tiny@{scripted.url}")
     stopped = paid(*command, "--max-cost", "0.05", "--json", code=130)
@@ -169,12 +204,10 @@ def test_the_forecast_holds_what_the_run_then_costs(paid, scripted: Scripted) ->
 
 
 @pytest.mark.parametrize("value", ["abc", "nan", "0", "-1", "inf", "5$"])
-@pytest.mark.parametrize(("option", "unit"), [("--max-cost", "US dollars"), ("--max-tokens", "tokens")])
+@pytest.mark.parametrize(
+    ("option", "unit"), [("--max-cost", "US dollars above 0"), ("--max-tokens", "tokens, 1 or more")]
+)
 def test_a_limit_that_is_no_number_is_refused(option: str, unit: str, value: str) -> None:
-    from click.testing import CliRunner
-
-    from evalkit.cli.run import run
-
-    done = CliRunner().invoke(run, ["words", "--model", "baseline:gold", option, value])
+    done = CliRunner().invoke(cli, ["run", "words", "--model", "baseline:gold", option, value])
     assert done.exit_code == 2
-    assert f"Invalid value for '{option}': '{value}': must be a number of {unit} above 0" in done.output
+    assert f"Invalid value for '{option}': '{value}': must be a number of {unit}" in done.output

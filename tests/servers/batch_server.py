@@ -52,7 +52,9 @@ class BatchServer:
     - ``held``: jobs stay in progress. ``looks``: how often a state is asked for until the job has ended.
     - ``outcome(question, times)``: how a line ends, when its question has been in ``times`` jobs.
     - ``loses(question, times)``: its line is in no result. ``doubles``, ``shuffles``: of all results.
-    - ``garbles``: a broken line is among the results. ``breaks_off``: how many downloads end half-way.
+    - ``garbles``: a broken line is among the results. ``breaks_off``: how many downloads end half-way;
+      ``cuts``: how many do so without a sign of it. ``pages``: how many are a proxy's page.
+    - ``unclear``: how many states are no state of a job.
     - ``refuses``: the job fails its validation with this code and message.
     - ``vanishes(job)``: the job is not known any more once it has ended.
     - ``busy``: the number of submissions that get 429. ``hangs_up``: of those that get no reply.
@@ -68,6 +70,9 @@ class BatchServer:
     shuffles: bool = False
     garbles: bool = False
     breaks_off: int = 0
+    cuts: int = 0
+    pages: int = 0
+    unclear: int = 0
     refuses: tuple[str, str] | None = None
     vanishes: Callable[[Job], bool] = lambda job: False
     busy: int = 0
@@ -134,6 +139,12 @@ class BatchServer:
         return "\n".join(rows).encode()
 
     async def download(self, request: web.Request, data: bytes) -> web.StreamResponse:
+        if self.pages:
+            self.pages -= 1
+            return web.Response(text="<html>Please log in</html>", content_type="text/html")
+        if self.cuts:
+            self.cuts -= 1
+            return web.Response(body=data[: len(data) // 2])
         if not self.breaks_off:
             return web.Response(body=data)
         self.breaks_off -= 1
@@ -194,6 +205,9 @@ class BatchServer:
         )
 
     async def state(self, request: web.Request) -> web.Response:
+        if self.unclear:
+            self.unclear -= 1
+            return web.json_response({"id": "batch_0", "request_counts": [1]})
         return web.json_response(self._openai(self.look(request.match_info["job"])))
 
     async def cancel(self, request: web.Request) -> web.Response:

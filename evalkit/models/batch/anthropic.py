@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from evalkit.models.batch.http import HTTPBatches, cancelled_line, expired_line, failed_line, text_of
+from evalkit.models.batch.http import HTTPBatches, cancelled_line, counted, expired_line, failed_line, text_of
 from evalkit.models.openai import wire
 from evalkit.protocols import BatchResult, BatchState
 from evalkit.types import Request
@@ -51,7 +51,7 @@ class AnthropicBatches(HTTPBatches):
         for job in reversed(page.get("data") or []):
             found, created = text_of(job, "id"), datetime.fromisoformat(text_of(job, "created_at"))
             counts = wire.part_of(job.get("request_counts"), "request_counts")
-            fits = created.timestamp() > since - _CLOCKS_DIFFER_S and sum(counts.values()) == len(keys)
+            fits = created.timestamp() > since - _CLOCKS_DIFFER_S and counted(counts, *counts) == len(keys)
             if found not in known and fits and await self._may_hold(job, set(keys)):
                 return found
         return None
@@ -69,7 +69,7 @@ class AnthropicBatches(HTTPBatches):
         data = await self.get(f"{self._jobs}/{job}")
         word = text_of(data, "processing_status")
         counts = wire.part_of(data.get("request_counts"), "request_counts")
-        done = sum(number for name, number in counts.items() if name != "processing")
+        done = counted(counts, *(counts.keys() - {"processing"}))
         return BatchState(word, word == "ended", done, cancelled=bool(data.get("cancel_initiated_at")))
 
     async def results(self, job: str) -> AsyncIterator[BatchResult]:

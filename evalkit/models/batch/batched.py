@@ -22,11 +22,10 @@ from msgspec.structs import replace
 
 from evalkit.errors import EvalkitError, ModelError, Overloaded, RequestRejected, ServerFailed, SetupError
 from evalkit.models.batch.files import files
-from evalkit.models.batch.jobs import Jobs
+from evalkit.models.batch.jobs import DOWN_S, PAUSES_S, Jobs
 from evalkit.models.batch.journal import Job, Journal
 from evalkit.models.middleware import call_stats
 from evalkit.models.middleware.call_stats import JobProgress
-from evalkit.models.middleware.scheduled import DOWN_S
 from evalkit.protocols import BatchResult, BatchService, BatchState
 from evalkit.types import Request, Response
 from evalkit.util.boundary import reason
@@ -41,14 +40,16 @@ _IN_CACHE_AFTER_S = 1.0
 
 class _Waiting(NamedTuple):
     request: Request
-    result: asyncio.Future[BatchResult]
+    result: asyncio.Future[BatchResult | Response]  # a response is of the cache
 
 
 class Batched:
     """Sends requests through a batch interface. ``key`` names a request in the journal: 32 bytes.
 
-    ``model`` is the model's spec, for the journal. Once ``stop`` is set, the waiting requests are cancelled;
-    their jobs go on at the vendor. At a limit of cost or tokens, submitted jobs are waited for.
+    ``cached`` returns the cached response of a key: another process may have taken it from a job for which
+    this one was about to wait. ``model`` is the model's spec, for the journal. Once ``stop`` is set, the
+    waiting requests are cancelled; their jobs go on at the vendor. At a limit of cost or tokens, submitted
+    jobs are waited for.
     """
 
     def __init__(
@@ -58,15 +59,16 @@ class Batched:
         key: Callable[[Request], bytes],
         *,
         model: str = "",
+        cached: Callable[[bytes], Response | None] = lambda key: None,
         stop: asyncio.Event | None = None,
         down_s: float | None = None,
     ) -> None:
-        self._service, self._journal, self._key = service, journal, key
+        self._service, self._journal, self._key, self._cached = service, journal, key, cached
         self._jobs = Jobs(service, journal, model, down_s or DOWN_S)
         self._stop, self._quiet_s, self._max_lines = stop, service.wait_s, service.max_lines
         self._waiting: dict[bytes, _Waiting] = {}
         self._collected: dict[bytes, Request] = {}  # not yet in a job
-        self._known: set[str] = set()  # jobs of the journal that are waited for, and not yet followed
+        self._known: set[bytes] = set()  # in a job of the journal that is not yet followed
         self._following: dict[str, asyncio.Task[None]] = {}
         self._held: set[str] = set()  # refused jobs that wait for another one to end
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +82,8 @@ class Batched:
         key = self._key(request)
         for attempt in range(TRIES):
             result = await self._result(key, request)
+            if isinstance(result, Response):
+                return result
             try:
                 response = self._read(result, request)
             except (Overloaded, ServerFailed) as problem:
@@ -126,13 +130,13 @@ class Batched:
 
     # --- Collect ---------------------------------------------------------------------------------------
 
-    async def _result(self, key: bytes, request: Request) -> BatchResult:
+    async def _result(self, key: bytes, request: Request) -> BatchResult | Response:
         if self._stop is not None:
             if self._stop.is_set():
                 raise asyncio.CancelledError
             if self._watcher is None:
                 self._watcher = asyncio.create_task(self._cancel_on(self._stop))
-        future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[BatchResult | Response] = asyncio.get_running_loop().create_future()
         self._waiting[key] = _Waiting(request, future)
         try:
             self._queue(key, request)
@@ -143,8 +147,8 @@ class Batched:
 
     def _queue(self, key: bytes, request: Request) -> None:
         """Let a request wait for the job that has it, else for the next one."""
-        if (name := self._journal.job_of(key)) is not None:
-            self._known.add(name)
+        if self._journal.job_of(key) is not None:
+            self._known.add(key)
         else:
             self._collected[key] = request
         if len(self._collected) >= self._max_lines:
@@ -167,9 +171,13 @@ class Batched:
 
     def _flush(self) -> None:
         """Submit what is collected, and follow the jobs of the journal that are waited for."""
-        for name in self._known - self._following.keys():
+        jobs = {key: self._journal.job_of(key) for key in self._known if self._still_waiting(key)}
+        self._known = {key for key, name in jobs.items() if name in self._following}
+        if self._known:  # the results may have been read before the request came: look again
+            self._flush_when_quiet()
+        for name in {name for name in jobs.values() if name} - self._following.keys():
             self._follow_soon(name)
-        self._known.clear()
+        self._again(key for key, name in jobs.items() if name is None)
         requests, self._collected = self._collected, {}
         if requests:
             self._spawn(self._submit_all(requests), requests)
@@ -203,24 +211,23 @@ class Batched:
             refused.clear()
             if file is None:
                 return
-            self._follow_soon(await self._jobs.submit(file))
+            name, keys = await self._jobs.submit(file)
+            if keys:
+                self._follow_soon(name)
+            self._again(line.key for line in file if line.key not in keys)
 
     # --- Wait ------------------------------------------------------------------------------------------
 
     def _follow_soon(self, name: str) -> None:
+        if name in self._following:  # found in the journal while it was submitted
+            return
         keys = self._journal.keys(name)
         self._following[name] = task = self._spawn(self._follow(name, keys), keys)
-        task.add_done_callback(lambda task: self._followed(name, keys, task))
+        task.add_done_callback(lambda task: self._followed(name))
 
-    def _followed(self, name: str, keys: list[bytes], task: asyncio.Task[None]) -> None:
-        """Follow a job again for the requests that began to wait when its results had been read."""
+    def _followed(self, name: str) -> None:
         del self._following[name]
         self._held.discard(name)
-        if not task.cancelled() and any(
-            key in self._waiting and self._journal.job_of(key) == name for key in keys
-        ):
-            self._known.add(name)
-            self._flush_when_quiet()
 
     async def _follow(self, name: str, keys: list[bytes]) -> None:
         """Wait for a job, and hand its replies to the requests that wait for them."""
@@ -239,10 +246,11 @@ class Batched:
         except RequestRejected as problem:
             if problem.status != 404:
                 raise
-            progress.state, progress.ended = "gone", True
-            lost = ServerFailed(f"the batch job {job.id} is no longer known to the server: {problem}")
-            self._journal.drop(name)
-            self._fail(keys, lost)
+            raise SetupError(
+                f"the batch job {job.id}, or its results, are not known to the server: {problem}. Is the key "
+                "that of another account or project? Then resume the run with the right one. If the job was "
+                f"deleted, `evalkit batches forget {job.id}` lets the run ask, and pay for, its lines again"
+            ) from None
 
     async def _refused(self, job: Job, state: BatchState, keys: list[bytes]) -> None:
         """Submit a job in smaller parts where the vendor's limit was reached; else raise ``SetupError``."""
@@ -263,17 +271,25 @@ class Batched:
         """Hand the results of an ended job to the requests that wait for them.
 
         Of several results of one line, the first reply counts. The journal keeps the lines for which no
-        request waits: the vendor has their replies.
+        request waits: the vendor has their replies. Results that the vendor counts and does not send are
+        downloaded again, before their lines are asked, and paid for, again.
         """
         answered: set[bytes] = set()
         problems: dict[bytes, EvalkitError] = {}
-        async for result in self._service.results(job.id or ""):
-            key = _key_of(result.key)
-            if result.problem is not None:
-                problems.setdefault(key, result.problem)
-            elif key not in answered:
-                answered.add(key)
-                self._deliver(key, result)
+        for pause in (*PAUSES_S[:3], None):
+            seen = set()
+            async for result in self._service.results(job.id or ""):
+                key = _key_of(result.key)
+                seen.add(result.key)
+                if result.problem is not None:
+                    problems.setdefault(key, result.problem)
+                elif key not in answered:
+                    answered.add(key)
+                    self._deliver(key, result)
+            if pause is None or len(seen) >= state.done:
+                break
+            call_stats.current.get().failures["incomplete results of a batch"] += 1
+            await asyncio.sleep(pause)
         left = [key for key in keys if key not in answered]
         failed = [key for key in left if self._journal.job_of(key) in (None, job.name)]
         self._journal.forget(failed)
@@ -283,10 +299,13 @@ class Batched:
         await asyncio.sleep(_IN_CACHE_AFTER_S)
         self._forget_kept()
 
-    def _deliver(self, key: bytes, result: BatchResult) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is not None and not waiting.result.done():
+    def _deliver(self, key: bytes, result: BatchResult | Response) -> None:
+        if waiting := self._still_waiting(key):
             waiting.result.set_result(result)
+
+    def _still_waiting(self, key: bytes) -> _Waiting | None:
+        waiting = self._waiting.get(key)
+        return None if waiting is None or waiting.result.done() else waiting
 
     def _fail(self, keys: Iterable[bytes], problem: EvalkitError) -> None:
         for key in keys:
@@ -295,12 +314,14 @@ class Batched:
     def _again(self, keys: Iterable[bytes]) -> None:
         """Collect waiting requests anew; those that another job has wait for that job."""
         for key in keys:
-            if key not in self._waiting:
+            if not (waiting := self._still_waiting(key)):
                 continue
             if self._stop is not None and self._stop.is_set():
-                self._waiting[key].result.cancel()
+                waiting.result.cancel()
+            elif self._journal.job_of(key) is None and (response := self._cached(key)):
+                self._deliver(key, response)
             else:
-                self._queue(key, self._waiting[key].request)
+                self._queue(key, waiting.request)
 
     def _spawn(self, work: Coroutine[Any, Any, None], keys: Iterable[bytes]) -> asyncio.Task[None]:
         """Run ``work`` in a task of its own; if it fails, so do the requests of ``keys``."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from evalkit.errors import ServerFailed
-from evalkit.models.batch.http import HTTPBatches, failed_line, text_of
+from evalkit.models.batch.http import HTTPBatches, counted, failed_line, text_of
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import fail
 from evalkit.protocols import BatchResult, BatchState
@@ -81,7 +81,6 @@ class GeminiBatches(HTTPBatches):
         metadata = _metadata(data)
         word = text_of(metadata, "state")
         stats = wire.part_of(metadata.get("batchStats"), "batchStats")
-        done = (stats.get(f"{kind}RequestCount") or 0 for kind in ("successful", "failed"))
         plain = word.partition("_STATE_")[2]
         error = wire.part_of(data.get("error"), "error")
         status = _http_status(error)
@@ -89,7 +88,7 @@ class GeminiBatches(HTTPBatches):
         return BatchState(
             word,
             ended=plain in _ENDED,
-            done=sum(map(int, done)),  # texts, as whole numbers of 64 bits are
+            done=counted(stats, "successfulRequestCount", "failedRequestCount"),
             refused=str(error.get("message") or word) if refused else "",
             too_much=refused and status == 429,
             cancelled=plain == "CANCELLED",

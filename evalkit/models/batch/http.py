@@ -16,8 +16,8 @@ from evalkit.models.openai.http_errors import Withheld, fail
 from evalkit.models.vendor import check_chat
 from evalkit.protocols import BatchResult, BatchService
 from evalkit.reading.surrogates import whole_values
-from evalkit.types import Request, Response
-from evalkit.util.masking import mask_bytes
+from evalkit.types import Request, Response, token_count
+from evalkit.util.masking import excerpt, mask_bytes
 
 
 class HTTPBatches(BatchService):
@@ -52,8 +52,9 @@ class HTTPBatches(BatchService):
     async def lines(self, url: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the lines of a file; one that is no JSON object is left out, and counted.
 
-        Raises as ``Backend.send`` does.
+        Raises as ``Backend.send`` does; ``ServerFailed`` for a page without any such line, as of a proxy.
         """
+        first, read = b"", False
         async with self.backend.transport.stream(url) as stream:
             if stream.status >= 400:
                 body = b"\n".join([line async for line in stream.lines])
@@ -65,10 +66,16 @@ class HTTPBatches(BatchService):
                     value = msgspec.json.decode(line)
                 except ValueError:
                     value = None
+                first = first or line
                 if isinstance(value, dict):
+                    read = True
                     yield whole_values(value)
                 else:
                     call_stats.current.get().failures["broken line of a batch"] += 1
+        if first and not read:
+            raise ServerFailed(
+                f"{url} answered with no results, but: {excerpt(first.decode('utf-8', 'replace'))}"
+            )
 
 
 class Expired(ServerFailed):
@@ -103,6 +110,11 @@ def text_of(data: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ServerFailed(f"the server's reply about a batch has no {name}")
     return value
+
+
+def counted(counts: Mapping[str, Any], *kinds: str) -> int:
+    """Return how many lines are of these kinds; what is no count is 0."""
+    return sum(token_count(counts.get(kind)) for kind in kinds)
 
 
 def multipart(fields: Mapping[str, str], name: str, lines: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 # The pauses after failed submissions.
 PAUSES_S = (1.0, 5.0, 20.0, 60.0, 120.0)
+# A job takes hours: a network that is gone for minutes does not stop a run that only waits for it.
+DOWN_S = 1800.0
 
 _submitting: set[str] = set()  # names of jobs that this process is submitting now
 
@@ -37,19 +39,23 @@ class Jobs:
     def __init__(self, service: BatchService, journal: Journal, model: str, down_s: float) -> None:
         self._service, self._journal, self._model, self._down_s = service, journal, model, down_s
 
-    async def submit(self, file: Sequence[Line]) -> str:
-        """Submit a file and return the name of its job. Raises ``SetupError`` if that is not possible."""
+    async def submit(self, file: Sequence[Line]) -> tuple[str, set[bytes]]:
+        """Submit the lines of a file that no other job holds; return the name and the keys of the job.
+
+        Raises ``SetupError`` if that is not possible.
+        """
         name = f"evalkit-{uuid.uuid4().hex}"
         _submitting.add(name)
         try:
-            self._journal.begin(name, self._model, [line.key for line in file])
-            self._journal.submitted(name, await self._submitted(name, file))
+            keys = self._journal.begin(name, self._model, [line.key for line in file])
+            if lines := [line for line in file if line.key in keys]:
+                self._journal.submitted(name, await self._submitted(name, lines))
         except BaseException:
             self._journal.release(name)
             raise
         finally:
             _submitting.discard(name)
-        return name
+        return name, keys
 
     async def _submitted(self, name: str, file: Sequence[Line]) -> str:
         """Submit a job, again where that fails; return the vendor's id."""
@@ -92,10 +98,10 @@ class Jobs:
     async def ended(self, job: Job, progress: JobProgress) -> BatchState:
         """Return the state of a job once it has ended; until then, keep its ``progress`` up to date.
 
-        Raises ``RequestRejected`` of status 404 if the vendor does not know it any more.
+        Raises ``RequestRejected`` of status 404 if the vendor does not know it.
         """
         while True:
-            state = await self.patiently(partial(self._service.state, job.id or ""))
+            state = await self.patiently(partial(self._state, job))
             if (state.word, state.done) != (progress.state, progress.done):
                 progress.state, progress.done = state.word, state.done
                 self._journal.note(job.name, state.word, state.done)
@@ -105,6 +111,17 @@ class Jobs:
             age = time.time() - job.submitted
             await asyncio.sleep(min(max(SHORTEST_PAUSE_S, age / 10), LONGEST_PAUSE_S))
 
+    async def _state(self, job: Job) -> BatchState:
+        """Return the state of a job. A new one may not be known yet in all of the vendor's places."""
+        for pause in PAUSES_S[:3]:
+            try:
+                return await self._service.state(job.id or "")
+            except RequestRejected as problem:
+                if problem.status != 404:
+                    raise
+                await asyncio.sleep(pause)
+        return await self._service.state(job.id or "")
+
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return what a call returns, tried again until the vendor has not answered for ``down_s``."""
         since = time.monotonic()
@@ -113,12 +130,14 @@ class Jobs:
                 return await call()
             except (Overloaded, ServerFailed) as problem:
                 call_stats.current.get().failed(problem)
-                if time.monotonic() - since > self._down_s:
+                away = time.monotonic() - since
+                if away > self._down_s:
                     raise SetupError(
                         f"no answer about a batch job for {self._down_s:.0f} s; the last failure: {problem}. "
                         "Stopped here: the job goes on, and when the server is back, resume the run"
                     ) from None
-                await asyncio.sleep(min(max(SHORTEST_PAUSE_S, _retry_after(problem)), LONGEST_PAUSE_S))
+                pause = max(SHORTEST_PAUSE_S, _retry_after(problem), away / 10)
+                await asyncio.sleep(min(pause, LONGEST_PAUSE_S))
 
 
 def _retry_after(problem: ModelError) -> float:

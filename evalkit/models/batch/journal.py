@@ -60,17 +60,24 @@ class Journal:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._open()
 
-    def begin(self, name: str, model: str, keys: Sequence[bytes]) -> None:
-        """Write a job that is about to be submitted, with the keys of its requests."""
+    def begin(self, name: str, model: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Write a job that is about to be submitted; return the keys of its requests.
+
+        Those that another job holds, which another process has just begun, are not among them. Without any
+        there is no job.
+        """
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO job (name, model, submitted, state, done, lines, owner) "
-                "VALUES (?, ?, ?, '', 0, ?, ?)",
-                (name, model, time.time(), len(keys), this_process()),
-            )
             db.executemany(
-                "INSERT OR REPLACE INTO line (key, job) VALUES (?, ?)", [(key, name) for key in keys]
+                "INSERT OR IGNORE INTO line (key, job) VALUES (?, ?)", [(key, name) for key in keys]
             )
+            own = {row[0] for row in db.execute("SELECT key FROM line WHERE job = ?", (name,))}
+            if own:
+                db.execute(
+                    "INSERT INTO job (name, model, submitted, state, done, lines, owner) "
+                    "VALUES (?, ?, ?, '', 0, ?, ?)",
+                    (name, model, time.time(), len(own), this_process()),
+                )
+            return own
 
     def submitted(self, name: str, job: str) -> None:
         """Write the vendor's id of a job."""

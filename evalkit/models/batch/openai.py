@@ -11,11 +11,13 @@ from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.batch.http import (
     HTTPBatches,
     cancelled_line,
+    counted,
     expired_line,
     failed_line,
     multipart,
     text_of,
 )
+from evalkit.models.openai import wire
 from evalkit.protocols import BatchResult, BatchState
 from evalkit.types import Request
 
@@ -70,12 +72,13 @@ class OpenAIBatches(HTTPBatches):
     async def state(self, job: str) -> BatchState:
         """Return the state; a job that failed its validation is refused."""
         data = await self.get(f"{self.url}/batches/{job}")
-        word, counts = str(data.get("status")), data.get("request_counts") or {}
-        errors = (data.get("errors") or {}).get("data") or []
+        word = text_of(data, "status")
+        counts = wire.part_of(data.get("request_counts"), "request_counts")
+        errors = wire.part_of(data.get("errors"), "errors").get("data") or []
         return BatchState(
             word,
             ended=word in _ENDED,
-            done=(counts.get("completed") or 0) + (counts.get("failed") or 0),
+            done=counted(counts, "completed", "failed"),
             refused="; ".join(map(_error_text, errors[:3])) or word if word == "failed" else "",
             too_much=any(error.get("code") == "token_limit_exceeded" for error in errors),
             cancelled=word == "cancelled",

@@ -95,6 +95,11 @@ class ResponseCache:
             response = msgspec.structs.replace(self._decoder.decode(raw), from_cache=True)
             return Stored(response, filed)
 
+    def newer(self, key: bytes, since: float) -> Response | None:
+        """Return the response of a key if it was written after a time (epoch seconds); else None."""
+        stored = self.get(key)
+        return stored.response if stored and stored.filed >= since else None
+
     def outdated_before(self, model: bytes) -> float:
         """Return the time before which a model's responses are outdated (epoch seconds); 0 if none are."""
         with self._explained():

@@ -66,6 +66,20 @@ class Spending:
         """Whether there is a limit."""
         return self.max_cost is not None or self.max_tokens is not None
 
+    def room_for(self, cost: float | None, tokens: float) -> tuple[float, str]:
+        """Return the share of a further ``cost`` and ``tokens`` that the limits leave room for.
+
+        1.0 where there is room for all; else with the options that limit it, for a message.
+        """
+        share, above = 1.0, []
+        if self.max_cost is not None and cost and self.cost + cost > self.max_cost:
+            share = max(0.0, self.max_cost - self.cost) / cost
+            above.append(f"--max-cost {self.max_cost:g}")
+        if self.max_tokens is not None and tokens and self.tokens + tokens > self.max_tokens:
+            share = min(share, max(0.0, self.max_tokens - self.tokens) / tokens)
+            above.append(f"--max-tokens {self.max_tokens:,.0f}")
+        return share, " and ".join(above)
+
     def add(self, cost: float, tokens: int) -> None:
         """Add a call."""
         self.cost += cost

@@ -143,10 +143,58 @@ async def test_two_runs_that_wait_for_one_job_both_go_on_where_lines_failed(ask,
     assert await second == ANSWERS
 
 
-async def test_a_job_that_the_vendor_no_longer_knows_is_asked_again(ask, server, vendor) -> None:
-    server.vanishes = lambda job: job.id.endswith("0")
+async def test_a_job_that_the_vendor_does_not_know_is_not_paid_for_again_unasked(ask, server, vendor) -> None:
+    """The key may be that of another project, where the job goes on."""
+    server.vanishes = lambda job: True
+    replies = await ask(vendor, QUESTIONS)
+    assert all(isinstance(reply, SetupError) for reply in replies)
+    assert "`evalkit batches forget" in str(replies[0])
+    server.vanishes = lambda job: False
     assert await ask(vendor, QUESTIONS) == ANSWERS
-    assert len(server.jobs) == 2
+    assert (len(server.jobs), server.paid) == (1, ONCE)
+
+
+async def test_a_new_job_may_be_unknown_for_a_moment(ask, server, vendor) -> None:
+    server.vanishes = lambda job: job.looks < 4
+    looked = server.look
+
+    def look(name):
+        server.jobs[name].looks += 1
+        return looked(name)
+
+    server.look = look
+    assert await ask(vendor, QUESTIONS) == ANSWERS
+    assert server.paid == ONCE
+
+
+async def test_results_that_did_not_arrive_are_downloaded_and_not_paid_for_again(ask, server, vendor) -> None:
+    server.pages, server.cuts = 1, 2
+    assert await ask(vendor, QUESTIONS) == ANSWERS
+    assert server.paid == ONCE
+
+
+async def test_a_page_in_place_of_results_stops_the_run_and_costs_nothing(
+    ask, server, vendor, monkeypatch
+) -> None:
+    monkeypatch.setattr(batched, "DOWN_S", 0.05)
+    server.pages = 1000
+    replies = await ask(vendor, QUESTIONS)
+    assert "Please log in" in str(replies[0])
+    server.pages = 0
+    assert await ask(vendor, QUESTIONS) == ANSWERS
+    assert server.paid == ONCE
+
+
+async def test_a_state_that_is_none_is_looked_at_again(ask, server) -> None:
+    server.unclear = 2
+    assert await ask("openai", QUESTIONS) == ANSWERS
+    assert server.paid == ONCE
+
+
+async def test_two_runs_that_begin_at_once_pay_once(ask, server, vendor) -> None:
+    replies = await asyncio.gather(ask(vendor, QUESTIONS), ask(vendor, [*QUESTIONS, "another"]))
+    assert replies == [ANSWERS, [*ANSWERS, "answer to another"]]
+    assert server.paid == ONCE | {"another": 1}
 
 
 async def test_a_submission_is_tried_again_when_the_vendor_is_busy(ask, server, vendor) -> None:

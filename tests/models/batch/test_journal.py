@@ -40,10 +40,14 @@ def test_a_job_is_there_until_all_its_replies_are_kept_elsewhere(journal, tmp_pa
     other.close()
 
 
-def test_a_request_that_is_asked_again_belongs_to_its_newest_job(journal) -> None:
-    journal.begin("evalkit-1", "m", [b"a", b"b"])
-    journal.begin("evalkit-2", "m", [b"b"])
-    assert (journal.job_of(b"a"), journal.job_of(b"b")) == ("evalkit-1", "evalkit-2")
+def test_a_request_is_in_one_job_until_it_is_forgotten(journal) -> None:
+    assert journal.begin("evalkit-1", "m", [b"a", b"b"]) == {b"a", b"b"}
+    assert journal.begin("evalkit-2", "m", [b"b", b"c"]) == {b"c"}
+    assert journal.begin("evalkit-3", "m", [b"a"]) == set()
+    assert [(job.name, job.lines) for job in journal.jobs()] == [("evalkit-1", 2), ("evalkit-2", 1)]
+    journal.forget([b"b"])
+    journal.begin("evalkit-4", "m", [b"b"])
+    assert (journal.job_of(b"a"), journal.job_of(b"b")) == ("evalkit-1", "evalkit-4")
 
 
 def test_jobs_whose_results_the_vendor_has_deleted_are_forgotten(journal, tmp_path: Path) -> None:
