@@ -13,7 +13,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
-from evalkit.models.openai import probe, wire
+from evalkit.models.openai import probe, refused_by_trial, wire
 from evalkit.models.openai.http_errors import Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
@@ -23,6 +23,7 @@ from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
 from evalkit.models.openai.tool_calls import pictures_apart, tools_payload
+from evalkit.models.openai.usage import read_usage
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import BatchService, Load, ProbeResult, RateLimits
@@ -77,7 +78,7 @@ class OpenAIBackend(HTTPBackend):
 
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         replies = [
-            one.reply if one.asked else await probe.ask(self, url, self._probe_length(one.info, needs), needs)
+            one.reply or await refused_by_trial.ask(self, url, self._probe_length(one.info, needs), needs)
             for url, one in zip(self.endpoints.urls, served, strict=True)
         ]
         self.first_reply = replies[0]
@@ -163,7 +164,7 @@ class OpenAIBackend(HTTPBackend):
         first = echoed.border(continuation)
         response = Response(
             text="",
-            usage=wire.read_usage(data.get("usage")),
+            usage=read_usage(data.get("usage")),
             model=whole(wire.as_text(data.get("model"))) or self.model,
             logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
@@ -241,7 +242,7 @@ class OpenAIBackend(HTTPBackend):
             choice,
             message or {"content": choice.get("text")},
             request,
-            wire.read_usage(data.get("usage")),
+            read_usage(data.get("usage")),
             model=whole(wire.as_text(data.get("model"))) or self.model,
             **timing,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import time
@@ -35,6 +36,11 @@ _WITHHELD = regex(
 )
 
 
+_WEB_PAGE = regex(r"\s*<(?:!doctype|html|head|body|h1)\b", re.IGNORECASE)
+_TITLE = regex(r"<title>([^<]*\S[^<]*)</title>", re.IGNORECASE)
+_TAG = regex(r"<[^<>]*>")
+
+
 class Withheld(RequestRejected):
     """A vendor's content filter refused the request: a refusal, not a fault."""
 
@@ -47,24 +53,45 @@ def message_of(body: bytes) -> tuple[str, str]:
     try:
         data = whole_values(decoded(body))
     except ValueError:
-        return _shorten(body.decode("utf-8", "replace")), ""
+        return _shorten(_without_html(body.decode("utf-8", "replace"))), ""
     return _message_in(data)
+
+
+def _without_html(text: str) -> str:
+    """Return the words of a web page, as proxies send them for an error; other texts unchanged."""
+    if not _WEB_PAGE.match(text):
+        return text
+    title = _TITLE.search(text)
+    words = title[1] if title else _TAG.sub(" ", text)
+    return f"{html.unescape(words).strip() or 'nothing'} (a web page, as a proxy sends it)"
 
 
 def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
-        if message := data.get("message"):
+        if isinstance(data.get("message"), Mapping | list):
+            data = data["message"]  # Mistral's
+        elif message := data.get("message"):
             param = data.get("param")
             named = (
                 f" (param: '{param}')" if isinstance(param, str) and f"'{param}'" not in str(message) else ""
             )
             return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
-        inner = data.get("error") or data.get("detail")
-        if not inner:
+        elif inner := data.get("error") or data.get("detail"):
+            data = inner
+        else:
             break
-        data = inner
+    if isinstance(data, list) and data and all(isinstance(e, Mapping) and "msg" in e for e in data):
+        return _shorten("; ".join(map(_sentence, data))), ""
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
     return _shorten(text), ""
+
+
+def _sentence(entry: Mapping[str, Any]) -> str:
+    """Return what FastAPI says of one field: ``'top_k': Extra inputs are not permitted (it is -1)``."""
+    place = [part for part in entry.get("loc") or () if isinstance(part, str)]
+    value = entry.get("input")
+    shown = f" (it is {value!r})" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return (f"'{place[-1]}': " if place else "") + f"{entry['msg']}{shown}"
 
 
 def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:

@@ -15,6 +15,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.openai.probe import LENGTH, QUESTION
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
+from evalkit.reading.reasoning import first_mark_closes
 from evalkit.types import Message, Request, Response, ServerInfo
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ class _Question:
         """Return what was found, as facts for the provenance; nothing for a model that does not reason."""
         thinking, settings = self.thinking, self.settings
         reply = await self._first()
-        thinking.channel = thinking.channel_of(reply) if reply else ""
+        thinking.channel = self._channel(reply) if reply else ""
         follows = await self._follows_effort(reply) if settings.effort and reply else ""
         if thinking.channel:
             thinking.allowance = settings.allowance(thinking.context)
-            if not thinking.context and settings.tokens is None:
+            if not thinking.context:
                 thinking.allowance = await self._accepted(thinking.allowance)
         elif reply and reply.finish_reason == "stop":
             thinking.allowance = 0  # until a reply shows reasoning
@@ -124,6 +125,12 @@ class _Question:
             **({"tokens": keeps} if keeps else {}),
             "said": "; ".join(filter(None, said)),
         }
+
+    def _channel(self, reply: Response) -> Channel:
+        """Return where a model reasons: also if it closed what the template opened, without a thought."""
+        channel = self.thinking.channel_of(reply)
+        closed = first_mark_closes(reply.text, self.settings.marks)
+        return "template" if closed and not channel and self.settings.effort != "none" else channel
 
     async def _first(self) -> Response | None:
         """Return the reply with all that the spec sets; None where the server could not answer.
@@ -208,13 +215,24 @@ class _Question:
         return "server" if short.usage.completion_tokens < length / 2 else "max_tokens"
 
     async def _accepted(self, allowance: int) -> int:
-        """Return the allowance, or the part of it that a server of unknown context accepts."""
+        """Return the allowance, or the part of it that a server of unknown context accepts.
+
+        Raises ``ProbeError`` where it does not accept the number of the spec.
+        """
         self.thinking.allowance = allowance
+        self.thinking.measuring = True
         try:
             await self._ask(self.thinking.parameters, length=16)
         except ModelError:
             return allowance
-        return self.thinking.fitted or allowance
+        finally:
+            self.thinking.measuring = False
+        if (fitted := self.thinking.fitted) and self.settings.tokens:
+            raise ProbeError(
+                f"{self.backend.name}: the server refuses a reply that may have reasoning_tokens={allowance} "
+                f"beside its answer, and takes one with {fitted:,}. Set a smaller number"
+            )
+        return fitted or allowance
 
     def _said(self, reply: Response | None) -> str:
         """Return what a reader of the screen should know of the model's reasoning."""

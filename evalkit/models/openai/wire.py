@@ -218,28 +218,6 @@ def part_of(value: Any, name: str) -> Mapping[str, Any]:
     raise ServerFailed(f"the server's reply has a {name} that is no object: {excerpt(value)!r}")
 
 
-def read_usage(data: Any) -> Usage:
-    """Return the token counts of a reply, in any of the forms that servers use; 0 for what is no count."""
-    usage = _mapping(data)
-    prompt = _mapping(usage.get("prompt_tokens_details"))
-    completion = _mapping(usage.get("completion_tokens_details"))
-    image = prompt.get("image_tokens")
-    if image is None:
-        image = _mapping(prompt.get("multimodal_tokens")).get("image")
-    return Usage(
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-        cached_tokens=prompt.get("cached_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0,
-        image_tokens=image,
-        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
-    )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def read_choice(data: Any) -> dict[str, Any]:
     """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
     choices = data.get("choices") if isinstance(data, Mapping) else None
@@ -311,7 +289,10 @@ def reply(
     """
     finish, notes = ending(choice.get("finish_reason"), request, usage, choice.get("error"))
     refusal = as_text(message.get("refusal"))
-    if message.get("tool_calls") or message.get("function_call"):
+    called = bool(message.get("tool_calls") or message.get("function_call"))
+    if called and not request.has_tools and "tools" not in request.extra:
+        notes = (*notes, "the model called a tool, although the request offered none")
+    elif called:
         fields["tool_calls"] = calls = read_calls(message, request.messages)
         fields["native"] = native_turn(message, calls)
     elif request.tools and (mark := written_call(content_of(message))):
