@@ -210,6 +210,8 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     """Parse a model spec; ``config`` is the content of ``evalkit.toml``. Raises ``UsageError``."""
     head, _, query = text.partition("?")
     named = (config or {}).get("models", {})
+    if not isinstance(named, Mapping):
+        raise UsageError("evalkit.toml: models must be a table: [models.NAME] with spec, or with provider")
     if head in named:
         spec = _from_config(head, named[head])
     elif ":" not in head:
@@ -342,16 +344,23 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
         spec = parse_spec(str(entry["spec"]))
     elif "provider" in entry:
         urls = entry.get("url", ())
-        urls = [urls] if isinstance(urls, str) else list(urls)
+        urls = [urls] if isinstance(urls, str) else urls
+        if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+            raise UsageError(f"{where}: url must be a text, or a list of texts for several servers")
         spec = ModelSpec(str(entry["provider"]), str(entry.get("name", "")), tuple(map(_base, urls)))
     else:
         raise UsageError(f'{where}: spec = "provider:name@url" is missing')
-    return _with_params(spec, [pair for item in entry.get("params", {}).items() for pair in _flat(*item)])
+    params = entry.get("params", {})
+    if not isinstance(params, Mapping):
+        raise UsageError(f"{where}: params must be a table, such as params = {{ temperature = 0.7 }}")
+    return _with_params(spec, [pair for item in params.items() for pair in _flat(*item)])
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
     if name == "extra" and isinstance(value, Mapping):
-        return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
+        return [
+            (f"extra.{key}", v if v in UNSET else msgspec.json.encode(v).decode()) for key, v in value.items()
+        ]
     if name in ("header", "query") and isinstance(value, Mapping):
         return [(f"{name}.{key}", str(v)) for key, v in value.items()]
     if isinstance(value, list) and name in _SEVERAL:

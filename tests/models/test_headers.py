@@ -90,7 +90,7 @@ def test_headers_from_the_configuration():
         ("header.Content-Length=3", "sets this header itself"),
         ("header.Host=example.org", "sets this header itself"),
         ("header.x-team=a%0D%0AX-Admin: 1", r"character 2 is a line break \(U\+000D\)"),
-        ("header.x-team=ünï", r"character 1 is a character \(U\+00FC\)"),
+        ("header.x-team=ünï", r"character 1 is not ASCII \(U\+00FC\)"),
         ("header.x-team=", "is empty.*single quotes"),
         ("header.x-team=$", "a \\$ must begin the name"),
         ("header.x-team=a&header.X-Team=b", "given twice"),
