@@ -27,11 +27,12 @@ DEFAULTS: Mapping[str, Any] = {
     **wire.FULL,
     "stream": False,
     "stream_options": wire.WITH_USAGE,
+    **wire.OF_RESPONSES,
 }
 LENGTHS = ("max_tokens", "max_completion_tokens")  # two names of one parameter
 _SET = ("seed", "stop")  # sent only where the spec or the task gives them
 # Left out, these change no reply.
-_WITHOUT_EFFECT = frozenset({"n", "stream", "stream_options", *LENGTHS})
+_WITHOUT_EFFECT = frozenset({"n", "stream", "stream_options", *LENGTHS, *wire.OF_RESPONSES})
 _OF_SPECS = ("temperature", "top_p", "stream", *_SET)  # written in a spec without ``extra.``
 
 # How servers say that they do not take a parameter, or its value.

@@ -44,10 +44,8 @@ def payload(request: Request, model: str, thinking: Thinking = NO_THINKING) -> d
         "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "store": False,
         "stream": False,
-        "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
-        "include": ["reasoning.encrypted_content"],
+        **wire.OF_RESPONSES,
         **thinking.fields,
     }
     if request.tools:

@@ -70,6 +70,8 @@ AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 # Every server knows those of the first row; servers of open models know those of the second, too.
 STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+# Of the Responses interface: nothing is stored, too long a prompt is an error, thoughts come back encrypted.
+OF_RESPONSES = {"store": False, "truncation": "disabled", "include": ["reasoning.encrypted_content"]}
 WITH_USAGE = {"include_usage": True}  # the stream_options with which a stream ends in its token counts
 
 
