@@ -296,7 +296,7 @@ def _tokens(run: Run) -> str:
     if not run.calls:
         return ""
     counted = run.tokens.prompt or run.tokens.completion
-    return f"{run.tokens.prompt:,}/{run.tokens.completion:,}" if counted else "not counted by the server"
+    return f"{run.tokens.prompt:,}/{run.tokens.completion:,}" if counted else "not counted"
 
 
 def _oldest(run: Run) -> str:

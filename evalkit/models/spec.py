@@ -93,6 +93,11 @@ _SECRET_NAME = re.compile(
     r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
 )
 
+# Keys of vendors and hubs, whatever the parameter is called in which they stand.
+_LIKE_A_KEY = re.compile(
+    r"\bbearer +\S{8}|\b(?:sk|xai|gsk|hf|ghp|glpat|rk)[-_](?=[\w-]*\d)[\w-]{16}", re.IGNORECASE
+)
+
 
 def _share(text: str) -> float:
     value = _number(float, text)
@@ -270,7 +275,7 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
         raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
-        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
+        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")) or _LIKE_A_KEY.search(value):
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
                 "Put the key into an environment variable and add ?key_env=ITS_NAME"

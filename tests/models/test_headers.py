@@ -102,6 +102,9 @@ def test_headers_from_the_configuration():
         ("header.api-key=abc", "must hold no secret"),
         ("header.Ocp-Apim-Subscription-Key=abc", "must hold no secret"),
         ("query.key=abc", "must hold no secret"),
+        ("extra.user=sk-proj-abcdefgh12345678", "must hold no secret"),
+        ("label=hf_abcdefgh12345678", "must hold no secret"),
+        ('extra.metadata={"auth":"Bearer abcdefgh"}', "must hold no secret"),
         ("api-version=2", r"query\.api-version=…"),
     ],
 )

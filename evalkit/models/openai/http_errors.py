@@ -119,7 +119,10 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
     report = f"{where} answered {status}: {message or 'nothing'}"
     if status in (400, 403, 422, 451) and _WITHHELD.search(f"{code} {message}"):
         raise Withheld(report, status=status)
-    if status in (401, 403) or (status == 400 and _BAD_KEY.search(message)):
+    limited = (
+        status == 403 and after is not None
+    )  # a proxy's rate limit: a wrong key is not to be tried again
+    if (status in (401, 403) and not limited) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "
             "?header.NAME=$ITS_NAME for a server that takes the key in another header"
@@ -128,7 +131,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")
     if _NO_CREDIT.search(f"{code} {message}"):
         raise ProbeError(f"{report}. Waiting will not help")
-    if status in (429, 503, 529):  # 529: Anthropic's
+    if limited or status in (429, 503, 529):  # 529: Anthropic's
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)
