@@ -14,12 +14,12 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Withheld
-from evalkit.models.openai.probe import LENGTH, QUESTION
+from evalkit.models.openai.probe import LENGTH, short_question
 from evalkit.models.openai.reasoning import LONG_ANSWER
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
-from evalkit.types import Message, Request, Requirements, Response, ServerInfo
+from evalkit.types import Request, Requirements, Response, ServerInfo
 
 _NO_LOGPROBS = (
     "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
@@ -145,8 +145,11 @@ class VendorBackend(HTTPBackend):
         self.plan = plan if plan.room else plan._replace(room=self._usual_room)
 
     async def _thinks(self) -> bool:
-        """Return whether the model thinks about a short question. Raises ``ProbeError``."""
-        request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
+        """Return whether the model thinks about a short question. Raises ``ProbeError``.
+
+        ``UsageError`` for a refused parameter of the model's spec.
+        """
+        request = short_question(self, LENGTH)
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
         except RequestRejected as problem:

@@ -112,8 +112,8 @@ class OpenAIBackend(HTTPBackend):
         times = [] if self._vendor else await asyncio.gather(*(started_at(self, url) for url in urls))
         started = max(filter(None, times), default=None)
         server = infos[0].server | ({"started": started} if started else {})
-        if left_out := self.parameters.left_out:
-            server = server | {"left_out": dict(left_out)}
+        if left_out := self.parameters.missing:
+            server = server | {"left_out": left_out}
         info = msgspec.structs.replace(infos[0], server=server)
         return ProbeResult(self.name, info, self.traits)
 

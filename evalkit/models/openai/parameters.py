@@ -67,13 +67,18 @@ class Parameters:
         self._probed: frozenset[str] = frozenset()
 
     @property
+    def missing(self) -> dict[str, str]:
+        """The refused defaults that samples would have: the model's spec neither sets nor unsets them."""
+        return {name: said for name, said in self.left_out.items() if name not in self._spec_sets}
+
+    @property
     def effective(self) -> list[str]:
         """The defaults that the probe found refused and that may change replies: part of the identity."""
         return sorted(self._probed - _WITHOUT_EFFECT)
 
     def settle(self) -> None:
         """End the probe: what is refused later is noted with each reply."""
-        self._probed, self.late = frozenset(self.left_out), ()
+        self._probed, self.late = frozenset(self.missing), ()
 
     def fit(self, payload: dict[str, Any], request: Request) -> dict[str, Any]:
         """Return a payload without the refused defaults, with the length under the name that is taken."""
@@ -110,7 +115,7 @@ class Parameters:
             defaults = defaults[-1:]
         for name in defaults:
             self.left_out[name] = problem.said
-        self.late = tuple(sorted(self.left_out.keys() - self._probed))
+        self.late = tuple(sorted(self.missing.keys() - self._probed))
         if defaults or self._renamed(names, payload):
             return
         if by_hand := [name for name in names if name not in LENGTHS]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
+from msgspec.structs import replace
 
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
-from evalkit.models.openai.probe import LENGTH, QUESTION
+from evalkit.models.openai.probe import LENGTH, short_question
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.reading.reasoning import first_mark_closes
-from evalkit.types import Message, Request, Response, ServerInfo
+from evalkit.types import Response, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -54,7 +54,7 @@ async def probe_reasoning(backend: OpenAIBackend, info: ServerInfo) -> ServerInf
             f"{backend.name}: reasoning_tokens={settings.tokens} leaves no room for prompt and answer: the "
             f"model's context has {info.max_context:,} tokens"
         )
-    if not backend.uses_chat(_question()):
+    if not backend.uses_chat(short_question(backend, LENGTH)):
         if settings.effort:
             raise ProbeError(
                 f"{backend.name}: effort={settings.effort} is told in a chat: leave out api=completions"
@@ -88,10 +88,6 @@ def parameters_for(kind: str, effort: str | None, tokens: int | None) -> dict[st
     way = WAYS[kind]
     told = way.effort(effort) if effort else {}
     return merged(told, way.tokens(tokens)) if tokens and way.tokens else told
-
-
-def _question() -> Request:
-    return Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
 
 
 class _Question:
@@ -156,7 +152,9 @@ class _Question:
         length = min(length, (self.thinking.context or 2 * LENGTH) // 2)
         before, self.thinking.parameters = self.thinking.parameters, parameters
         try:
-            return await self.backend.ask_with_room(msgspec.structs.replace(_question(), max_tokens=length))
+            question = short_question(self.backend, length)  # at temperature 0: replies are compared
+            given = tuple(name for name in question.given if name != "temperature")
+            return await self.backend.ask_with_room(replace(question, temperature=0.0, given=given))
         finally:
             self.thinking.parameters = before
 

@@ -422,3 +422,24 @@ async def test_fields_that_fastapi_refuses_are_said_in_words(script):
     left_out = (await backend.probe(Requirements())).info.server["left_out"]
     await backend.close()
     assert left_out == {"top_k": "'top_k': Extra inputs are not permitted (it is -1)"}
+
+
+@pytest.mark.parametrize("params", ["temperature=unset", "temperature=1", "temperature=unset&effort=low"])
+async def test_a_refused_default_that_no_sample_would_have_is_not_said_to_be_left_out(script, params):
+    """The probe's own requests have temperature 0 (of pictures, of effort); those of samples do not."""
+    thought = {"content": "4", "reasoning_content": "2 and 2"}
+
+    async def answer(request, body):
+        if (failure := takes_one_temperature(body)) is not None:
+            return web.json_response(failure[1], status=failure[0])
+        message = {**thought, "reasoning_content": "hm " * (1 + ("reasoning_effort" in body))}
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    script.chat(answer)
+    backend = load(f"openai:tiny@{script.url}?{params}")
+    probed = await backend.probe(Requirements())
+    response = await Model(backend, probed=probed).generate("2+2?")
+    await backend.close()
+    assert "left_out" not in probed.info.server
+    assert "left_out" not in probed.info.identity
+    assert (response.text, response.notes) == ("4", ())

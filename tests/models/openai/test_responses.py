@@ -173,3 +173,17 @@ async def test_an_output_in_another_form_is_a_failure(script, keys):
     with pytest.raises(ModelError):
         await stage.backend.send(ASK)
     await stage.backend.close()
+
+
+@pytest.mark.parametrize("params", ["temperature=unset", "temperature=1"])
+async def test_the_probes_question_has_the_parameters_of_the_spec(script, keys, params):
+    async def answer(request, body):
+        if body.get("temperature", 1) != 1:
+            message = "Unsupported value: 'temperature' does not support 0 with this model."
+            return web.json_response({"error": {"message": message, "param": "temperature"}}, status=400)
+        return web.json_response(RESPONSES.reply(Said("Yes.")))
+
+    stage = Stage(script, RESPONSES, params)
+    script.replies[RESPONSES.path] = answer
+    assert "left_out" not in (await stage.backend.probe(Requirements())).info.server
+    await stage.backend.close()
