@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from evalkit.compare.repeats import RepeatedMetric, Repeats
 
 
+_NAME = 20  # characters of a metric's name that a narrow terminal keeps on one line
+
+
 def print_repeats(run: Run, repeats: Repeats) -> None:
     """Print a table by k for each metric that has one, a table of variances, and the notes."""
     from evalkit.cli.terminal import Console, Text
@@ -43,7 +46,7 @@ def _print_variances(variances: Mapping[str, VarianceSplit], repeats: int) -> No
     if not variances:
         return
     table = new_table("Variance of one score, and the standard error of the mean by the number of repeats")
-    table.add_column("metric", overflow="fold")
+    table.add_column("metric", overflow="fold", min_width=min(max(map(len, variances)), _NAME))
     for name in ("questions", "sampling", "share of sampling", "SE with 1", f"with {repeats}", "with ∞"):
         table.add_column(name, justify="right")
     for name, split in variances.items():

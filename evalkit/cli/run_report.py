@@ -130,7 +130,7 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
     yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
-    yield "tokens in/out", lambda r: f"{r.tokens.prompt:,}/{r.tokens.completion:,}" if r.calls else ""
+    yield "tokens in/out", _tokens
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "oldest from the cache", _oldest
     yield "cost", _cost
@@ -141,6 +141,14 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "judge without verdict", partial(_judged, "unread", "asked", "{:,} of {:,}")
     yield "wall", lambda r: f"{r.wall_s:.1f} s"
     yield "run", lambda r: r.id
+
+
+def _tokens(run: Run) -> str:
+    """Return the tokens of prompts and replies; empty for a run without calls."""
+    if not run.calls:
+        return ""
+    counted = run.tokens.prompt or run.tokens.completion
+    return f"{run.tokens.prompt:,}/{run.tokens.completion:,}" if counted else "not counted"
 
 
 def _oldest(run: Run) -> str:

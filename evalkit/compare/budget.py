@@ -133,9 +133,10 @@ class Budgets:
         estimate = half.scores[metric]
         low, high = estimate.bounds or estimate.ci
         tokens = f"{half.tokens:,} token{'' if half.tokens == 1 else 's'}"
+        one, all_of_them = ("sample", "samples") if self.calls > 1 else ("reply", "replies")
         return (
-            f"With at most {tokens} a reply, half of the longest, {metric} would have been "
-            f"{estimate.value:.3f} [{low:.3f}, {high:.3f}], with {half.cut:.1%} of the replies cut off."
+            f"With at most {tokens} a {one}, half of the longest, {metric} would have been "
+            f"{estimate.value:.3f} [{low:.3f}, {high:.3f}], with {half.cut:.1%} of the {all_of_them} cut off."
         )
 
     def at(self, tokens: int) -> BudgetPoint:

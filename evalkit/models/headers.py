@@ -97,8 +97,8 @@ def _not_in_a_header(text: str) -> str | None:
     """Return the first character that a header cannot hold, in words; None without one."""
     for place, character in enumerate(text, 1):
         if not " " <= character <= "~":
-            what = "line break" if character in "\r\n" else "character"
-            return f"character {place} is a {what} (U+{ord(character):04X})"
+            what = "a line break" if character in "\r\n" else "not ASCII" if character > "~" else "invisible"
+            return f"character {place} is {what} (U+{ord(character):04X})"
     return None
 
 

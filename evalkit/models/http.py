@@ -67,7 +67,6 @@ class HTTPBackend(Backend):
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
         # evalkit's defaults that no request has, each with the reason or the server's words.
-        self.left_out: Mapping[str, str] = {}
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
@@ -171,6 +170,11 @@ class HTTPBackend(Backend):
 
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """What no request has of evalkit's defaults, each with the reason or the server's words."""
+        return {}
 
     def changes_replies(self) -> list[str]:
         """Return what is left out of requests and may change replies: part of the model's identity."""

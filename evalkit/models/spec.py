@@ -20,6 +20,13 @@ _THE_REQUEST = frozenset({"model", "messages", "prompt", "stream"})  # what no e
 _SECRET_NAME = re.compile(
     r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
 )
+
+# Keys of vendors and hubs, whatever the parameter is called in which they stand.
+_LIKE_A_KEY = re.compile(
+    r"\bbearer +\S{8}|\b(?:sk|xai|gsk|hf|ghp|glpat|rk)[-_](?=[\w-]*\d)[\w-]{16}", re.IGNORECASE
+)
+
+
 # A parameter with this value is left out of requests, so that the server's own value applies. ``null``: the
 # former word, in the specs of older runs.
 UNSET = ("unset", "null")
@@ -136,7 +143,7 @@ def _with_params(spec: ModelSpec, pairs: list[tuple[str, str]]) -> ModelSpec:
     if twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None):
         raise UsageError(f"model parameter {twice} is given twice")
     for name, value in pairs:
-        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")):
+        if _SECRET_NAME.fullmatch(name.removeprefix("extra.")) or _LIKE_A_KEY.search(value):
             raise UsageError(
                 f"model parameter {name}: a spec is stored with the run, and must hold no secret. "
                 "Put the key into an environment variable and add ?key_env=ITS_NAME"
@@ -229,7 +236,9 @@ def _from_config(name: str, entry: Any) -> ModelSpec:
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
     if name == "extra" and isinstance(value, Mapping):
-        return [(f"extra.{key}", msgspec.json.encode(v).decode()) for key, v in value.items()]
+        return [
+            (f"extra.{key}", v if v in UNSET else msgspec.json.encode(v).decode()) for key, v in value.items()
+        ]
     if name in ("header", "query") and isinstance(value, Mapping):
         return [(f"{name}.{key}", str(v)) for key, v in value.items()]
     if isinstance(value, list) and name in _SEVERAL:

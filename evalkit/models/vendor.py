@@ -13,7 +13,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Garbled, Withheld
-from evalkit.models.openai.probe import BRIEF, LENGTH, QUESTION, ServedModel
+from evalkit.models.openai.probe import BRIEF, LENGTH, ServedModel, short_question
 from evalkit.models.openai.reasoning import (
     ASKED_AGAIN,
     LONG_ANSWER,
@@ -25,7 +25,7 @@ from evalkit.models.openai.reasoning import (
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
-from evalkit.types import Message, Request, Requirements, Response, ServerInfo
+from evalkit.types import Request, Requirements, Response, ServerInfo
 
 _NO_LOGPROBS = (
     "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
@@ -155,7 +155,7 @@ class VendorBackend(HTTPBackend):
 
     async def _fit_room(self) -> None:
         """Reduce the room that was given unasked to what a server of unknown context accepts."""
-        brief = Request(messages=(Message("user", QUESTION),), max_tokens=BRIEF)
+        brief = short_question(self, BRIEF)
         while self._context is None and self.plan.room:
             payload = self.payload(brief)
             try:
@@ -173,8 +173,11 @@ class VendorBackend(HTTPBackend):
         return await self.post(self.target(url), payload)
 
     async def _thinks_unasked(self) -> bool:
-        """Return whether the model thinks about a short question. Raises ``ProbeError``."""
-        request = Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
+        """Return whether the model thinks about a short question. Raises ``ProbeError``.
+
+        ``UsageError`` for a refused parameter of the model's spec.
+        """
+        request = short_question(self, LENGTH)
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
         except RequestRejected as problem:

@@ -6,7 +6,8 @@ closing one is in the reply. The rules:
 - The answer is the last piece outside of the reasoning that is not blank.
 - A closing mark without an opening one ends reasoning that began with the reply.
 - Reasoning that never ends leaves no answer: what it considers is not what the model says.
-- A mark in backticks is a word of the text.
+- A mark in backticks or in quotation marks is a word of the text. Behind the reasoning, so is one in a block
+  of code.
 
 A model whose marks are not known here has its own in its spec: ``?reasoning_marks=OPEN,CLOSE``.
 """
@@ -14,6 +15,8 @@ A model whose marks are not known here has its own in its spec: ``?reasoning_mar
 from __future__ import annotations
 
 import re
+from bisect import bisect
+from collections.abc import Iterator
 from functools import lru_cache
 
 from evalkit.reading.patterns import regex
@@ -45,8 +48,11 @@ _PAIRS = (
     (r"\|open\|>think<\|sep\|>", r"\|close\|>think<\|sep\|>"),  # Kimi K3
     (r"(?!)", r"BEGIN FINAL RESPONSE\]"),  # Apriel: the template opens it
 )
-_KNOWN = f"{_FIRST}(?<!`{_FIRST})(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
+_KNOWN = f"{_FIRST}(?:" + "|".join(f"({begin})|({end})" for begin, end in _PAIRS) + ")"
 _MARKS = regex(_KNOWN)
+_FENCE, _BACKTICKS = regex("```"), regex("`+")
+_LINE = 1000  # characters of a line that are looked at
+_QUOTES = "\"'“”‘’„«»"
 _IN_BRACKETS = ("THINK]", "unused17]", "unused16]", "RESPONSE]")  # all others end with ">" or "▷"
 # Marks around the answer itself, which are no part of it: Cohere, OpenThinker, Kimi K3, Apriel. Behind
 # reasoning also tags: Granite, ERNIE, and Hunyuan, whose tags stand on lines of their own.
@@ -117,7 +123,7 @@ def after_reasoning(text: str) -> str:
 def first_mark_closes(text: str, marks: Marks | None = None) -> bool:
     """Return whether the first mark in a reply is a closing one: the chat template wrote the opening one."""
     pattern = _MARKS if marks is None else _pattern(marks)
-    first = next(pattern.finditer(text), None)
+    first = next(_marks_in(text, pattern), None)
     return first is not None and (first.lastindex or 1) % 2 == 0
 
 
@@ -125,7 +131,29 @@ def first_mark_closes(text: str, marks: Marks | None = None) -> bool:
 def _pattern(marks: Marks) -> re.Pattern[str]:
     """Return the pattern of all known marks and of one further pair."""
     begin, end = map(re.escape, marks)
-    return re.compile(f"(?<!`)(?:({begin})|({end}))|{_KNOWN}")
+    return re.compile(f"({begin})|({end})|{_KNOWN}")
+
+
+def _marks_in(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Yield the marks of a text, but for those in quotation marks and behind a backtick that opens code."""
+    for mark in pattern.finditer(text):
+        before, after = text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1]
+        quoted = before and after and before in _QUOTES and after in _QUOTES
+        if not quoted and not (before == "`" and _opens_code(text, mark.start())):
+            yield mark
+
+
+def _opens_code(text: str, end: int) -> bool:
+    """Return whether the backticks before ``end`` open code: ``use `<think>``, not ``it is `B`</think>``."""
+    line = text[max(0, end - _LINE) : end].rpartition("\n")[2]
+    runs = _BACKTICKS.findall(line)
+    return len(runs) % 2 == 1 and len(runs[-1]) < 3
+
+
+def _in_code(fences: list[int], begin: int, mark: re.Match[str]) -> bool:
+    """Return whether a mark is in a block of code that begins behind ``begin`` and ends."""
+    before = bisect(fences, mark.start())
+    return before < len(fences) and (before - bisect(fences, begin - 1)) % 2 == 1
 
 
 def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
@@ -133,8 +161,11 @@ def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
     outside: list[str] = []
     inside: int | None = None  # the number of the family that is open
     end = 0
-    for mark in pattern.finditer(text):
+    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    for mark in _marks_in(text, pattern):
         family, closes = divmod((mark.lastindex or 1) - 1, 2)
+        if inside is None and end > 0 and _in_code(fences, end, mark):
+            continue
         piece = text[end : mark.start()]
         if inside is None and not closes:
             outside.append(piece)

@@ -199,8 +199,10 @@ def test_what_is_not_known_makes_bounds(store: Store) -> None:
 
 def test_a_sample_with_several_calls_is_one_budget(store: Store) -> None:
     rows = [{"score": 1.0, "tokens": 10, "calls": 3}, {"score": 1.0, "tokens": 30, "calls": 1}]
-    (note,) = Budgets(store, add(store, rows)).notes
+    budgets = Budgets(store, add(store, rows))
+    (note,) = budgets.notes
     assert note == "A sample has up to 3 calls here: its tokens are those of all calls together."
+    assert budgets.sentence("right").startswith("With at most 15 tokens a sample, half of the longest")
 
 
 def test_bounds_of_cut_replies_cover_only_these(store: Store) -> None:

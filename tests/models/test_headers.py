@@ -90,7 +90,7 @@ def test_headers_from_the_configuration():
         ("header.Content-Length=3", "sets this header itself"),
         ("header.Host=example.org", "sets this header itself"),
         ("header.x-team=a%0D%0AX-Admin: 1", r"character 2 is a line break \(U\+000D\)"),
-        ("header.x-team=ünï", r"character 1 is a character \(U\+00FC\)"),
+        ("header.x-team=ünï", r"character 1 is not ASCII \(U\+00FC\)"),
         ("header.x-team=", "is empty.*single quotes"),
         ("header.x-team=$", "a \\$ must begin the name"),
         ("header.x-team=a&header.X-Team=b", "given twice"),
@@ -102,6 +102,9 @@ def test_headers_from_the_configuration():
         ("header.api-key=abc", "must hold no secret"),
         ("header.Ocp-Apim-Subscription-Key=abc", "must hold no secret"),
         ("query.key=abc", "must hold no secret"),
+        ("extra.user=sk-proj-abcdefgh12345678", "must hold no secret"),
+        ("label=hf_abcdefgh12345678", "must hold no secret"),
+        ('extra.metadata={"auth":"Bearer abcdefgh"}', "must hold no secret"),
         ("api-version=2", r"query\.api-version=…"),
     ],
 )

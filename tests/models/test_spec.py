@@ -220,3 +220,24 @@ async def test_a_display_name_holds_no_secret(monkeypatch):
 def test_specs_that_no_batch_interface_can_follow_are_refused(spec: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load(spec)
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [
+        ("openai:m", r"models must be a table: \[models\.NAME\]"),
+        (
+            {"mine": {"provider": "openai", "params": "temperature=0"}},
+            r"\[models\.mine\]: params must be a table",
+        ),
+        ({"mine": {"provider": "openai", "url": 5}}, r"\[models\.mine\]: url must be a text, or a list"),
+    ],
+)
+def test_what_evalkit_toml_has_in_a_tables_place_is_said(models, words):
+    with pytest.raises(UsageError, match=words):
+        parse_spec("mine", config={"models": models})
+
+
+def test_a_parameter_for_the_server_is_left_out_in_evalkit_toml_as_in_a_spec():
+    entry = {"provider": "openai", "name": "m", "params": {"extra": {"top_k": "unset", "user": "me"}}}
+    assert parse_spec("mine", config={"models": {"mine": entry}}).extra == {"top_k": None, "user": "me"}

@@ -98,6 +98,12 @@ def test_further_marks_are_those_of_the_spec() -> None:
         ("<think>The tag <thinking> is not mine; [THINK] neither</think>B", "B"),
         ("<think>The user wrote `</think>` here</think>B", "B"),
         ("<think></think>\n\nB", "B"),
+        ('<think>The user wrote "</think>" here</think>B', "B"),
+        ("<think>So it is `B`</think>B", "B"),
+        ("<think>```\nA\n```</think>B", "B"),
+        ("<think>A?</think>B\n```xml\n<think>c</think>\n```\n", "B\n```xml\n<think>c</think>\n```\n"),
+        ("<think>A?</think>B\n```xml\n<think>c", ""),  # a block that never ends hides no reasoning
+        ("```\n<think>A?</think>B\n```", "B\n```"),
         ("<think>A?</think>", ""),
         ("<reasoning>A is wrong.</reasoning><answer>B</answer>", "<answer>B</answer>"),
         (
@@ -129,6 +135,8 @@ def test_blocks_words_and_channels_around_the_reasoning(text: str, answer: str) 
         "analysis of variance",
         "analysis: B",
         "Write `<think>` before your reasoning.",
+        "It is `B`: write `<think>` before your reasoning.",
+        'B. Models write "<think>" before they reason.',
         "<answer>B</answer>",
         "<response>B</response>",
         "The sum is [12], see [1] and [THINKING]",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.http import MOST_IN_FLIGHT, HTTPBackend
-from evalkit.models.openai import logprobs_probe, probe, wire
+from evalkit.models.openai import logprobs_probe, probe, refused_by_trial, wire
 from evalkit.models.openai.http_errors import Garbled, Withheld, rates_left
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
@@ -23,6 +23,7 @@ from evalkit.models.openai.reasoning_probe import probe_reasoning
 from evalkit.models.openai.server_load import load_of
 from evalkit.models.openai.sse import read_stream
 from evalkit.models.openai.tool_calls import pictures_apart, tools_payload
+from evalkit.models.openai.usage import read_usage
 from evalkit.models.openai.weights import page_of, started_at, weights_of
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import BatchService, Load, ProbeResult, RateLimits
@@ -51,7 +52,6 @@ class OpenAIBackend(HTTPBackend):
             )
         super().__init__(spec)
         self.parameters = Parameters(set_by(spec))
-        self.left_out = self.parameters.left_out
         self.full_sampling = spec.options.get("sampling", "standard" if self._vendor else "full") == "full"
         self.thinking = RoomToThink(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
@@ -78,11 +78,16 @@ class OpenAIBackend(HTTPBackend):
 
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         replies = [
-            one.reply if one.asked else await probe.ask(self, url, self._probe_length(one.info, needs), needs)
+            one.reply or await refused_by_trial.ask(self, url, self._probe_length(one.info, needs), needs)
             for url, one in zip(self.endpoints.urls, served, strict=True)
         ]
         self.first_reply = replies[0]
         self.parameters.settle()
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The refused defaults, which samples would have, each with the server's words."""
+        return self.parameters.missing
 
     def changes_replies(self) -> list[str]:
         """Return what the probe found refused and may change replies."""
@@ -160,7 +165,7 @@ class OpenAIBackend(HTTPBackend):
         first = echoed.border(continuation)
         response = Response(
             text="",
-            usage=wire.read_usage(data.get("usage")),
+            usage=read_usage(data.get("usage")),
             model=whole(wire.as_text(data.get("model"))) or self.model,
             logprobs=echoed.of_continuation(first),
             is_greedy=echoed.is_greedy(first),
@@ -238,7 +243,7 @@ class OpenAIBackend(HTTPBackend):
             choice,
             message or {"content": choice.get("text")},
             request,
-            wire.read_usage(data.get("usage")),
+            read_usage(data.get("usage")),
             model=whole(wire.as_text(data.get("model"))) or self.model,
             **timing,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import time
@@ -37,6 +38,9 @@ _WITHHELD = regex(
 
 # The server could not read what the model wrote: the codes of Groq.
 _GARBLED = ("tool_use_failed", "json_validate_failed", "output_parse_failed")
+_WEB_PAGE = regex(r"\s*<(?:!doctype|html|head|body|h1)\b", re.IGNORECASE)
+_TITLE = regex(r"<title>([^<]*\S[^<]*)</title>", re.IGNORECASE)
+_TAG = regex(r"<[^<>]*>")
 
 
 class Withheld(RequestRejected):
@@ -55,24 +59,45 @@ def message_of(body: bytes) -> tuple[str, str]:
     try:
         data = whole_values(decoded(body))
     except ValueError:
-        return _shorten(body.decode("utf-8", "replace")), ""
+        return _shorten(_without_html(body.decode("utf-8", "replace"))), ""
     return _message_in(data)
+
+
+def _without_html(text: str) -> str:
+    """Return the words of a web page, as proxies send them for an error; other texts unchanged."""
+    if not _WEB_PAGE.match(text):
+        return text
+    title = _TITLE.search(text)
+    words = title[1] if title else _TAG.sub(" ", text)
+    return f"{html.unescape(words).strip() or 'nothing'} (a web page, as a proxy sends it)"
 
 
 def _message_in(data: Any) -> tuple[str, str]:
     while isinstance(data, Mapping):
-        if message := data.get("message"):
+        if isinstance(data.get("message"), Mapping | list):
+            data = data["message"]  # Mistral's
+        elif message := data.get("message"):
             param = data.get("param")
             named = (
                 f" (param: '{param}')" if isinstance(param, str) and f"'{param}'" not in str(message) else ""
             )
             return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
-        inner = data.get("error") or data.get("detail")
-        if not inner:
+        elif inner := data.get("error") or data.get("detail"):
+            data = inner
+        else:
             break
-        data = inner
+    if isinstance(data, list) and data and all(isinstance(e, Mapping) and "msg" in e for e in data):
+        return _shorten("; ".join(map(_sentence, data))), ""
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
     return _shorten(text), ""
+
+
+def _sentence(entry: Mapping[str, Any]) -> str:
+    """Return what FastAPI says of one field: ``'top_k': Extra inputs are not permitted (it is -1)``."""
+    place = [part for part in entry.get("loc") or () if isinstance(part, str)]
+    value = entry.get("input")
+    shown = f" (it is {value!r})" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return (f"'{place[-1]}': " if place else "") + f"{entry['msg']}{shown}"
 
 
 def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> NoReturn:
@@ -102,7 +127,10 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Withheld(report, status=status)
     if status == 400 and code in _GARBLED:
         raise Garbled(report, status=status, code=code)
-    if status in (401, 403) or (status == 400 and _BAD_KEY.search(message)):
+    limited = (
+        status == 403 and after is not None
+    )  # a proxy's rate limit: a wrong key is not to be tried again
+    if (status in (401, 403) and not limited) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "
             "?header.NAME=$ITS_NAME for a server that takes the key in another header"
@@ -111,7 +139,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise ProbeError(f"{report}. The model's name in the spec must be one that the server lists")
     if _NO_CREDIT.search(f"{code} {message}"):
         raise ProbeError(f"{report}. Waiting will not help")
-    if status in (429, 503, 529):  # 529: Anthropic's
+    if limited or status in (429, 503, 529):  # 529: Anthropic's
         raise Overloaded(report, status=status, retry_after=after)
     if status in (408, 409, 425) or status >= 500:
         raise ServerFailed(report, status=status)

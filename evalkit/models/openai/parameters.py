@@ -15,6 +15,7 @@ import msgspec
 
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.openai import wire
+from evalkit.models.openai.reasoning import NAMES_OF_REASONING
 from evalkit.reading.patterns import regex
 from evalkit.types import Request, Response
 
@@ -26,18 +27,19 @@ DEFAULTS: Mapping[str, Any] = {
     **wire.FULL,
     "stream": False,
     "stream_options": wire.WITH_USAGE,
+    **wire.OF_RESPONSES,
 }
-_LENGTHS = ("max_tokens", "max_completion_tokens")  # two names of one parameter
+LENGTHS = ("max_tokens", "max_completion_tokens")  # two names of one parameter
 _SET = ("seed", "stop")  # sent only where the spec or the task gives them
 # Left out, these change no reply.
-_WITHOUT_EFFECT = frozenset({"n", "stream", "stream_options", *_LENGTHS})
+_WITHOUT_EFFECT = frozenset({"n", "stream", "stream_options", *LENGTHS, *wire.OF_RESPONSES})
 _OF_SPECS = ("temperature", "top_p", "stream", *_SET)  # written in a spec without ``extra.``
 
 # How servers say that they do not take a parameter, or its value.
 _NOT_TAKEN = regex(
     r"not (?:supported|permitted|allowed|accepted|compatible|recogni[sz]ed|a valid)|unsupported|forbidden|"
     r"unrecogni[sz]ed|unexpected|unknown|does(?: not|n['’]t) support|cannot (?:both )?be|only one of|"
-    r"extra (?:inputs|fields?)|may only be set",
+    r"extra (?:inputs|fields?)|may only be set|only (?:the default|[\d.]+) (?:\S+ )?is (?:allowed|supported)",
     re.IGNORECASE,
 )
 _VALUE_NOT_TAKEN = regex(
@@ -59,10 +61,15 @@ class Parameters:
     def __init__(self, spec_sets: Mapping[str, Any]) -> None:
         self._spec_sets = spec_sets
         self.left_out: dict[str, str] = {}
-        self.length = _LENGTHS[0]
+        self.length = LENGTHS[0]
         self.late: tuple[str, ...] = ()
         self._refused_lengths: set[str] = set()
         self._probed: frozenset[str] = frozenset()
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The refused defaults that samples would have: the model's spec neither sets nor unsets them."""
+        return {name: said for name, said in self.left_out.items() if name not in self._spec_sets}
 
     @property
     def effective(self) -> list[str]:
@@ -71,7 +78,7 @@ class Parameters:
 
     def settle(self) -> None:
         """End the probe: what is refused later is noted with each reply."""
-        self._probed, self.late = frozenset(self.left_out), ()
+        self._probed, self.late = frozenset(self.missing), ()
 
     def fit(self, payload: dict[str, Any], request: Request) -> dict[str, Any]:
         """Return a payload without the refused defaults, with the length under the name that is taken."""
@@ -82,17 +89,17 @@ class Parameters:
                 if name not in self.left_out or not _is_default(name, value, request)
             }
             payload = kept
-        if self.length != _LENGTHS[0] or (request.extra and _LENGTHS[1] in request.extra):
+        if self.length != LENGTHS[0] or (request.extra and LENGTHS[1] in request.extra):
             return self._with_length(payload)
         return payload
 
     def _with_length(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return a chat's payload with the length under one name."""
-        if "messages" not in payload or _LENGTHS[0] not in payload:
+        if "messages" not in payload or LENGTHS[0] not in payload:
             return payload
         payload = dict(payload)
-        length = payload.pop(_LENGTHS[0])
-        if _LENGTHS[1] not in payload:
+        length = payload.pop(LENGTHS[0])
+        if LENGTHS[1] not in payload:
             payload[self.length] = length
         return payload
 
@@ -108,10 +115,10 @@ class Parameters:
             defaults = defaults[-1:]
         for name in defaults:
             self.left_out[name] = problem.said
-        self.late = tuple(sorted(self.left_out.keys() - self._probed))
+        self.late = tuple(sorted(self.missing.keys() - self._probed))
         if defaults or self._renamed(names, payload):
             return
-        if by_hand := [name for name in names if name not in _LENGTHS]:
+        if by_hand := [name for name in names if name not in LENGTHS]:
             raise UsageError(self._explained(problem, by_hand[0], payload[by_hand[0]])) from None
         raise problem
 
@@ -124,11 +131,11 @@ class Parameters:
 
     def _renamed(self, names: list[str], payload: Mapping[str, Any]) -> bool:
         """Take the other name of the length; False where that is refused, too, or another thing at fault."""
-        sent = next((name for name in _LENGTHS if name in payload), "")
+        sent = next((name for name in LENGTHS if name in payload), "")
         if sent not in names or "messages" not in payload:
             return False
         self._refused_lengths.add(sent)
-        (other,) = set(_LENGTHS) - {sent}
+        (other,) = set(LENGTHS) - {sent}
         if other in self._refused_lengths:
             return False
         self.length = other
@@ -139,10 +146,17 @@ class Parameters:
         by_spec = self._spec_sets.get(name)
         if by_spec == value or (by_spec is not None and name == "seed"):  # each repeat has its own seed
             return f"{refusal}. The model's spec sets {own}={value}: take it out"
+        if name in NAMES_OF_REASONING:
+            return f"{refusal}. The spec's effort or reasoning_tokens is sent as {name}: leave it out"
         return (
             f"{refusal}. The task sets {name}={value}. To leave it out, so that the server's own value "
             f"applies, add ?{own}=unset to the model's spec"
         )
+
+
+def defaults_in(payload: Mapping[str, Any], request: Request) -> list[str]:
+    """Return the parameters of a payload that are evalkit's own defaults."""
+    return [name for name, value in payload.items() if _is_default(name, value, request)]
 
 
 def _is_default(name: str, value: Any, request: Request) -> bool:
@@ -153,7 +167,7 @@ def _is_default(name: str, value: Any, request: Request) -> bool:
 
 def _refused(problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> Iterator[str]:
     """Yield the parameters of a payload that a server's words refuse, in the order of the words."""
-    known = [n for n in payload if n in DEFAULTS or n in _LENGTHS or n in _SET or n in request.extra]
+    known = [n for n in payload if n in DEFAULTS or n in LENGTHS or n in _SET or n in request.extra]
     said = problem.said
     if param := _PARAM.search(said):
         known = [name for name in known if name == param[1]]
@@ -175,4 +189,5 @@ def _named(name: str) -> re.Pattern[str]:
         return re.compile(rf"(?<![\w.]){words}(?!\w)", re.IGNORECASE)
     return re.compile(
         rf"[`'\"]{words}[`'\"]|(?:parameters?|arguments?|fields?|property|model|supplied):? {words}\b"
+        rf"|^{words}:? (?:is|are|cannot|must|may|not)\b"
     )

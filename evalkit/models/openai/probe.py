@@ -94,17 +94,20 @@ async def ask(backend: HTTPBackend, url: str, length: int, needs: Requirements) 
     """Ask one short question, so that the backend learns which parameters the server refuses.
 
     Return the reply; None from a server that is too busy, or fails otherwise: it is left to the run. Raises
-    ``ProbeError`` for a wrong key, ``UsageError`` for a refused parameter of the model's spec.
+    ``ProbeError`` for a wrong key, ``UsageError`` for a refused parameter of the model's spec,
+    ``RequestRejected`` for a question that is refused for another reason.
     """
     try:
         async with asyncio.timeout(_ASK_S):
             question = COLOUR if needs.images else SOUND if needs.audio else QUESTION
-            return await backend.ask_at(url, _short_question(backend, length, question))
+            return await backend.ask_at(url, short_question(backend, length, question))
+    except RequestRejected:
+        raise
     except (ModelError, TimeoutError):
         return None
 
 
-def _short_question(backend: HTTPBackend, length: int, question: str = QUESTION) -> Request:
+def short_question(backend: HTTPBackend, length: int, question: str = QUESTION) -> Request:
     """Return a question with all parameters of the model's spec, and room for ``length`` tokens."""
     sets = {**backend.spec.defaults, "max_tokens": length}
     return Request(messages=(Message("user", question),), **sets, given=tuple(sets))
@@ -116,7 +119,7 @@ async def _check_api(backend: HTTPBackend, url: str, *, others: bool) -> Respons
     Raises ``ProbeError`` if the URL is not an API, or the server refuses the name.
     """
     try:
-        return await backend.ask_at(url, _short_question(backend, LENGTH))
+        return await backend.ask_at(url, short_question(backend, LENGTH))
     except ModelError as problem:
         if problem.status == 404:
             raise ProbeError(

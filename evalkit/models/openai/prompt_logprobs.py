@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from evalkit.errors import RequestRejected
-from evalkit.models.openai.wire import read_choice, read_usage
+from evalkit.models.openai.usage import read_usage
+from evalkit.models.openai.wire import read_choice
 
 # The rounding difference of one token's log-probability between reading and writing the token.
 _ROUNDING = 1e-4

@@ -31,6 +31,7 @@ LEAST_ROOM = 256  # tokens; less is no room to think
 _TOO_LONG = regex(
     r"context|max_(?:completion_|new_|output_)?tokens|too (?:large|long)|exceed|token count", re.IGNORECASE
 )
+_A_LENGTH = regex(r"\d{3}")
 ASKED_AGAIN = "the reply was cut inside its reasoning: asked again with room for it"
 SHORTENED = "the prompt left less room for reasoning than the allowance"
 UNFINISHED = "the reasoning has no closing mark: no answer"
@@ -80,6 +81,13 @@ WAYS = {
     ),
     "other": Way(lambda effort: {"reasoning_effort": effort}),
 }
+# The parameters in which a server is told an effort or a number of tokens.
+NAMES_OF_REASONING = frozenset(
+    name
+    for way in WAYS.values()
+    for told in (way.effort("low"), way.tokens(1) if way.tokens else {})
+    for name in told
+)
 # Servers that render the prompt by a template of the model: what is ignored there changes no token of it.
 RENDERING = ("vllm", "sglang", "sglang, strict", "llamacpp")
 
@@ -94,6 +102,7 @@ class RoomToThink:
         self.allowance = settings.tokens or 0  # of each chat
         self.in_completions = 0  # of each plain completion
         self.fitted = 0  # the largest part of it that the server last accepted, where the whole was too long
+        self.measuring = False  # the probe tries what fits: each refusal means that it was too much
         self.context: int | None = None
 
     async def ask(
@@ -165,8 +174,10 @@ class RoomToThink:
             try:
                 response, rates = await generate(url, _with_room(prepared, room) if room else prepared)
             except RequestRejected as problem:
-                if not room or not too_long(problem):
+                if not room:
                     raise
+                if not (self.measuring or too_long(problem)):
+                    raise _with_hint(problem, room) from None
                 room, shortened = less_room(room), True
             else:
                 if not shortened:
@@ -177,6 +188,8 @@ class RoomToThink:
     def _cut(self, request: Request, response: Response) -> bool:
         """Return whether a reply shows reasoning, and was cut by its length, or in it by a stop string."""
         if response.finish_reason == "length":
+            if _wrote_nothing(response) and not response.usage.reasoning_tokens:
+                return request.max_tokens > FEW
             return bool(self.channel_of(response))
         if not request.stop or not (response.reasoning or self.channel):
             return False
@@ -199,6 +212,7 @@ class RoomToThink:
             return "template" if first_mark_closes(response.text, self.settings.marks) else "marks"
         usage, shown = response.usage, len(response.text.encode())
         unseen = usage.completion_tokens > shown + FEW and not response.tool_calls
+        unseen = unseen or (response.finish_reason == "length" and _wrote_nothing(response))
         return "hidden" if usage.reasoning_tokens or unseen else ""
 
     def _split(self, text: str) -> tuple[str, str]:
@@ -230,6 +244,10 @@ class RoomToThink:
         return replace(response, text=text[: end[1]], reasoning=joined, finish_reason="stop")
 
 
+def _wrote_nothing(response: Response) -> bool:
+    return not (response.text or response.reasoning or response.tool_calls)
+
+
 def _with_room(request: Request, room: int) -> Request:
     """Return a request with room to think, without its stop strings, which are of the answer alone."""
     kept = request.stop if any(request.extra.get(name) for name in KEEP_STOP) else ()
@@ -239,6 +257,17 @@ def _with_room(request: Request, room: int) -> Request:
 def with_note(response: Response, note: str) -> Response:
     """Return a reply with a note, which it holds once."""
     return response if note in response.notes else replace(response, notes=(*response.notes, note))
+
+
+def _with_hint(problem: RequestRejected, room: int) -> RequestRejected:
+    """Return a refusal that may be about the room, in words which evalkit does not know, with what helps."""
+    if not _A_LENGTH.search(problem.said):
+        return problem
+    text = (
+        f"{str(problem).rstrip('.')}. The request had room for {room:,} tokens of reasoning. If that is too "
+        "much, set fewer with ?reasoning_tokens=N"
+    )
+    return RequestRejected(text, status=problem.status, said=problem.said, code=problem.code)
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Parameters:

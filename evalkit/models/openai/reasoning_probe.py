@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
+from msgspec.structs import replace
 
 from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
-from evalkit.models.openai.probe import LENGTH, QUESTION
+from evalkit.models.openai.probe import LENGTH, short_question
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
-from evalkit.types import Message, Request, Response, ServerInfo
+from evalkit.reading.reasoning import first_mark_closes
+from evalkit.types import Response, ServerInfo
 
 if TYPE_CHECKING:
     from evalkit.models.openai.backend import OpenAIBackend
@@ -53,7 +54,7 @@ async def probe_reasoning(backend: OpenAIBackend, info: ServerInfo) -> ServerInf
             f"{backend.name}: reasoning_tokens={settings.tokens} leaves no room for prompt and answer: the "
             f"model's context has {info.max_context:,} tokens"
         )
-    if not backend.uses_chat(_question()):
+    if not backend.uses_chat(short_question(backend, LENGTH)):
         if settings.effort:
             raise ProbeError(
                 f"{backend.name}: effort={settings.effort} is told in a chat: leave out api=completions"
@@ -89,10 +90,6 @@ def parameters_for(kind: str, effort: str | None, tokens: int | None) -> dict[st
     return merged(told, way.tokens(tokens)) if tokens and way.tokens else told
 
 
-def _question() -> Request:
-    return Request(messages=(Message("user", QUESTION),), max_tokens=LENGTH)
-
-
 class _Question:
     """Asks the question in several ways, and says what the replies show."""
 
@@ -105,11 +102,11 @@ class _Question:
         """Return what was found, as facts for the provenance; nothing for a model that does not reason."""
         thinking, settings = self.thinking, self.settings
         reply = await self._first()
-        thinking.channel = thinking.channel_of(reply) if reply else ""
+        thinking.channel = self._channel(reply) if reply else ""
         follows = await self._follows_effort(reply) if settings.effort and reply else ""
         if thinking.channel:
             thinking.allowance = settings.allowance(thinking.context)
-            if not thinking.context and settings.tokens is None:
+            if not thinking.context:
                 thinking.allowance = await self._accepted(thinking.allowance)
         elif reply and reply.finish_reason == "stop":
             thinking.allowance = 0  # until a reply shows reasoning
@@ -124,6 +121,12 @@ class _Question:
             **({"tokens": keeps} if keeps else {}),
             "said": "; ".join(filter(None, said)),
         }
+
+    def _channel(self, reply: Response) -> Channel:
+        """Return where a model reasons: also if it closed what the template opened, without a thought."""
+        channel = self.thinking.channel_of(reply)
+        closed = first_mark_closes(reply.text, self.settings.marks)
+        return "template" if closed and not channel and self.settings.effort != "none" else channel
 
     async def _first(self) -> Response | None:
         """Return the reply with all that the spec sets; None where the server could not answer.
@@ -149,7 +152,9 @@ class _Question:
         length = min(length, (self.thinking.context or 2 * LENGTH) // 2)
         before, self.thinking.parameters = self.thinking.parameters, parameters
         try:
-            return await self.backend.ask_with_room(msgspec.structs.replace(_question(), max_tokens=length))
+            question = short_question(self.backend, length)  # at temperature 0: replies are compared
+            given = tuple(name for name in question.given if name != "temperature")
+            return await self.backend.ask_with_room(replace(question, temperature=0.0, given=given))
         finally:
             self.thinking.parameters = before
 
@@ -209,13 +214,24 @@ class _Question:
         return "server" if length < free.usage.completion_tokens / 2 else "not known"
 
     async def _accepted(self, allowance: int) -> int:
-        """Return the allowance, or the part of it that a server of unknown context accepts."""
+        """Return the allowance, or the part of it that a server of unknown context accepts.
+
+        Raises ``ProbeError`` where it does not accept the number of the spec.
+        """
         self.thinking.allowance = allowance
+        self.thinking.measuring = True
         try:
             await self._ask(self.thinking.parameters, length=16)
         except ModelError:
             return allowance
-        return self.thinking.fitted or allowance
+        finally:
+            self.thinking.measuring = False
+        if (fitted := self.thinking.fitted) and self.settings.tokens:
+            raise ProbeError(
+                f"{self.backend.name}: the server refuses a reply that may have reasoning_tokens={allowance} "
+                f"beside its answer, and takes one with {fitted:,}. Set a smaller number"
+            )
+        return fitted or allowance
 
     def _said(self, reply: Response | None) -> str:
         """Return what a reader of the screen should know of the model's reasoning."""

@@ -60,10 +60,8 @@ def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) 
         "max_output_tokens": max(LEAST_LENGTH, thinking.length(request.max_tokens)),
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "store": False,
         "stream": False,
-        "truncation": "disabled",  # too long a prompt is an error, not a shorter prompt
-        "include": ["reasoning.encrypted_content"],
+        **wire.OF_RESPONSES,
         **thinking.fields,
     }
     if request.tools:
@@ -215,7 +213,6 @@ class ResponsesBackend(VendorBackend):
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
         self.parameters = Parameters(set_by(spec))  # models that reason refuse some
-        self.left_out = self.parameters.left_out
 
     def headers(self, key: str | None) -> dict[str, str] | None:
         """Return the headers of every request."""
@@ -242,6 +239,11 @@ class ResponsesBackend(VendorBackend):
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         await super()._find_refused(served, needs)
         self.parameters.settle()
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The refused defaults, which samples would have, each with the server's words."""
+        return self.parameters.missing
 
     def changes_replies(self) -> list[str]:
         """Return what the probe found refused and may change replies."""

@@ -73,6 +73,8 @@ AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 # Every server knows those of the first row; servers of open models know those of the second, too.
 STANDARD = {"n": 1, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 FULL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+# Of the Responses interface: nothing is stored, too long a prompt is an error, thoughts come back encrypted.
+OF_RESPONSES = {"store": False, "truncation": "disabled", "include": ["reasoning.encrypted_content"]}
 WITH_USAGE = {"include_usage": True}  # the stream_options with which a stream ends in its token counts
 
 
@@ -221,28 +223,6 @@ def part_of(value: Any, name: str) -> Mapping[str, Any]:
     raise ServerFailed(f"the server's reply has a {name} that is no object: {excerpt(value)!r}")
 
 
-def read_usage(data: Any) -> Usage:
-    """Return the token counts of a reply, in any of the forms that servers use; 0 for what is no count."""
-    usage = _mapping(data)
-    prompt = _mapping(usage.get("prompt_tokens_details"))
-    completion = _mapping(usage.get("completion_tokens_details"))
-    image = prompt.get("image_tokens")
-    if image is None:
-        image = _mapping(prompt.get("multimodal_tokens")).get("image")
-    return Usage(
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-        cached_tokens=prompt.get("cached_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0,
-        image_tokens=image,
-        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
-    )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def read_choice(data: Any) -> dict[str, Any]:
     """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
     choices = data.get("choices") if isinstance(data, Mapping) else None
@@ -317,7 +297,10 @@ def reply(
     """
     finish, notes = ending(choice.get("finish_reason"), request, usage, choice.get("error"))
     refusal = as_text(message.get("refusal"))
-    if message.get("tool_calls") or message.get("function_call"):
+    called = bool(message.get("tool_calls") or message.get("function_call"))
+    if called and not request.has_tools and "tools" not in request.extra:
+        notes = (*notes, "the model called a tool, although the request offered none")
+    elif called:
         fields["tool_calls"] = calls = read_calls(message, request.messages)
         fields["native"] = native_turn(message, calls)
     elif request.tools and (mark := written_call(content_of(message))):

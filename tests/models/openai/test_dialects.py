@@ -170,3 +170,26 @@ async def test_a_reply_by_another_model_is_noted(script, asked, answered, noted)
     response = await backend.send(ASK)
     await backend.close()
     assert response.notes == ((f"another model answered: {answered}",) if noted else ())
+
+
+@pytest.mark.parametrize(
+    ("usage", "completion", "reasoning"),
+    [
+        # xAI: the total holds what the model thought, completion_tokens does not
+        ({"completion_tokens": 2, "total_tokens": 209, "reasoning_tokens": 200}, 202, 200),
+        # Perplexity: neither does
+        ({"completion_tokens": 2, "total_tokens": 9, "reasoning_tokens": 200}, 202, 200),
+        # Gemini behind OpenAI's interface: the total alone tells
+        ({"completion_tokens": 2, "total_tokens": 209}, 202, 200),
+        ({"completion_tokens": 202, "total_tokens": 209, "reasoning_tokens": 200}, 202, 200),
+        ({"completion_tokens": 2, "total_tokens": 9}, 2, 0),
+        ({"completion_tokens": 2, "total_tokens": 0}, 2, 0),
+    ],
+)
+async def test_tokens_that_the_model_thought_are_among_those_of_the_reply(
+    script, usage, completion, reasoning
+):
+    details = {"completion_tokens_details": {"reasoning_tokens": usage.pop("reasoning_tokens", None)}}
+    body = json.dumps({**WHOLE, "usage": {"prompt_tokens": 7, **usage, **details}}).encode()
+    got = (await ask(script, body)).usage
+    assert (got.prompt_tokens, got.completion_tokens, got.reasoning_tokens) == (7, completion, reasoning)

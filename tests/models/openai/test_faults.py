@@ -43,9 +43,9 @@ def says(text, status=200, headers=None, **more):
     return handler
 
 
-def raw(body: bytes, status=200):
+def raw(body: bytes, status=200, headers=None):
     async def handler(request, _):
-        return web.Response(body=body, status=status)
+        return web.Response(body=body, status=status, headers=headers)
 
     return handler
 
@@ -118,6 +118,14 @@ async def test_plain_text_and_empty_error_bodies(script):
         await ask(script.url)
     with pytest.raises(ServerFailed, match="502"):
         await ask(script.url)
+
+
+async def test_a_proxy_that_names_a_time_with_403_limits_the_rate(script):
+    page = b"<html><head><title>Too fast</title></head></html>"
+    script.chat(raw(page, 403, {"Retry-After": "60"}))
+    with pytest.raises(Overloaded, match=r"403: Too fast \(a web page") as caught:
+        await ask(script.url)
+    assert caught.value.retry_after == 60
 
 
 @pytest.mark.parametrize("as_date", [False, True])

@@ -126,6 +126,23 @@ def fussy_about_values(body):
     return None
 
 
+def takes_one_temperature(body):
+    """Moonshot."""
+    if body.get("temperature", 1) != 1:
+        return openai_error("invalid temperature: only 1 is allowed for this model")
+    return None
+
+
+def says(message, *names, param=None):
+    """A server that refuses parameters in words that do not tell which."""
+    return lambda body: openai_error(message, param) if any(name in body for name in names) else None
+
+
+def a_web_page(body):
+    page = "<html><head><title>400 Bad Request</title></head><body><h1>400</h1></body></html>"
+    return (400, page) if "top_k" in body else None
+
+
 def takes_the_new_name_only_in_words(body):
     return (400, {"error": "unexpected field max_tokens"}) if "max_tokens" in body else None
 
@@ -141,6 +158,14 @@ REFUSALS = {
     "LiteLLM": (litellm, set(PENALTIES)),
     "stream: false": (strict_about_stream, {"stream"}),
     "a default's value": (fussy_about_values, {"top_k"}),
+    "only one value": (takes_one_temperature, {"temperature"}),
+    "German": (says("Der Parameter „min_p“ wird nicht unterstützt.", "min_p"), {"min_p"}),
+    "Chinese, the name in a field": (says("请求参数不合法", "top_k", param="top_k"), {"top_k"}),
+    "nothing but a number": (says("Invalid parameter (code 1210)", "top_k", "min_p"), {"top_k", "min_p"}),
+    "the name of another parameter": (says("top_p is not supported", "min_p", param="top_p"), {"min_p"}),
+    "a parameter that was not sent": (says("Unsupported parameter: 'user'", "min_p"), {"min_p"}),
+    "a proxy's web page": (a_web_page, {"top_k"}),
+    "the length, in Chinese": (says("参数错误", "max_tokens"), set()),
     "nothing but the length": (takes_the_new_name_only_in_words, set()),
 }
 
@@ -148,6 +173,8 @@ REFUSALS = {
 def serve(script, refuse) -> None:
     async def answer(request, body):
         if (failure := refuse(body)) is not None:
+            if isinstance(failure[1], str):
+                return web.Response(text=failure[1], status=failure[0], content_type="text/html")
             return web.json_response(failure[1], status=failure[0])
         return web.json_response({"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}]})
 
@@ -201,6 +228,8 @@ async def test_a_server_that_takes_all_gets_all_and_has_its_former_identity(scri
         ("temperature=0.7", reasoning_model, r"The model's spec sets temperature=0\.7: take it out"),
         ("temperature=0", reasoning_model, r"The model's spec sets temperature=0\.0: take it out"),
         ("extra.top_k=5", strict_openai, r"The model's spec sets extra\.top_k=5: take it out"),
+        ("temperature=0.6", takes_one_temperature, r"The model's spec sets temperature=0\.6: take it out"),
+        ("seed=3", lambda body: openai_error("seed is not supported") if "seed" in body else None, "seed=3"),
         ("stop=END", xai, r"The model's spec sets stop=\['END'\]: take it out"),
         (
             "extra.user=me",
@@ -363,3 +392,54 @@ async def test_a_completion_and_a_prompt_that_is_read_leave_out_what_is_refused(
     assert set(info.server["left_out"]) == {"min_p"}
     assert (await Model(backend).complete("2+2=")).text == "4"
     await backend.close()
+
+
+async def test_a_question_that_is_refused_without_any_default_costs_three_requests_and_changes_nothing(
+    script,
+):
+    """A base model without a chat template: the task asks it otherwise."""
+    serve(script, lambda body: openai_error("the model has no chat template"))
+    backend = load(f"openai:tiny@{script.url}")
+    info = (await backend.probe(Requirements())).info
+    await backend.close()
+    assert "left_out" not in info.identity
+    assert len(chats(script)) == 3  # the question, without the defaults, with the other name of the length
+
+
+async def test_what_is_left_out_by_trial_is_said_in_the_servers_words(script):
+    serve(script, a_web_page)
+    backend = load(f"openai:tiny@{script.url}")
+    left_out = (await backend.probe(Requirements())).info.server["left_out"]
+    await backend.close()
+    assert left_out == {"top_k": "400 Bad Request (a web page, as a proxy sends it)"}
+
+
+async def test_fields_that_fastapi_refuses_are_said_in_words(script):
+    wrong = {"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}
+    refusal = 422, {"detail": [{**wrong, "input": -1}]}
+    serve(script, lambda body: refusal if "top_k" in body else None)
+    backend = load(f"openai:tiny@{script.url}")
+    left_out = (await backend.probe(Requirements())).info.server["left_out"]
+    await backend.close()
+    assert left_out == {"top_k": "'top_k': Extra inputs are not permitted (it is -1)"}
+
+
+@pytest.mark.parametrize("params", ["temperature=unset", "temperature=1", "temperature=unset&effort=low"])
+async def test_a_refused_default_that_no_sample_would_have_is_not_said_to_be_left_out(script, params):
+    """The probe's own requests have temperature 0 (of pictures, of effort); those of samples do not."""
+    thought = {"content": "4", "reasoning_content": "2 and 2"}
+
+    async def answer(request, body):
+        if (failure := takes_one_temperature(body)) is not None:
+            return web.json_response(failure[1], status=failure[0])
+        message = {**thought, "reasoning_content": "hm " * (1 + ("reasoning_effort" in body))}
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    script.chat(answer)
+    backend = load(f"openai:tiny@{script.url}?{params}")
+    probed = await backend.probe(Requirements())
+    response = await Model(backend, probed=probed).generate("2+2?")
+    await backend.close()
+    assert "left_out" not in probed.info.server
+    assert "left_out" not in probed.info.identity
+    assert (response.text, response.notes) == ("4", ())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from evalkit.errors import ProbeError
+from evalkit.errors import ProbeError, RequestRejected
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.models.openai.probe import QUESTION
@@ -19,19 +20,41 @@ from tests.servers.thinking import CHANNELS, ThinkingModel, serve
 NEEDS = Requirements()
 
 
-async def asked(thinker: ThinkingModel, options: str = "", **request: Any) -> tuple[Any, Response]:
+async def asked(
+    thinker: ThinkingModel, options: str = "", question: str = "By how much?", **request: Any
+) -> tuple[Any, Response]:
     """The probe's result, and the reply to one request for an answer of 16 words."""
     backend = load(f"openai:thinker@{thinker.url}{options}")
     try:
         probed = await backend.probe(NEEDS)
         model = Model(backend, probed=probed)
-        return probed, await model.generate("By how much?", **{"max_tokens": 16, **request})
+        return probed, await model.generate(question, **{"max_tokens": 16, **request})
     finally:
         await backend.close()
 
 
 def last(thinker: ThinkingModel) -> dict[str, Any]:
     return thinker.bodies[-1]
+
+
+class Silent(ThinkingModel):
+    """A server that counts no tokens at all."""
+
+    def reply(self, body: dict[str, Any], most: int, prompt: int) -> dict[str, Any]:
+        return super().reply(body, most, prompt) | {"usage": None}
+
+
+class SecretContext(ThinkingModel):
+    """A server that does not tell the length of its context, and refuses too long a request in German."""
+
+    async def models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "thinker"}]})
+
+    async def chat(self, request: web.Request) -> web.Response:
+        refused = (await super().chat(request)).status == 400
+        return (
+            web.Response(status=400, text="Zu lang: 4096 Wörter") if refused else await super().chat(request)
+        )
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -126,6 +149,30 @@ async def test_without_a_context_the_allowance_is_what_the_server_accepts():
     with serve(thinker):
         probed, _ = await asked(thinker)
     assert probed.info.identity[ALLOWANCE] == MOST_ALLOWANCE
+
+
+async def test_the_allowance_that_a_server_accepts_is_found_in_any_language():
+    with serve(SecretContext(context=4096)) as thinker:
+        probed, response = await asked(thinker)
+        assert (response.text, probed.info.identity[ALLOWANCE]) == ("343", 2048)
+        with pytest.raises(RequestRejected, match=r"4096 Wörter\. The request had room for 2,048 tokens"):
+            await asked(thinker, question="word " * 3000)
+
+
+async def test_a_reply_that_was_cut_before_its_first_word_was_cut_inside_the_reasoning():
+    """The server shows no reasoning, and counts no tokens."""
+    with serve(Silent("hidden", lambda body: 0 if QUESTION in str(body) else 300)) as thinker:
+        _, response = await asked(thinker)
+    assert (response.text, response.notes) == ("343", (ASKED_AGAIN,))
+
+
+async def test_reasoning_that_the_template_opened_may_be_empty_for_an_easy_question():
+    thinker = ThinkingModel("template", lambda body: 0 if QUESTION in str(body) else 300, counts=False)
+    thinker.answers = lambda body: "</think>343" if QUESTION in str(body) else "343"
+    with serve(thinker):
+        probed, response = await asked(thinker)
+    assert probed.info.server["reasoning"]["channel"] == "template"
+    assert (response.text, response.notes) == ("343", ())
 
 
 async def test_a_long_prompt_shortens_the_room_and_says_so():
@@ -267,6 +314,16 @@ async def test_the_tasks_own_variables_of_the_template_stay_beside_the_efforts()
             ThinkingModel(refuses=frozenset({"reasoning_effort"})),
             "?effort=low",
             ["refuses effort=low", "Unrecognized request argument supplied: reasoning_effort"],
+        ),
+        (
+            ThinkingModel(owned_by="vllm", refuses=frozenset({"chat_template_kwargs"})),
+            "?effort=low",
+            ["refuses effort=low", "The spec's effort or reasoning_tokens is sent as chat_template_kwargs"],
+        ),
+        (
+            SecretContext(context=4096),
+            "?reasoning_tokens=8000",
+            ["refuses a reply that may have reasoning_tokens=8000", "takes one with 4,000"],
         ),
         (ThinkingModel(context=4096), "?reasoning_tokens=8000", ["leaves no room", "4,096 tokens"]),
         (ThinkingModel(), "?effort=low&api=completions", ["effort=low", "api=completions"]),

@@ -83,6 +83,31 @@ async def test_a_default_that_the_model_refuses_is_left_out_and_named(script, ke
     await stage.backend.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "include",
+            "Encrypted content is not supported with this model.",
+        ),  # OpenAI, of models that do not reason
+        ("truncation", "Unknown parameter: 'truncation'."),
+        ("store", "store is not supported by this server"),
+    ],
+)
+async def test_what_another_server_or_model_does_not_have_is_left_out(script, keys, name, message):
+    async def answer(request, body):
+        if name in body:
+            return web.json_response({"error": {"message": message, "param": name}}, status=400)
+        return web.json_response(RESPONSES.reply(Said("Yes.")))
+
+    stage = Stage(script, RESPONSES)
+    script.replies[RESPONSES.path] = answer
+    probed = await stage.backend.probe(Requirements())
+    assert message in probed.info.server["left_out"][name]
+    assert (await stage.backend.send(ASK)).text == "Yes."
+    await stage.backend.close()
+
+
 async def test_requests_in_flight_learn_together_what_is_refused(script, keys):
     stage = Stage(script, RESPONSES)
     script.replies[RESPONSES.path] = refusing("temperature", "top_p")
@@ -147,4 +172,18 @@ async def test_an_output_in_another_form_is_a_failure(script, keys):
     stage.answers(200, {**RESPONSES.reply(Said("")), "output": [7]})
     with pytest.raises(ModelError):
         await stage.backend.send(ASK)
+    await stage.backend.close()
+
+
+@pytest.mark.parametrize("params", ["temperature=unset", "temperature=1"])
+async def test_the_probes_question_has_the_parameters_of_the_spec(script, keys, params):
+    async def answer(request, body):
+        if body.get("temperature", 1) != 1:
+            message = "Unsupported value: 'temperature' does not support 0 with this model."
+            return web.json_response({"error": {"message": message, "param": "temperature"}}, status=400)
+        return web.json_response(RESPONSES.reply(Said("Yes.")))
+
+    stage = Stage(script, RESPONSES, params)
+    script.replies[RESPONSES.path] = answer
+    assert "left_out" not in (await stage.backend.probe(Requirements())).info.server
     await stage.backend.close()

@@ -22,7 +22,19 @@ from pydantic import ConfigDict, TypeAdapter
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
 from evalkit.models import load
 from evalkit.models.tool_probe import check_tools
-from evalkit.types import Image, Message, Request, Requirements, Response, Text, Tool, ToolCall
+from evalkit.status import classify_answer
+from evalkit.types import (
+    Answer,
+    Image,
+    Message,
+    Request,
+    Requirements,
+    Response,
+    Status,
+    Text,
+    Tool,
+    ToolCall,
+)
 
 WEATHER = Tool(
     "get_weather",
@@ -405,3 +417,13 @@ async def test_the_probe_works_with_any_adapter(script) -> None:
     await check_tools(FakeBackend(model))
     with pytest.raises(ProbeError, match="ignores tools"):
         await check_tools(FakeBackend(lambda request: "I cannot."))
+
+
+async def test_a_call_that_no_request_offered_is_no_answer(script):
+    script.chat(sending(called(("1", "python", '{"code": "1"}'))))
+    backend = load(f"openai:tiny@{script.url}")
+    response = await backend.send(Request(messages=(Message("user", "2 + 2?"),)))
+    await backend.close()
+    assert (response.text, response.tool_calls) == ("", ())
+    assert response.notes == ("the model called a tool, although the request offered none",)
+    assert classify_answer(Answer(response)) is Status.EMPTY
