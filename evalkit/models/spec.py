@@ -84,7 +84,7 @@ def parse_spec(text: str, *, config: Mapping[str, Any] | None = None) -> ModelSp
     head, _, query = text.partition("?")
     named = (config or {}).get("models", {})
     if not isinstance(named, Mapping):
-        raise UsageError("evalkit.toml: each model is a table of its own, [models.NAME]")
+        raise UsageError("evalkit.toml: models must be a table: [models.NAME] with spec, or with provider")
     if head in named:
         spec = _from_config(head, named[head])
     elif ":" not in head:

@@ -177,7 +177,7 @@ def test_mistakes_in_the_configuration():
         parse_spec("broken", config=CONFIG)
     with pytest.raises(UsageError, match="Did you mean 'local'"):
         parse_spec("locl", config=CONFIG)
-    with pytest.raises(UsageError, match=r"a table of its own, \[models\.NAME\]"):
+    with pytest.raises(UsageError, match=r"must be a table: \[models\.NAME\]"):
         parse_spec("local", config={"models": [{"name": "local"}]})
 
 
