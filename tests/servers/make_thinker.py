@@ -65,7 +65,8 @@ def offered(rng: random.Random, name: str, parameter: str, kind: str) -> list[di
         functions.insert(rng.randint(0, 1), {"name": "hello", "description": told, "parameters": schema})
     if rng.random() < 0.3:
         functions = [{**function, "strict": False} for function in functions]
-    return [{"type": "function", "function": function} for function in functions]
+    more = {"defer_loading": None} if rng.random() < 0.4 else {}  # as SGLang has it
+    return [{"type": "function", "function": function, **more} for function in functions]
 
 
 def with_tools(rng: random.Random) -> Exchange:
