@@ -30,7 +30,7 @@ ENDS = {
     "user": "the user ended it",
     "max_turns": "its turns were used up",
     "context": "it outgrew the model's context",
-    "length": "the last reply was cut",
+    "length": "the last reply was cut, or the server could not read it",
     "refusal": "the model refused",
 }
 PROBLEMS = {"unknown": "no such tool", "arguments": "broken arguments", "failed": "failed"}

@@ -39,6 +39,16 @@ async def test_tools_are_offered_and_calls_are_read(stage):
 
 
 @ALL
+async def test_tools_of_the_vendor_stand_beside_those_of_the_task(stage):
+    _, body = await stage.ask(Said("Yes."), asking(extra={"tools": [{"type": "web_search"}]}))
+    assert [text for text in strings(body) if text in ("search", "now", "web_search")] == [
+        "search",
+        "now",
+        "web_search",
+    ]
+
+
+@ALL
 async def test_calls_without_a_text_are_no_failure(stage):
     response, _ = await stage.ask(Said(calls=(("c1", "now", {}),)), asking())
     assert (response.text, response.tool_calls) == ("", (ToolCall("c1", "now", {}),))

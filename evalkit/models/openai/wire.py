@@ -161,7 +161,12 @@ def _size(part: Image | Audio | Video) -> int:
 
 
 def with_extra(payload: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the payload with further parameters. Parameters whose value is None are left out."""
+    """Return the payload with further parameters. Parameters whose value is None are left out.
+
+    A vendor's own ``tools`` stand behind those of the task.
+    """
+    if isinstance(extra.get("tools"), list):
+        extra = {**extra, "tools": [*payload.get("tools", ()), *extra["tools"]]}
     payload = {**payload, **extra}
     if None in extra.values():
         return {name: value for name, value in payload.items() if extra.get(name, ...) is not None}
