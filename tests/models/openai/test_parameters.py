@@ -11,6 +11,7 @@ from evalkit.errors import RequestRejected, UsageError
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.types import Requirements
+from tests.models.script import Script
 
 PENALTIES = ("frequency_penalty", "presence_penalty")
 
@@ -443,3 +444,15 @@ async def test_a_refused_default_that_no_sample_would_have_is_not_said_to_be_lef
     assert "left_out" not in probed.info.server
     assert "left_out" not in probed.info.identity
     assert (response.text, response.notes) == ("4", ())
+
+
+async def test_what_one_endpoint_refuses_is_left_out_at_all(script):
+    other = Script()
+    await other.server.start_server()
+    serve(script, says("参数错误", "top_k"))
+    serve(other, says("参数错误", "min_p"))
+    backend = load(f"openai:tiny@{script.url},{other.url}")
+    left_out = (await backend.probe(Requirements())).info.server["left_out"]
+    await backend.close()
+    await other.server.close()
+    assert left_out.keys() == {"top_k", "min_p"}
