@@ -163,7 +163,7 @@ class Thinking:
             except RequestRejected as problem:
                 if not room:
                     raise
-                if not (self.measuring or _TOO_LONG.search(str(problem))):
+                if not (self.measuring or _TOO_LONG.search(problem.said or str(problem))):
                     raise _with_hint(problem, room) from None
                 room, shortened = room // 2 if room >= LEAST_ROOM else 0, True
             else:

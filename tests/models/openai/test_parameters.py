@@ -271,6 +271,25 @@ async def test_what_a_task_sets_is_never_left_out_in_silence(script, sets, refus
     await backend.close()
 
 
+@pytest.mark.parametrize(
+    ("sets", "message", "words"),
+    [
+        ({"seed": 3}, "Unbekannter Parameter: seed", r"The task sets seed=3.*add \?seed=unset"),
+        ({"temperature": 1.5}, "temperature must be below 1", r"The task sets temperature=1\.5"),
+    ],
+)
+async def test_words_that_are_not_known_and_name_what_a_task_sets_come_with_what_helps(
+    script, sets, message, words
+):
+    (name,) = sets
+    serve(script, lambda body: openai_error(message) if body.get(name) == sets[name] else None)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements())
+    with pytest.raises(RequestRejected, match=words):
+        await Model(backend).generate("2+2?", **sets)
+    await backend.close()
+
+
 async def test_what_a_task_sets_goes_out_although_the_default_was_refused(script):
     serve(script, reasoning_model)
     backend = load(f"openai:tiny@{script.url}")
