@@ -120,7 +120,7 @@ class Parameters:
             return
         if by_hand := [name for name in names if name not in LENGTHS]:
             raise UsageError(self._explained(problem, by_hand[0], payload[by_hand[0]])) from None
-        raise problem
+        raise self._with_hint(problem, payload, request) from None
 
     def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
         """Return the reply to a payload with a note on what was left out of it, unknown to the probe."""
@@ -140,6 +140,18 @@ class Parameters:
             return False
         self.length = other
         return True
+
+    def _with_hint(
+        self, problem: RequestRejected, payload: Mapping[str, Any], request: Request
+    ) -> RequestRejected:
+        """Return a refusal whose words are not known; with what helps if it names what was set by hand."""
+        by_hand = [n for n in _known(problem, payload, request) if not _is_default(n, payload[n], request)]
+        names = [n for n in by_hand if n not in LENGTHS and _named(n).search(problem.said)]
+        repeats_all = len(problem.said) > 2 * _NEAR  # the whole request may stand in the message
+        if type(problem) is not RequestRejected or repeats_all or not names:
+            return problem
+        text = self._explained(problem, names[0], payload[names[0]])
+        return RequestRejected(text, status=problem.status, said=problem.said, code=problem.code)
 
     def _explained(self, problem: RequestRejected, name: str, value: Any) -> str:
         own, refusal = name if name in _OF_SPECS else f"extra.{name}", str(problem).rstrip(".")
@@ -167,10 +179,8 @@ def _is_default(name: str, value: Any, request: Request) -> bool:
 
 def _refused(problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> Iterator[str]:
     """Yield the parameters of a payload that a server's words refuse, in the order of the words."""
-    known = [n for n in payload if n in DEFAULTS or n in LENGTHS or n in _SET or n in request.extra]
-    said = problem.said
-    if param := _PARAM.search(said):
-        known = [name for name in known if name == param[1]]
+    said, param = problem.said, _PARAM.search(problem.said)
+    known = _known(problem, payload, request)
     places = {name: place.start() for name in known if (place := _named(name).search(said))}
     for name in sorted(places, key=places.__getitem__):
         # A message may repeat the whole request: only what stands beside the refusal is refused.
@@ -182,12 +192,19 @@ def _refused(problem: RequestRejected, payload: Mapping[str, Any], request: Requ
             yield name
 
 
+def _known(problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> list[str]:
+    """Return the parameters that a server may have refused: only the one that the error's field names."""
+    param = _PARAM.search(problem.said)
+    known = [n for n in payload if n in DEFAULTS or n in LENGTHS or n in _SET or n in request.extra]
+    return [name for name in known if name == param[1]] if param else known
+
+
 def _named(name: str) -> re.Pattern[str]:
     """Return the pattern of a parameter's name in a message: also ``topP``; common words only as names."""
     words = name.replace("_", "_?")
     if "_" in name or name == "temperature":
         return re.compile(rf"(?<![\w.]){words}(?!\w)", re.IGNORECASE)
     return re.compile(
-        rf"[`'\"]{words}[`'\"]|(?:parameters?|arguments?|fields?|property|model|supplied):? {words}\b"
+        rf"[`'\"]{words}[`'\"]|(?i:parameters?|arguments?|fields?|property|model|supplied):? {words}\b"
         rf"|^{words}:? (?:is|are|cannot|must|may|not)\b"
     )

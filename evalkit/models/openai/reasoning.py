@@ -40,7 +40,7 @@ LONG_ANSWER = "the answer is longer than the task allows: it used room that was 
 
 def too_long(problem: RequestRejected) -> bool:
     """Return whether a server says that a request has more tokens than it takes."""
-    return bool(_TOO_LONG.search(str(problem)))
+    return bool(_TOO_LONG.search(problem.said or str(problem)))
 
 
 def less_room(room: int) -> int:

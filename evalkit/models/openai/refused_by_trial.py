@@ -5,6 +5,7 @@ Servers refuse in any language, as HTML, or name another parameter than the one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from evalkit.errors import RequestRejected
@@ -23,10 +24,11 @@ async def ask(backend: OpenAIBackend, url: str, length: int, needs: Requirements
 
     Return the reply; None where the server fails, or refuses the question without any default, too.
     """
+    known = dict(backend.parameters.left_out)  # of the model's other endpoints
     try:
         return await probe.ask(backend, url, length, needs)
     except RequestRejected as problem:
-        if problem.status not in _STATUSES or not await _find(backend, url, needs, problem):
+        if problem.status not in _STATUSES or not await _find(backend, url, needs, problem, known):
             return None
     try:
         return await probe.ask(backend, url, length, needs)
@@ -34,16 +36,18 @@ async def ask(backend: OpenAIBackend, url: str, length: int, needs: Requirements
         return None
 
 
-async def _find(backend: OpenAIBackend, url: str, needs: Requirements, problem: RequestRejected) -> bool:
+async def _find(
+    backend: OpenAIBackend, url: str, needs: Requirements, problem: RequestRejected, known: Mapping[str, str]
+) -> bool:
     """Leave out the defaults that the server refuses. Return whether it answers without them.
 
-    Each is tried in turn, also those that the server's words had named.
+    Each is tried in turn, also those that the server's words had named, but not those ``known`` before.
     """
     parameters = backend.parameters
-    before, parameters.left_out = parameters.left_out, {}
+    before, parameters.left_out = parameters.left_out, dict(known)
     request = probe.short_question(backend, probe.BRIEF)
     names = defaults_in(backend.payload(request), request)
-    parameters.left_out = dict.fromkeys(names, problem.said)
+    parameters.left_out = {**known, **dict.fromkeys(names, problem.said)}
     if await _refusal(backend, url, needs) and not await _takes_other_length(backend, url, needs):
         parameters.left_out = before
         return False

@@ -11,6 +11,7 @@ from evalkit.errors import RequestRejected, UsageError
 from evalkit.model import Model
 from evalkit.models import load
 from evalkit.types import Requirements
+from tests.models.script import Script
 
 PENALTIES = ("frequency_penalty", "presence_penalty")
 
@@ -270,6 +271,25 @@ async def test_what_a_task_sets_is_never_left_out_in_silence(script, sets, refus
     await backend.close()
 
 
+@pytest.mark.parametrize(
+    ("sets", "message", "words"),
+    [
+        ({"seed": 3}, "Unbekannter Parameter: seed", r"The task sets seed=3.*add \?seed=unset"),
+        ({"temperature": 1.5}, "temperature must be below 1", r"The task sets temperature=1\.5"),
+    ],
+)
+async def test_words_that_are_not_known_and_name_what_a_task_sets_come_with_what_helps(
+    script, sets, message, words
+):
+    (name,) = sets
+    serve(script, lambda body: openai_error(message) if body.get(name) == sets[name] else None)
+    backend = load(f"openai:tiny@{script.url}")
+    await backend.probe(Requirements())
+    with pytest.raises(RequestRejected, match=words):
+        await Model(backend).generate("2+2?", **sets)
+    await backend.close()
+
+
 async def test_what_a_task_sets_goes_out_although_the_default_was_refused(script):
     serve(script, reasoning_model)
     backend = load(f"openai:tiny@{script.url}")
@@ -443,3 +463,15 @@ async def test_a_refused_default_that_no_sample_would_have_is_not_said_to_be_lef
     assert "left_out" not in probed.info.server
     assert "left_out" not in probed.info.identity
     assert (response.text, response.notes) == ("4", ())
+
+
+async def test_what_one_endpoint_refuses_is_left_out_at_all(script):
+    other = Script()
+    await other.server.start_server()
+    serve(script, says("参数错误", "top_k"))
+    serve(other, says("参数错误", "min_p"))
+    backend = load(f"openai:tiny@{script.url},{other.url}")
+    left_out = (await backend.probe(Requirements())).info.server["left_out"]
+    await backend.close()
+    await other.server.close()
+    assert left_out.keys() == {"top_k", "min_p"}
