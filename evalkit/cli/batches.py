@@ -12,7 +12,7 @@ import msgspec
 
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import echo, print_json
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, RequestRejected, UsageError
 from evalkit.models.batch.journal import JOURNAL, Job, Journal
 
 
@@ -74,6 +74,12 @@ async def _cancel(job: Job, journal: Journal) -> None:
         if known is None:
             raise UsageError(f"{job.name}: the vendor has no such job; it was never submitted")
         await service.cancel(known)
+    except RequestRejected as problem:
+        if problem.status != 404:
+            raise
+        raise UsageError(
+            f"{problem}. If the vendor has deleted the job, `evalkit batches forget {job.id or job.name}`"
+        ) from None
     finally:
         await backend.close()
 

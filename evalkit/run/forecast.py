@@ -61,6 +61,7 @@ class Forecast:
 
     ``prompt`` and ``reply`` are mean tokens of a call; ``cached`` the share of the samples that cost nothing.
     ``whole``: every sample was rehearsed. ``basis`` is the earlier run behind the lengths of the replies.
+    ``tools``: the model may call tools.
     """
 
     n: int
@@ -71,6 +72,7 @@ class Forecast:
     cached: float
     whole: bool
     basis: str = ""
+    tools: bool = False
 
     def facts(self) -> dict[str, Any]:
         """Return what a run's provenance keeps: value, low and high end of cost and tokens."""
@@ -85,8 +87,10 @@ class Forecast:
             what = f"about {value} [{low[1:]}, {high[1:]}]"
         replies = f"replies of about {self.reply.value:,.0f} (as in run {self.basis})"
         if not self.basis:
+            more = ". Each call of tools adds a call, and a longer prompt, which are not counted here"
             replies = (
                 f"replies of at most {self.reply.high:,.0f}, since no earlier run tells how long they are"
+                + more * self.tools
             )
         cached = f"{round(self.cached * self.n):,}" if self.whole else f"about {self.cached:.0%}"
         known = f"; {cached} of them are in the cache" if self.cached else ""
@@ -122,7 +126,7 @@ async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) ->
     heard = await rehearse(spread, work.fn, work.model, work.arguments)
     if not heard:
         return None
-    both = await rehearse(compared, work.fn, work.model, work.arguments)
+    both = await rehearse(compared, work.fn, work.model, work.arguments, cached=False)
     lengths = _Lengths.learned(both, earlier, _allowance(work.model))
 
     def total(value: Callable[[Usage], float]) -> Range:
@@ -138,6 +142,7 @@ async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) ->
         cached=fmean(one.uncached == 0 for one in heard),
         whole=len(heard) == n,
         basis=earlier.run_id if lengths.replies else "",
+        tools=any(one.tools for one in heard),
     )
 
 

@@ -34,6 +34,7 @@ class Rehearsed:
 
     ``characters`` are those of all prompts, with four for each token that a picture takes. ``most`` is the
     sum of the requests' ``max_tokens``; ``uncached`` counts the requests that the cache has no answer to.
+    ``tools``: the model may call tools, and made-up replies call none.
     """
 
     sample: Sample
@@ -42,6 +43,7 @@ class Rehearsed:
     uncached: int = 0
     characters: float = 0.0
     most: int = 0
+    tools: bool = False
 
 
 async def rehearse(
@@ -49,10 +51,13 @@ async def rehearse(
     fn: Callable[..., Awaitable[Answer]],
     model: Model,
     arguments: Mapping[str, Any],
+    *,
+    cached: bool = True,
 ) -> list[Rehearsed]:
     """Return what the task would ask for each pair of a repeat and a sample, if it asks anything.
 
-    A task may raise anything where its request has no real reply; what it asked before counts.
+    Without ``cached``, all replies are made up: as for a sample that the cache does not have. A task may
+    raise anything where its request has no real reply; what it asked before counts.
     """
     waiting, found = list(chosen), []
     # With ``began`` at 0, another model's cached answers are used unchecked: a check would send requests.
@@ -61,7 +66,7 @@ async def rehearse(
     try:
         while waiting:
             batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
-            asked = [_Listener(Rehearsed(sample, repeat), model) for repeat, sample in batch]
+            asked = [_Listener(Rehearsed(sample, repeat), model, cached) for repeat, sample in batch]
             await asyncio.gather(*(_listen(one, fn, arguments) for one in asked))
             found += [listener.heard for listener in asked if listener.heard.calls]
     finally:
@@ -85,6 +90,7 @@ class _Listener:
 
     heard: Rehearsed
     real: Model
+    cached: bool
     model: Model = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,10 +104,11 @@ class _Listener:
         if heard.calls == _MOST_CALLS:
             raise ModelError("only a rehearsal")
         heard.calls += 1
+        heard.tools |= bool(request.tools)
         heard.most += request.max_tokens if request.continuation is None else 1
         heard.characters += characters(request) + len(request.continuation or "")
         heard.characters += CHARS_PER_TOKEN * sum(map(tokens_by_size, request.images))
-        if isinstance(cache, Cached) and (response := cache.peek(request)):
+        if self.cached and isinstance(cache, Cached) and (response := cache.peek(request)):
             return response
         heard.uncached += 1
         logprobs = None if request.continuation is None else (-1.0,)

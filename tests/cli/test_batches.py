@@ -160,6 +160,8 @@ def test_a_job_that_the_vendor_has_deleted_is_asked_again_once_it_is_forgotten(
     stopped = evalkit("resume", "latest", code=1)
     assert "Is the key that of another account or project?" in stopped.stderr
     assert "evalkit batches forget batch_0" in stopped.stderr
+    assert "goes on at the vendor" not in stopped.stderr
+    assert "evalkit batches forget batch_0" in evalkit("batches", "cancel", "batch_0", code=2).stderr
     assert "forgotten, with 120 lines" in evalkit("batches", "forget", "batch_0").stdout
     (resumed,) = evalkit.json("resume", "latest")["runs"]
     assert (resumed["counts"], server.paid) == ({"ok": N}, ONCE)

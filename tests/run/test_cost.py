@@ -136,6 +136,17 @@ def test_an_unknown_price_is_shown_as_unknown(paid, scripted: Scripted) -> None:
     )
 
 
+def test_what_was_spent_is_a_lower_bound_where_a_price_was_unknown(paid, scripted: Scripted) -> None:
+    (paid.folder / "evalkit.toml").unlink()
+    command = ("run", "task_words.py", "-p", "n=20", "--max-inflight", "2")
+    limit = ("--max-tokens", "100", "--model", f"openai:tiny@{scripted.url}")
+    (run,) = paid.json(*command, *limit, code=130)["runs"]
+    (paid.folder / "evalkit.toml").write_text(PRICES)
+    shown = paid("resume", run["id"]).stdout
+    assert "unknown price" in shown
+    assert "at least $" in shown
+
+
 def test_a_baseline_costs_nothing(paid) -> None:
     (run,) = paid.json("run", "task_words.py", "-p", "n=3", "--model", "baseline:gold", "--max-cost", "1")[
         "runs"

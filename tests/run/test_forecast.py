@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit import Answer, Model, Sample
+from evalkit import Answer, Model, Sample, converse, tool
 from evalkit.models import wrap
 from evalkit.models.fake import FakeBackend
 from evalkit.models.middleware import call_stats
@@ -107,6 +107,40 @@ async def test_calls_that_only_happen_with_real_replies_are_learned() -> None:
     calls = {str(i): Calls(3, 600, 60, 0) for i in range(30)}
     found = await foretold(100, Earlier("r", True, True, calls))
     assert found.cost.value == pytest.approx(100 * (600 + 60 * 10), rel=0.01)
+
+
+async def test_calls_of_samples_whose_answers_are_in_the_cache_are_learned_as_well(tmp_path) -> None:
+    """The rehearsal hears all calls of a cached conversation, and the first call of another one."""
+    cache = ResponseCache(tmp_path / "r.db")
+    backend = FakeBackend(lambda request: Response(text="more", usage=Usage(200, 20)))
+    model = Model(wrap(backend, cache=cache, identity={"model": "m"}))
+
+    async def thrice(sample: Sample, model: Model) -> Answer:
+        reply = await model.generate(numbered(sample).input, max_tokens=50)
+        if reply.text == "more":
+            await model.generate(f"more of {sample.id}", max_tokens=50)
+            reply = await model.generate(f"still more of {sample.id}", max_tokens=50)
+        return Answer(reply)
+
+    for sample in samples_of(5):
+        await thrice(sample, model.for_sample(sample))
+    calls = {str(i): Calls(3, 600, 60, 0) for i in range(5)}
+    found = await foretold(20, Earlier("r", True, True, calls), fn=thrice, model=model)
+    assert found.cost.value == pytest.approx(15 * (600 + 60 * 10), rel=0.01)
+    cache.close()
+
+
+async def test_a_model_with_tools_may_make_more_calls_than_are_foretold() -> None:
+    @tool
+    def look(name: str) -> str:
+        """Look."""
+        return name
+
+    async def agent(sample: Sample, model: Model) -> Answer:
+        return (await converse(model, sample.input, tools=[look], max_tokens=50)).answer()
+
+    found = await foretold(5, Earlier(), fn=agent)
+    assert "Each call of tools adds a call" in found.text()
 
 
 async def test_another_variant_tells_no_tokens_of_prompts() -> None:

@@ -382,6 +382,8 @@ class BatchServer:
         return body
 
     def _canceled(self, name: str) -> Job:
+        if name not in self.jobs:
+            raise web.HTTPNotFound(text='{"error": {"message": "no such batch"}}')
         job = self.jobs[name]
         job.canceled, self.held = True, False
         return job

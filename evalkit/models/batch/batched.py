@@ -246,6 +246,7 @@ class Batched:
         except RequestRejected as problem:
             if problem.status != 404:
                 raise
+            progress.state, progress.ended = "unknown", True
             raise SetupError(
                 f"the batch job {job.id}, or its results, are not known to the server: {problem}. Is the key "
                 "that of another account or project? Then resume the run with the right one. If the job was "

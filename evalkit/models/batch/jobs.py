@@ -113,7 +113,7 @@ class Jobs:
 
     async def _state(self, job: Job) -> BatchState:
         """Return the state of a job. A new one may not be known yet in all of the vendor's places."""
-        for pause in PAUSES_S[:3]:
+        for pause in PAUSES_S[:2]:
             try:
                 return await self._service.state(job.id or "")
             except RequestRejected as problem:

@@ -28,7 +28,7 @@ class Meter:
         self, name: str, price: Price | None, account: Account = "judge", limits: Spending | None = None
     ) -> None:
         self.name, self.price, self._account = name, price, account
-        self._reports = False  # whether its server reports tokens
+        self._reports = False  # whether its server reports tokens that the limits need
         self.active = price is not None or account == "judge" or bool(limits and limits.limited)
 
     def check(self, spending: Spending) -> None:
@@ -47,9 +47,13 @@ class Meter:
             counts.prices[self.name] = self.price
         if cost:
             counts.spent[self._account] += cost
-        self._reports |= tokens > 0
+        self._reports |= tokens > 0 and (cost is not None or counts.spending.max_cost is None)
         if counts.spending.limited and not self._reports and cost is None:
-            raise SetupError(f"{self.name}: its server does not report tokens, so that no limit can be kept")
+            raise SetupError(
+                f"{self.name}: its server does not report tokens of prompts and replies, so that "
+                f"{'--max-tokens' if counts.spending.max_cost is None else '--max-cost'} cannot be kept. "
+                "Run it without the limit"
+            )
         counts.spending.add(cost or 0.0, tokens)
 
     def _cost(self, response: Response) -> float | None:

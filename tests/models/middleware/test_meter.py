@@ -83,6 +83,9 @@ async def test_a_limit_that_cannot_be_kept_stops_the_run(counts) -> None:
     with pytest.raises(SetupError, match="does not report tokens"):
         await wrap(silent, meter=Meter("m", None, "model", stats.spending)).send(Request(prompt="q"))
     stats.spending = Spending(max_cost=1)
+    half = FakeBackend(lambda request: Response(text="yes", usage=Usage(0, 10)))
+    with pytest.raises(SetupError, match="does not report tokens of prompts and replies, so that --max-cost"):
+        await wrap(half, meter=Meter("m", CENT, "model", stats.spending)).send(Request(prompt="q"))
     asked = FakeBackend(reply)
     with pytest.raises(SetupError, match=r'no price of judge:m is known.*\[prices\."judge:m"\]'):
         await wrap(asked, meter=Meter("judge:m", None)).send(Request(prompt="q"))
