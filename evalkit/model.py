@@ -237,16 +237,19 @@ class Model:
             fields["stop"] = tuple(fields["stop"])
         if fields.get("seed") is not None:
             fields["seed"] += self._repeat  # one seed for all draws would draw the same reply each time
-        merged = {**self.defaults.get("extra", {}), **extra, **self._unset}
-        return {**fields, "extra": merged, "given": tuple(fields)}
+        given = tuple(fields)
+        fields["extra"] = {**self.defaults.get("extra", {}), **extra, **self._unset}
+        fields["given"] = given
+        return fields
 
     def _overruled(self, sampling: Mapping[str, Any]) -> tuple[str, ...]:
         """Return a note for each parameter of the spec that the task sets to another value."""
-        return tuple(
+        notes = [
             f"the task sets {name}={sampling[name]!r}, so {name}={value!r} of the model's spec is not used"
             for name, value in self.defaults.items()
             if sampling.get(name) not in (None, value, *([list(value)] if name == "stop" else []))
-        )
+        ]
+        return tuple(notes)
 
     async def _as_backend_takes(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return messages with their media converted to what the backend takes. Raises ``ModelError``."""

@@ -43,10 +43,12 @@ def classify_answer(answer: Answer) -> Status:
         return Status.REFUSED
     if response is not None and response.finish_reason in ("length", "other"):
         return Status.TRUNCATED
-    if answer.choice is None and not answer.reply.strip() and not _has_result(response):
-        return Status.EMPTY
-    if answer.choice is None and _refuses(answer.reply):
-        return Status.REFUSED
+    if answer.choice is None:
+        reply = answer.reply
+        if not reply.strip() and not _has_result(response):
+            return Status.EMPTY
+        if _refuses(reply):
+            return Status.REFUSED
     return answer.status or Status.OK
 
 
@@ -55,6 +57,8 @@ def _refuses(reply: str) -> bool:
     if len(reply) > _REFUSAL_CHARS:
         return False
     text = fold(reply).strip()
+    if _REFUSES.match(text) is None:
+        return False
     first, *others = _SENTENCE.split(text)
     refusal = _REFUSES.match(first)
     if refusal is None or _GOES_ON.search(first, refusal.end()) or abstains(text):

@@ -281,8 +281,8 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def images(self) -> tuple[Image, ...]:
         """The pictures of all messages, in order."""
-        contents = (message.content for message in self.messages)
-        return tuple(p for c in contents if not isinstance(c, str) for p in c if isinstance(p, Image))
+        contents = [message.content for message in self.messages if not isinstance(message.content, str)]
+        return tuple([part for content in contents for part in content if isinstance(part, Image)])
 
 
 MOST_TOKENS = 10**8
@@ -392,13 +392,16 @@ class Answer(Struct, frozen=True):
         put = msgspec.structs.force_setattr  # values of wrong types stay: the engine names them
         if self.text is UNSET:
             put(self, "text", self.response.text if isinstance(self.response, Response) else "")
+        if self.passages is None:
+            if self.ranking is UNSET:
+                put(self, "ranking", None)
+            return
         if isinstance(self.passages, Iterable) and not isinstance(self.passages, tuple | str):
             put(self, "passages", tuple(self.passages))
         if self.ranking is UNSET:
             given = self.passages if isinstance(self.passages, tuple) else ()
             documents = [p.document for p in given if isinstance(p, Passage)]
-            ids = None if self.passages is None else tuple(dict.fromkeys(documents))
-            put(self, "ranking", ids)
+            put(self, "ranking", tuple(dict.fromkeys(documents)))
 
     def ended(self, status: Status | None) -> Answer:
         """Return the same answer with a ``status``, ``ok`` by default."""

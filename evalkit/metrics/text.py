@@ -42,8 +42,10 @@ def normalize(text: str) -> str:
     """
     lower = text.lower()
     words = lower.translate(_NO_PUNCTUATION)
-    steps = (_ARTICLES.sub(" ", words), words, lower)
-    return next((" ".join(step.split()) for step in steps if step.strip()), "")
+    for step in (_ARTICLES.sub(" ", words), words, lower):
+        if normal := " ".join(step.split()):
+            return normal
+    return ""
 
 
 def exact_match(*, strip_citations: bool = True) -> Metric:

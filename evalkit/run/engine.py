@@ -213,7 +213,7 @@ class _Run:
             status, error = Status.ERROR, reason(problem)
             self._count_failure(problem)
         calls, of_file = model.calls, model.facts.replies_of_a_file
-        from_cache = sum(call.response.from_cache for call in calls)
+        from_cache = sum([call.response.from_cache for call in calls])
         if answer is not None:
             for call in calls:
                 if call.response.notes:
@@ -226,8 +226,8 @@ class _Run:
                 repeat=repeat,
                 status=status,
                 answer=answer,
-                requests=tuple(model.describe(call.request) for call in calls),
-                images=tuple(image for call in calls for image in call.request.images),
+                requests=tuple([model.describe(call.request) for call in calls]),
+                images=tuple([image for call in calls for image in call.request.images]),
                 error=error,
                 tokens=_tokens([call.response for call in calls]),
                 calls=0 if of_file else len(calls),

@@ -46,7 +46,7 @@ async def survey(item: Item, samples: Samples, limit: int | None) -> Survey:
             raise SetupError(f"{item.node_id}: {error}") from None
         ids.append(hash(sample.id))
         try:
-            light = msgspec.structs.replace(sample, images=())
+            light = msgspec.structs.replace(sample, images=()) if sample.images else sample
             digest.update(encode(light))
             fits(light)
         except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:

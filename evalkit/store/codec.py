@@ -66,9 +66,10 @@ def unpack(body: bytes, kind: type[T]) -> T:
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
     """Return the digest and the bytes of a sample, with its images by hash only."""
-    images = tuple(msgspec.structs.replace(image, path=None, data=None) for image in sample.images)
-    light = msgspec.structs.replace(sample, images=images)
-    body = pack(light)
+    if sample.images:
+        images = tuple(msgspec.structs.replace(image, path=None, data=None) for image in sample.images)
+        sample = msgspec.structs.replace(sample, images=images)
+    body = pack(sample)
     return hashlib.sha256(body).hexdigest(), body
 
 

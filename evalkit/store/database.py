@@ -219,7 +219,7 @@ def _insert(
     if not rows:
         return
     text, order = _insert_text(table, tuple(rows[0]), missing, connection.dialect)
-    values: list[Any] = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
+    values: list[Any] = [tuple(map(row.__getitem__, order)) for row in rows] if order else list(rows)
     connection.exec_driver_sql(text, values)
 
 

@@ -331,10 +331,11 @@ def _in_pieces(query: sa.Select[Any]) -> sa.Select[Any]:
 def _dataset_row(sample: Sample, images: dict[str, Image]) -> dict[str, Any]:
     images.update((image.sha256, image) for image in sample.images)
     digest, body = pack_sample(sample)
+    sample_id = plain_text(sample.id)
     return {
         "digest": digest,
-        "sample_id": plain_text(sample.id),
-        "cluster": plain_text(sample.cluster or sample.id),
+        "sample_id": sample_id,
+        "cluster": plain_text(sample.cluster) if sample.cluster else sample_id,
         "question": plain_text(sample.input),
         "body": body,
     }

@@ -59,7 +59,8 @@ class Retrying(Layer):
         """Return the response, with the number of its ``retries``. Raises the last failure."""
         give_up, attempt, not_sent = math.inf, 0, 0
         while True:
-            await self._wait_until_open()
+            if self._open_at:  # since the first overload
+                await self._wait_until_open()
             try:
                 response = await self.inner.send(request)
             except (Overloaded, ServerFailed) as problem:

@@ -39,7 +39,8 @@ class Endpoints:
         """Run ``exchange(url)``, at a server that was away only after a check of its model."""
         if self._guard is None:
             return await exchange(url)
-        await self._guard.check(url)
+        if self._guard.doubts(url):
+            await self._guard.check(url)
         try:
             return await exchange(url)
         except ServerFailed as problem:

@@ -108,7 +108,7 @@ def fail(status: int, headers: Mapping[str, str], body: bytes, where: str) -> No
 
 def reports_error(data: Any) -> bool:
     """Return whether a decoded reply of status 200 holds an error."""
-    return isinstance(data, Mapping) and bool(data.get("error") or data.get("object") == "error")
+    return isinstance(data, dict) and bool(data.get("error") or data.get("object") == "error")
 
 
 def fail_within(data: Any, body: bytes, where: str) -> None:
@@ -165,20 +165,22 @@ def rates_left(headers: Mapping[str, str]) -> dict[str, ReportedRateLimit]:
     1m2.5s``; Anthropic's is ``anthropic-ratelimit-requests-remaining`` with a date and time for the reset.
     """
     rates = {}
-    for kind in ("requests", "tokens"):
-        name = f"x-ratelimit-{{}}-{kind}"
-        if (units := headers.get(name.format("remaining"))) is None:
-            name = f"anthropic-ratelimit-{kind}-{{}}"
-            if (units := headers.get(name.format("remaining"))) is None:
-                continue
-        reset_s = _seconds_until(headers.get(name.format("reset")) or "", headers)
-        most = headers.get(name.format("limit")) or ""
-        if _NUMBER.fullmatch(units) and reset_s is not None:
+    for kind, remaining, reset, limit in _RATES:
+        if (units := headers.get(remaining)) is None:
+            continue
+        reset_s = _seconds_until(headers.get(reset) or "", headers)
+        most = headers.get(limit) or ""
+        if kind not in rates and _NUMBER.fullmatch(units) and reset_s is not None:
             most_units = float(most) if _NUMBER.fullmatch(most) else math.inf
             rates[kind] = ReportedRateLimit(float(units), reset_s, most_units)
     return rates
 
 
+_RATES = [
+    (kind, *(form.format(value, kind=kind) for value in ("remaining", "reset", "limit")))
+    for form in ("x-ratelimit-{}-{kind}", "anthropic-ratelimit-{kind}-{}")
+    for kind in ("requests", "tokens")
+]
 _NUMBER = regex(r"\d+(\.\d+)?")
 
 

@@ -41,10 +41,12 @@ class IdentityGuard:
             self._doubted.add(url)
             self._away |= {url} if away else set()
 
+    def doubts(self, url: str) -> bool:
+        """Return whether an endpoint has to be checked before its next request."""
+        return url in self._doubted
+
     async def check(self, url: str) -> None:
         """Check a doubted endpoint. Raises ``SetupError`` for another model, ``ModelError`` if it fails."""
-        if url not in self._doubted:
-            return
         async with self._lock:
             if url not in self._doubted:
                 return

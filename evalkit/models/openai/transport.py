@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -166,12 +166,10 @@ class Transport:
         except (RequestError, TimeoutError) as problem:
             raise self._explained(url, problem, total) from None
 
-    async def _begin(self, request: StreamRequest, total: float = math.inf) -> Response:
-        """Return the response once its headers are there."""
-        if (limit := self._first_byte_s(total)) is None:
-            return await request.__aenter__()
-        async with asyncio.timeout(limit):
-            return await request.__aenter__()
+    def _begin(self, request: StreamRequest, total: float = math.inf) -> Awaitable[Response]:
+        """Send a request: the response is there once its headers are."""
+        limit = self._first_byte_s(total)
+        return request.__aenter__() if limit is None else _within(limit, request)
 
     def _first_byte_s(self, total: float = math.inf) -> float | None:
         """Return the limit for the first byte; None if the client's limit for the exchange is as short."""
@@ -264,6 +262,11 @@ class Transport:
             unused = f" ({min(proxies)} is not used: set a proxy with ?proxy=)" if ignored else ""
             return Unreachable(f"nothing answers at {url}: {causes[-1]}{unused}")
         return ServerFailed(f"the connection to {url} broke: {causes[-1]}")
+
+
+async def _within(limit_s: float, request: StreamRequest) -> Response:
+    async with asyncio.timeout(limit_s):
+        return await request.__aenter__()
 
 
 async def _read_body(url: str, response: Response) -> bytes:

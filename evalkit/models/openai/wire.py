@@ -6,7 +6,7 @@ import base64
 import email.message
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,19 +136,18 @@ def base64_of(part: Image | Audio | Video) -> str:
 
 def media_of(request: Request) -> list[Image | Audio | Video]:
     """Return the parts of a request that are not text, in order."""
-    contents = (message.content for message in request.messages)
     return [
         part
-        for content in contents
-        if not isinstance(content, str)
-        for part in content
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
         if not isinstance(part, Text)
     ]
 
 
 def media_bytes(request: Request) -> int:
     """Return about how many bytes of memory a request's media take: the bytes and twice their base64."""
-    return sum(_size(part) * 11 // 3 for part in media_of(request))
+    return sum([_size(part) * 11 // 3 for part in media_of(request)])
 
 
 def _size(part: Image | Audio | Video) -> int:
@@ -165,6 +164,8 @@ def with_extra(payload: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, A
 
     A vendor's own ``tools`` stand behind those of the task.
     """
+    if not extra:
+        return payload
     if isinstance(extra.get("tools"), list):
         extra = {**extra, "tools": [*payload.get("tools", ()), *extra["tools"]]}
     payload = {**payload, **extra}
@@ -223,17 +224,20 @@ class reading:  # a function to its users; as a generator it takes three times a
 
 def part_of(value: Any, name: str) -> Mapping[str, Any]:
     """Return an object inside a reply, empty if it is missing. Raises ``ServerFailed`` for other values."""
-    if value is None or isinstance(value, Mapping):
+    if value is None or isinstance(value, dict):
         return value or {}
     raise ServerFailed(f"the server's reply has a {name} that is no object: {excerpt(value)!r}")
 
 
 def read_choice(data: Any) -> dict[str, Any]:
     """Return the first choice of a reply. Raises ``ServerFailed`` if there is none."""
-    choices = data.get("choices") if isinstance(data, Mapping) else None
-    if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], dict):
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise ServerFailed(f"the server's reply holds no choices: {excerpt(data)}")
-    return next((c for c in choices if isinstance(c, dict) and not c.get("index")), choices[0])
+    first: dict[str, Any] = choices[0]
+    if not first.get("index"):  # servers may list them in any order
+        return first
+    return next((c for c in choices if isinstance(c, dict) and not c.get("index")), first)
 
 
 def finish_reason(word: Any) -> FinishReason:
@@ -242,7 +246,7 @@ def finish_reason(word: Any) -> FinishReason:
     ``other``: the server could not read what the model wrote, or evalkit does not know the word. ``abort``:
     the provider gave the reply up half-way. A word that is missing or null says nothing: ``stop``.
     """
-    if isinstance(word, Mapping):  # {"type": "length"}
+    if isinstance(word, dict):  # {"type": "length"}
         word = word.get("type")
     if word is None or word == "":
         return "stop"
@@ -255,10 +259,13 @@ def _plain_word(word: str) -> str:
     return plain.removeprefix("finish_reason_")
 
 
+_NO_TEXT = (dict, bool, int, float)
+
+
 def content_of(message: Mapping[str, Any]) -> str:
     """Return the text of a message. Raises ``ServerFailed`` for a content in which nothing can be text."""
     content = message.get("content")
-    if isinstance(content, Mapping | bool | int | float):
+    if isinstance(content, _NO_TEXT):
         raise ServerFailed(f"the server's reply has a content that is no text: {_short(content)}")
     return as_text(content)
 
@@ -267,7 +274,7 @@ def as_text(content: Any) -> str:
     """Return the text of a message's content, which may be text, null or a list of parts."""
     if isinstance(content, str):
         return content
-    if isinstance(content, Sequence):
+    if isinstance(content, list):
         return "".join(as_text(part.get("text")) for part in content if _is_text(part))
     return ""
 
@@ -276,7 +283,7 @@ _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
 
 
 def _is_text(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("type") not in _THOUGHTS
+    return isinstance(part, dict) and part.get("type") not in _THOUGHTS
 
 
 def thoughts(message: Mapping[str, Any]) -> str:
@@ -289,7 +296,7 @@ def thoughts(message: Mapping[str, Any]) -> str:
     return "".join(
         as_text(part.get("thinking") or part.get("text"))
         for part in parts
-        if isinstance(part, Mapping) and str(part.get("type")).partition(".")[0] in _THOUGHTS
+        if isinstance(part, dict) and str(part.get("type")).partition(".")[0] in _THOUGHTS
     )
 
 

@@ -134,7 +134,10 @@ class Endpoint:
 
     def opens_at(self, now: float) -> float:
         """Return when the endpoint takes requests again, by its Retry-After and by all rates."""
-        opens = max([self.retry_at, *(rate.opens_at for rate in (self.requests, self.tokens) if rate)])
+        opens = self.retry_at
+        for rate in (self.requests, self.tokens):
+            if rate is not None:
+                opens = max(opens, rate.opens_at)
         for kind, window in self._windows.items():
             taken = self.in_flight + 1 if kind == "requests" else self._tokens_in_flight + self.costs.latest
             opens = max(opens, window.opens_at(taken, self.in_flight, now))

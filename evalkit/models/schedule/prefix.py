@@ -12,7 +12,6 @@ import heapq
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from evalkit.types import Request, Text
@@ -37,21 +36,23 @@ def prefix_chain(request: Request) -> tuple[int, ...]:
     return tuple(chain)
 
 
-def _pieces(request: Request) -> Iterator[bytes]:
+def _pieces(request: Request) -> list[bytes]:
+    pieces: list[bytes] = []
     for message in request.messages:
-        yield message.role.encode()
+        pieces.append(message.role.encode())
         if isinstance(message.content, str):
-            yield from _split(message.content.encode())
+            pieces += _split(message.content.encode())
             continue
         for part in message.content:
             if isinstance(part, Text):
-                yield from _split(part.text.encode())
+                pieces += _split(part.text.encode())
             else:
-                yield part.sha256.encode()
+                pieces.append(part.sha256.encode())
     if request.prompt is not None:
-        yield from _split(request.prompt.encode())
+        pieces += _split(request.prompt.encode())
     if request.continuation is not None:
-        yield request.continuation.encode()
+        pieces.append(request.continuation.encode())
+    return pieces
 
 
 def characters(request: Request) -> int:
@@ -100,9 +101,6 @@ class QueuedRequest:
         self.node: _Node | None = None
         self.waiter: Any = None
 
-    def __lt__(self, other: QueuedRequest) -> bool:
-        return self.number < other.number
-
 
 class _Node:
     """A node of the radix tree: pieces of a prefix, and the number and work of the requests below."""
@@ -112,7 +110,8 @@ class _Node:
     def __init__(self, label: tuple[int, ...], parent: _Node | None) -> None:
         self.label, self.parent = label, parent
         self.children: dict[int, _Node] = {}
-        self.here: list[tuple[int, QueuedRequest]] = []  # a heap: requests that end here, longest first
+        # A heap of work, number and request: the requests that end here, longest first.
+        self.here: list[tuple[int, int, QueuedRequest]] = []
         self.ranking: list[tuple[int, int, _Node]] = []  # a heap: children by work, with outdated entries
         self.count = self.work = 0
 
@@ -174,7 +173,7 @@ class PrefixQueue:
     def push(self, queued: QueuedRequest) -> None:
         """Add a request."""
         node = queued.node = self._find(queued.chain)
-        heapq.heappush(node.here, (-queued.work, queued))
+        heapq.heappush(node.here, (-queued.work, queued.number, queued))
         self.groups[queued.group] += 1
         ancestor: _Node | None = node
         while ancestor is not None:
@@ -216,12 +215,12 @@ class PrefixQueue:
             assert node.parent is not None
             node = node.parent
         while True:
-            while node.here and node.here[0][1].node is not node:
+            while node.here and node.here[0][2].node is not node:
                 heapq.heappop(node.here)
             if node.here:
                 break
             node = node.largest()
-        queued = heapq.heappop(node.here)[1]
+        queued = heapq.heappop(node.here)[2]
         self.move_to(endpoint, queued)
         self.remove(queued)
         return queued

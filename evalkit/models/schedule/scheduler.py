@@ -75,7 +75,7 @@ class Scheduler:
         self._prefixes: dict[int, QueuedRequest | None] = {}
         self._last: list[tuple[int, int]] = [(i, -1) for i in range(len(endpoints))]  # queue and group
         self._by_age: deque[QueuedRequest] = deque()
-        self._by_length: list[tuple[int, QueuedRequest]] = []
+        self._by_length: list[tuple[int, int, QueuedRequest]] = []  # a heap, longest first
         self._tokens = 0  # expected of all waiting requests
         self._submitted = self._dequeued = self._longest_queue = self._sent = self.in_flight = 0
 
@@ -95,16 +95,17 @@ class Scheduler:
             self._queues[first.home].remove(first)
             first.group = queued.group
             self._enqueue(first)
-        if len(self._by_age) > 64 + 2 * len(self):  # entries of ended requests would fill the memory
+        waiting = len(self)
+        if len(self._by_age) > 64 + 2 * waiting:  # entries of ended requests would fill the memory
             self._by_age = deque(old for old in self._by_age if old.state == "waiting")
         self._by_age.append(queued)
-        if len(self._by_length) > 64 + 2 * len(self):
-            self._by_length = [entry for entry in self._by_length if entry[1].state == "waiting"]
+        if len(self._by_length) > 64 + 2 * waiting:
+            self._by_length = [entry for entry in self._by_length if entry[2].state == "waiting"]
             heapq.heapify(self._by_length)
-        heapq.heappush(self._by_length, (-queued.length, queued))
+        heapq.heappush(self._by_length, (-queued.length, queued.number, queued))
         self._tokens += queued.length
         self._submitted += 1
-        self._longest_queue = max(self._longest_queue, len(self))
+        self._longest_queue = max(self._longest_queue, waiting + 1)
         return queued
 
     def next(self, now: float) -> QueuedRequest | None:
@@ -231,7 +232,7 @@ class Scheduler:
 
     def _is_slow(self, endpoint: Endpoint) -> bool:
         """Return whether another endpoint is clearly faster."""
-        return any(
+        return len(self.endpoints) > 1 and any(
             0 < SLOW_FACTOR * other.seconds_per_token < endpoint.seconds_per_token for other in self.endpoints
         )
 
@@ -258,9 +259,9 @@ class Scheduler:
 
     def _straggler(self, margin: float) -> QueuedRequest | None:
         """Return the longest request if it is far above the mean and would outlast all others; else None."""
-        while self._by_length[0][1].state != "waiting":
+        while self._by_length[0][2].state != "waiting":
             heapq.heappop(self._by_length)
-        longest = self._by_length[0][1]
+        longest = self._by_length[0][2]
         if longest.length * len(self) <= 1.5 * self._tokens:
             return None
         slots = min(self._max_in_flight, sum([endpoint.concurrency.limit for endpoint in self.endpoints]))
