@@ -25,6 +25,7 @@ BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
 PORT = 30123
 URL = f"http://127.0.0.1:{PORT}"
 THINKER = "tiny-think"
+QUESTIONS = ROOT / "benchmarks" / "task_thinker.py"
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -178,31 +179,24 @@ def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
                 *further,
             )
             parts.append(f"**{name} on {kind.name}**\n\n{table.strip()}")
+            address = f"{kind.provider}:tiny@{URL}"
             if (kind.provider, name) == ("sglang", "tiny-text"):
-                shown = run(
-                    sys.executable,
-                    "-m",
-                    "evalkit",
-                    "run",
-                    "fictional_trials",
-                    "-p",
-                    "k=3",
-                    "--model",
-                    f"sglang:tiny@{URL}",
-                    "--store",
-                    work / "evalkit.db",
-                    COLUMNS="100",
-                )
-                parts.append(
-                    f"**A RAG run through SGLang** (a model of 1 MB: only the path is judged)\n\n"
-                    f"```\n{_plain(shown)}\n```"
-                )
+                shown = evalkit("run", "fictional_trials", "-p", "k=3", model=address, work=work)
+                said = "(a model of 1 MB: only the path is judged)"
+                parts.append(f"**A RAG run through SGLang** {said}\n\n{shown}")
+            if name == THINKER:
+                shown = evalkit("run", QUESTIONS, model=address, work=work)
+                said = "(its answers may be 32 tokens long, and it thinks for more)"
+                parts.append(f"**A run of a model that thinks, on {kind.name}** {said}\n\n{shown}")
     return parts
 
 
-def _plain(table: str) -> str:
-    """Return a table without spaces at line ends."""
-    return "\n".join(line.rstrip() for line in table.strip().splitlines())
+def evalkit(*command: str | Path, model: str, work: Path) -> str:
+    """Run a command of evalkit with a model; return what it shows."""
+    module = (sys.executable, "-m", "evalkit")
+    shown = run(*module, *command, "--model", model, "--store", work / "evalkit.db", COLUMNS="100")
+    lines = (line.rstrip() for line in shown.strip().splitlines())
+    return "```\n" + "\n".join(lines) + "\n```"
 
 
 def main() -> None:

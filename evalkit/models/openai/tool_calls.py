@@ -12,11 +12,15 @@ from msgspec.structs import replace
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole, whole_values
+from evalkit.reading.written_calls import written_call
 from evalkit.requests import encoded, with_ids
-from evalkit.types import Message, Part, Request, Text, ToolCall
+from evalkit.types import Message, Part, Request, Text, ToolCall, Usage
 from evalkit.util.masking import excerpt
 
 _VENDOR = "openai"  # whose native turns are read here: one of another vendor means nothing to this API
+FEW = 8  # special tokens of an empty reply
+# SGLang drops calls of tools that were not offered, and calls whose JSON is broken.
+LOST = "the reply is empty, although the model wrote something: the server may have dropped a broken call"
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 # What a turn that calls tools must bring back: vendors that reason between calls refuse it without, or have
 # the model begin anew (DeepSeek, Kimi, gpt-oss, MiniMax; reasoning_details: OpenRouter).
@@ -91,6 +95,15 @@ def _call_payload(call: ToolCall, **also: Any) -> dict[str, Any]:
 def read_calls(message: Mapping[str, Any], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
     """Return the calls in a reply to the messages ``earlier``. Raises ``ServerFailed`` for another form."""
     return with_ids([_call(entry) for entry in _entries(message)], earlier)
+
+
+def note_without_calls(text: str, thoughts: str, usage: Usage) -> tuple[str, ...]:
+    """Return a note on a reply without calls, if the model made one that its server did not read."""
+    if mark := written_call(text):
+        return (f"a tool call stands as text in the reply ({mark}): the server did not read it",)
+    counted = usage.reasoning_tokens or not thoughts  # else nobody knows what was no thought
+    written = usage.completion_tokens - usage.reasoning_tokens
+    return (LOST,) if counted and not text.strip() and written > FEW else ()
 
 
 def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[str, Any] | None:

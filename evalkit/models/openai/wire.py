@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import RequestRejected, ServerFailed
-from evalkit.models.openai.tool_calls import native_turn, read_calls, turn_payload
+from evalkit.models.openai.tool_calls import native_turn, note_without_calls, read_calls, turn_payload
 from evalkit.reading.surrogates import whole
-from evalkit.reading.written_calls import written_call
 from evalkit.types import (
     Audio,
     FinishReason,
@@ -315,8 +314,8 @@ def reply(
     elif called:
         fields["tool_calls"] = calls = read_calls(message, request.messages)
         fields["native"] = native_turn(message, calls)
-    elif request.tools and (mark := written_call(content_of(message))):
-        notes = (*notes, f"a tool call stands as text in the reply ({mark}): the server did not read it")
+    elif request.tools and not refusal:
+        notes += note_without_calls(content_of(message), thoughts(message), usage)
     return Response(
         text=whole(content_of(message) or refusal),
         reasoning=whole(thoughts(message)),

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from evalkit.errors import ProbeError, RequestRejected, ServerFailed
 from evalkit.models import load
+from evalkit.models.openai.tool_calls import LOST
 from evalkit.models.tool_probe import check_tools
 from evalkit.status import classify_answer
 from evalkit.types import (
@@ -228,6 +229,22 @@ async def test_a_call_that_stands_as_text_is_noted(script) -> None:
     assert "a tool call stands as text" in response.notes[0]
     plain = Request(messages=ASK.messages)
     assert (await ask(script, called(content=text), request=plain)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "usage", "notes"),
+    [
+        ("", {"completion_tokens": 48, "completion_tokens_details": {"reasoning_tokens": 24}}, (LOST,)),
+        ("\n\n", {"completion_tokens": 30}, (LOST,)),
+        ("", {"completion_tokens": 26, "completion_tokens_details": {"reasoning_tokens": 24}}, ()),
+        ("No.", {"completion_tokens": 48}, ()),
+    ],
+)
+async def test_a_call_that_the_server_dropped_is_noted(script, text, usage, notes) -> None:
+    """As SGLang does with a call of an unknown tool: the reply is empty, its tokens are counted."""
+    reply = called(content=text, finish="stop")
+    response = await ask(script, {**reply, "usage": {"prompt_tokens": 5, **usage}})
+    assert (response.text.strip(), response.notes) == (text.strip(), notes)
 
 
 @pytest.mark.parametrize(
