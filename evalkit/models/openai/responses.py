@@ -249,6 +249,10 @@ class ResponsesBackend(VendorBackend):
         """Return what the probe found refused and may change replies."""
         return self.parameters.effective
 
+    def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
+        """Return the reply to ``payload`` with a note on what was left out of it, unknown to the probe."""
+        return self.parameters.noted(response, payload)
+
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what OpenAI refused in ``payload``, so that another try leaves it out.
 

@@ -108,6 +108,17 @@ async def test_what_another_server_or_model_does_not_have_is_left_out(script, ke
     await stage.backend.close()
 
 
+async def test_a_refusal_after_the_probe_is_noted_with_each_reply(script, keys):
+    stage = Stage(script, RESPONSES)
+    stage.answers(200, RESPONSES.reply(Said("343")))
+    await stage.backend.probe(Requirements())
+    assert (await stage.backend.send(ASK)).notes == ()
+    script.replies[RESPONSES.path] = refusing("temperature")
+    notes = [(await stage.backend.send(ASK)).notes for _ in range(2)]
+    await stage.backend.close()
+    assert notes == [("sent without temperature, which the server refused after the probe",)] * 2
+
+
 async def test_requests_in_flight_learn_together_what_is_refused(script, keys):
     stage = Stage(script, RESPONSES)
     script.replies[RESPONSES.path] = refusing("temperature", "top_p")
