@@ -222,11 +222,8 @@ class AnthropicBackend(VendorBackend):
         if "max_tokens" in spec.extra:
             raise UsageError("model parameter max_tokens=unset: Anthropic's interface needs a length")
         self.plan = thinking_of(spec.reasoning)
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """What no request has of evalkit's defaults, each with the reason."""
-        return {name: self.lacks[name] for name in ("temperature", "top_p")}
+        self.parameters.left_out = {name: self.lacks[name] for name in ("temperature", "top_p")}
+        self.parameters.settle()
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""

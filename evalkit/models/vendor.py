@@ -209,7 +209,8 @@ class VendorBackend(HTTPBackend):
                 return with_note(response, SHORTENED), rates
             self.learn(problem, payload, request)
             return await self._generate(url, request)
-        response = self.noted(self.read(data, request, latency_s=time.perf_counter() - start), payload)
+        response = self.read(data, request, latency_s=time.perf_counter() - start)
+        response = self.parameters.noted(response, payload)
         if not room and _cut_by_thoughts(response):
             self._give_room()
             if self.plan.room:
@@ -222,10 +223,6 @@ class VendorBackend(HTTPBackend):
     def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
         """Return the body of a request; ``plan``: how the model is to think, if not as always."""
         raise NotImplementedError
-
-    def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
-        """Return the reply to ``payload`` with notes on what it lacked; by default as it is."""
-        return response
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what the vendor refused in ``payload``, so that another try leaves it out.

@@ -52,8 +52,10 @@ _PARAM = regex(r"\(param: '([^']+)'\)")  # as ``http_errors`` adds the field of 
 
 
 class Parameters:
-    """What one model's servers refuse. ``left_out`` has the refused defaults, each with the server's words.
+    """What one model's servers refuse.
 
+    - ``left_out``: the refused defaults, each with the server's words, or the reason why the interface has
+      none.
     - ``length``: the name under which the server takes the length of a reply.
     - ``late``: the defaults that were first refused after the probe (``settle``).
     """
