@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
-from evalkit.models.openai import probe, wire
+from evalkit.models.openai import endings, probe, wire
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -124,7 +124,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if not isinstance(blocks, list):
         raise ServerFailed(f"the server's reply holds no content: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
-    finish, notes = wire.ending(data.get("stop_reason"), request, usage)
+    finish, notes = endings.ending(data.get("stop_reason"), request, usage)
     details = wire.part_of(data.get("stop_details"), "stop_details")
     text = _joined(blocks, "text")
     if finish == "refusal":

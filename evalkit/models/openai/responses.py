@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
-from evalkit.models.openai import wire
+from evalkit.models.openai import endings, wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
 from evalkit.models.reasoning import Reasoning
@@ -114,7 +114,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if not isinstance(items, list):
         raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
-    finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
+    finish, notes = endings.ending(_word(data), request, usage, data.get("error"))
     messages = [item for item in items if item["type"] == "message"]
     final = [item for item in messages if item.get("phase") == _FINAL] or messages
     refusal = _joined(messages, "refusal", "refusal")
