@@ -228,8 +228,7 @@ class HTTPBackend(Backend):
         """Return a reply with a note if it names another model than was asked for, as gateways do."""
         if response.model in self._names or same_model(self.model, response.model):
             return response
-        note = f"another model answered: {response.model[:100]}"
-        return msgspec.structs.replace(response, notes=(*response.notes, note))
+        return response.noted(f"another model answered: {response.model[:100]}")
 
     def answer(self, data: Any, request: Request) -> Response:
         """Return the response in a decoded reply, noted if another model gave it. Raises as ``read``."""

@@ -20,7 +20,6 @@ from evalkit.models.openai.reasoning import (
     SHORTENED,
     less_room,
     too_long,
-    with_note,
 )
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
@@ -206,7 +205,7 @@ class VendorBackend(HTTPBackend):
         except RequestRejected as problem:
             if (shorter := plan.shorter(problem)) is not None:
                 response, rates = await self._generate(url, request, shorter)
-                return with_note(response, SHORTENED), rates
+                return response.noted(SHORTENED), rates
             self.learn(problem, payload, request)
             return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
@@ -215,9 +214,9 @@ class VendorBackend(HTTPBackend):
             self._give_room()
             if self.plan.room:
                 response, rates = await self._generate(url, request)
-                return with_note(response, ASKED_AGAIN), rates
+                return response.noted(ASKED_AGAIN), rates
         if room and _answered(response) > request.max_tokens:
-            response = with_note(response, LONG_ANSWER)
+            response = response.noted(LONG_ANSWER)
         return self._with_model_note(response), rates
 
     def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.openai import wire
 from evalkit.models.openai.reasoning import NAMES_OF_REASONING
@@ -128,8 +126,7 @@ class Parameters:
         """Return the reply to a payload with a note on what was left out of it, unknown to the probe."""
         if not (missing := [name for name in self.late if name not in payload]):
             return response
-        note = f"sent without {', '.join(missing)}, which the server refused after the probe"
-        return msgspec.structs.replace(response, notes=(*response.notes, note))
+        return response.noted(f"sent without {', '.join(missing)}, which the server refused after the probe")
 
     def _renamed(self, names: list[str], payload: Mapping[str, Any]) -> bool:
         """Take the other name of the length; False where that is refused, too, or another thing at fault."""
