@@ -227,7 +227,7 @@ class AnthropicBackend(VendorBackend):
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"anthropic-version": VERSION, **({"Authorization": f"Bearer {key}"} if key else {})}
+        return {"anthropic-version": VERSION, **super().headers(key)}
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""

@@ -271,9 +271,9 @@ class GeminiBackend(VendorBackend):
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
+    def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"x-goog-api-key": key} if key else None
+        return {"x-goog-api-key": key} if key else {}
 
     @property
     def model_path(self) -> str:

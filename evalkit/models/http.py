@@ -72,16 +72,16 @@ class HTTPBackend(Backend):
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
-            {**(self.headers(self._key) or {}), **read_headers(spec.headers)},
+            {**self.headers(self._key), **read_headers(spec.headers)},
             spec.options.get("proxy"),
             read_query(spec.query),
         )
 
     # --- The wire format: what an adapter defines ---
 
-    @abstractmethod
-    def headers(self, key: str | None) -> dict[str, str] | None:
+    def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     @abstractmethod
     def target(self, url: str) -> str:

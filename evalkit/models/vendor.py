@@ -26,17 +26,12 @@ from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
-_NO_LOGPROBS = (
-    "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
-    "for this task"
-)
-
-
 LACKS = {
     "stream": "replies of this interface are read whole",
     "logprobs": "this interface reports no log-probabilities of a prompt",
     "sampling": "this interface has one set of parameters",
 }
+_NO_LOGPROBS = f"{LACKS['logprobs']}. Use SGLang or vLLM (openai: with their URL) for this task"
 
 
 class ThinkingPlan(NamedTuple):
@@ -125,10 +120,7 @@ class VendorBackend(HTTPBackend):
             raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
             return info
-        said = (
-            f"{self.name} reasons: up to {self.plan.room:,} tokens for it are added to the length of each "
-            "answer (another number: ?reasoning_tokens=N)"
-        )
+        said = f"{self.name} reasons: {self.spec.reasoning.about_room(self.plan.room)}"
         found = {"channel": "field" if thinks else "", "allowance": self.plan.room, "said": said}
         chosen = {} if self.spec.reasoning.tokens else {ALLOWANCE: self.plan.room}
         server = info.server | {"reasoning": found}

@@ -56,10 +56,6 @@ class OpenAIBackend(HTTPBackend):
         self.thinking = RoomToThink(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
-        """Return the headers of every request."""
-        return {"Authorization": f"Bearer {key}"} if key else None
-
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         with wire.reading(url):
             if request.continuation is not None:

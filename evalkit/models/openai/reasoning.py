@@ -60,14 +60,17 @@ def _switched(effort: str) -> Parameters:
     return {"enable_thinking": effort != "none", "thinking": effort != "none"}
 
 
+def _graded(effort: str) -> Parameters:
+    """Return the effort for gpt-oss, and for templates that read it."""
+    return {} if effort == "none" else {"reasoning_effort": effort}
+
+
 def _by_template(effort: str) -> Parameters:
-    graded = {} if effort == "none" else {"reasoning_effort": effort}  # gpt-oss, and templates that read it
-    return {"chat_template_kwargs": _switched(effort), **graded}
+    return {"chat_template_kwargs": _switched(effort), **_graded(effort)}
 
 
 def _llama_cpp(effort: str) -> Parameters:
-    graded = {} if effort == "none" else {"reasoning_effort": effort}
-    return {"chat_template_kwargs": _switched(effort) | graded}
+    return {"chat_template_kwargs": _switched(effort) | _graded(effort)}
 
 
 # vLLM needs --reasoning-parser for a budget, SGLang --enable-strict-thinking. llama.cpp has had two names.

@@ -212,10 +212,6 @@ class ResponsesBackend(VendorBackend):
         self.plan = thinking_of(spec.reasoning)
         self.parameters = Parameters(set_by(spec))  # models that reason refuse some
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
-        """Return the headers of every request."""
-        return {"Authorization": f"Bearer {key}"} if key else None
-
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
         return f"{url}/responses"
