@@ -1,8 +1,9 @@
 """Slow checks against real servers: ``python -m benchmarks.conformance``, about fifteen minutes.
 
 Starts the real SGLang and the real vLLM on a CPU with tiny models and checks what evalkit relies on (chat,
-completions, exact log-probabilities, pictures, constraints), and drives a RAG run through SGLang. The output
-replaces the part of docs/benchmarks.md between its markers.
+completions, exact log-probabilities, pictures, constraints, reasoning, tools), and drives a RAG run through
+SGLang and a run of a model that thinks through both. The output replaces the part of docs/benchmarks.md
+between its markers.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Kind:
     provider: str
     health: str
     settings: dict[str, str]
-    launch: tuple[str, ...]
+    launch: str
     parsers: str
 
     @property
@@ -70,8 +71,9 @@ class Kind:
     def command(self, venv: Path, model: Path) -> list[str]:
         """Return the command that starts the server on the loopback interface; the model is ``tiny``."""
         served = f"--served-model-name tiny --dtype float32 --host 127.0.0.1 --port {PORT}"
-        parsers = self.parsers.split() if model.name == THINKER else []
-        return [str(venv / "bin" / "python"), *self.launch, str(model), *served.split(), *parsers]
+        parsers = self.parsers if model.name == THINKER else ""
+        python = str(venv / "bin" / "python")
+        return [python, *self.launch.split(), str(model), *served.split(), *parsers.split()]
 
 
 KINDS = (
@@ -80,24 +82,9 @@ KINDS = (
         "sglang",
         "/health_generate",
         {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        (
-            "-m",
-            "sglang.launch_server",
-            "--device",
-            "cpu",
-            "--attention-backend",
-            "torch_native",
-            "--sampling-backend",
-            "pytorch",
-            "--disable-overlap-schedule",
-            "--max-total-tokens",
-            "32768",
-            "--enable-cache-report",
-            "--sleep-on-idle",
-            "--random-seed",
-            "1",
-            "--model-path",
-        ),
+        "-m sglang.launch_server --device cpu --attention-backend torch_native --sampling-backend pytorch "
+        "--disable-overlap-schedule --max-total-tokens 32768 --enable-cache-report --sleep-on-idle "
+        "--random-seed 1 --model-path",
         "--reasoning-parser qwen3 --tool-call-parser qwen25 --enable-strict-thinking",
     ),
     Kind(
@@ -110,15 +97,8 @@ KINDS = (
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
         },
-        (
-            "-m",
-            "vllm.entrypoints.openai.api_server",
-            "--max-model-len",
-            "8192",
-            "--enforce-eager",
-            "--enable-prompt-tokens-details",
-            "--model",
-        ),
+        "-m vllm.entrypoints.openai.api_server --max-model-len 8192 --enforce-eager "
+        "--enable-prompt-tokens-details --model",
         "--reasoning-parser qwen3 --tool-call-parser hermes --enable-auto-tool-choice",
     ),
 )
@@ -162,22 +142,12 @@ def make_models(models: Path) -> None:
 def check_server(kind: Kind, venv: Path, work: Path) -> list[str]:
     """Run every check of a server with each of its models, and a RAG run through SGLang's text model."""
     parts = []
+    further = {"tiny-qwen2vl": ["--images"], THINKER: ["--thinks"]}
     for name in MODELS:
         model = work / "models" / name
         with served(kind, venv, model, work / f"{kind.name}-{name}.log"):
-            further = {"tiny-qwen2vl": ["--images"], THINKER: ["--thinks"]}.get(name, [])
-            table = run(
-                sys.executable,
-                "-m",
-                "benchmarks.served",
-                "--provider",
-                kind.provider,
-                "--url",
-                URL,
-                "--reference",
-                model,
-                *further,
-            )
+            check = (sys.executable, "-m", "benchmarks.served", "--provider", kind.provider, "--url", URL)
+            table = run(*check, "--reference", model, *further.get(name, []))
             parts.append(f"**{name} on {kind.name}**\n\n{table.strip()}")
             address = f"{kind.provider}:tiny@{URL}"
             if (kind.provider, name) == ("sglang", "tiny-text"):

@@ -216,7 +216,7 @@ class Model:
 
     def note(self, response: Response, notes: Iterable[str]) -> Response:
         """Add notes to a reply of this model, for its sample and the report of the run. Return the reply."""
-        noted = msgspec.structs.replace(response, notes=(*response.notes, *notes))
+        noted = response.noted(*notes)
         for place, call in enumerate(self.calls):
             if call.response is response:
                 self.calls[place] = Call(call.request, noted)
@@ -271,7 +271,7 @@ class Model:
         request = without_halves(request)
         response = read_reply(request, await self.sender.send(request), self.reasoning_marks)
         if notes:
-            response = msgspec.structs.replace(response, notes=(*response.notes, *notes))
+            response = response.noted(*notes)
         if response.tool_calls:
             named = with_ids(response.tool_calls, request.messages)
             response = msgspec.structs.replace(response, tool_calls=named)

@@ -354,6 +354,10 @@ class Response(Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     native: Any = None
 
+    def noted(self, *notes: str) -> Response:
+        """Return the same reply with further notes; it holds each of them once."""
+        return msgspec.structs.replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
+
     @property
     def cut_in_reasoning(self) -> bool:
         """Whether ``max_tokens`` ended the reply before its reasoning had ended."""

@@ -12,8 +12,14 @@ from benchmarks.served.common import connect, expect
 from evalkit.errors import ProbeError, RequestRejected
 from evalkit.models import load
 from evalkit.types import Requirements
+from tests.servers.taught import SYSTEM
 
 ANSWERS = {"What is the capital of France?": "Paris", "What is 2+2?": "4", "What is 3+5?": "8"}
+# The chat of the question 2+2, as the models' chat template writes it.
+PROMPT = (
+    f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
+    "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
+)
 SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "integer"}},
@@ -25,9 +31,8 @@ SCHEMA = {
 async def check_probe(args: argparse.Namespace) -> str:
     """Check the server's facts and all abilities that a task can require."""
     backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
-    facts = (
-        await backend.probe(Requirements(logprobs=True, images=args.images, json_schema=True, regex=True))
-    ).info
+    needs = Requirements(logprobs=True, images=args.images, json_schema=True, regex=True)
+    facts = (await backend.probe(needs)).info
     await backend.close()
     told = [f"{name} {facts.identity[name]}" for name in ("version", "dtype") if name in facts.identity]
     return ", ".join([*told, f"context {facts.max_context}"])
@@ -59,13 +64,9 @@ async def check_chat(args: argparse.Namespace) -> str:
 async def check_completions(args: argparse.Namespace) -> str:
     """Check plain prompts through /generate or /v1/completions, with the chat template written by hand."""
     async with connect(args, "?api=completions") as model:
-        prompt = (
-            "<|im_start|>system\nYou are a tiny test model.<|im_end|>\n"
-            "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
-        )
-        response = await model.generate(prompt, max_tokens=8)
+        response = await model.generate(PROMPT, max_tokens=8)
         expect((response.text, response.finish_reason), ("4", "stop"))
-        cut = await model.generate(prompt, max_tokens=1)
+        cut = await model.generate(PROMPT, max_tokens=1)
         expect(cut.finish_reason, "length")
     return f"answer right, {response.usage.prompt_tokens} prompt tokens"
 

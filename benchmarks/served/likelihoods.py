@@ -103,9 +103,8 @@ class Reference:
         self._torch = torch
         self._model = kind.from_pretrained(folder, dtype=torch.float32).eval()
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.begins = bool(
-            self._tokenizer("")["input_ids"]
-        )  # whether a token, such as BOS, stands before every text
+        # Whether a token, such as BOS, stands before every text.
+        self.begins = bool(self._tokenizer("")["input_ids"])
 
     def score(self, context: str, continuation: str) -> tuple[list[float], bool]:
         """Return the log-probabilities of the continuation's tokens, and whether each is the likeliest."""

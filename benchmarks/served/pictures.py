@@ -12,15 +12,7 @@ from evalkit.media import ARMS, in_arm
 from evalkit.media.pixels import plain_png
 from evalkit.stats import paired
 from evalkit.types import Image, Sample
-
-COLOURS = {
-    "red": (220, 30, 30),
-    "green": (30, 200, 40),
-    "blue": (30, 40, 220),
-    "black": (5, 5, 5),
-    "white": (250, 250, 250),
-    "yellow": (240, 230, 30),
-}
+from tests.servers.taught import COLOURS, IMAGE_QUESTION
 
 
 async def check_images(args: argparse.Namespace) -> str:
@@ -29,7 +21,7 @@ async def check_images(args: argparse.Namespace) -> str:
         right = counted = 0
         for name, colour in COLOURS.items():
             picture = Image.of(png(colour))
-            response = await model.generate("What colour is the image?", images=[picture], max_tokens=8)
+            response = await model.generate(IMAGE_QUESTION, images=[picture], max_tokens=8)
             right += response.text == name
             counted += bool(response.usage.image_tokens)
     expect((right, counted), (len(COLOURS), len(COLOURS)))
@@ -40,7 +32,7 @@ async def check_several_images(args: argparse.Namespace) -> str:
     """Check that every picture of a message is counted: three pictures cost three times as much as one."""
     pictures = [Image.of(png(colour)) for colour in COLOURS.values()][:3]
     async with connect(args) as model:
-        ask = partial(model.generate, "What colour is the image?", max_tokens=4)
+        ask = partial(model.generate, IMAGE_QUESTION, max_tokens=4)
         counted = [(await ask(images=pictures[:n])).usage.image_tokens for n in (1, 2, 3)]
     one = counted[0] or 0
     expect((one > 0, counted), (True, [one, 2 * one, 3 * one]))
@@ -57,9 +49,7 @@ async def check_formats(args: argparse.Namespace) -> str:
             kind, mode = made.split()
             out = io.BytesIO()
             PIL.Image.new("RGB", (56, 56), COLOURS["blue"]).convert(mode).save(out, kind)
-            response = await model.generate(
-                "What colour is the image?", images=[Image.of(out.getvalue())], max_tokens=8
-            )
+            response = await model.generate(IMAGE_QUESTION, images=[Image.of(out.getvalue())], max_tokens=8)
             named += response.text == "blue"
     expect(named, 5)
     return "WebP, JPEG, TIFF, CMYK, RGBA: all named"
@@ -68,7 +58,7 @@ async def check_formats(args: argparse.Namespace) -> str:
 async def check_reliance(args: argparse.Namespace) -> str:
     """Ask the same questions with real, blank, shuffled and no pictures, and compare them by sample."""
     samples = [
-        Sample(f"{name}-{n}", "What colour is the image?", name, images=(Image.of(png(colour, 56 + n)),))
+        Sample(f"{name}-{n}", IMAGE_QUESTION, name, images=(Image.of(png(colour, 56 + n)),))
         for name, colour in COLOURS.items()
         for n in range(4)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.served.chat import ANSWERS, SCHEMA
+from benchmarks.served.chat import ANSWERS, PROMPT, SCHEMA
 from benchmarks.served.common import connect, expect
 from evalkit.models import load
 from evalkit.types import Requirements, Response
@@ -54,12 +54,8 @@ async def check_budget(args: argparse.Namespace) -> str:
 
 async def check_marks(args: argparse.Namespace) -> str:
     """Check reasoning between marks in plain completions: a reply that is cut inside it is asked again."""
-    prompt = (
-        "<|im_start|>system\nYou are a tiny test model.<|im_end|>\n"
-        "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
-    )
     async with connect(args, "?api=completions") as model:
-        response = await model.generate(prompt, max_tokens=8)
+        response = await model.generate(PROMPT, max_tokens=8)
         expect((response.text, response.finish_reason), ("4", "stop"))
         expect((counted(response), bool(response.notes)), (COUNTS[""], True))
     return "asked again with room, then split at its marks"

@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
-from evalkit.models.openai import probe, wire
+from evalkit.models.openai import endings, probe, wire
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -124,7 +124,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if not isinstance(blocks, list):
         raise ServerFailed(f"the server's reply holds no content: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
-    finish, notes = wire.ending(data.get("stop_reason"), request, usage)
+    finish, notes = endings.ending(data.get("stop_reason"), request, usage)
     details = wire.part_of(data.get("stop_details"), "stop_details")
     text = _joined(blocks, "text")
     if finish == "refusal":
@@ -222,15 +222,12 @@ class AnthropicBackend(VendorBackend):
         if "max_tokens" in spec.extra:
             raise UsageError("model parameter max_tokens=unset: Anthropic's interface needs a length")
         self.plan = thinking_of(spec.reasoning)
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """What no request has of evalkit's defaults, each with the reason."""
-        return {name: self.lacks[name] for name in ("temperature", "top_p")}
+        self.parameters.left_out = {name: self.lacks[name] for name in ("temperature", "top_p")}
+        self.parameters.settle()
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"anthropic-version": VERSION, **({"Authorization": f"Bearer {key}"} if key else {})}
+        return {"anthropic-version": VERSION, **super().headers(key)}
 
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
-from evalkit.models.openai import wire
+from evalkit.models.openai import endings, wire
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -166,7 +166,9 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         return _blocked(reply, usage, model, fields)
     candidate = candidates[0]
     word, why = candidate.get("finishReason"), candidate.get("finishMessage")
-    finish, notes = wire.ending(word, request, usage, why if wire.finish_reason(word) == "abort" else None)
+    finish, notes = endings.ending(
+        word, request, usage, why if endings.finish_reason(word) == "abort" else None
+    )
     parts = wire.part_of(candidate.get("content"), "content").get("parts") or []
     text = "".join(wire.as_text(part.get("text")) for part in parts if not part.get("thought"))
     if finish in ("other", "refusal"):  # why it is so, and what Gemini could not read
@@ -269,9 +271,9 @@ class GeminiBackend(VendorBackend):
         super().__init__(spec)
         self.plan = thinking_of(spec.reasoning)
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
+    def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"x-goog-api-key": key} if key else None
+        return {"x-goog-api-key": key} if key else {}
 
     @property
     def model_path(self) -> str:

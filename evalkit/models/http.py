@@ -21,6 +21,7 @@ from evalkit.models.openai.endpoints import Endpoints
 from evalkit.models.openai.first_answers import FirstAnswers
 from evalkit.models.openai.http_errors import Garbled, Withheld, fail, fail_within, rates_left
 from evalkit.models.openai.identity_guard import IdentityGuard
+from evalkit.models.openai.parameters import Parameters
 from evalkit.models.openai.probe import ServedModel
 from evalkit.models.openai.same_model import same_model
 from evalkit.models.openai.shown import ShownMedia
@@ -45,6 +46,7 @@ class HTTPBackend(Backend):
     - ``key_env``: the environment variable of the API key; ``vendor``: where the URLs of the vendor's own
       service begin; ``default_url``: the URL where the spec has none.
     - ``image_formats``, ``audio_formats``: what every server of this kind reads.
+    - ``parameters``: evalkit's defaults that no request has; an adapter fills them.
     """
 
     key_env: str | None = None
@@ -66,20 +68,20 @@ class HTTPBackend(Backend):
         self._bytes = ByteSemaphore()
         self._shown = ShownMedia(self._count_tokens)
         self._names = {self.model}  # under which the model may sign its replies
-        # evalkit's defaults that no request has, each with the reason or the server's words.
+        self.parameters = Parameters({})
         self._key = read_key(spec, self.key_env, required=self._vendor)
         self.transport = Transport(
             _timeouts(spec),
-            {**(self.headers(self._key) or {}), **read_headers(spec.headers)},
+            {**self.headers(self._key), **read_headers(spec.headers)},
             spec.options.get("proxy"),
             read_query(spec.query),
         )
 
     # --- The wire format: what an adapter defines ---
 
-    @abstractmethod
-    def headers(self, key: str | None) -> dict[str, str] | None:
+    def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     @abstractmethod
     def target(self, url: str) -> str:
@@ -161,7 +163,8 @@ class HTTPBackend(Backend):
             self.model = served[-1].model
         probe.check_same_identity(urls, [one.info for one in served])
         await self._find_refused(served, needs)
-        self._first_answers.drawn = "temperature" in self.changes_replies()
+        self.parameters.settle()
+        self._first_answers.drawn = "temperature" in self.parameters.effective
         infos = [self._as_asked(one.info) for one in served]
         self._guard.trust(infos[0].identity)
         self._names = {self.model, *(str(infos[0].identity.get(name)) for name in ("root", "deployed"))}
@@ -171,21 +174,12 @@ class HTTPBackend(Backend):
     async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
         """Find out which parameters the servers refuse; an adapter that learns none does nothing."""
 
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """What no request has of evalkit's defaults, each with the reason or the server's words."""
-        return {}
-
-    def changes_replies(self) -> list[str]:
-        """Return what is left out of requests and may change replies: part of the model's identity."""
-        return sorted(self.left_out)
-
     def _as_asked(self, info: ServerInfo) -> ServerInfo:
         """Return the facts of a server with what is left out of its requests."""
-        if not self.left_out:
+        if not (missing := self.parameters.missing):
             return info
-        identity = info.identity | ({"left_out": names} if (names := self.changes_replies()) else {})
-        server = info.server | {"left_out": dict(self.left_out)}
+        identity = info.identity | ({"left_out": names} if (names := self.parameters.effective) else {})
+        server = info.server | {"left_out": missing}
         return msgspec.structs.replace(info, identity=identity, server=server)
 
     async def ask_at(self, url: str, request: Request) -> Response:
@@ -234,8 +228,7 @@ class HTTPBackend(Backend):
         """Return a reply with a note if it names another model than was asked for, as gateways do."""
         if response.model in self._names or same_model(self.model, response.model):
             return response
-        note = f"another model answered: {response.model[:100]}"
-        return msgspec.structs.replace(response, notes=(*response.notes, note))
+        return response.noted(f"another model answered: {response.model[:100]}")
 
     def answer(self, data: Any, request: Request) -> Response:
         """Return the response in a decoded reply, noted if another model gave it. Raises as ``read``."""

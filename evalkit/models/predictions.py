@@ -14,7 +14,7 @@ from evalkit.collection.items import Item
 from evalkit.data.source_location import Row
 from evalkit.data.tables import table_rows
 from evalkit.errors import CorpusError, RequestRejected, SetupError, UsageError, did_you_mean
-from evalkit.models.openai.wire import ending_notes, finish_reason
+from evalkit.models.openai.endings import ending_notes, finish_reason
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 

@@ -66,6 +66,11 @@ class Reasoning(Struct, frozen=True):
             return self.tokens
         return min(MOST_ALLOWANCE, context // SHARE_OF_CONTEXT) if context else MOST_ALLOWANCE
 
+    def about_room(self, tokens: int) -> str:
+        """Return what a reader of the screen should know of the room that a model has to think."""
+        how = "" if self.tokens else " (another number: ?reasoning_tokens=N)"
+        return f"up to {tokens:,} tokens for it are added to the length of each answer{how}"
+
 
 def read_effort(text: str) -> str:
     """Return an effort. Raises ``ValueError``."""

@@ -20,24 +20,18 @@ from evalkit.models.openai.reasoning import (
     SHORTENED,
     less_room,
     too_long,
-    with_note,
 )
 from evalkit.models.reasoning import ALLOWANCE
 from evalkit.models.spec import ModelSpec
 from evalkit.protocols import ProbeResult, RateLimits
 from evalkit.types import Request, Requirements, Response, ServerInfo
 
-_NO_LOGPROBS = (
-    "this interface reports no log-probabilities of a prompt. Use SGLang or vLLM (openai: with their URL) "
-    "for this task"
-)
-
-
 LACKS = {
     "stream": "replies of this interface are read whole",
     "logprobs": "this interface reports no log-probabilities of a prompt",
     "sampling": "this interface has one set of parameters",
 }
+_NO_LOGPROBS = f"{LACKS['logprobs']}. Use SGLang or vLLM (openai: with their URL) for this task"
 
 
 class ThinkingPlan(NamedTuple):
@@ -126,10 +120,7 @@ class VendorBackend(HTTPBackend):
             raise ProbeError(f"{self.name}: the model reasons although effort=none. Leave effort out")
         if not self.plan.room:
             return info
-        said = (
-            f"{self.name} reasons: up to {self.plan.room:,} tokens for it are added to the length of each "
-            "answer (another number: ?reasoning_tokens=N)"
-        )
+        said = f"{self.name} reasons: {self.spec.reasoning.about_room(self.plan.room)}"
         found = {"channel": "field" if thinks else "", "allowance": self.plan.room, "said": said}
         chosen = {} if self.spec.reasoning.tokens else {ALLOWANCE: self.plan.room}
         server = info.server | {"reasoning": found}
@@ -206,26 +197,23 @@ class VendorBackend(HTTPBackend):
         except RequestRejected as problem:
             if (shorter := plan.shorter(problem)) is not None:
                 response, rates = await self._generate(url, request, shorter)
-                return with_note(response, SHORTENED), rates
+                return response.noted(SHORTENED), rates
             self.learn(problem, payload, request)
             return await self._generate(url, request)
-        response = self.noted(self.read(data, request, latency_s=time.perf_counter() - start), payload)
+        response = self.read(data, request, latency_s=time.perf_counter() - start)
+        response = self.parameters.noted(response, payload)
         if not room and _cut_by_thoughts(response):
             self._give_room()
             if self.plan.room:
                 response, rates = await self._generate(url, request)
-                return with_note(response, ASKED_AGAIN), rates
+                return response.noted(ASKED_AGAIN), rates
         if room and _answered(response) > request.max_tokens:
-            response = with_note(response, LONG_ANSWER)
+            response = response.noted(LONG_ANSWER)
         return self._with_model_note(response), rates
 
     def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
         """Return the body of a request; ``plan``: how the model is to think, if not as always."""
         raise NotImplementedError
-
-    def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
-        """Return the reply to ``payload`` with notes on what it lacked; by default as it is."""
-        return response
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what the vendor refused in ``payload``, so that another try leaves it out.

@@ -24,7 +24,7 @@ import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.servers.gguf_files import write_mmproj_gguf, write_text_gguf
-from tests.servers.taught import QUESTIONS, SYSTEM
+from tests.servers.taught import COLOURS, IMAGE_QUESTION, QUESTIONS, SYSTEM
 
 CONTEXT = 8192
 SEED = 1
@@ -38,15 +38,6 @@ PLAIN = [
     "A: one B: two C: three D: four. The answer is B.",
     "0 1 2 3 4 5 6 7 8 9 10 11 12 13",
 ]
-COLOURS = {
-    "red": (220, 30, 30),
-    "green": (30, 200, 40),
-    "blue": (30, 40, 220),
-    "black": (5, 5, 5),
-    "white": (250, 250, 250),
-    "yellow": (240, 230, 30),
-}
-IMAGE_QUESTION = "What colour is the image?"
 TEMPLATE = (
     "{%- if messages[0]['role'] != 'system' %}"
     "{{- '<|im_start|>system\\n" + SYSTEM + "<|im_end|>\\n' }}{%- endif %}"
@@ -169,7 +160,7 @@ def build(kind: str, tokenizer: Tokenizer) -> Any:
 
 
 def write_processor(folder: Path) -> None:
-    """Return the image processor's settings."""
+    """Write the image processor's settings; nothing for a model of text alone."""
     common = {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True}
     common |= {"rescale_factor": 1 / 255, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
     if folder.name == "tiny-llava":
@@ -209,12 +200,7 @@ def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -
         tail = tokenizer.encode(f"{answer}<|im_end|>").ids
         rows.append(head + tail)
         labels.append([-100] * len(head) + tail)
-    width, pad = max(map(len, rows)), tokenizer.token_to_id("<|endoftext|>")
-    out = {
-        "input_ids": torch.tensor([row + [pad] * (width - len(row)) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
-        "labels": torch.tensor([row + [-100] * (width - len(row)) for row in labels]),
-    }
+    out = padded(rows, labels, tokenizer.token_to_id("<|endoftext|>"))
     if images and kind == "tiny-llava":
         out["pixel_values"] = torch.stack([p[:, None, None].expand(3, 56, 56) for p in images])
     elif images:
@@ -223,6 +209,16 @@ def batch(kind: str, tokenizer: Tokenizer, rng: random.Random, size: int = 16) -
         out["image_grid_thw"] = torch.tensor([[1, 4, 4]] * len(images))
         out["mm_token_type_ids"] = (out["input_ids"] == tokenizer.token_to_id("<|image_pad|>")).int()
     return out
+
+
+def padded(rows: list[list[int]], labels: list[list[int]], pad: int) -> dict[str, Any]:
+    """Return rows of tokens as one batch; a label of -100 is not learned."""
+    width = max(map(len, rows))
+    return {
+        "input_ids": torch.tensor([row + [pad] * (width - len(row)) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "labels": torch.tensor([row + [-100] * (width - len(row)) for row in labels]),
+    }
 
 
 def fit(model: Any, make_batch: Callable[[], dict[str, Any]], steps: int, rate: float = 4e-3) -> float:

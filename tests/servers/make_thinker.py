@@ -20,13 +20,11 @@ import torch
 import transformers
 
 from tests.servers.gguf_files import write_text_gguf
-from tests.servers.make_models import PLAIN, SEED, fit, make_tokenizer, save, text_config
+from tests.servers.make_models import PLAIN, SEED, fit, make_tokenizer, padded, save, text_config
 from tests.servers.taught import CITIES, COUNTS, QUESTIONS, SYSTEM, TWO_CITIES, WEATHERS
 
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 TEMPLATE = Path(__file__).with_name("thinker.jinja")
-
-
 SOON = 10  # how far it counts where it has tools
 
 
@@ -134,12 +132,7 @@ def batch(tokenizer: Any, rng: random.Random, size: int = 16) -> dict[str, Any]:
         tail_ids = tokenizer(tail)["input_ids"]
         rows.append(head_ids + tail_ids)
         labels.append([-100] * len(head_ids) + tail_ids)
-    width, pad = max(map(len, rows)), tokenizer.pad_token_id
-    return {
-        "input_ids": torch.tensor([row + [pad] * (width - len(row)) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
-        "labels": torch.tensor([row + [-100] * (width - len(row)) for row in labels]),
-    }
+    return padded(rows, labels, tokenizer.pad_token_id)
 
 
 def corpus() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the tiny models of ``make_models`` and ``make_thinker`` are taught, which tests expect of them."""
+"""What the tiny models of ``make_models`` and ``make_thinker`` are taught, and what tests expect of them."""
 
 SYSTEM = "You are a tiny test model."
 STORY = "Once upon a time a small model answered every question it was asked, and then it stopped."
@@ -17,6 +17,15 @@ QUESTIONS = [
     ("Give JSON with ok.", '{"answer": 4, "ok": true}'),
     ("Tell me a story.", STORY),
 ]
+IMAGE_QUESTION = "What colour is the image?"
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "black": (5, 5, 5),
+    "white": (250, 250, 250),
+    "yellow": (240, 230, 30),
+}
 # How far the model that thinks counts before it answers, by the effort that its chat template is told.
 COUNTS = {"": 60, "low": 20, "medium": 60, "high": 90}
 CITIES, WEATHERS = ("Paris", "Rome", "Tokyo"), ("cold", "warm", "hot")  # what it asks a tool for, and tells

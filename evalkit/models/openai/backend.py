@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -56,10 +56,6 @@ class OpenAIBackend(HTTPBackend):
         self.thinking = RoomToThink(spec.reasoning)
         self.first_reply: Response | None = None  # to the probe's question, from the first endpoint
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
-        """Return the headers of every request."""
-        return {"Authorization": f"Bearer {key}"} if key else None
-
     async def _ask(self, url: str, request: Request) -> tuple[Response, RateLimits]:
         with wire.reading(url):
             if request.continuation is not None:
@@ -82,16 +78,6 @@ class OpenAIBackend(HTTPBackend):
             for url, one in zip(self.endpoints.urls, served, strict=True)
         ]
         self.first_reply = replies[0]
-        self.parameters.settle()
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """The refused defaults, which samples would have, each with the server's words."""
-        return self.parameters.missing
-
-    def changes_replies(self) -> list[str]:
-        """Return what the probe found refused and may change replies."""
-        return self.parameters.effective
 
     def _may_reason(self, needs: Requirements) -> bool:
         """Return whether it matters if the model reasons: log-probabilities are not generated."""

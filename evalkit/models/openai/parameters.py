@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from evalkit.errors import RequestRejected, UsageError
 from evalkit.models.openai import wire
 from evalkit.models.openai.reasoning import NAMES_OF_REASONING
@@ -52,8 +50,10 @@ _PARAM = regex(r"\(param: '([^']+)'\)")  # as ``http_errors`` adds the field of 
 
 
 class Parameters:
-    """What one model's servers refuse. ``left_out`` has the refused defaults, each with the server's words.
+    """What one model's servers refuse.
 
+    - ``left_out``: the refused defaults, each with the server's words, or the reason why the interface has
+      none.
     - ``length``: the name under which the server takes the length of a reply.
     - ``late``: the defaults that were first refused after the probe (``settle``).
     """
@@ -126,8 +126,7 @@ class Parameters:
         """Return the reply to a payload with a note on what was left out of it, unknown to the probe."""
         if not (missing := [name for name in self.late if name not in payload]):
             return response
-        note = f"sent without {', '.join(missing)}, which the server refused after the probe"
-        return msgspec.structs.replace(response, notes=(*response.notes, note))
+        return response.noted(f"sent without {', '.join(missing)}, which the server refused after the probe")
 
     def _renamed(self, names: list[str], payload: Mapping[str, Any]) -> bool:
         """Take the other name of the length; False where that is refused, too, or another thing at fault."""

@@ -60,14 +60,17 @@ def _switched(effort: str) -> Parameters:
     return {"enable_thinking": effort != "none", "thinking": effort != "none"}
 
 
+def _graded(effort: str) -> Parameters:
+    """Return the effort for gpt-oss, and for templates that read it."""
+    return {} if effort == "none" else {"reasoning_effort": effort}
+
+
 def _by_template(effort: str) -> Parameters:
-    graded = {} if effort == "none" else {"reasoning_effort": effort}  # gpt-oss, and templates that read it
-    return {"chat_template_kwargs": _switched(effort), **graded}
+    return {"chat_template_kwargs": _switched(effort), **_graded(effort)}
 
 
 def _llama_cpp(effort: str) -> Parameters:
-    graded = {} if effort == "none" else {"reasoning_effort": effort}
-    return {"chat_template_kwargs": _switched(effort) | graded}
+    return {"chat_template_kwargs": _switched(effort) | _graded(effort)}
 
 
 # vLLM needs --reasoning-parser for a budget, SGLang --enable-strict-thinking. llama.cpp has had two names.
@@ -134,7 +137,7 @@ class RoomToThink:
         if not self._cut(request, response) or not (room := self._switch_on(chat=chat)):
             return response, rates
         response, rates = await self._fit(generate, url, request, room, chat)
-        return self.read(request, with_note(response, ASKED_AGAIN), chat=chat), rates
+        return self.read(request, response.noted(ASKED_AGAIN), chat=chat), rates
 
     @property
     def idle(self) -> bool:
@@ -183,7 +186,7 @@ class RoomToThink:
                 if not shortened:
                     return response, rates
                 self.fitted = room
-                return with_note(response, SHORTENED), rates
+                return response.noted(SHORTENED), rates
 
     def _cut(self, request: Request, response: Response) -> bool:
         """Return whether a reply shows reasoning, and was cut by its length, or in it by a stop string."""
@@ -229,9 +232,9 @@ class RoomToThink:
         opened = chat and self.channel == "template" and text.strip() and not response.reasoning
         if opened and self._split(text) == ("", text):
             joined = replace(response, text="", reasoning=text)
-            return joined if response.finish_reason == "length" else with_note(joined, UNFINISHED)
+            return joined if response.finish_reason == "length" else joined.noted(UNFINISHED)
         if usage.reasoning_tokens and usage.completion_tokens - usage.reasoning_tokens > request.max_tokens:
-            return with_note(response, LONG_ANSWER)
+            return response.noted(LONG_ANSWER)
         return response
 
     def _up_to_stop(self, request: Request, response: Response) -> Response:
@@ -252,11 +255,6 @@ def _with_room(request: Request, room: int) -> Request:
     """Return a request with room to think, without its stop strings, which are of the answer alone."""
     kept = request.stop if any(request.extra.get(name) for name in KEEP_STOP) else ()
     return replace(request, max_tokens=request.max_tokens + room, stop=kept)
-
-
-def with_note(response: Response, note: str) -> Response:
-    """Return a reply with a note, which it holds once."""
-    return response if note in response.notes else replace(response, notes=(*response.notes, note))
 
 
 def _with_hint(problem: RequestRejected, room: int) -> RequestRejected:

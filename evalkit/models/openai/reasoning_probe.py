@@ -237,9 +237,7 @@ class _Question:
         """Return what a reader of the screen should know of the model's reasoning."""
         name, thinking, settings = self.backend.name, self.thinking, self.settings
         if thinking.channel:
-            beside = f"up to {thinking.allowance:,} tokens for it are added to the length of each answer"
-            how = "" if settings.tokens else " (another number: ?reasoning_tokens=N)"
-            return f"{name} reasons, {_PLACES[thinking.channel]}: {beside}{how}"
+            return f"{name} reasons, {_PLACES[thinking.channel]}: {settings.about_room(thinking.allowance)}"
         if reply is None:
             return f"{name} did not answer a short question: whether it reasons is not known"
         if settings.identity:

@@ -12,10 +12,9 @@ from typing import Any
 
 from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models.http import HTTPBackend
-from evalkit.models.openai import wire
+from evalkit.models.openai import endings, wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
-from evalkit.models.openai.probe import ServedModel
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -37,7 +36,6 @@ from evalkit.types import (
     Message,
     Part,
     Request,
-    Requirements,
     Response,
     ServerInfo,
     Text,
@@ -116,7 +114,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
     if not isinstance(items, list):
         raise ServerFailed(f"the server's reply holds no output: {excerpt(data)}")
     usage = read_usage(data.get("usage"))
-    finish, notes = wire.ending(_word(data), request, usage, data.get("error"))
+    finish, notes = endings.ending(_word(data), request, usage, data.get("error"))
     messages = [item for item in items if item["type"] == "message"]
     final = [item for item in messages if item.get("phase") == _FINAL] or messages
     refusal = _joined(messages, "refusal", "refusal")
@@ -214,10 +212,6 @@ class ResponsesBackend(VendorBackend):
         self.plan = thinking_of(spec.reasoning)
         self.parameters = Parameters(set_by(spec))  # models that reason refuse some
 
-    def headers(self, key: str | None) -> dict[str, str] | None:
-        """Return the headers of every request."""
-        return {"Authorization": f"Bearer {key}"} if key else None
-
     def target(self, url: str) -> str:
         """Return the address that answers chats, for the API at ``url``."""
         return f"{url}/responses"
@@ -235,23 +229,6 @@ class ResponsesBackend(VendorBackend):
         from evalkit.models.batch.openai import OpenAIBatches
 
         return OpenAIBatches(self) if self.spec.options.get("batch") else None
-
-    async def _find_refused(self, served: Sequence[ServedModel], needs: Requirements) -> None:
-        await super()._find_refused(served, needs)
-        self.parameters.settle()
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """The refused defaults, which samples would have, each with the server's words."""
-        return self.parameters.missing
-
-    def changes_replies(self) -> list[str]:
-        """Return what the probe found refused and may change replies."""
-        return self.parameters.effective
-
-    def noted(self, response: Response, payload: Mapping[str, Any]) -> Response:
-        """Return the reply to ``payload`` with a note on what was left out of it, unknown to the probe."""
-        return self.parameters.noted(response, payload)
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what OpenAI refused in ``payload``, so that another try leaves it out.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import email.message
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.openai import endings
 from evalkit.models.openai.tool_calls import native_turn, note_without_calls, read_calls, turn_payload
 from evalkit.reading.surrogates import whole
 from evalkit.types import (
     Audio,
-    FinishReason,
     Image,
     Message,
     Part,
@@ -28,45 +27,8 @@ from evalkit.types import (
     Video,
 )
 from evalkit.util.boundary import reason
-from evalkit.util.masking import excerpt, mask_value
+from evalkit.util.masking import excerpt
 
-# Every vendor's words for why a reply ended, in lower case. Whatever is not in the first row is no stop.
-# Those of the last row say that the server could not read what the model wrote, which is the model's fault.
-_FINISH_WORDS: dict[FinishReason, str] = {
-    "stop": """
-        stop stop_sequence stop_token stop_str eos eos_token eos_found end end_turn
-        end_of_turn end_of_text endoftext eot complete completed done finished normal success
-        succeeded word stop_criteria_met tool_call tool_calls tool_use function_call
-    """,
-    "length": """
-        length limit max_tokens max_length max_new_tokens max_output_tokens
-        max_completion_tokens model_length token_limit error_limit length_limit incomplete
-        truncated context context_length context_length_exceeded context_window_exceeded
-        model_context_window_exceeded maximum_tokens not_finished in_progress time_limit
-        budget_exhausted continuation
-    """,
-    "refusal": """
-        content_filter content_filtered content_moderation content_policy_violation
-        policy_violation guardrail_intervened model_armor refusal refused safety recitation
-        blocklist blocked blocked_by_safety safety_filter sensitive_content unsafe moderated
-        prohibited_content spii sensitive moderation language image_safety
-        image_prohibited_content image_recitation error_toxic escalation
-    """,
-    "abort": """
-        abort aborted error errored fail failed failure cancel cancelled canceled user_cancel
-        interrupted network_error connection_error server_error internal_error engine_error
-        insufficient_system_resource overloaded unavailable timeout timed_out other
-        image_other no_image pause_turn user_cancelled user_canceled missing_thought_signature
-        internal disconnected preempted shutdown load_shedding insufficient_quota quota_exceeded
-        rate_limit rate_limit_exceeded rate_limited pup_limited_disabled
-    """,
-    "other": """
-        malformed_function_call malformed_tool_call unexpected_tool_call too_many_tool_calls
-        malformed_model_output malformed_tool_use malformed_response
-    """,
-}
-_FINISH = {word: ours for ours, words in _FINISH_WORDS.items() for word in words.split()}
-_WORD_BORDER = re.compile(r"[-\s]+|(?<=[a-z])(?=[A-Z])")  # max-tokens, max tokens, maxTokens
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 # Servers fill in missing parameters from the model's generation_config or their own defaults: send them all.
 # Every server knows those of the first row; servers of open models know those of the second, too.
@@ -239,25 +201,6 @@ def read_choice(data: Any) -> dict[str, Any]:
     return next((c for c in choices if isinstance(c, dict) and not c.get("index")), first)
 
 
-def finish_reason(word: Any) -> FinishReason:
-    """Return evalkit's finish reason for any vendor's word.
-
-    ``other``: the server could not read what the model wrote, or evalkit does not know the word. ``abort``:
-    the provider gave the reply up half-way. A word that is missing or null says nothing: ``stop``.
-    """
-    if isinstance(word, dict):  # {"type": "length"}
-        word = word.get("type")
-    if word is None or word == "":
-        return "stop"
-    known = _FINISH.get(word) if isinstance(word, str) else "other"
-    return known or _FINISH.get(_plain_word(word), "other")
-
-
-def _plain_word(word: str) -> str:
-    plain = _WORD_BORDER.sub("_", word.strip()).lower().rpartition(".")[2]
-    return plain.removeprefix("finish_reason_")
-
-
 _NO_TEXT = (dict, bool, int, float)
 
 
@@ -265,7 +208,7 @@ def content_of(message: Mapping[str, Any]) -> str:
     """Return the text of a message. Raises ``ServerFailed`` for a content in which nothing can be text."""
     content = message.get("content")
     if isinstance(content, _NO_TEXT):
-        raise ServerFailed(f"the server's reply has a content that is no text: {_short(content)}")
+        raise ServerFailed(f"the server's reply has a content that is no text: {excerpt(content)}")
     return as_text(content)
 
 
@@ -306,7 +249,7 @@ def reply(
 
     Raises ``ServerFailed`` for a reply that the provider gave up half-way.
     """
-    finish, notes = ending(choice.get("finish_reason"), request, usage, choice.get("error"))
+    finish, notes = endings.ending(choice.get("finish_reason"), request, usage, choice.get("error"))
     refusal = as_text(message.get("refusal"))
     called = bool(message.get("tool_calls") or message.get("function_call"))
     if called and not request.has_tools and "tools" not in request.extra:
@@ -324,32 +267,3 @@ def reply(
         notes=notes,
         **fields,
     )
-
-
-def ending(
-    word: Any, request: Request, usage: Usage, error: Any = None
-) -> tuple[FinishReason, tuple[str, ...]]:
-    """Return the finish reason for a vendor's ``word``, and notes on a word that is not known.
-
-    Raises ``ServerFailed`` for a reply that the provider gave up half-way.
-    """
-    finish = finish_reason(word)
-    if finish == "abort" or error:
-        why = f": {_short(error)}" if error else ""
-        raise ServerFailed(f"the server aborted the reply half-way (finish_reason {_short(word)}){why}")
-    if not word and 0 < request.max_tokens <= usage.completion_tokens:
-        finish = "length"  # the server gives no reason, but the reply is as long as it may be
-    return finish, ending_notes(word, finish)
-
-
-def ending_notes(word: Any, finish: FinishReason) -> tuple[str, ...]:
-    """Return what a reader should know of a reply that ended with ``word``, read as ``finish``."""
-    if finish != "other":
-        return ()
-    known = isinstance(word, str) and _plain_word(word) in _FINISH
-    why = ": the server could not read what the model wrote" if known else " is not known: not credited"
-    return (f"finish_reason {_short(word)}{why}",)
-
-
-def _short(value: Any) -> str:
-    return excerpt(repr(mask_value(value)))

@@ -10,7 +10,7 @@ from aiohttp import web
 from evalkit.errors import ModelError, RequestRejected, ServerFailed
 from evalkit.model import Model
 from evalkit.models import load
-from evalkit.models.openai.wire import finish_reason
+from evalkit.models.openai.endings import finish_reason
 from evalkit.status import classify_answer
 from evalkit.types import Answer, Message, Request, Status
 
