@@ -29,16 +29,7 @@ from evalkit.models.turns import (
 from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import (
-    Message,
-    Part,
-    Request,
-    Response,
-    ServerInfo,
-    Text,
-    ToolCall,
-    Usage,
-)
+from evalkit.types import Message, Part, Request, Response, ServerInfo, Text, ToolCall, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "gemini"
@@ -55,13 +46,12 @@ def payload(request: Request, thinking: ThinkingPlan = NO_THINKING) -> dict[str,
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     system, rest = leading_system(request.messages)
     top = {name: value for name, value in request.extra.items() if name in _TOP}
+    tools = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
     fields: dict[str, Any] = {
         "contents": _contents(rest),
         "systemInstruction": {"parts": [{"text": text} for text in system]} if system else None,
         "generationConfig": _generation(request, thinking),
-        "tools": [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
-        if request.tools
-        else None,
+        "tools": tools if request.tools else None,
         "toolConfig": _tool_config(request),
     }
     return with_extra({name: value for name, value in fields.items() if value is not None}, top, {})
@@ -312,6 +302,5 @@ class GeminiBackend(VendorBackend):
         most = entry.get("outputTokenLimit")
         self.set_plan_by(lambda: thinking_of(self.spec.reasoning, thinks, most=most, context=context))
         self.may_think = thinks is not False
-        return ServerInfo(
-            self.identity(entry, version=entry.get("version")), context, None, {"owned_by": "google"}
-        )
+        identity = self.identity(entry, version=entry.get("version"))
+        return ServerInfo(identity, context, None, {"owned_by": "google"})
