@@ -12,6 +12,7 @@ from typing import Any
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import endings, probe, wire
+from evalkit.models.openai.tool_calls import read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -20,9 +21,7 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_call,
     text_of,
-    tool_choice,
     with_call_ids,
     with_extra,
 )
@@ -115,7 +114,7 @@ def _tool_choice(request: Request) -> Any:
     if not request.tools:
         return None
     words = {word: {"type": name} for word, name in (("auto", "auto"), ("none", "none"), ("required", "any"))}
-    return tool_choice(request, lambda name: {"type": "tool", "name": name}, **words)
+    return tool_choice(request, lambda name: {"type": "tool", "name": name}, words)
 
 
 def read(data: Any, request: Request, model: str, **fields: Any) -> Response:

@@ -13,6 +13,7 @@ from typing import Any
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import endings, wire
+from evalkit.models.openai.tool_calls import read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -21,9 +22,7 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_call,
     text_of,
-    tool_choice,
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
@@ -143,7 +142,7 @@ def _tool_config(request: Request) -> Any:
         return {"mode": "ANY", "allowedFunctionNames": [name]}
 
     words = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}
-    return {"functionCallingConfig": tool_choice(request, named, **words)}
+    return {"functionCallingConfig": tool_choice(request, named, words)}
 
 
 def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
