@@ -66,8 +66,9 @@ async def check_schema(args: argparse.Namespace) -> str:
     async with connect(args) as model:
         response = await model.generate("Give JSON.", max_tokens=64, json_schema=SCHEMA)
     expect(counted(response), COUNTS[""])
-    expect(type(msgspec.json.decode(response.text)["answer"]), int)
-    return f"{response.text} after {counted(response)} words of reasoning"
+    value = msgspec.json.decode(response.text)
+    expect(type(value["answer"]), int)
+    return f"{value} after {counted(response)} words of reasoning"
 
 
 def counted(response: Response) -> int:

@@ -30,9 +30,9 @@ async def many(sample, model) -> Answer:
 PRICES = '[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n'
 ONCE = Counter({f"question {i}": 1 for i in range(N)})
 VENDORS = {
-    "openai": "openai:tiny@{}?batch=true&batch_wait=0.3",
-    "anthropic": "anthropic:tiny@{}?batch=true&batch_wait=0.3",
-    "gemini": "gemini:tiny@{}/v1beta?batch=true&batch_wait=0.3",
+    "openai": "openai:tiny@{}?batch=true&batch_wait=1",
+    "anthropic": "anthropic:tiny@{}?batch=true&batch_wait=1",
+    "gemini": "gemini:tiny@{}/v1beta?batch=true&batch_wait=1",
 }
 
 
