@@ -20,7 +20,7 @@ _RANGES = {
     "seed": (True, -(2**63), 2**63 - 1),
 }
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that all vendors take
-_CHOICES = ("auto", "none", "required")
+CHOICES = ("auto", "none", "required")  # of a tool; else one by its name
 
 
 def wrong_value(name: str, value: object) -> str:
@@ -38,15 +38,15 @@ def tool_fields(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
     """Return the fields of a request with tools, checked. Raises ``UsageError``."""
     names = [tool.name for tool in tools]
     for name in names:
-        if not _TOOL_NAME.fullmatch(name) or name in _CHOICES:
+        if not _TOOL_NAME.fullmatch(name) or name in CHOICES:
             raise UsageError(
                 f"{name!r} cannot be the name of a tool: take up to 64 letters, digits, _ and -, and none of "
-                f"{', '.join(_CHOICES)}"
+                f"{', '.join(CHOICES)}"
             )
         if names.count(name) > 1:
             raise UsageError(f"two tools have the name {name!r}: give one of them another, @tool(name=...)")
-    if choice not in (*_CHOICES, *names):
-        known = ", ".join((*_CHOICES, *names))
+    if choice not in (*CHOICES, *names):
+        known = ", ".join((*CHOICES, *names))
         raise UsageError(f"tool_choice={choice!r} names no tool.{did_you_mean(choice, names)} Known: {known}")
     if not tools:
         raise UsageError(f"tool_choice={choice!r} needs tools=: there is nothing to choose from")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
 
 import msgspec
 
-from benchmarks.served.common import connect, expect
-from evalkit.errors import ProbeError, RequestRejected
-from evalkit.models import load
+from benchmarks.served.common import connect, expect, refused
+from evalkit.errors import RequestRejected
 from evalkit.types import Requirements
 from tests.servers.taught import SYSTEM
 
@@ -30,24 +28,17 @@ SCHEMA = {
 
 async def check_probe(args: argparse.Namespace) -> str:
     """Check the server's facts and all abilities that a task can require."""
-    backend: Any = load(f"{args.provider}:{args.model}@{args.url}")
     needs = Requirements(logprobs=True, images=args.images, json_schema=True, regex=True)
-    facts = (await backend.probe(needs)).info
-    await backend.close()
+    async with connect(args, needs=needs) as model:
+        facts = model.facts
     told = [f"{name} {facts.identity[name]}" for name in ("version", "dtype") if name in facts.identity]
     return ", ".join([*told, f"context {facts.max_context}"])
 
 
 async def check_wrong_model(args: argparse.Namespace) -> str:
     """Check that the probe refuses a wrong model name, although some servers answer under any name."""
-    backend = load(f"{args.provider}:no-such-model@{args.url}")
-    try:
-        await backend.probe(Requirements())
-    except ProbeError as refused:
-        return str(refused).partition(". ")[2][:60]
-    finally:
-        await backend.close()
-    raise AssertionError("a model that is not served was accepted")
+    other = argparse.Namespace(**{**vars(args), "model": "no-such-model"})
+    return (await refused(other, Requirements())).partition(". ")[2][:60]
 
 
 async def check_chat(args: argparse.Namespace) -> str:

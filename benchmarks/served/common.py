@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from evalkit.errors import ProbeError
 from evalkit.model import Model
 from evalkit.models import load, wrap
 from evalkit.types import Requirements
@@ -25,6 +26,16 @@ async def connect(
         yield Model(wrap(backend, identity=probed.info.identity), adapter=backend, probed=probed)
     finally:
         await backend.close()
+
+
+async def refused(args: argparse.Namespace, needs: Requirements) -> str:
+    """Return why the probe refuses the served model. Raises ``AssertionError`` where it does not."""
+    try:
+        async with connect(args, needs=needs):
+            pass
+    except ProbeError as problem:
+        return str(problem)
+    raise AssertionError(f"{args.model} was accepted for a task that needs {needs}")
 
 
 def expect(found: Any, wanted: Any) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import msgspec
 
 from benchmarks.served.chat import ANSWERS, PROMPT, SCHEMA
 from benchmarks.served.common import connect, expect
-from evalkit.models import load
-from evalkit.types import Requirements, Response
+from evalkit.types import Response
 from tests.servers.taught import COUNTS
 
 SHORT = 32  # tokens of reasoning, fewer than the model takes by itself
@@ -24,7 +22,7 @@ async def check_channel(args: argparse.Namespace) -> str:
                 response = await model.generate(question, max_tokens=8)
                 expect((response.text, response.finish_reason), (answer, "stop"))
                 expect(counted(response), COUNTS[""])
-    found = await reasoning_facts(args)
+            found = model.facts.server["reasoning"]
     return f"in the {found['channel']}, {found['allowance']:,} tokens of room, {len(ANSWERS)} answers right"
 
 
@@ -36,17 +34,16 @@ async def check_efforts(args: argparse.Namespace) -> str:
             async with connect(args, f"?effort={effort}") as model:
                 response = await model.generate("What is 2+2?", max_tokens=8)
             expect((effort, response.text, counted(response)), (effort, "4", count))
+            expect(model.facts.server["reasoning"]["effort"], "followed")
             told.append(f"{effort} {count}")
-            expect((await reasoning_facts(args, f"?effort={effort}"))["effort"], "followed")
     return f"counted to: {', '.join(told)}"
 
 
 async def check_budget(args: argparse.Namespace) -> str:
     """Check that the server ends reasoning at the number of tokens of the spec, and then answers."""
-    params = f"?reasoning_tokens={SHORT}"
-    async with connect(args, params) as model:
+    async with connect(args, f"?reasoning_tokens={SHORT}") as model:
         response = await model.generate("What is 2+2?", max_tokens=64)
-    found = await reasoning_facts(args, params)
+    found = model.facts.server["reasoning"]
     words = len(response.reasoning.split())
     expect((found["tokens"], 0 < words < SHORT, bool(response.text)), ("server", True, True))
     return f"{words} numbers in {SHORT} tokens, then an answer: {response.text!r}"
@@ -76,13 +73,3 @@ def counted(response: Response) -> int:
     words = response.reasoning.split()
     expect(words, [str(n) for n in range(1, len(words) + 1)])
     return len(words)
-
-
-async def reasoning_facts(args: argparse.Namespace, params: str = "") -> dict[str, Any]:
-    """Return what the probe found out about the model's reasoning."""
-    backend: Any = load(f"{args.provider}:{args.model}@{args.url}{params}")
-    try:
-        found: dict[str, Any] = (await backend.probe(Requirements())).info.server["reasoning"]
-    finally:
-        await backend.close()
-    return found

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.served.common import connect, expect
+from benchmarks.served.common import connect, expect, refused
 from evalkit import Conversation, Model, converse, tool
 from evalkit.agent import FunctionTool
-from evalkit.errors import ProbeError
-from evalkit.models import load
 from evalkit.types import Requirements
 from tests.servers.taught import TWO_CITIES
 
@@ -24,15 +22,9 @@ def weather(city: str) -> str:
 
 async def check_tools_refused(args: argparse.Namespace) -> str:
     """Check that a task with tools is refused, with the fix, where the server reads no calls."""
-    backend = load(f"{args.provider}:{args.model}@{args.url}")
-    try:
-        await backend.probe(Requirements(tools=True))
-    except ProbeError as refused:
-        expect("--tool-call-parser" in str(refused), True)
-        return str(refused).partition(": ")[0].partition(" ")[2][:60]
-    finally:
-        await backend.close()
-    raise AssertionError("a server without a parser of calls was accepted for a task with tools")
+    refusal = await refused(args, Requirements(tools=True))
+    expect("--tool-call-parser" in refusal, True)
+    return refusal.partition(": ")[0].partition(" ")[2][:60]
 
 
 async def check_calls(args: argparse.Namespace) -> str:

@@ -93,7 +93,7 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--max-cost`` and ``--max-tokens``."""
     cost = click.option(
         "--max-cost",
-        callback=_limit("a number of US dollars above 0, such as 5 or 0.50", least=5e-324),
+        callback=_limit("a number of US dollars above 0, such as 5 or 0.50", least=math.ulp(0.0)),
         metavar="DOLLARS",
         help="Stop when this command has spent this amount; resume goes on.",
     )

@@ -18,12 +18,14 @@ from evalkit.util.money import dollars
 if TYPE_CHECKING:
     from evalkit.compare.image_ablation import Reliance
 
+# What a run's provenance has, and its JSON document too.
+_PROVENANCE = ("cached", "forecast", "judged", "mixed", "notes", "prices", "secrets_masked", "spent")
+
 
 def run_document(
     run: Run, failures: Failures | None = None, details: Details | None = None
 ) -> dict[str, Any]:
     """Return a run as ``--json`` shows it."""
-
     listed = {"unscored": failures.metrics, "errors": failures.errors} if failures else {}
     return {
         "id": run.id,
@@ -33,7 +35,6 @@ def run_document(
         "n": run.n,
         "n_expected": run.spec.n_expected,
         "counts": run.counts,
-        **({"mixed": run.spec.provenance["mixed"]} if "mixed" in run.spec.provenance else {}),
         **({"sampling": run.spec.sampling} if run.spec.sampling else {}),
         "metrics": _estimates(run.metrics),
         "slices": {part: _estimates(metrics) for part, metrics in run.slices.items()},
@@ -43,13 +44,7 @@ def run_document(
         "wall_s": round(run.wall_s, 3),
         "cost": run.cost,
         "judge_cost": run.judge_cost,
-        **{
-            name: run.spec.provenance[name]
-            for name in ("cached", "forecast", "prices", "secrets_masked", "spent")
-            if name in run.spec.provenance
-        },
-        **({"judged": run.spec.provenance["judged"]} if "judged" in run.spec.provenance else {}),
-        **({"notes": run.spec.provenance["notes"]} if "notes" in run.spec.provenance else {}),
+        **{name: run.spec.provenance[name] for name in _PROVENANCE if name in run.spec.provenance},
         **({"left_out": refused} if (refused := run.spec.left_out) else {}),
         **{
             name: {what: {"n": n, "error": error} for what, (n, error) in entries.items()}

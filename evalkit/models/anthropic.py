@@ -12,6 +12,7 @@ from typing import Any
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import endings, probe, wire
+from evalkit.models.openai.tool_calls import read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -20,9 +21,7 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_call,
     text_of,
-    tool_choice,
     with_call_ids,
     with_extra,
 )
@@ -115,7 +114,7 @@ def _tool_choice(request: Request) -> Any:
     if not request.tools:
         return None
     words = {word: {"type": name} for word, name in (("auto", "auto"), ("none", "none"), ("required", "any"))}
-    return tool_choice(request, lambda name: {"type": "tool", "name": name}, **words)
+    return tool_choice(request, lambda name: {"type": "tool", "name": name}, words)
 
 
 def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
@@ -132,7 +131,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         notes += (f"refused by Anthropic: {details['category']}",) if details.get("category") else ()
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = with_ids([read_call(c["id"], c["name"], c["input"]) for c in uses], request.messages)
-    kinds = {block["type"] for block in blocks}
+    more = any(block["type"] not in ("text", "tool_use") for block in blocks)
     return Response(
         text=whole(text),
         finish_reason=finish,
@@ -141,9 +140,7 @@ def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
         model=whole(wire.as_text(data.get("model"))) or model,
         notes=notes,
         tool_calls=calls,
-        native={VENDOR: with_call_ids(blocks, "tool_use", "id", calls)}
-        if kinds - {"text", "tool_use"}
-        else None,
+        native={VENDOR: with_call_ids(blocks, "tool_use", "id", calls)} if more else None,
         **fields,
     )
 
@@ -155,13 +152,13 @@ def _joined(blocks: list[Any], kind: str) -> str:
 def read_usage(data: Any) -> Usage:
     """Return the token counts of a reply. ``input_tokens`` is only what the prompt cache did not hold."""
     usage = wire.part_of(data, "usage")
+    details = wire.part_of(usage.get("output_tokens_details"), "usage")
     read_cache, write = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     return Usage(
         prompt_tokens=sum(count or 0 for count in (usage.get("input_tokens"), read_cache, write)),
         completion_tokens=usage.get("output_tokens") or 0,
         cached_tokens=read_cache or 0,
-        reasoning_tokens=wire.part_of(usage.get("output_tokens_details"), "usage").get("thinking_tokens")
-        or 0,
+        reasoning_tokens=details.get("thinking_tokens") or 0,
         cache_write_tokens=write or 0,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import endings, wire
+from evalkit.models.openai.tool_calls import read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
@@ -21,24 +22,13 @@ from evalkit.models.turns import (
     object_arguments,
     own_turn,
     parts_of,
-    read_call,
     text_of,
-    tool_choice,
     with_extra,
 )
 from evalkit.models.vendor import LACKS, NO_THINKING, ThinkingPlan, VendorBackend
 from evalkit.protocols import BatchService
 from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import (
-    Message,
-    Part,
-    Request,
-    Response,
-    ServerInfo,
-    Text,
-    ToolCall,
-    Usage,
-)
+from evalkit.types import Message, Part, Request, Response, ServerInfo, Text, ToolCall, Usage
 from evalkit.util.masking import excerpt
 
 VENDOR = "gemini"
@@ -55,13 +45,12 @@ def payload(request: Request, thinking: ThinkingPlan = NO_THINKING) -> dict[str,
     """Return the body of a request. Raises ``RequestRejected`` for what the interface cannot say."""
     system, rest = leading_system(request.messages)
     top = {name: value for name, value in request.extra.items() if name in _TOP}
+    tools = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
     fields: dict[str, Any] = {
         "contents": _contents(rest),
         "systemInstruction": {"parts": [{"text": text} for text in system]} if system else None,
         "generationConfig": _generation(request, thinking),
-        "tools": [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
-        if request.tools
-        else None,
+        "tools": tools if request.tools else None,
         "toolConfig": _tool_config(request),
     }
     return with_extra({name: value for name, value in fields.items() if value is not None}, top, {})
@@ -153,7 +142,7 @@ def _tool_config(request: Request) -> Any:
         return {"mode": "ANY", "allowedFunctionNames": [name]}
 
     words = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}
-    return {"functionCallingConfig": tool_choice(request, named, **words)}
+    return {"functionCallingConfig": tool_choice(request, named, words)}
 
 
 def read(data: Any, request: Request, model: str, **fields: Any) -> Response:
@@ -312,6 +301,5 @@ class GeminiBackend(VendorBackend):
         most = entry.get("outputTokenLimit")
         self.set_plan_by(lambda: thinking_of(self.spec.reasoning, thinks, most=most, context=context))
         self.may_think = thinks is not False
-        return ServerInfo(
-            self.identity(entry, version=entry.get("version")), context, None, {"owned_by": "google"}
-        )
+        identity = self.identity(entry, version=entry.get("version"))
+        return ServerInfo(identity, context, None, {"owned_by": "google"})

@@ -265,9 +265,7 @@ def _writes_for_an_hour(spec: ModelSpec) -> bool:
     return isinstance(cache, Mapping) and cache.get("ttl") == "1h"
 
 
-def _rates(
-    provider: Any, model: Any, context: Mapping[str, str], least: int, for_an_hour: bool = False
-) -> Rates:
+def _rates(provider: Any, model: Any, context: Mapping[str, str], least: int, for_an_hour: bool) -> Rates:
     """Return the rates for prompts of at least ``least`` tokens, by asking the table for each kind of token.
 
     The table computes in decimals, which takes too long for every call of a large run.

@@ -20,13 +20,10 @@ _THE_REQUEST = frozenset({"model", "messages", "prompt", "stream"})  # what no e
 _SECRET_NAME = re.compile(
     r"(.*[_-])?(api[_-]?key|authorization|password|secret|access[_-]token)", re.IGNORECASE
 )
-
 # Keys of vendors and hubs, whatever the parameter is called in which they stand.
 _LIKE_A_KEY = re.compile(
     r"\bbearer +\S{8}|\b(?:sk|xai|gsk|hf|ghp|glpat|rk)[-_](?=[\w-]*\d)[\w-]{16}", re.IGNORECASE
 )
-
-
 # A parameter with this value is left out of requests, so that the server's own value applies. ``null``: the
 # former word, in the specs of older runs.
 UNSET = ("unset", "null")

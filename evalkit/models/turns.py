@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from evalkit.errors import RequestRejected
 from evalkit.models.openai import wire
-from evalkit.models.openai.tool_calls import check_choice, read_arguments
-from evalkit.reading.surrogates import whole, whole_values
-from evalkit.types import Message, Part, Request, Text, ToolCall
+from evalkit.reading.surrogates import whole_values
+from evalkit.types import Message, Part, Text, ToolCall
 
 SYSTEM = ("system", "developer")
 _ROLES = {*SYSTEM, "user", "assistant", "tool"}
@@ -98,13 +97,6 @@ def object_arguments(call: ToolCall) -> dict[str, Any]:
     return {"arguments": call.raw} if call.arguments is None else call.arguments
 
 
-def read_call(id: Any, name: Any, arguments: Any) -> ToolCall:
-    """Return a call of a tool from a reply, whose arguments are an object or its JSON text."""
-    known = read_arguments(arguments)
-    raw = "" if known is not None else whole(arguments if isinstance(arguments, str) else str(arguments))
-    return ToolCall(whole(wire.as_text(id)), whole(wire.as_text(name)), known, raw)
-
-
 def with_call_ids(
     blocks: Sequence[Mapping[str, Any]], kind: str, name: str, calls: Sequence[ToolCall]
 ) -> list[Any]:
@@ -115,15 +107,3 @@ def with_call_ids(
     left = iter(calls)
     named = [{**block, name: next(left).id} if block["type"] == kind else block for block in blocks]
     return list(whole_values(named))
-
-
-def tool_choice(request: Request, named: Callable[[str], Any], **words: Any) -> Any:
-    """Return a request's tool choice in a vendor's words; ``named`` gives that of one tool.
-
-    Raises ``RequestRejected`` for a name that is none of the request's tools.
-    """
-    choice = request.tool_choice
-    if choice in words:
-        return words[choice]
-    check_choice(request)
-    return named(choice)

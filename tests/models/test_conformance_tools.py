@@ -79,7 +79,7 @@ async def test_the_choice_of_a_tool_goes_along(stage, choice):
 
 @ALL
 async def test_a_choice_that_is_no_tool_is_refused(stage):
-    with pytest.raises(RequestRejected, match="'find' is neither"):
+    with pytest.raises(RequestRejected, match="'find' names no tool"):
         await stage.ask(Said("Yes."), asking(tool_choice="find"))
 
 

@@ -34,8 +34,6 @@ _WITHHELD = regex(
     r"requires moderation|blocked by .*safety|(?:bio|misalignment|content)_policy",
     re.IGNORECASE,
 )
-
-
 # The server could not read what the model wrote: the codes of Groq.
 _GARBLED = ("tool_use_failed", "json_validate_failed", "output_parse_failed")
 _WEB_PAGE = regex(r"\s*<(?:!doctype|html|head|body|h1)\b", re.IGNORECASE)
@@ -77,11 +75,10 @@ def _message_in(data: Any) -> tuple[str, str]:
         if isinstance(data.get("message"), Mapping | list):
             data = data["message"]  # Mistral's
         elif message := data.get("message"):
-            param = data.get("param")
-            named = (
-                f" (param: '{param}')" if isinstance(param, str) and f"'{param}'" not in str(message) else ""
-            )
-            return _shorten(str(message)) + named[:100], str(data.get("code") or data.get("type") or "")
+            param, text = data.get("param"), str(message)
+            unnamed = isinstance(param, str) and f"'{param}'" not in text
+            named = f" (param: '{param}')" if unnamed else ""
+            return _shorten(text) + named[:100], str(data.get("code") or data.get("type") or "")
         elif inner := data.get("error") or data.get("detail"):
             data = inner
         else:
@@ -127,9 +124,7 @@ def raise_for(status: int, message: str, code: str, where: str, after: float | N
         raise Withheld(report, status=status)
     if status == 400 and code in _GARBLED:
         raise Garbled(report, status=status, code=code)
-    limited = (
-        status == 403 and after is not None
-    )  # a proxy's rate limit: a wrong key is not to be tried again
+    limited = status == 403 and after is not None  # a proxy's limit: no wrong key says when to try again
     if (status in (401, 403) and not limited) or (status == 400 and _BAD_KEY.search(message)):
         raise ProbeError(
             f"{report}. Put the right key into an environment variable and add ?key_env=ITS_NAME, or "

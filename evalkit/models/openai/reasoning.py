@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from evalkit.errors import RequestRejected
 from evalkit.model import KEEP_STOP, end_at_stop
+from evalkit.models.openai.usage import SPECIAL_TOKENS
 from evalkit.models.reasoning import Reasoning
 from evalkit.protocols import RateLimits
 from evalkit.reading.patterns import regex
@@ -25,7 +26,6 @@ Channel = Literal["", "field", "marks", "template", "hidden"]
 Generate = Callable[[str, Request], Awaitable[tuple[Response, RateLimits]]]
 Parameters = dict[str, Any]
 
-FEW = 8  # special tokens of a reply; more tokens than bytes of text, besides these, were thoughts
 LEAST_ROOM = 256  # tokens; less is no room to think
 # A server's words for more tokens than fit into its context, or into one reply.
 _TOO_LONG = regex(
@@ -192,7 +192,7 @@ class RoomToThink:
         """Return whether a reply shows reasoning, and was cut by its length, or in it by a stop string."""
         if response.finish_reason == "length":
             if _wrote_nothing(response) and not response.usage.reasoning_tokens:
-                return request.max_tokens > FEW
+                return request.max_tokens > SPECIAL_TOKENS
             return bool(self.channel_of(response))
         if not request.stop or not (response.reasoning or self.channel):
             return False
@@ -214,7 +214,8 @@ class RoomToThink:
         if self._split(response.text)[0]:
             return "template" if first_mark_closes(response.text, self.settings.marks) else "marks"
         usage, shown = response.usage, len(response.text.encode())
-        unseen = usage.completion_tokens > shown + FEW and not response.tool_calls
+        # More tokens than bytes of text were thoughts.
+        unseen = usage.completion_tokens > shown + SPECIAL_TOKENS and not response.tool_calls
         unseen = unseen or (response.finish_reason == "length" and _wrote_nothing(response))
         return "hidden" if usage.reasoning_tokens or unseen else ""
 

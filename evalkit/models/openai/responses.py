@@ -15,15 +15,14 @@ from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import endings, wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
+from evalkit.models.openai.tool_calls import read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     json_arguments,
     own_turn,
     parts_of,
-    read_call,
     text_of,
-    tool_choice,
     with_call_ids,
     with_extra,
 )
@@ -64,8 +63,7 @@ def payload(request: Request, model: str, thinking: ThinkingPlan = NO_THINKING) 
     }
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
-        words = {word: word for word in ("auto", "none", "required")}
-        fields["tool_choice"] = tool_choice(request, lambda n: {"type": "function", "name": n}, **words)
+        fields["tool_choice"] = tool_choice(request, lambda name: {"type": "function", "name": name})
     if request.json_schema is not None:
         schema = {"type": "json_schema", "name": "answer", "schema": request.json_schema, "strict": True}
         fields["text"] = {"format": schema}

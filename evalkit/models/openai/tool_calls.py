@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from evalkit.errors import RequestRejected, ServerFailed
+from evalkit.models.openai.usage import SPECIAL_TOKENS
 from evalkit.reading.reasoning import split_reasoning
 from evalkit.reading.surrogates import whole, whole_values
 from evalkit.reading.written_calls import written_call
-from evalkit.requests import encoded, with_ids
+from evalkit.requests import CHOICES, encoded, with_ids
 from evalkit.types import Message, Part, Request, Text, ToolCall, Usage
 from evalkit.util.masking import excerpt
 
 _VENDOR = "openai"  # whose native turns are read here: one of another vendor means nothing to this API
-FEW = 8  # special tokens of an empty reply
 # SGLang drops calls of tools that were not offered, and calls whose JSON is broken.
 LOST = "the reply is empty, although the model wrote something: the server may have dropped a broken call"
+_SAME_WORDS = {word: word for word in CHOICES}
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 # What a turn that calls tools must bring back: vendors that reason between calls refuse it without, or have
 # the model begin anew (DeepSeek, Kimi, gpt-oss, MiniMax; reasoning_details: OpenRouter).
@@ -37,20 +38,22 @@ def tools_payload(request: Request) -> dict[str, Any]:
         }
         for tool in request.tools
     ]
-    named = request.tool_choice not in ("auto", "none", "required")
-    if named:
-        check_choice(request)
-    choice = {"type": "function", "function": {"name": request.tool_choice}} if named else request.tool_choice
+    choice = tool_choice(request, lambda name: {"type": "function", "function": {"name": name}})
     return {"tools": [{"type": "function", "function": f} for f in functions], "tool_choice": choice}
 
 
-def check_choice(request: Request) -> None:
-    """Raise ``RequestRejected`` for the choice of a tool that the request does not have."""
-    if request.tool_choice not in {tool.name for tool in request.tools}:
-        raise RequestRejected(
-            f"tool_choice={request.tool_choice!r} is neither auto, none, required, nor the name of one of "
-            "the tools"
-        )
+def tool_choice(request: Request, named: Callable[[str], Any], words: Mapping[str, Any] = _SAME_WORDS) -> Any:
+    """Return a request's tool choice in a vendor's words; ``named`` gives that of one tool.
+
+    Raises ``RequestRejected`` for a name that is none of the request's tools.
+    """
+    choice = request.tool_choice
+    if choice in words:
+        return words[choice]
+    if choice not in {tool.name for tool in request.tools}:
+        known = ", ".join((*CHOICES, *(tool.name for tool in request.tools)))
+        raise RequestRejected(f"tool_choice={choice!r} names no tool. Known: {known}")
+    return named(choice)
 
 
 def turn_payload(message: Message, content: Any) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def note_without_calls(text: str, thoughts: str, usage: Usage) -> tuple[str, ...
         return (f"a tool call stands as text in the reply ({mark}): the server did not read it",)
     counted = usage.reasoning_tokens or not thoughts  # else nobody knows what was no thought
     written = usage.completion_tokens - usage.reasoning_tokens
-    return (LOST,) if counted and not text.strip() and written > FEW else ()
+    return (LOST,) if counted and not text.strip() and written > SPECIAL_TOKENS else ()
 
 
 def native_turn(message: Mapping[str, Any], calls: Sequence[ToolCall]) -> dict[str, Any] | None:
@@ -138,19 +141,22 @@ def _call(entry: Mapping[str, Any]) -> ToolCall:
     function = entry.get("function")
     if not isinstance(function, Mapping):  # {"name", "arguments"}, as the old function_call
         function = entry
-    name, id = function.get("name"), entry.get("id")
-    value = function.get("arguments", function.get("parameters"))
-    arguments = read_arguments(value)
-    text = value if isinstance(value, str) else repr(value)
+    arguments = function.get("arguments", function.get("parameters"))
+    return read_call(entry.get("id"), function.get("name"), arguments)
+
+
+def read_call(id: Any, name: Any, arguments: Any) -> ToolCall:
+    """Return a call of a tool from a reply, whose arguments are an object or its JSON text."""
+    known = _read_arguments(arguments)
     return ToolCall(
         whole(id) if isinstance(id, str) else "",
         whole(name) if isinstance(name, str) else "",
-        arguments,
-        "" if arguments is not None else whole(text),
+        known,
+        "" if known is not None else whole(str(arguments)),
     )
 
 
-def read_arguments(value: Any) -> dict[str, Any] | None:
+def _read_arguments(value: Any) -> dict[str, Any] | None:
     """Return the arguments of a call, from JSON text or an object; None for what is no JSON object.
 
     No text at all means no arguments.

@@ -8,6 +8,8 @@ import msgspec
 
 from evalkit.types import Usage, token_count
 
+SPECIAL_TOKENS = 8  # the most that a reply has beside its text, or in place of one
+
 
 def read_usage(data: Any) -> Usage:
     """Return the token counts of a reply, in any of the forms that servers use; 0 for what is no count.

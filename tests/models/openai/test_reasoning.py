@@ -51,10 +51,8 @@ class SecretContext(ThinkingModel):
         return web.json_response({"data": [{"id": "thinker"}]})
 
     async def chat(self, request: web.Request) -> web.Response:
-        refused = (await super().chat(request)).status == 400
-        return (
-            web.Response(status=400, text="Zu lang: 4096 Wörter") if refused else await super().chat(request)
-        )
+        reply = await super().chat(request)
+        return web.Response(status=400, text="Zu lang: 4096 Wörter") if reply.status == 400 else reply
 
 
 @pytest.mark.parametrize("channel", CHANNELS)

@@ -86,10 +86,8 @@ async def test_a_default_that_the_model_refuses_is_left_out_and_named(script, ke
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "include",
-            "Encrypted content is not supported with this model.",
-        ),  # OpenAI, of models that do not reason
+        # OpenAI, of models that do not reason
+        ("include", "Encrypted content is not supported with this model."),
         ("truncation", "Unknown parameter: 'truncation'."),
         ("store", "store is not supported by this server"),
     ],

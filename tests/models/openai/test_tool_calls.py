@@ -7,7 +7,6 @@ import random
 
 import msgspec
 import pytest
-from aiohttp import web
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import (
     ChatCompletion,
@@ -19,23 +18,22 @@ from openai.types.chat import (
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import ConfigDict, TypeAdapter
 
-from evalkit.errors import ProbeError, RequestRejected, ServerFailed
+from evalkit.errors import RequestRejected, ServerFailed
 from evalkit.models import load
 from evalkit.models.openai.tool_calls import LOST
-from evalkit.models.tool_probe import check_tools
 from evalkit.status import classify_answer
 from evalkit.types import (
     Answer,
     Image,
     Message,
     Request,
-    Requirements,
     Response,
     Status,
     Text,
     Tool,
     ToolCall,
 )
+from tests.models.openai.tool_replies import called, sending
 
 WEATHER = Tool(
     "get_weather",
@@ -44,31 +42,6 @@ WEATHER = Tool(
 )
 ASK = Request(messages=(Message("user", "Weather in Oslo?"),), tools=(WEATHER, Tool("now")))
 CALL = ToolCall("call_7", "get_weather", {"city": "Ålesund \U0001f326", "days": [1, 2.5, None]})
-
-
-def called(*calls, content=None, finish="tool_calls", **message):
-    calls = [
-        {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-        for id, name, arguments in calls
-    ]
-    message = {"role": "assistant", "content": content, **message}
-    if calls:
-        message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice]}
-
-
-def sending(document):
-    async def handler(request, body):
-        if isinstance(document, Exception):
-            return web.json_response({"error": {"message": str(document)}}, status=400)
-        if isinstance(document, list):
-            lines = [f"data: {json.dumps(event)}\n\n" for event in document]
-            text = "".join([*lines, "data: [DONE]\n\n"])
-            return web.Response(text=text, headers={"Content-Type": "text/event-stream"})
-        return web.json_response(document)
-
-    return handler
 
 
 async def ask(script, *documents, request=ASK, params="") -> Response:
@@ -247,6 +220,16 @@ async def test_a_call_that_the_server_dropped_is_noted(script, text, usage, note
     assert (response.text.strip(), response.notes) == (text.strip(), notes)
 
 
+async def test_a_call_that_no_request_offered_is_no_answer(script):
+    script.chat(sending(called(("1", "python", '{"code": "1"}'))))
+    backend = load(f"openai:tiny@{script.url}")
+    response = await backend.send(Request(messages=(Message("user", "2 + 2?"),)))
+    await backend.close()
+    assert (response.text, response.tool_calls) == ("", ())
+    assert response.notes == ("the model called a tool, although the request offered none",)
+    assert classify_answer(Answer(response)) is Status.EMPTY
+
+
 @pytest.mark.parametrize(
     ("content", "more"),
     [
@@ -363,84 +346,3 @@ async def test_a_streamed_old_function_call_is_read(script) -> None:
     events = chunks({"function_call": first}, {"function_call": second}, finish="function_call")
     response = await ask(script, events, params="?stream=true")
     assert [(c.name, c.arguments) for c in response.tool_calls] == [("now", {"x": 1})]
-
-
-# --- The probe ---------------------------------------------------------------------------------------------
-
-
-def recorded(id="r1"):
-    return called((id, "record_number", '{"number": 7}'))
-
-
-async def probed(script, *documents) -> None:
-    """Probe a server that sends these in turn to requests with tools, the last one from then on."""
-    waiting = list(documents)
-
-    async def answer(request, body):
-        if "tools" not in body:
-            return web.json_response(called(content="Hello.", finish="stop"))
-        return await sending(waiting.pop(0) if len(waiting) > 1 else waiting[0])(request, body)
-
-    script.replies["/v1/chat/completions"] = answer
-    backend = load(f"openai:tiny@{script.url}")
-    try:
-        await backend.probe(Requirements(tools=True))
-    finally:
-        await backend.close()
-
-
-async def test_a_server_that_calls_and_takes_the_result_passes(script) -> None:
-    await probed(script, recorded(), called(content="Done.", finish="stop"))
-    last = [body for path, body in script.seen if "tools" in body][-1]["messages"]
-    assert [message["role"] for message in last] == ["user", "assistant", "tool"]
-
-
-async def test_a_model_that_does_not_call_by_itself_passes_if_it_can_be_made_to(script) -> None:
-    await probed(script, called(content="Seven.", finish="stop"), recorded(), called(content="Done."))
-    assert [b["tool_choice"] for _, b in script.seen if "tools" in b] == ["auto", "required", "auto"]
-
-
-@pytest.mark.parametrize(
-    ("documents", "message"),
-    [
-        ([ValueError('"auto" tool choice requires --enable-auto-tool-choice')], "refuses tools: .*--jinja"),
-        ([called(content='<tool_call>{"name": "record_number"')], "stand as text in the reply .*parser"),
-        (
-            [called(content="[TOOL_CALLS]record_number{}")],
-            r"text in the reply \(\[TOOL_CALLS\]\).*vllm serve",
-        ),
-        ([called(content="Seven.")], "ignores tools: .*'Seven.'.*--tool-call-parser"),
-        ([called(content="7"), ValueError("tool_choice")], "calls no tool, and refuses to: .*--jinja"),
-        ([recorded(), ValueError("role tool")], "takes no result: its chat template must know the role tool"),
-    ],
-)
-async def test_a_server_that_cannot_call_tools_is_refused_with_the_fix(script, documents, message) -> None:
-    with pytest.raises(ProbeError, match=message):
-        await probed(script, *documents)
-
-
-async def test_a_probe_that_is_cut_says_nothing(script) -> None:
-    await probed(script, called(content="", reasoning_content="Hm", finish="length"))
-
-
-async def test_the_probe_works_with_any_adapter(script) -> None:
-    from evalkit.models.fake import FakeBackend
-
-    def model(request: Request) -> Response:
-        asked = request.messages[-1].role == "user"
-        calls = (ToolCall.of("record_number", number=7),) if asked else ()
-        return Response(text="" if asked else "Recorded.", tool_calls=calls)
-
-    await check_tools(FakeBackend(model))
-    with pytest.raises(ProbeError, match="ignores tools"):
-        await check_tools(FakeBackend(lambda request: "I cannot."))
-
-
-async def test_a_call_that_no_request_offered_is_no_answer(script):
-    script.chat(sending(called(("1", "python", '{"code": "1"}'))))
-    backend = load(f"openai:tiny@{script.url}")
-    response = await backend.send(Request(messages=(Message("user", "2 + 2?"),)))
-    await backend.close()
-    assert (response.text, response.tool_calls) == ("", ())
-    assert response.notes == ("the model called a tool, although the request offered none",)
-    assert classify_answer(Answer(response)) is Status.EMPTY
