@@ -15,7 +15,8 @@ from benchmarks.simserver.rates import Bucket
 from evalkit.errors import SetupError
 
 N = 40
-# Slow to try, or, an empty reply, no failure of the infrastructure; tests/test_faults.py has them one by one.
+# Slow to try, or, an empty reply, no failure of the infrastructure: tests/models/openai/test_faults.py has
+# them one by one.
 LEFT_OUT = {"hang", "stall", "gigantic", "empty"}
 
 
