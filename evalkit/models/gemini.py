@@ -13,14 +13,13 @@ from typing import Any
 from evalkit.errors import RequestRejected, ServerFailed, UsageError
 from evalkit.models.http import NO_LIST
 from evalkit.models.openai import endings, wire
-from evalkit.models.openai.tool_calls import read_call, tool_choice
+from evalkit.models.openai.tool_calls import own_turn, read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     leading_system,
     merged,
     object_arguments,
-    own_turn,
     parts_of,
     text_of,
     with_extra,

@@ -44,15 +44,6 @@ def leading_system(messages: Sequence[Message]) -> tuple[list[str], Sequence[Mes
     return [text for text in texts if text.strip()], messages[start:]
 
 
-def own_turn(message: Message, vendor: str) -> Any:
-    """Return ``message.native`` if it comes from this ``vendor``'s interface, else None.
-
-    A turn of another vendor is sent as text and tool calls: only the vendor that signed it can read the rest.
-    """
-    native = message.native
-    return native.get(vendor) if isinstance(native, dict) else None
-
-
 def merged(turns: Sequence[tuple[str, list[Any]]], vendor: str) -> list[tuple[str, list[Any]]]:
     """Return turns of (role, blocks) with neighbours of one role as one turn.
 

@@ -15,12 +15,11 @@ from evalkit.models.http import HTTPBackend
 from evalkit.models.openai import endings, wire
 from evalkit.models.openai.backend import OpenAIBackend, set_by
 from evalkit.models.openai.parameters import Parameters
-from evalkit.models.openai.tool_calls import read_call, tool_choice
+from evalkit.models.openai.tool_calls import own_turn, read_call, tool_choice
 from evalkit.models.reasoning import Reasoning
 from evalkit.models.spec import ModelSpec
 from evalkit.models.turns import (
     json_arguments,
-    own_turn,
     parts_of,
     text_of,
     with_call_ids,

@@ -56,10 +56,19 @@ def tool_choice(request: Request, named: Callable[[str], Any], words: Mapping[st
     return named(choice)
 
 
+def own_turn(message: Message, vendor: str) -> Any:
+    """Return ``message.native`` if it comes from this ``vendor``'s interface, else None.
+
+    A turn of another vendor is sent as text and tool calls: only the vendor that signed it can read the rest.
+    """
+    native = message.native
+    return native.get(vendor) if isinstance(native, dict) else None
+
+
 def turn_payload(message: Message, content: Any) -> dict[str, Any]:
     """Return a message that calls tools, or that holds the result of a call."""
-    if isinstance(message.native, Mapping) and _VENDOR in message.native:
-        return dict(message.native[_VENDOR])
+    if (own := own_turn(message, _VENDOR)) is not None:
+        return dict(own)
     payload: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_call_id:
         payload["tool_call_id"] = message.tool_call_id
