@@ -134,8 +134,10 @@ class RunBatch:
         self.session.failures.clear()
 
     def _fail(self, label: str, message: str) -> None:
+        """Record and print a failure; a message that was already printed is not repeated."""
         self.errors.append(f"{label}: {message}")
-        echo(f"evalkit: {label}: {message}", err=True)
+        echo(f"evalkit: {label}: {'the same problem' if message in self.said else message}", err=True)
+        self.said.add(message)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

@@ -131,6 +131,7 @@ def _facts() -> Iterable[tuple[str, Any]]:
     yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", _tokens
+    yield "of them reasoning", lambda r: f"{r.tokens.reasoning:,}" if r.tokens.reasoning else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "oldest from the cache", _oldest
     yield "cost", _cost

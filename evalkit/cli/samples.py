@@ -108,20 +108,42 @@ def _turn(turn: Turn) -> str:
     problem = f" ({turn.use.problem})" if turn.use and turn.use.problem else ""
     calls = [f"→ {name} {_arguments(arguments)}" for name, arguments in turn.calls]
     body = "\n".join([*([turn.text] if turn.text else []), *calls]).replace("\n", "\n  ")
-    return f"{turn.role}{f' {turn.tool}' if turn.tool else ''}{problem}: {body}"
+    reasoning = turn.reasoning.strip().replace("\n", "\n  ")
+    thought = f"{turn.role} thinks: {reasoning}\n" if reasoning else ""
+    return f"{thought}{turn.role}{f' {turn.tool}' if turn.tool else ''}{problem}: {body}"
 
 
 def _arguments(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else encoded(arguments).decode()
 
 
-def print_sample(record: SampleRecord) -> None:
-    """Print a sample as plain text, with control characters escaped."""
-    answer = record.answer
+def _identity(record: SampleRecord, repeats: int) -> str:
+    """Return the sample's id, number and status; of several repeats, also how to show the others."""
+    if repeats == 1:
+        return f"{record.sample.id} (#{record.sequence}), {record.status.value}"
+    first = record.sequence - record.repeat
+    return (
+        f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}\n"
+        f"All {repeats} repeats: --sample '#{first}' to '#{first + repeats - 1}'"
+    )
+
+
+def _tokens(record: SampleRecord) -> str:
+    tokens = record.tokens
+    thought = f", {tokens.reasoning:,} of them reasoning" if tokens.reasoning else ""
+    calls = f"{record.calls:,} call{'s' * (record.calls != 1)}"
+    return f"{tokens.prompt:,} in, {tokens.completion:,} out{thought}; {calls}"
+
+
+def print_sample(record: SampleRecord, repeats: int = 1) -> None:
+    """Print a sample as plain text, with control characters escaped. ``repeats``: those of its run."""
+    answer, conversations = record.answer, talks(record)
+    reasoning = answer.response.reasoning if answer and answer.response and not conversations else ""
     parts = [
-        ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
+        ("sample", _identity(record, repeats)),
         ("question", record.sample.input),
         ("target", "\n".join(record.sample.targets)),
+        *([("reasoning", reasoning.strip())] if reasoning else []),
         ("answer", answer.reply if answer else record.error or ""),
         *([("notes", "\n".join(notes))] if (notes := _notes(record)) else []),
         (
@@ -129,11 +151,12 @@ def print_sample(record: SampleRecord) -> None:
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
-    for talk in talks(record):
+    for talk in conversations:
         ended = f", ended by: {talk.facts.stopped}" if talk.facts else ""
         parts.append((f"conversation{ended}", "\n".join(map(_turn, talk.turns))))
     if record.calls:
         judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
+        parts.append(("tokens", _tokens(record)))
         parts.append(("cost", dollars(record.cost) + judge))
     if pictures := _pictures(record):
         parts.append(("pictures sent", "\n".join(pictures)))

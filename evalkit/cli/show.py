@@ -93,7 +93,7 @@ def show(
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
             record = find_sample(store, chosen[0], sample)
-            print_json(record) if as_json else print_sample(record)
+            print_json(record) if as_json else print_sample(record, chosen[0].spec.repeats)
             return
         if listed or statuses or at_most:
             if len(chosen) != 1:

@@ -87,6 +87,8 @@ def figures(run: Run) -> None:
         st.metric("Samples", f"{run.n:,}", border=True)
         st.metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
         st.metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
+        if run.tokens.reasoning:
+            st.metric("Of them reasoning", f"{run.tokens.reasoning:,}", border=True)
         st.metric("Model calls", f"{run.calls:,}", border=True)
         st.metric("From cache", f"{run.calls_from_cache:,}", border=True)
         if run.calls:
