@@ -126,7 +126,7 @@ def print_runs(runs: Sequence[Run], details: Mapping[str, Details] = {}) -> None
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
-    yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "samples", lambda r: r.size if r.is_complete else f"{r.size} {r.status}"
     yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
     yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"

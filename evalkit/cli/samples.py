@@ -39,6 +39,7 @@ def list_samples(
         echo(to_csv(*page.table()), nl=False)
         return
     metric = metric or next(iter(names), None)
+    print_title(run)
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
@@ -50,6 +51,11 @@ def list_samples(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
         f"Long texts are cut here. Show one whole: {command()} show {run.id} --sample ID, all: --format csv"
     )
+
+
+def print_title(run: Run) -> None:
+    """Print which run the samples below are of: ``latest`` does not say."""
+    echo(one_line(f"{run.spec.task}, {run.spec.model}, run {run.id}") + "\n", bold=True)
 
 
 def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | None]:

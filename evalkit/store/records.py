@@ -239,6 +239,14 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.spec.dataset, self.n, self.spec.repeats
 
     @property
+    def size(self) -> str:
+        """The number of samples for reports: ``120``; ``30 × 4`` with repeats; unfinished ``65/120``."""
+        repeats, expected = self.spec.repeats, self.spec.n_expected
+        if not self.is_complete:
+            return f"{self.n:,}/{expected:,}" if expected is not None else f"{self.n:,}"
+        return f"{self.n // repeats:,} × {repeats}" if repeats > 1 else f"{self.n:,}"
+
+    @property
     def is_complete(self) -> bool:
         """Whether all samples have ended and all metrics scored; only then may the run be compared."""
         return self.status == "complete"

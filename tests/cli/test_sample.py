@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,12 @@ def test_the_other_repeats_of_a_sample_are_named(evalkit: Any, tmp_path: Path) -
         "async def two(sample, model):\n"
         "    return Answer(await model.generate(sample.input))\n"
     )
-    evalkit("run", "task_two.py", "--model", "baseline:gold", "--repeat", "3")
+    report = evalkit("run", "task_two.py", "--model", "baseline:gold", "--repeat", "3").stdout
+    assert re.search(r"samples +2 × 3 ", report)
     said = evalkit("show", "latest", "--sample", "b").stdout
+    assert said.startswith("two, baseline:gold, run ")
     assert "b (#3, repeat 0), ok\n  All 3 repeats: --sample '#3' to '#5'\n" in said
     assert "b (#5, repeat 2), ok" in evalkit("show", "latest", "--sample", "#5").stdout
+    assert evalkit("show", "latest", "--samples").stdout.startswith("two, baseline:gold, run ")
     evalkit("run", "task_two.py", "--model", "baseline:gold")
     assert "b (#1), ok\n\n" in evalkit("show", "latest", "--sample", "b").stdout

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from evalkit.cli import cli, output
 from evalkit.errors import EvalkitError
 from tests.conftest import Command
+from tests.servers.lengths import serve as thinking_lengths
 from tests.servers.scripted import Scripted
 
 TASK = """
@@ -222,3 +223,20 @@ def test_a_limit_that_is_no_number_is_refused(option: str, unit: str, value: str
     done = CliRunner().invoke(cli, ["run", "words", "--model", "baseline:gold", option, value])
     assert done.exit_code == 2
     assert f"Invalid value for '{option}': '{value}': must be a number of {unit}" in done.output
+
+
+def test_replies_that_were_cut_do_not_tell_how_long_replies_are(evalkit) -> None:
+    (evalkit.folder / "task_sums.py").write_text(
+        "from evalkit import Answer, Sample, task\n"
+        "from evalkit.metrics import exact_match\n"
+        "@task([Sample(str(i), f'{i} + {i}', str(2 * i)) for i in range(20)], metrics=[exact_match()])\n"
+        "async def sums(sample, model):\n"
+        "    return Answer(await model.generate(sample.input, max_tokens=20))\n"
+    )
+    with thinking_lengths(lambda drawn: drawn.uniform(300, 400), right=1.0, most=4000) as server:
+        model = f"openai:thinker@{server.url}?max_tokens=20"
+        whole = evalkit.json("run", "task_sums.py", "--model", model)["runs"][0]
+        cut = evalkit.json("run", "task_sums.py", "--model", f"{model}&reasoning_tokens=100")["runs"][0]
+        assert cut["counts"] == {"truncated": 20}
+        other = ("run", "task_sums.py", "--model", f"{model}&temperature=0.7", "--max-tokens", "1e6")
+        assert f"(as in run {whole['id']})" in evalkit(*other).stderr
