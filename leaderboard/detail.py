@@ -68,7 +68,7 @@ def answer(record: SampleRecord) -> None:
     if record.answer is None:
         st.caption("none")
         return
-    text.show(record.answer.reply, "reply", "The reply is empty.")
+    text.show(record.answer.reply, "reply", record.no_answer)
     for note in record.answer.response.notes if record.answer.response else ():
         st.warning(text.escape(note), icon=":material/info:")
     if record.answer.response and record.answer.response.reasoning:

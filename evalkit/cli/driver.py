@@ -302,7 +302,7 @@ class RunBatch:
             echo(line, err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
-        elif self.runs and not self.as_json and not self.store_failed:
+        elif any(run.n for run in self.runs) and not self.as_json and not self.store_failed:
             echo(
                 f"Scores are stored. Open the leaderboard with: {command()} leaderboard{in_store()}", err=True
             )

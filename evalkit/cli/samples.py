@@ -134,6 +134,12 @@ def _identity(record: SampleRecord, repeats: int) -> str:
     )
 
 
+def _answer(record: SampleRecord) -> str:
+    if record.answer is None:
+        return record.error or ""
+    return record.answer.reply or record.no_answer * (record.answer.response is not None)
+
+
 def _tokens(record: SampleRecord) -> str:
     tokens = record.tokens
     thought = f", {tokens.reasoning:,} of them reasoning" if tokens.reasoning else ""
@@ -150,7 +156,7 @@ def print_sample(record: SampleRecord, repeats: int = 1) -> None:
         ("question", record.sample.input),
         ("target", "\n".join(record.sample.targets)),
         *([("reasoning", reasoning.strip())] if reasoning else []),
-        ("answer", answer.reply if answer else record.error or ""),
+        ("answer", _answer(record)),
         *([("notes", "\n".join(notes))] if (notes := _notes(record)) else []),
         (
             "scores",

@@ -173,6 +173,13 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     cost: float | None = None
     judge_cost: float | None = None
 
+    @property
+    def no_answer(self) -> str:
+        """What to say in place of an empty reply."""
+        if self.cut == "reasoning":
+            return "No answer: the reply was cut off inside its reasoning."
+        return "No answer: the reply was cut off." if self.cut else "The reply is empty."
+
 
 @dataclass(frozen=True)
 class Column:

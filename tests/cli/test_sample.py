@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalkit.cli.samples import print_sample
-from evalkit.store.records import SampleRecord, Tokens
+from evalkit.store.records import Cut, SampleRecord, Tokens
 from evalkit.types import Answer, Response, Sample, Status
 
 
@@ -56,6 +56,19 @@ def test_what_the_model_thought_is_printed_with_its_tokens(capsys: pytest.Captur
     said = capsys.readouterr().out
     assert "tokens\n  9 in, 2 out; 2 calls\n" in said
     assert "reasoning" not in said
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ("reasoning", "No answer: the reply was cut off inside its reasoning."),
+        ("answer", "No answer: the reply was cut off."),
+        ("", "The reply is empty."),
+    ],
+)
+def test_an_empty_reply_is_said_to_be_one(capsys: pytest.CaptureFixture, cut: Cut, said: str) -> None:
+    print_sample(replace(record({"prompt": "p"}), answer=Answer(Response(text="")), cut=cut))
+    assert f"answer\n  {said}\n" in capsys.readouterr().out
 
 
 def test_the_other_repeats_of_a_sample_are_named(evalkit: Any, tmp_path: Path) -> None:

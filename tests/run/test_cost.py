@@ -240,3 +240,16 @@ def test_replies_that_were_cut_do_not_tell_how_long_replies_are(evalkit) -> None
         assert cut["counts"] == {"truncated": 20}
         other = ("run", "task_sums.py", "--model", f"{model}&temperature=0.7", "--max-tokens", "1e6")
         assert f"(as in run {whole['id']})" in evalkit(*other).stderr
+
+
+def test_a_price_under_nearly_the_models_name_is_pointed_out(in_folder, scripted: Scripted) -> None:
+    toml = in_folder.folder / "evalkit.toml"
+    toml.write_text("[prices.tiny]\ninput = 1\noutput = 1\n")
+    call = ("run", "task_words.py", "-p", "n=1", "--model", f"openai:tiny@{scripted.url}")
+    said = in_folder(*call).stderr
+    assert "no price of openai:tiny is known; evalkit.toml has one of tiny." in said
+    assert 'write [prices."openai:tiny"]' in said
+    toml.write_text('[prices."openai:other"]\ninput = 1\noutput = 1\n')
+    assert "no price of" not in in_folder(*call).stderr
+    toml.write_text('[prices."openai:tiny"]\ninput = 1\noutput = 1\n[prices.tiny]\ninput = 1\noutput = 1\n')
+    assert "no price of" not in in_folder(*call).stderr
