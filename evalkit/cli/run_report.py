@@ -176,7 +176,7 @@ def _spent(run: Run) -> str:
     """Return what was paid, where that is more than the samples cost: "at least" with unknown prices."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
     least = "at least " * (run.cost is None or run.judge_cost is None)
-    return least + dollars(paid) if paid > 1.005 * stored else ""
+    return least + dollars(paid) if paid > 1.005 * stored and dollars(paid) != dollars(stored) else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import cli, output
+from evalkit.cli.run_report import print_runs
 from evalkit.errors import EvalkitError
+from evalkit.store.records import Run, RunSpec
 from tests.conftest import Command
 from tests.servers.lengths import serve as thinking_lengths
 from tests.servers.scripted import Scripted
@@ -253,3 +255,16 @@ def test_a_price_under_nearly_the_models_name_is_pointed_out(in_folder, scripted
     assert "no price of" not in in_folder(*call).stderr
     toml.write_text('[prices."openai:tiny"]\ninput = 1\noutput = 1\n[prices.tiny]\ninput = 1\noutput = 1\n')
     assert "no price of" not in in_folder(*call).stderr
+
+
+@pytest.mark.parametrize(("paid", "shown"), [(0.7138, False), (0.74, True)])
+def test_what_was_spent_is_shown_where_it_reads_otherwise_than_the_cost(
+    capsys, paid: float, shown: bool
+) -> None:
+    spec = RunSpec(
+        id="r", task="t", path="", model="m", model_spec="openai:m", provenance={"spent": {"model": paid}}
+    )
+    print_runs([Run(spec=spec, status="complete", started=0.0, n=2, calls=2, cost=0.7098, judge_cost=0.0)])
+    said = capsys.readouterr().out
+    assert "$0.71" in said
+    assert ("spent in all" in said) == shown
