@@ -232,9 +232,15 @@ def overview(rows: Sequence[Row], infos: Sequence[MetricInfo]) -> alt.LayerChart
 
 
 def against_cost(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
-    """Draw a point per run: its cost in US dollars, on a logarithmic axis, and its score with interval."""
-    names = run_names(rows)
-    lines = [_line(row, name) | {"cost": row.run.cost} for row, name in zip(rows, names, strict=True)]
+    """Draw a point per run: its cost in US dollars, on a logarithmic axis, and its score with interval.
+
+    Each run has a cost above 0.
+    """
+    costs = [row.run.cost or 0.0 for row in rows]
+    lines = [
+        _line(row, name) | {"cost": cost, "align": _inwards(cost, costs)}
+        for row, name, cost in zip(rows, run_names(rows), costs, strict=True)
+    ]
     cost = alt.X(
         "cost:Q", title="US dollars for all samples", scale=alt.Scale(type="log", nice=False, padding=40)
     )
@@ -243,8 +249,20 @@ def against_cost(rows: Sequence[Row], info: MetricInfo) -> alt.LayerChart:
     tooltip = [*_TOOLTIP, alt.Tooltip("cost:Q", title="US dollars", format="$,.4~r")]
     points = base.mark_circle(color=TEAL, size=110, opacity=1).encode(y=score, tooltip=tooltip)
     whiskers = base.mark_rule(color=TEAL).encode(y=alt.Y("low:Q"), y2="high:Q")
-    labels = base.mark_text(dy=-9, fontSize=12, color=GREY).encode(y=alt.Y("high:Q"), text="label:N")
-    return (whiskers + points + labels).properties(height=280)
+    labels = [
+        base.transform_filter(alt.datum.align == align)
+        .mark_text(align=align, dy=-9, fontSize=12, color=GREY)
+        .encode(y=alt.Y("high:Q"), text="label:N")
+        for align in ("left", "center", "right")
+    ]
+    return alt.layer(whiskers, points, *labels).properties(height=280)
+
+
+def _inwards(cost: float, costs: Sequence[float]) -> str:
+    """Return how to align a name at its point, so that no name lies over an axis."""
+    low, high = math.log(min(costs)), math.log(max(costs))
+    place = (math.log(cost) - low) / (high - low) if high > low else 0.5
+    return "left" if place < 1 / 3 else "right" if place > 2 / 3 else "center"
 
 
 _TOOLTIP = [

@@ -34,7 +34,8 @@ def sample(record: SampleRecord, run: Run) -> None:
         st.badge(str(record.status), color=COLOURS[record.status])  # type: ignore[arg-type]
         st.text(f"{record.sample.id}" + (f" · repeat {record.repeat}" if run.spec.repeats > 1 else ""))
         cached = f", {record.calls_from_cache} from cache" if record.calls_from_cache else ""
-        tokens = f"{record.tokens.prompt:,} + {record.tokens.completion:,} tokens"
+        thought = f" ({record.tokens.reasoning:,} reasoning)" if record.tokens.reasoning else ""
+        tokens = f"{record.tokens.prompt:,} + {record.tokens.completion:,} tokens{thought}"
         calls = "1 call" if record.calls == 1 else f"{record.calls} calls"
         cost = f" · {dollars(record.cost)}" if record.calls else ""
         judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
@@ -67,7 +68,7 @@ def answer(record: SampleRecord) -> None:
     if record.answer is None:
         st.caption("none")
         return
-    text.show(record.answer.reply, "reply", "The reply is empty.")
+    text.show(record.answer.reply, "reply", record.no_answer)
     for note in record.answer.response.notes if record.answer.response else ():
         st.warning(text.escape(note), icon=":material/info:")
     if record.answer.response and record.answer.response.reasoning:

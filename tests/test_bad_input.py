@@ -128,6 +128,17 @@ def test_a_server_that_is_down(evalkit, task_file) -> None:
     assert evalkit.json("show")["runs"] == []
 
 
+def test_a_problem_of_several_runs_is_told_once(evalkit, task_file) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    call = ("run", task_file, "-p", "k=1", "-p", "k=2", "--model", f"sglang:tiny@{url}")
+    said = evalkit(*call, code=2).stderr
+    assert said.count("nothing answers at") == 1
+    assert f"small[k=2] with sglang:tiny@{url}: the same problem\n" in said
+    errors = evalkit.json(*call, code=2)["errors"]
+    assert len(errors) == 2
+    assert all("nothing answers at" in error for error in errors)
+
+
 def test_a_wrong_model_name_lists_what_is_served(evalkit, task_file, scripted) -> None:
     done = evalkit("run", task_file, "--model", f"openai:tinny@{scripted.url}", code=2)
     assert "tinny" in done.stderr

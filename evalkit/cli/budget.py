@@ -25,8 +25,9 @@ def print_budgets(store: Store, runs: Sequence[Run], as_json: bool) -> None:
         print_json({"budget": [_document(budgets) for budgets in found]})
         return
     for budgets in found:
-        for info in budgets.metrics:
-            _print_curve(budgets, info)
+        first, *others = budgets.metrics
+        _print_curve(budgets, first)
+        _print_others(budgets, others)
         for note in budgets.notes:
             echo(note)
 
@@ -64,6 +65,24 @@ def _print_curve(budgets: Budgets, info: MetricInfo) -> None:
     console.print(table)
     if len(points) > 1:
         console.print(Text(budgets.sentence(info.name)), soft_wrap=True)
+
+
+def _print_others(budgets: Budgets, infos: Sequence[MetricInfo]) -> None:
+    """Print the metrics without a picture: a row for each limit, a column for each metric."""
+    from evalkit.cli.terminal import Console, Text, new_table
+
+    console = Console()
+    points = [budgets.at(tokens) for tokens in budgets.steps()]
+    across = max(1, (console.width - 10) // 24)
+    for start in range(0, len(infos), across):
+        part = infos[start : start + across]
+        table = new_table(f"{budgets.run.spec.task}: other metrics by the limit of tokens")
+        table.add_column("limit", justify="right")
+        for info in part:
+            table.add_column(Text(info.name), justify="right", no_wrap=True)
+        for point in points:
+            table.add_row(f"{point.tokens:,}", *(cell(point.scores[info.name]) for info in part))
+        console.print(table)
 
 
 def _picture(estimate: Estimate, low: float, high: float) -> str:

@@ -134,8 +134,10 @@ class RunBatch:
         self.session.failures.clear()
 
     def _fail(self, label: str, message: str) -> None:
+        """Record and print a failure; a message that was already printed is not repeated."""
         self.errors.append(f"{label}: {message}")
-        echo(f"evalkit: {label}: {message}", err=True)
+        echo(f"evalkit: {label}: {'the same problem' if message in self.said else message}", err=True)
+        self.said.add(message)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -300,7 +302,7 @@ class RunBatch:
             echo(line, err=True)
         if interrupted and not self.runs and not self.skipped:
             echo("Interrupted before any sample was asked.", err=True)
-        elif self.runs and not self.as_json and not self.store_failed:
+        elif any(run.n for run in self.runs) and not self.as_json and not self.store_failed:
             echo(
                 f"Scores are stored. Open the leaderboard with: {command()} leaderboard{in_store()}", err=True
             )

@@ -124,6 +124,7 @@ def run(
     check_apart([find(text, config=config)[0] for text in models])
     if options["max_cost"] is not None:
         check_prices(models)
+    _warn_of_prices(models)
     collected = collect(targets, **chosen)
     for broken in collected.broken:
         echo(f"evalkit: broken task file: {broken}", err=True)
@@ -199,6 +200,22 @@ def check_prices(models: Sequence[str]) -> None:
     for text in models:
         if price_of(text) is None:
             raise UsageError(no_price(shown_name(text)))
+
+
+def _warn_of_prices(models: Sequence[str]) -> None:
+    """Warn of a model without a price where ``evalkit.toml`` has one under nearly its name."""
+    from evalkit.models.prices import listed_prices, price_of, shown_name
+
+    listed = listed_prices(load_config())
+    for text in models if listed else ():
+        name = shown_name(text)
+        alike = [key for key in listed if key in text or name in key]
+        if alike and price_of(text) is None:
+            echo(
+                f"evalkit: no price of {name} is known; evalkit.toml has one of {', '.join(alike)}. "
+                f'If it is the same model, write [prices."{name}"]',
+                err=True,
+            )
 
 
 def nothing_matches(targets: Sequence[str], keyword: str | None, tags: Sequence[str]) -> str:

@@ -121,11 +121,12 @@ def print_runs(runs: Sequence[Run], details: Mapping[str, Details] = {}) -> None
 
 
 def _facts() -> Iterable[tuple[str, Any]]:
-    yield "samples", lambda r: f"{r.n}" if r.is_complete else f"{r.n}/{r.spec.n_expected} {r.status}"
+    yield "samples", lambda r: r.size if r.is_complete else f"{r.size} {r.status}"
     yield "chosen", lambda r: f"{r.spec.sampling.how}, seed {r.spec.sampling.seed}" if r.spec.sampling else ""
     yield "mixed", lambda r: ", ".join(r.spec.provenance.get("mixed", ()))
     yield "ended", lambda r: ", ".join(f"{n} {s}" for s, n in sorted(r.counts.items())) or "–"
     yield "tokens in/out", _tokens
+    yield "of them reasoning", lambda r: f"{r.tokens.reasoning:,}" if r.tokens.reasoning else ""
     yield "calls (cached)", lambda r: f"{r.calls:,} ({r.calls_from_cache:,})" if r.calls else ""
     yield "oldest from the cache", _oldest
     yield "cost", _cost
@@ -170,7 +171,7 @@ def _spent(run: Run) -> str:
     """Return what was paid, where that is more than the samples cost: "at least" with unknown prices."""
     paid, stored = sum(run.spec.provenance.get("spent", {}).values()), (run.cost or 0) + (run.judge_cost or 0)
     least = "at least " * (run.cost is None or run.judge_cost is None)
-    return least + dollars(paid) if paid > 1.005 * stored else ""
+    return least + dollars(paid) if paid > 1.005 * stored and dollars(paid) != dollars(stored) else ""
 
 
 def _judged(first: str, second: str, form: str, run: Run) -> str:

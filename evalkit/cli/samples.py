@@ -39,6 +39,7 @@ def list_samples(
         echo(to_csv(*page.table()), nl=False)
         return
     metric = metric or next(iter(names), None)
+    print_title(run)
     for row in page.rows:
         scored = "" if metric is None else f"  {metric}={_number(row.scores.get(metric))}"
         repeat = f", repeat {row.repeat}" if run.spec.repeats > 1 else ""
@@ -50,6 +51,11 @@ def list_samples(
         f"{len(page.rows):,} of {page.total:,} samples that match, of {run.n:,}. "
         f"Long texts are cut here. Show one whole: {command()} show {run.id} --sample ID, all: --format csv"
     )
+
+
+def print_title(run: Run) -> None:
+    """Print which run the samples below are of: ``latest`` does not say."""
+    echo(one_line(f"{run.spec.task}, {run.spec.model}, run {run.id}") + "\n", bold=True)
 
 
 def _limit(text: str | None, names: Sequence[str]) -> tuple[str | None, float | None]:
@@ -108,32 +114,61 @@ def _turn(turn: Turn) -> str:
     problem = f" ({turn.use.problem})" if turn.use and turn.use.problem else ""
     calls = [f"→ {name} {_arguments(arguments)}" for name, arguments in turn.calls]
     body = "\n".join([*([turn.text] if turn.text else []), *calls]).replace("\n", "\n  ")
-    return f"{turn.role}{f' {turn.tool}' if turn.tool else ''}{problem}: {body}"
+    reasoning = turn.reasoning.strip().replace("\n", "\n  ")
+    thought = f"{turn.role} thinks: {reasoning}\n" if reasoning else ""
+    return f"{thought}{turn.role}{f' {turn.tool}' if turn.tool else ''}{problem}: {body}"
 
 
 def _arguments(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else encoded(arguments).decode()
 
 
-def print_sample(record: SampleRecord) -> None:
-    """Print a sample as plain text, with control characters escaped."""
-    answer = record.answer
+def _identity(record: SampleRecord, repeats: int) -> str:
+    """Return the sample's id, number and status; of several repeats, also how to show the others."""
+    if repeats == 1:
+        return f"{record.sample.id} (#{record.sequence}), {record.status.value}"
+    first = record.sequence - record.repeat
+    return (
+        f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}\n"
+        f"All {repeats} repeats: --sample '#{first}' to '#{first + repeats - 1}'"
+    )
+
+
+def _answer(record: SampleRecord) -> str:
+    if record.answer is None:
+        return record.error or ""
+    return record.answer.reply or record.no_answer * (record.answer.response is not None)
+
+
+def _tokens(record: SampleRecord) -> str:
+    tokens = record.tokens
+    thought = f", {tokens.reasoning:,} of them reasoning" if tokens.reasoning else ""
+    calls = f"{record.calls:,} call{'s' * (record.calls != 1)}"
+    return f"{tokens.prompt:,} in, {tokens.completion:,} out{thought}; {calls}"
+
+
+def print_sample(record: SampleRecord, repeats: int = 1) -> None:
+    """Print a sample as plain text, with control characters escaped. ``repeats``: those of its run."""
+    answer, conversations = record.answer, talks(record)
+    reasoning = answer.response.reasoning if answer and answer.response and not conversations else ""
     parts = [
-        ("sample", f"{record.sample.id} (#{record.sequence}, repeat {record.repeat}), {record.status.value}"),
+        ("sample", _identity(record, repeats)),
         ("question", record.sample.input),
         ("target", "\n".join(record.sample.targets)),
-        ("answer", answer.reply if answer else record.error or ""),
+        *([("reasoning", reasoning.strip())] if reasoning else []),
+        ("answer", _answer(record)),
         *([("notes", "\n".join(notes))] if (notes := _notes(record)) else []),
         (
             "scores",
             "\n".join(f"{s.metric} = {s.value if s.error is None else s.error}" for s in record.scores),
         ),
     ]
-    for talk in talks(record):
+    for talk in conversations:
         ended = f", ended by: {talk.facts.stopped}" if talk.facts else ""
         parts.append((f"conversation{ended}", "\n".join(map(_turn, talk.turns))))
     if record.calls:
         judge = f", judge {dollars(record.judge_cost)}" if record.judge_cost else ""
+        parts.append(("tokens", _tokens(record)))
         parts.append(("cost", dollars(record.cost) + judge))
     if pictures := _pictures(record):
         parts.append(("pictures sent", "\n".join(pictures)))

@@ -14,7 +14,7 @@ from evalkit.cli.failures import failures_of, incomplete_reasons
 from evalkit.cli.options import json_option, store_option
 from evalkit.cli.output import cell, echo, print_json
 from evalkit.cli.run_report import print_reliance, print_runs, print_slices, run_document
-from evalkit.cli.samples import LISTED, find_sample, list_samples, print_sample
+from evalkit.cli.samples import LISTED, find_sample, list_samples, print_sample, print_title
 from evalkit.errors import UsageError
 from evalkit.store.records import Run
 from evalkit.types import Status
@@ -93,7 +93,11 @@ def show(
             if len(chosen) != 1:
                 raise UsageError("--sample needs one run: evalkit show RUN --sample ID")
             record = find_sample(store, chosen[0], sample)
-            print_json(record) if as_json else print_sample(record)
+            if as_json:
+                print_json(record)
+                return
+            print_title(chosen[0])
+            print_sample(record, chosen[0].spec.repeats)
             return
         if listed or statuses or at_most:
             if len(chosen) != 1:
@@ -179,7 +183,7 @@ def _print_list(runs: Sequence[Run]) -> None:
     names = ["run", "task", "model", "samples", "first metric", "score"]
     rows = []
     for run in runs:
-        count = f"{run.n}" if run.is_complete else f"{run.n}/{run.spec.n_expected} {run.status}"
+        count = run.size if run.is_complete else f"{run.size} {run.status}"
         first = next((m.name for m in run.spec.metrics if m.name in run.metrics), "–")
         score = cell(run.metrics[first]) if first in run.metrics else ""
         rows.append([run.id, run.spec.task, run.spec.model, count, first, score])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,6 +46,7 @@ class HTTPBackend(Backend):
 
     - ``key_env``: the environment variable of the API key; ``vendor``: where the URLs of the vendor's own
       service begin; ``default_url``: the URL where the spec has none.
+    - ``start_command``: how a server of this kind is started, with ``{port}``.
     - ``image_formats``, ``audio_formats``: what every server of this kind reads.
     - ``parameters``: evalkit's defaults that no request has; an adapter fills them.
     """
@@ -52,7 +54,7 @@ class HTTPBackend(Backend):
     key_env: str | None = None
     vendor = ""
     default_url = ""
-    start_hint = "Check the URL"
+    start_command = ""
     image_formats: tuple[str, ...] = ("png", "jpeg")
     audio_formats: Mapping[str, str] = wire.AUDIO_FORMATS
 
@@ -76,6 +78,15 @@ class HTTPBackend(Backend):
             spec.options.get("proxy"),
             read_query(spec.query),
         )
+
+    def how_to_reach(self, url: str) -> str:
+        """Return what to do where nothing answers at ``url``."""
+        if self._vendor:
+            return "Check the network. Behind a proxy, add ?proxy=URL: the variable HTTPS_PROXY is not used"
+        port = urlsplit(url).port
+        if not (port and self.start_command):
+            return "Is the server running? Check the URL"
+        return f"Is the server running? Start it, for example: {self.start_command.format(port=port)}"
 
     # --- The wire format: what an adapter defines ---
 

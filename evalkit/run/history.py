@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Longer runs are not read: the scheduler learns the lengths during a run, and reading them costs more than
 # the minute that they save at its end.
 MOST_LENGTHS = 100_000
+MOST_CUT = 0.1  # the share of cut replies up to which a run tells how long replies are
 
 
 def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
@@ -32,13 +33,17 @@ def earlier_lengths(store: Store, item: Item, model: str) -> dict[str, float]:
 
 
 def _most_similar(store: Store, item: Item, model: str) -> Run | None:
-    """Return a run of the same model, if there is one; then with the same parameters; then the latest."""
+    """Return a run of the same model, if there is one; then with the same parameters; then the latest.
+
+    Of equally similar runs, one with many cut replies comes last: it does not tell how long they are.
+    """
     runs = [run for run in store.runs.find(task=item.task.name, limit=50) if _is_served(run)]
     wanted = _name_and_parameters(model)
 
-    def similarity(run: Run) -> tuple[bool, bool, bool]:
+    def similarity(run: Run) -> tuple[bool, bool, bool, bool]:
         name, parameters = _name_and_parameters(run.spec.model_spec)
-        return name == wanted[0], run.spec.task == item.id, parameters == wanted[1]
+        few_cut = run.counts.get("truncated", 0) <= MOST_CUT * run.n
+        return name == wanted[0], run.spec.task == item.id, parameters == wanted[1], few_cut
 
     return max(runs, key=similarity, default=None)
 

@@ -173,6 +173,13 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     cost: float | None = None
     judge_cost: float | None = None
 
+    @property
+    def no_answer(self) -> str:
+        """What to say in place of an empty reply."""
+        if self.cut == "reasoning":
+            return "No answer: the reply was cut off inside its reasoning."
+        return "No answer: the reply was cut off." if self.cut else "The reply is empty."
+
 
 @dataclass(frozen=True)
 class Column:
@@ -237,6 +244,14 @@ class Run(Struct, frozen=True, kw_only=True):
     def sample_set(self) -> tuple[str, int, int]:
         """The identity of the samples: runs with the same value asked the same questions equally often."""
         return self.spec.dataset, self.n, self.spec.repeats
+
+    @property
+    def size(self) -> str:
+        """The number of samples for reports: ``120``; ``30 × 4`` with repeats; unfinished ``65/120``."""
+        repeats, expected = self.spec.repeats, self.spec.n_expected
+        if not self.is_complete:
+            return f"{self.n:,}/{expected:,}" if expected is not None else f"{self.n:,}"
+        return f"{self.n // repeats:,} × {repeats}" if repeats > 1 else f"{self.n:,}"
 
     @property
     def is_complete(self) -> bool:

@@ -84,9 +84,11 @@ def progress(run_id: str) -> None:
 def figures(run: Run) -> None:
     """Draw the numbers of samples, tokens and calls, and the time."""
     with st.container(horizontal=True):
-        st.metric("Samples", f"{run.n:,}", border=True)
+        st.metric("Samples", run.size, border=True)
         st.metric("Prompt tokens", f"{run.tokens.prompt:,}", border=True)
         st.metric("Completion tokens", f"{run.tokens.completion:,}", border=True)
+        if run.tokens.reasoning:
+            st.metric("Of them reasoning", f"{run.tokens.reasoning:,}", border=True)
         st.metric("Model calls", f"{run.calls:,}", border=True)
         st.metric("From cache", f"{run.calls_from_cache:,}", border=True)
         if run.calls:

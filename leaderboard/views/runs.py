@@ -76,14 +76,13 @@ def table(runs: Sequence[Run]) -> list[int]:
 def table_row(run: Run) -> dict[str, object]:
     """Return a run as a row of the table."""
     metric = next((info.name for info in run.spec.metrics if info.name in run.metrics), None)
-    expected = run.spec.n_expected
     return {
         "started": text.moment(run.started),
         "model": text.short(run.spec.model, text.IN_TABLE),
         "label": run.spec.label,
         "task": run.spec.task,
         "status": run.status,
-        "samples": f"{run.n:,}" if expected in (None, run.n) else f"{run.n:,} of {expected:,}",
+        "samples": run.size,
         "metric": metric or "–",
         "score": run.metrics[metric].value if metric else None,
         "cost": run.cost,

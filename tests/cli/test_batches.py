@@ -222,3 +222,11 @@ def test_at_a_limit_of_tokens_what_failed_in_a_job_is_not_asked_again(evalkit, s
     server.outcome = lambda question, times: ("ok", "yes")
     (resumed,) = evalkit.json("resume", "latest")["runs"]
     assert (resumed["counts"], server.paid) == ({"ok": N}, ONCE)
+
+
+def test_a_server_without_a_batch_interface_is_named_as_such(evalkit, arguments, scripted) -> None:
+    *call, _ = arguments()
+    done = evalkit(*call, f"openai:tiny@{scripted.url}?batch=true&batch_wait=0.1", code=1)
+    assert "/v1/files answered 404" in done.stderr
+    assert "Where the server has no batch interface, leave out batch=true" in done.stderr
+    assert "Scores are stored" not in done.stderr

@@ -124,7 +124,8 @@ def estimates(store: Store, run_id: str, missing: int) -> dict[str, Estimate]:
 
 
 def add_run(store: Store, run_id: str, model: str, quality: float, **options: Any) -> None:
-    """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``, ``cost`` by sample."""
+    """One invented run. Options: ``arm``, ``n``, ``failures``, ``errors``, ``status``, ``cost`` and
+    ``reasoning`` by sample."""
     arm, n = options.get("arm", "retrieved"), options.get("n", 60)
     errors, status = options.get("errors", 0), options.get("status", "complete")
     present = [m for m in METRICS if arm == "retrieved" or m.kind != "retrieval"]
@@ -154,6 +155,9 @@ def add_run(store: Store, run_id: str, model: str, quality: float, **options: An
         )
     )
     rows = [_record(i, quality, arm, options.get("failures", 0.04)) for i in range(n - errors)]
+    if "reasoning" in options:
+        tokens = Tokens(900, 60, reasoning=options["reasoning"])
+        rows = [msgspec.structs.replace(row, tokens=tokens) for row in rows]
     if "cost" in options:
         paid = {"cost": options["cost"], "judge_cost": 0.0, "calls_from_cache": 0}
         rows = [msgspec.structs.replace(row, **paid) for row in rows]

@@ -68,6 +68,22 @@ def test_a_wide_range_of_tokens_has_round_numbers_on_a_logarithmic_axis() -> Non
     assert "type" not in narrow["scale"]
 
 
+def test_names_beside_costs_are_not_drawn_over_the_axis(store: Store) -> None:
+    task = next(task for task in store.board.tasks() if task.params["arm"] == "retrieved")
+    rows = store.board.ranking(task.name, "rouge1")[:3]
+    priced = [
+        replace(row, run=replace(row.run, cost=cost)) for row, cost in zip(rows, (1, 10, 100), strict=True)
+    ]
+    drawn = charts.spec(charts.against_cost(priced, task.metrics[1]))
+    (lines,) = drawn["datasets"].values()
+    assert [line["align"] for line in lines] == ["left", "center", "right"]
+    marks = [layer["mark"]["align"] for layer in drawn["layer"] if layer["mark"]["type"] == "text"]
+    assert marks == ["left", "center", "right"]
+    alike = [replace(row, run=replace(row.run, cost=0.5)) for row in rows]
+    (lines,) = charts.spec(charts.against_cost(alike, task.metrics[1]))["datasets"].values()
+    assert [line["align"] for line in lines] == ["center"] * 3
+
+
 def test_long_names_keep_their_ends(store: Store) -> None:
     """Names of checkpoints differ in the end: it must not be what is cut."""
     some = {f"/mnt/shared/projects/biomed/qwen3-8b-sft/checkpoint-{k}000": _half(0.1) for k in range(3)}

@@ -15,8 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import cli, output
+from evalkit.cli.run_report import print_runs
 from evalkit.errors import EvalkitError
+from evalkit.store.records import Run, RunSpec
 from tests.conftest import Command
+from tests.servers.lengths import serve as thinking_lengths
 from tests.servers.scripted import Scripted
 
 TASK = """
@@ -222,3 +225,46 @@ def test_a_limit_that_is_no_number_is_refused(option: str, unit: str, value: str
     done = CliRunner().invoke(cli, ["run", "words", "--model", "baseline:gold", option, value])
     assert done.exit_code == 2
     assert f"Invalid value for '{option}': '{value}': must be a number of {unit}" in done.output
+
+
+def test_replies_that_were_cut_do_not_tell_how_long_replies_are(evalkit) -> None:
+    (evalkit.folder / "task_sums.py").write_text(
+        "from evalkit import Answer, Sample, task\n"
+        "from evalkit.metrics import exact_match\n"
+        "@task([Sample(str(i), f'{i} + {i}', str(2 * i)) for i in range(20)], metrics=[exact_match()])\n"
+        "async def sums(sample, model):\n"
+        "    return Answer(await model.generate(sample.input, max_tokens=20))\n"
+    )
+    with thinking_lengths(lambda drawn: drawn.uniform(300, 400), right=1.0, most=4000) as server:
+        model = f"openai:thinker@{server.url}?max_tokens=20"
+        whole = evalkit.json("run", "task_sums.py", "--model", model)["runs"][0]
+        cut = evalkit.json("run", "task_sums.py", "--model", f"{model}&reasoning_tokens=100")["runs"][0]
+        assert cut["counts"] == {"truncated": 20}
+        other = ("run", "task_sums.py", "--model", f"{model}&temperature=0.7", "--max-tokens", "1e6")
+        assert f"(as in run {whole['id']})" in evalkit(*other).stderr
+
+
+def test_a_price_under_nearly_the_models_name_is_pointed_out(in_folder, scripted: Scripted) -> None:
+    toml = in_folder.folder / "evalkit.toml"
+    toml.write_text("[prices.tiny]\ninput = 1\noutput = 1\n")
+    call = ("run", "task_words.py", "-p", "n=1", "--model", f"openai:tiny@{scripted.url}")
+    said = in_folder(*call).stderr
+    assert "no price of openai:tiny is known; evalkit.toml has one of tiny." in said
+    assert 'write [prices."openai:tiny"]' in said
+    toml.write_text('[prices."openai:other"]\ninput = 1\noutput = 1\n')
+    assert "no price of" not in in_folder(*call).stderr
+    toml.write_text('[prices."openai:tiny"]\ninput = 1\noutput = 1\n[prices.tiny]\ninput = 1\noutput = 1\n')
+    assert "no price of" not in in_folder(*call).stderr
+
+
+@pytest.mark.parametrize(("paid", "shown"), [(0.7138, False), (0.74, True)])
+def test_what_was_spent_is_shown_where_it_reads_otherwise_than_the_cost(
+    capsys, paid: float, shown: bool
+) -> None:
+    spec = RunSpec(
+        id="r", task="t", path="", model="m", model_spec="openai:m", provenance={"spent": {"model": paid}}
+    )
+    print_runs([Run(spec=spec, status="complete", started=0.0, n=2, calls=2, cost=0.7098, judge_cost=0.0)])
+    said = capsys.readouterr().out
+    assert "$0.71" in said
+    assert ("spent in all" in said) == shown

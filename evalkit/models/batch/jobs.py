@@ -70,7 +70,9 @@ class Jobs:
             except RequestRejected as problem:
                 if not in_doubt:
                     self._journal.drop(name)
-                raise SetupError(f"the batch was refused: {problem}") from None
+                missing = problem.status in (404, 405, 501)
+                hint = ". Where the server has no batch interface, leave out batch=true" * missing
+                raise SetupError(f"the batch was refused: {problem}{hint}") from None
             except (Overloaded, ServerFailed) as problem:
                 failure = problem
                 call_stats.current.get().failed(problem)

@@ -28,7 +28,7 @@ def read_key(spec: ModelSpec, usual: str | None, *, required: bool) -> str | Non
         raise UsageError(f"{named} is not set; it should hold the API key: export {named}=…")
     if required and key is None:
         raise ProbeError(
-            f"{spec.display}: {variable} is not set. export {variable}=…, "
+            f"{variable} is not set. export {variable}=…, "
             f"or name your own server: {spec.provider}:{spec.name}@http://127.0.0.1:8000"
         )
     remember(key, variable)

@@ -39,7 +39,7 @@ class OpenAIBackend(HTTPBackend):
     key_env: str | None = "OPENAI_API_KEY"
     vendor = _VENDOR
     default_url = _VENDOR + "v1"
-    start_hint = "Start it, for example: vllm serve MODEL --port 8000"
+    start_command = "vllm serve MODEL --port {port}"
     logprob_ways: tuple[str, ...] = ("echo", "prompt_logprobs")
     image_formats: tuple[str, ...] = ("png", "jpeg")  # formats that every server reads; ?images= names others
     takes_reasoning = True

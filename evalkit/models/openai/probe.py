@@ -56,7 +56,7 @@ async def find_model(backend: HTTPBackend, url: str) -> ServedModel:
         with wire.reading(url):
             return await model_at(backend, url)
     except Unreachable as problem:
-        raise ProbeError(f"{problem}. Is the server running? {backend.start_hint}") from None
+        raise ProbeError(f"{problem}. {backend.how_to_reach(url)}") from None
     except Overloaded as problem:
         raise ProbeError(f"{problem}. It may still be loading the model: try again in a moment") from None
     except ModelError as problem:

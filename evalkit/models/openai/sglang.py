@@ -60,7 +60,7 @@ class SGLangBackend(OpenAIBackend):
 
     key_env = None
     default_url = "http://127.0.0.1:30000/v1"
-    start_hint = "Start it: python -m sglang.launch_server --model-path MODEL --port 30000"
+    start_command = "python -m sglang.launch_server --model-path MODEL --port {port}"
     logprob_ways = ("native", "score")
     image_formats = ("png", "jpeg", "webp")
 

@@ -251,8 +251,26 @@ async def test_nothing_listens(unused_tcp_port):
     with pytest.raises(ServerFailed, match=r"nothing answers at .*Connection refused"):
         await ask(url)
     backend = load(f"openai:tiny@{url}")
-    with pytest.raises(ProbeError, match="Is the server running"):
+    with pytest.raises(ProbeError, match=rf"Is the server running\? Start it.*--port {unused_tcp_port}"):
         await backend.probe(Requirements())
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("openai:gpt-4o-mini", "Behind a proxy, add ?proxy=URL"),
+        ("anthropic:claude-sonnet-5", "Behind a proxy, add ?proxy=URL"),
+        ("openai:tiny@https://gateway.example", "Is the server running? Check the URL"),
+        ("anthropic:tiny@http://127.0.0.1:9", "Is the server running? Check the URL"),
+        ("sglang:tiny", "launch_server --model-path MODEL --port 30000"),
+    ],
+)
+async def test_what_to_do_where_nothing_answers(monkeypatch, spec: str, told: str):
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "k")
+    backend = load(spec)
+    assert told in backend.how_to_reach(backend.endpoints.urls[0])
     await backend.close()
 
 
