@@ -45,11 +45,11 @@ PRICE = Price(
 
 
 class Law:
-    """A model with its own lengths: ``tokens`` for each character, ``median`` and ``spread`` of replies."""
+    """A model with its own lengths: tokens for each character, replies with a ``spread`` and at ``most``."""
 
-    def __init__(self, seed: object, spread: float = 0.6) -> None:
+    def __init__(self, seed: object, spread: float = 0.6, most: int = MOST) -> None:
         draw = random.Random(f"law {seed}")
-        self._seed, self._spread = seed, spread
+        self._seed, self._spread, self._most = seed, spread, most
         self.per_character = draw.lognormvariate(0, 0.08) / 4.2
         self.reply = draw.lognormvariate(4.3, 0.5)
 
@@ -57,7 +57,7 @@ class Law:
         """Return the tokens of a prompt and of its reply, which are the same each time."""
         draw = random.Random(f"{self._seed} {prompt}")
         tokens = 12 + len(prompt) * self.per_character * draw.gauss(1, 0.08)
-        return round(tokens), min(MOST, 1 + round(self.reply * draw.lognormvariate(0, self._spread)))
+        return round(tokens), min(self._most, 1 + round(self.reply * draw.lognormvariate(0, self._spread)))
 
     def cost(self, prompts: list[str]) -> float:
         """Return the US dollars of a run over prompts."""
@@ -100,7 +100,7 @@ class Lawful(Instant):
         asked = json.loads(body)
         tokens, reply = Law(asked["model"]).usage(asked["messages"][-1]["content"])
         usage = {"prompt_tokens": tokens, "completion_tokens": reply, "total_tokens": tokens + reply}
-        message = {"role": "assistant", "content": "yes"}
+        message = {"role": "assistant", "content": " yes" * reply}  # as many words as it has tokens
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         answer = {"id": "1", "object": "chat.completion", "model": asked["model"], "choices": [choice]}
         return _http(json.dumps(answer | {"usage": usage}).encode())
@@ -196,11 +196,22 @@ def learned(law: Law, texts: list[str], m: int, *, same_model: bool = True) -> E
     return Earlier("before", True, same_model, calls)
 
 
-def coverage(what: str, times: int, earlier: Callable[[int, Law, list[str]], Earlier], n: int) -> str:
+def thinking(seed: object) -> Law:
+    """Return a model that thinks: some replies are thirty times as long as the median."""
+    return Law(seed, spread=1.2, most=32_768)
+
+
+def coverage(
+    what: str,
+    times: int,
+    earlier: Callable[[int, Law, list[str]], Earlier],
+    n: int,
+    law_of: Callable[[object], Law] = Law,
+) -> str:
     """Return a row: how often the interval holds the cost, how wide it is, how far the estimate is off."""
     inside, widths, errors = 0, [], []
     for seed in range(times):
-        law, texts = Law(seed), questions(n, seed)
+        law, texts = law_of(seed), questions(n, seed)
         value, low, high = asyncio.run(foretold(n, law, texts, earlier(seed, law, texts)))
         cost = law.cost(texts)
         inside += low <= cost <= high
@@ -234,6 +245,16 @@ def main() -> None:
         "|---|---|---|---|",
     ]
     table += [coverage(what, times, earlier, n) for what, earlier in cases.items()]
+    table += [
+        coverage(
+            f"{m} of the samples by this model, which thinks",
+            times,
+            lambda seed, law, texts, m=m: learned(law, texts, m),  # type: ignore[misc]
+            n,
+            thinking,
+        )
+        for m in (20, 200)
+    ]
     if options.write:
         about = f"{times} simulated models and data sets of {n:,} samples each:"
         write_part("cost", "\n".join([*lines, "", about, "", *table]))

@@ -17,7 +17,7 @@ from evalkit.data.bounded import read_whole
 from evalkit.errors import StoreError, UsageError
 from evalkit.lm_eval import PREFIX
 from evalkit.lm_eval.metrics import range_of, without_credit
-from evalkit.reading.reasoning import Marks, split_reasoning
+from evalkit.reading.reasoning import Marks, is_unfinished, split_reasoning, template_mark
 from evalkit.stats import estimate
 from evalkit.store.records import MetricInfo, Reproduction, Run, RunSpec, SampleRecord
 from evalkit.store.store import Store
@@ -208,15 +208,18 @@ def _records(file: Path, marks: Marks | None) -> Iterator[_Imported]:
             lines.setdefault(line["doc_id"], []).append(line)
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise UsageError(f"{file}:{number}: not a sample of lm-eval: {problem!r}") from None
-    for sequence, (doc_id, document_lines) in enumerate(lines.items()):
-        yield _record(sequence, str(doc_id), document_lines, marks)
+    replies = [_first_text(document_lines[0].get("resps") or []) for document_lines in lines.values()]
+    opened_by = template_mark(replies, marks)
+    for sequence, (reply, (doc_id, document_lines)) in enumerate(zip(replies, lines.items(), strict=True)):
+        unfinished = bool(opened_by) and is_unfinished(reply, opened_by, marks)
+        parts = (reply, "") if unfinished else split_reasoning(reply, marks)
+        yield _record(sequence, str(doc_id), document_lines, *parts)
 
 
-def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]], marks: Marks | None) -> _Imported:
+def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]], reasoning: str, text: str) -> _Imported:
     first = lines[0]
     requests = [list(argument.values()) for argument in (first.get("arguments") or {}).values()]
     resps = first.get("resps") or []
-    reasoning, text = split_reasoning(reply := _first_text(resps), marks)
     cut_off = not text and bool(reasoning)
     kept = ("doc_hash", "prompt_hash", "target_hash")
     hashes: dict[str, Any] = {key: first[key] for key in kept if key in first}
@@ -227,7 +230,7 @@ def _record(sequence: int, doc_id: str, lines: list[dict[str, Any]], marks: Mark
         metadata={"doc_id": first["doc_id"], "doc": first.get("doc"), "arguments": requests, **hashes},
     )
     filtered = {line.get("filter", "none"): line.get("filtered_resps") for line in lines}
-    response = Response(text=text, reasoning=reasoning) if text != reply else None
+    response = Response(text=text, reasoning=reasoning) if text != _first_text(resps) else None
     status = Status.EMPTY if cut_off else Status.OK
     facts = {"resps": resps, "filtered_resps": filtered}
     answer = Answer(response, text, status=status, metadata=facts)

@@ -16,6 +16,7 @@ from evalkit.data.tables import table_rows
 from evalkit.errors import CorpusError, RequestRejected, SetupError, UsageError, did_you_mean
 from evalkit.models.openai.endings import ending_notes, finish_reason
 from evalkit.protocols import Backend, BackendTraits, ProbeResult
+from evalkit.reading.reasoning import UNFINISHED, is_unfinished, template_mark
 from evalkit.types import Answer, Passage, Request, Requirements, Response, Sample, ServerInfo
 
 
@@ -154,6 +155,7 @@ class PredictionsBackend(Backend):
     ) -> None:
         self.name, self._predictions = name, predictions
         self.traits = msgspec.structs.replace(self.traits, reasoning_marks=marks)
+        self._opened_by = template_mark((line.text or "" for line in predictions.values()), marks)
 
     async def send(self, request: Request) -> Response:
         """Return the prediction for sample and repeat. Raises ``RequestRejected`` if there is none."""
@@ -172,6 +174,11 @@ class PredictionsBackend(Backend):
                 f"the file says that its reply was given up half-way (finish_reason {word!r})"
             )
         notes = ending_notes(word, finish)
+        if self._opened_by and is_unfinished(prediction.text, self._opened_by, self.traits.reasoning_marks):
+            notes = (*notes, UNFINISHED)
+            return Response(
+                text="", reasoning=prediction.text, model=self.name, finish_reason=finish, notes=notes
+            )
         return Response(text=prediction.text, model=self.name, finish_reason=finish, notes=notes)
 
     async def probe(self, needs: Requirements) -> ProbeResult:

@@ -13,7 +13,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.http import NO_LIST, HTTPBackend
 from evalkit.models.openai import wire
 from evalkit.models.openai.http_errors import Garbled, Withheld
-from evalkit.models.openai.probe import BRIEF, LENGTH, ServedModel, short_question
+from evalkit.models.openai.probe import BRIEF, LENGTH, ServedModel, check_interface, short_question
 from evalkit.models.openai.reasoning import (
     ASKED_AGAIN,
     LONG_ANSWER,
@@ -172,6 +172,7 @@ class VendorBackend(HTTPBackend):
         try:
             reply, _ = await self.endpoints.call(lambda url: self._generate(url, request))
         except RequestRejected as problem:
+            check_interface(self, problem)
             if not (told := self.spec.reasoning.suffix):
                 return False
             raise ProbeError(f"{self.name}: the vendor refuses {told}: {problem}") from None

@@ -5,7 +5,8 @@ closing one is in the reply. The rules:
 
 - The answer is the last piece outside of the reasoning that is not blank.
 - A closing mark without an opening one ends reasoning that began with the reply.
-- Reasoning that never ends leaves no answer: what it considers is not what the model says.
+- Reasoning that never ends leaves no answer: what it considers is not what the model says. Marks of another
+  name that it holds in pairs do not end it: ``<think>Write <reasoning>…</reasoning>, then``.
 - A mark in backticks or in quotation marks is a word of the text. Behind the reasoning, so is one in a block
   of code.
 
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from evalkit.reading.patterns import regex
 
 Marks = tuple[str, str]
+UNFINISHED = "the reasoning has no closing mark: no answer"  # noted with a reply
 
 # Opening and closing marks by family, each without its first character, which is one of _FIRST. A mark inside
 # the reasoning of another family is part of the reasoning.
@@ -120,11 +122,47 @@ def after_reasoning(text: str) -> str:
     return text.lstrip("\r\n")
 
 
+def template_mark(replies: Iterable[str], marks: Marks | None = None) -> str:
+    """Return the mark with which a chat template opened the reasoning of one model's replies, or ``""``.
+
+    A template opened it where at least a tenth of the replies close reasoning that they did not open, and
+    hardly any open it themselves.
+    """
+    n, opened, closed, mark = 0, 0, 0, ""
+    for reply in filter(str.strip, replies):
+        n += 1
+        first = _first_mark(reply, marks)
+        if first is not None and _closes(first):
+            closed, mark = closed + 1, mark or first[0]
+        elif first is not None:
+            opened += 1
+    if not mark or closed * 10 < n or opened * 10 > closed:
+        return ""
+    if marks and mark == marks[1]:
+        return marks[0]
+    return mark.replace("/", "", 1) if "/" in mark else "<think>"
+
+
+def is_unfinished(reply: str, opened_by: str, marks: Marks | None = None) -> bool:
+    """Return whether a reply is all reasoning: what opened it was ``opened_by`` of a template."""
+    first = _first_mark(reply, marks)
+    if first is not None and _closes(first):
+        return False
+    return bool(reply.strip()) and not split_reasoning(opened_by + reply, marks)[1].strip()
+
+
 def first_mark_closes(text: str, marks: Marks | None = None) -> bool:
     """Return whether the first mark in a reply is a closing one: the chat template wrote the opening one."""
-    pattern = _MARKS if marks is None else _pattern(marks)
-    first = next(_marks_in(text, pattern), None)
-    return first is not None and (first.lastindex or 1) % 2 == 0
+    first = _first_mark(text, marks)
+    return first is not None and _closes(first)
+
+
+def _first_mark(text: str, marks: Marks | None) -> re.Match[str] | None:
+    return next(_marks_in(text, _MARKS if marks is None else _pattern(marks)), None)
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    return (mark.lastindex or 1) % 2 == 0
 
 
 @lru_cache(maxsize=16)
@@ -150,6 +188,12 @@ def _opens_code(text: str, end: int) -> bool:
     return len(runs) % 2 == 1 and len(runs[-1]) < 3
 
 
+def _name(mark: re.Match[str]) -> str:
+    """Return the name in a mark: ``think`` of ``</think>``."""
+    words = mark[0].strip("<>/|[]◁▷ ").split()
+    return words[0].lower() if words else ""
+
+
 def _in_code(fences: list[int], begin: int, mark: re.Match[str]) -> bool:
     """Return whether a mark is in a block of code that begins behind ``begin`` and ends."""
     before = bisect(fences, mark.start())
@@ -160,6 +204,8 @@ def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
     thoughts: list[str] = []
     outside: list[str] = []
     inside: int | None = None  # the number of the family that is open
+    quoted: dict[str, None] = {}  # marks of this family, with other names, that its thoughts opened
+    name = ""  # of the mark that is open
     end = 0
     fences = [fence.start() for fence in _FENCE.finditer(text)]
     for mark in _marks_in(text, pattern):
@@ -169,13 +215,21 @@ def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
         piece = text[end : mark.start()]
         if inside is None and not closes:
             outside.append(piece)
-            inside = family
+            inside, name = family, _name(mark)
         elif inside is None:  # the template opened it: all before is reasoning
             thoughts += [*outside, piece]
             outside = []
-        elif closes and family == inside:
+        elif family == inside and not closes:
+            if (other := _name(mark)) != name:
+                quoted[other] = None
+            continue
+        elif family == inside and (other := _name(mark)) in quoted:
+            while quoted.popitem()[0] != other:
+                pass
+            continue
+        elif family == inside:
             thoughts.append(piece)
-            inside = None
+            inside, quoted = None, {}
         else:
             continue
         end = mark.end()

@@ -201,7 +201,7 @@ class _Lengths:
         replies = [call.completion / call.calls for call in earlier.calls.values()]
         mean, noise = fmean(replies), stdev(replies) if len(replies) > 1 else fmean(replies)
         doubt = _doubt(noise, len(replies)) + _SAME * mean
-        low, high = max(1.0, mean - doubt), mean + doubt
+        low, high = max(1.0, mean - doubt), _highest(mean, doubt, noise)
         if not earlier.alike:
             low, high = low / _OTHER, high * _OTHER
         calls = sum(call.calls for _, call in pairs) / max(1, sum(one.calls for one, _ in pairs)) or 1.0
@@ -246,6 +246,18 @@ def _per_character(pairs: Sequence[tuple[Rehearsed, Calls]], earlier: Earlier) -
 def _doubt(deviation: float, n: int) -> float:
     """Return half the 95 % interval of a mean."""
     return t_quantile(0.975, max(1, n - 1)) * deviation / math.sqrt(n)
+
+
+def _highest(mean: float, doubt: float, deviation: float) -> float:
+    """Return the upper end of the interval of a mean length, from half the symmetric one.
+
+    Few long replies hold many of the tokens, and a small sample may have none of them. So the interval is
+    corrected for skewness as Johnson (1978) does, with that of a log-normal law of the same deviation.
+    """
+    if mean == 0:
+        return 0.0
+    share, spread = doubt / mean, deviation / mean
+    return mean + doubt + mean * min(share**2 * (1 + spread**2 / 3), 1.0)
 
 
 def _total(costs: Sequence[Range], n: int, lengths: _Lengths) -> Range:

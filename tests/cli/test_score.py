@@ -224,6 +224,15 @@ def test_finish_reasons_in_the_words_of_every_vendor(score, word: str | None, co
     assert run["metrics"]["exact_match"]["value"] == counts["ok"] / 4
 
 
+def test_reasoning_that_a_template_opened_and_nothing_closed_is_no_answer(score) -> None:
+    """As in a run: the other replies of the file show that the template opens the reasoning."""
+    rows = [{**row, "prediction": f"Or z?</think>{row['prediction']}"} for row in GOOD[:3]]
+    (run,) = score([*rows, GOOD[3]])["runs"]
+    assert run["counts"] == {"ok": 3, "empty": 1}
+    assert run["metrics"]["exact_match"]["value"] == 3 / 4
+    assert list(run["notes"].values()) == [1]
+
+
 def test_a_reply_that_its_provider_gave_up_is_an_error(score) -> None:
     (run,) = score([*GOOD[:3], {**GOOD[3], "finish_reason": "error"}], code=1)["runs"]
     assert (run["status"], run["counts"]) == ("incomplete", {"ok": 3, "error": 1})

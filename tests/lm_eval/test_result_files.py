@@ -116,7 +116,7 @@ def test_imported_samples_are_shown_whole(evalkit: Any, written_by_lm_eval: Path
     assert {score.metric for score in record.scores} == {"exact_match,first", "exact_match,upper"}
 
 
-@pytest.mark.parametrize(("begin", "end"), [("<think>", "</think>"), ("{{plan ", "}}")])
+@pytest.mark.parametrize(("begin", "end"), [("<think>", "</think>"), ("{{plan ", "}}"), ("", "</think>")])
 def test_an_imported_reply_that_ended_inside_its_reasoning_keeps_no_credit(
     evalkit: Any, written_by_lm_eval: Path, tmp_path: Path, begin: str, end: str
 ) -> None:
@@ -126,6 +126,8 @@ def test_an_imported_reply_that_ended_inside_its_reasoning_keeps_no_credit(
     samples = next(theirs.parent.glob("samples_names_*"))
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
     thoughts = {1: f"{begin}Rome?{end}", 2: f"{begin}Rome, or "}
+    if not begin:  # the chat template opened the reasoning of all
+        thoughts = {doc: "Rome, or " if doc == 2 else f"Rome?{end}" for doc in range(12)}
     for line in lines:
         line["resps"] = [[thoughts.get(line["doc_id"], "") + line["resps"][0][0]]]
         line["exact_match"] = 1.0
@@ -135,14 +137,14 @@ def test_an_imported_reply_that_ended_inside_its_reasoning_keeps_no_credit(
     folder.mkdir()
     (folder / theirs.name).write_text(json.dumps(document))
     (folder / samples.name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    marks = ("--reasoning-marks", f"{begin},{end}")
+    marks = ("--reasoning-marks", f"{begin},{end}") if begin else ()
     run = next(r for r in evalkit.json("import", str(folder), *marks)["runs"] if r["task"] == "lm_eval/names")
     assert run["metrics"]["exact_match,first"]["value"] == pytest.approx(11 / 12)
     assert run["counts"] == {"empty": 1, "ok": 11}
     assert list(run["notes"].values()) == [1]
     shown = evalkit.json("show", run["id"], "--sample", "1")["answer"]
     assert shown["response"]["reasoning"] == "Rome?"
-    assert begin not in shown["text"]
+    assert not begin or begin not in shown["text"]
 
 
 def test_imported_and_exported_again_the_figures_and_hashes_stay(

@@ -170,6 +170,7 @@ def test_a_length_cannot_be_left_out(monkeypatch):
 
 async def test_what_is_not_sent_is_part_of_the_identity_and_said(script, keys):
     stage = Stage(script, ANTHROPIC)
+    stage.answers(200, ANTHROPIC.reply(Said("343")))
     info = (await stage.backend.probe(Requirements())).info
     await stage.backend.close()
     assert info.identity["left_out"] == ["temperature", "top_p"]  # so that cached answers count as drawn

@@ -123,6 +123,7 @@ async def test_a_wrong_key_which_is_a_400_stops_the_run(script, keys):
 async def test_the_list_of_models_says_what_thinks(script, keys):
     stage = Stage(script, GEMINI)
     script.replies["/v1/models/tiny"] = answering(200, {**GEMINI_MODEL, "thinking": True})
+    stage.answers(200, GEMINI.reply(Said("343")))
     probed = await stage.backend.probe(Requirements())
     assert probed.info.identity["reasoning_allowance"] == 32_768
     _, body = await stage.ask(Said("Yes."))

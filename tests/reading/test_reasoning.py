@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.reading.reasoning import split_reasoning
+from evalkit.reading.reasoning import is_unfinished, split_reasoning, template_mark
 
 THOUGHT = "Could be A. The answer is A? No, insulin."
 MARKS = {
@@ -53,6 +53,27 @@ def test_the_answer_is_what_stands_behind_the_reasoning(begin: str, end: str) ->
 def test_reasoning_that_never_ended_holds_no_answer(begin: str, end: str) -> None:
     assert split_reasoning(f"{begin}{THOUGHT}") == (THOUGHT, "")
     assert split_reasoning(begin + THOUGHT + end)[1] == ""
+
+
+@pytest.mark.parametrize("quoted", ["<reasoning>A?</reasoning>", "<thinking><cot>A?</cot></thinking>"])
+def test_marks_of_another_name_inside_the_reasoning_do_not_end_it(quoted: str) -> None:
+    """A prompt may ask for reasoning between marks of its own; a model that thinks tries them out first."""
+    draft = f"I write {quoted}\n<answer>B</answer>. Hmm"
+    assert split_reasoning(f"<think>{draft}") == (draft, "")
+    assert split_reasoning(f"<think>{draft}</think>C") == (draft, "C")
+    assert is_unfinished(draft, "<think>")
+    assert split_reasoning("<think>A?<think>B?</think>C")[1] == "C"  # written twice, closed once
+
+
+def test_replies_tell_whether_the_chat_template_opened_their_reasoning() -> None:
+    closed, plain, whole = "A?</think>B", "B", "<think>A?</think>B"
+    assert template_mark([closed, plain, plain]) == "<think>"
+    assert template_mark(["A?[/THINK]B"]) == "[THINK]"
+    assert template_mark(["A? plan}}B"], ("{{plan", "plan}}")) == "{{plan"
+    assert template_mark([whole, closed]) == template_mark([plain, "", closed] + [plain] * 9) == ""
+    assert is_unfinished(plain, "<think>")
+    assert not is_unfinished(closed, "<think>")
+    assert not is_unfinished("<think>A?</think>B", "<think>")  # the model opened it once more
 
 
 @pytest.mark.parametrize("kind", ["DeepSeek and Qwen", "Magistral", "Kimi", "Seed-OSS", "Cohere", "gpt-oss"])

@@ -35,6 +35,7 @@ _SCHEMA = {
 QUESTION = "What is 17 * 23 - 48? Reply with the number only."
 LENGTH = 2048  # tokens in which the question is answered, whether the model reasons or not
 BRIEF = 16  # tokens, where only the server's refusals matter; some vendors refuse fewer
+_NO_INTERFACE = (404, 405, 501)
 _ASK_S = 60.0  # for a short answer
 # Azure's paths: the name in them is that of a deployment, and only replies name its model.
 _DEPLOYMENT = re.compile(r"/deployments/|//[^/]*\.azure\.com(?:/|$)")
@@ -105,6 +106,15 @@ async def ask(backend: HTTPBackend, url: str, length: int, needs: Requirements) 
         raise
     except (ModelError, TimeoutError):
         return None
+
+
+def check_interface(backend: HTTPBackend, problem: RequestRejected) -> None:
+    """Raise ``ProbeError`` if a server refused a question because it does not have the interface."""
+    if problem.status in _NO_INTERFACE:
+        raise ProbeError(
+            f"{backend.name}: {problem}. The server seems not to have this interface; for openai: choose "
+            "another with ?api=chat, ?api=completions or ?api=responses"
+        ) from None
 
 
 def short_question(backend: HTTPBackend, length: int, question: str = QUESTION) -> Request:

@@ -17,7 +17,13 @@ from evalkit.models.openai.usage import SPECIAL_TOKENS
 from evalkit.models.reasoning import Reasoning
 from evalkit.protocols import RateLimits
 from evalkit.reading.patterns import regex
-from evalkit.reading.reasoning import after_reasoning, first_mark_closes, split_reasoning
+from evalkit.reading.reasoning import (
+    UNFINISHED,
+    after_reasoning,
+    first_mark_closes,
+    is_unfinished,
+    split_reasoning,
+)
 from evalkit.types import Request, Response
 
 # Where reasoning comes: a field of the message, marks in the text, marks whose first one is in the chat
@@ -34,7 +40,6 @@ _TOO_LONG = regex(
 _A_LENGTH = regex(r"\d{3}")
 ASKED_AGAIN = "the reply was cut inside its reasoning: asked again with room for it"
 SHORTENED = "the prompt left less room for reasoning than the allowance"
-UNFINISHED = "the reasoning has no closing mark: no answer"
 LONG_ANSWER = "the answer is longer than the task allows: it used room that was meant for reasoning"
 
 
@@ -102,6 +107,7 @@ class RoomToThink:
         self.settings = settings
         self.parameters: Parameters = {}  # of each chat
         self.channel: Channel = ""
+        self.opened_by = ""  # the mark that the chat template writes before a reply
         self.allowance = settings.tokens or 0  # of each chat
         self.in_completions = 0  # of each plain completion
         self.fitted = 0  # the largest part of it that the server last accepted, where the whole was too long
@@ -230,8 +236,8 @@ class RoomToThink:
         if request.stop:
             response = self._up_to_stop(request, response)
         text, usage = response.text, response.usage
-        opened = chat and self.channel == "template" and text.strip() and not response.reasoning
-        if opened and self._split(text) == ("", text):
+        opened = chat and self.opened_by and not response.reasoning
+        if opened and is_unfinished(text, self.opened_by, self.settings.marks):
             joined = replace(response, text="", reasoning=text)
             return joined if response.finish_reason == "length" else joined.noted(UNFINISHED)
         if usage.reasoning_tokens and usage.completion_tokens - usage.reasoning_tokens > request.max_tokens:

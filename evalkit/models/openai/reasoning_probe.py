@@ -15,7 +15,7 @@ from evalkit.errors import ModelError, ProbeError, RequestRejected, UsageError
 from evalkit.models.openai.probe import LENGTH, short_question
 from evalkit.models.openai.reasoning import RENDERING, WAYS, Channel, merged
 from evalkit.models.reasoning import ALLOWANCE
-from evalkit.reading.reasoning import first_mark_closes
+from evalkit.reading.reasoning import first_mark_closes, template_mark
 from evalkit.types import Response, ServerInfo
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class _Question:
         thinking, settings = self.thinking, self.settings
         reply = await self._first()
         thinking.channel = self._channel(reply) if reply else ""
+        if reply and thinking.channel == "template":
+            thinking.opened_by = template_mark([reply.text], settings.marks)
         follows = await self._follows_effort(reply) if settings.effort and reply else ""
         if thinking.channel:
             thinking.allowance = settings.allowance(thinking.context)

@@ -22,12 +22,14 @@ _STATUSES = (400, 422)  # of a server that does not take a parameter
 async def ask(backend: OpenAIBackend, url: str, length: int, needs: Requirements) -> Response | None:
     """Ask the probe's short question; where the server refuses it, find the defaults at fault by trial.
 
-    Return the reply; None where the server fails, or refuses the question without any default, too.
+    Return the reply; None where the server fails, or refuses the question without any default, too. Raises
+    ``ProbeError`` where the server does not have the interface.
     """
     known = dict(backend.parameters.left_out)  # of the model's other endpoints
     try:
         return await probe.ask(backend, url, length, needs)
     except RequestRejected as problem:
+        probe.check_interface(backend, problem)
         if problem.status not in _STATUSES or not await _find(backend, url, needs, problem, known):
             return None
     try:

@@ -55,6 +55,12 @@ async def test_a_variant_of_a_listed_model_is_asked(script, asked, listed):
     assert {body["model"] for _, body in script.seen if body} == {asked}
 
 
+@pytest.mark.parametrize(("api", "path"), [("completions", "completions"), ("responses", "responses")])
+async def test_a_server_without_the_interface_is_refused_before_the_run(script, api, path):
+    with pytest.raises(ProbeError, match=f"/v1/{path} answered 404.*another with .api=chat"):
+        await probe(script, "tiny", lists("tiny"), answers(), f"?api={api}")
+
+
 @pytest.mark.parametrize("status", [403, 404, 405, 501])
 async def test_a_server_that_shows_no_list_is_asked(script, status):
     result = await probe(script, "tiny", lists(status=status), answers())
