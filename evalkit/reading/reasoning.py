@@ -210,28 +210,29 @@ def _by_marks(text: str, pattern: re.Pattern[str]) -> tuple[str, str]:
     fences = [fence.start() for fence in _FENCE.finditer(text)]
     for mark in _marks_in(text, pattern):
         family, closes = divmod((mark.lastindex or 1) - 1, 2)
-        if inside is None and end > 0 and _in_code(fences, end, mark):
+        if inside is None:
+            if end > 0 and _in_code(fences, end, mark):
+                continue
+        elif family != inside:
             continue
-        piece = text[end : mark.start()]
-        if inside is None and not closes:
-            outside.append(piece)
-            inside, name = family, _name(mark)
-        elif inside is None:  # the template opened it: all before is reasoning
-            thoughts += [*outside, piece]
-            outside = []
-        elif family == inside and not closes:
+        elif not closes:
             if (other := _name(mark)) != name:
                 quoted[other] = None
             continue
-        elif family == inside and (other := _name(mark)) in quoted:
+        elif (other := _name(mark)) in quoted:
             while quoted.popitem()[0] != other:
                 pass
             continue
-        elif family == inside:
+        piece = text[end : mark.start()]  # not before: each costs its length
+        if inside is not None:
             thoughts.append(piece)
             inside, quoted = None, {}
+        elif closes:  # the template opened it: all before is reasoning
+            thoughts += [*outside, piece]
+            outside = []
         else:
-            continue
+            outside.append(piece)
+            inside, name = family, _name(mark)
         end = mark.end()
     if inside is not None:
         return _joined([*thoughts, *outside, text[end:]]), ""

@@ -109,11 +109,11 @@ async def ask(backend: HTTPBackend, url: str, length: int, needs: Requirements) 
 
 
 def check_interface(backend: HTTPBackend, problem: RequestRejected) -> None:
-    """Raise ``ProbeError`` if a server refused a question because it does not have the interface."""
-    if problem.status in _NO_INTERFACE:
+    """Raise ``ProbeError`` if a server refused a question and lacks the interface that ``api`` names."""
+    if backend.spec.options.get("api") and problem.status in _NO_INTERFACE:
         raise ProbeError(
-            f"{backend.name}: {problem}. The server seems not to have this interface; for openai: choose "
-            "another with ?api=chat, ?api=completions or ?api=responses"
+            f"{backend.name}: {problem}. The server seems not to have this interface; choose another with "
+            "?api=chat, ?api=completions or ?api=responses"
         ) from None
 
 
