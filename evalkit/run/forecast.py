@@ -61,7 +61,7 @@ class Forecast:
 
     ``prompt`` and ``reply`` are mean tokens of a call; ``cached`` the share of the samples that cost nothing.
     ``whole``: every sample was rehearsed. ``basis`` is the earlier run behind the lengths of the replies.
-    ``tools``: the model may call tools.
+    ``tools``: the model may call tools. ``alike``: nothing lets the repeats of a sample differ.
     """
 
     n: int
@@ -73,6 +73,7 @@ class Forecast:
     whole: bool
     basis: str = ""
     tools: bool = False
+    alike: bool = False
 
     def facts(self) -> dict[str, Any]:
         """Return what a run's provenance keeps: value, low and high end of cost and tokens."""
@@ -95,7 +96,11 @@ class Forecast:
         cached = f"{round(self.cached * self.n):,}" if self.whole else f"about {self.cached:.0%}"
         known = f"; {cached} of them are in the cache" if self.cached else ""
         samples = f"{self.n:,} sample{'s' * (self.n != 1)}"
-        return f"{what}: {samples} with prompts of about {self.prompt:,.0f} tokens, {replies}{known}"
+        alike = (
+            ". The temperature is 0, so that the repeats of a sample can be equal: ?temperature=1 draws anew"
+        )
+        told = f"{what}: {samples} with prompts of about {self.prompt:,.0f} tokens, {replies}{known}"
+        return told + alike * self.alike
 
 
 def check_round(forecast: Forecast, window: int, spending: Spending) -> None:
@@ -143,7 +148,13 @@ async def forecast(work: Work, n: int, earlier: Earlier, price: Price | None) ->
         whole=len(heard) == n,
         basis=earlier.run_id if lengths.replies else "",
         tools=any(one.tools for one in heard),
+        alike=work.repeats > 1 and _at_temperature_0(heard, work.model),
     )
+
+
+def _at_temperature_0(heard: Sequence[Rehearsed], model: Model) -> bool:
+    sent = "temperature" not in model.facts.identity.get("left_out", ())
+    return sent and not any(one.draws for one in heard)
 
 
 def _allowance(model: Model) -> int:

@@ -34,7 +34,8 @@ class Rehearsed:
 
     ``characters`` are those of all prompts, with four for each token that a picture takes. ``most`` is the
     sum of the requests' ``max_tokens``; ``uncached`` counts the requests that the cache has no answer to.
-    ``tools``: the model may call tools, and made-up replies call none.
+    ``tools``: the model may call tools, and made-up replies call none. ``draws``: a request asks for another
+    temperature than 0.
     """
 
     sample: Sample
@@ -44,6 +45,7 @@ class Rehearsed:
     characters: float = 0.0
     most: int = 0
     tools: bool = False
+    draws: bool = False
 
 
 async def rehearse(
@@ -105,6 +107,7 @@ class _Listener:
             raise ModelError("only a rehearsal")
         heard.calls += 1
         heard.tools |= bool(request.tools)
+        heard.draws |= request.extra.get("temperature", request.temperature) != 0
         heard.most += request.max_tokens if request.continuation is None else 1
         heard.characters += characters(request) + len(request.continuation or "")
         heard.characters += CHARS_PER_TOKEN * sum(map(tokens_by_size, request.images))

@@ -236,6 +236,17 @@ async def test_repeats_are_rehearsed_at_random() -> None:
     assert len(seen) == 100
 
 
+@pytest.mark.parametrize(
+    ("repeats", "temperature", "told"), [(2, 0.0, True), (1, 0.0, False), (2, 0.7, False)]
+)
+async def test_repeats_at_temperature_0_are_told_before_they_are_paid(repeats, temperature, told) -> None:
+    async def drawing(sample: Sample, model: Model) -> Answer:
+        return Answer(await model.generate(sample.input, max_tokens=50, temperature=temperature))
+
+    text = (await foretold(5, Earlier(), fn=drawing, repeats=repeats)).text()
+    assert ("the repeats of a sample can be equal" in text) is told
+
+
 @pytest.mark.parametrize("spread", [0.6, 1.2])  # 1.2: of a model that thinks
 async def test_the_interval_holds_the_cost_nineteen_times_in_twenty(spread: float) -> None:
     """Replies are log-normal; a run over 25 samples makes the forecast of 400."""
