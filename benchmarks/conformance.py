@@ -1,5 +1,7 @@
 """Slow checks against real servers: ``python -m benchmarks.conformance``, about fifteen minutes.
 
+The first time takes ten more: the model that thinks has to be made.
+
 Starts the real SGLang and the real vLLM on a CPU with tiny models and checks what evalkit relies on (chat,
 completions, exact log-probabilities, pictures, constraints, reasoning, tools), and drives a RAG run through
 SGLang and a run of a model that thinks through both. The output replaces the part of docs/benchmarks.md
