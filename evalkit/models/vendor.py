@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -108,6 +109,7 @@ class VendorBackend(HTTPBackend):
 
         Raises ``ProbeError`` if the vendor refuses what the spec says about reasoning.
         """
+        self._context = served[0].info.max_context
         self._thinks = self.may_think and await self._thinks_unasked()
 
     async def _with_reasoning(self, info: ServerInfo) -> ServerInfo:
@@ -184,8 +186,8 @@ class VendorBackend(HTTPBackend):
         self, url: str, request: Request, plan: ThinkingPlan | None = None
     ) -> tuple[Response, RateLimits]:
         check_chat(request)
-        plan = plan or self.plan
-        room = plan.room
+        shortened, plan = plan is not None, plan or self.plan
+        room = plan.room  # another request may give room meanwhile
         if wire.media_of(request):  # encoding media would block the event loop for milliseconds
             payload = await asyncio.to_thread(self.payload, request, plan)
         else:
@@ -203,7 +205,7 @@ class VendorBackend(HTTPBackend):
             return await self._generate(url, request)
         response = self.read(data, request, latency_s=time.perf_counter() - start)
         response = self.parameters.noted(response, payload)
-        if not room and _cut_by_thoughts(response):
+        if not room and not shortened and _cut_by_thoughts(response):
             self._give_room()
             if self.plan.room:
                 response, rates = await self._generate(url, request)
@@ -212,9 +214,9 @@ class VendorBackend(HTTPBackend):
             response = response.noted(LONG_ANSWER)
         return self._with_model_note(response), rates
 
+    @abstractmethod
     def payload(self, request: Request, plan: ThinkingPlan | None = None) -> dict[str, Any]:
         """Return the body of a request; ``plan``: how the model is to think, if not as always."""
-        raise NotImplementedError
 
     def learn(self, problem: RequestRejected, payload: Mapping[str, Any], request: Request) -> None:
         """Take over what the vendor refused in ``payload``, so that another try leaves it out.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from aiohttp import web
 
 from evalkit.errors import ProbeError, RequestRejected, UsageError
 from evalkit.model import Model
 from evalkit.models import load
-from evalkit.models.openai.reasoning import ASKED_AGAIN
+from evalkit.models.openai.reasoning import ASKED_AGAIN, SHORTENED
 from evalkit.types import Image, Message, Request, Requirements, Text, Tool, ToolCall
-from tests.models.stage import ASK, Stage, place, strings
+from tests.models.stage import ASK, Stage, answering, place, strings
 from tests.servers.dialects import DIALECTS, Said, Tokens
 
 TOOLS = (
@@ -259,3 +261,34 @@ async def test_room_for_thoughts_that_is_too_long_for_a_server_is_halved(stage):
     response = await stage.backend.send(ASK)
     assert (response.text, response.finish_reason) == ("343", "stop")
     assert ASK.max_tokens < asked[-1] <= 8000
+
+
+@VENDORS
+async def test_a_cut_reply_without_any_room_left_is_not_asked_again_for_ever(stage):
+    """The prompt fills the context: all room is refused, and what is left is cut inside the thoughts."""
+    stage.answers(200, stage.dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
+    await stage.backend.probe(Requirements())
+    before = len(stage.script.seen)
+
+    async def full(request, body):
+        if stage.limit(body) > ASK.max_tokens:
+            return web.json_response({"error": {"message": "the context is exceeded"}}, status=400)
+        cut = Said("", "Let me", finish="length", tokens=Tokens(answer=0, thought=512))
+        return web.json_response(stage.dialect.reply(cut))
+
+    stage.script.replies[stage.dialect.path] = full
+    response = await stage.backend.send(ASK)
+    assert (response.finish_reason, response.notes) == ("length", (SHORTENED,))
+    assert len(stage.script.seen) - before < 12
+
+
+@pytest.mark.parametrize(
+    "dialect", [d for d in DIALECTS if d.name in ("anthropic", "gemini")], ids=lambda d: d.name
+)
+async def test_room_fits_the_context_that_a_vendors_page_tells(stage):
+    for path, page in stage.dialect.pages.items():
+        short = json.loads(json.dumps(page).replace("200000", "8192"))
+        stage.script.replies[path] = answering(200, short)
+    stage.answers(200, stage.dialect.reply(Said("343", tokens=Tokens(answer=3, thought=60))))
+    probed = await stage.backend.probe(Requirements())
+    assert (probed.info.max_context, probed.info.identity["reasoning_allowance"]) == (8192, 4096)
