@@ -318,8 +318,7 @@ def _with_notes(answer: Answer, notes: tuple[str, ...]) -> Answer:
     """Return an answer whose response has the notes on a reply to the sample, each once."""
     if answer.response is None or set(notes) <= set(answer.response.notes):
         return answer
-    both = tuple(dict.fromkeys((*answer.response.notes, *notes)))
-    return msgspec.structs.replace(answer, response=msgspec.structs.replace(answer.response, notes=both))
+    return msgspec.structs.replace(answer, response=answer.response.noted(*notes))
 
 
 def _storable(record: SampleRecord) -> SampleRecord:
