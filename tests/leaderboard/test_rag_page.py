@@ -4,36 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import evalkit_leaderboard
-import pytest
-from streamlit.testing.v1 import AppTest
-
 from evalkit.compare.rag import reports, with_siblings
 from evalkit.store import open_store
-
-APP = Path(evalkit_leaderboard.__file__).parent / "app.py"
-
-
-def visit(store: Path, **query: str) -> AppTest:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVALKIT_STORE", str(store))
-        app = AppTest.from_file(str(APP), default_timeout=60)
-        app.run()
-        app.switch_page("views/rag.py")
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-    assert not app.exception
-    return app
-
-
-def texts(app: AppTest) -> str:
-    kinds = ("title", "subheader", "text", "caption", "code", "info", "warning", "error")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+from tests.leaderboard.visits import texts, visit
 
 
 def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) -> None:
-    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1", rag_right="0.5")
+    app = visit(
+        filled, "rag", rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1", rag_right="0.5"
+    )
     with open_store(filled) as store:
         run = store.runs.get("bor-ret-7f3a")
         (report,) = reports(store, with_siblings(store, run), "rouge1", 0.5)
@@ -54,19 +33,19 @@ def test_the_page_shows_the_report_of_the_chosen_model_and_metric(filled: Path) 
 
 
 def test_a_graded_metric_has_no_causes_until_the_reader_says_what_is_right(filled: Path) -> None:
-    app = visit(filled, rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
+    app = visit(filled, "rag", rag_task="pubmed_rag", rag_model="borealis-8b", rag_metric="rouge1")
     assert {metric.label: metric.value for metric in app.metric}["The generator's errors"] == "–"
     assert "needs a score that is right" in texts(app)
     assert "Where errors come from" not in texts(app)
 
 
 def test_every_model_with_arms_can_be_chosen_and_incomplete_runs_are_left_out(filled: Path) -> None:
-    app = visit(filled)
+    app = visit(filled, "rag")
     assert app.selectbox[1].options == ["aurora-70b-instruct", "baseline:extract", "borealis-8b", "cirrus-3b"]
 
 
 def test_unknown_names_in_the_address_are_said_to_be_unknown(filled: Path) -> None:
-    app = visit(filled, rag_task="pubmed_reg", rag_metric="rogue")
+    app = visit(filled, "rag", rag_task="pubmed_reg", rag_metric="rogue")
     assert "asked for: pubmed_reg" in texts(app)
     assert "asked for: rogue" in texts(app)
     assert app.metric
@@ -74,11 +53,11 @@ def test_unknown_names_in_the_address_are_said_to_be_unknown(filled: Path) -> No
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     open_store(tmp_path / "evalkit.db").close()
-    assert "evalkit run fictional_trials -p arm=all" in texts(visit(tmp_path / "evalkit.db"))
+    assert "evalkit run fictional_trials -p arm=all" in texts(visit(tmp_path / "evalkit.db", "rag"))
 
 
 def test_hostile_names_are_text(hostile: Path) -> None:
-    app = visit(hostile)
+    app = visit(hostile, "rag")
     assert app.selectbox[0].value.startswith("attack")
     assert not app.markdown
 
@@ -90,7 +69,7 @@ def test_a_model_that_searches_itself_stands_beside_one_search(evalkit) -> None:
         *("-p", "topics=6", "-p", "search=bm25", "-p", "arm=agent", "-p", "arm=retrieved"),
         *("--model", "baseline:gold", "--store", "agent.db"),
     )
-    app = visit(evalkit.folder / "agent.db", rag_task="fictional_trials")
+    app = visit(evalkit.folder / "agent.db", "rag", rag_task="fictional_trials")
     seen = texts(app)
     assert "Searching itself, against one search" in seen
     assert "Searches made" in seen
