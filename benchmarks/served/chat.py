@@ -9,7 +9,8 @@ import msgspec
 
 from benchmarks.served.common import connect, expect, refused
 from evalkit.errors import RequestRejected
-from evalkit.types import Requirements
+from evalkit.model import Model
+from evalkit.types import Requirements, Response
 from tests.servers.taught import SYSTEM
 
 ANSWERS = {"What is the capital of France?": "Paris", "What is 2+2?": "4", "What is 3+5?": "8"}
@@ -45,11 +46,19 @@ async def check_chat(args: argparse.Namespace) -> str:
     """Check chat, streamed and not streamed, with usage."""
     for params in ("", "?stream=true"):
         async with connect(args, params) as model:
-            for question, answer in ANSWERS.items():
-                response = await model.generate(question, max_tokens=16)
-                expect((response.text, response.finish_reason), (answer, "stop"))
-                expect(response.usage.prompt_tokens > 0 and response.usage.completion_tokens > 0, True)
+            await right_answers(model, max_tokens=16)
     return f"{len(ANSWERS)} answers right, streamed and whole"
+
+
+async def right_answers(model: Model, max_tokens: int) -> list[Response]:
+    """Ask what the tiny models were taught; return the replies, which are right, whole, and counted."""
+    replies = []
+    for question, answer in ANSWERS.items():
+        response = await model.generate(question, max_tokens=max_tokens)
+        expect((response.text, response.finish_reason), (answer, "stop"))
+        expect(response.usage.prompt_tokens > 0 and response.usage.completion_tokens > 0, True)
+        replies.append(response)
+    return replies
 
 
 async def check_completions(args: argparse.Namespace) -> str:

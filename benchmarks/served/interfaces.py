@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.served.chat import ANSWERS
+from benchmarks.served.chat import ANSWERS, right_answers
 from benchmarks.served.common import connect, expect
 from benchmarks.served.tools import WEATHER, weather
 from evalkit import converse
@@ -17,11 +17,8 @@ async def check_interface(kind: str, args: argparse.Namespace) -> str:
     """Check answers after visible reasoning, their usage, and a call of a tool with its result."""
     provider, params = KINDS[kind]
     async with connect(args, params, provider, Requirements(tools=True)) as model:
-        for question, answer in ANSWERS.items():
-            response = await model.generate(question, max_tokens=8)
-            expect((response.text, response.finish_reason), (answer, "stop"))
-            expect(response.usage.prompt_tokens > 0 and response.usage.completion_tokens > 0, True)
-        expect(bool(response.reasoning), True)
+        replies = await right_answers(model, max_tokens=8)
+        expect(all(reply.reasoning for reply in replies), True)
         talk = await converse(
             model, "What is the weather in Tokyo?", tools=[weather], max_turns=3, max_tokens=64
         )

@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from benchmarks.served.chat import ANSWERS, PROMPT, SCHEMA
+from benchmarks.served.chat import ANSWERS, PROMPT, SCHEMA, right_answers
 from benchmarks.served.common import connect, expect
 from evalkit.types import Response
 from tests.servers.taught import COUNTS
@@ -18,10 +18,8 @@ async def check_channel(args: argparse.Namespace) -> str:
     """Check that reasoning is found, gets room beside short answers, and is no part of them."""
     for params in ("", "?stream=true"):
         async with connect(args, params) as model:
-            for question, answer in ANSWERS.items():
-                response = await model.generate(question, max_tokens=8)
-                expect((response.text, response.finish_reason), (answer, "stop"))
-                expect(counted(response), COUNTS[""])
+            replies = await right_answers(model, max_tokens=8)
+            expect([counted(reply) for reply in replies], [COUNTS[""]] * len(replies))
             found = model.facts.server["reasoning"]
     return f"in the {found['channel']}, {found['allowance']:,} tokens of room, {len(ANSWERS)} answers right"
 

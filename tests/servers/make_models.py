@@ -236,30 +236,35 @@ def fit(model: Any, make_batch: Callable[[], dict[str, Any]], steps: int, rate: 
     return float(loss.detach())
 
 
-def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+def seeded() -> random.Random:
+    """Seed whatever draws numbers, so that a model is made alike each time; return a generator."""
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+    return random.Random(SEED)
+
+
+def save(model: Any, tokenizer: Tokenizer, folder: Path, loss: float) -> None:
     """Write weights and settings of a model, which ends its reply with ``<|im_end|>``."""
     end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
     model.generation_config.update(eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=None)
     model.eval().save_pretrained(folder)
+    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}")
 
 
 def make(folder: Path, steps: int) -> None:
     """Write a Hugging Face folder: tokenizer, fitted weights, processor."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = folder.name
-    random.seed(SEED)
-    np.random.seed(SEED)
-    torch.manual_seed(SEED)
-    rng = random.Random(SEED)
+    rng = seeded()
     corpus = [*PLAIN, *(text for pair in QUESTIONS for text in pair), IMAGE_QUESTION, DIE, SYSTEM]
     corpus += ["system", "user", "assistant", *COLOURS]
     template = TEMPLATE.replace("IMAGE_SLOT", SLOT[kind])
     tokenizer = make_tokenizer(folder, corpus, template)
     model = build(kind, tokenizer).float()
     loss = fit(model, lambda: batch(kind, tokenizer, rng), steps)
-    save(model, tokenizer, folder)
+    save(model, tokenizer, folder, loss)
     write_processor(folder)
-    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}")
 
 
 def main() -> None:

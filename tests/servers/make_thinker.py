@@ -20,7 +20,7 @@ import torch
 import transformers
 
 from tests.servers.gguf_files import write_text_gguf
-from tests.servers.make_models import PLAIN, SEED, fit, make_tokenizer, padded, save, text_config
+from tests.servers.make_models import PLAIN, SEED, fit, make_tokenizer, padded, save, seeded, text_config
 from tests.servers.taught import CITIES, COUNTS, QUESTIONS, SYSTEM, TWO_CITIES, WEATHERS
 
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
@@ -152,17 +152,14 @@ def corpus() -> list[str]:
 def make(folder: Path, steps: int) -> None:
     """Write the Hugging Face folder: tokenizer with chat template, fitted weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    random.seed(SEED)
-    torch.manual_seed(SEED)
-    rng = random.Random(SEED)
+    rng = seeded()
     tokenizer = make_tokenizer(folder, corpus(), TEMPLATE.read_text(), MARKS)
     sizes = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = transformers.Qwen2Config(**{**text_config(tokenizer), **sizes})
     model = transformers.Qwen2ForCausalLM(config).float()
     renders = transformers.AutoTokenizer.from_pretrained(folder)
     loss = fit(model, lambda: batch(renders, rng), steps, rate=2e-3)
-    save(model, tokenizer, folder)
-    print(f"{folder}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}")
+    save(model, tokenizer, folder, loss)
 
 
 def main() -> None:
