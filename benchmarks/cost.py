@@ -196,6 +196,11 @@ def learned(law: Law, texts: list[str], m: int, *, same_model: bool = True) -> E
     return Earlier("before", True, same_model, calls)
 
 
+def after(m: int) -> Callable[[int, Law, list[str]], Earlier]:
+    """Return what makes the earlier run of the model itself over the first ``m`` texts."""
+    return lambda seed, law, texts: learned(law, texts, m)
+
+
 def thinking(seed: object) -> Law:
     """Return a model that thinks: some replies are thirty times as long as the median."""
     return Law(seed, spread=1.2, most=32_768)
@@ -234,8 +239,8 @@ def main() -> None:
     cases: dict[str, Callable[[int, Law, list[str]], Earlier]] = {
         "no earlier run": lambda seed, law, texts: Earlier(),
         "another task by this model": lambda seed, law, texts: Earlier(per_character=law.per_character),
-        "20 of the samples by this model": lambda seed, law, texts: learned(law, texts, 20),
-        "200 of the samples by this model": lambda seed, law, texts: learned(law, texts, 200),
+        "20 of the samples by this model": after(20),
+        "200 of the samples by this model": after(200),
         "all samples by another model": lambda seed, law, texts: learned(
             Law(f"other {seed}"), texts, n, same_model=False
         ),
@@ -246,13 +251,7 @@ def main() -> None:
     ]
     table += [coverage(what, times, earlier, n) for what, earlier in cases.items()]
     table += [
-        coverage(
-            f"{m} of the samples by this model, which thinks",
-            times,
-            lambda seed, law, texts, m=m: learned(law, texts, m),  # type: ignore[misc]
-            n,
-            thinking,
-        )
+        coverage(f"{m} of the samples by this model, which thinks", times, after(m), n, thinking)
         for m in (20, 200)
     ]
     if options.write:
