@@ -45,15 +45,16 @@ def test_the_run_page_shows_the_score_at_smaller_limits_of_tokens(filled: Path) 
     assert budgets.sentence("rouge1") in texts(other)
 
 
-def test_tokens_of_reasoning_are_shown_with_the_run_and_its_sample(filled: Path) -> None:
+def test_tokens_of_reasoning_are_shown_with_the_run_and_its_sample(filled: Path, tmp_path: Path) -> None:
     assert "Of them reasoning" not in [
         metric.label for metric in visit(filled, "run", run="aur-ret-7f3a").metric
     ]
-    with open_store(filled) as store:
+    path = tmp_path / "evalkit.db"
+    with open_store(path) as store:
         add_run(store, "thinks", "m", 0.5, n=2, reasoning=50)
-    figures = {metric.label: metric.value for metric in visit(filled, "run", run="thinks").metric}
+    figures = {metric.label: metric.value for metric in visit(path, "run", run="thinks").metric}
     assert figures["Of them reasoning"] == "100"
-    assert "tokens (50 reasoning)" in plain(texts(visit(filled, "samples", run="thinks", sample="0")))
+    assert "tokens (50 reasoning)" in plain(texts(visit(path, "samples", run="thinks", sample="0")))
 
 
 def test_without_counts_of_tokens_the_run_page_has_no_curve(tmp_path: Path) -> None:
